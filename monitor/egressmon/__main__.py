@@ -1,0 +1,5 @@
+"""`python -m egressmon`."""
+
+from egressmon.cli import main
+
+raise SystemExit(main())

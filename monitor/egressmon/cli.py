@@ -1,0 +1,64 @@
+"""The command `egressmon`: the only place that turns errors into text and status."""
+
+import argparse
+import sys
+import traceback
+
+from egressmon import options as command_line
+from egressmon.errors import EgressmonError
+from egressmon.policy.file import PolicyError
+from egressmon.probes.engine import ProbeError
+from egressmon.text import printable
+
+CANNOT = 125
+BAD_USAGE = 2
+_RUNNING = ("watch", "learn")
+
+
+def main() -> int:
+    """Run the command line and return the exit status."""
+    arguments = sys.argv[1:]
+    running = arguments[:1] in ([verb] for verb in _RUNNING)
+    try:
+        parsed = command_line.parser().parse_args(arguments)
+        return _dispatch(parsed, arguments)
+    except EgressmonError as error:
+        _explain(error, error.hint, arguments)
+        return CANNOT if running else BAD_USAGE
+    except (PolicyError, ProbeError) as error:
+        _explain(error, error.hint, arguments)
+        return CANNOT if running else BAD_USAGE
+    except BrokenPipeError:
+        return BAD_USAGE
+
+
+def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
+    # Each verb imports what it needs: `watch` must be armed soon.
+    match options.verb:
+        case "watch" | "learn":
+            from egressmon import run_command  # noqa: PLC0415
+
+            verb = run_command.watch if options.verb == "watch" else run_command.learn
+            return verb(options, arguments)
+        case "policy":
+            from egressmon import policy_command  # noqa: PLC0415
+
+            if options.policy_verb == "check":
+                return policy_command.check(options.file, strict=options.strict)
+            return policy_command.explain(options.file, options.destination)
+        case _:
+            from egressmon import doctor  # noqa: PLC0415
+
+            checks = doctor.examine()
+            doctor.print_report(checks)
+            return int(any(check.found is False for check in checks))
+
+
+def _explain(error: Exception, hint: str, arguments: list[str]) -> None:
+    before_command = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if "--verbose" in before_command:
+        traceback.print_exc()
+        if log := getattr(error, "log", ""):
+            sys.stderr.write(f"{log}\n")
+    lines = [printable(line, 2000) for line in str(error).splitlines()]
+    sys.stderr.write("error: " + "\n".join(lines) + f"\nhint: {printable(hint, 2000)}\n")

@@ -1,0 +1,35 @@
+"""The kernel's clock and the calendar's."""
+
+import time
+from datetime import UTC, datetime
+
+_BILLION = 1_000_000_000
+
+
+class Clock:
+    """Turns kernel times (CLOCK_BOOTTIME, nanoseconds) into RFC 3339 UTC.
+
+    The distance between the clocks is taken once, so that times within a run
+    never go backwards when somebody sets the calendar.
+    """
+
+    def __init__(self) -> None:
+        before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        now = time.time_ns()
+        after = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._offset = now - (before + after) // 2
+        self._second = -1
+        self._text = ""
+
+    def now_ns(self) -> int:
+        """Return the kernel's time."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    def rfc3339(self, ktime_ns: int) -> str:
+        """Return ktime_ns as, say, 2026-11-22T09:30:00.000000001Z."""
+        second, nanosecond = divmod(ktime_ns + self._offset, _BILLION)
+        if second != self._second:
+            self._second = second
+            moment = datetime.fromtimestamp(second, UTC)
+            self._text = moment.strftime("%Y-%m-%dT%H:%M:%S.")
+        return f"{self._text}{nanosecond:09d}Z"

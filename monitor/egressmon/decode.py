@@ -1,0 +1,202 @@
+"""Turn event bytes into frozen values: pure, so that a recording replays."""
+
+import ipaddress
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
+
+from egressmon.probes.wire import CONSTANTS, LAYOUTS
+from egressmon.text import from_c_string
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+FLAG_REFUSED = CONSTANTS["FLAG_REFUSED"]
+FLAG_CANARY = CONSTANTS["FLAG_CANARY"]
+FLAG_FOREIGN = CONSTANTS["FLAG_FOREIGN"]
+FLAG_INGRESS = CONSTANTS["FLAG_INGRESS"]
+FLAG_LISTENER_EXACT = CONSTANTS["FLAG_LISTENER_EXACT"]
+FLAG_LISTENER_WILDCARD = CONSTANTS["FLAG_LISTENER_WILDCARD"]
+FLAG_OWNERLESS = CONSTANTS["FLAG_OWNERLESS"]
+
+_FORK = CONSTANTS["KIND_FORK"]
+_EXEC = CONSTANTS["KIND_EXEC"]
+_EXIT = CONSTANTS["KIND_EXIT"]
+_DNS = CONSTANTS["KIND_DNS"]
+_OPERATIONS = {
+    CONSTANTS["KIND_CONNECT"]: "connect",
+    CONSTANTS["KIND_SENDMSG"]: "send",
+    CONSTANTS["KIND_PACKET"]: "packet",
+}
+_PROCESS_EVENT = LAYOUTS["process_event"]
+_EXEC_EVENT = LAYOUTS["exec_event"]
+_FLOW_EVENT = LAYOUTS["flow_event"]
+_DNS_EVENT = LAYOUTS["dns_event"]
+_MAPPED = bytes(10) + b"\xff\xff"
+
+
+class DecodeError(ValueError):
+    """Bytes that are no event of this version: short, or of an unknown kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """A process of the scope made another."""
+
+    ktime_ns: int
+    pid: int
+    start_ns: int
+    parent: int
+    uid: int
+    comm: str
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """A process of the scope runs a new program."""
+
+    ktime_ns: int
+    pid: int
+    start_ns: int
+    parent: int
+    uid: int
+    comm: str
+    path: str
+    arguments: bytes
+    """The argument strings, each NUL-terminated; perhaps cut."""
+    arguments_size: int
+    """How many bytes the whole argument list takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The last thread of a process of the scope ended."""
+
+    ktime_ns: int
+    pid: int
+    start_ns: int
+    code: int
+    """The status as wait(2) gives it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A socket reached for a peer, or a packet went to one that none announced."""
+
+    ktime_ns: int
+    operation: str
+    pid: int
+    tid: int
+    uid: int
+    comm: str
+    cookie: int
+    netns: int
+    flags: int
+    socket_type: int
+    protocol: int
+    address: Address
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class DnsPacket:
+    """What one packet to or from port 53 carried, or a part of it."""
+
+    ktime_ns: int
+    pid: int
+    tid: int
+    uid: int
+    comm: str
+    cookie: int
+    netns: int
+    flags: int
+    sequence: int
+    segment_size: int
+    total_size: int
+    protocol: int
+    server: Address
+    client_port: int
+    payload: bytes
+
+
+Event: TypeAlias = Forked | Executed | Exited | Flow | DnsPacket
+
+
+@lru_cache(maxsize=4096)
+def address(data: bytes) -> Address:
+    """Return sixteen bytes as an address; a v4-mapped one is IPv4 (RFC 4291)."""
+    if data.startswith(_MAPPED):
+        return ipaddress.IPv4Address(data[12:])
+    return ipaddress.IPv6Address(data)
+
+
+@lru_cache(maxsize=1024)
+def _comm(data: bytes) -> str:
+    return from_c_string(data)
+
+
+def decode(data: bytes) -> Event:
+    """Return the event in data; raises DecodeError for anything else."""
+    kind = int.from_bytes(data[8:12], "little")
+    reader = _READERS.get(kind)
+    if reader is None:
+        raise DecodeError(f"event of unknown kind {kind}, {len(data)} bytes")
+    layout, read = reader
+    if len(data) < layout.size:
+        raise DecodeError(f"event of kind {kind}: {len(data)} of {layout.size} bytes")
+    return read(data)
+
+
+def _process(data: bytes) -> Forked | Exited:
+    ktime, kind, pid, start, parent, uid, code, _, comm = _PROCESS_EVENT.unpack_from(
+        data
+    )
+    if kind == _FORK:
+        return Forked(ktime, pid, start, parent, uid, _comm(comm))
+    return Exited(ktime, pid, start, code)
+
+
+def _executed(data: bytes) -> Executed:
+    ktime, _, pid, start, parent, uid, size, kept, comm, path = _EXEC_EVENT.unpack_from(
+        data
+    )
+    arguments = data[_EXEC_EVENT.size : _EXEC_EVENT.size + kept]
+    if len(arguments) != kept:
+        raise DecodeError(f"exec event: {len(arguments)} of {kept} argument bytes")
+    text = from_c_string(path)
+    return Executed(
+        ktime, pid, start, parent, uid, _comm(comm), text, arguments, size
+    )
+
+
+def _flow(data: bytes) -> Flow:
+    (
+        ktime, kind, pid, cookie, netns, tid, uid, flags, socket_type,
+        protocol, port, _, peer, comm,
+    ) = _FLOW_EVENT.unpack_from(data)  # fmt: skip
+    return Flow(
+        ktime, _OPERATIONS[kind], pid, tid, uid, _comm(comm), cookie, netns, flags,
+        socket_type, protocol, address(peer), port,
+    )  # fmt: skip
+
+
+def _dns(data: bytes) -> DnsPacket:
+    (
+        ktime, _, pid, cookie, netns, tid, uid, flags, sequence, segment, kept,
+        protocol, port, total, server, comm,
+    ) = _DNS_EVENT.unpack_from(data)  # fmt: skip
+    payload = data[_DNS_EVENT.size : _DNS_EVENT.size + kept]
+    if len(payload) != kept:
+        raise DecodeError(f"DNS event: {len(payload)} of {kept} payload bytes")
+    return DnsPacket(
+        ktime, pid, tid, uid, _comm(comm), cookie, netns, flags, sequence, segment,
+        total, protocol, address(server), port, payload,
+    )  # fmt: skip
+
+
+_READERS = {
+    _FORK: (_PROCESS_EVENT, _process),
+    _EXIT: (_PROCESS_EVENT, _process),
+    _EXEC: (_EXEC_EVENT, _executed),
+    _DNS: (_DNS_EVENT, _dns),
+    **{kind: (_FLOW_EVENT, _flow) for kind in _OPERATIONS},
+}

@@ -1,0 +1,150 @@
+"""The command line: what it accepts, and what it says of itself."""
+
+import argparse
+import re
+from collections.abc import Callable
+from typing import NoReturn
+
+from egressmon.errors import UsageError
+from egressmon.host import egressmon_version
+
+_RUNS = """\
+exit status: COMMAND's own, unless there is something graver:
+  120  violations were found (enforce = fail)
+  121  the evidence is incomplete (unless --allow-incomplete)
+  125  egressmon could not do its work; COMMAND was not started
+  126  COMMAND could not be executed      127  COMMAND was not found
+  128+n  COMMAND was killed by signal n"""
+_ANALYSES = "exit status: 0 fine, 1 a finding, 2 bad usage or unreadable input"
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, f"see `{self.prog} --help`")
+
+
+def duration(text: str) -> float:
+    """Return a duration such as 0s, 500ms or 2m in seconds."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r}: write 0s, 500ms, 2m or 1h")
+    return float(match.group(1)) * _UNITS[match.group(2)]
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    top = _Parser(
+        prog="egressmon",
+        description="See, attribute, judge and prove what a command connects to, "
+        "from the kernel.",
+    )
+    top.add_argument("--version", action="version", version=egressmon_version())
+    commands = top.add_subparsers(
+        dest="verb", metavar="COMMAND", required=True, parser_class=_Parser
+    )
+    _watch(_runs(commands.add_parser, "watch", "run a command and watch what it reaches"))
+    _learn(_runs(commands.add_parser, "learn", "write the smallest policy a run needs"))
+    _policy(
+        commands.add_parser("policy", help="check a policy file, or ask what it says")
+    )
+    commands.add_parser(
+        "doctor",
+        help="what this machine can observe, and how to get what is missing",
+        description="Say what this machine can observe, what is missing, and the "
+        "command that gets it.",
+        epilog=_ANALYSES,
+    ).add_argument("--verbose", action="store_true", help="show tracebacks")
+    return top
+
+
+# What every command that runs something takes.
+def _runs(
+    add: Callable[..., argparse.ArgumentParser], name: str, summary: str
+) -> argparse.ArgumentParser:
+    sub = add(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=_RUNS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage=f"egressmon {name} [OPTIONS] -- COMMAND [ARGUMENT...]",
+    )
+    sub.add_argument(
+        "--evidence",
+        metavar="FILE",
+        help="write the evidence (JSONL) to FILE, replacing it; - is standard "
+        "output (default: a new file in .egressmon/)",
+    )
+    sub.add_argument(
+        "--linger",
+        metavar="DURATION",
+        type=duration,
+        help="how long to wait for processes that the command leaves running: 0s "
+        "ends with the command (default: to the last one)",
+    )
+    sub.add_argument(
+        "--allow-incomplete",
+        action="store_true",
+        help="do not turn incomplete evidence into status 121",
+    )
+    sub.add_argument(
+        "--quiet", action="store_true", help="say nothing but errors and violations"
+    )
+    sub.add_argument(
+        "--verbose", action="store_true", help="show whole logs and tracebacks"
+    )
+    sub.add_argument("--ready-file", metavar="FILE", help=argparse.SUPPRESS)
+    sub.add_argument("command", nargs="*", metavar="COMMAND", help=argparse.SUPPRESS)
+    return sub
+
+
+def _watch(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--policy",
+        metavar="FILE",
+        help="the policy (default: egress.toml, else [tool.egressmon] in "
+        "pyproject.toml, searched upward)",
+    )
+    sub.add_argument(
+        "--enforce",
+        choices=["report", "fail"],
+        help="override the policy: only report violations, or end with 120",
+    )
+
+
+def _learn(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--output",
+        metavar="FILE",
+        default="egress.toml",
+        help="where to write the policy; - is standard output (default: %(default)s)",
+    )
+    sub.add_argument(
+        "--force", action="store_true", help="replace an existing policy file"
+    )
+
+
+def _policy(sub: argparse.ArgumentParser) -> None:
+    verbs = sub.add_subparsers(dest="policy_verb", metavar="COMMAND", required=True)
+    check = verbs.add_parser(
+        "check",
+        help="validate a policy file",
+        description="Validate a policy file.",
+        epilog=_ANALYSES,
+    )
+    check.add_argument("file", metavar="FILE")
+    check.add_argument(
+        "--strict", action="store_true", help="require a reason for every allow entry"
+    )
+    explain = verbs.add_parser(
+        "explain",
+        help="say what a destination would get, and why",
+        description="Say what a destination would get, and why.",
+        epilog=_ANALYSES,
+    )
+    explain.add_argument("file", metavar="FILE")
+    explain.add_argument("destination", metavar="HOST:PORT[/PROTOCOL]")
+    for verb in (check, explain):
+        verb.add_argument("--verbose", action="store_true", help="show tracebacks")

@@ -1,0 +1,76 @@
+"""`egressmon policy check` and `egressmon policy explain`."""
+
+import ipaddress
+import re
+import sys
+from pathlib import Path
+
+from egressmon.errors import UsageError
+from egressmon.names import read_resolver
+from egressmon.policy.file import line_of, load_policy
+from egressmon.policy.judge import Destination, Judge, Listener
+from egressmon.policy.names import canonical
+from egressmon.run import trusted_resolvers
+from egressmon.text import printable
+
+_DESTINATION = re.compile(
+    r"(?:\[(?P<inet6>[^\]]+)\]|(?P<host>[^:\[\]/]+)):(?P<port>\d{1,5})"
+    r"(?:/(?P<protocol>tcp|udp))?"
+)
+
+
+def check(file: str, *, strict: bool) -> int:
+    """Validate file; returns 0, or 1 when --strict finds entries without a reason."""
+    path = Path(file)
+    loaded = load_policy(path)
+    policy = loaded.policy
+    bare = [index for index, entry in enumerate(policy.allow) if not entry.reason]
+    if strict and bare:
+        text = path.read_text("utf-8")
+        for index in bare:
+            line = line_of(text, ("allow", index))
+            sys.stdout.write(f"{file}:{line}: allow[{index}]: no reason is given\n")
+        return 1
+    sys.stdout.write(
+        f"{file}: fine; {len(policy.allow)} allow entries, enforce = "
+        f'"{policy.enforce}"\n'
+    )
+    return 0
+
+
+def explain(file: str, destination: str) -> int:
+    """Say what destination would get; returns 0 when it is let through, else 1."""
+    policy = load_policy(Path(file)).policy
+    target = parse_destination(destination)
+    resolver = read_resolver(Path("/etc/resolv.conf"))
+    judge = Judge(policy, trusted_resolvers(policy, resolver), resolver.search)
+    verdict = judge.connection(target)
+    words = [verdict.word]
+    if verdict.rule:
+        words.append(f"by {verdict.rule}")
+    line = " ".join(words)
+    sys.stdout.write(f"{printable(destination)}: {line}: {printable(verdict.reason)}\n")
+    for name in target.names:
+        query = judge.query(name, next(iter(judge.resolvers)))
+        sys.stdout.write(f"looking up {name}: {query.word}: {query.reason}\n")
+    return 1 if verdict.word == "violation" else 0
+
+
+def parse_destination(text: str) -> Destination:
+    """Return HOST:PORT[/PROTOCOL] as a destination; raises UsageError."""
+    match = _DESTINATION.fullmatch(text)
+    if match is None or not 0 < int(match["port"]) < 65536:
+        raise UsageError(
+            f"{printable(text)}: not a destination",
+            "write HOST:PORT or HOST:PORT/udp, an IPv6 address in brackets",
+        )
+    host = match["inet6"] or match["host"]
+    protocol = match["protocol"] or "tcp"
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        # Names are not resolved here: a host entry is judged by the name alone.
+        nowhere = ipaddress.ip_address("0.0.0.0")  # noqa: S104 -- nothing is bound
+        return Destination(nowhere, int(match["port"]), protocol, (canonical(host),))
+    listener: Listener | None = "outside" if address.is_loopback else None
+    return Destination(address, int(match["port"]), protocol, (), listener)

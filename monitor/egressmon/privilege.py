@@ -1,0 +1,202 @@
+"""Root for the probes, the invoking user for the command, and little for the agent."""
+
+import ctypes
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import psutil
+
+from egressmon.errors import PrivilegeError
+
+# include/uapi/linux/capability.h
+_CAP_DAC_READ_SEARCH = 2
+_CAP_KILL = 5
+_CAP_SYS_PTRACE = 19
+_CAP_BPF = 39
+_KEPT = (_CAP_DAC_READ_SEARCH, _CAP_KILL, _CAP_SYS_PTRACE, _CAP_BPF)
+_CAPABILITY_VERSION_3 = 0x20080522
+
+_SUDO_ONLY = ("SUDO_COMMAND", "SUDO_GID", "SUDO_UID", "SUDO_USER")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who the command runs as, with the environment that this user had."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    environment: dict[bytes, bytes]
+
+
+def invoking_user() -> User:
+    """Return who called: through sudo, the user before it; else this process's own.
+
+    A root shell that was once opened with sudo is root's: only a sudo that
+    started this very process counts.
+    """
+    sudo = _calling_sudo()
+    if os.geteuid() != 0 or sudo is None or "SUDO_UID" not in os.environ:
+        return User(
+            os.getuid(), os.getgid(), tuple(os.getgroups()), dict(os.environb)
+        )
+    uid, gid = int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"])
+    return User(uid, gid, _groups(uid, gid), _environment_of(sudo))
+
+
+def _groups(uid: int, gid: int) -> tuple[int, ...]:
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return (gid,)
+    return tuple(os.getgrouplist(name, gid))
+
+
+# sudo execs the command in its own child, or in a child of its monitor (use_pty).
+def _calling_sudo() -> psutil.Process | None:
+    try:
+        process = psutil.Process().parent()
+        for _ in range(2):
+            if process is None:
+                return None
+            if Path(process.exe()).name == "sudo":
+                above = process.parent()
+                monitored = above is not None and _is_sudo(above)
+                return above if monitored else process
+            process = process.parent()
+    except psutil.Error:
+        pass
+    return None
+
+
+def _is_sudo(process: psutil.Process) -> bool:
+    try:
+        return Path(process.exe()).name == "sudo"
+    except psutil.Error:
+        return False
+
+
+# sudo itself was started with the user's environment, and the kernel keeps it.
+def _environment_of(process: psutil.Process) -> dict[bytes, bytes]:
+    try:
+        block = Path(f"/proc/{process.pid}/environ").read_bytes()
+    except OSError:
+        block = b""
+    pairs = (entry.partition(b"=") for entry in block.split(b"\0") if b"=" in entry)
+    found = {name: value for name, _, value in pairs}
+    if found:
+        return found
+    return {
+        name: value
+        for name, value in os.environb.items()
+        if name.decode("ascii", "replace") not in _SUDO_ONLY
+    }
+
+
+def become_root(arguments: list[str], *, quiet: bool) -> None:
+    """Return when this process is root; else run itself again through sudo.
+
+    Raises PrivilegeError where sudo is missing or refuses.
+    """
+    if os.geteuid() == 0:
+        return
+    sudo = shutil.which("sudo")
+    if sudo is None:
+        raise PrivilegeError(
+            "egressmon needs root to load its probes, and there is no sudo",
+            "run it as root",
+        )
+    interactive = sys.stdin.isatty() and sys.stderr.isatty()
+    if not quiet:
+        _say("egressmon: root is needed to load the probes; running itself with sudo")
+    check = [sudo, "-v"] if interactive else [sudo, "-n", "true"]
+    if subprocess.run(check, check=False, stdout=subprocess.DEVNULL).returncode:  # noqa: S603 -- ours
+        raise PrivilegeError(
+            "sudo did not let egressmon become root",
+            "run `sudo egressmon …` yourself, or allow it without a password",
+        )
+    _exec_sudo(sudo, arguments)
+
+
+def _exec_sudo(sudo: str, arguments: list[str]) -> NoReturn:
+    # This interpreter, so that the user's virtual environment is the one used.
+    command = [sudo, sys.executable, "-m", "egressmon", *arguments]
+    try:
+        os.execv(sudo, command)  # noqa: S606 -- no shell is the point
+    except OSError as error:
+        raise PrivilegeError(
+            f"sudo could not be run: {error.strerror}", "run egressmon as root"
+        ) from error
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def acting_as(user: User) -> Iterator[None]:
+    """Have files opened inside judged by user's rights and owned by that user."""
+    if os.geteuid() != 0 or user.uid == 0:
+        yield
+        return
+    groups = os.getgroups()
+    os.setgroups(user.groups)
+    os.setegid(user.gid)
+    os.seteuid(user.uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(os.getgid())
+        os.setgroups(groups)
+
+
+def drop_to(user: User) -> None:
+    """Make the calling process user's, for good; a root user keeps everything."""
+    if user.uid == os.geteuid():
+        return
+    os.setgroups(user.groups)
+    os.setresgid(user.gid, user.gid, user.gid)
+    os.setresuid(user.uid, user.uid, user.uid)
+
+
+class _Header(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Sets(ctypes.Structure):
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
+
+
+def drop_capabilities() -> None:
+    """Keep only what reading events and processes takes, for the calling thread.
+
+    That is CAP_BPF (read maps), CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH (read
+    /proc of any user), CAP_KILL (pass signals on); see capset(2). Threads made
+    later inherit it.
+    """
+    mask = sum(1 << number for number in _KEPT)
+    header = _Header(_CAPABILITY_VERSION_3, 0)
+    sets = (_Sets * 2)()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.capget(ctypes.byref(header), sets):
+        raise OSError(ctypes.get_errno(), "capget")
+    for index in range(2):
+        part = (mask >> (32 * index)) & 0xFFFFFFFF
+        sets[index].permitted &= part
+        sets[index].effective = sets[index].permitted
+        sets[index].inheritable = 0
+    if libc.capset(ctypes.byref(header), sets):
+        raise OSError(ctypes.get_errno(), "capset")

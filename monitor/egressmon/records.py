@@ -1,0 +1,222 @@
+"""The records of the evidence: what each one holds, in the order it is written.
+
+Unknown is None, with a reason beside it. docs/evidence.md explains each field;
+a test keeps the two in step.
+"""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, TypeAlias
+
+SCHEMA = "egressmon/1"
+NOT_BUILT = "attribution not built"
+
+RunVerdict: TypeAlias = Literal["clean", "violations", "incomplete"]
+
+
+@dataclass(frozen=True, slots=True)
+class BlindSpot:
+    """Something that this run cannot see."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunStart:
+    """The first record: what watches what, with which hooks and which policy."""
+
+    TYPE: ClassVar[str] = "run.start"
+
+    egressmon: str
+    engine: str
+    kernel: str
+    machine: str
+    host: str
+    scope: str
+    user: int
+    command: list[str]
+    cwd: str | None
+    policy: str | None
+    policy_digest: str | None
+    enforce: str
+    resolvers: list[str]
+    hooks: list[str]
+    blind_spots: list[BlindSpot]
+    armed_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessExit:
+    """How a process ended."""
+
+    status: int | None
+    signal: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRecord:
+    """A process of the scope began, ran a program, or ended."""
+
+    TYPE: ClassVar[str] = "process"
+
+    event: Literal["fork", "exec", "exit"]
+    pid: int
+    ppid: int | None
+    uid: int | None
+    comm: str | None
+    exe: str | None
+    argv: list[str] | None
+    argv_cut: bool
+    started: str
+    exit: ProcessExit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """The process behind a connection or a query."""
+
+    pid: int
+    tid: int
+    ppid: int | None
+    uid: int
+    comm: str
+    exe: str | None
+    argv: list[str] | None
+    ancestry: list[str]
+    container: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NameRecord:
+    """A host name, with how it is known."""
+
+    name: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Where a connection goes."""
+
+    ip: str
+    port: int | None
+    names: list[NameRecord]
+    sni: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DnsRecord:
+    """One name looked up: by whom, where, and what came back."""
+
+    TYPE: ClassVar[str] = "dns"
+
+    protocol: str
+    resolver: str
+    name: str | None
+    kind: str | None
+    status: str | None
+    answers: list[str]
+    trusted: bool
+    process: Actor | None
+    process_reason: str | None
+    verdict: str
+    rule: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRecord:
+    """One attempt to reach a peer."""
+
+    TYPE: ClassVar[str] = "connection"
+
+    op: str
+    protocol: str
+    family: str
+    socket: Literal["scope", "foreign"]
+    dst: Peer
+    process: Actor | None
+    process_reason: str | None
+    verdict: str
+    action: Literal["observed"]
+    rule: str | None
+    reason: str
+    module: None = None
+    module_reason: str = NOT_BUILT
+    code: None = None
+    code_reason: str = NOT_BUILT
+    route: str = "unknown"
+    route_reason: str = NOT_BUILT
+    bypass: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryRecord:
+    """One attempt of egressmon's own, to prove that the sensor sees and refuses."""
+
+    TYPE: ClassVar[str] = "canary"
+
+    when: Literal["start", "end"]
+    hook: str
+    dst: str
+    port: int
+    sent: bool
+    refused: bool
+    seen: bool
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LossRecord:
+    """Events that did not reach the evidence, since the last such record."""
+
+    TYPE: ClassVar[str] = "loss"
+
+    where: str
+    count: int
+    consequence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outlived:
+    """A process that went on when the watch ended."""
+
+    pid: int
+    comm: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """The last record: what was seen, what was lost, and the verdict on the run."""
+
+    TYPE: ClassVar[str] = "run.end"
+
+    verdict: RunVerdict
+    complete: bool
+    incomplete_reasons: list[str]
+    connections: dict[str, int]
+    queries: dict[str, int]
+    processes: int
+    losses: dict[str, int]
+    unattributed_flows: int
+    unnamed_addresses: int
+    canaries: dict[str, int]
+    sent_packets: int
+    sent_bytes: int
+    command_status: int | None
+    command_signal: int | None
+    exit_status: int
+    outlived: list[Outlived]
+    duration_ms: int
+    notes: list[str] = field(default_factory=list[str])
+
+
+Record: TypeAlias = (
+    RunStart
+    | ProcessRecord
+    | DnsRecord
+    | ConnectionRecord
+    | CanaryRecord
+    | LossRecord
+    | RunEnd
+)

@@ -1,0 +1,164 @@
+"""`egressmon watch` and `egressmon learn`: from options to an exit status."""
+
+import argparse
+import contextlib
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from egressmon import privilege
+from egressmon.errors import EvidenceError, UsageError
+from egressmon.evidence import open_evidence
+from egressmon.learn import LEARNING, Lesson
+from egressmon.names import read_resolver
+from egressmon.policy.file import LoadedPolicy, find_policy, load_policy
+from egressmon.privilege import User, acting_as
+from egressmon.records import Record
+from egressmon.run import Outcome, Run, RunOptions, run_identifier
+from egressmon.sanitise import sanitise_argv
+from egressmon.text import printable
+
+_FOLDER = Path(".egressmon")
+
+
+def watch(options: argparse.Namespace, arguments: list[str]) -> int:
+    """Run the command under its policy and return the exit status."""
+    # Said before sudo asks for a password: the user's own mistakes first.
+    _require_command(options)
+    path = Path(options.policy) if options.policy else find_policy(Path.cwd())
+    loaded = load_policy(path)
+    privilege.become_root(arguments, quiet=options.quiet)
+    user = privilege.invoking_user()
+    outcome = _execute(options, loaded, user)
+    return outcome.end.exit_status
+
+
+def learn(options: argparse.Namespace, arguments: list[str]) -> int:
+    """Run the command, write the policy that it needs, and return the status."""
+    _require_command(options)
+    output = options.output
+    if output != "-" and Path(output).exists() and not options.force:
+        raise UsageError(f"{output} exists", "give --force, or another --output")
+    privilege.become_root(arguments, quiet=options.quiet)
+    user = privilege.invoking_user()
+    with acting_as(user):
+        target = _open_policy(output)
+    lesson = Lesson()
+    outcome = _execute(options, LoadedPolicy(LEARNING, None, None), user, lesson.add)
+    search = read_resolver(Path("/etc/resolv.conf")).search
+    command = shlex.join(sanitise_argv(options.command))
+    target.write(lesson.policy_text(command, search))
+    target.close()
+    if output != "-" and not options.quiet:
+        sys.stderr.write(f"  learned policy, for review: {output}\n")
+    return outcome.end.exit_status
+
+
+def _require_command(options: argparse.Namespace) -> None:
+    if not options.command:
+        raise UsageError(
+            "no command is given", f"egressmon {options.verb} -- COMMAND [ARGUMENT...]"
+        )
+
+
+def _open_policy(output: str) -> IO[str]:
+    if output == "-":
+        return os.fdopen(os.dup(1), "w", encoding="utf-8")
+    try:
+        return open(output, "w", encoding="utf-8")  # noqa: PTH123, SIM115 -- the caller closes
+    except OSError as error:
+        raise UsageError(
+            f"the policy cannot be written to {output}: {error.strerror}",
+            "name a writable file with --output",
+        ) from error
+
+
+def _execute(
+    options: argparse.Namespace,
+    loaded: LoadedPolicy,
+    user: User,
+    also: Callable[[Record], None] = lambda _record: None,
+) -> Outcome:
+    identifier = run_identifier()
+    actions = user.environment.get(b"GITHUB_ACTIONS") == b"true"
+    with acting_as(user):
+        path, file, failure = _evidence(options.evidence, identifier)
+        page = _summary_page(user) if actions else None
+    if failure is not None:
+        sys.stderr.write(f"egressmon: {printable(failure)}; going on without\n")
+    run_options = RunOptions(
+        command=[os.fsencode(word) for word in options.command],
+        loaded=loaded,
+        enforce=getattr(options, "enforce", None) or loaded.policy.enforce,
+        evidence_path=path,
+        evidence_file=file,
+        evidence_error=failure,
+        user=user,
+        linger_s=options.linger,
+        allow_incomplete=options.allow_incomplete,
+        quiet=options.quiet,
+        verbose=options.verbose,
+        ready_file=options.ready_file,
+    )
+    outcome = Run(run_options, identifier, also).execute()
+    _tell(outcome, options, page, actions=actions)
+    return outcome
+
+
+def _tell(
+    outcome: Outcome, options: argparse.Namespace, page: IO[str] | None, *, actions: bool
+) -> None:
+    # rich takes 60 ms to import, after the run and not before it.
+    from egressmon import github, summary  # noqa: PLC0415
+
+    if outcome.exec_errno:
+        command = printable(options.command[0])
+        why = os.strerror(outcome.exec_errno)
+        sys.stderr.write(f"egressmon: {command}: {why}\n")
+    grave = outcome.end.verdict != "clean" or outcome.evidence_failure is not None
+    if grave or not options.quiet:
+        summary.print_summary(outcome)
+    if actions:
+        github.print_annotations(outcome, sys.stderr)
+    if page is not None:
+        with page, contextlib.suppress(OSError):
+            page.write(github.job_summary(outcome))
+
+
+# The file named, or a new one in a folder that version control passes over.
+def _evidence(
+    named: str | None, identifier: str
+) -> tuple[str, IO[bytes] | None, str | None]:
+    path = named if named is not None else str(_FOLDER / f"{identifier}.jsonl")
+    try:
+        if named is None:
+            _make_folder()
+        return path, open_evidence(path), None
+    except EvidenceError as error:
+        return path, None, str(error)
+
+
+def _make_folder() -> None:
+    try:
+        _FOLDER.mkdir(exist_ok=True)
+        ignore = _FOLDER / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n")
+    except OSError as error:
+        raise EvidenceError(
+            f"evidence cannot be written to {_FOLDER}: {error.strerror}",
+            "name a writable file with --evidence",
+        ) from error
+
+
+def _summary_page(user: User) -> IO[str] | None:
+    path = user.environment.get(b"GITHUB_STEP_SUMMARY")
+    if not path:
+        return None
+    try:
+        return open(path, "a", encoding="utf-8")  # noqa: PTH123, SIM115 -- written at the end
+    except OSError:
+        return None

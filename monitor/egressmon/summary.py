@@ -1,0 +1,115 @@
+"""Tell a person how a run went: verdict first, on standard error."""
+
+import sys
+from typing import TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from egressmon.run import Outcome
+from egressmon.text import printable
+
+_STYLES = {"clean": "bold green", "violations": "bold red", "incomplete": "bold yellow"}
+_MAX_ROWS = 20
+_PLAIN_WIDTH = 160
+
+
+def print_summary(outcome: Outcome, *, stream: TextIO = sys.stderr) -> None:
+    """Print the summary of outcome to stream; plain text unless it is a terminal."""
+    terminal = stream.isatty()
+    console = Console(
+        file=stream,
+        width=None if terminal else _PLAIN_WIDTH,
+        highlight=False,
+        emoji=False,
+        markup=False,
+        soft_wrap=not terminal,
+    )
+    console.print(_headline(outcome))
+    for table in _violations(outcome):
+        console.print(table)
+    for line in _details(outcome):
+        console.print(Text("  " + printable(line, 2000)))
+
+
+def _headline(outcome: Outcome) -> Text:
+    verdict = outcome.end.verdict
+    text = Text("egressmon: ").append(verdict, style=_STYLES[verdict])
+    return text.append(f" ({counts(outcome)})")
+
+
+def counts(outcome: Outcome) -> str:
+    """Return what was seen, in one line."""
+    seen = outcome.end.connections
+    total = sum(seen.values())
+    parts = [
+        f"{seen.get(word, 0)} {plural}"
+        for word, plural in (
+            ("allowed", "allowed"),
+            ("local", "local"),
+            ("violation", "in violation"),
+        )
+        if seen.get(word)
+    ]
+    inside = f": {', '.join(parts)}" if parts else ""
+    queries = sum(outcome.end.queries.values())
+    return (
+        f"{_plural(total, 'connection')}{inside}; "
+        f"{_plural(queries, 'DNS look-up')}; "
+        f"{_plural(outcome.end.processes, 'process', 'processes')}"
+    )
+
+
+def _plural(count: int, one: str, many: str | None = None) -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def _violations(outcome: Outcome) -> list[Table]:
+    groups = outcome.tally.violations.most_common()
+    if not groups:
+        return []
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
+    for column in ("  count", "destination", "process", "why"):
+        table.add_column(column, overflow="fold", justify="left")
+    for (destination, process, reason), count in groups[:_MAX_ROWS]:
+        table.add_row(
+            Text(f"  {count}"),
+            Text(printable(destination), style="red"),
+            Text(printable(process)),
+            Text(printable(reason)),
+        )
+    if len(groups) > _MAX_ROWS:
+        rest = len(groups) - _MAX_ROWS
+        table.add_row(Text("  …"), Text(f"{rest} more groups, all in the evidence"))
+    return [table]
+
+
+def _details(outcome: Outcome) -> list[str]:
+    end = outcome.end
+    lines = [f"incomplete: {reason}" for reason in end.incomplete_reasons]
+    if end.unnamed_addresses:
+        lines.append(
+            f"{_plural(end.unnamed_addresses, 'address', 'addresses')} without a name"
+        )
+    if end.unattributed_flows:
+        lines.append(f"{_plural(end.unattributed_flows, 'flow')} without a process")
+    if end.outlived:
+        names = ", ".join(f"{one.comm} ({one.pid})" for one in end.outlived[:10])
+        lines.append(f"still running, no longer watched: {names}")
+    lost = sum(end.losses.values())
+    lines.append(
+        f"{_plural(lost, 'event')} lost or unreadable; canaries seen: "
+        f"{end.canaries['seen']} of {end.canaries['sent']}; blind spots: "
+        + (", ".join(outcome.blind_spots) or "none")
+    )
+    lines.append(f"policy: {outcome.policy or 'none found'} ({outcome.enforce})")
+    if outcome.policy is None:
+        lines.append("to get a policy for review: egressmon learn -- COMMAND")
+    if outcome.evidence_failure is None:
+        lines.append(f"evidence: {outcome.evidence_path}")
+    else:
+        lines.append(
+            f"evidence NOT written: {outcome.evidence_path}: {outcome.evidence_failure}"
+        )
+    return lines

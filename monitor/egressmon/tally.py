@@ -1,0 +1,72 @@
+"""Count what was recorded, for the end of the run and for the reader."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from egressmon.records import Actor, ConnectionRecord, DnsRecord, ProcessRecord, Record
+
+_MAX_GROUPS = 10_000
+
+GroupKey: TypeAlias = tuple[str, str, str]
+
+
+@dataclass(slots=True)
+class Tally:
+    """Running counts; violations are grouped by (destination, process, reason)."""
+
+    connections: Counter[str] = field(default_factory=Counter[str])
+    queries: Counter[str] = field(default_factory=Counter[str])
+    processes: int = 0
+    violations: Counter[GroupKey] = field(default_factory=Counter[GroupKey])
+    ungrouped: int = 0
+    """Violations beyond the groups that are kept."""
+
+    def add(self, record: Record) -> None:
+        """Count record."""
+        match record:
+            case ConnectionRecord():
+                self.connections[record.verdict] += 1
+                if record.verdict == "violation":
+                    self._group(_connection_key(record))
+            case DnsRecord():
+                self.queries[record.verdict] += 1
+                if record.verdict == "violation":
+                    self._group(_query_key(record))
+            case ProcessRecord():
+                self.processes += record.event != "exit"
+            case _:
+                pass
+
+    def _group(self, key: GroupKey) -> None:
+        if key not in self.violations and len(self.violations) >= _MAX_GROUPS:
+            self.ungrouped += 1
+        else:
+            self.violations[key] += 1
+
+    @property
+    def has_violations(self) -> bool:
+        """Whether anything violated the policy."""
+        return bool(self.violations)
+
+
+def _connection_key(record: ConnectionRecord) -> GroupKey:
+    host = record.dst.names[0].name if record.dst.names else record.dst.ip
+    if ":" in host:
+        host = f"[{host}]"
+    port = f":{record.dst.port}" if record.dst.port is not None else ""
+    return f"{host}{port}/{record.protocol}", _process_label(record.process), (
+        record.reason
+    )
+
+
+def _query_key(record: DnsRecord) -> GroupKey:
+    name = record.name or "an unreadable message"
+    label = f"lookup of {name} at {record.resolver}"
+    return label, _process_label(record.process), record.reason
+
+
+def _process_label(process: Actor | None) -> str:
+    if process is None:
+        return "unknown process"
+    return process.comm or process.exe or f"process {process.pid}"

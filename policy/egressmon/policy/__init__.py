@@ -1,0 +1,1 @@
+"""What may be reached: the policy's model, its file, and the judge."""

@@ -1,0 +1,152 @@
+"""Judge one destination against a policy: pure, and without looking anything up."""
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from egressmon.policy.model import Allow, Policy
+from egressmon.policy.names import canonical, covers
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+Word: TypeAlias = Literal["allowed", "violation", "local"]
+Listener: TypeAlias = Literal["scope", "nobody", "outside", "unknown"]
+
+_PORTLESS = frozenset({"icmp", "icmpv6", "raw"})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the policy says of one destination, and why."""
+
+    word: Word
+    rule: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """What a connection reaches, as far as it is known.
+
+    `listener` is None for an address of another machine; for one of this
+    machine it says who receives there. `port` is None where the protocol has
+    no ports.
+    """
+
+    address: Address
+    port: int | None
+    protocol: str
+    names: tuple[str, ...] = ()
+    listener: Listener | None = None
+
+
+class Judge:
+    """A policy, prepared for many questions."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        resolvers: frozenset[Address],
+        search: tuple[str, ...] = (),
+    ) -> None:
+        """Resolvers are the trusted DNS servers; search the resolver's domains."""
+        self.policy = policy
+        self.resolvers = resolvers
+        self._search = tuple(map(canonical, search))
+        self._entries = tuple(map(_Entry, range(len(policy.allow)), policy.allow))
+
+    def connection(self, target: Destination) -> Verdict:
+        """Return the verdict on a connection to target."""
+        for entry in self._entries:
+            if why := entry.allows(target):
+                return Verdict("allowed", entry.name, why)
+        if target.port == 53 and target.address in self.resolvers:
+            return Verdict("allowed", "dns.resolvers", "a trusted resolver")
+        if target.listener is not None:
+            return self._local(target.listener)
+        return Verdict("violation", None, _uncovered(target))
+
+    def _local(self, listener: Listener) -> Verdict:
+        mode = self.policy.local.listeners
+        if mode == "any":
+            return Verdict("local", "local.listeners", "loopback is open")
+        if mode == "deny":
+            return Verdict(
+                "violation", "local.listeners", "loopback needs an allow entry"
+            )
+        if listener == "scope":
+            return Verdict("local", "local.listeners", "a listener inside the scope")
+        if listener == "nobody":
+            return Verdict("local", "local.listeners", "nothing listens there")
+        if listener == "unknown":
+            why = "who listens there could not be determined, and"
+            return Verdict("violation", None, f"{why} no allow entry covers it")
+        why = "the listener is outside the scope (a relay?)"
+        return Verdict("violation", None, f"{why}, and no allow entry covers it")
+
+    def query(self, name: str, resolver: Address) -> Verdict:
+        """Return the verdict on a DNS query for name, asked of resolver."""
+        if resolver not in self.resolvers:
+            why = f"{resolver} is not a trusted resolver"
+            return Verdict("violation", "dns.resolvers", why)
+        if self.policy.dns.queries == "any":
+            return Verdict("allowed", "dns.queries", "any name may be looked up")
+        name = canonical(name)
+        for candidate in self._candidates(name):
+            for entry in self._entries:
+                if entry.covers(candidate):
+                    return Verdict("allowed", entry.name, "an allow entry covers it")
+            if any(covers(pattern, candidate) for pattern in self.policy.dns.names):
+                return Verdict("allowed", "dns.names", "listed under dns.names")
+        if name == "localhost" or name.endswith(".localhost"):
+            return Verdict("allowed", None, "localhost (RFC 6761)")
+        return Verdict("violation", None, f"no allow entry covers {name}")
+
+    # The resolver tries a short name below each search domain, too.
+    def _candidates(self, name: str) -> Iterable[str]:
+        yield name
+        for domain in self._search:
+            if name.endswith("." + domain):
+                yield name.removesuffix("." + domain)
+
+
+class _Entry:
+    def __init__(self, index: int, allow: Allow) -> None:
+        self.name = f"allow[{index}]"
+        self._allow = allow
+        self._ports = frozenset(allow.ports)
+        self._network = ipaddress.ip_network(allow.cidr) if allow.cidr else None
+
+    def covers(self, name: str) -> bool:
+        return self._allow.host is not None and covers(self._allow.host, name)
+
+    def allows(self, target: Destination) -> str | None:
+        allow = self._allow
+        if target.protocol in _PORTLESS:
+            if allow.protocol != "any":
+                return None
+        elif allow.protocol not in {"any", target.protocol}:
+            return None
+        if target.port is not None and target.port not in self._ports:
+            return None
+        matched = self._matched(target)
+        if matched is None:
+            return None
+        return f"{matched}: {allow.reason}" if allow.reason else matched
+
+    def _matched(self, target: Destination) -> str | None:
+        if self._network is not None:
+            inside = target.address in self._network
+            return f"{target.address} in {self._network}" if inside else None
+        for name in target.names:
+            if self.covers(name):
+                return f"{name} matches {self._allow.host}"
+        return None
+
+
+def _uncovered(target: Destination) -> str:
+    known = ", ".join(target.names[:3]) or str(target.address)
+    if len(target.names) > 3:
+        known += f" (and {len(target.names) - 3} more names)"
+    port = f":{target.port}" if target.port is not None else ""
+    return f"no allow entry covers {known}{port}/{target.protocol}"

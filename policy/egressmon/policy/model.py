@@ -1,0 +1,104 @@
+"""The policy as a value: what the TOML file says, checked."""
+
+import ipaddress
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from egressmon.policy.names import parse_host_pattern
+
+def _network(text: str) -> str:
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError as error:
+        hint = "write 192.0.2.0/24, 2001:db8::/32, or a single address"
+        raise ValueError(f"{text!r}: {error}; {hint}") from error
+    return str(network)
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not an IP address") from error
+
+
+Host = Annotated[str, AfterValidator(parse_host_pattern)]
+Cidr = Annotated[str, AfterValidator(_network)]
+Address = Annotated[str, AfterValidator(_address)]
+Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Allow(_Table):
+    """One reviewed destination: a host name or an address range, with ports."""
+
+    host: Host | None = Field(
+        default=None,
+        description='exact name, "*.example.org" (one label more) or '
+        '"**.example.org" (one or more)',
+    )
+    cidr: Cidr | None = Field(default=None, description="an address or a range")
+    ports: tuple[Port, ...] = Field(default=(443,), min_length=1)
+    protocol: Literal["tcp", "udp", "any"] = "tcp"
+    reason: str = Field(default="", description="shown in the evidence")
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        if (self.host is None) == (self.cidr is None):
+            raise ValueError("write exactly one of host and cidr")
+        return self
+
+
+class Dns(_Table):
+    """Which resolvers may be asked, and for which names."""
+
+    resolvers: Literal["system"] | tuple[Address, ...] = Field(
+        default="system",
+        description='"system" (/etc/resolv.conf), or a list of addresses',
+    )
+    queries: Literal["allowlist", "any"] = Field(
+        default="allowlist",
+        description="only names that an allow entry covers, or any name",
+    )
+    names: tuple[Host, ...] = Field(
+        default=(),
+        description="names that may be looked up although nothing may connect there",
+    )
+
+    @model_validator(mode="after")
+    def _some_resolver(self) -> Self:
+        if self.resolvers == ():
+            raise ValueError('resolvers is empty; write "system" or list addresses')
+        return self
+
+
+class Local(_Table):
+    """What loopback connections may reach."""
+
+    listeners: Literal["scope", "any", "deny"] = Field(
+        default="scope",
+        description="only listeners inside the scope, any listener, or none "
+        "without an allow entry",
+    )
+
+
+class Policy(_Table):
+    """A whole policy file."""
+
+    version: Literal[1]
+    enforce: Literal["report", "fail"] = Field(
+        default="report",
+        description="report: exit with the command's status; fail: with 120 "
+        "when there were violations",
+    )
+    allow: tuple[Allow, ...] = ()
+    dns: Dns = Dns()
+    local: Local = Local()
+
+
+DEFAULT = Policy(version=1)
+"""What holds where no policy file is found: all but local traffic is reported."""

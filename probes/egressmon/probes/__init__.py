@@ -1,0 +1,1 @@
+"""The kernel side: probe programs, their wire format, and what loads them."""

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/* Connections, as their sockets announce them. */
+#ifndef EGRESSMON_FLOW_H
+#define EGRESSMON_FLOW_H
+
+#include "process.h"
+#include "socket.h"
+
+struct flow {
+	const struct endpoint *peer;
+	const struct socket_state *owner; /* NULL: nobody known */
+	u64 cookie;
+	u32 kind;
+	u32 flags;
+	u32 socket_type;
+};
+
+static __always_inline void emit_flow(const struct flow *flow)
+{
+	const struct socket_state *owner = flow->owner;
+	struct flow_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+
+	if (!event) {
+		count(COUNT_LOST_FLOW, 1);
+		return;
+	}
+	event->ktime_ns = bpf_ktime_get_boot_ns();
+	event->kind = flow->kind;
+	event->cookie = flow->cookie;
+	event->flags = flow->flags | (owner ? 0 : FLAG_OWNERLESS);
+	event->socket_type = flow->socket_type;
+	event->protocol = flow->peer->protocol;
+	event->port = flow->peer->port;
+	event->spare = 0;
+	event->tgid = owner ? owner->tgid : 0;
+	event->netns = owner ? owner->netns : 0;
+	event->tid = owner ? owner->tid : 0;
+	event->uid = owner ? owner->uid : 0;
+	__builtin_memcpy(event->address, flow->peer->address, ADDRESS_SIZE);
+	if (owner)
+		__builtin_memcpy(event->comm, owner->comm, COMM_SIZE);
+	else
+		__builtin_memset(event->comm, 0, COMM_SIZE);
+	submit(event);
+}
+
+/*
+ * FLAG_CANARY for the agent's own attempts while it makes them: exactly the
+ * documentation address and port that it chose for this run are refused, and
+ * its loopback datagram is let through.
+ */
+static __always_inline u32 canary_flags(const struct endpoint *peer)
+{
+	u32 first = 0;
+	struct settings *set = bpf_map_lookup_elem(&settings, &first);
+
+	if (!set || !set->canary_armed || set->canary_port != peer->port)
+		return 0;
+	if (is_loopback(peer->address))
+		return FLAG_CANARY;
+	if (same_address(peer->address, set->canary_inet) ||
+	    same_address(peer->address, set->canary_inet6))
+		return FLAG_CANARY | FLAG_REFUSED;
+	return 0;
+}
+
+static __always_inline void read_peer(struct bpf_sock_addr *ctx, bool inet,
+				      struct endpoint *peer)
+{
+	if (inet) {
+		set_inet(peer->address, ctx->user_ip4);
+	} else {
+		peer->address[0] = ctx->user_ip6[0];
+		peer->address[1] = ctx->user_ip6[1];
+		peer->address[2] = ctx->user_ip6[2];
+		peer->address[3] = ctx->user_ip6[3];
+	}
+	peer->port = bpf_ntohs(ctx->user_port);
+	peer->protocol = ctx->protocol;
+	peer->spare = 0;
+	normalise(peer);
+}
+
+/* The first time that a socket names this peer: remember it and say so. */
+static __always_inline bool is_new_peer(const struct flow *flow)
+{
+	struct peer_key key = {.cookie = flow->cookie, .peer = *flow->peer};
+	struct traffic none = {};
+
+	if (bpf_map_lookup_elem(&peers, &key))
+		return false;
+	bpf_map_update_elem(&peers, &key, &none, BPF_ANY);
+	return true;
+}
+
+static __always_inline void announce_connect(struct socket_state *state, struct flow *flow)
+{
+	state->peer = *flow->peer;
+	state->sent.packets = 0;
+	state->sent.bytes = 0;
+	if (flow->socket_type == SOCK_DGRAM && (state->flags & SOCKET_INSIDE)) {
+		/* libc sorts addresses by connecting datagram sockets that never send. */
+		state->flags |= SOCKET_PENDING;
+		return;
+	}
+	state->flags &= ~SOCKET_PENDING;
+	emit_flow(flow);
+}
+
+static __always_inline void announce_send(struct socket_state *state, struct flow *flow)
+{
+	/* An IPv4 peer of an IPv6 socket runs this hook at each send (v4-mapped). */
+	if (same_endpoint(&state->peer, flow->peer))
+		return;
+	if (is_new_peer(flow))
+		emit_flow(flow);
+}
+
+/* Returns 1 (let it happen), and 0 (EPERM) for the agent's canaries alone. */
+static __always_inline int on_address(struct bpf_sock_addr *ctx, u32 kind, bool inet,
+				      bool inside)
+{
+	struct socket_state *state;
+	struct endpoint peer;
+	struct flow flow = {.peer = &peer, .kind = kind, .socket_type = ctx->type};
+
+	if (!inside && !in_lineage(bpf_get_current_pid_tgid() >> 32))
+		return 1;
+	state = bpf_sk_storage_get(&sockets, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!state) {
+		count(COUNT_LOST_SOCKET, 1);
+		return 1;
+	}
+	if (!inside && (state->flags & SOCKET_INSIDE))
+		return 1; /* the scope's own hook ran just before */
+	if (inside)
+		state->flags |= SOCKET_INSIDE;
+	read_peer(ctx, inet, &peer);
+	own(state);
+	state->netns = bpf_get_netns_cookie(ctx);
+	flow.owner = state;
+	flow.cookie = bpf_get_socket_cookie(ctx);
+	if (inside) {
+		flow.flags = canary_flags(&peer);
+		if (flow.flags) {
+			emit_flow(&flow);
+			return !(flow.flags & FLAG_REFUSED);
+		}
+	} else {
+		flow.flags = FLAG_FOREIGN;
+	}
+	flow.flags |= listener_flags(state->netns, &peer);
+	if (kind == KIND_CONNECT)
+		announce_connect(state, &flow);
+	else
+		announce_send(state, &flow);
+	return 1;
+}
+
+static __always_inline int on_create(struct bpf_sock *ctx)
+{
+	struct socket_state *state;
+
+	state = bpf_sk_storage_get(&sockets, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!state) {
+		count(COUNT_LOST_SOCKET, 1);
+		return 1;
+	}
+	state->flags = SOCKET_INSIDE;
+	state->netns = bpf_get_netns_cookie(ctx);
+	own(state);
+	return 1;
+}
+
+static __always_inline int on_bind(struct bpf_sock *ctx, bool inet)
+{
+	struct endpoint local = {};
+	struct socket_state *state;
+
+	state = bpf_sk_storage_get(&sockets, ctx, 0, 0);
+	if (!state)
+		return 1;
+	if (inet) {
+		set_inet(local.address, ctx->src_ip4);
+	} else {
+		local.address[0] = ctx->src_ip6[0];
+		local.address[1] = ctx->src_ip6[1];
+		local.address[2] = ctx->src_ip6[2];
+		local.address[3] = ctx->src_ip6[3];
+	}
+	local.port = ctx->src_port;
+	local.protocol = ctx->protocol;
+	normalise(&local);
+	add_listener(state, &local);
+	return 1;
+}
+
+static __always_inline int on_release(struct bpf_sock *ctx)
+{
+	struct socket_state *state = bpf_sk_storage_get(&sockets, ctx, 0, 0);
+
+	if (state && (state->flags & SOCKET_BOUND))
+		drop_listener(state);
+	return 1;
+}
+
+#endif

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/* What the probes remember of a socket, of its peers, and of the scope's listeners. */
+#ifndef EGRESSMON_SOCKET_H
+#define EGRESSMON_SOCKET_H
+
+#include "maps.h"
+
+#define PROTOCOL_TCP 6
+#define PROTOCOL_UDP 17
+#define PROTOCOL_ICMP 1
+#define PROTOCOL_ICMPV6 58
+#define PROTOCOL_MPTCP 262
+
+#define SOCKET_INSIDE 1	 /* made inside the scope: its own hooks see it */
+#define SOCKET_PENDING 2 /* a datagram connect that has not sent yet */
+#define SOCKET_BOUND 4	 /* counted in `listeners` under `local` */
+
+struct endpoint {
+	u32 address[4];
+	u16 port;
+	u16 protocol;
+	u32 spare;
+};
+
+struct peer_key {
+	u64 cookie;
+	struct endpoint peer;
+};
+
+struct traffic {
+	u64 packets;
+	u64 bytes;
+};
+
+struct listener_key {
+	u64 netns;
+	struct endpoint local;
+};
+
+/* The process that made or last aimed the socket, and its connected peer. */
+struct socket_state {
+	u64 netns;
+	u32 flags;
+	u32 tgid;
+	u32 tid;
+	u32 uid;
+	struct endpoint peer;
+	struct endpoint local;
+	struct traffic sent;
+	char comm[COMM_SIZE];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct socket_state);
+} sockets SEC(".maps");
+
+/* Peers of sockets that have several; an evicted one is announced again, never lost. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MAX_PEERS);
+	__type(key, struct peer_key);
+	__type(value, struct traffic);
+} peers SEC(".maps");
+
+/* Where the scope's own sockets receive, with how many sockets do. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_LISTENERS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct listener_key);
+	__type(value, u32);
+} listeners SEC(".maps");
+
+static __always_inline void set_inet(u32 address[4], u32 inet)
+{
+	address[0] = 0;
+	address[1] = 0;
+	address[2] = bpf_htonl(0xffff);
+	address[3] = inet;
+}
+
+static __always_inline bool is_inet(const u32 address[4])
+{
+	return !address[0] && !address[1] && address[2] == bpf_htonl(0xffff);
+}
+
+static __always_inline bool is_loopback(const u32 address[4])
+{
+	if (is_inet(address))
+		return (address[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+	return !address[0] && !address[1] && !address[2] && address[3] == bpf_htonl(1);
+}
+
+/* Ports mean nothing to ICMP, and MPTCP is TCP on the wire. */
+static __always_inline void normalise(struct endpoint *endpoint)
+{
+	if (endpoint->protocol == PROTOCOL_MPTCP)
+		endpoint->protocol = PROTOCOL_TCP;
+	if (endpoint->protocol == PROTOCOL_ICMP || endpoint->protocol == PROTOCOL_ICMPV6)
+		endpoint->port = 0;
+}
+
+static __always_inline bool same_address(const u32 a[4], const u32 b[4])
+{
+	return a[3] == b[3] && a[2] == b[2] && a[1] == b[1] && a[0] == b[0];
+}
+
+static __always_inline bool same_endpoint(const struct endpoint *a, const struct endpoint *b)
+{
+	return a->port == b->port && a->protocol == b->protocol &&
+	       same_address(a->address, b->address);
+}
+
+static __always_inline void own(struct socket_state *state)
+{
+	u64 ids = bpf_get_current_pid_tgid();
+
+	state->tgid = ids >> 32;
+	state->tid = ids;
+	state->uid = bpf_get_current_uid_gid();
+	bpf_get_current_comm(state->comm, COMM_SIZE);
+}
+
+/* Remember that the scope receives at local; state remembers to forget it. */
+static __always_inline void add_listener(struct socket_state *state,
+					 const struct endpoint *local)
+{
+	struct listener_key key = {.netns = state->netns, .local = *local};
+	u32 one = 1;
+	u32 *known;
+
+	if (state->flags & SOCKET_BOUND)
+		return;
+	known = bpf_map_lookup_elem(&listeners, &key);
+	if (known)
+		__sync_fetch_and_add(known, 1);
+	else if (bpf_map_update_elem(&listeners, &key, &one, BPF_NOEXIST))
+		count(COUNT_LOST_LISTENER, 1);
+	state->local = *local;
+	state->flags |= SOCKET_BOUND;
+}
+
+static __always_inline void drop_listener(struct socket_state *state)
+{
+	struct listener_key key = {.netns = state->netns, .local = state->local};
+	u32 *known = bpf_map_lookup_elem(&listeners, &key);
+
+	state->flags &= ~SOCKET_BOUND;
+	if (!known)
+		return;
+	if (*known > 1)
+		__sync_fetch_and_add(known, -1);
+	else
+		bpf_map_delete_elem(&listeners, &key);
+}
+
+/* Whether the scope itself receives at peer: exactly there, or on any address. */
+static __always_inline u32 listener_flags(u64 netns, const struct endpoint *peer)
+{
+	struct listener_key key = {.netns = netns, .local = *peer};
+
+	if (bpf_map_lookup_elem(&listeners, &key))
+		return FLAG_LISTENER_EXACT;
+	if (is_inet(peer->address)) {
+		key.local.address[3] = 0;
+		if (bpf_map_lookup_elem(&listeners, &key))
+			return FLAG_LISTENER_WILDCARD;
+	}
+	key.local.address[2] = 0;
+	key.local.address[3] = 0;
+	key.local.address[0] = 0;
+	key.local.address[1] = 0;
+	return bpf_map_lookup_elem(&listeners, &key) ? FLAG_LISTENER_WILDCARD : 0;
+}
+
+#endif

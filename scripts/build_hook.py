@@ -1,0 +1,16 @@
+"""Hatchling's build hook: compile the probes, so that every wheel carries them."""
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+
+class ProbesHook(BuildHookInterface):  # type: ignore[type-arg]
+    """Compiles `egressmon.bpf.o` before a wheel or an editable install is made."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 -- hatchling's names
+        """Compile the probes into the source tree, from where the wheel takes them."""
+        source = Path(self.root, "probes/egressmon/probes/compile.py")
+        runpy.run_path(str(source))["compile_probes"]()
