@@ -1,13 +1,15 @@
 """The command `egressmon`: the only place that turns errors into text and status."""
 
 import argparse
+import os
 import sys
 import traceback
 
 from egressmon import options as command_line
 from egressmon.errors import EgressmonError
-from egressmon.policy.file import PolicyError
-from egressmon.probes.engine import ProbeError
+from egressmon.policy.errors import PolicyError
+from egressmon.probes.engine import Preparation
+from egressmon.probes.errors import ProbeError
 from egressmon.text import printable
 
 CANNOT = 125
@@ -36,10 +38,12 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
     # Each verb imports what it needs: `watch` must be armed soon.
     match options.verb:
         case "watch" | "learn":
+            # The probes load (in C) while Python imports the rest.
+            preparation = Preparation() if os.geteuid() == 0 else None
             from egressmon import run_command  # noqa: PLC0415
 
             verb = run_command.watch if options.verb == "watch" else run_command.learn
-            return verb(options, arguments)
+            return verb(options, arguments, preparation)
         case "policy":
             from egressmon import policy_command  # noqa: PLC0415
 
@@ -55,10 +59,14 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
 
 
 def _explain(error: Exception, hint: str, arguments: list[str]) -> None:
-    before_command = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    before_command = (
+        arguments[: arguments.index("--")] if "--" in arguments else arguments
+    )
     if "--verbose" in before_command:
         traceback.print_exc()
         if log := getattr(error, "log", ""):
             sys.stderr.write(f"{log}\n")
     lines = [printable(line, 2000) for line in str(error).splitlines()]
-    sys.stderr.write("error: " + "\n".join(lines) + f"\nhint: {printable(hint, 2000)}\n")
+    sys.stderr.write(
+        "error: " + "\n".join(lines) + f"\nhint: {printable(hint, 2000)}\n"
+    )

@@ -163,9 +163,7 @@ def _executed(data: bytes) -> Executed:
     if len(arguments) != kept:
         raise DecodeError(f"exec event: {len(arguments)} of {kept} argument bytes")
     text = from_c_string(path)
-    return Executed(
-        ktime, pid, start, parent, uid, _comm(comm), text, arguments, size
-    )
+    return Executed(ktime, pid, start, parent, uid, _comm(comm), text, arguments, size)
 
 
 def _flow(data: bytes) -> Flow:
@@ -198,5 +196,5 @@ _READERS = {
     _EXIT: (_PROCESS_EVENT, _process),
     _EXEC: (_EXEC_EVENT, _executed),
     _DNS: (_DNS_EVENT, _dns),
-    **{kind: (_FLOW_EVENT, _flow) for kind in _OPERATIONS},
+    **dict.fromkeys(_OPERATIONS, (_FLOW_EVENT, _flow)),
 }

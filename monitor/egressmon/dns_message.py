@@ -1,13 +1,15 @@
 """Read one DNS message (RFC 1035), whoever wrote it: never fails, says why not."""
 
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import dns.exception
 import dns.flags
 import dns.message
-import dns.name
 import dns.rcode
+import dns.rdata
 import dns.rdatatype
 import dns.rdtypes.svcbbase
 import dns.rrset
@@ -84,7 +86,7 @@ def _answers(parsed: dns.message.Message) -> tuple[str, ...]:
     for rrset in parsed.answer:
         kind = dns.rdatatype.to_text(rrset.rdtype)
         owner = canonical(rrset.name.to_text())
-        for rdata in rrset:
+        for rdata in _records(rrset):
             if len(lines) == _MAX_ANSWERS:
                 return tuple(lines)
             lines.append(f"{owner} {kind} {rdata.to_text()[:255]}")
@@ -106,7 +108,7 @@ def _addresses(
     if chain.answer is None:
         return (), 0
     found: list[Address] = []
-    for rdata in chain.answer:
+    for rdata in _records(chain.answer):
         if question.rdtype in {dns.rdatatype.A, dns.rdatatype.AAAA}:
             found.append(ipaddress.ip_address(rdata.to_text()))
         elif isinstance(rdata, dns.rdtypes.svcbbase.SVCBBase):
@@ -116,11 +118,18 @@ def _addresses(
 
 # HTTPS and SVCB records may name addresses by themselves (RFC 9460 section 7.3).
 def _hints(rdata: dns.rdtypes.svcbbase.SVCBBase) -> list[Address]:
+    parameters = cast("Iterable[object]", rdata.params.values())
     found: list[Address] = []
-    for parameter in rdata.params.values():
+    for parameter in parameters:
         if isinstance(
             parameter,
             dns.rdtypes.svcbbase.IPv4HintParam | dns.rdtypes.svcbbase.IPv6HintParam,
         ):
-            found += [ipaddress.ip_address(str(hint)) for hint in parameter.addresses]
+            hints = cast("Iterable[str]", getattr(parameter, "addresses", ()))
+            found += [ipaddress.ip_address(hint) for hint in hints]
     return found
+
+
+# dnspython leaves the records of a set untyped.
+def _records(rrset: dns.rrset.RRset) -> "Iterable[dns.rdata.Rdata]":
+    return cast("Iterable[dns.rdata.Rdata]", rrset)

@@ -3,10 +3,13 @@
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from egressmon.decode import FLAG_INGRESS, Address, DnsPacket
-from egressmon.dns_message import Message, MessageError, read_message
 from egressmon.dns_stream import Reassembly
+
+if TYPE_CHECKING:
+    from egressmon.dns_message import Message
 
 _MAX_OPEN = 8192
 
@@ -17,8 +20,8 @@ class Exchange:
 
     packet: DnsPacket
     """The packet that began it: the process and the resolver are there."""
-    query: Message | None
-    response: Message | None
+    query: "Message | None"
+    response: "Message | None"
     trusted: bool
     """Whether the response answers this socket's own query, from where it went."""
     reason: str | None
@@ -55,6 +58,10 @@ class DnsWatch:
 
     def feed(self, packet: DnsPacket) -> Iterator[Exchange]:
         """Yield the exchanges that packet ends."""
+        # dnspython takes 40 ms to import: at the first DNS packet, not before
+        # the command starts.
+        from egressmon.dns_message import MessageError, read_message  # noqa: PLC0415
+
         for data in self._reassembly.messages(packet):
             try:
                 message = read_message(data)
@@ -68,7 +75,7 @@ class DnsWatch:
             else:
                 yield from self._asked(packet, message)
 
-    def _asked(self, packet: DnsPacket, message: Message) -> Iterator[Exchange]:
+    def _asked(self, packet: DnsPacket, message: "Message") -> Iterator[Exchange]:
         if message.is_response:
             why = "a response was sent: the process acts as a DNS server"
             yield Exchange(packet, None, message, False, why, packet.ktime_ns)
@@ -81,7 +88,7 @@ class DnsWatch:
             _, (old, query) = self._open.popitem(last=False)
             yield _unanswered(old, query, packet.ktime_ns)
 
-    def _answered(self, packet: DnsPacket, message: Message) -> Exchange:
+    def _answered(self, packet: DnsPacket, message: "Message") -> Exchange:
         if not message.is_response:
             why = "a query came from a DNS port"
             return Exchange(packet, message, None, False, why, packet.ktime_ns)
@@ -98,11 +105,11 @@ class DnsWatch:
             yield _unanswered(packet, query, now_ns)
 
 
-def _unanswered(packet: DnsPacket, query: Message, now_ns: int) -> Exchange:
+def _unanswered(packet: DnsPacket, query: "Message", now_ns: int) -> Exchange:
     return Exchange(packet, query, None, False, "no answer was seen", now_ns)
 
 
-def _key(packet: DnsPacket, message: Message) -> _Key:
+def _key(packet: DnsPacket, message: "Message") -> _Key:
     return _Key(
         packet.cookie, packet.server, message.identifier, message.name, message.kind
     )

@@ -10,7 +10,8 @@ from typing import TextIO
 from egressmon import host
 from egressmon.errors import EgressmonError
 from egressmon.probes import libbpf
-from egressmon.probes.engine import LibbpfEngine, ProbeError, load_object
+from egressmon.probes.engine import LibbpfEngine, load_object
+from egressmon.probes.errors import ProbeError
 from egressmon.scope import find_root
 from egressmon.text import printable
 
@@ -122,7 +123,9 @@ def _object() -> Check:
 
 def _load() -> Check:
     if os.geteuid() != 0:
-        return Check("probes load", None, "not tried without root", "sudo egressmon doctor")
+        return Check(
+            "probes load", None, "not tried without root", "sudo egressmon doctor"
+        )
     try:
         engine = LibbpfEngine()
         engine.load()
@@ -140,5 +143,6 @@ def print_report(checks: list[Check], stream: TextIO = sys.stdout) -> None:
         if not check.found and check.remedy:
             stream.write(f"     -> {check.remedy}\n")
     stream.write("\nblind spots of every run here:\n")
-    for spot in host.blind_spots(root_hooks=True):
-        stream.write(f"  {spot.name}: {spot.reason}\n")
+    stream.writelines(
+        f"  {spot.name}: {spot.reason}\n" for spot in host.blind_spots(root_hooks=True)
+    )

@@ -79,7 +79,7 @@ def open_evidence(path: str) -> IO[bytes]:
     try:
         if path == STDOUT:
             return os.fdopen(os.dup(1), "wb", buffering=0)
-        return open(path, "wb", buffering=0)  # noqa: PTH123, SIM115 -- the caller closes
+        return open(path, "wb", buffering=0)  # noqa: PTH123 -- the caller closes
     except OSError as error:
         raise EvidenceError(
             f"evidence cannot be written to {path}: {error.strerror}",

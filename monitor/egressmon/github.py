@@ -6,7 +6,7 @@ runner reads them from standard error as well.
 
 from typing import TextIO
 
-from egressmon.run import Outcome
+from egressmon.outcome import Outcome
 from egressmon.summary import counts
 from egressmon.text import printable
 

@@ -8,7 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
-from egressmon.canary import Attempt, Plan, pack_attempts, send_canaries, unpack_attempts
+from egressmon.canary import (
+    Attempt,
+    Plan,
+    pack_attempts,
+    send_canaries,
+    unpack_attempts,
+)
 from egressmon.errors import ScopeError
 from egressmon.privilege import User, drop_to
 from egressmon.scope import Scope

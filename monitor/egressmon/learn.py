@@ -131,9 +131,7 @@ class Lesson:
             lines.append('queries = "any"  # a name was asked that is no host name')
         elif left:
             lines += ["names = [  # looked up, nothing connected there"]
-            lines += [
-                f'  "{name}",  # {_used_by(uses)}' for name, uses in left.items()
-            ]
+            lines += [f'  "{name}",  # {_used_by(uses)}' for name, uses in left.items()]
             lines += ["]"]
         return ["", "[dns]", *lines] if lines else []
 

@@ -102,7 +102,7 @@ class Listeners:
             self._socket.close()
 
 
-def _rank(bound: Address, address: Address, message: Any) -> int:  # noqa: ANN401 -- netlink
+def _rank(bound: Address, address: Address, message: Any) -> int:
     wanted_any = address.is_unspecified
     if bound == address or (wanted_any and (bound.is_loopback or bound.is_unspecified)):
         return 3

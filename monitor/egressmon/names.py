@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from egressmon.decode import Address
+from egressmon.policy.model import Policy
 from egressmon.policy.names import canonical
 
 Source: TypeAlias = Literal["dns", "hosts-file", "policy-resolution"]
@@ -14,6 +15,7 @@ Source: TypeAlias = Literal["dns", "hosts-file", "policy-resolution"]
 GRACE_NS = 600 * 1_000_000_000
 """How long a name outlives its time to live: clients keep addresses longer."""
 
+_RANK: dict[Source, int] = {"dns": 0, "hosts-file": 1, "policy-resolution": 2}
 _MAX_ADDRESSES = 65536
 _MAX_NAMES = 256  # of one address
 
@@ -24,6 +26,17 @@ class Name:
 
     name: str
     source: Source
+
+
+def judged(names: tuple[Name, ...]) -> tuple[str, ...]:
+    """Return those of names, the best known first, that count for a verdict.
+
+    What the policy's own names resolve to is a guess about names cached before
+    the run; where the scope itself learned a name, the guess does not count.
+    """
+    if names and names[0].source != "policy-resolution":
+        names = tuple(name for name in names if name.source != "policy-resolution")
+    return tuple(name.name for name in names)
 
 
 class Names:
@@ -53,15 +66,17 @@ class Names:
             self.dropped += len(self._known.popitem(last=False)[1])
 
     def of(self, address: Address, now_ns: int) -> tuple[Name, ...]:
-        """Return the names of address that hold at now_ns, in the order learned."""
+        """Return the names of address that hold at now_ns, the best known first."""
         names = self._known.get(address)
         if not names:
             return ()
-        return tuple(
+        current = [
             name
             for name, expires in names.items()
             if expires is None or expires + GRACE_NS >= now_ns
-        )
+        ]
+        current.sort(key=lambda name: _RANK[name.source])
+        return tuple(current)
 
 
 def read_hosts_file(path: Path) -> list[tuple[Address, str]]:
@@ -116,3 +131,10 @@ def read_resolver(path: Path) -> Resolver:
     if not servers:
         servers = [ipaddress.ip_address("127.0.0.1")]
     return Resolver(tuple(servers), search)
+
+
+def trusted_resolvers(policy: Policy, resolver: Resolver) -> frozenset[Address]:
+    """Return the resolvers that policy trusts, given the system's configuration."""
+    if policy.dns.resolvers == "system":
+        return frozenset(resolver.servers)
+    return frozenset(map(ipaddress.ip_address, policy.dns.resolvers))

@@ -2,11 +2,11 @@
 
 import argparse
 import re
+import sys
 from collections.abc import Callable
 from typing import NoReturn
 
 from egressmon.errors import UsageError
-from egressmon.host import egressmon_version
 
 _RUNS = """\
 exit status: COMMAND's own, unless there is something graver:
@@ -25,6 +25,14 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message, f"see `{self.prog} --help`")
 
 
+class _Version(argparse.Action):
+    def __call__(self, *_: object) -> NoReturn:
+        from egressmon.host import egressmon_version  # noqa: PLC0415 -- seldom
+
+        sys.stdout.write(f"egressmon {egressmon_version()}\n")
+        raise SystemExit(0)
+
+
 def duration(text: str) -> float:
     """Return a duration such as 0s, 500ms or 2m in seconds."""
     match = _DURATION.fullmatch(text)
@@ -40,11 +48,13 @@ def parser() -> argparse.ArgumentParser:
         description="See, attribute, judge and prove what a command connects to, "
         "from the kernel.",
     )
-    top.add_argument("--version", action="version", version=egressmon_version())
+    top.add_argument("--version", action=_Version, nargs=0, help="show the version")
     commands = top.add_subparsers(
         dest="verb", metavar="COMMAND", required=True, parser_class=_Parser
     )
-    _watch(_runs(commands.add_parser, "watch", "run a command and watch what it reaches"))
+    _watch(
+        _runs(commands.add_parser, "watch", "run a command and watch what it reaches")
+    )
     _learn(_runs(commands.add_parser, "learn", "write the smallest policy a run needs"))
     _policy(
         commands.add_parser("policy", help="check a policy file, or ask what it says")

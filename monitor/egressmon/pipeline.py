@@ -24,7 +24,7 @@ from egressmon.decode import (
     decode,
 )
 from egressmon.dns_watch import DnsWatch, Exchange
-from egressmon.names import Name, Names
+from egressmon.names import Name, Names, judged
 from egressmon.policy.judge import Destination, Judge, Listener
 from egressmon.processes import Process, Processes
 from egressmon.records import (
@@ -48,7 +48,6 @@ _PROTOCOLS = {
     socket.IPPROTO_RAW: "raw",
 }
 _WITH_PORTS = frozenset({"tcp", "udp", "sctp", "udplite", "dccp"})
-
 
 
 @dataclass(slots=True)
@@ -170,7 +169,7 @@ class Pipeline:
                 address=flow.address,
                 port=port,
                 protocol=protocol,
-                names=tuple(name.name for name in names),
+                names=judged(names),
                 listener=listener,
             )
         )
@@ -209,9 +208,9 @@ class Pipeline:
     # Who receives at an address of this machine; None for another machine's.
     def _listener(self, flow: Flow) -> Listener | None:
         address = flow.address
-        if not (address.is_loopback or address.is_unspecified):
-            if address not in self._own or not self._is_home(flow):
-                return None
+        is_loopback = address.is_loopback or address.is_unspecified
+        if not is_loopback and not (address in self._own and self._is_home(flow)):
+            return None
         if flow.flags & FLAG_LISTENER_EXACT:
             return "scope"
         wildcard = bool(flow.flags & FLAG_LISTENER_WILDCARD)

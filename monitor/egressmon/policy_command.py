@@ -6,11 +6,10 @@ import sys
 from pathlib import Path
 
 from egressmon.errors import UsageError
-from egressmon.names import read_resolver
+from egressmon.names import read_resolver, trusted_resolvers
 from egressmon.policy.file import line_of, load_policy
 from egressmon.policy.judge import Destination, Judge, Listener
 from egressmon.policy.names import canonical
-from egressmon.run import trusted_resolvers
 from egressmon.text import printable
 
 _DESTINATION = re.compile(
@@ -45,10 +44,8 @@ def explain(file: str, destination: str) -> int:
     resolver = read_resolver(Path("/etc/resolv.conf"))
     judge = Judge(policy, trusted_resolvers(policy, resolver), resolver.search)
     verdict = judge.connection(target)
-    words = [verdict.word]
-    if verdict.rule:
-        words.append(f"by {verdict.rule}")
-    line = " ".join(words)
+    rule = f" by {verdict.rule}" if verdict.rule else ""
+    line = f"{verdict.word}{rule}"
     sys.stdout.write(f"{printable(destination)}: {line}: {printable(verdict.reason)}\n")
     for name in target.names:
         query = judge.query(name, next(iter(judge.resolvers)))

@@ -6,7 +6,7 @@ import pwd
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,9 +45,7 @@ def invoking_user() -> User:
     """
     sudo = _calling_sudo()
     if os.geteuid() != 0 or sudo is None or "SUDO_UID" not in os.environ:
-        return User(
-            os.getuid(), os.getgid(), tuple(os.getgroups()), dict(os.environb)
-        )
+        return User(os.getuid(), os.getgid(), tuple(os.getgroups()), dict(os.environb))
     uid, gid = int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"])
     return User(uid, gid, _groups(uid, gid), _environment_of(sudo))
 
@@ -138,11 +136,11 @@ def _exec_sudo(sudo: str, arguments: list[str]) -> NoReturn:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{text}\n")
 
 
 @contextmanager
-def acting_as(user: User) -> Iterator[None]:
+def acting_as(user: User) -> Generator[None]:
     """Have files opened inside judged by user's rights and owned by that user."""
     if os.geteuid() != 0 or user.uid == 0:
         yield

@@ -36,7 +36,7 @@ class Processes:
         """With proc_is_ours, /proc names processes by the same pids as the kernel."""
         self._known: dict[int, Process] = {}
         self._ended: OrderedDict[int, int] = OrderedDict()
-        self._proc_is_ours = proc_is_ours
+        self.proc_is_ours = proc_is_ours
 
     def forked(self, event: Forked) -> Process:
         """Add the child, which runs what its parent runs."""
@@ -75,7 +75,7 @@ class Processes:
     # The link in /proc resolves symbolic links and relative paths; when the
     # process is gone already, what the kernel captured at the exec stands.
     def _exe(self, event: Executed) -> str:
-        if not self._proc_is_ours:
+        if not self.proc_is_ours:
             return event.path
         try:
             found = os.fsencode(os.readlink(f"/proc/{event.pid}/exe"))  # noqa: PTH115 -- hot path

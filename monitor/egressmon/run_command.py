@@ -14,40 +14,56 @@ from egressmon.errors import EvidenceError, UsageError
 from egressmon.evidence import open_evidence
 from egressmon.learn import LEARNING, Lesson
 from egressmon.names import read_resolver
+from egressmon.outcome import Outcome, RunOptions
 from egressmon.policy.file import LoadedPolicy, find_policy, load_policy
 from egressmon.privilege import User, acting_as
+from egressmon.probes.engine import Preparation
 from egressmon.records import Record
-from egressmon.run import Outcome, Run, RunOptions, run_identifier
+from egressmon.run import Run, run_identifier
 from egressmon.sanitise import sanitise_argv
 from egressmon.text import printable
 
 _FOLDER = Path(".egressmon")
 
 
-def watch(options: argparse.Namespace, arguments: list[str]) -> int:
-    """Run the command under its policy and return the exit status."""
+def watch(
+    options: argparse.Namespace,
+    arguments: list[str],
+    preparation: Preparation | None,
+) -> int:
+    """Run the command under its policy and return the exit status.
+
+    Without a preparation this process is not root, and becomes it first.
+    """
     # Said before sudo asks for a password: the user's own mistakes first.
     _require_command(options)
     path = Path(options.policy) if options.policy else find_policy(Path.cwd())
     loaded = load_policy(path)
-    privilege.become_root(arguments, quiet=options.quiet)
+    if preparation is None:
+        privilege.become_root(arguments, quiet=options.quiet)
     user = privilege.invoking_user()
-    outcome = _execute(options, loaded, user)
+    outcome = _execute(options, loaded, user, preparation)
     return outcome.end.exit_status
 
 
-def learn(options: argparse.Namespace, arguments: list[str]) -> int:
+def learn(
+    options: argparse.Namespace,
+    arguments: list[str],
+    preparation: Preparation | None,
+) -> int:
     """Run the command, write the policy that it needs, and return the status."""
     _require_command(options)
     output = options.output
     if output != "-" and Path(output).exists() and not options.force:
         raise UsageError(f"{output} exists", "give --force, or another --output")
-    privilege.become_root(arguments, quiet=options.quiet)
+    if preparation is None:
+        privilege.become_root(arguments, quiet=options.quiet)
     user = privilege.invoking_user()
     with acting_as(user):
         target = _open_policy(output)
     lesson = Lesson()
-    outcome = _execute(options, LoadedPolicy(LEARNING, None, None), user, lesson.add)
+    loaded = LoadedPolicy(LEARNING, None, None)
+    outcome = _execute(options, loaded, user, preparation, lesson.add)
     search = read_resolver(Path("/etc/resolv.conf")).search
     command = shlex.join(sanitise_argv(options.command))
     target.write(lesson.policy_text(command, search))
@@ -68,7 +84,7 @@ def _open_policy(output: str) -> IO[str]:
     if output == "-":
         return os.fdopen(os.dup(1), "w", encoding="utf-8")
     try:
-        return open(output, "w", encoding="utf-8")  # noqa: PTH123, SIM115 -- the caller closes
+        return open(output, "w", encoding="utf-8")  # noqa: PTH123 -- the caller closes
     except OSError as error:
         raise UsageError(
             f"the policy cannot be written to {output}: {error.strerror}",
@@ -80,6 +96,7 @@ def _execute(
     options: argparse.Namespace,
     loaded: LoadedPolicy,
     user: User,
+    preparation: Preparation | None,
     also: Callable[[Record], None] = lambda _record: None,
 ) -> Outcome:
     identifier = run_identifier()
@@ -103,13 +120,18 @@ def _execute(
         verbose=options.verbose,
         ready_file=options.ready_file,
     )
-    outcome = Run(run_options, identifier, also).execute()
+    engine = (preparation or Preparation()).engine()
+    outcome = Run(run_options, identifier, also).execute(engine)
     _tell(outcome, options, page, actions=actions)
     return outcome
 
 
 def _tell(
-    outcome: Outcome, options: argparse.Namespace, page: IO[str] | None, *, actions: bool
+    outcome: Outcome,
+    options: argparse.Namespace,
+    page: IO[str] | None,
+    *,
+    actions: bool,
 ) -> None:
     # rich takes 60 ms to import, after the run and not before it.
     from egressmon import github, summary  # noqa: PLC0415
@@ -159,6 +181,6 @@ def _summary_page(user: User) -> IO[str] | None:
     if not path:
         return None
     try:
-        return open(path, "a", encoding="utf-8")  # noqa: PTH123, SIM115 -- written at the end
+        return open(path, "a", encoding="utf-8")  # noqa: PTH123 -- written at the end
     except OSError:
         return None

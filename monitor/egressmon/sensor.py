@@ -24,10 +24,9 @@ _CONSEQUENCES = {
 class Sensor:
     """An engine attached to a scope: events, losses and canaries."""
 
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
-        self.engine = LibbpfEngine()
-        self.engine.load()
+    def __init__(self, engine: LibbpfEngine, scope: Scope) -> None:
+        """Attach the loaded engine to scope."""
+        self.engine = engine
         root_fd = os.open(scope.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             self.engine.attach(scope.fd, root_fd)

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from egressmon.run import Outcome
+from egressmon.outcome import Outcome
 from egressmon.text import printable
 
 _STYLES = {"clean": "bold green", "violations": "bold red", "incomplete": "bold yellow"}

@@ -55,8 +55,10 @@ def _connection_key(record: ConnectionRecord) -> GroupKey:
     if ":" in host:
         host = f"[{host}]"
     port = f":{record.dst.port}" if record.dst.port is not None else ""
-    return f"{host}{port}/{record.protocol}", _process_label(record.process), (
-        record.reason
+    return (
+        f"{host}{port}/{record.protocol}",
+        _process_label(record.process),
+        (record.reason),
     )
 
 

@@ -6,10 +6,11 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from pydantic import ValidationError
 
+from egressmon.policy.errors import PolicyError
 from egressmon.policy.model import DEFAULT, Policy
 
 FILE_NAME = "egress.toml"
@@ -22,20 +23,12 @@ _REMEDIES = {
     "missing": "missing; add `{key} = …`",
     "too_short": "an empty list allows nothing; name at least one",
 }
-_KNOWN = {
+_KNOWN: dict[tuple[str, ...], str] = {
     (): "version, enforce, allow, dns, local",
     ("allow",): "host, cidr, ports, protocol, reason",
     ("dns",): "resolvers, queries, names",
     ("local",): "listeners",
 }
-
-
-class PolicyError(Exception):
-    """A policy file that cannot be used; `hint` says what to write instead."""
-
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +154,10 @@ def _problem(
 
 
 def _is_key(part: object) -> bool:
-    return isinstance(part, str) and re.fullmatch(r"[\w-]+", part) is not None and (
-        part not in {"tuple", "constrained-str"}
+    return (
+        isinstance(part, str)
+        and re.fullmatch(r"[\w-]+", part) is not None
+        and (part not in {"tuple", "constrained-str"})
     )
 
 
@@ -209,7 +204,7 @@ def _common(here: tuple[str | int, ...], location: tuple[str | int, ...]) -> int
 
 def schema() -> dict[str, Any]:
     """Return the policy file's JSON Schema, for editors."""
-    described = cast("dict[str, Any]", Policy.model_json_schema())
+    described = Policy.model_json_schema()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "egress.schema.json",

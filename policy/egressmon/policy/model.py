@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from egressmon.policy.names import parse_host_pattern
 
+
 def _network(text: str) -> str:
     try:
         network = ipaddress.ip_network(text)

@@ -6,10 +6,12 @@ knows no more of it than the public methods of `LibbpfEngine`.
 
 import ctypes
 import struct
+import threading
 from dataclasses import dataclass
 from importlib import resources
 
 from egressmon.probes import libbpf
+from egressmon.probes.errors import ProbeError
 from egressmon.probes.wire import CONSTANTS, STRUCTS
 
 OBJECT_NAME = "egressmon.bpf.o"
@@ -40,15 +42,6 @@ _COUNTERS = {
     if name.startswith("COUNT_") and name != "COUNT_SLOTS"
 }
 _BATCH = 4096
-
-
-class ProbeError(Exception):
-    """The probes cannot be loaded or attached; `hint` says what to do about it."""
-
-    def __init__(self, message: str, hint: str, log: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
-        self.log = log
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +168,10 @@ class LibbpfEngine:
         self._ring.consume()
         return self._pending
 
+    def is_pressed(self, batch: list[bytes]) -> bool:
+        """Tell whether batch, just read, probably left more events behind."""
+        return len(batch) >= _BATCH
+
     def _deliver(self, data: bytes) -> bool:
         self._pending.append(data)
         return len(self._pending) < _BATCH
@@ -190,3 +187,29 @@ class LibbpfEngine:
         """Detach all programs and free their memory."""
         self._ring.close()
         self._object.close()
+
+
+class Preparation:
+    """An engine that is being loaded beside other work (it takes 0.1 s)."""
+
+    def __init__(self) -> None:
+        self._engine: LibbpfEngine | None = None
+        self._error: ProbeError | None = None
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            self._engine = LibbpfEngine()
+            self._engine.load()
+        except ProbeError as error:
+            self._error = error
+
+    def engine(self) -> LibbpfEngine:
+        """Return the loaded engine; raises ProbeError where it cannot be had."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        if self._engine is None:
+            raise ProbeError("the probes were not loaded", "run `egressmon doctor`")
+        return self._engine

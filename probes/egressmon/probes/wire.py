@@ -56,7 +56,7 @@ def read_layouts(header: str) -> dict[str, struct.Struct]:
     Byte arrays come out as bytes; all else as the fields in order.
     """
     return {
-        name: struct.Struct("=" + "".join(map(_format, structure._fields_)))  # noqa: SLF001 -- ctypes' public name for it
+        name: struct.Struct("=" + "".join(map(_format, structure._fields_)))
         for name, structure in read_structs(header).items()
     }
 
@@ -66,10 +66,10 @@ def _format(field: tuple[str, Any, *tuple[int, ...]]) -> str:
     ctype = field[1]
     length = getattr(ctype, "_length_", None)
     if length is None:
-        return codes[ctype._type_]  # noqa: SLF001 -- as above
+        return codes[ctype._type_]
     if ctypes.sizeof(ctype) == length:
         return f"{length}s"
-    return f"{length}{codes[ctype._type_._type_]}"  # noqa: SLF001 -- as above
+    return f"{length}{codes[ctype._type_._type_]}"
 
 
 HEADER = resources.files("egressmon.probes").joinpath("event.h").read_text()

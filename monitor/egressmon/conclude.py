@@ -1,0 +1,105 @@
+"""The verdict on a run: what may be said of it, and with which exit status."""
+
+from dataclasses import dataclass
+
+from egressmon.names import Names
+from egressmon.outcome import Ending, RunOptions
+from egressmon.pipeline import Pipeline
+from egressmon.records import RunEnd, RunVerdict
+from egressmon.sensor import Sensor
+from egressmon.tally import Tally
+
+VIOLATIONS = 120
+INCOMPLETE = 121
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that the verdict rests on."""
+
+    options: RunOptions
+    ending: Ending
+    sensor: Sensor
+    pipeline: Pipeline
+    names: Names
+    tally: Tally
+    evidence_failure: str | None
+    duration_ms: int
+
+
+def end_record(found: Findings) -> RunEnd:
+    """Return the last record of the run."""
+    losses = _losses(found)
+    doubts = [*found.ending.doubts, *_doubts(found, losses)]
+    counters = found.sensor.engine.counters()
+    canaries = found.sensor.canaries
+    ending, tracker = found.ending, found.pipeline.tracker
+    return RunEnd(
+        verdict=_verdict(found.tally, doubts),
+        complete=not doubts,
+        incomplete_reasons=doubts,
+        connections=dict(found.tally.connections),
+        queries=dict(found.tally.queries),
+        processes=found.tally.processes,
+        losses=losses,
+        unattributed_flows=tracker.unattributed_flows,
+        unnamed_addresses=len(tracker.unnamed),
+        canaries={
+            "sent": sum(record.sent for record in canaries),
+            "seen": sum(record.seen for record in canaries),
+        },
+        sent_packets=counters["packets"],
+        sent_bytes=counters["bytes"],
+        command_status=None if ending.exec_errno else ending.status,
+        command_signal=ending.signal,
+        exit_status=_exit_status(found, doubts),
+        outlived=ending.outlived,
+        duration_ms=found.duration_ms,
+    )
+
+
+def _losses(found: Findings) -> dict[str, int]:
+    return {
+        **found.sensor.losses(),
+        "short_events": found.pipeline.tracker.short_events,
+        "dns_malformed": found.pipeline.dns.malformed,
+        "dns_broken": found.pipeline.dns.broken,
+        "names_dropped": found.names.dropped,
+    }
+
+
+# Why "clean" may not be said. Messages that a peer malformed are no loss of
+# ours: they are recorded, and what they name stays unnamed.
+def _doubts(found: Findings, losses: dict[str, int]) -> list[str]:
+    doubts = [
+        f"{count} events lost ({name})"
+        for name, count in losses.items()
+        if count and (name.startswith("lost_") or name == "short_events")
+    ]
+    doubts += [
+        f"canary {record.hook} at the {record.when}: {record.reason}"
+        for record in found.sensor.failed_canaries()
+    ]
+    tracker = found.pipeline.tracker
+    if not found.ending.exec_errno:
+        if tracker.first_executed is None:
+            doubts.append("the command's exec was not seen")
+        elif tracker.first_executed not in tracker.ended:
+            doubts.append("the command's exit was not seen")
+    if found.evidence_failure is not None:
+        doubts.append(f"the evidence could not be written: {found.evidence_failure}")
+    return doubts
+
+
+def _verdict(tally: Tally, doubts: list[str]) -> RunVerdict:
+    if tally.has_violations:
+        return "violations"
+    return "incomplete" if doubts else "clean"
+
+
+def _exit_status(found: Findings, doubts: list[str]) -> int:
+    if found.tally.has_violations and found.options.enforce == "fail":
+        return VIOLATIONS
+    if doubts and not found.options.allow_incomplete:
+        return INCOMPLETE
+    return found.ending.code

@@ -1,0 +1,121 @@
+"""Stay with the command, and with what it leaves running."""
+
+import os
+import select
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from egressmon.outcome import Ending
+from egressmon.pipeline import Pipeline
+from egressmon.processes import Processes
+from egressmon.records import Outlived, Record
+from egressmon.scope import Scope
+from egressmon.sensor import Sensor
+from egressmon.signals import SignalRelay
+from egressmon.text import printable
+
+_POLL_MS = 100
+_LOSS_EVERY_S = 1.0
+_PATIENCE_S = 2.0  # before saying what is being waited for
+
+
+class Follower:
+    """Reads events while the command and its descendants run."""
+
+    def __init__(
+        self,
+        scope: Scope,
+        sensor: Sensor,
+        pipeline: Pipeline,
+        processes: Processes,
+        record: Callable[[Record], None],
+    ) -> None:
+        self._scope = scope
+        self._sensor = sensor
+        self._pipeline = pipeline
+        self._processes = processes
+        self._record = record
+        self._next_loss_check = 0.0
+
+    def until_command_ends(self, pid: int, ending: Ending) -> None:
+        """Return when process pid, a child of this one, has ended."""
+        pidfd = os.pidfd_open(pid)
+        poller = select.poll()
+        poller.register(pidfd, select.POLLIN)
+        poller.register(self._sensor.engine.fileno(), select.POLLIN)
+        timeout = _POLL_MS
+        try:
+            while not any(fd == pidfd for fd, _ in poller.poll(timeout)):
+                timeout = self._turn()
+        finally:
+            os.close(pidfd)
+        reap(pid, ending)
+
+    # One turn of reading; returns how long to wait before the next, in ms.
+    def _turn(self) -> int:
+        batch = self._sensor.engine.read()
+        self._pipeline.feed(batch)
+        now = time.monotonic()
+        if now >= self._next_loss_check:
+            self._next_loss_check = now + _LOSS_EVERY_S
+            for loss in self._sensor.new_losses():
+                self._record(loss)
+        return 0 if self._sensor.engine.is_pressed(batch) else _POLL_MS
+
+    def linger(self, relay: SignalRelay, limit_s: float | None, *, quiet: bool) -> None:
+        """Return when no descendant is left, limit_s is over, or an end is wanted."""
+        began = time.monotonic()
+        told = quiet
+        while self._remaining() and not relay.ending.is_set():
+            waited = time.monotonic() - began
+            if limit_s is not None and waited >= limit_s:
+                break
+            if not told and waited >= _PATIENCE_S:
+                told = True
+                self._tell()
+            relay.ending.wait(_POLL_MS / 1000)
+            self._turn()
+        self._sensor.drain(self._pipeline)
+
+    def outlived(self) -> list[Outlived]:
+        """Return the processes of the scope that still run."""
+        return [Outlived(pid, self._comm(pid)) for pid in self._remaining()]
+
+    # In the cgroup, or gone from it but of the command's lineage.
+    def _remaining(self) -> list[int]:
+        inside = self._scope.pids() if self._scope.is_populated() else []
+        if not self._processes.proc_is_ours:
+            return inside
+        lineage = [one.pid for one in self._processes.alive() if _runs(one.pid)]
+        return sorted({*inside, *lineage})
+
+    def _comm(self, pid: int) -> str:
+        process = self._processes.get(pid)
+        return process.comm if process else "unknown"
+
+    def _tell(self) -> None:
+        names = ", ".join(sorted({one.comm for one in self.outlived()}))
+        sys.stderr.write(
+            "egressmon: the command ended; waiting for what it left running "
+            f"({printable(names)}); Ctrl-C ends the wait, --linger 0s avoids it\n"
+        )
+
+
+def reap(pid: int, ending: Ending) -> None:
+    """Wait for child pid and note in ending how it ended."""
+    _, status = os.waitpid(pid, 0)
+    if os.WIFSIGNALED(status):
+        ending.signal = os.WTERMSIG(status)
+    else:
+        ending.status = os.WEXITSTATUS(status)
+
+
+# Field 3 of proc_pid_stat(5): a zombie runs nothing any more.
+def _runs(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[:1] not in (["Z"], ["X"])

@@ -1,0 +1,70 @@
+"""The JSON Schema of the evidence, made from the records; not needed at run time.
+
+`python -m egressmon.schema` writes the two schema files that are shipped.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import TypeAdapter
+
+from egressmon.policy import file as policy_file
+from egressmon.records import SCHEMA, Record
+
+EVIDENCE_FILE = Path(__file__).with_name("evidence.schema.json")
+POLICY_FILE = Path(policy_file.__file__).with_name("egress.schema.json")
+
+
+def _envelope(kind: str) -> dict[str, Any]:
+    return {
+        "schema": {"const": SCHEMA},
+        "type": {"const": kind},
+        "seq": {"type": "integer", "minimum": 0},
+        "time": {"type": "string", "format": "date-time"},
+        "run": {"type": "string"},
+        "phase": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "prev": {
+            "anyOf": [
+                {"type": "string", "pattern": "^blake3:[0-9a-f]{64}$"},
+                {"type": "null"},
+            ]
+        },
+    }
+
+
+def evidence_schema() -> dict[str, Any]:
+    """Return the schema of one line of evidence."""
+    definitions: dict[str, Any] = {}
+    choices: list[dict[str, str]] = []
+    for record in get_args(Record):
+        body = TypeAdapter(record).json_schema(ref_template="#/$defs/{model}")
+        definitions.update(body.pop("$defs", {}))
+        envelope = _envelope(record.TYPE)
+        body["properties"] = {**envelope, **body["properties"]}
+        body["required"] = list(body["properties"])
+        body["additionalProperties"] = False
+        definitions[record.__name__] = body
+        choices.append({"$ref": f"#/$defs/{record.__name__}"})
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "evidence.schema.json",
+        "title": "egressmon evidence, one line",
+        "oneOf": choices,
+        "$defs": definitions,
+    }
+
+
+def text(schema: dict[str, Any]) -> str:
+    """Return schema as it is written to a file."""
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def main() -> None:
+    """Write both schema files beside the modules that they describe."""
+    EVIDENCE_FILE.write_text(text(evidence_schema()))
+    POLICY_FILE.write_text(text(policy_file.schema()))
+
+
+if __name__ == "__main__":
+    main()

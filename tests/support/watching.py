@@ -1,0 +1,100 @@
+"""Run egressmon as a user does, and read what it left."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+from blake3 import blake3
+
+from egressmon.schema import evidence_schema
+
+Json = dict[str, Any]
+EGRESSMON = (sys.executable, "-m", "egressmon")
+LIMIT_S = 120
+
+
+@cache
+def _validator() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(evidence_schema())
+
+
+def read_evidence(path: Path) -> list[Json]:
+    """Return the records in path, each one valid, the chain whole."""
+    records: list[Json] = []
+    prev: str | None = None
+    for number, line in enumerate(path.read_bytes().splitlines()):
+        record = json.loads(line)
+        _validator().validate(record)
+        assert record["seq"] == number
+        assert record["prev"] == prev
+        prev = "blake3:" + blake3(line).hexdigest()
+        records.append(record)
+    return records
+
+
+@dataclass(frozen=True)
+class Watched:
+    """One finished run."""
+
+    status: int
+    stdout: str
+    stderr: str
+    records: list[Json]
+
+    def of(self, kind: str, /, **fields: object) -> list[Json]:
+        """Return the records of kind whose fields have the values given."""
+        return [
+            record
+            for record in self.records
+            if record["type"] == kind
+            and all(record[name] == value for name, value in fields.items())
+        ]
+
+    @property
+    def end(self) -> Json:
+        """The last record."""
+        assert self.records[-1]["type"] == "run.end"
+        return self.records[-1]
+
+    def reached(self) -> set[tuple[str, str, int | None, str]]:
+        """Return (op, ip, port, verdict) of each connection."""
+        return {
+            (one["op"], one["dst"]["ip"], one["dst"]["port"], one["verdict"])
+            for one in self.of("connection")
+        }
+
+
+def watch(  # noqa: PLR0913 -- each one optional
+    folder: Path,
+    *command: str,
+    policy: str | None = None,
+    options: Sequence[str] = (),
+    prefix: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    verb: str = "watch",
+) -> Watched:
+    """Run `egressmon watch` on command, with its evidence in folder."""
+    evidence = folder / "evidence.jsonl"
+    words = [*prefix, *EGRESSMON, verb, "--evidence", str(evidence), *options]
+    if policy is not None:
+        (folder / "policy.toml").write_text(policy)
+        words += ["--policy", str(folder / "policy.toml")]
+    done = subprocess.run(
+        [*words, "--", *command],
+        check=False,
+        capture_output=True,
+        text=True,
+        errors="backslashreplace",
+        timeout=LIMIT_S,
+        cwd=folder,
+        env=dict(environment if environment is not None else os.environ),
+    )
+    records = read_evidence(evidence) if evidence.exists() else []
+    return Watched(done.returncode, done.stdout, done.stderr, records)
