@@ -17,11 +17,11 @@ import psutil
 from egressmon.errors import PrivilegeError
 
 # include/uapi/linux/capability.h
-_CAP_DAC_READ_SEARCH = 2
+_CAP_DAC_OVERRIDE = 1
 _CAP_KILL = 5
 _CAP_SYS_PTRACE = 19
 _CAP_BPF = 39
-_KEPT = (_CAP_DAC_READ_SEARCH, _CAP_KILL, _CAP_SYS_PTRACE, _CAP_BPF)
+_KEPT = (_CAP_DAC_OVERRIDE, _CAP_KILL, _CAP_SYS_PTRACE, _CAP_BPF)
 _CAPABILITY_VERSION_3 = 0x20080522
 
 _SUDO_ONLY = ("SUDO_COMMAND", "SUDO_GID", "SUDO_UID", "SUDO_USER")
@@ -181,9 +181,10 @@ class _Sets(ctypes.Structure):
 def drop_capabilities() -> None:
     """Keep only what reading events and processes takes, for the calling thread.
 
-    That is CAP_BPF (read maps), CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH (read
-    /proc of any user), CAP_KILL (pass signals on); see capset(2). Threads made
-    later inherit it.
+    That is CAP_BPF (read maps), CAP_SYS_PTRACE (read /proc of any user),
+    CAP_KILL (pass signals on) and CAP_DAC_OVERRIDE (enter and remove the
+    scope's cgroup, whoever owns the one above); see capset(2). Threads made later
+    inherit it.
     """
     mask = sum(1 << number for number in _KEPT)
     header = _Header(_CAPABILITY_VERSION_3, 0)

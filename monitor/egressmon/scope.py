@@ -4,12 +4,14 @@ import contextlib
 import fcntl
 import os
 import secrets
+import select
 from collections.abc import Iterator
 from pathlib import Path
 
 from egressmon.errors import ScopeError
 
 PREFIX = "egressmon-"
+_EXIT_MS = 2000
 _MOUNTINFO = Path("/proc/self/mountinfo")
 _OWN = Path("/proc/self/cgroup")
 
@@ -98,9 +100,23 @@ class Scope:
 
     def remove(self) -> bool:
         """Remove the cgroup; False when processes still live in it."""
+        if not self.pids():
+            self._wait_until_empty()
         removed = _remove_tree(self.path)
         os.close(self.fd)
         return removed
+
+
+    # A process that was waited for can still be on its way out of the cgroup;
+    # the kernel tells of the change (cgroup-v2.rst, "[Un]populated Notification").
+    def _wait_until_empty(self) -> None:
+        with contextlib.suppress(OSError), (self.path / "cgroup.events").open() as file:
+            poller = select.poll()
+            poller.register(file, select.POLLPRI)
+            while "populated 1" in file.read():
+                if not poller.poll(_EXIT_MS):
+                    return
+                file.seek(0)
 
 
 def make_scope() -> Scope:

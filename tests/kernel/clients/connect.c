@@ -9,7 +9,7 @@
 
 int main(int argc, char **argv)
 {
-	int count = argc > 3 ? atoi(argv[3]) : 1;
+	int count = argc > 4 ? atoi(argv[4]) : 1;
 	struct sockaddr_in peer = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[2]))};
 
 	inet_pton(AF_INET, argv[1], &peer.sin_addr);
