@@ -1,0 +1,182 @@
+"""The built wheel runs by itself, and gives the command to the user who called."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from support.watching import read_evidence
+
+ROOT = Path(__file__).parents[2]
+NOBODY = 65534
+
+
+@pytest.fixture(scope="module")
+def installed() -> Generator[Path]:
+    """A clean virtual environment with the wheel, readable by every user."""
+    folder = Path(tempfile.mkdtemp(prefix="egressmon-install-"))
+    folder.chmod(0o755)  # noqa: S103 -- other users run what is in it
+    try:
+        build = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder)]
+        subprocess.run([*build, str(ROOT)], check=True, capture_output=True)
+        (wheel,) = folder.glob("*.whl")
+        names = zipfile.ZipFile(wheel).namelist()
+        assert "egressmon/probes/egressmon.bpf.o" in names
+        assert "egressmon/evidence.schema.json" in names
+        assert "egressmon/policy/egress.schema.json" in names
+        python = folder / "venv/bin/python"
+        for step in (
+            [sys.executable, "-m", "venv", str(folder / "venv")],
+            [str(python), "-m", "pip", "-q", "install", str(wheel)],
+        ):
+            subprocess.run(step, check=True, capture_output=True)
+        yield python
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_the_wheel_runs_without_a_compiler(installed: Path, tmp_path: Path) -> None:
+    evidence = tmp_path / "e.jsonl"
+
+    done = subprocess.run(
+        [installed.with_name("egressmon"), "watch", "--evidence", evidence]
+        + ["--", "/bin/true"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PATH": "/nowhere"},
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert read_evidence(evidence)[-1]["verdict"] == "clean"
+
+
+# What an unprivileged user runs, on a machine where sudo asks no password: the
+# sudoers file is replaced in a mount namespace of the test's own.
+def as_nobody(folder: Path, words: list[str], sudoers: str) -> list[str]:
+    (folder / "sudoers").write_text(sudoers)
+    (folder / "sudoers").chmod(0o440)
+    script = (
+        f"mount --bind {folder}/sudoers /etc/sudoers && exec setpriv --reuid={NOBODY} "
+        f'--regid={NOBODY} --groups=1,{NOBODY} -- "$@"'
+    )
+    unshare = ["unshare", "--mount", "--propagation", "private"]
+    return [*unshare, "sh", "-c", script, "sh", *words]
+
+
+STATE = (
+    "import json, os; print(json.dumps({'ids': os.getresuid() + os.getresgid(), "
+    "'groups': os.getgroups(), 'cwd': os.getcwd(), 'environment': dict(os.environ),"
+    "'caps': [l for l in open('/proc/self/status') if l.startswith('CapEff')]}))"
+)
+ENVIRONMENT = {
+    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+    "VIRTUAL_ENV": "/some/venv",
+    "LD_LIBRARY_PATH": "/some/libraries",
+    "PYTHONPATH": "/some/modules",
+    "MULTI": "a\nb=c",
+    "HOME": "/nonexistent",
+}
+
+
+@pytest.fixture
+def shared() -> Generator[Path]:
+    """A folder that nobody may write."""
+    folder = Path(tempfile.mkdtemp(prefix="egressmon-nobody-"))
+    shutil.chown(folder, NOBODY, NOBODY)
+    folder.chmod(0o755)  # noqa: S103 -- the test looks into it
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("through", ["itself", "sudo"])
+def test_the_command_runs_as_the_user_with_the_users_environment(
+    installed: Path, shared: Path, tmp_path: Path, through: str
+) -> None:
+    words = [str(installed), "-m", "egressmon", "watch", "--", sys.executable]
+    words += ["-I", "-c", STATE]
+    if through == "sudo":
+        words = ["sudo", "-n", *words]
+    allowed = "root ALL=(ALL:ALL) ALL\nALL ALL=(ALL:ALL) NOPASSWD: ALL\n"
+
+    done = subprocess.run(
+        as_nobody(tmp_path, words, allowed),
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=shared,
+        env={**ENVIRONMENT, "PYTHONPATH": ""},
+    )
+
+    assert done.returncode == 0, done.stderr
+    state = json.loads(done.stdout)
+    assert state["ids"] == [NOBODY] * 6
+    assert state["caps"] == ["CapEff:\t0000000000000000\n"]
+    assert state["cwd"] == str(shared)
+    expected = {**ENVIRONMENT, "PYTHONPATH": ""}
+    assert {k: state["environment"][k] for k in expected} == expected
+    assert "SUDO_UID" not in state["environment"]
+    (evidence,) = (shared / ".egressmon").glob("*.jsonl")
+    assert evidence.stat().st_uid == NOBODY
+    records = read_evidence(evidence)
+    assert records[0]["user"] == NOBODY
+    assert records[-1]["verdict"] == "clean"
+    if through == "itself":
+        assert "running itself with sudo" in done.stderr
+
+
+def test_without_sudo_rights_it_says_what_to_do(
+    installed: Path, shared: Path, tmp_path: Path
+) -> None:
+    words = [str(installed), "-m", "egressmon", "watch", "--", "touch", "ran"]
+
+    done = subprocess.run(
+        as_nobody(tmp_path, words, "root ALL=(ALL:ALL) ALL\n"),
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=shared,
+        env=ENVIRONMENT,
+    )
+
+    assert done.returncode == 125
+    assert "sudo did not let egressmon become root" in done.stderr
+    assert "hint: " in done.stderr
+    assert not (shared / "ran").exists()
+
+
+# A shell that root opened with sudo long ago is root's: nothing is dropped.
+def test_root_stays_root(installed: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [str(installed), "-m", "egressmon", "watch", "--quiet", "--", "id", "-u"],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**ENVIRONMENT, "PYTHONPATH": "", "SUDO_UID": "1000", "SUDO_GID": "1000"},
+    )
+
+    assert done.stdout == "0\n"
+
+
+def test_the_agent_keeps_four_capabilities(tmp_path: Path) -> None:
+    ready = "grep -h CapEff /proc/$PPID/status"
+
+    done = subprocess.run(
+        [sys.executable, "-m", "egressmon", "watch", "--quiet", "--", "sh", "-c", ready],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+
+    held = int(done.stdout.split()[1], 16)
+    # CAP_DAC_OVERRIDE, CAP_KILL, CAP_SYS_PTRACE, CAP_BPF
+    assert held == 1 << 1 | 1 << 5 | 1 << 19 | 1 << 39

@@ -1,0 +1,83 @@
+"""What learn writes makes the same run clean, and is no larger than it must be."""
+
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+from support.lab import HTTP_PORT, OTHER4, OTHER_PORT, SERVER4, SERVER6, UDP_PORT
+from support.watching import Watched
+
+Watch = Callable[..., Watched]
+
+SCRIPT = f"""
+set -e
+curl -sS -4 http://api.example.test/ >/dev/null
+curl -sS -6 http://api.example.test:{OTHER_PORT}/ >/dev/null
+curl -sS http://{OTHER4}/ >/dev/null
+dig +short four.example.test >/dev/null
+dig +short nothing.example.test >/dev/null
+{sys.executable} -c '
+import socket
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("{OTHER4}", {UDP_PORT}))
+socket.socket(socket.AF_INET, socket.SOCK_RAW, 1).sendto(
+    b"\\x08\\0\\xf7\\xff\\0\\0\\0\\0", ("{SERVER4}", 0))
+server = socket.create_server(("127.0.0.1", 0))
+socket.create_connection(server.getsockname())
+'
+"""
+
+
+def test_a_learned_policy_makes_the_same_run_clean(
+    watched: Watch, tmp_path: Path
+) -> None:
+    learned = watched("sh", "-c", SCRIPT, verb="learn")
+    assert learned.status == 0, learned.stderr
+    text = (tmp_path / "egress.toml").read_text()
+
+    again = watched("sh", "-c", SCRIPT)
+
+    assert again.end["verdict"] == "clean", text + again.stderr
+    assert again.status == 0
+    assert again.of("run.start")[0]["policy"] == str(tmp_path / "egress.toml")
+    policy = tomllib.loads(text)
+    entries = {
+        (one.get("host") or one["cidr"], one.get("protocol", "tcp")): one.get("ports")
+        for one in policy["allow"]
+    }
+    named = ("api.example.test", "tcp")
+    assert entries.pop(named) == [HTTP_PORT, OTHER_PORT]
+    assert entries == {
+        (OTHER4, "tcp"): [HTTP_PORT],
+        (OTHER4, "udp"): [UDP_PORT],
+        # ICMP has no name here: the script asked for four.example.test before.
+        ("four.example.test", "any"): None,
+    } or entries == {
+        (OTHER4, "tcp"): [HTTP_PORT],
+        (OTHER4, "udp"): [UDP_PORT],
+        ("api.example.test", "any"): None,
+    }
+    assert "# curl (2x)" in text
+    assert SERVER6 not in text
+
+
+def test_a_policy_that_exists_is_not_replaced(watched: Watch, tmp_path: Path) -> None:
+    (tmp_path / "egress.toml").write_text("version = 1\n")
+
+    run = watched("touch", str(tmp_path / "ran"), verb="learn")
+
+    assert run.status == 125
+    assert "--force" in run.stderr
+    assert (tmp_path / "egress.toml").read_text() == "version = 1\n"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_resolver_of_its_own_is_learned(watched: Watch, tmp_path: Path) -> None:
+    query = ("dig", "+short", f"@{OTHER4}", "four.example.test")
+
+    watched(*query, verb="learn")
+    again = watched(*query)
+
+    policy = tomllib.loads((tmp_path / "egress.toml").read_text())
+    assert policy["dns"]["resolvers"] == [OTHER4]
+    assert again.end["verdict"] == "clean"
