@@ -30,6 +30,11 @@ class Reassembly:
         self._streams: OrderedDict[tuple[int, int], _Stream] = OrderedDict()
         self.broken = 0
 
+    @property
+    def open_streams(self) -> int:
+        """How many streams and datagrams are not whole yet."""
+        return len(self._streams)
+
     def messages(self, packet: DnsPacket) -> Iterator[bytes]:
         """Yield each message that packet completes."""
         if packet.protocol == _TCP:

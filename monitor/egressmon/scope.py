@@ -106,7 +106,6 @@ class Scope:
         os.close(self.fd)
         return removed
 
-
     # A process that was waited for can still be on its way out of the cgroup;
     # the kernel tells of the change (cgroup-v2.rst, "[Un]populated Notification").
     def _wait_until_empty(self) -> None:

@@ -75,8 +75,16 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     def compiled(name: str) -> str:
         target = folder / name
         subprocess.run(
-            ["gcc", "-O1", "-Wall", "-static", "-pthread", "-o", str(target)]
-            + [str(CLIENTS / f"{name}.c")],
+            [
+                "gcc",
+                "-O1",
+                "-Wall",
+                "-static",
+                "-pthread",
+                "-o",
+                str(target),
+                str(CLIENTS / f"{name}.c"),
+            ],
             check=True,
         )
         return str(target)

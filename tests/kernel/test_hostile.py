@@ -42,7 +42,8 @@ def test_what_does_not_fit_the_ring_is_counted(
 ) -> None:
     assert network is not None
     evidence = tmp_path / "e.jsonl"
-    script = f"kill -STOP $PPID; {build('connect')} 127.0.0.1 9 burst 60000; kill -CONT $PPID"
+    burst = f"{build('connect')} 127.0.0.1 9 burst 60000"
+    script = f"kill -STOP $PPID; {burst}; kill -CONT $PPID"
 
     done = subprocess.run(
         [*EGRESSMON, "watch", "--evidence", str(evidence), "--", "sh", "-c", script],
@@ -85,7 +86,9 @@ def test_bytes_that_are_no_utf_8_are_escaped(watched: Watch) -> None:
 
     run = watched(PYTHON, "-c", code)
 
-    (record,) = [one for one in run.of("process", event="exec") if one["comm"] == "true"]
+    (record,) = [
+        one for one in run.of("process", event="exec") if one["comm"] == "true"
+    ]
     assert record["argv"] == ["true", "\\xff\\xfe"]
 
 
@@ -94,7 +97,9 @@ def test_an_argument_list_of_2_mb_is_cut_and_says_so(watched: Watch) -> None:
 
     run = watched(PYTHON, "-c", code)
 
-    (record,) = [one for one in run.of("process", event="exec") if one["comm"] == "true"]
+    (record,) = [
+        one for one in run.of("process", event="exec") if one["comm"] == "true"
+    ]
     assert record["argv_cut"] is True
     assert record["argv"][0] == "true"
     assert run.end["verdict"] == "clean"
@@ -170,8 +175,17 @@ def test_a_disk_that_fills_in_mid_run_ends_121(tmp_path: Path) -> None:
     )
 
     done = subprocess.run(
-        ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
-        + ["sh", *EGRESSMON],
+        [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            *EGRESSMON,
+        ],
         check=False,
         capture_output=True,
         text=True,
@@ -200,7 +214,15 @@ def test_an_unwritable_evidence_path_does_not_stop_the_command(
 
 
 def test_allow_incomplete_keeps_the_commands_status(tmp_path: Path) -> None:
-    words = ["--evidence", "/dev/full", "--allow-incomplete", "--", "sh", "-c", "exit 3"]
+    words = [
+        "--evidence",
+        "/dev/full",
+        "--allow-incomplete",
+        "--",
+        "sh",
+        "-c",
+        "exit 3",
+    ]
 
     done = subprocess.run(
         [*EGRESSMON, "watch", *words], check=False, capture_output=True, cwd=tmp_path

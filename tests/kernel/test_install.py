@@ -21,7 +21,7 @@ NOBODY = 65534
 def installed() -> Generator[Path]:
     """A clean virtual environment with the wheel, readable by every user."""
     folder = Path(tempfile.mkdtemp(prefix="egressmon-install-"))
-    folder.chmod(0o755)  # noqa: S103 -- other users run what is in it
+    folder.chmod(0o755)
     try:
         build = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder)]
         subprocess.run([*build, str(ROOT)], check=True, capture_output=True)
@@ -45,8 +45,14 @@ def test_the_wheel_runs_without_a_compiler(installed: Path, tmp_path: Path) -> N
     evidence = tmp_path / "e.jsonl"
 
     done = subprocess.run(
-        [installed.with_name("egressmon"), "watch", "--evidence", evidence]
-        + ["--", "/bin/true"],
+        [
+            str(installed.with_name("egressmon")),
+            "watch",
+            "--evidence",
+            str(evidence),
+            "--",
+            "/bin/true",
+        ],
         check=False,
         capture_output=True,
         text=True,
@@ -91,7 +97,7 @@ def shared() -> Generator[Path]:
     """A folder that nobody may write."""
     folder = Path(tempfile.mkdtemp(prefix="egressmon-nobody-"))
     shutil.chown(folder, NOBODY, NOBODY)
-    folder.chmod(0o755)  # noqa: S103 -- the test looks into it
+    folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)
 
@@ -170,7 +176,17 @@ def test_the_agent_keeps_four_capabilities(tmp_path: Path) -> None:
     ready = "grep -h CapEff /proc/$PPID/status"
 
     done = subprocess.run(
-        [sys.executable, "-m", "egressmon", "watch", "--quiet", "--", "sh", "-c", ready],
+        [
+            sys.executable,
+            "-m",
+            "egressmon",
+            "watch",
+            "--quiet",
+            "--",
+            "sh",
+            "-c",
+            ready,
+        ],
         check=True,
         capture_output=True,
         text=True,

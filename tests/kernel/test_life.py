@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -91,8 +92,17 @@ def test_the_command_inherits_everything(tmp_path: Path) -> None:
 # Start a watched program that says "up" when it runs; returns the process.
 def start(folder: Path, code: str, *options: str) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [*EGRESSMON, "watch", "--evidence", str(folder / "e.jsonl"), *options]
-        + ["--", PYTHON, "-c", code],
+        [
+            *EGRESSMON,
+            "watch",
+            "--evidence",
+            str(folder / "e.jsonl"),
+            *options,
+            "--",
+            PYTHON,
+            "-c",
+            code,
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -145,8 +155,17 @@ def test_a_key_press_reaches_the_command_once(tmp_path: Path) -> None:
     leader, terminal = os.openpty()
     # `script`-like: a session whose controlling terminal is ours.
     process = subprocess.Popen(
-        [*EGRESSMON, "watch", "--evidence", str(tmp_path / "e.jsonl"), "--quiet"]
-        + ["--", PYTHON, "-c", code],
+        [
+            *EGRESSMON,
+            "watch",
+            "--evidence",
+            str(tmp_path / "e.jsonl"),
+            "--quiet",
+            "--",
+            PYTHON,
+            "-c",
+            code,
+        ],
         stdin=terminal,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -219,8 +238,16 @@ def test_killing_the_agent_leaves_the_command_alone(tmp_path: Path) -> None:
     )
     read, write = os.pipe()
     process = subprocess.Popen(
-        [*EGRESSMON, "watch", "--evidence", str(tmp_path / "e.jsonl")]
-        + ["--", PYTHON, "-c", code],
+        [
+            *EGRESSMON,
+            "watch",
+            "--evidence",
+            str(tmp_path / "e.jsonl"),
+            "--",
+            PYTHON,
+            "-c",
+            code,
+        ],
         stdin=read,
         stdout=subprocess.PIPE,
         text=True,
@@ -237,7 +264,7 @@ def test_killing_the_agent_leaves_the_command_alone(tmp_path: Path) -> None:
     process.kill()
     process.wait()
     os.write(write, b"go on\n")
-    threading_wait(pidfd)
+    wait_for(pidfd)
 
     assert (tmp_path / "done").read_text() == "as ever"
     assert scope.exists()
@@ -246,10 +273,8 @@ def test_killing_the_agent_leaves_the_command_alone(tmp_path: Path) -> None:
     process.stdout.close()
 
 
-def threading_wait(pidfd: int) -> None:
+def wait_for(pidfd: int) -> None:
     """Wait for the process behind pidfd, which is nobody's child any more."""
-    import select  # noqa: PLC0415 -- only here
-
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
     assert poller.poll(60_000)
@@ -270,8 +295,17 @@ def test_two_runs_at_once_do_not_see_each_other(network: Lab, tmp_path: Path) ->
         folder = tmp_path / name
         folder.mkdir()
         subprocess.run(
-            [*network.enter(), *EGRESSMON, "watch", "--evidence", str(folder / "e")]
-            + ["--", "curl", "-sS", f"http://{ip}/"],
+            [
+                *network.enter(),
+                *EGRESSMON,
+                "watch",
+                "--evidence",
+                str(folder / "e"),
+                "--",
+                "curl",
+                "-sS",
+                f"http://{ip}/",
+            ],
             check=True,
             capture_output=True,
             cwd=folder,

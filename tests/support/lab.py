@@ -114,7 +114,7 @@ def lab() -> Generator[Lab]:
     """Yield a running test network, and take it down."""
     tag = f"egm{os.getpid()}"
     folder = Path(tempfile.mkdtemp(prefix="egressmon-lab-"))
-    folder.chmod(0o755)  # noqa: S103 -- the command may run as another user
+    folder.chmod(0o755)
     try:
         (folder / "resolv.conf").write_text(f"nameserver {SERVER4}\n")
         with ExitStack() as stack:

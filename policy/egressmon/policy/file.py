@@ -188,7 +188,7 @@ def line_of(text: str, location: tuple[str | int, ...]) -> int:
         else:
             continue
         depth = _common(here, location)
-        if depth > best_depth and (depth == len(here) or key is None):
+        if depth > best_depth:
             best_line, best_depth = number, depth
     return best_line
 
@@ -199,7 +199,7 @@ def _common(here: tuple[str | int, ...], location: tuple[str | int, ...]) -> int
         if ours != theirs:
             break
         depth += 1
-    return depth if depth == len(here) else 0
+    return depth if depth in {len(here), len(location)} else 0
 
 
 def schema() -> dict[str, Any]:

@@ -3,7 +3,14 @@
 import ipaddress
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from egressmon.policy.names import parse_host_pattern
 
@@ -70,11 +77,12 @@ class Dns(_Table):
         description="names that may be looked up although nothing may connect there",
     )
 
-    @model_validator(mode="after")
-    def _some_resolver(self) -> Self:
-        if self.resolvers == ():
-            raise ValueError('resolvers is empty; write "system" or list addresses')
-        return self
+    @field_validator("resolvers")
+    @classmethod
+    def _some_resolver(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if value == ():
+            raise ValueError('an empty list; write "system" or list addresses')
+        return value
 
 
 class Local(_Table):

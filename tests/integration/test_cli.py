@@ -1,0 +1,141 @@
+"""The command line, as a process without root."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support.watching import EGRESSMON
+
+POLICY = """\
+version = 1
+[[allow]]
+host = "api.example.org"
+reason = "calls"
+[[allow]]
+cidr = "192.0.2.0/24"
+"""
+
+
+def run(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*EGRESSMON, *words], check=False, capture_output=True, text=True, cwd=cwd
+    )
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> str:
+    path = tmp_path / "egress.toml"
+    path.write_text(POLICY)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["watch", "--help"],
+        ["learn", "--help"],
+        ["doctor", "--help"],
+        ["policy", "--help"],
+        ["policy", "check", "--help"],
+        ["policy", "explain", "--help"],
+        ["--version"],
+    ],
+)
+def test_help_is_there_and_fine(words: list[str]) -> None:
+    done = run(*words)
+
+    assert done.returncode == 0
+    assert "egressmon" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ([], 2),
+        (["nonsense"], 2),
+        (["policy", "check"], 2),
+        (["policy", "explain", "x"], 2),
+        (["watch"], 125),
+        (["watch", "--"], 125),
+        (["watch", "--linger", "soon", "--", "true"], 125),
+        (["watch", "--enforce", "maybe", "--", "true"], 125),
+        (["watch", "--no-such-option", "--", "true"], 125),
+        (["learn", "--linger"], 125),
+    ],
+)
+def test_bad_usage_is_one_error_with_a_hint(words: list[str], status: int) -> None:
+    done = run(*words)
+
+    assert done.returncode == status
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("error: ")
+    assert lines[1].startswith("hint: ")
+    assert len(lines) == 2
+    assert done.stdout == ""
+
+
+def test_check_accepts_a_good_policy(policy: str) -> None:
+    done = run("policy", "check", policy)
+
+    assert done.returncode == 0
+    assert done.stdout == f'{policy}: fine; 2 allow entries, enforce = "report"\n'
+
+
+def test_check_strict_wants_reasons(policy: str) -> None:
+    done = run("policy", "check", "--strict", policy)
+
+    assert done.returncode == 1
+    assert done.stdout == f"{policy}:5: allow[1]: no reason is given\n"
+
+
+def test_check_names_what_is_wrong(policy: str) -> None:
+    Path(policy).write_text("version = 1\n[[alow]]\n")
+
+    done = run("policy", "check", policy)
+
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: {policy}:2: alow: unknown key\n"
+        "hint: unknown key; known: version, enforce, allow, dns, local\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("destination", "status", "says"),
+    [
+        ("api.example.org:443", 0, "allowed by allow[0]: api.example.org matches"),
+        ("API.EXAMPLE.ORG:443/tcp", 0, "allowed by allow[0]"),
+        ("api.example.org:80", 1, "violation: no allow entry covers"),
+        ("192.0.2.7:443", 0, "allowed by allow[1]: 192.0.2.7 in 192.0.2.0/24"),
+        ("evil.test:443", 1, "looking up evil.test: violation"),
+        ("127.0.0.1:80", 1, "outside the scope"),
+        ("[::1]:80/udp", 1, "violation"),
+        ("http://x", 2, ""),
+    ],
+)
+def test_explain(policy: str, destination: str, status: int, says: str) -> None:
+    done = run("policy", "explain", policy, destination)
+
+    assert done.returncode == status
+    assert says in done.stdout
+
+
+def test_verbose_shows_the_traceback(policy: str) -> None:
+    done = run("policy", "check", "--verbose", policy + "x")
+
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+    assert f"error: {policy}x: No such file or directory" in done.stderr
+
+
+def test_a_bad_policy_is_said_before_root_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "egress.toml").write_text("version = 3\n")
+
+    done = run("watch", "--", "true", cwd=tmp_path)
+
+    assert done.returncode == 125
+    assert "egress.toml:1: version" in done.stderr
+    assert [one.name for one in tmp_path.iterdir()] == ["egress.toml"]

@@ -1,0 +1,208 @@
+"""The whole story from bytes to records, without a kernel."""
+
+import ipaddress
+
+import dns.message
+import dns.rrset
+import pytest
+
+from egressmon.canary import CanaryWatch, make_plan
+from egressmon.clock import Clock
+from egressmon.decode import (
+    FLAG_CANARY,
+    FLAG_INGRESS,
+    FLAG_LISTENER_EXACT,
+    FLAG_LISTENER_WILDCARD,
+    FLAG_OWNERLESS,
+    Address,
+)
+from egressmon.names import Names
+from egressmon.pipeline import Pipeline
+from egressmon.policy.judge import Judge, Listener
+from egressmon.policy.model import Allow, Policy
+from egressmon.processes import Processes
+from egressmon.records import (
+    ConnectionRecord,
+    DnsRecord,
+    ProcessExit,
+    ProcessRecord,
+    Record,
+)
+from support.events import dns as dns_event
+from support.events import event, executed, flow
+
+RESOLVER = "192.0.2.53"
+POLICY = Policy(version=1, allow=(Allow(host="api.example.org"),))
+
+
+class Replay:
+    """A pipeline whose records are kept, in network namespace 1."""
+
+    def __init__(self, listener: Listener = "nobody") -> None:
+        self.records: list[Record] = []
+        self.asked: list[tuple[str, int]] = []
+        canaries = CanaryWatch()
+        canaries.begin(make_plan())
+        self.pipeline = Pipeline(
+            judge=Judge(POLICY, frozenset({ipaddress.ip_address(RESOLVER)})),
+            names=Names(),
+            processes=Processes(proc_is_ours=False),
+            who_listens=lambda ip, port, _: self._who(ip, port, listener),
+            own_addresses=frozenset({ipaddress.ip_address("198.51.100.1")}),
+            canaries=canaries,
+            clock=Clock(),
+            sink=lambda record, _: self.records.append(record),
+        )
+        # The first canary tells which network namespace is home.
+        self.feed(flow("127.0.0.1", 9, flags=FLAG_CANARY, netns=1))
+
+    def _who(self, ip: Address, port: int, listener: Listener) -> Listener:
+        self.asked.append((str(ip), port))
+        return listener
+
+    def feed(self, *events: bytes) -> "Replay":
+        self.pipeline.feed(events)
+        return self
+
+    def connection(self) -> ConnectionRecord:
+        (record,) = (one for one in self.records if isinstance(one, ConnectionRecord))
+        return record
+
+    def query(self) -> DnsRecord:
+        (record,) = (one for one in self.records if isinstance(one, DnsRecord))
+        return record
+
+
+def lookup(name: str, ip: str, **fields: object) -> list[bytes]:
+    question = dns.message.make_query(name, "A")
+    response = dns.message.make_response(question)
+    response.answer.append(dns.rrset.from_text(name + ".", 60, "IN", "A", ip))
+    return [
+        dns_event(RESOLVER, question.to_wire(), **fields),
+        dns_event(RESOLVER, response.to_wire(), flags=FLAG_INGRESS, **fields),
+    ]
+
+
+def test_a_name_that_was_looked_up_decides() -> None:
+    replay = Replay().feed(
+        executed(100, b"client", b"--token", b"hunter2"),
+        *lookup("api.example.org", "203.0.113.9"),
+        flow("203.0.113.9", 443),
+    )
+
+    connection = replay.connection()
+    assert connection.verdict == "allowed"
+    assert connection.dst.names[0].name == "api.example.org"
+    assert connection.process is not None
+    assert connection.process.argv == ["client", "--token", "***"]
+    assert replay.query().answers == ["api.example.org A 203.0.113.9"]
+
+
+def test_an_answer_from_another_network_namespace_names_nothing() -> None:
+    replay = Replay().feed(
+        *lookup("api.example.org", "203.0.113.9", netns=2), flow("203.0.113.9", 443)
+    )
+
+    assert replay.connection().verdict == "violation"
+    assert replay.query().trusted is False
+    assert "another network namespace" in replay.query().reason
+
+
+@pytest.mark.parametrize(
+    ("flags", "netns", "answer", "verdict", "asks"),
+    [
+        (FLAG_LISTENER_EXACT, 1, "outside", "local", 0),
+        (FLAG_LISTENER_WILDCARD, 1, "nobody", "local", 1),
+        (FLAG_LISTENER_WILDCARD, 1, "outside", "violation", 1),
+        (0, 1, "nobody", "local", 1),
+        (0, 1, "outside", "violation", 1),
+        (0, 1, "unknown", "violation", 1),
+        (FLAG_LISTENER_WILDCARD, 2, "outside", "local", 0),
+        (0, 2, "nobody", "violation", 0),
+    ],
+)
+def test_who_listens_on_loopback_decides(
+    flags: int, netns: int, answer: Listener, verdict: str, asks: int
+) -> None:
+    replay = Replay(answer).feed(flow("127.0.0.1", 80, flags=flags, netns=netns))
+
+    assert replay.connection().verdict == verdict
+    assert len(replay.asked) == asks
+
+
+def test_the_machines_own_address_is_local_and_no_others() -> None:
+    own = Replay().feed(flow("198.51.100.1", 80, flags=FLAG_LISTENER_EXACT))
+    other = Replay().feed(flow("198.51.100.2", 80, flags=FLAG_LISTENER_EXACT))
+
+    assert own.connection().verdict == "local"
+    assert other.connection().verdict == "violation"
+
+
+def test_a_flow_without_an_owner_is_recorded_and_counted() -> None:
+    replay = Replay().feed(
+        flow("203.0.113.9", 0, "KIND_PACKET", protocol=1, flags=FLAG_OWNERLESS)
+    )
+
+    connection = replay.connection()
+    assert connection.process is None
+    assert connection.process_reason
+    assert connection.dst.port is None
+    assert replay.pipeline.tracker.unattributed_flows == 1
+
+
+def test_a_process_from_before_is_named_by_what_the_kernel_said() -> None:
+    connection = Replay().feed(flow("203.0.113.9", 443)).connection()
+
+    assert connection.process is not None
+    assert connection.process.comm == "client"
+    assert connection.process.exe is None
+    assert connection.process_reason
+
+
+def test_a_pid_that_is_used_again_is_another_process() -> None:
+    replay = Replay().feed(
+        executed(100, b"first", path=b"/bin/first"),
+        event("process_event", "KIND_EXIT", tgid=100, exit_code=9),
+        event("process_event", "KIND_FORK", tgid=100, parent=1, start_ns=2),
+        executed(100, b"second", path=b"/bin/second"),
+        flow("203.0.113.9", 443),
+    )
+
+    actor = replay.connection().process
+    assert actor is not None
+    assert actor.exe == "/bin/second"
+    exits = [
+        one.exit
+        for one in replay.records
+        if isinstance(one, ProcessRecord) and one.event == "exit"
+    ]
+    assert exits == [ProcessExit(status=None, signal=9)]
+
+
+def test_a_fork_runs_what_its_parent_runs() -> None:
+    replay = Replay().feed(
+        executed(50, b"server", path=b"/bin/server"),
+        event("process_event", "KIND_FORK", tgid=100, parent=50, comm=b"worker"),
+        flow("203.0.113.9", 443),
+    )
+
+    actor = replay.connection().process
+    assert actor is not None
+    assert actor.exe == "/bin/server"
+    assert actor.ancestry == ["client"]
+
+
+def test_short_events_are_counted() -> None:
+    replay = Replay().feed(b"", flow("203.0.113.9", 443)[:-1], b"\xff" * 200)
+
+    assert replay.pipeline.tracker.short_events == 3
+
+
+def test_a_query_without_an_answer_is_recorded_at_the_end() -> None:
+    replay = Replay().feed(lookup("api.example.org", "203.0.113.9")[0])
+    assert replay.records == []
+
+    replay.pipeline.finish()
+
+    assert replay.query().status is None
+    assert "no answer was seen" in replay.query().reason

@@ -1,0 +1,54 @@
+"""Nothing from outside moves a terminal, and durations and destinations parse."""
+
+import argparse
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from egressmon.errors import UsageError
+from egressmon.options import duration
+from egressmon.policy_command import parse_destination
+from egressmon.text import from_bytes, printable
+
+
+@given(st.text(max_size=300))
+def test_printable_text_has_no_control_character(text: str) -> None:
+    shown = printable(text)
+
+    assert len(shown) <= 200 * 6
+    assert all(ord(one) >= 32 and not 127 <= ord(one) < 160 for one in shown)
+    assert not set(shown) & set("\u202e\u2066\u200b\u2028\ufeff")
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_become_text(data: bytes) -> None:
+    from_bytes(data).encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0s", 0), ("500ms", 0.5), ("2m", 120), ("1h", 3600), ("3", 3), ("1.5s", 1.5)],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "-1s", "1d", "1 s", "1e9"])
+def test_other_durations_are_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="write 0s"):
+        duration(text)
+
+
+def test_destinations() -> None:
+    assert parse_destination("API.example.org:443").names == ("api.example.org",)
+    assert str(parse_destination("[2001:db8::1]:53/udp").address) == "2001:db8::1"
+    assert parse_destination("127.0.0.1:80").listener == "outside"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a", "a:0", "a:99999", "a:1/sctp", "2001:db8::1:5"]
+)
+def test_other_destinations_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="not a destination"):
+        parse_destination(text)
