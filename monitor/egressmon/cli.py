@@ -4,6 +4,8 @@ import argparse
 import os
 import sys
 import traceback
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from egressmon import options as command_line
 from egressmon.errors import EgressmonError
@@ -15,6 +17,7 @@ from egressmon.text import printable
 CANNOT = 125
 BAD_USAGE = 2
 _RUNNING = ("watch", "learn")
+_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
 
 
 def main() -> int:
@@ -26,7 +29,7 @@ def main() -> int:
         return _dispatch(parsed, arguments)
     except EgressmonError as error:
         _explain(error, error.hint, arguments)
-        return CANNOT if running else BAD_USAGE
+        return error.status if running else BAD_USAGE
     except (PolicyError, ProbeError) as error:
         _explain(error, error.hint, arguments)
         return CANNOT if running else BAD_USAGE
@@ -40,7 +43,8 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
         case "watch" | "learn":
             # The probes load (in C) while Python imports the rest.
             preparation = Preparation() if os.geteuid() == 0 else None
-            from egressmon import run_command  # noqa: PLC0415
+            with _no_pydantic_plugins():
+                from egressmon import run_command  # noqa: PLC0415
 
             verb = run_command.watch if options.verb == "watch" else run_command.learn
             return verb(options, arguments, preparation)
@@ -56,6 +60,20 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
             checks = doctor.examine()
             doctor.print_report(checks)
             return int(any(check.found is False for check in checks))
+
+
+# pydantic looks through every installed package for plugins (30 ms), and would
+# run what it finds, here as root. The variable must not reach the command.
+@contextmanager
+def _no_pydantic_plugins() -> Generator[None]:
+    before = os.environ.get(_PLUGINS)
+    os.environ[_PLUGINS] = "__all__"
+    try:
+        yield
+    finally:
+        del os.environ[_PLUGINS]
+        if before is not None:
+            os.environ[_PLUGINS] = before
 
 
 def _explain(error: Exception, hint: str, arguments: list[str]) -> None:

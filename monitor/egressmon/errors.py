@@ -5,7 +5,7 @@ class EgressmonError(Exception):
     """egressmon cannot do what was asked; `hint` says what to do about it."""
 
     status = 125
-    """The exit status of a command that runs something (docs/usage.md)."""
+    """The exit status where a command was to be run (docs/usage.md)."""
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
@@ -27,7 +27,11 @@ class EvidenceError(EgressmonError):
 class UsageError(EgressmonError):
     """The command line asks for what cannot be."""
 
-    status = 2
+
+class UnfinishedError(EgressmonError):
+    """egressmon failed after the command was started: its evidence is incomplete."""
+
+    status = 121
 
 
 class SensorError(EgressmonError):

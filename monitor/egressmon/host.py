@@ -4,9 +4,8 @@ import ipaddress
 import os
 import platform
 import time
+from functools import cache
 from pathlib import Path
-
-import psutil
 
 from egressmon.decode import Address
 from egressmon.records import BlindSpot
@@ -81,8 +80,11 @@ def blind_spots(*, root_hooks: bool) -> list[BlindSpot]:
     return found
 
 
+@cache
 def own_addresses() -> frozenset[Address]:
     """Return the addresses of this machine, in the agent's network namespace."""
+    import psutil  # noqa: PLC0415 -- 20 ms, not before the command starts
+
     return frozenset(
         ipaddress.ip_address(entry.address.partition("%")[0])
         for entries in psutil.net_if_addrs().values()

@@ -74,7 +74,7 @@ class Pipeline:
         names: Names,
         processes: Processes,
         who_listens: Callable[[Address, int, int], Listener],
-        own_addresses: frozenset[Address],
+        own_addresses: Callable[[], frozenset[Address]],
         canaries: CanaryWatch,
         clock: Clock,
         sink: Callable[[Record, int], None],
@@ -209,7 +209,7 @@ class Pipeline:
     def _listener(self, flow: Flow) -> Listener | None:
         address = flow.address
         is_loopback = address.is_loopback or address.is_unspecified
-        if not is_loopback and not (address in self._own and self._is_home(flow)):
+        if not is_loopback and not (address in self._own() and self._is_home(flow)):
             return None
         if flow.flags & FLAG_LISTENER_EXACT:
             return "scope"

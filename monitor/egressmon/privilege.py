@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-import psutil
-
 from egressmon.errors import PrivilegeError
 
 # include/uapi/linux/capability.h
@@ -58,34 +56,38 @@ def _groups(uid: int, gid: int) -> tuple[int, ...]:
     return tuple(os.getgrouplist(name, gid))
 
 
-# sudo execs the command in its own child, or in a child of its monitor (use_pty).
-def _calling_sudo() -> psutil.Process | None:
-    try:
-        process = psutil.Process().parent()
-        for _ in range(2):
-            if process is None:
-                return None
-            if Path(process.exe()).name == "sudo":
-                above = process.parent()
-                monitored = above is not None and _is_sudo(above)
-                return above if monitored else process
-            process = process.parent()
-    except psutil.Error:
-        pass
+# The pid of the sudo that started this process: its parent, or above a monitor
+# (sudo's own child under use_pty), and above one level of anything else.
+def _calling_sudo() -> int | None:
+    pid = os.getppid()
+    for _ in range(2):
+        if _is_sudo(pid):
+            above = _parent_of(pid)
+            return above if _is_sudo(above) else pid
+        pid = _parent_of(pid)
     return None
 
 
-def _is_sudo(process: psutil.Process) -> bool:
+def _is_sudo(pid: int) -> bool:
     try:
-        return Path(process.exe()).name == "sudo"
-    except psutil.Error:
+        return Path(f"/proc/{pid}/exe").readlink().name == "sudo"
+    except OSError:
         return False
 
 
-# sudo itself was started with the user's environment, and the kernel keeps it.
-def _environment_of(process: psutil.Process) -> dict[bytes, bytes]:
+# Field 4 of proc_pid_stat(5).
+def _parent_of(pid: int) -> int:
     try:
-        block = Path(f"/proc/{process.pid}/environ").read_bytes()
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+# sudo itself was started with the user's environment, and the kernel keeps it.
+def _environment_of(pid: int) -> dict[bytes, bytes]:
+    try:
+        block = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         block = b""
     pairs = (entry.partition(b"=") for entry in block.split(b"\0") if b"=" in entry)

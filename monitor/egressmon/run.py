@@ -12,6 +12,7 @@ from egressmon import host, signals
 from egressmon.canary import CanaryWatch
 from egressmon.clock import Clock
 from egressmon.conclude import Findings, end_record
+from egressmon.errors import UnfinishedError
 from egressmon.evidence import Evidence
 from egressmon.follow import Follower, reap
 from egressmon.launch import Launched, flush_output, launch, send_from_scope
@@ -77,7 +78,7 @@ class Run:
             self._pipeline = self._make_pipeline(listeners)
             child = self._arm(scope, mask)
             self._follow(scope, child)
-            return self._conclude(scope)
+            return self._finished(scope)
         finally:
             listeners.close()
             engine.close()
@@ -96,7 +97,7 @@ class Run:
             names=self._names,
             processes=self._processes,
             who_listens=listeners.who,
-            own_addresses=host.own_addresses(),
+            own_addresses=host.own_addresses,
             canaries=self._canaries,
             clock=self._clock,
             sink=self._record_at,
@@ -177,6 +178,15 @@ class Run:
             ending.doubts.append(f"egressmon failed: {error!r}")
             if not ending.is_known:
                 reap(child.pid, ending)
+
+    def _finished(self, scope: Scope) -> Outcome:
+        try:
+            return self._conclude(scope)
+        except Exception as error:
+            raise UnfinishedError(
+                f"the evidence could not be finished: {error!r}",
+                "what was recorded so far stands; please report this",
+            ) from error
 
     def _conclude(self, scope: Scope) -> Outcome:
         self._last_canaries(scope)

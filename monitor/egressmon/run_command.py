@@ -12,7 +12,6 @@ from typing import IO
 from egressmon import privilege
 from egressmon.errors import EvidenceError, UsageError
 from egressmon.evidence import open_evidence
-from egressmon.learn import LEARNING, Lesson
 from egressmon.names import read_resolver
 from egressmon.outcome import Outcome, RunOptions
 from egressmon.policy.file import LoadedPolicy, find_policy, load_policy
@@ -52,6 +51,8 @@ def learn(
     preparation: Preparation | None,
 ) -> int:
     """Run the command, write the policy that it needs, and return the status."""
+    from egressmon.learn import LEARNING, Lesson  # noqa: PLC0415 -- not for watch
+
     _require_command(options)
     output = options.output
     if output != "-" and Path(output).exists() and not options.force:

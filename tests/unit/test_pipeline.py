@@ -48,7 +48,7 @@ class Replay:
             names=Names(),
             processes=Processes(proc_is_ours=False),
             who_listens=lambda ip, port, _: self._who(ip, port, listener),
-            own_addresses=frozenset({ipaddress.ip_address("198.51.100.1")}),
+            own_addresses=lambda: frozenset({ipaddress.ip_address("198.51.100.1")}),
             canaries=canaries,
             clock=Clock(),
             sink=lambda record, _: self.records.append(record),

@@ -45,8 +45,7 @@
 #define COUNT_LOST_PACKET 6
 #define COUNT_PACKETS 7
 #define COUNT_BYTES 8
-#define COUNT_EVENTS 9
-#define COUNT_SLOTS 10
+#define COUNT_SLOTS 9
 
 /* What the agent tells the probes; the only element of the map `settings`. */
 struct settings {

@@ -70,7 +70,6 @@ static __always_inline u64 wake_flags(void)
 
 static __always_inline void submit(void *event)
 {
-	count(COUNT_EVENTS, 1);
 	bpf_ringbuf_submit(event, wake_flags());
 }
 

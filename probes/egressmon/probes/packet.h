@@ -28,6 +28,41 @@ struct tcp_start {
 	u8 flags;
 };
 
+/* The ports of a plain packet, read in place: enough to let most pass at once. */
+struct glance {
+	u16 source;
+	u16 target;
+	u8 protocol;
+	u8 tcp_flags;
+};
+
+static __always_inline bool glance_at(const u8 *transport, const u8 *end, u8 protocol,
+				      struct glance *glance)
+{
+	if (transport + sizeof(struct tcp_start) > end)
+		return false;
+	glance->protocol = protocol;
+	glance->source = bpf_ntohs(*(const __be16 *)transport);
+	glance->target = bpf_ntohs(*(const __be16 *)(transport + 2));
+	glance->tcp_flags = transport[13];
+	return protocol == PROTOCOL_TCP || protocol == PROTOCOL_UDP;
+}
+
+/* False for whatever is not plain: options, extensions, other protocols, short. */
+static __always_inline bool look(struct __sk_buff *skb, struct glance *glance)
+{
+	const u8 *data = (const u8 *)(long)skb->data;
+	const u8 *end = (const u8 *)(long)skb->data_end;
+
+	if (data + sizeof(struct ipv6hdr) > end)
+		return false;
+	if (data[0] == 0x45) /* version 4, no options */
+		return glance_at(data + sizeof(struct iphdr), end, data[9], glance);
+	if (data[0] >> 4 == 6)
+		return glance_at(data + sizeof(struct ipv6hdr), end, data[6], glance);
+	return false;
+}
+
 /*
  * The value, with all that the verifier concluded of it forgotten: it would
  * follow each one by itself (1,000,000 instructions for 16 chunks), and meets
@@ -134,8 +169,7 @@ struct dns_capture {
 };
 
 static __always_inline void fill_dns(struct __sk_buff *skb, struct dns_event *event,
-				     const struct dns_capture *capture, u32 skipped,
-				     u32 size)
+				     const struct dns_capture *capture, u32 skipped, u32 size)
 {
 	const struct socket_state *owner = capture->owner;
 
@@ -161,28 +195,28 @@ static __always_inline void fill_dns(struct __sk_buff *skb, struct dns_event *ev
 }
 
 /* Copy size bytes (1 to room, room a power of two) from skipped on. */
-#define EMIT_CHUNK(skb, capture, skipped, size, room)                                    \
-	({                                                                               \
-		struct dns_event *event =                                                \
-			bpf_ringbuf_reserve(&events, sizeof(*event) + (room), 0);        \
-		u32 bounded = (size)-1;                                                  \
-		int failed = 1;                                                          \
-                                                                                         \
-		if (event) {                                                             \
-			asm volatile("" : "+r"(bounded));                                \
-			bounded = (bounded & ((room)-1)) + 1;                            \
-			fill_dns(skb, event, capture, skipped, bounded);                 \
-			failed = bpf_skb_load_bytes(                                     \
-				skb, (capture)->packet->payload + (skipped), event + 1,  \
-				bounded);                                                \
-			if (failed)                                                      \
-				bpf_ringbuf_discard(event, 0);                           \
-			else                                                             \
-				submit(event);                                           \
-		}                                                                        \
-		if (failed)                                                              \
-			count(COUNT_LOST_DNS, 1);                                        \
-		failed;                                                                  \
+#define EMIT_CHUNK(skb, capture, skipped, size, room)                                          \
+	({                                                                                     \
+		struct dns_event *event =                                                      \
+			bpf_ringbuf_reserve(&events, sizeof(*event) + (room), 0);              \
+		u32 bounded = (size)-1;                                                        \
+		int failed = 1;                                                                \
+                                                                                               \
+		if (event) {                                                                   \
+			asm volatile("" : "+r"(bounded));                                      \
+			bounded = (bounded & ((room)-1)) + 1;                                  \
+			fill_dns(skb, event, capture, skipped, bounded);                       \
+			failed = bpf_skb_load_bytes(skb,                                       \
+						    (capture)->packet->payload + (skipped),    \
+						    event + 1, bounded);                       \
+			if (failed)                                                            \
+				bpf_ringbuf_discard(event, 0);                                 \
+			else                                                                   \
+				submit(event);                                                 \
+		}                                                                              \
+		if (failed)                                                                    \
+			count(COUNT_LOST_DNS, 1);                                              \
+		failed;                                                                        \
 	})
 
 static __always_inline void emit_dns(struct __sk_buff *skb, const struct dns_capture *capture)
@@ -215,10 +249,19 @@ static __always_inline bool is_canary(const struct packet *packet)
 	       canary_flags(&packet->target);
 }
 
+/* Say that a packet goes to a peer that its socket has not announced (or not yet). */
+static __always_inline void announce_packet(struct __sk_buff *skb, struct flow *flow)
+{
+	flow->cookie = bpf_get_socket_cookie(skb);
+	if (flow->owner)
+		flow->flags |= listener_flags(flow->owner->netns, flow->peer);
+	emit_flow(flow);
+}
+
 static __always_inline void count_datagram(struct __sk_buff *skb, struct socket_state *state,
 					   struct flow *flow)
 {
-	struct peer_key key = {.cookie = flow->cookie, .peer = *flow->peer};
+	struct peer_key key = {.peer = *flow->peer};
 	struct traffic first = {.packets = 1, .bytes = skb->len};
 	struct traffic *sent;
 
@@ -228,10 +271,11 @@ static __always_inline void count_datagram(struct __sk_buff *skb, struct socket_
 		if (state->flags & SOCKET_PENDING) {
 			state->flags &= ~SOCKET_PENDING;
 			flow->kind = KIND_CONNECT;
-			emit_flow(flow);
+			announce_packet(skb, flow);
 		}
 		return;
 	}
+	key.cookie = bpf_get_socket_cookie(skb);
 	sent = bpf_map_lookup_elem(&peers, &key);
 	if (sent) {
 		sent->packets++;
@@ -239,42 +283,62 @@ static __always_inline void count_datagram(struct __sk_buff *skb, struct socket_
 		return;
 	}
 	bpf_map_update_elem(&peers, &key, &first, BPF_ANY);
-	emit_flow(flow);
+	announce_packet(skb, flow);
+}
+
+static __always_inline bool begins(u8 tcp_flags)
+{
+	return (tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
+static __always_inline void count_sent(struct __sk_buff *skb, struct socket_state *state)
+{
+	if (!state)
+		return;
+	state->sent.packets++;
+	state->sent.bytes += skb->len;
+}
+
+static __always_inline struct socket_state *state_of(struct bpf_sock *sk)
+{
+	return sk ? bpf_sk_storage_get(&sockets, sk, 0, 0) : NULL;
 }
 
 static __always_inline void count_stream(struct __sk_buff *skb, struct socket_state *state,
 					 const struct packet *packet, struct flow *flow)
 {
-	if (state) {
-		state->sent.packets++;
-		state->sent.bytes += skb->len;
-	}
+	count_sent(skb, state);
 	/* Only a SYN begins something; the rest belongs to what began before. */
-	if ((packet->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+	if (!begins(packet->tcp_flags))
 		return;
 	if (!state || !same_endpoint(&state->peer, flow->peer))
-		emit_flow(flow);
+		announce_packet(skb, flow);
 }
 
 static __always_inline int on_egress(struct __sk_buff *skb)
 {
 	struct packet packet = {};
-	struct socket_state *state = NULL;
+	struct glance glance;
+	struct socket_state *state;
 	struct bpf_sock *sk = skb->sk;
 	struct flow flow = {.peer = &packet.target, .kind = KIND_PACKET};
 
 	count(COUNT_PACKETS, 1);
 	count(COUNT_BYTES, skb->len);
+	if (sk)
+		sk = bpf_sk_fullsock(sk);
+	state = state_of(sk);
+	if (look(skb, &glance) && glance.protocol == PROTOCOL_TCP &&
+	    glance.target != DNS_PORT && !begins(glance.tcp_flags) &&
+	    (!sk || sk->type == SOCK_STREAM)) {
+		count_sent(skb, state);
+		return 1;
+	}
 	if (!parse(skb, &packet))
 		count(COUNT_LOST_PACKET, 1);
 	if (sk)
-		sk = bpf_sk_fullsock(sk);
-	if (sk) {
 		flow.socket_type = sk->type;
-		state = bpf_sk_storage_get(&sockets, sk, 0, 0);
-	}
 	flow.owner = state;
-	flow.cookie = bpf_get_socket_cookie(skb);
 	if (is_canary(&packet)) {
 		flow.flags = FLAG_CANARY;
 		emit_flow(&flow);
@@ -283,8 +347,6 @@ static __always_inline int on_egress(struct __sk_buff *skb)
 	if (state && packet.target.protocol == PROTOCOL_UDP &&
 	    is_loopback(packet.target.address))
 		add_listener(state, &packet.source);
-	if (flow.owner)
-		flow.flags = listener_flags(flow.owner->netns, flow.peer);
 	if (packet.target.protocol == PROTOCOL_TCP && (!sk || sk->type == SOCK_STREAM))
 		count_stream(skb, state, &packet, &flow);
 	else
@@ -303,17 +365,20 @@ static __always_inline int on_egress(struct __sk_buff *skb)
 static __always_inline int on_ingress(struct __sk_buff *skb)
 {
 	struct packet packet = {};
-	struct socket_state *state = NULL;
-	struct bpf_sock *sk = skb->sk;
+	struct glance glance;
+	struct socket_state *state;
+	struct bpf_sock *sk;
 
+	if (look(skb, &glance) && glance.protocol == PROTOCOL_TCP && glance.source != DNS_PORT)
+		return 1;
 	if (!parse(skb, &packet))
 		return 1;
 	if (packet.source.port != DNS_PORT && !is_canary(&packet))
 		return 1;
+	sk = skb->sk;
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
-	if (sk)
-		state = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	state = state_of(sk);
 	if (packet.source.port == DNS_PORT && packet.payload) {
 		struct dns_capture capture = {.packet = &packet,
 					      .server = &packet.source,

@@ -1,0 +1,151 @@
+"""Measure what watching costs: ratios of runs that alternate, medians of the rounds.
+
+bench.py [ROUNDS]
+"""
+
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).parent
+EGRESSMON = [sys.executable, "-m", "egressmon", "watch", "--quiet"]
+STRACE = ["strace", "-f", "-qq", "-e", "trace=network", "-o", "/dev/null"]
+TCP_CONNECTS = 20_000
+UDP_CONNECTS = 200_000
+STRACED = 10  # strace is so slow that it gets this much less to do
+RATES = (5_000, 10_000, 15_000, 20_000, 30_000, 40_000)
+RATE_S = 5
+
+
+def output(words: list[str]) -> float:
+    """Return the number that words print last."""
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    return float(done.stdout.split()[-1])
+
+
+def seconds(words: list[str]) -> float:
+    """Return how long words take."""
+    start = time.perf_counter()
+    subprocess.run(words, check=True, capture_output=True)
+    return time.perf_counter() - start
+
+
+def alternate(
+    ways: dict[str, Callable[[], float]], rounds: int
+) -> dict[str, list[float]]:
+    """Return what each way measured, the ways taking turns."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            found[name].append(way())
+    return found
+
+
+def show(title: str, unit: str, scale: float, found: dict[str, list[float]]) -> None:
+    """Print medians, and their ratios to the first way."""
+    base = statistics.median(next(iter(found.values())))
+    print(f"\n{title}")
+    for name, values in found.items():
+        median = statistics.median(values)
+        low, high = min(values) * scale, max(values) * scale
+        print(
+            f"  {name:<12} {median * scale:10.2f} {unit}  "
+            f"({low:.2f} to {high:.2f})  {median / base:6.2f}x"
+        )
+
+
+class Bench:
+    """The measurements, with a compiled load and a folder for evidence."""
+
+    def __init__(self, folder: Path, rounds: int) -> None:
+        self._evidence = folder / "e.jsonl"
+        self._facts = folder / "facts"
+        self._rounds = rounds
+        self._load = str(folder / "load")
+        source = str(HERE / "load.c")
+        subprocess.run(["gcc", "-O2", "-o", self._load, source], check=True)
+
+    def _watched(self, *words: str) -> list[str]:
+        return [*EGRESSMON, "--evidence", str(self._evidence), "--", *words]
+
+    def start_up(self) -> None:
+        """How long a run takes that does nothing, and how long until it is armed."""
+        armed: list[float] = []
+
+        def watched() -> float:
+            taken = seconds(self._watched("true"))
+            first = self._evidence.read_bytes().splitlines()[0]
+            armed.append(json.loads(first)["armed_ms"] / 1000)
+            return taken
+
+        ways = {"true": lambda: seconds(["true"]), "watch": watched}
+        show("start-up of `true`", "ms", 1000, alternate(ways, self._rounds * 2))
+        low, high = min(armed) * 1000, max(armed) * 1000
+        middle = statistics.median(armed) * 1000
+        print(f"  armed after  {middle:10.2f} ms  ({low:.0f} to {high:.0f})")
+
+    def loop(self, kind: str, count: int) -> None:
+        """Time one connect of a tight loop, unwatched, watched and straced."""
+        plain = [self._load, kind, str(count)]
+        ways = {
+            "unwatched": lambda: output(plain),
+            "watched": lambda: output(self._watched(*plain)),
+            "strace": lambda: output(
+                [*STRACE, self._load, kind, str(count // STRACED)]
+            ),
+        }
+        show(f"{kind} connect loop, each", "us", 0.001, alternate(ways, self._rounds))
+
+    def rate(self) -> None:
+        """Find what the agent sustains without loss, and what it costs."""
+        print(f"\nsustained TCP connects for {RATE_S} s")
+        for rate in RATES:
+            script = (
+                f"{self._load} rate {rate} {RATE_S}; "
+                f"cat /proc/$PPID/stat /proc/$PPID/status >{self._facts}"
+            )
+            words = self._watched("sh", "-c", script)
+            words.insert(-4, "--allow-incomplete")
+            made = output(words)
+            end = json.loads(self._evidence.read_bytes().splitlines()[-1])
+            lost = sum(end["losses"].values())
+            print(f"  {made:8.0f}/s  lost {lost:6d}  {self._agent()}")
+
+    def _agent(self) -> str:
+        text = self._facts.read_text()
+        fields = text.splitlines()[0].rpartition(")")[2].split()
+        ticks = int(fields[11]) + int(fields[12])
+        share = ticks / os.sysconf("SC_CLK_TCK") / RATE_S
+        peak = next(line for line in text.splitlines() if line.startswith("VmHWM"))
+        return (
+            f"agent {share:5.0%} of a core, peak {int(peak.split()[1]) / 1024:.0f} MB"
+        )
+
+
+def main() -> None:
+    """Measure everything and print it."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
+    folder = Path(tempfile.mkdtemp(prefix="egressmon-bench-"))
+    print(
+        f"kernel {platform.release()}, {os.cpu_count()} CPUs, {rounds} rounds, medians"
+    )
+    try:
+        bench = Bench(folder, rounds)
+        bench.start_up()
+        bench.loop("tcp", TCP_CONNECTS)
+        bench.loop("udp", UDP_CONNECTS)
+        bench.rate()
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

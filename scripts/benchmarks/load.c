@@ -1,0 +1,100 @@
+/*
+ * load tcp N        N times connect, accept, close on loopback; prints ns for each
+ * load udp N        N times connect of one datagram socket; prints ns for each
+ * load rate R S     R non-blocking TCP connects a second for S seconds; prints how
+ *                   many were made a second
+ */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+static long long now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+static struct sockaddr_in loopback(int port)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	return address;
+}
+
+static void tcp(int count)
+{
+	struct sockaddr_in address = loopback(0);
+	struct linger reset = {1, 0}; /* no TIME_WAIT: ports do not run out */
+	socklen_t size = sizeof(address);
+	int server = socket(AF_INET, SOCK_STREAM, 0);
+
+	bind(server, (struct sockaddr *)&address, size);
+	listen(server, 16);
+	getsockname(server, (struct sockaddr *)&address, &size);
+	for (int i = 0; i < count; i++) {
+		int client = socket(AF_INET, SOCK_STREAM, 0);
+
+		if (connect(client, (struct sockaddr *)&address, size))
+			exit(1);
+		close(accept(server, NULL, NULL));
+		setsockopt(client, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+		close(client);
+	}
+}
+
+static void udp(int count)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	for (int i = 0; i < count; i++) {
+		struct sockaddr_in address = loopback(1024 + i % 1000);
+
+		connect(fd, (struct sockaddr *)&address, sizeof(address));
+	}
+}
+
+static void rate(int each_second, int seconds)
+{
+	struct sockaddr_in address = loopback(9);
+	long long start = now(), count = (long long)each_second * seconds;
+
+	for (long long i = 0; i < count; i++) {
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		long long due = start + i * 1000000000LL / each_second;
+
+		connect(fd, (struct sockaddr *)&address, sizeof(address));
+		close(fd);
+		if (i % 16 == 0 && due > now()) {
+			struct timespec until = {due / 1000000000LL, due % 1000000000LL};
+
+			clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+		}
+	}
+	printf("%lld\n", count * 1000000000LL / (now() - start));
+}
+
+int main(int argc, char **argv)
+{
+	long long start = now();
+	int count = argc > 2 ? atoi(argv[2]) : 0;
+
+	if (argc == 4 && !strcmp(argv[1], "rate")) {
+		rate(count, atoi(argv[3]));
+		return 0;
+	}
+	if (argc != 3)
+		return 2;
+	if (!strcmp(argv[1], "tcp"))
+		tcp(count);
+	else
+		udp(count);
+	printf("%lld\n", (now() - start) / count);
+	return 0;
+}
