@@ -25,7 +25,7 @@ def main() -> int:
     arguments = sys.argv[1:]
     running = arguments[:1] in ([verb] for verb in _RUNNING)
     try:
-        parsed = command_line.parser().parse_args(arguments)
+        parsed = command_line.parse(arguments)
         return _dispatch(parsed, arguments)
     except EgressmonError as error:
         _explain(error, error.hint, arguments)

@@ -41,6 +41,22 @@ def duration(text: str) -> float:
     return float(match.group(1)) * _UNITS[match.group(2)]
 
 
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Return arguments as options; `command` holds the words behind the first `--`.
+
+    Raises UsageError. (argparse's own handling of `--` differs between Pythons.)
+    """
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    try:
+        parsed = parser().parse_args(arguments[:end])
+    except UsageError as error:
+        if end == len(arguments) and arguments[:1] in (["watch"], ["learn"]):
+            error.hint = f"egressmon {arguments[0]} [OPTIONS] -- COMMAND [ARGUMENT...]"
+        raise
+    parsed.command = arguments[end + 1 :]
+    return parsed
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     top = _Parser(
@@ -106,7 +122,6 @@ def _runs(
         "--verbose", action="store_true", help="show whole logs and tracebacks"
     )
     sub.add_argument("--ready-file", metavar="FILE", help=argparse.SUPPRESS)
-    sub.add_argument("command", nargs="*", metavar="COMMAND", help=argparse.SUPPRESS)
     return sub
 
 

@@ -4,7 +4,7 @@ Unknown is None, with a reason beside it. docs/evidence.md explains each field;
 a test keeps the two in step.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
 SCHEMA = "egressmon/1"
@@ -208,7 +208,6 @@ class RunEnd:
     exit_status: int
     outlived: list[Outlived]
     duration_ms: int
-    notes: list[str] = field(default_factory=list[str])
 
 
 Record: TypeAlias = (

@@ -10,7 +10,7 @@ from egressmon.probes.engine import LibbpfEngine
 from egressmon.records import CanaryRecord, LossRecord
 from egressmon.scope import Scope
 
-_CONSEQUENCES = {
+CONSEQUENCES = {
     "lost_process": "process records are missing; a process may be unnamed",
     "lost_flow": "connections are missing",
     "lost_dns": "DNS messages are missing; a connection may be unnamed",
@@ -73,13 +73,13 @@ class Sensor:
             fresh = count - self._reported.get(name, 0)
             if fresh:
                 self._reported[name] = count
-                records.append(LossRecord(name, fresh, _CONSEQUENCES[name]))
+                records.append(LossRecord(name, fresh, CONSEQUENCES[name]))
         return records
 
     def losses(self) -> dict[str, int]:
         """Return the probes' loss counters."""
         counters = self.engine.counters()
-        return {name: counters[name] for name in _CONSEQUENCES}
+        return {name: counters[name] for name in CONSEQUENCES}
 
     def failed_canaries(self) -> list[CanaryRecord]:
         """Return the canaries that cast doubt on the sensor."""

@@ -1,0 +1,124 @@
+"""The docs say what the program does: options, statuses, fields, policy keys."""
+
+import argparse
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast, get_args
+
+import pytest
+
+from egressmon import conclude, host, options
+from egressmon.policy.model import Allow, Dns, Local, Policy
+from egressmon.probes.wire import CONSTANTS
+from egressmon.records import Actor, NameRecord, Outlived, Peer, ProcessExit, Record
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+USAGE = (DOCS / "usage.md").read_text()
+EVIDENCE = (DOCS / "evidence.md").read_text()
+POLICY = (DOCS / "policy.md").read_text()
+
+
+def subparsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    for action in parser._actions:  # noqa: SLF001 -- argparse has no public way
+        if isinstance(action.choices, dict):
+            choices = cast("dict[str, argparse.ArgumentParser]", action.choices)
+            for child in choices.values():
+                yield child
+                yield from subparsers(child)
+
+
+def visible_options() -> set[str]:
+    return {
+        option
+        for sub in subparsers(options.parser())
+        for action in sub._actions  # noqa: SLF001 -- as above
+        if action.help != argparse.SUPPRESS
+        for option in action.option_strings
+        if option.startswith("--") and option != "--help"
+    }
+
+
+def test_every_option_is_in_the_usage_page_and_none_more() -> None:
+    documented = set(re.findall(r"`(--[a-z-]+)", USAGE))
+
+    assert documented == visible_options()
+
+
+def test_every_command_has_a_section() -> None:
+    for sub in subparsers(options.parser()):
+        if sub.prog != "egressmon policy":
+            name = sub.prog.split("[")[0].strip()
+            assert f"## `{name}" in USAGE, name
+
+
+def test_the_statuses_are_documented() -> None:
+    statuses = set(re.findall(r"^\| (\d+)", USAGE, re.MULTILINE))
+
+    assert statuses == {"120", "121", "125", "126", "127", "128"}
+    assert (conclude.VIOLATIONS, conclude.INCOMPLETE) == (120, 121)
+    for status in statuses:
+        assert status in (options.parser().format_help() + _help("watch"))
+
+
+def _help(verb: str) -> str:
+    for sub in subparsers(options.parser()):
+        if sub.prog.endswith(verb):
+            return sub.format_help()
+    raise AssertionError(verb)
+
+
+@pytest.mark.parametrize("record", get_args(Record), ids=lambda one: one.TYPE)
+def test_every_field_of_a_record_is_documented_and_none_more(record: type) -> None:
+    kind = record.TYPE  # type: ignore[attr-defined]
+    section = EVIDENCE.split(f"## `{kind}`")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| ((?:`[\w.]+`(?:, )?)+) \|", section, re.MULTILINE)
+    documented = {
+        name.split(".")[0] for row in rows for name in re.findall(r"`([\w.]+)`", row)
+    }
+
+    assert documented == {field.name for field in dataclasses.fields(record)}
+
+
+@pytest.mark.parametrize("nested", [Actor, NameRecord, Peer, Outlived, ProcessExit])
+def test_every_nested_field_is_documented(nested: type) -> None:
+    for field in dataclasses.fields(nested):
+        assert re.search(rf"`(?:dst\.)?{field.name}`", EVIDENCE), field.name
+
+
+@pytest.mark.parametrize(
+    ("prefix", "model"),
+    [("", Policy), ("allow.", Allow), ("dns.", Dns), ("local.", Local)],
+)
+def test_every_policy_key_is_documented(
+    prefix: str, model: type[Policy | Allow | Dns | Local]
+) -> None:
+    keys = set(re.findall(r"^\| `([\w.]+)` \|", POLICY, re.MULTILINE))
+    for name in model.model_fields:
+        if name not in {"dns", "local"}:
+            assert prefix + name in keys
+
+
+def test_every_blind_spot_is_in_the_threat_model() -> None:
+    text = (DOCS / "threat-model.md").read_text()
+    for spot in host.blind_spots(root_hooks=False):
+        assert f"`{spot.name}`" in text
+
+
+def test_every_loss_has_a_consequence() -> None:
+    from egressmon.sensor import CONSEQUENCES  # noqa: PLC0415 -- only here
+
+    counted = {
+        name.removeprefix("COUNT_").lower()
+        for name in CONSTANTS
+        if name.startswith("COUNT_LOST_")
+    }
+    assert counted == set(CONSEQUENCES)
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in (ROOT / "README.md", *DOCS.rglob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
