@@ -23,9 +23,10 @@ POLICY = (DOCS / "policy.md").read_text()
 
 def subparsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
     for action in parser._actions:  # noqa: SLF001 -- argparse has no public way
-        if isinstance(action.choices, dict):
-            choices = cast("dict[str, argparse.ArgumentParser]", action.choices)
-            for child in choices.values():
+        choices = cast("object", action.choices)
+        if isinstance(choices, dict):
+            named = cast("dict[str, argparse.ArgumentParser]", choices)
+            for child in named.values():
                 yield child
                 yield from subparsers(child)
 
