@@ -33,7 +33,7 @@ def end_record(found: Findings) -> RunEnd:
     doubts = [*found.ending.doubts, *_doubts(found, losses)]
     counters = found.sensor.engine.counters()
     canaries = found.sensor.canaries
-    ending, tracker = found.ending, found.pipeline.tracker
+    ending, connections = found.ending, found.pipeline.connections
     return RunEnd(
         verdict=_verdict(found.tally, doubts),
         complete=not doubts,
@@ -42,8 +42,8 @@ def end_record(found: Findings) -> RunEnd:
         queries=dict(found.tally.queries),
         processes=found.tally.processes,
         losses=losses,
-        unattributed_flows=tracker.unattributed_flows,
-        unnamed_addresses=len(tracker.unnamed),
+        unattributed_flows=connections.unattributed,
+        unnamed_addresses=len(connections.unnamed),
         canaries={
             "sent": sum(record.sent for record in canaries),
             "seen": sum(record.seen for record in canaries),
@@ -62,8 +62,8 @@ def _losses(found: Findings) -> dict[str, int]:
     return {
         **found.sensor.losses(),
         "short_events": found.pipeline.tracker.short_events,
-        "dns_malformed": found.pipeline.dns.malformed,
-        "dns_broken": found.pipeline.dns.broken,
+        "dns_malformed": found.pipeline.queries.watch.malformed,
+        "dns_broken": found.pipeline.queries.watch.broken,
         "names_dropped": found.names.dropped,
     }
 

@@ -1,6 +1,7 @@
 """Turn event bytes into frozen values: pure, so that a recording replays."""
 
 import ipaddress
+import socket
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
@@ -119,6 +120,22 @@ class DnsPacket:
 
 
 Event: TypeAlias = Forked | Executed | Exited | Flow | DnsPacket
+
+
+_PROTOCOLS = {
+    socket.IPPROTO_TCP: "tcp",
+    socket.IPPROTO_UDP: "udp",
+    socket.IPPROTO_ICMP: "icmp",
+    socket.IPPROTO_ICMPV6: "icmpv6",
+    socket.IPPROTO_SCTP: "sctp",
+    socket.IPPROTO_UDPLITE: "udplite",
+    socket.IPPROTO_RAW: "raw",
+}
+
+
+def protocol_name(number: int) -> str:
+    """Return the name of an IP protocol, or its number where it has none here."""
+    return _PROTOCOLS.get(number) or str(number)
 
 
 @lru_cache(maxsize=4096)

@@ -4,7 +4,15 @@ import os
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from egressmon.decode import Executed, Exited, Forked
+from egressmon.decode import (
+    FLAG_OWNERLESS,
+    DnsPacket,
+    Executed,
+    Exited,
+    Flow,
+    Forked,
+)
+from egressmon.records import Actor
 from egressmon.sanitise import sanitise_argv
 from egressmon.text import from_bytes
 
@@ -107,6 +115,34 @@ class Processes:
             above = self._known.get(parent.parent)
             parent = None if above is parent else above
         return names
+
+    def actor(self, event: Flow | DnsPacket) -> tuple[Actor | None, str | None]:
+        """Return the process behind event, and why it is not wholly known."""
+        if event.flags & FLAG_OWNERLESS:
+            return None, "the kernel named no owner of the packet's socket"
+        process = self._known.get(event.pid)
+        if process is None:
+            why = "the process began before or outside the scope"
+            return Actor(
+                pid=event.pid,
+                tid=event.tid,
+                ppid=None,
+                uid=event.uid,
+                comm=event.comm,
+                exe=None,
+                argv=None,
+                ancestry=[],
+            ), why
+        return Actor(
+            pid=event.pid,
+            tid=event.tid,
+            ppid=process.parent,
+            uid=event.uid,
+            comm=event.comm,
+            exe=process.exe,
+            argv=process.argv,
+            ancestry=self.ancestry(process),
+        ), None
 
     def alive(self) -> list[Process]:
         """Return the processes that have not ended."""

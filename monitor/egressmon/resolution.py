@@ -11,7 +11,7 @@ from egressmon.names import Names
 from egressmon.policy.model import Policy
 
 _WORKERS = 8
-_PATIENCE_S = 5.0
+_PATIENCE_S = 2.0  # the ring holds four seconds of 10,000 connects each
 
 
 class PolicyResolution:

@@ -12,6 +12,7 @@ from egressmon import host, signals
 from egressmon.canary import CanaryWatch
 from egressmon.clock import Clock
 from egressmon.conclude import Findings, end_record
+from egressmon.connections import Connections, Locality
 from egressmon.errors import UnfinishedError
 from egressmon.evidence import Evidence
 from egressmon.follow import Follower, reap
@@ -24,6 +25,7 @@ from egressmon.policy.judge import Judge
 from egressmon.privilege import drop_capabilities
 from egressmon.probes.engine import LibbpfEngine
 from egressmon.processes import Processes
+from egressmon.queries import Queries
 from egressmon.records import Record, RunStart
 from egressmon.resolution import PolicyResolution
 from egressmon.sanitise import sanitise_argv
@@ -92,16 +94,20 @@ class Run:
         self._judge = Judge(
             policy, trusted_resolvers(policy, resolver), resolver.search
         )
+        names, processes, canaries = self._names, self._processes, self._canaries
         return Pipeline(
-            judge=self._judge,
-            names=self._names,
-            processes=self._processes,
-            who_listens=listeners.who,
-            own_addresses=host.own_addresses,
-            canaries=self._canaries,
+            processes=processes,
+            queries=Queries(self._judge, names, processes, canaries),
+            connections=Connections(
+                self._judge,
+                names,
+                processes,
+                Locality(listeners.who, host.own_addresses, canaries),
+                self._resolution.finish,
+            ),
+            canaries=canaries,
             clock=self._clock,
             sink=self._record_at,
-            before_unnamed=self._resolution.finish,
         )
 
     # The command's process waits in the scope; the sensor has proven itself.

@@ -16,7 +16,7 @@ from egressmon.names import read_resolver
 from egressmon.outcome import Outcome, RunOptions
 from egressmon.policy.file import LoadedPolicy, find_policy, load_policy
 from egressmon.privilege import User, acting_as
-from egressmon.probes.engine import Preparation
+from egressmon.probes.engine import LibbpfEngine, Preparation
 from egressmon.records import Record
 from egressmon.run import Run, run_identifier
 from egressmon.sanitise import sanitise_argv
@@ -34,15 +34,32 @@ def watch(
 
     Without a preparation this process is not root, and becomes it first.
     """
-    # Said before sudo asks for a password: the user's own mistakes first.
     _require_command(options)
+    if preparation is None:
+        # Said before sudo asks for a password: the user's own mistakes first.
+        _load_policy(options)
+    engine = _engine(options, arguments, preparation)
+    user = privilege.invoking_user()
+    with acting_as(user):
+        loaded = _load_policy(options)
+    return _execute(options, loaded, user, engine).end.exit_status
+
+
+def _load_policy(options: argparse.Namespace) -> LoadedPolicy:
     path = Path(options.policy) if options.policy else find_policy(Path.cwd())
-    loaded = load_policy(path)
+    return load_policy(path)
+
+
+# The loaded engine, as root. Waited for here: acting_as changes the rights of all
+# threads, of the one that loads the probes, too (nptl(7)).
+def _engine(
+    options: argparse.Namespace,
+    arguments: list[str],
+    preparation: Preparation | None,
+) -> LibbpfEngine:
     if preparation is None:
         privilege.become_root(arguments, quiet=options.quiet)
-    user = privilege.invoking_user()
-    outcome = _execute(options, loaded, user, preparation)
-    return outcome.end.exit_status
+    return (preparation or Preparation()).engine()
 
 
 def learn(
@@ -57,20 +74,27 @@ def learn(
     output = options.output
     if output != "-" and Path(output).exists() and not options.force:
         raise UsageError(f"{output} exists", "give --force, or another --output")
-    if preparation is None:
-        privilege.become_root(arguments, quiet=options.quiet)
+    engine = _engine(options, arguments, preparation)
     user = privilege.invoking_user()
     with acting_as(user):
         target = _open_policy(output)
     lesson = Lesson()
     loaded = LoadedPolicy(LEARNING, None, None)
-    outcome = _execute(options, loaded, user, preparation, lesson.add)
-    search = read_resolver(Path("/etc/resolv.conf")).search
-    command = shlex.join(sanitise_argv(options.command))
-    target.write(lesson.policy_text(command, search))
-    target.close()
+    with target:
+        try:
+            outcome = _execute(options, loaded, user, engine, lesson.add)
+        except BaseException:
+            if output != "-" and target.tell() == 0:
+                Path(output).unlink()  # an empty policy would be in the way
+            raise
+        search = read_resolver(Path("/etc/resolv.conf")).search
+        command = shlex.join(sanitise_argv(options.command))
+        text = lesson.policy_text(command, search)
+        if output != "-":
+            target.truncate(0)
+        target.write(text)
     if output != "-" and not options.quiet:
-        sys.stderr.write(f"  learned policy, for review: {output}\n")
+        sys.stderr.write(f"  learned policy, for review: {printable(output)}\n")
     return outcome.end.exit_status
 
 
@@ -85,7 +109,8 @@ def _open_policy(output: str) -> IO[str]:
     if output == "-":
         return os.fdopen(os.dup(1), "w", encoding="utf-8")
     try:
-        return open(output, "w", encoding="utf-8")  # noqa: PTH123 -- the caller closes
+        # What is there already stays until there is something to put in its place.
+        return open(output, "a", encoding="utf-8")  # noqa: PTH123 -- the caller closes
     except OSError as error:
         raise UsageError(
             f"the policy cannot be written to {output}: {error.strerror}",
@@ -97,7 +122,7 @@ def _execute(
     options: argparse.Namespace,
     loaded: LoadedPolicy,
     user: User,
-    preparation: Preparation | None,
+    engine: LibbpfEngine,
     also: Callable[[Record], None] = lambda _record: None,
 ) -> Outcome:
     identifier = run_identifier()
@@ -121,7 +146,6 @@ def _execute(
         verbose=options.verbose,
         ready_file=options.ready_file,
     )
-    engine = (preparation or Preparation()).engine()
     outcome = Run(run_options, identifier, also).execute(engine)
     _tell(outcome, options, page, actions=actions)
     return outcome

@@ -212,6 +212,38 @@ def test_linger_0s_ends_with_the_command_and_names_who_outlived_it(
     assert run.status == 0
 
 
+LEAVES = (
+    "import subprocess\n"
+    "p = subprocess.Popen(['sleep', '600'], start_new_session=True,\n"
+    "    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
+    "open('pid', 'w').write(str(p.pid)); print('up', flush=True)\n"
+)
+
+
+def test_a_linger_with_a_bound_ends_by_itself(tmp_path: Path) -> None:
+    process = start(tmp_path, LEAVES, "--linger", "300ms")
+
+    process.communicate(timeout=60)
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+    assert process.returncode == 0
+    (outlived,) = read_evidence(tmp_path / "e.jsonl")[-1]["outlived"]
+    assert outlived["comm"] == "sleep"
+
+
+def test_a_signal_ends_the_wait_for_what_was_left(tmp_path: Path) -> None:
+    process = start(tmp_path, LEAVES)
+    assert process.stderr is not None
+    assert "waiting for what it left running (sleep)" in process.stderr.readline()
+
+    process.terminate()
+    process.communicate(timeout=60)
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+    assert process.returncode == 0
+    assert read_evidence(tmp_path / "e.jsonl")[-1]["outlived"]
+
+
 # A process that leaves the cgroup stays of the command's lineage, and is waited for.
 def test_a_process_that_leaves_the_cgroup_is_still_seen(watched: Watch) -> None:
     root = find_root()

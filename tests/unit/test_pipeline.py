@@ -8,6 +8,7 @@ import pytest
 
 from egressmon.canary import CanaryWatch, make_plan
 from egressmon.clock import Clock
+from egressmon.connections import Connections, Locality
 from egressmon.decode import (
     FLAG_CANARY,
     FLAG_INGRESS,
@@ -21,6 +22,7 @@ from egressmon.pipeline import Pipeline
 from egressmon.policy.judge import Judge, Listener
 from egressmon.policy.model import Allow, Policy
 from egressmon.processes import Processes
+from egressmon.queries import Queries
 from egressmon.records import (
     ConnectionRecord,
     DnsRecord,
@@ -43,12 +45,17 @@ class Replay:
         self.asked: list[tuple[str, int]] = []
         canaries = CanaryWatch()
         canaries.begin(make_plan())
+        judge = Judge(POLICY, frozenset({ipaddress.ip_address(RESOLVER)}))
+        names, processes = Names(), Processes(proc_is_ours=False)
+        locality = Locality(
+            lambda ip, port, _: self._who(ip, port, listener),
+            lambda: frozenset({ipaddress.ip_address("198.51.100.1")}),
+            canaries,
+        )
         self.pipeline = Pipeline(
-            judge=Judge(POLICY, frozenset({ipaddress.ip_address(RESOLVER)})),
-            names=Names(),
-            processes=Processes(proc_is_ours=False),
-            who_listens=lambda ip, port, _: self._who(ip, port, listener),
-            own_addresses=lambda: frozenset({ipaddress.ip_address("198.51.100.1")}),
+            processes=processes,
+            queries=Queries(judge, names, processes, canaries),
+            connections=Connections(judge, names, processes, locality, lambda: None),
             canaries=canaries,
             clock=Clock(),
             sink=lambda record, _: self.records.append(record),
@@ -147,7 +154,7 @@ def test_a_flow_without_an_owner_is_recorded_and_counted() -> None:
     assert connection.process is None
     assert connection.process_reason
     assert connection.dst.port is None
-    assert replay.pipeline.tracker.unattributed_flows == 1
+    assert replay.pipeline.connections.unattributed == 1
 
 
 def test_a_process_from_before_is_named_by_what_the_kernel_said() -> None:

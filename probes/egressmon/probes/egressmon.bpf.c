@@ -5,7 +5,7 @@
  * scope run the hooks of the cgroup in which they were made), `life_*` to the
  * kernel's tracepoints.
  */
-#include "packet.h"
+#include "traffic.h"
 
 SEC("cgroup/sock_create")
 int scope_sock_create(struct bpf_sock *ctx)
@@ -115,5 +115,8 @@ int BPF_PROG(life_exit, struct task_struct *task)
 	on_exit(task);
 	return 0;
 }
+
+/* Which event.h this was compiled with; the loader compares. */
+char WIRE[] SEC("wire") = WIRE_DIGEST;
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

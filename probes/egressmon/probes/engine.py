@@ -8,13 +8,14 @@ import ctypes
 import struct
 import threading
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 
 from egressmon.probes import libbpf
 from egressmon.probes.errors import ProbeError
-from egressmon.probes.wire import CONSTANTS, STRUCTS
+from egressmon.probes.wire import CONSTANTS, HEADER, STRUCTS, digest
 
 OBJECT_NAME = "egressmon.bpf.o"
+_HERE = Path(__file__).parent
 
 SCOPE_PROGRAMS = (
     "scope_sock_create",
@@ -53,16 +54,25 @@ class Canary:
     inet6: bytes
 
 
-def load_object() -> bytes:
-    """Return the precompiled probes; raises ProbeError where they are missing."""
+def load_object(folder: Path = _HERE) -> bytes:
+    """Return the precompiled probes in folder.
+
+    Raises ProbeError where they are missing, damaged or of another version.
+    """
     try:
-        return resources.files("egressmon.probes").joinpath(OBJECT_NAME).read_bytes()
+        image = (folder / OBJECT_NAME).read_bytes()
     except OSError as error:
         raise ProbeError(
             f"the compiled probes are missing ({OBJECT_NAME})",
             "install a built wheel, or run ./scripts/build-probes (needs clang and "
             "libbpf-dev) in the checkout",
         ) from error
+    if digest(HEADER).encode() not in image:
+        raise ProbeError(
+            f"the compiled probes ({OBJECT_NAME}) are of another version, or damaged",
+            "install egressmon again, or run ./scripts/build-probes in the checkout",
+        )
+    return image
 
 
 class LibbpfEngine:
@@ -70,7 +80,8 @@ class LibbpfEngine:
 
     name = "libbpf"
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path = _HERE) -> None:
+        """Take the precompiled probes from folder; raises ProbeError."""
         try:
             libbpf.library()
         except OSError as error:
@@ -84,7 +95,7 @@ class LibbpfEngine:
         self.hooks: list[str] = []
         self.root_hooks = False
         try:
-            self._object = libbpf.BpfObject(load_object())
+            self._object = libbpf.BpfObject(load_object(folder))
         except libbpf.LibbpfError as error:
             raise ProbeError(
                 "the compiled probes cannot be read: the file is damaged",

@@ -1,6 +1,7 @@
 """Read `event.h`, the only definition of the wire format, into ctypes structures."""
 
 import ctypes
+import hashlib
 import re
 import struct
 from importlib import resources
@@ -70,6 +71,11 @@ def _format(field: tuple[str, Any, *tuple[int, ...]]) -> str:
     if ctypes.sizeof(ctype) == length:
         return f"{length}s"
     return f"{length}{codes[ctype._type_._type_]}"
+
+
+def digest(header: str) -> str:
+    """Return what the probes carry to say which header they were compiled with."""
+    return "event.h:" + hashlib.sha256(header.encode()).hexdigest()[:16]
 
 
 HEADER = resources.files("egressmon.probes").joinpath("event.h").read_text()

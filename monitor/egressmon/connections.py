@@ -1,0 +1,116 @@
+"""Flow -> connection: who made it, under which name it goes, and the verdict on it."""
+
+from collections.abc import Callable
+
+from egressmon.canary import CanaryWatch
+from egressmon.decode import (
+    FLAG_FOREIGN,
+    FLAG_LISTENER_EXACT,
+    FLAG_LISTENER_WILDCARD,
+    Address,
+    Flow,
+    protocol_name,
+)
+from egressmon.names import Name, Names, judged
+from egressmon.policy.judge import Destination, Judge, Listener
+from egressmon.processes import Processes
+from egressmon.records import ConnectionRecord, NameRecord, Peer
+
+_WITH_PORTS = frozenset({"tcp", "udp", "sctp", "udplite", "33"})
+
+
+class Locality:
+    """Who receives at an address of this machine."""
+
+    def __init__(
+        self,
+        who_listens: Callable[[Address, int, int], Listener],
+        own_addresses: Callable[[], frozenset[Address]],
+        canaries: CanaryWatch,
+    ) -> None:
+        """Who_listens answers for the network namespace that the canaries know."""
+        self._who_listens = who_listens
+        self._own_addresses = own_addresses
+        self._canaries = canaries
+
+    def listener(self, flow: Flow) -> Listener | None:
+        """Return who receives what flow sends; None: it goes to another machine."""
+        address, home = flow.address, self._is_home(flow)
+        is_loopback = address.is_loopback or address.is_unspecified
+        if not is_loopback and not (home and address in self._own_addresses()):
+            return None
+        if flow.flags & FLAG_LISTENER_EXACT:
+            return "scope"
+        wildcard = bool(flow.flags & FLAG_LISTENER_WILDCARD)
+        if not home:
+            # sock_diag cannot be asked about another network namespace, but the
+            # probes count listeners by namespace.
+            return "scope" if wildcard else "unknown"
+        answer = self._who_listens(address, flow.port, flow.protocol)
+        return "scope" if wildcard and answer != "outside" else answer
+
+    def _is_home(self, flow: Flow) -> bool:
+        return flow.netns in {0, self._canaries.netns}
+
+
+class Connections:
+    """Turns flows into judged records."""
+
+    def __init__(
+        self,
+        judge: Judge,
+        names: Names,
+        processes: Processes,
+        locality: Locality,
+        before_unnamed: Callable[[], None],
+    ) -> None:
+        """Call before_unnamed ahead of each verdict on an address without a name."""
+        self._judge = judge
+        self._names = names
+        self._processes = processes
+        self._locality = locality
+        self._before_unnamed = before_unnamed
+        self.unattributed = 0
+        """Connections whose process is unknown."""
+        self.unnamed: set[Address] = set()
+        """Addresses of other machines that had no name."""
+
+    def record(self, flow: Flow) -> ConnectionRecord:
+        """Return the record of flow."""
+        protocol = protocol_name(flow.protocol)
+        port = flow.port if protocol in _WITH_PORTS else None
+        listener = self._locality.listener(flow)
+        names = self._names_of(flow, listener)
+        verdict = self._judge.connection(
+            Destination(flow.address, port, protocol, judged(names), listener)
+        )
+        actor, why_not = self._processes.actor(flow)
+        if actor is None:
+            self.unattributed += 1
+        return ConnectionRecord(
+            op=flow.operation,
+            protocol=protocol,
+            family="inet" if flow.address.version == 4 else "inet6",
+            socket="foreign" if flow.flags & FLAG_FOREIGN else "scope",
+            dst=Peer(
+                ip=str(flow.address),
+                port=port,
+                names=[NameRecord(name.name, name.source) for name in names],
+            ),
+            process=actor,
+            process_reason=why_not,
+            verdict=verdict.word,
+            action="observed",
+            rule=verdict.rule,
+            reason=verdict.reason,
+        )
+
+    def _names_of(self, flow: Flow, listener: Listener | None) -> tuple[Name, ...]:
+        names = self._names.of(flow.address, flow.ktime_ns)
+        if names or listener is not None:
+            return names
+        self._before_unnamed()
+        names = self._names.of(flow.address, flow.ktime_ns)
+        if not names:
+            self.unnamed.add(flow.address)
+        return names

@@ -1,0 +1,85 @@
+"""DNS exchange -> look-up: what it teaches about addresses, and the verdict on it."""
+
+from collections.abc import Iterator
+
+from egressmon.canary import CanaryWatch
+from egressmon.decode import DnsPacket, protocol_name
+from egressmon.dns_watch import DnsWatch, Exchange
+from egressmon.names import Names
+from egressmon.policy.judge import Judge, Verdict
+from egressmon.processes import Processes
+from egressmon.records import DnsRecord
+
+_BILLION = 1_000_000_000
+
+
+class Queries:
+    """Turns DNS packets into judged records, and their answers into names."""
+
+    def __init__(
+        self, judge: Judge, names: Names, processes: Processes, canaries: CanaryWatch
+    ) -> None:
+        """The canaries know which network namespace is the scope's own."""
+        self._judge = judge
+        self._names = names
+        self._processes = processes
+        self._canaries = canaries
+        self.watch = DnsWatch()
+
+    def records(self, packet: DnsPacket) -> Iterator[tuple[DnsRecord, int]]:
+        """Yield each look-up that packet ends, with the time at which it began."""
+        for exchange in self.watch.feed(packet):
+            yield self._record(exchange), exchange.packet.ktime_ns
+
+    def close(self, now_ns: int) -> Iterator[tuple[DnsRecord, int]]:
+        """Yield the look-ups that nobody answered."""
+        for exchange in self.watch.close(now_ns):
+            yield self._record(exchange), exchange.packet.ktime_ns
+
+    def _record(self, exchange: Exchange) -> DnsRecord:
+        packet, response = exchange.packet, exchange.response
+        message = exchange.query or response
+        trusted, reason = self._trust(exchange)
+        if trusted:
+            self._learn(exchange)
+        verdict = Verdict("violation", None, reason or "unreadable message")
+        if message is not None:
+            verdict = self._judge.query(message.name, packet.server)
+        why = verdict.reason
+        if message is not None and reason is not None:
+            why = f"{why}; {reason}"
+        actor, why_not = self._processes.actor(packet)
+        return DnsRecord(
+            protocol=protocol_name(packet.protocol),
+            resolver=str(packet.server),
+            name=message.name if message else None,
+            kind=message.kind if message else None,
+            status=response.status if response else None,
+            answers=list(response.answers) if response else [],
+            trusted=trusted,
+            process=actor,
+            process_reason=why_not,
+            verdict=verdict.word,
+            rule=verdict.rule,
+            reason=why,
+        )
+
+    def _learn(self, exchange: Exchange) -> None:
+        query, response = exchange.query, exchange.response
+        if query is None or response is None:
+            return
+        expires = exchange.ended_ns + response.ttl * _BILLION
+        for address in response.addresses:
+            self._names.learn(address, query.name, "dns", expires)
+
+    # An answer names addresses only when it came from a trusted resolver, in the
+    # scope's own network namespace (anybody can play 127.0.0.53 in another one).
+    def _trust(self, exchange: Exchange) -> tuple[bool, str | None]:
+        if not exchange.trusted:
+            return False, exchange.reason
+        packet = exchange.packet
+        if packet.server not in self._judge.resolvers:
+            return False, "the answer names nothing: not a trusted resolver"
+        if packet.netns != self._canaries.netns:
+            return False, "the answer names nothing: another network namespace"
+        return True, None
