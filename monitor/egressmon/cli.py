@@ -44,10 +44,11 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
             # The probes load (in C) while Python imports the rest.
             preparation = Preparation() if os.geteuid() == 0 else None
             with _no_pydantic_plugins():
-                from egressmon import run_command  # noqa: PLC0415
-
-            verb = run_command.watch if options.verb == "watch" else run_command.learn
-            return verb(options, arguments, preparation)
+                if options.verb == "watch":
+                    from egressmon.run_command import watch as run  # noqa: PLC0415
+                else:
+                    from egressmon.learn_command import learn as run  # noqa: PLC0415
+            return run(options, arguments, preparation)
         case "policy":
             from egressmon import policy_command  # noqa: PLC0415
 

@@ -73,7 +73,7 @@ class Connections:
         self.unattributed = 0
         """Connections whose process is unknown."""
         self.unnamed: set[Address] = set()
-        """Addresses of other machines that had no name."""
+        """Addresses of other machines, resolvers apart, that had no name."""
 
     def record(self, flow: Flow) -> ConnectionRecord:
         """Return the record of flow."""
@@ -84,6 +84,8 @@ class Connections:
         verdict = self._judge.connection(
             Destination(flow.address, port, protocol, judged(names), listener)
         )
+        if not names and listener is None and verdict.rule != "dns.resolvers":
+            self.unnamed.add(flow.address)
         actor, why_not = self._processes.actor(flow)
         if actor is None:
             self.unattributed += 1
@@ -110,7 +112,4 @@ class Connections:
         if names or listener is not None:
             return names
         self._before_unnamed()
-        names = self._names.of(flow.address, flow.ktime_ns)
-        if not names:
-            self.unnamed.add(flow.address)
-        return names
+        return self._names.of(flow.address, flow.ktime_ns)

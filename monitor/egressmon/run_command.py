@@ -1,9 +1,8 @@
-"""`egressmon watch` and `egressmon learn`: from options to an exit status."""
+"""`egressmon watch`: from options to an exit status."""
 
 import argparse
 import contextlib
 import os
-import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,14 +11,12 @@ from typing import IO
 from egressmon import privilege
 from egressmon.errors import EvidenceError, UsageError
 from egressmon.evidence import open_evidence
-from egressmon.names import read_resolver
 from egressmon.outcome import Outcome, RunOptions
 from egressmon.policy.file import LoadedPolicy, find_policy, load_policy
 from egressmon.privilege import User, acting_as
 from egressmon.probes.engine import LibbpfEngine, Preparation
 from egressmon.records import Record
 from egressmon.run import Run, run_identifier
-from egressmon.sanitise import sanitise_argv
 from egressmon.text import printable
 
 _FOLDER = Path(".egressmon")
@@ -34,15 +31,18 @@ def watch(
 
     Without a preparation this process is not root, and becomes it first.
     """
-    _require_command(options)
+    require_command(options)
     if preparation is None:
         # Said before sudo asks for a password: the user's own mistakes first.
         _load_policy(options)
-    engine = _engine(options, arguments, preparation)
+    engine = engine_for(options, arguments, preparation)
     user = privilege.invoking_user()
     with acting_as(user):
         loaded = _load_policy(options)
-    return _execute(options, loaded, user, engine).end.exit_status
+        page = _summary_page(user)
+    outcome = execute(options, loaded, user, engine)
+    _tell(outcome, options, page)
+    return outcome.end.exit_status
 
 
 def _load_policy(options: argparse.Namespace) -> LoadedPolicy:
@@ -50,86 +50,40 @@ def _load_policy(options: argparse.Namespace) -> LoadedPolicy:
     return load_policy(path)
 
 
-# The loaded engine, as root. Waited for here: acting_as changes the rights of all
-# threads, of the one that loads the probes, too (nptl(7)).
-def _engine(
+def engine_for(
     options: argparse.Namespace,
     arguments: list[str],
     preparation: Preparation | None,
 ) -> LibbpfEngine:
+    """Return the loaded engine, as root; without a preparation, become root first.
+
+    It is waited for here: acting_as changes the rights of all threads, of the one
+    that loads the probes, too (nptl(7)).
+    """
     if preparation is None:
         privilege.become_root(arguments, quiet=options.quiet)
     return (preparation or Preparation()).engine()
 
 
-def learn(
-    options: argparse.Namespace,
-    arguments: list[str],
-    preparation: Preparation | None,
-) -> int:
-    """Run the command, write the policy that it needs, and return the status."""
-    from egressmon.learn import LEARNING, Lesson  # noqa: PLC0415 -- not for watch
-
-    _require_command(options)
-    output = options.output
-    if output != "-" and Path(output).exists() and not options.force:
-        raise UsageError(f"{output} exists", "give --force, or another --output")
-    engine = _engine(options, arguments, preparation)
-    user = privilege.invoking_user()
-    with acting_as(user):
-        target = _open_policy(output)
-    lesson = Lesson()
-    loaded = LoadedPolicy(LEARNING, None, None)
-    with target:
-        try:
-            outcome = _execute(options, loaded, user, engine, lesson.add)
-        except BaseException:
-            if output != "-" and target.tell() == 0:
-                Path(output).unlink()  # an empty policy would be in the way
-            raise
-        search = read_resolver(Path("/etc/resolv.conf")).search
-        command = shlex.join(sanitise_argv(options.command))
-        text = lesson.policy_text(command, search)
-        if output != "-":
-            target.truncate(0)
-        target.write(text)
-    if output != "-" and not options.quiet:
-        sys.stderr.write(f"  learned policy, for review: {printable(output)}\n")
-    return outcome.end.exit_status
-
-
-def _require_command(options: argparse.Namespace) -> None:
+def require_command(options: argparse.Namespace) -> None:
+    """Raise UsageError where no command is given."""
     if not options.command:
         raise UsageError(
             "no command is given", f"egressmon {options.verb} -- COMMAND [ARGUMENT...]"
         )
 
 
-def _open_policy(output: str) -> IO[str]:
-    if output == "-":
-        return os.fdopen(os.dup(1), "w", encoding="utf-8")
-    try:
-        # What is there already stays until there is something to put in its place.
-        return open(output, "a", encoding="utf-8")  # noqa: PTH123 -- the caller closes
-    except OSError as error:
-        raise UsageError(
-            f"the policy cannot be written to {output}: {error.strerror}",
-            "name a writable file with --output",
-        ) from error
-
-
-def _execute(
+def execute(
     options: argparse.Namespace,
     loaded: LoadedPolicy,
     user: User,
     engine: LibbpfEngine,
     also: Callable[[Record], None] = lambda _record: None,
 ) -> Outcome:
+    """Run the command of options for user; records also go to the function also."""
     identifier = run_identifier()
-    actions = user.environment.get(b"GITHUB_ACTIONS") == b"true"
     with acting_as(user):
         path, file, failure = _evidence(options.evidence, identifier)
-        page = _summary_page(user) if actions else None
     if failure is not None:
         sys.stderr.write(f"egressmon: {printable(failure)}; going on without\n")
     run_options = RunOptions(
@@ -147,30 +101,21 @@ def _execute(
         ready_file=options.ready_file,
     )
     outcome = Run(run_options, identifier, also).execute(engine)
-    _tell(outcome, options, page, actions=actions)
+    if outcome.exec_errno:
+        why = os.strerror(outcome.exec_errno)
+        sys.stderr.write(f"egressmon: {printable(options.command[0])}: {why}\n")
     return outcome
 
 
-def _tell(
-    outcome: Outcome,
-    options: argparse.Namespace,
-    page: IO[str] | None,
-    *,
-    actions: bool,
-) -> None:
+def _tell(outcome: Outcome, options: argparse.Namespace, page: IO[str] | None) -> None:
     # rich takes 60 ms to import, after the run and not before it.
     from egressmon import github, summary  # noqa: PLC0415
 
-    if outcome.exec_errno:
-        command = printable(options.command[0])
-        why = os.strerror(outcome.exec_errno)
-        sys.stderr.write(f"egressmon: {command}: {why}\n")
     grave = outcome.end.verdict != "clean" or outcome.evidence_failure is not None
     if grave or not options.quiet:
         summary.print_summary(outcome)
-    if actions:
-        github.print_annotations(outcome, sys.stderr)
     if page is not None:
+        github.print_annotations(outcome, sys.stderr)
         with page, contextlib.suppress(OSError):
             page.write(github.job_summary(outcome))
 
@@ -201,11 +146,12 @@ def _make_folder() -> None:
         ) from error
 
 
+# In GitHub Actions, the job's summary page, or nowhere when there is none.
 def _summary_page(user: User) -> IO[str] | None:
-    path = user.environment.get(b"GITHUB_STEP_SUMMARY")
-    if not path:
+    if user.environment.get(b"GITHUB_ACTIONS") != b"true":
         return None
+    path = user.environment.get(b"GITHUB_STEP_SUMMARY", os.devnull.encode())
     try:
         return open(path, "a", encoding="utf-8")  # noqa: PTH123 -- written at the end
     except OSError:
-        return None
+        return open(os.devnull, "a", encoding="utf-8")  # noqa: PTH123 -- as above

@@ -17,8 +17,33 @@ _PLAIN_WIDTH = 160
 
 def print_summary(outcome: Outcome, *, stream: TextIO = sys.stderr) -> None:
     """Print the summary of outcome to stream; plain text unless it is a terminal."""
+    console = _console(stream)
+    console.print(_headline(outcome))
+    for table in _violations(outcome):
+        console.print(table)
+    for line in _details(outcome):
+        console.print(Text("  " + printable(line, 2000)))
+
+
+def print_lesson(outcome: Outcome, output: str, stream: TextIO = sys.stderr) -> None:
+    """Print what a run taught, and where the policy is that was written from it."""
+    console = _console(stream)
+    seen = sum(outcome.end.connections.values())
+    queries = sum(outcome.end.queries.values())
+    console.print(
+        Text("egressmon: ")
+        .append("learned", style="bold")
+        .append(f" from {_plural(seen, 'connection')}, ")
+        .append(_plural(queries, "DNS look-up"))
+    )
+    lines = [f"policy, for review: {output}"]
+    for line in [*lines, *_doubts(outcome), *_evidence(outcome)]:
+        console.print(Text("  " + printable(line, 2000)))
+
+
+def _console(stream: TextIO) -> Console:
     terminal = stream.isatty()
-    console = Console(
+    return Console(
         file=stream,
         width=None if terminal else _PLAIN_WIDTH,
         highlight=False,
@@ -26,11 +51,6 @@ def print_summary(outcome: Outcome, *, stream: TextIO = sys.stderr) -> None:
         markup=False,
         soft_wrap=not terminal,
     )
-    console.print(_headline(outcome))
-    for table in _violations(outcome):
-        console.print(table)
-    for line in _details(outcome):
-        console.print(Text("  " + printable(line, 2000)))
 
 
 def _headline(outcome: Outcome) -> Text:
@@ -86,6 +106,15 @@ def _violations(outcome: Outcome) -> list[Table]:
 
 
 def _details(outcome: Outcome) -> list[str]:
+    lines = [*_doubts(outcome), *_evidence(outcome)]
+    policy = [f"policy: {outcome.policy or 'none found'} ({outcome.enforce})"]
+    if outcome.policy is None:
+        policy.append("to get a policy for review: egressmon learn -- COMMAND")
+    return [*lines[:-1], *policy, lines[-1]]
+
+
+# What may be missing, in the reader's words.
+def _doubts(outcome: Outcome) -> list[str]:
     end = outcome.end
     lines = [f"incomplete: {reason}" for reason in end.incomplete_reasons]
     if end.unnamed_addresses:
@@ -97,19 +126,19 @@ def _details(outcome: Outcome) -> list[str]:
     if end.outlived:
         names = ", ".join(f"{one.comm} ({one.pid})" for one in end.outlived[:10])
         lines.append(f"still running, no longer watched: {names}")
+    return lines
+
+
+def _evidence(outcome: Outcome) -> list[str]:
+    end = outcome.end
     lost = sum(end.losses.values())
-    lines.append(
+    where = f"evidence: {outcome.evidence_path}"
+    if outcome.evidence_failure is not None:
+        where = f"evidence NOT written: {outcome.evidence_path}: "
+        where += outcome.evidence_failure
+    return [
         f"{_plural(lost, 'event')} lost or unreadable; canaries seen: "
         f"{end.canaries['seen']} of {end.canaries['sent']}; blind spots: "
-        + (", ".join(outcome.blind_spots) or "none")
-    )
-    lines.append(f"policy: {outcome.policy or 'none found'} ({outcome.enforce})")
-    if outcome.policy is None:
-        lines.append("to get a policy for review: egressmon learn -- COMMAND")
-    if outcome.evidence_failure is None:
-        lines.append(f"evidence: {outcome.evidence_path}")
-    else:
-        lines.append(
-            f"evidence NOT written: {outcome.evidence_path}: {outcome.evidence_failure}"
-        )
-    return lines
+        + (", ".join(outcome.blind_spots) or "none"),
+        where,
+    ]

@@ -21,6 +21,7 @@ class Tally:
     violations: Counter[GroupKey] = field(default_factory=Counter[GroupKey])
     ungrouped: int = 0
     """Violations beyond the groups that are kept."""
+    _alive: set[int] = field(default_factory=set[int])
 
     def add(self, record: Record) -> None:
         """Count record."""
@@ -34,9 +35,17 @@ class Tally:
                 if record.verdict == "violation":
                     self._group(_query_key(record))
             case ProcessRecord():
-                self.processes += record.event != "exit"
+                self._process(record)
             case _:
                 pass
+
+    # A process begins with a fork, or, the command's own, with its exec.
+    def _process(self, record: ProcessRecord) -> None:
+        if record.event == "exit":
+            self._alive.discard(record.pid)
+        elif record.event == "fork" or record.pid not in self._alive:
+            self.processes += 1
+            self._alive.add(record.pid)
 
     def _group(self, key: GroupKey) -> None:
         if key not in self.violations and len(self.violations) >= _MAX_GROUPS:

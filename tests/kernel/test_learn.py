@@ -33,6 +33,7 @@ def test_a_learned_policy_makes_the_same_run_clean(
 ) -> None:
     learned = watched("sh", "-c", SCRIPT, verb="learn")
     assert learned.status == 0, learned.stderr
+    assert learned.stderr.startswith("egressmon: learned from 10 connections, ")
     text = (tmp_path / "egress.toml").read_text()
 
     again = watched("sh", "-c", SCRIPT)
