@@ -31,7 +31,7 @@ def end_record(found: Findings) -> RunEnd:
     """Return the last record of the run."""
     losses = _losses(found)
     doubts = [*found.ending.doubts, *_doubts(found, losses)]
-    counters = found.sensor.engine.counters()
+    packets, size = found.sensor.engine.sent()
     canaries = found.sensor.canaries
     ending, connections = found.ending, found.pipeline.connections
     return RunEnd(
@@ -48,8 +48,8 @@ def end_record(found: Findings) -> RunEnd:
             "sent": sum(record.sent for record in canaries),
             "seen": sum(record.seen for record in canaries),
         },
-        sent_packets=counters["packets"],
-        sent_bytes=counters["bytes"],
+        sent_packets=packets,
+        sent_bytes=size,
         command_status=None if ending.exec_errno else ending.status,
         command_signal=ending.signal,
         exit_status=_exit_status(found, doubts),

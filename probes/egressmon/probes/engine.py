@@ -188,11 +188,16 @@ class LibbpfEngine:
         return len(self._pending) < _BATCH
 
     def counters(self) -> dict[str, int]:
-        """Return the probes' counters by name (`lost_*`, packets, bytes, events)."""
+        """Return the probes' loss counters by name (`lost_*`)."""
         return {
-            name: sum(self._object.lookup_per_cpu("counters", slot))
+            name: self._object.lookup_per_cpu("counters", slot)[0]
             for name, slot in _COUNTERS.items()
         }
+
+    def sent(self) -> tuple[int, int]:
+        """Return how many packets and bytes the scope's sockets sent."""
+        packets, size = self._object.lookup_per_cpu("sent", 0, 2)
+        return packets, size
 
     def close(self) -> None:
         """Detach all programs and free their memory."""

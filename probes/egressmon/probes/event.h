@@ -43,9 +43,12 @@
 #define COUNT_LOST_SOCKET 4
 #define COUNT_LOST_LISTENER 5
 #define COUNT_LOST_PACKET 6
-#define COUNT_PACKETS 7
-#define COUNT_BYTES 8
-#define COUNT_SLOTS 9
+#define COUNT_SLOTS 7
+
+struct traffic {
+	u64 packets;
+	u64 bytes;
+};
 
 /* What the agent tells the probes; the only element of the map `settings`. */
 struct settings {

@@ -157,10 +157,16 @@ static __always_inline int on_address(struct bpf_sock_addr *ctx, u32 kind, bool 
 	return 1;
 }
 
+/*
+ * A TCP socket's connect hook tells all; the makers of others are remembered here,
+ * as several protocols have no such hook.
+ */
 static __always_inline int on_create(struct bpf_sock *ctx)
 {
 	struct socket_state *state;
 
+	if (ctx->type == SOCK_STREAM && ctx->protocol == PROTOCOL_TCP)
+		return 1;
 	state = bpf_sk_storage_get(&sockets, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!state) {
 		count(COUNT_LOST_SOCKET, 1);
@@ -177,9 +183,12 @@ static __always_inline int on_bind(struct bpf_sock *ctx, bool inet)
 	struct endpoint local = {};
 	struct socket_state *state;
 
-	state = bpf_sk_storage_get(&sockets, ctx, 0, 0);
-	if (!state)
+	state = bpf_sk_storage_get(&sockets, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!state) {
+		count(COUNT_LOST_LISTENER, 1);
 		return 1;
+	}
+	state->netns = bpf_get_netns_cookie(ctx);
 	if (inet) {
 		set_inet(local.address, ctx->src_ip4);
 	} else {

@@ -169,13 +169,17 @@ class BpfObject:
         if code:
             raise LibbpfError(ctypes.get_errno(), f"update map {name}")
 
-    def lookup_per_cpu(self, name: str, slot: int) -> list[int]:
-        """Return the 64-bit value of slot in per-CPU array name, for each CPU."""
-        values = (ctypes.c_uint64 * self._lib.libbpf_num_possible_cpus())()
+    def lookup_per_cpu(self, name: str, slot: int, width: int = 1) -> list[int]:
+        """Return slot of per-CPU array name, summed over the CPUs.
+
+        The value is an array of width 64-bit numbers.
+        """
+        cpus = self._lib.libbpf_num_possible_cpus()
+        values = (ctypes.c_uint64 * (cpus * width))()
         key = slot.to_bytes(4, "little")
         if self._lib.bpf_map_lookup_elem(self.map_fd(name), key, values):
             raise LibbpfError(ctypes.get_errno(), f"read map {name}")
-        return list(values)
+        return [sum(values[place::width]) for place in range(width)]
 
     def close(self) -> None:
         """Detach everything and free the object."""

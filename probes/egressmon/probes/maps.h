@@ -25,6 +25,14 @@ struct {
 	__type(value, u64);
 } counters SEC(".maps");
 
+/* What the scope's sockets sent in all. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct traffic);
+} sent SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);

@@ -27,11 +27,6 @@ struct peer_key {
 	struct endpoint peer;
 };
 
-struct traffic {
-	u64 packets;
-	u64 bytes;
-};
-
 struct listener_key {
 	u64 netns;
 	struct endpoint local;

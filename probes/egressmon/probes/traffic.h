@@ -26,7 +26,7 @@ static __always_inline void count_datagram(struct __sk_buff *skb, struct socket_
 {
 	struct peer_key key = {.peer = *flow->peer};
 	struct traffic first = {.packets = 1, .bytes = skb->len};
-	struct traffic *sent;
+	struct traffic *known;
 
 	if (state && same_endpoint(&state->peer, flow->peer)) {
 		state->sent.packets++;
@@ -39,10 +39,10 @@ static __always_inline void count_datagram(struct __sk_buff *skb, struct socket_
 		return;
 	}
 	key.cookie = bpf_get_socket_cookie(skb);
-	sent = bpf_map_lookup_elem(&peers, &key);
-	if (sent) {
-		sent->packets++;
-		sent->bytes += skb->len;
+	known = bpf_map_lookup_elem(&peers, &key);
+	if (known) {
+		known->packets++;
+		known->bytes += skb->len;
 		return;
 	}
 	bpf_map_update_elem(&peers, &key, &first, BPF_ANY);
@@ -60,6 +60,17 @@ static __always_inline void count_sent(struct __sk_buff *skb, struct socket_stat
 		return;
 	state->sent.packets++;
 	state->sent.bytes += skb->len;
+}
+
+static __always_inline void count_total(struct __sk_buff *skb)
+{
+	u32 first = 0;
+	struct traffic *total = bpf_map_lookup_elem(&sent, &first);
+
+	if (!total)
+		return;
+	total->packets++;
+	total->bytes += skb->len;
 }
 
 static __always_inline struct socket_state *state_of(struct bpf_sock *sk)
@@ -86,8 +97,7 @@ static __always_inline int on_egress(struct __sk_buff *skb)
 	struct bpf_sock *sk = skb->sk;
 	struct flow flow = {.peer = &packet.target, .kind = KIND_PACKET};
 
-	count(COUNT_PACKETS, 1);
-	count(COUNT_BYTES, skb->len);
+	count_total(skb);
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
 	state = state_of(sk);
