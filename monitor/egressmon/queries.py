@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from egressmon.canary import CanaryWatch
-from egressmon.decode import DnsPacket, protocol_name
+from egressmon.decode import Address, DnsPacket, protocol_name
 from egressmon.dns_watch import DnsWatch, Exchange
 from egressmon.names import Names
 from egressmon.policy.judge import Judge, Verdict
@@ -24,7 +24,12 @@ class Queries:
         self._names = names
         self._processes = processes
         self._canaries = canaries
+        self._own_servers: set[Address] = set()
         self.watch = DnsWatch()
+
+    def distrust(self, server: Address) -> None:
+        """Note that the scope itself receives at server's DNS port."""
+        self._own_servers.add(server)
 
     def records(self, packet: DnsPacket) -> Iterator[tuple[DnsRecord, int]]:
         """Yield each look-up that packet ends, with the time at which it began."""
@@ -80,6 +85,8 @@ class Queries:
         packet = exchange.packet
         if packet.server not in self._judge.resolvers:
             return False, "the answer names nothing: not a trusted resolver"
+        if packet.server in self._own_servers:
+            return False, "the answer names nothing: the scope itself listens there"
         if packet.netns != self._canaries.netns:
             return False, "the answer names nothing: another network namespace"
         return True, None

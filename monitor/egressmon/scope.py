@@ -153,6 +153,9 @@ def sweep(parent: Path) -> None:
 
 def _left_over(parent: Path) -> Iterator[Path]:
     for path in parent.glob(f"{PREFIX}*"):
+        # A run that begins right now has its folder before it has the lock.
+        if Path("/proc", path.name.split("-")[1]).exists():
+            continue
         try:
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:

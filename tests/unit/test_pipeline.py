@@ -34,6 +34,7 @@ from support.events import dns as dns_event
 from support.events import event, executed, flow
 
 RESOLVER = "192.0.2.53"
+STUB = "127.0.0.53"
 POLICY = Policy(version=1, allow=(Allow(host="api.example.org"),))
 
 
@@ -45,7 +46,8 @@ class Replay:
         self.asked: list[tuple[str, int]] = []
         canaries = CanaryWatch()
         canaries.begin(make_plan())
-        judge = Judge(POLICY, frozenset({ipaddress.ip_address(RESOLVER)}))
+        trusted = frozenset(map(ipaddress.ip_address, (RESOLVER, STUB)))
+        judge = Judge(POLICY, trusted)
         names, processes = Names(), Processes(proc_is_ours=False)
         locality = Locality(
             lambda ip, port, _: self._who(ip, port, listener),
@@ -80,13 +82,13 @@ class Replay:
         return record
 
 
-def lookup(name: str, ip: str, **fields: object) -> list[bytes]:
+def lookup(name: str, ip: str, server: str = RESOLVER, **fields: object) -> list[bytes]:
     question = dns.message.make_query(name, "A")
     response = dns.message.make_response(question)
     response.answer.append(dns.rrset.from_text(name + ".", 60, "IN", "A", ip))
     return [
-        dns_event(RESOLVER, question.to_wire(), **fields),
-        dns_event(RESOLVER, response.to_wire(), flags=FLAG_INGRESS, **fields),
+        dns_event(server, question.to_wire(), **fields),
+        dns_event(server, response.to_wire(), flags=FLAG_INGRESS, **fields),
     ]
 
 
@@ -113,6 +115,16 @@ def test_an_answer_from_another_network_namespace_names_nothing() -> None:
     assert replay.connection().verdict == "violation"
     assert replay.query().trusted is False
     assert "another network namespace" in replay.query().reason
+
+
+def test_an_answer_from_the_scopes_own_server_names_nothing() -> None:
+    replay = Replay().feed(
+        flow(STUB, 53, protocol=17, flags=FLAG_LISTENER_EXACT),
+        *lookup("api.example.org", "203.0.113.9", STUB),
+    )
+
+    assert replay.query().trusted is False
+    assert "the scope itself listens there" in replay.query().reason
 
 
 @pytest.mark.parametrize(
