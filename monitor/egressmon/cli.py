@@ -35,6 +35,12 @@ def main() -> int:
         return CANNOT if running else BAD_USAGE
     except BrokenPipeError:
         return BAD_USAGE
+    except Exception as error:
+        # Ours, not the user's. Once the command runs, run.py sees to such errors.
+        if not running:
+            raise
+        _explain(error, "this is a defect; --verbose shows where", arguments)
+        return CANNOT
 
 
 def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:

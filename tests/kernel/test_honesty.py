@@ -113,6 +113,18 @@ def test_a_hook_that_cannot_attach_stops_the_run(
     assert run.records == []
 
 
+def test_a_defect_before_the_start_is_125_too(tmp_path: Path) -> None:
+    run = watch(
+        tmp_path,
+        *("touch", str(tmp_path / "ran")),
+        options=("--ready-file", "/proc/nowhere/ready"),
+    )
+
+    assert run.status == 125
+    assert "this is a defect" in run.stderr
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.parametrize("damage", ["truncated", "another version", "empty"])
 def test_a_damaged_object_is_refused(tmp_path: Path, damage: str) -> None:
     whole = load_object()
