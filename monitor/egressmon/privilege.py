@@ -56,16 +56,14 @@ def _groups(uid: int, gid: int) -> tuple[int, ...]:
     return tuple(os.getgrouplist(name, gid))
 
 
-# The pid of the sudo that started this process: its parent, or above a monitor
-# (sudo's own child under use_pty), and above one level of anything else.
+# The pid of the sudo that started this process: its parent, or above that, when
+# the parent is only sudo's monitor (its own child under use_pty).
 def _calling_sudo() -> int | None:
     pid = os.getppid()
-    for _ in range(2):
-        if _is_sudo(pid):
-            above = _parent_of(pid)
-            return above if _is_sudo(above) else pid
-        pid = _parent_of(pid)
-    return None
+    if not _is_sudo(pid):
+        return None
+    above = _parent_of(pid)
+    return above if _is_sudo(above) else pid
 
 
 def _is_sudo(pid: int) -> bool:

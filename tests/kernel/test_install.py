@@ -106,7 +106,8 @@ def shared() -> Generator[Path]:
 def test_the_command_runs_as_the_user_with_the_users_environment(
     installed: Path, shared: Path, tmp_path: Path, through: str
 ) -> None:
-    words = [str(installed), "-m", "egressmon", "watch", "--", sys.executable]
+    # The installed Python: the checkout's may lie where nobody may not look.
+    words = [str(installed), "-m", "egressmon", "watch", "--", str(installed)]
     words += ["-I", "-c", STATE]
     if through == "sudo":
         words = ["sudo", "-n", *words]
@@ -159,6 +160,24 @@ def test_without_sudo_rights_it_says_what_to_do(
 
 
 # A shell that root opened with sudo long ago is root's: nothing is dropped.
+def test_a_root_shell_stays_roots(
+    installed: Path, shared: Path, tmp_path: Path
+) -> None:
+    watch = f"{installed} -m egressmon watch --quiet -- id -u; true"
+    allowed = "ALL ALL=(ALL:ALL) NOPASSWD: ALL\n"
+
+    done = subprocess.run(
+        as_nobody(tmp_path, ["sudo", "-n", "sh", "-c", watch], allowed),
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=shared,
+        env={**ENVIRONMENT, "PYTHONPATH": ""},
+    )
+
+    assert done.stdout == "0\n"
+
+
 def test_root_stays_root(installed: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [str(installed), "-m", "egressmon", "watch", "--quiet", "--", "id", "-u"],
