@@ -61,7 +61,7 @@ def show(title: str, unit: str, scale: float, found: dict[str, list[float]]) -> 
         median = statistics.median(values)
         low, high = min(values) * scale, max(values) * scale
         print(
-            f"  {name:<12} {median * scale:10.2f} {unit}  "
+            f"  {name:<13} {median * scale:10.2f} {unit}  "
             f"({low:.2f} to {high:.2f})  {median / base:6.2f}x  "
             f"minima {min(values) / least:6.2f}x"
         )
@@ -103,6 +103,14 @@ class Bench:
         ways = {
             "unwatched": lambda: output(plain),
             "watched": lambda: output(self._watched(*plain)),
+            # The agent stands still: what the probes alone add.
+            "probes alone": lambda: output(
+                self._watched(
+                    "sh",
+                    "-c",
+                    f"kill -STOP $PPID; {' '.join(plain)}; kill -CONT $PPID",
+                )
+            ),
             "strace": lambda: output(
                 [*STRACE, self._load, kind, str(count // STRACED)]
             ),
