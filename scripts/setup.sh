@@ -27,11 +27,6 @@ find_python() {
     return 125
 }
 
-# libbpf1 is libbpf0 on Ubuntu 22.04.
-libbpf_package() {
-    if apt-cache show libbpf1 >/dev/null 2>&1; then echo libbpf1; else echo libbpf0; fi
-}
-
 missing_packages() {
     local package
     for package in "$@"; do
@@ -55,7 +50,8 @@ install_packages() {
 }
 
 run_packages() {
-    echo python3-venv "$(libbpf_package)" clang llvm libbpf-dev
+    # libbpf-dev brings the library itself, whatever its package is called.
+    echo python3-venv clang llvm libbpf-dev
 }
 
 dev_packages() {

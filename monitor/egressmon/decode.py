@@ -62,6 +62,9 @@ class Executed:
     uid: int
     comm: str
     path: str
+    """What the kernel was asked to run, as the process named it."""
+    inode: int
+    """The inode number of the executable, or of a script's interpreter."""
     arguments: bytes
     """The argument strings, each NUL-terminated; perhaps cut."""
     arguments_size: int
@@ -173,14 +176,16 @@ def _process(data: bytes) -> Forked | Exited:
 
 
 def _executed(data: bytes) -> Executed:
-    ktime, _, pid, start, parent, uid, size, kept, comm, path = _EXEC_EVENT.unpack_from(
-        data
-    )
+    (
+        ktime, _, pid, start, inode, parent, uid, size, kept, comm, path,
+    ) = _EXEC_EVENT.unpack_from(data)  # fmt: skip
     arguments = data[_EXEC_EVENT.size : _EXEC_EVENT.size + kept]
     if len(arguments) != kept:
         raise DecodeError(f"exec event: {len(arguments)} of {kept} argument bytes")
-    text = from_c_string(path)
-    return Executed(ktime, pid, start, parent, uid, _comm(comm), text, arguments, size)
+    return Executed(
+        ktime, pid, start, parent, uid, _comm(comm), from_c_string(path), inode,
+        arguments, size,
+    )  # fmt: skip
 
 
 def _flow(data: bytes) -> Flow:

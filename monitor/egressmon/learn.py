@@ -45,7 +45,7 @@ class Lesson:
         self._resolvers: set[str] = set()
         self._asked: set[str] = set()
         self.forgotten = 0
-        """Different uses beyond those that are kept."""
+        """Connections beyond the different ones that are kept."""
 
     def add(self, record: Record) -> None:
         """Learn from record."""
@@ -87,6 +87,10 @@ class Lesson:
             "version = 1",
             'enforce = "fail"',
         ]
+        if self.forgotten:
+            lines.insert(
+                2, f"# Not whole: {self.forgotten} connections beyond what is kept."
+            )
         for target, entry in sorted(entries.items()):
             lines += ["", *_entry_lines(target, entry)]
         lines += self._dns_lines(Policy(version=1, allow=tuple(allow)), search)

@@ -80,13 +80,17 @@ class Processes:
         self._known[event.pid] = process
         return process
 
-    # The link in /proc resolves symbolic links and relative paths; when the
-    # process is gone already, what the kernel captured at the exec stands.
+    # The link in /proc resolves symbolic links and relative paths. It is believed
+    # only while it leads to the very file of this exec: the process may run another
+    # program by now, or be gone; then what the kernel captured at the exec stands.
     def _exe(self, event: Executed) -> str:
         if not self.proc_is_ours:
             return event.path
         try:
-            found = os.fsencode(os.readlink(f"/proc/{event.pid}/exe"))  # noqa: PTH115 -- hot path
+            link = f"/proc/{event.pid}/exe"
+            found = os.fsencode(os.readlink(link))  # noqa: PTH115 -- hot path
+            if os.stat(link).st_ino != event.inode:  # noqa: PTH116 -- as above
+                return event.path
         except OSError:
             return event.path
         return from_bytes(found.removesuffix(b" (deleted)"))

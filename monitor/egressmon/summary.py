@@ -117,6 +117,8 @@ def _details(outcome: Outcome) -> list[str]:
 def _doubts(outcome: Outcome) -> list[str]:
     end = outcome.end
     lines = [f"incomplete: {reason}" for reason in end.incomplete_reasons]
+    if outcome.tally.ungrouped:
+        lines.append(f"{outcome.tally.ungrouped} more violations, in the evidence only")
     if end.unnamed_addresses:
         lines.append(
             f"{_plural(end.unnamed_addresses, 'address', 'addresses')} without a name"

@@ -144,6 +144,22 @@ def test_an_exec_that_is_gone_at_once_keeps_the_kernels_words(
     assert all(one["process"]["ancestry"] == ["sh"] for one in made)
 
 
+# By the time the event is read the process runs /bin/true, with the same argv.
+def test_a_connection_is_not_blamed_on_a_later_program(watched: Watch) -> None:
+    code = (
+        "import os, socket, sys; socket.socket().connect_ex(('127.0.0.1', 9));"
+        "os.execv('/bin/true', sys.orig_argv)"
+    )
+
+    run = watched(sys.executable, "-c", code)
+
+    connection = only(run.of("connection"))
+    assert "python" in connection["process"]["exe"]
+    exes = [one["exe"] for one in run.of("process", event="exec")]
+    assert "python" in exes[0]
+    assert exes[1].endswith("/true")
+
+
 def test_dig_is_a_query_and_a_connection_to_the_resolver(watched: Watch) -> None:
     run = watched("dig", "+short", "four.example.test", policy=POLICY)
 

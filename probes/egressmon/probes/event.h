@@ -75,6 +75,7 @@ struct exec_event {
 	u32 kind;
 	u32 tgid;
 	u64 start_ns;
+	u64 inode; /* of the executable; of a script, its interpreter's */
 	u32 parent;
 	u32 uid;
 	u32 arguments_size;

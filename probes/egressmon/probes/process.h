@@ -67,6 +67,7 @@ static __always_inline void fill_exec(struct exec_event *event, struct task_stru
 	event->start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
 	event->parent = BPF_CORE_READ(task, real_parent, tgid);
 	event->uid = bpf_get_current_uid_gid();
+	event->inode = BPF_CORE_READ(task, mm, exe_file, f_inode, i_ino);
 	event->arguments_size = size > 0xffffffff ? 0xffffffff : size;
 	bpf_core_read(event->comm, COMM_SIZE, &task->comm);
 	if (bpf_probe_read_kernel_str(event->path, PATH_SIZE,

@@ -117,7 +117,8 @@ static __always_inline int on_egress(struct __sk_buff *skb)
 		emit_flow(&flow);
 		return 1;
 	}
-	if (state && packet.target.protocol == PROTOCOL_UDP &&
+	/* A raw socket may write any source; only a real one receives there. */
+	if (state && flow.socket_type == SOCK_DGRAM && packet.target.protocol == PROTOCOL_UDP &&
 	    is_loopback(packet.target.address))
 		add_listener(state, &packet.source);
 	if (packet.target.protocol == PROTOCOL_TCP && (!sk || sk->type == SOCK_STREAM))
