@@ -3,6 +3,8 @@
 #   setup run    what `egressmon` needs
 #   setup dev    that, and what the checks and tests need
 #
+# and lists, in vm_packages, what other kernels are run with.
+#
 # Debian 12, Ubuntu 24.04 (and 22.04 with python3.11 and libbpf0).
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -59,6 +61,11 @@ dev_packages() {
         procps strace sudo util-linux
     # Not where another npm is on the PATH: pyright needs one, whichever.
     command -v npm >/dev/null || echo npm
+}
+
+vm_packages() {
+    echo busybox-static cpio debian-archive-keyring kmod lz4 qemu-system-x86 util-linux \
+        xz-utils zstd
 }
 
 # What an installation depends on; when it changes, the set-up runs again.

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from egressmon import options as command_line
 from egressmon.errors import EgressmonError
 from egressmon.policy.errors import PolicyError
-from egressmon.probes.engine import Preparation
 from egressmon.probes.errors import ProbeError
+from egressmon.probes.loading import Preparation
 from egressmon.text import printable
 
 CANNOT = 125
@@ -48,7 +48,9 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
     match options.verb:
         case "watch" | "learn":
             # The probes load (in C) while Python imports the rest.
-            preparation = Preparation() if os.geteuid() == 0 else None
+            preparation = (
+                Preparation(options.engine) if os.geteuid() == 0 else None
+            )
             with _no_pydantic_plugins():
                 if options.verb == "watch":
                     from egressmon.run_command import watch as run  # noqa: PLC0415

@@ -4,24 +4,16 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TextIO
 
 from egressmon import host
 from egressmon.errors import EgressmonError
-from egressmon.probes import libbpf
-from egressmon.probes.engine import LibbpfEngine, load_object
+from egressmon.probes import libbpf, obstacles
 from egressmon.probes.errors import ProbeError
+from egressmon.probes.loading import load
+from egressmon.probes.obstacles import Obstacle
 from egressmon.scope import find_root
 from egressmon.text import printable
-
-# include/uapi/linux/capability.h
-_NEEDED_CAPABILITIES = {
-    12: "CAP_NET_ADMIN",
-    38: "CAP_PERFMON",
-    39: "CAP_BPF",
-}
-_CAP_SYS_ADMIN = 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +32,7 @@ def examine() -> list[Check]:
         _kernel,
         _btf,
         _cgroup,
+        _namespace,
         _capabilities,
         _lockdown,
         _libbpf,
@@ -55,14 +48,14 @@ def _kernel() -> Check:
 
 
 def _btf() -> Check:
-    path = Path("/sys/kernel/btf/vmlinux")
-    return Check(
-        "BTF",
-        path.exists(),
-        str(path) if path.exists() else f"{path} is missing",
-        "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y (every distribution's "
-        "since 2021)",
-    )
+    obstacle = obstacles.without_btf()
+    return _obstacle("BTF", obstacle, str(obstacles.BTF))
+
+
+def _obstacle(what: str, obstacle: Obstacle | None, says: str) -> Check:
+    if obstacle is None:
+        return Check(what, True, says)
+    return Check(what, False, obstacle.what, obstacle.remedy)
 
 
 def _cgroup() -> Check:
@@ -73,49 +66,32 @@ def _cgroup() -> Check:
     return Check("cgroup v2", True, f"mounted at {root}")
 
 
+def _namespace() -> Check:
+    return _obstacle(
+        "user namespace", obstacles.in_user_namespace(), "the machine's own"
+    )
+
+
 def _capabilities() -> Check:
-    status = Path("/proc/self/status").read_text()
-    line = next(one for one in status.splitlines() if one.startswith("CapEff:"))
-    held = int(line.split()[1], 16)
-    missing = [
-        name
-        for number, name in _NEEDED_CAPABILITIES.items()
-        if not (held >> number & 1 or held >> _CAP_SYS_ADMIN & 1)
-    ]
-    says = f"missing {', '.join(missing)}" if missing else "all that is needed"
-    remedy = "sudo egressmon doctor (watch calls sudo by itself)"
-    return Check("capabilities", not missing, says, remedy)
+    return _obstacle(
+        "capabilities", obstacles.lacking_capabilities(), "all that is needed"
+    )
 
 
 def _lockdown() -> Check:
-    path = Path("/sys/kernel/security/lockdown")
-    try:
-        text = path.read_text().strip()
-    except OSError:
-        return Check("lockdown", True, "not in force")
-    confidential = "[confidentiality]" in text
-    return Check(
-        "lockdown",
-        not confidential,
-        text,
-        "boot without lockdown=confidentiality: it forbids probes to read memory",
-    )
+    return _obstacle("lockdown", obstacles.locked_down(), obstacles.lockdown())
 
 
 def _libbpf() -> Check:
-    remedy = (
-        "Debian 12, Ubuntu 24.04: apt install libbpf1; Ubuntu 22.04: apt install "
-        "libbpf0"
-    )
     try:
         return Check("libbpf", True, libbpf.version())
-    except OSError:
-        return Check("libbpf", False, "not installed", remedy)
+    except ProbeError as error:
+        return Check("libbpf", False, str(error), error.hint)
 
 
 def _object() -> Check:
     try:
-        size = len(load_object())
+        size = len(libbpf.load_object())
     except ProbeError as error:
         return Check("probe object", False, str(error), error.hint)
     return Check("probe object", True, f"{size} bytes")
@@ -127,9 +103,7 @@ def _load() -> Check:
             "probes load", None, "not tried without root", "sudo egressmon doctor"
         )
     try:
-        engine = LibbpfEngine()
-        engine.load()
-        engine.close()
+        load("libbpf").close()
     except ProbeError as error:
         return Check("probes load", False, str(error), error.hint)
     return Check("probes load", True, "the kernel takes every program")

@@ -12,7 +12,7 @@ from egressmon.learn import LEARNING, Lesson
 from egressmon.names import read_resolver
 from egressmon.policy.file import LoadedPolicy
 from egressmon.privilege import acting_as
-from egressmon.probes.engine import Preparation
+from egressmon.probes.loading import Preparation
 from egressmon.run_command import engine_for, execute, require_command
 from egressmon.sanitise import sanitise_argv
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from egressmon.errors import UsageError
+from egressmon.probes.loading import CHOICES
 
 _RUNS = """\
 exit status: COMMAND's own, unless there is something graver:
@@ -114,6 +115,13 @@ def _runs(
         "--allow-incomplete",
         action="store_true",
         help="do not turn incomplete evidence into status 121",
+    )
+    sub.add_argument(
+        "--engine",
+        choices=CHOICES,
+        default="auto",
+        help="what loads the probes: libbpf (compiled beforehand), bcc (compiles them "
+        "on the spot), or auto: libbpf, or bcc where that cannot be (default: auto)",
     )
     sub.add_argument(
         "--quiet", action="store_true", help="say nothing but errors and violations"

@@ -29,6 +29,7 @@ class RunStart:
 
     egressmon: str
     engine: str
+    engine_reason: str
     kernel: str
     machine: str
     host: str

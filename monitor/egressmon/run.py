@@ -23,7 +23,7 @@ from egressmon.outcome import Ending, Outcome, RunOptions
 from egressmon.pipeline import Pipeline
 from egressmon.policy.judge import Judge
 from egressmon.privilege import drop_capabilities
-from egressmon.probes.engine import LibbpfEngine
+from egressmon.probes.engine import Engine
 from egressmon.processes import Processes
 from egressmon.queries import Queries
 from egressmon.records import Record, RunStart
@@ -65,7 +65,7 @@ class Run:
         self._processes = Processes(proc_is_ours=host.proc_is_ours())
         self._resolution = PolicyResolution(options.loaded.policy, self._names)
 
-    def execute(self, engine: LibbpfEngine) -> Outcome:
+    def execute(self, engine: Engine) -> Outcome:
         """Run the command under the loaded engine and return how it went.
 
         Raises an error with a hint where nothing could be monitored; then the
@@ -143,7 +143,8 @@ class Run:
         self._blind_spots = host.blind_spots(root_hooks=engine.root_hooks)
         return RunStart(
             egressmon=host.egressmon_version(),
-            engine=engine.version,
+            engine=f"{engine.name} {engine.version}",
+            engine_reason=engine.reason,
             kernel=host.kernel(),
             machine=os.uname().machine,
             host=os.uname().nodename,

@@ -14,7 +14,8 @@ from egressmon.evidence import open_evidence
 from egressmon.outcome import Outcome, RunOptions
 from egressmon.policy.file import LoadedPolicy, find_policy, load_policy
 from egressmon.privilege import User, acting_as
-from egressmon.probes.engine import LibbpfEngine, Preparation
+from egressmon.probes.engine import Engine
+from egressmon.probes.loading import Preparation
 from egressmon.records import Record
 from egressmon.run import Run, run_identifier
 from egressmon.text import printable
@@ -54,7 +55,7 @@ def engine_for(
     options: argparse.Namespace,
     arguments: list[str],
     preparation: Preparation | None,
-) -> LibbpfEngine:
+) -> Engine:
     """Return the loaded engine, as root; without a preparation, become root first.
 
     It is waited for here: acting_as changes the rights of all threads, of the one
@@ -62,7 +63,10 @@ def engine_for(
     """
     if preparation is None:
         privilege.become_root(arguments, quiet=options.quiet)
-    return (preparation or Preparation()).engine()
+    engine = (preparation or Preparation(options.engine)).engine()
+    if engine.name == "bcc" and options.engine == "auto" and not options.quiet:
+        sys.stderr.write(f"egressmon: engine bcc: {printable(engine.reason)}\n")
+    return engine
 
 
 def require_command(options: argparse.Namespace) -> None:
@@ -77,7 +81,7 @@ def execute(
     options: argparse.Namespace,
     loaded: LoadedPolicy,
     user: User,
-    engine: LibbpfEngine,
+    engine: Engine,
     also: Callable[[Record], None] = lambda _record: None,
 ) -> Outcome:
     """Run the command of options for user; records also go to the function also."""

@@ -6,7 +6,7 @@ from typing import Literal
 from egressmon.canary import Attempt, CanaryWatch, Plan, failed, make_plan
 from egressmon.errors import SensorError
 from egressmon.pipeline import Pipeline
-from egressmon.probes.engine import LibbpfEngine
+from egressmon.probes.engine import Engine
 from egressmon.records import CanaryRecord, LossRecord
 from egressmon.scope import Scope
 
@@ -27,7 +27,7 @@ _FULL_RING_BATCHES = 16
 class Sensor:
     """An engine attached to a scope: events, losses and canaries."""
 
-    def __init__(self, engine: LibbpfEngine, scope: Scope) -> None:
+    def __init__(self, engine: Engine, scope: Scope) -> None:
         """Attach the loaded engine to scope."""
         self.engine = engine
         root_fd = os.open(scope.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

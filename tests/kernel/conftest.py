@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from egressmon.probes.engine import LibbpfEngine
 from egressmon.probes.errors import ProbeError
+from egressmon.probes.loading import load
 from support.lab import Lab, lab
 from support.watching import Watched, watch
 
@@ -23,9 +23,7 @@ def _why_not() -> str | None:
     if os.geteuid() != 0:
         return "needs root"
     try:
-        engine = LibbpfEngine()
-        engine.load()
-        engine.close()
+        load("auto").close()
     except ProbeError as error:
         return str(error)
     return None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.probes.engine import LibbpfEngine, load_object
+from egressmon.probes import libbpf
 from egressmon.probes.errors import ProbeError
 from egressmon.scope import find_root
 from support.watching import EGRESSMON, Watched, read_evidence, watch
@@ -60,7 +60,7 @@ def test_the_command_may_use_documentation_addresses(tmp_path: Path) -> None:
 CLOSE = """
 import ctypes, os, sys
 from egressmon.probes import libbpf
-from egressmon.probes.engine import load_object
+from egressmon.probes.libbpf import load_object
 library = libbpf.library()
 image = load_object()
 library.bpf_object__open_mem.restype = ctypes.c_void_p
@@ -127,7 +127,7 @@ def test_a_defect_before_the_start_is_125_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["truncated", "another version", "empty"])
 def test_a_damaged_object_is_refused(tmp_path: Path, damage: str) -> None:
-    whole = load_object()
+    whole = libbpf.load_object()
     damaged = {
         "truncated": whole[: len(whole) // 2],
         "another version": whole.replace(b"event.h:", b"event.x:"),
@@ -136,7 +136,7 @@ def test_a_damaged_object_is_refused(tmp_path: Path, damage: str) -> None:
     (tmp_path / "egressmon.bpf.o").write_bytes(damaged)
 
     with pytest.raises(ProbeError) as caught:
-        LibbpfEngine(tmp_path).load()
+        libbpf.load(tmp_path)
 
     assert caught.value.hint
 

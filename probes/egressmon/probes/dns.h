@@ -46,7 +46,7 @@ static __always_inline void fill_dns(struct __sk_buff *skb, struct dns_event *ev
 #define EMIT_CHUNK(skb, capture, skipped, size, room)                                          \
 	({                                                                                     \
 		struct dns_event *event =                                                      \
-			bpf_ringbuf_reserve(&events, sizeof(*event) + (room), 0);              \
+			bpf_ringbuf_reserve(MAP(events), sizeof(*event) + (room), 0);          \
 		u32 bounded = (size)-1;                                                        \
 		int failed = 1;                                                                \
                                                                                                \

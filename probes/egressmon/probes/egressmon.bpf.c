@@ -95,28 +95,32 @@ int root_sendmsg6(struct bpf_sock_addr *ctx)
 	return 1;
 }
 
-SEC("tp_btf/sched_process_fork")
-int BPF_PROG(life_fork, struct task_struct *parent, struct task_struct *child)
+/* Arguments of the tracepoints: include/trace/events/sched.h */
+
+SEC("raw_tp/sched_process_fork")
+int life_fork(struct bpf_raw_tracepoint_args *ctx)
 {
-	on_fork(parent, child);
+	on_fork((kernel_task *)ctx->args[0], (kernel_task *)ctx->args[1]);
 	return 0;
 }
 
-SEC("tp_btf/sched_process_exec")
-int BPF_PROG(life_exec, struct task_struct *task, int old_pid, struct linux_binprm *program)
+SEC("raw_tp/sched_process_exec")
+int life_exec(struct bpf_raw_tracepoint_args *ctx)
 {
-	on_exec(task, program);
+	on_exec((kernel_task *)ctx->args[0], (kernel_program *)ctx->args[2]);
 	return 0;
 }
 
-SEC("tp_btf/sched_process_exit")
-int BPF_PROG(life_exit, struct task_struct *task)
+SEC("raw_tp/sched_process_exit")
+int life_exit(struct bpf_raw_tracepoint_args *ctx)
 {
-	on_exit(task);
+	on_exit((kernel_task *)ctx->args[0]);
 	return 0;
 }
 
+#ifndef EGRESSMON_BCC /* which says "GPL" of what it compiles */
 /* Which event.h this was compiled with; the loader compares. */
 char WIRE[] SEC("wire") = WIRE_DIGEST;
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
+#endif

@@ -8,3 +8,7 @@ class ProbeError(Exception):
         super().__init__(message)
         self.hint = hint
         self.log = log
+
+
+class MachineError(ProbeError):
+    """The machine lets no probes in, whichever engine loads them."""

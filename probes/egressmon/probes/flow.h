@@ -18,7 +18,7 @@ struct flow {
 static __always_inline void emit_flow(const struct flow *flow)
 {
 	const struct socket_state *owner = flow->owner;
-	struct flow_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	struct flow_event *event = bpf_ringbuf_reserve(MAP(events), sizeof(*event), 0);
 
 	if (!event) {
 		count(COUNT_LOST_FLOW, 1);
@@ -52,7 +52,7 @@ static __always_inline void emit_flow(const struct flow *flow)
 static __always_inline u32 canary_flags(const struct endpoint *peer)
 {
 	u32 first = 0;
-	struct settings *set = bpf_map_lookup_elem(&settings, &first);
+	struct settings *set = bpf_map_lookup_elem(MAP(settings), &first);
 
 	if (!set || !set->canary_armed || set->canary_port != peer->port)
 		return 0;
@@ -87,9 +87,9 @@ static __always_inline bool is_new_peer(const struct flow *flow)
 	struct peer_key key = {.cookie = flow->cookie, .peer = *flow->peer};
 	struct traffic none = {};
 
-	if (bpf_map_lookup_elem(&peers, &key))
+	if (bpf_map_lookup_elem(MAP(peers), &key))
 		return false;
-	bpf_map_update_elem(&peers, &key, &none, BPF_ANY);
+	bpf_map_update_elem(MAP(peers), &key, &none, BPF_ANY);
 	return true;
 }
 
@@ -126,7 +126,7 @@ static __always_inline int on_address(struct bpf_sock_addr *ctx, u32 kind, bool 
 
 	if (!inside && !in_lineage(bpf_get_current_pid_tgid() >> 32))
 		return 1;
-	state = bpf_sk_storage_get(&sockets, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	state = bpf_sk_storage_get(MAP(sockets), ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!state) {
 		count(COUNT_LOST_SOCKET, 1);
 		return 1;
@@ -167,7 +167,7 @@ static __always_inline int on_create(struct bpf_sock *ctx)
 
 	if (ctx->type == SOCK_STREAM && ctx->protocol == PROTOCOL_TCP)
 		return 1;
-	state = bpf_sk_storage_get(&sockets, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	state = bpf_sk_storage_get(MAP(sockets), ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!state) {
 		count(COUNT_LOST_SOCKET, 1);
 		return 1;
@@ -183,7 +183,7 @@ static __always_inline int on_bind(struct bpf_sock *ctx, bool inet)
 	struct endpoint local = {};
 	struct socket_state *state;
 
-	state = bpf_sk_storage_get(&sockets, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	state = bpf_sk_storage_get(MAP(sockets), ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!state) {
 		count(COUNT_LOST_LISTENER, 1);
 		return 1;
@@ -206,7 +206,7 @@ static __always_inline int on_bind(struct bpf_sock *ctx, bool inet)
 
 static __always_inline int on_release(struct bpf_sock *ctx)
 {
-	struct socket_state *state = bpf_sk_storage_get(&sockets, ctx, 0, 0);
+	struct socket_state *state = bpf_sk_storage_get(MAP(sockets), ctx, 0, 0);
 
 	if (state && (state->flags & SOCKET_BOUND))
 		drop_listener(state);

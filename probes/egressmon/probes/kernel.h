@@ -1,76 +1,77 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * What the probes need to know of the kernel: its stable interface from the
- * UAPI headers, and the few fields of internal structures that they read. The
- * compiler records each such field by name (CO-RE), and libbpf fills in the
- * running kernel's offset at load time, so no kernel headers are involved.
+ * The few fields of the kernel's internal structures that the probes read.
+ * bcc_layout.py reads this file too: one KERNEL_FIELD a line.
  */
 #ifndef EGRESSMON_KERNEL_H
 #define EGRESSMON_KERNEL_H
 
-#include <linux/bpf.h>
-#include <linux/in.h>
-#include <linux/ip.h>
-#include <linux/ipv6.h>
-#include <linux/types.h>
-#include <stdbool.h>
-
-#include <bpf/bpf_core_read.h>
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
-#include <bpf/bpf_tracing.h>
-
-typedef __u8 u8;
-typedef __u16 u16;
-typedef __u32 u32;
-typedef __u64 u64;
+#include "portable.h"
+#include "event.h"
 
 #define AF_INET 2
 #define AF_INET6 10
 #define SOCK_STREAM 1
 #define SOCK_DGRAM 2
 
+#ifndef EGRESSMON_BCC
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+#endif
 
-struct inode {
-	unsigned long i_ino;
+KERNEL_STRUCT(inode)
+{
+	KERNEL_FIELD(inode, unsigned long, i_ino);
 };
 
-struct file {
-	struct inode *f_inode;
+KERNEL_STRUCT(file)
+{
+	KERNEL_FIELD(file, KERNEL_STRUCT(inode) *, f_inode);
 };
 
-struct mm_struct {
-	struct file *exe_file;
-	unsigned long arg_start;
-	unsigned long arg_end;
+KERNEL_STRUCT(mm_struct)
+{
+	KERNEL_FIELD(mm_struct, KERNEL_STRUCT(file) *, exe_file);
+	KERNEL_FIELD(mm_struct, unsigned long, arg_start);
+	KERNEL_FIELD(mm_struct, unsigned long, arg_end);
 };
 
-typedef struct {
+typedef char command_name[COMM_SIZE];
+
+/* atomic_t */
+struct counter___read {
 	int counter;
-} atomic_t;
-
-struct signal_struct {
-	atomic_t live;
-	int group_exit_code;
 };
 
-struct task_struct {
-	int pid;
-	int tgid;
-	int exit_code;
-	u64 start_boottime;
-	struct task_struct *real_parent;
-	struct task_struct *group_leader;
-	struct signal_struct *signal;
-	struct mm_struct *mm;
-	char comm[16];
+KERNEL_STRUCT(signal_struct)
+{
+	KERNEL_FIELD(signal_struct, struct counter___read, live);
+	KERNEL_FIELD(signal_struct, int, group_exit_code);
 };
 
-struct linux_binprm {
-	const char *filename;
+KERNEL_STRUCT(task_struct)
+{
+	KERNEL_FIELD(task_struct, int, pid);
+	KERNEL_FIELD(task_struct, int, tgid);
+	KERNEL_FIELD(task_struct, int, exit_code);
+	KERNEL_FIELD(task_struct, u64, start_boottime);
+	KERNEL_FIELD(task_struct, KERNEL_STRUCT(task_struct) *, real_parent);
+	KERNEL_FIELD(task_struct, KERNEL_STRUCT(task_struct) *, group_leader);
+	KERNEL_FIELD(task_struct, KERNEL_STRUCT(signal_struct) *, signal);
+	KERNEL_FIELD(task_struct, KERNEL_STRUCT(mm_struct) *, mm);
+	KERNEL_FIELD(task_struct, command_name, comm);
 };
 
+KERNEL_STRUCT(linux_binprm)
+{
+	KERNEL_FIELD(linux_binprm, const char *, filename);
+};
+
+#ifndef EGRESSMON_BCC
 #pragma clang attribute pop
+#endif
+
+/* Not typedefs: libbpf looks for those by their own names. */
+#define kernel_task KERNEL_STRUCT(task_struct)
+#define kernel_program KERNEL_STRUCT(linux_binprm)
 
 #endif

@@ -4,9 +4,7 @@
 #define EGRESSMON_MAPS_H
 
 #include "kernel.h"
-#include "event.h"
 
-#define RING_BYTES (4 * 1024 * 1024)
 #define RING_WAKE_BYTES (RING_BYTES / 8)
 #define RING_WAKE_WINDOW (16 * 1024) /* more than any event: it cannot be stepped over */
 #define MAX_PROCESSES 65536
@@ -14,53 +12,24 @@
 #define MAX_PEERS 65536
 
 /* One ring for all kinds of events: their order survives. */
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, RING_BYTES);
-} events SEC(".maps");
+DEFINE_RING(events, RING_BYTES);
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, COUNT_SLOTS);
-	__type(key, u32);
-	__type(value, u64);
-} counters SEC(".maps");
+DEFINE_MAP(counters, PERCPU_ARRAY, u32, u64, COUNT_SLOTS, 0);
 
 /* What the scope's sockets sent in all. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct traffic);
-} sent SEC(".maps");
+DEFINE_MAP(sent, PERCPU_ARRAY, u32, struct traffic, 1, 0);
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct settings);
-} settings SEC(".maps");
+DEFINE_MAP(settings, ARRAY, u32, struct settings, 1, 0);
 
 /* The scope's cgroup, for bpf_current_task_under_cgroup(). */
-struct {
-	__uint(type, BPF_MAP_TYPE_CGROUP_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, u32);
-} scope SEC(".maps");
+DEFINE_CGROUPS(scope, 1);
 
 /* Process ids (tgid) of the scope: the command and its descendants. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, MAX_PROCESSES);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, u32);
-	__type(value, u32);
-} lineage SEC(".maps");
+DEFINE_MAP(lineage, HASH, u32, u32, MAX_PROCESSES, BPF_F_NO_PREALLOC);
 
 static __always_inline void count(u32 slot, u64 amount)
 {
-	u64 *value = bpf_map_lookup_elem(&counters, &slot);
+	u64 *value = bpf_map_lookup_elem(MAP(counters), &slot);
 
 	if (value)
 		*value += amount;
@@ -73,7 +42,7 @@ static __always_inline void count(u32 slot, u64 amount)
  */
 static __always_inline u64 wake_flags(void)
 {
-	u64 filled = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
+	u64 filled = bpf_ringbuf_query(MAP(events), BPF_RB_AVAIL_DATA);
 
 	if (filled >= RING_WAKE_BYTES && filled < RING_WAKE_BYTES + RING_WAKE_WINDOW)
 		return BPF_RB_FORCE_WAKEUP;
@@ -87,14 +56,14 @@ static __always_inline void submit(void *event)
 
 static __always_inline bool in_lineage(u32 tgid)
 {
-	return bpf_map_lookup_elem(&lineage, &tgid) != NULL;
+	return bpf_map_lookup_elem(MAP(lineage), &tgid) != NULL;
 }
 
 static __always_inline void join_lineage(u32 tgid)
 {
 	u32 present = 1;
 
-	if (bpf_map_update_elem(&lineage, &tgid, &present, BPF_ANY))
+	if (bpf_map_update_elem(MAP(lineage), &tgid, &present, BPF_ANY))
 		count(COUNT_LOST_LINEAGE, 1);
 }
 

@@ -17,6 +17,24 @@ struct packet {
 	u8 tcp_flags;
 };
 
+/* RFC 791 */
+struct inet_header {
+	u8 start[9];
+	u8 protocol;
+	u16 checksum;
+	u32 source;
+	u32 target;
+};
+
+/* RFC 8200 */
+struct inet6_header {
+	u8 start[6];
+	u8 next;
+	u8 hops;
+	u32 source[4];
+	u32 target[4];
+};
+
 struct tcp_start {
 	__be16 source;
 	__be16 target;
@@ -52,12 +70,12 @@ static __always_inline bool look(struct __sk_buff *skb, struct glance *glance)
 	const u8 *data = (const u8 *)(long)skb->data;
 	const u8 *end = (const u8 *)(long)skb->data_end;
 
-	if (data + sizeof(struct ipv6hdr) > end)
+	if (data + sizeof(struct inet6_header) > end)
 		return false;
 	if (data[0] == 0x45) /* version 4, no options */
-		return glance_at(data + sizeof(struct iphdr), end, data[9], glance);
+		return glance_at(data + sizeof(struct inet_header), end, data[9], glance);
 	if (data[0] >> 4 == 6)
-		return glance_at(data + sizeof(struct ipv6hdr), end, data[6], glance);
+		return glance_at(data + sizeof(struct inet6_header), end, data[6], glance);
 	return false;
 }
 
@@ -68,8 +86,21 @@ static __always_inline bool look(struct __sk_buff *skb, struct glance *glance)
  */
 static __always_inline u32 forget(struct __sk_buff *skb, u32 value)
 {
+#ifdef EGRESSMON_BCC
+	u64 known = value;
+
+	/* In assembly, as BCC's compiler would compute the field's address first. */
+	asm volatile("*(u32 *)(%[skb] + %[cb]) = %[known]\n\t"
+		     "%[known] = *(u32 *)(%[skb] + %[cb])"
+		     : [known] "+r"(known)
+		     : [skb] "r"(skb), [cb] "i"(__builtin_offsetof(struct __sk_buff, cb))
+		     : "memory");
+	return known;
+#else
+	/* In C: the assembly above costs Linux 6.1's verifier too much here. */
 	*(volatile u32 *)&skb->cb[0] = value;
 	return *(volatile u32 *)&skb->cb[0];
+#endif
 }
 
 /* Step over IPv6 extension headers; returns the transport protocol. */
@@ -102,23 +133,23 @@ static __always_inline u32 parse_network(struct __sk_buff *skb, struct packet *p
 	if (bpf_skb_load_bytes(skb, 0, &first, 1))
 		return 0;
 	if (first >> 4 == 4) {
-		struct iphdr inet;
+		struct inet_header inet;
 
 		if (bpf_skb_load_bytes(skb, 0, &inet, sizeof(inet)))
 			return 0;
-		set_inet(packet->source.address, inet.saddr);
-		set_inet(packet->target.address, inet.daddr);
+		set_inet(packet->source.address, inet.source);
+		set_inet(packet->target.address, inet.target);
 		packet->target.protocol = inet.protocol;
 		offset = (first & 15) * 4;
 	} else {
-		struct ipv6hdr inet6;
+		struct inet6_header inet6;
 
 		if (bpf_skb_load_bytes(skb, 0, &inet6, sizeof(inet6)))
 			return 0;
-		__builtin_memcpy(packet->source.address, &inet6.saddr, ADDRESS_SIZE);
-		__builtin_memcpy(packet->target.address, &inet6.daddr, ADDRESS_SIZE);
+		__builtin_memcpy(packet->source.address, inet6.source, ADDRESS_SIZE);
+		__builtin_memcpy(packet->target.address, inet6.target, ADDRESS_SIZE);
 		offset = sizeof(inet6);
-		packet->target.protocol = skip_extensions(skb, inet6.nexthdr, &offset);
+		packet->target.protocol = skip_extensions(skb, inet6.next, &offset);
 	}
 	packet->source.protocol = packet->target.protocol;
 	return offset;

@@ -13,16 +13,15 @@ static __always_inline bool in_scope(u32 tgid)
 {
 	if (in_lineage(tgid))
 		return true;
-	if (bpf_current_task_under_cgroup(&scope, 0) != 1)
+	if (bpf_current_task_under_cgroup(MAP(scope), 0) != 1)
 		return false;
 	join_lineage(tgid);
 	return true;
 }
 
-static __always_inline void emit_process(u32 kind, struct task_struct *task, u32 parent,
-					 u32 exit_code)
+static __always_inline void emit_process(u32 kind, kernel_task *task, u32 parent, u32 exit_code)
 {
-	struct process_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	struct process_event *event = bpf_ringbuf_reserve(MAP(events), sizeof(*event), 0);
 
 	if (!event) {
 		count(COUNT_LOST_PROCESS, 1);
@@ -30,22 +29,22 @@ static __always_inline void emit_process(u32 kind, struct task_struct *task, u32
 	}
 	event->ktime_ns = bpf_ktime_get_boot_ns();
 	event->kind = kind;
-	event->tgid = BPF_CORE_READ(task, tgid);
-	event->start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
+	event->tgid = READ(task, tgid);
+	event->start_ns = READ(READ(task, group_leader), start_boottime);
 	event->parent = parent;
 	event->uid = bpf_get_current_uid_gid();
 	event->exit_code = exit_code;
 	event->spare = 0;
-	bpf_core_read(event->comm, COMM_SIZE, &task->comm);
+	bpf_probe_read_kernel(event->comm, COMM_SIZE, &task->comm);
 	submit(event);
 }
 
-static __always_inline void on_fork(struct task_struct *parent, struct task_struct *child)
+static __always_inline void on_fork(kernel_task *parent, kernel_task *child)
 {
-	u32 parent_tgid = BPF_CORE_READ(parent, tgid);
-	u32 tgid = BPF_CORE_READ(child, tgid);
+	u32 parent_tgid = READ(parent, tgid);
+	u32 tgid = READ(child, tgid);
 
-	if (tgid == parent_tgid || tgid != (u32)BPF_CORE_READ(child, pid))
+	if (tgid == parent_tgid || tgid != (u32)READ(child, pid))
 		return; /* a thread */
 	if (!in_scope(parent_tgid))
 		return;
@@ -54,24 +53,23 @@ static __always_inline void on_fork(struct task_struct *parent, struct task_stru
 }
 
 /* Fill a reserved exec event and up to room bytes of arguments behind it. */
-static __always_inline void fill_exec(struct exec_event *event, struct task_struct *task,
-				      struct linux_binprm *program, u32 room)
+static __always_inline void fill_exec(struct exec_event *event, kernel_task *task,
+				      kernel_program *program, u32 room)
 {
-	unsigned long start = BPF_CORE_READ(task, mm, arg_start);
-	unsigned long end = BPF_CORE_READ(task, mm, arg_end);
+	unsigned long start = READ(READ(task, mm), arg_start);
+	unsigned long end = READ(READ(task, mm), arg_end);
 	u64 size = end - start;
 
 	event->ktime_ns = bpf_ktime_get_boot_ns();
 	event->kind = KIND_EXEC;
-	event->tgid = BPF_CORE_READ(task, tgid);
-	event->start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
-	event->parent = BPF_CORE_READ(task, real_parent, tgid);
+	event->tgid = READ(task, tgid);
+	event->start_ns = READ(READ(task, group_leader), start_boottime);
+	event->parent = READ(READ(task, real_parent), tgid);
 	event->uid = bpf_get_current_uid_gid();
-	event->inode = BPF_CORE_READ(task, mm, exe_file, f_inode, i_ino);
+	event->inode = READ(READ(READ(READ(task, mm), exe_file), f_inode), i_ino);
 	event->arguments_size = size > 0xffffffff ? 0xffffffff : size;
-	bpf_core_read(event->comm, COMM_SIZE, &task->comm);
-	if (bpf_probe_read_kernel_str(event->path, PATH_SIZE,
-				      BPF_CORE_READ(program, filename)) < 0)
+	bpf_probe_read_kernel(event->comm, COMM_SIZE, &task->comm);
+	if (bpf_probe_read_kernel_str(event->path, PATH_SIZE, READ(program, filename)) < 0)
 		event->path[0] = 0;
 	if (size > room)
 		size = room;
@@ -80,23 +78,23 @@ static __always_inline void fill_exec(struct exec_event *event, struct task_stru
 		event->payload_size = 0;
 }
 
-static __always_inline void on_exec(struct task_struct *task, struct linux_binprm *program)
+static __always_inline void on_exec(kernel_task *task, kernel_program *program)
 {
 	struct exec_event *event;
 	u64 size;
 
-	if (!in_scope(BPF_CORE_READ(task, tgid)))
+	if (!in_scope(READ(task, tgid)))
 		return;
-	size = BPF_CORE_READ(task, mm, arg_end) - BPF_CORE_READ(task, mm, arg_start);
+	size = READ(READ(task, mm), arg_end) - READ(READ(task, mm), arg_start);
 	if (size > PAYLOAD_SMALL) {
-		event = bpf_ringbuf_reserve(&events, sizeof(*event) + PAYLOAD_LARGE, 0);
+		event = bpf_ringbuf_reserve(MAP(events), sizeof(*event) + PAYLOAD_LARGE, 0);
 		if (event) {
 			fill_exec(event, task, program, PAYLOAD_LARGE);
 			submit(event);
 			return;
 		}
 	}
-	event = bpf_ringbuf_reserve(&events, sizeof(*event) + PAYLOAD_SMALL, 0);
+	event = bpf_ringbuf_reserve(MAP(events), sizeof(*event) + PAYLOAD_SMALL, 0);
 	if (!event) {
 		count(COUNT_LOST_PROCESS, 1);
 		return;
@@ -105,18 +103,18 @@ static __always_inline void on_exec(struct task_struct *task, struct linux_binpr
 	submit(event);
 }
 
-static __always_inline void on_exit(struct task_struct *task)
+static __always_inline void on_exit(kernel_task *task)
 {
-	u32 tgid = BPF_CORE_READ(task, tgid);
+	u32 tgid = READ(task, tgid);
 	u32 code;
 
-	if (BPF_CORE_READ(task, signal, live.counter) != 0 || !in_lineage(tgid))
+	if (READ(READ(task, signal), live.counter) != 0 || !in_lineage(tgid))
 		return; /* other threads live on, or not ours */
-	bpf_map_delete_elem(&lineage, &tgid);
-	code = BPF_CORE_READ(task, signal, group_exit_code);
+	bpf_map_delete_elem(MAP(lineage), &tgid);
+	code = READ(READ(task, signal), group_exit_code);
 	if (!code)
-		code = BPF_CORE_READ(task, exit_code);
-	emit_process(KIND_EXIT, task, BPF_CORE_READ(task, real_parent, tgid), code);
+		code = READ(task, exit_code);
+	emit_process(KIND_EXIT, task, READ(READ(task, real_parent), tgid), code);
 }
 
 #endif

@@ -45,29 +45,13 @@ struct socket_state {
 	char comm[COMM_SIZE];
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct socket_state);
-} sockets SEC(".maps");
+DEFINE_SOCKET_STORAGE(sockets, struct socket_state);
 
 /* Peers of sockets that have several; an evicted one is announced again, never lost. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, MAX_PEERS);
-	__type(key, struct peer_key);
-	__type(value, struct traffic);
-} peers SEC(".maps");
+DEFINE_MAP(peers, LRU_HASH, struct peer_key, struct traffic, MAX_PEERS, 0);
 
 /* Where the scope's own sockets receive, with how many sockets do. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, MAX_LISTENERS);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct listener_key);
-	__type(value, u32);
-} listeners SEC(".maps");
+DEFINE_MAP(listeners, HASH, struct listener_key, u32, MAX_LISTENERS, BPF_F_NO_PREALLOC);
 
 static __always_inline void set_inet(u32 address[4], u32 inet)
 {
@@ -129,10 +113,10 @@ static __always_inline void add_listener(struct socket_state *state,
 
 	if (state->flags & SOCKET_BOUND)
 		return;
-	known = bpf_map_lookup_elem(&listeners, &key);
+	known = bpf_map_lookup_elem(MAP(listeners), &key);
 	if (known)
 		__sync_fetch_and_add(known, 1);
-	else if (bpf_map_update_elem(&listeners, &key, &one, BPF_NOEXIST))
+	else if (bpf_map_update_elem(MAP(listeners), &key, &one, BPF_NOEXIST))
 		count(COUNT_LOST_LISTENER, 1);
 	state->local = *local;
 	state->flags |= SOCKET_BOUND;
@@ -141,7 +125,7 @@ static __always_inline void add_listener(struct socket_state *state,
 static __always_inline void drop_listener(struct socket_state *state)
 {
 	struct listener_key key = {.netns = state->netns, .local = state->local};
-	u32 *known = bpf_map_lookup_elem(&listeners, &key);
+	u32 *known = bpf_map_lookup_elem(MAP(listeners), &key);
 
 	state->flags &= ~SOCKET_BOUND;
 	if (!known)
@@ -149,7 +133,7 @@ static __always_inline void drop_listener(struct socket_state *state)
 	if (*known > 1)
 		__sync_fetch_and_add(known, -1);
 	else
-		bpf_map_delete_elem(&listeners, &key);
+		bpf_map_delete_elem(MAP(listeners), &key);
 }
 
 /* Whether the scope itself receives at peer: exactly there, or on any address. */
@@ -157,18 +141,18 @@ static __always_inline u32 listener_flags(u64 netns, const struct endpoint *peer
 {
 	struct listener_key key = {.netns = netns, .local = *peer};
 
-	if (bpf_map_lookup_elem(&listeners, &key))
+	if (bpf_map_lookup_elem(MAP(listeners), &key))
 		return FLAG_LISTENER_EXACT;
 	if (is_inet(peer->address)) {
 		key.local.address[3] = 0;
-		if (bpf_map_lookup_elem(&listeners, &key))
+		if (bpf_map_lookup_elem(MAP(listeners), &key))
 			return FLAG_LISTENER_WILDCARD;
 	}
 	key.local.address[2] = 0;
 	key.local.address[3] = 0;
 	key.local.address[0] = 0;
 	key.local.address[1] = 0;
-	return bpf_map_lookup_elem(&listeners, &key) ? FLAG_LISTENER_WILDCARD : 0;
+	return bpf_map_lookup_elem(MAP(listeners), &key) ? FLAG_LISTENER_WILDCARD : 0;
 }
 
 #endif

@@ -39,13 +39,13 @@ static __always_inline void count_datagram(struct __sk_buff *skb, struct socket_
 		return;
 	}
 	key.cookie = bpf_get_socket_cookie(skb);
-	known = bpf_map_lookup_elem(&peers, &key);
+	known = bpf_map_lookup_elem(MAP(peers), &key);
 	if (known) {
 		known->packets++;
 		known->bytes += skb->len;
 		return;
 	}
-	bpf_map_update_elem(&peers, &key, &first, BPF_ANY);
+	bpf_map_update_elem(MAP(peers), &key, &first, BPF_ANY);
 	announce_packet(skb, flow);
 }
 
@@ -65,7 +65,7 @@ static __always_inline void count_sent(struct __sk_buff *skb, struct socket_stat
 static __always_inline void count_total(struct __sk_buff *skb)
 {
 	u32 first = 0;
-	struct traffic *total = bpf_map_lookup_elem(&sent, &first);
+	struct traffic *total = bpf_map_lookup_elem(MAP(sent), &first);
 
 	if (!total)
 		return;
@@ -75,7 +75,7 @@ static __always_inline void count_total(struct __sk_buff *skb)
 
 static __always_inline struct socket_state *state_of(struct bpf_sock *sk)
 {
-	return sk ? bpf_sk_storage_get(&sockets, sk, 0, 0) : NULL;
+	return sk ? bpf_sk_storage_get(MAP(sockets), sk, 0, 0) : NULL;
 }
 
 static __always_inline void count_stream(struct __sk_buff *skb, struct socket_state *state,

@@ -1,0 +1,100 @@
+"""Where the running kernel keeps the fields that the probes read (its BTF).
+
+Format: Documentation/bpf/btf.rst, include/uapi/linux/btf.h.
+"""
+
+import struct
+from array import array
+from collections.abc import Iterable, Iterator
+
+_MAGIC = 0xEB9F
+_HEADER = struct.Struct("=HBBIIIII")
+_TYPE = struct.Struct("=III")
+_MEMBER = struct.Struct("=III")
+_STRUCT, _UNION = 4, 5
+_KIND_FLAG = 1 << 31
+# Bytes behind each kind's btf_type: a constant, or for each of its elements.
+_FIXED = {1: 4, 3: 12, 14: 4, 17: 4}
+_EACH = {_STRUCT: 12, _UNION: 12, 6: 8, 13: 8, 15: 12, 19: 12}
+_LAST_KIND = 19
+_MAX_DEPTH = 8
+
+
+class BtfError(ValueError):
+    """The data is no BTF, or lacks what was asked for."""
+
+
+class Btf:
+    """The types that a blob of BTF describes."""
+
+    def __init__(self, data: bytes) -> None:
+        """Read data, as of /sys/kernel/btf/vmlinux; raises BtfError."""
+        self._data = data
+        try:
+            self._index()
+        except (struct.error, IndexError) as error:
+            raise BtfError("the kernel's BTF cannot be read") from error
+
+    def _index(self) -> None:
+        data = self._data
+        magic, version, _, size, types, types_size, texts, texts_size = (
+            _HEADER.unpack_from(data)
+        )
+        if magic != _MAGIC or version != 1:
+            raise BtfError("the kernel's BTF is of an unknown version")
+        place, end = size + types, size + types + types_size
+        self._texts = data[size + texts : size + texts + texts_size]
+        self._places = array("I", [0])  # of each type, by its number
+        self._named: dict[int, int] = {}  # offset of a struct's name: its place
+        unpack = _TYPE.unpack_from
+        while place < end:
+            self._places.append(place)
+            name, info, _ = unpack(data, place)
+            kind = info >> 24 & 0x1F
+            if not 0 < kind <= _LAST_KIND:
+                raise BtfError(f"the kernel's BTF has a type of unknown kind {kind}")
+            if kind == _STRUCT and name:
+                self._named.setdefault(name, place)
+            place += _TYPE.size + _FIXED.get(kind, 0)
+            place += _EACH.get(kind, 0) * (info & 0xFFFF)
+
+    def offsets(self, fields: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """Return the byte offset of each (struct, field); raises BtfError."""
+        return {
+            (owner, field): self._offset(owner, field) for owner, field in set(fields)
+        }
+
+    def _offset(self, owner: str, field: str) -> int:
+        name = self._texts.find(b"\0" + owner.encode() + b"\0") + 1
+        # The text may also be a field's or a function's name, or another's tail.
+        place = self._named.get(name)
+        if place is None:
+            place = next(
+                (at for text, at in self._named.items() if self._text(text) == owner),
+                None,
+            )
+        if place is None:
+            raise BtfError(f"the kernel's BTF has no struct {owner}")
+        for name_, bits in self._members(place, 0, 0):
+            if name_ == field:
+                return bits // 8
+        raise BtfError(f"the kernel's struct {owner} has no field {field}")
+
+    # Name and offset in bits of each member, those of unnamed ones included.
+    def _members(self, place: int, base: int, depth: int) -> Iterator[tuple[str, int]]:
+        _, info, _ = _TYPE.unpack_from(self._data, place)
+        if info >> 24 & 0x1F not in (_STRUCT, _UNION) or depth > _MAX_DEPTH:
+            return
+        for number in range(info & 0xFFFF):
+            where = place + _TYPE.size + number * _MEMBER.size
+            name, kind, bits = _MEMBER.unpack_from(self._data, where)
+            if info & _KIND_FLAG:
+                bits &= 0xFFFFFF
+            if name:
+                yield self._text(name), base + bits
+            else:
+                yield from self._members(self._places[kind], base + bits, depth + 1)
+
+    def _text(self, offset: int) -> str:
+        end = self._texts.find(b"\0", offset)
+        return self._texts[offset:end].decode(errors="replace")

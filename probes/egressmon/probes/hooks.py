@@ -1,0 +1,84 @@
+"""The programs of the probes: where each one attaches.
+
+Numbers are those of enum bpf_prog_type and enum bpf_attach_type
+(include/uapi/linux/bpf.h), which never change.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+_CGROUP_SKB = 8
+_CGROUP_SOCK = 9
+_RAW_TRACEPOINT = 17
+_CGROUP_SOCK_ADDR = 18
+
+_ATTACH = {
+    "ingress": (_CGROUP_SKB, 0),
+    "egress": (_CGROUP_SKB, 1),
+    "sock_create": (_CGROUP_SOCK, 2),
+    "connect4": (_CGROUP_SOCK_ADDR, 10),
+    "connect6": (_CGROUP_SOCK_ADDR, 11),
+    "post_bind4": (_CGROUP_SOCK, 12),
+    "post_bind6": (_CGROUP_SOCK, 13),
+    "sendmsg4": (_CGROUP_SOCK_ADDR, 14),
+    "sendmsg6": (_CGROUP_SOCK_ADDR, 15),
+    "sock_release": (_CGROUP_SOCK, 34),
+}
+
+Place: TypeAlias = Literal["scope", "root", "life"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One program, by its name in the source, and what it attaches to."""
+
+    program: str
+    place: Place
+    program_type: int
+    attach_type: int | None = None
+    tracepoint: str | None = None
+
+
+def _cgroup(place: Place, what: str) -> Hook:
+    program_type, attach_type = _ATTACH[what]
+    return Hook(f"{place}_{what}", place, program_type, attach_type)
+
+
+def _life(what: str) -> Hook:
+    tracepoint = f"sched_process_{what}"
+    return Hook(f"life_{what}", "life", _RAW_TRACEPOINT, tracepoint=tracepoint)
+
+
+# In the order in which they are attached.
+LIFE = tuple(_life(what) for what in ("fork", "exec", "exit"))
+SCOPE = tuple(
+    _cgroup("scope", what)
+    for what in (
+        "sock_create",
+        "sock_release",
+        "post_bind4",
+        "post_bind6",
+        "connect4",
+        "connect6",
+        "sendmsg4",
+        "sendmsg6",
+        "egress",
+        "ingress",
+    )
+)
+ROOT = tuple(
+    _cgroup("root", what) for what in ("connect4", "connect6", "sendmsg4", "sendmsg6")
+)
+HOOKS = (*LIFE, *SCOPE, *ROOT)
+
+MAPS = (
+    "events",
+    "counters",
+    "sent",
+    "settings",
+    "scope",
+    "lineage",
+    "sockets",
+    "peers",
+    "listeners",
+)

@@ -1,0 +1,108 @@
+"""Why a machine does not let the probes in: each cause with its remedy."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from egressmon.probes.errors import MachineError, ProbeError
+
+BTF = Path("/sys/kernel/btf/vmlinux")
+_LOCKDOWN = Path("/sys/kernel/security/lockdown")
+# include/uapi/linux/capability.h
+_CAP_SYS_ADMIN = 21
+_NEEDED = {12: "CAP_NET_ADMIN", 38: "CAP_PERFMON", 39: "CAP_BPF"}
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Something that is in the probes' way, and what to do about it."""
+
+    what: str
+    remedy: str
+
+
+def without_btf() -> Obstacle | None:
+    """Return the obstacle of a kernel that does not describe its own types."""
+    if BTF.exists():
+        return None
+    return Obstacle(
+        f"the kernel has no BTF ({BTF} is missing)",
+        "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y (every distribution's "
+        "since 2021), and mount /sys",
+    )
+
+
+def locked_down() -> Obstacle | None:
+    """Return the obstacle of a kernel that keeps its memory confidential."""
+    if "[confidentiality]" not in lockdown():
+        return None
+    return Obstacle(
+        "the kernel is locked down (confidentiality): probes may not read memory",
+        "boot with lockdown=integrity or without lockdown= "
+        "(see kernel_lockdown(7)); Secure Boot alone does not set confidentiality",
+    )
+
+
+def lockdown() -> str:
+    """Return the kernel's lockdown levels, the one in force in brackets."""
+    try:
+        return _LOCKDOWN.read_text().strip()
+    except OSError:
+        return "not in force"
+
+
+def in_user_namespace() -> Obstacle | None:
+    """Return the obstacle of a user namespace, whose root is not the machine's."""
+    # A single line "0 0 4294967295" is the first user namespace's (user_namespaces(7)).
+    try:
+        mapped = Path("/proc/self/uid_map").read_text().split()
+    except OSError:
+        return None
+    if mapped == ["0", "0", "4294967295"]:
+        return None
+    return Obstacle(
+        "egressmon runs in a user namespace (a rootless container?): its root may "
+        "not load probes",
+        "run egressmon on the host, or in a privileged container "
+        "(docker run --privileged) of a root daemon",
+    )
+
+
+def lacking_capabilities() -> Obstacle | None:
+    """Return the obstacle of a process without the rights to load probes."""
+    status = Path("/proc/self/status").read_text()
+    line = next(one for one in status.splitlines() if one.startswith("CapEff:"))
+    held = int(line.split()[1], 16)
+    missing = [
+        name
+        for number, name in _NEEDED.items()
+        if not (held >> number & 1 or held >> _CAP_SYS_ADMIN & 1)
+    ]
+    if not missing:
+        return None
+    return Obstacle(
+        f"missing capabilities: {', '.join(missing)}",
+        "sudo egressmon ... (watch calls sudo by itself); in a container: "
+        "--cap-add for each, or --privileged",
+    )
+
+
+def _found() -> Iterator[Obstacle]:
+    # The most particular first: a user namespace's root has "all" capabilities.
+    for check in (in_user_namespace, lacking_capabilities, locked_down, without_btf):
+        if (obstacle := check()) is not None:
+            yield obstacle
+
+
+def refusal(why: str, log: str) -> ProbeError:
+    """Return the error to raise where the kernel refused the probes, saying why."""
+    for obstacle in _found():
+        return MachineError(obstacle.what, obstacle.remedy, log)
+    return ProbeError(
+        f"the kernel did not take the probes ({why})",
+        "run `egressmon doctor`; `--verbose` shows the kernel's log",
+        log,
+    )
+
+

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * One source for two engines. Compiled ahead of time by clang for libbpf, the
+ * probes use CO-RE: the compiler records each field of an internal structure by
+ * name, and libbpf fills in the running kernel's offset when it loads them.
+ * Compiled on the spot by BCC (-DEGRESSMON_BCC), the same offsets come from the
+ * kernel's BTF as numbers on the command line, so that neither engine needs a
+ * header of the kernel's inside.
+ *
+ * MAP(name) is a map's address; bcc_compile.py puts the descriptor of BCC's map
+ * in the place of the number MAP_ID_name.
+ */
+#ifndef EGRESSMON_PORTABLE_H
+#define EGRESSMON_PORTABLE_H
+
+#ifdef EGRESSMON_BCC
+
+#include <uapi/linux/bpf.h>
+
+#define SEC(name)
+
+#define MAP(name) ((void *)bpf_pseudo_fd(1, MAP_ID_##name))
+
+#define BCC_TABLE_ARRAY "array"
+#define BCC_TABLE_HASH "hash"
+#define BCC_TABLE_LRU_HASH "lru_hash"
+#define BCC_TABLE_PERCPU_ARRAY "percpu_array"
+
+#define DEFINE_MAP(name, map_type, key_type, value_type, entries, flags)                       \
+	BPF_F_TABLE(BCC_TABLE_##map_type, key_type, value_type, name, entries, flags)
+#define DEFINE_RING(name, bytes) BPF_RINGBUF_OUTPUT(name, (bytes) / PAGE_SIZE)
+#define DEFINE_CGROUPS(name, entries) BPF_CGROUP_ARRAY(name, entries)
+#define DEFINE_SOCKET_STORAGE(name, value_type) BPF_SK_STORAGE(name, value_type)
+
+/* BCC 0.26 declares it with a result of 32 bits. */
+static u64 (*socket_cookie)(void *ctx) = (void *)BPF_FUNC_get_socket_cookie;
+#define bpf_get_socket_cookie socket_cookie
+
+#define KERNEL_STRUCT(name) union name##___read
+#define KERNEL_FIELD(name, type, field)                                                        \
+	struct {                                                                               \
+		char before_##field[OFFSET_##name##_##field];                                  \
+		type field;                                                                    \
+	} __attribute__((packed))
+
+#else
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <stdbool.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+typedef __u8 u8;
+typedef __u16 u16;
+typedef __u32 u32;
+typedef __u64 u64;
+
+#define MAP(name) (&name)
+
+#define DEFINE_MAP(name, map_type, key_type, value_type, entries, flags)                       \
+	struct {                                                                               \
+		__uint(type, BPF_MAP_TYPE_##map_type);                                         \
+		__uint(max_entries, entries);                                                  \
+		__uint(map_flags, flags);                                                      \
+		__type(key, key_type);                                                         \
+		__type(value, value_type);                                                     \
+	} name SEC(".maps")
+#define DEFINE_RING(name, bytes)                                                               \
+	struct {                                                                               \
+		__uint(type, BPF_MAP_TYPE_RINGBUF);                                            \
+		__uint(max_entries, bytes);                                                    \
+	} name SEC(".maps")
+#define DEFINE_CGROUPS(name, entries) DEFINE_MAP(name, CGROUP_ARRAY, u32, u32, entries, 0)
+#define DEFINE_SOCKET_STORAGE(name, value_type)                                                \
+	DEFINE_MAP(name, SK_STORAGE, int, value_type, 0, BPF_F_NO_PREALLOC)
+
+/* libbpf takes name___read for the kernel's struct name. */
+#define KERNEL_STRUCT(name) struct name##___read
+#define KERNEL_FIELD(name, type, field) type field
+
+#endif
+
+/* Read one field of a kernel structure; zero where it cannot be read. */
+#define READ(pointer, field)                                                                   \
+	({                                                                                     \
+		__typeof__((pointer)->field) value;                                            \
+                                                                                               \
+		bpf_probe_read_kernel(&value, sizeof(value), &(pointer)->field);               \
+		value;                                                                         \
+	})
+
+#endif

@@ -1,0 +1,76 @@
+"""What runs inside the virtual machine before the command does."""
+
+import shlex
+
+# Two 9p shares make the root file system: the machine's own files, read-only, under
+# the kernel's modules and headers, under a tmpfs that takes what is written.
+_NINE_P = "mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000"
+
+INIT = f"""#!/bin/busybox sh
+/bin/busybox mkdir -p /proc /dev /m
+/bin/busybox mount -t proc proc /proc
+mount -t devtmpfs dev /dev
+for module in $(cat /modules/order); do insmod /modules/$module; done
+mount -t tmpfs -o mode=755 tmpfs /m
+cd /m
+mkdir host layer upper work root
+{_NINE_P},ro,cache=loose host host
+{_NINE_P},ro,cache=loose layer layer
+mount -t overlay -o lowerdir=layer:host,upperdir=upper,workdir=work overlay root
+cd root
+mount -t tmpfs -o mode=755 tmpfs run
+mkdir run/vmtest run/lock
+{_NINE_P},cache=none control run/vmtest
+mount --move /dev dev
+mkdir dev/pts dev/shm
+mount -t devpts devpts dev/pts
+mount -t tmpfs tmpfs dev/shm
+ln -s /proc/self/fd dev/fd
+ln -s fd/0 dev/stdin
+ln -s fd/1 dev/stdout
+ln -s fd/2 dev/stderr
+mount -t sysfs sysfs sys
+mount -t cgroup2 cgroup2 sys/fs/cgroup
+mount -t bpf bpf sys/fs/bpf
+mount -t tracefs tracefs sys/kernel/tracing
+mount -t debugfs debugfs sys/kernel/debug
+mount -t securityfs securityfs sys/kernel/security
+ip link set lo up
+mkfifo run/vmtest.out run/vmtest.err
+cp /bin/busybox run
+mount --move /proc proc
+exec /bin/busybox switch_root /m/root /run/busybox sh /run/vmtest/main
+"""
+
+
+def main_script(
+    *,
+    command: list[str],
+    environment: dict[str, str],
+    folder: str,
+    host: str,
+    writable: list[str],
+) -> str:
+    """Return the shell script that runs command in folder and notes its status."""
+    mounts = "\n".join(
+        f"{_NINE_P},cache=mmap writable{number} {shlex.quote(path)}"
+        for number, path in enumerate(writable)
+    )
+    words = [f"{name}={value}" for name, value in environment.items()]
+    run = shlex.join(["/run/busybox", "env", "-i", *words, *command])
+    return f"""cd /run/vmtest
+hostname {shlex.quote(host)}
+{mounts}
+cat ../vmtest.out >>out & out=$!
+cat ../vmtest.err >>err & err=$!
+>started
+(cd {shlex.quote(folder)} && exec {run}) </dev/null >../vmtest.out 2>../vmtest.err
+status=$?
+# What the command left behind may hold the pipes open: give it a second.
+for turn in 1 2 3 4 5 6 7 8 9 10; do
+    kill -0 $out 2>&- || kill -0 $err 2>&- || break
+    sleep 0.1
+done
+echo $status >status
+reboot -f
+"""

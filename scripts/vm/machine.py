@@ -1,0 +1,165 @@
+"""A throw-away virtual machine: boot a kernel, run one command, say how it ended."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import guest
+from kernels import Kernel
+
+TIMED_OUT = 124
+DIED = 125
+
+# One CPU thread whatever the number of CPUs: with one each (QEMU's default), guests
+# that patch their own code crash. erms and fsrm make the emulator copy byte by byte.
+_QEMU = (
+    *("setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-M", "q35"),
+    *("-accel", "tcg,thread=single", "-nodefaults", "-no-user-config"),
+    *("-cpu", "max,la57=off,erms=off,fsrm=off", "-display", "none", "-no-reboot"),
+)
+_APPEND = (
+    "console=ttyS0 loglevel=4 panic=-1 reboot=t nowatchdog cryptomgr.notests "
+    "rcupdate.rcu_expedited=1 lsm=landlock,lockdown,yama,apparmor,bpf"
+)
+_BROKEN = re.compile(r"cut here|Oops|BUG:")
+_TURN_S = 0.02
+
+
+@dataclass(frozen=True)
+class Task:
+    """A command, and the machine that it wants."""
+
+    command: list[str]
+    folder: str = field(default_factory=os.getcwd)
+    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+    writable: list[str] = field(default_factory=list)
+    append: str = ""
+    memory: str = "1G"
+    cpus: int = 1
+    limit_s: float = 300
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a task went: its status (or 124, 125), and the times in seconds."""
+
+    status: int
+    boot_s: float | None
+    total_s: float
+    console: str
+
+    @property
+    def broken(self) -> bool:
+        """Whether the kernel complained of itself."""
+        return bool(_BROKEN.search(self.console))
+
+
+def run(kernel: Kernel, task: Task, out: IO[bytes], err: IO[bytes]) -> Result:
+    """Run task under kernel, its output going to out and err as it comes."""
+    with tempfile.TemporaryDirectory(prefix="vmtest-") as name:
+        control = Path(name)
+        return _run(kernel, task, control, [("out", out), ("err", err)])
+
+
+def _run(
+    kernel: Kernel, task: Task, control: Path, streams: list[tuple[str, IO[bytes]]]
+) -> Result:
+    script = guest.main_script(
+        command=task.command,
+        environment=task.environment,
+        folder=task.folder,
+        host=os.uname().nodename,
+        writable=task.writable,
+    )
+    (control / "main").write_text(script, errors="surrogateescape")
+    first = _first_file_system(kernel, control / "initramfs")
+    began = time.monotonic()
+    wall = time.time()
+    sources = [((control / name).open("w+b"), to) for name, to in streams]
+    with subprocess.Popen(
+        _words(kernel, task, control, first), stdin=subprocess.DEVNULL, stdout=sys.stderr
+    ) as machine:
+        try:
+            late = _follow(machine, sources, began + task.limit_s)
+        finally:
+            machine.kill()
+    for source, to in sources:
+        _pass_on(source, to)
+        source.close()
+    ended = control / "status"
+    text = ended.read_text().strip() if ended.exists() else ""
+    started = control / "started"
+    return Result(
+        int(text) if text else TIMED_OUT if late else DIED,
+        started.stat().st_mtime - wall if started.exists() else None,
+        time.monotonic() - began,
+        (control / "console").read_text(errors="replace"),
+    )
+
+
+def _words(kernel: Kernel, task: Task, control: Path, first: Path) -> list[str]:
+    words = [*_QEMU, "-smp", str(task.cpus), "-m", task.memory]
+    words += ["-kernel", str(kernel.image), "-initrd", str(first)]
+    words += ["-append", f"{_APPEND} {task.append}"]
+    words += ["-serial", f"file:{control}/console"]
+    shares = [("host", "/", True), ("layer", str(kernel.layer), True)]
+    shares += [("control", str(control), False)]
+    shares += [
+        (f"writable{number}", path, False) for number, path in enumerate(task.writable)
+    ]
+    for tag, path, read_only in shares:
+        options = f"local,id={tag},path={path},security_model=none,multidevs=remap"
+        words += ["-fsdev", options + (",readonly=on" if read_only else "")]
+        words += ["-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
+    return words
+
+
+# busybox, the modules that mount the root, and the script that does.
+def _first_file_system(kernel: Kernel, target: Path) -> Path:
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        (root / "bin").mkdir()
+        (root / "bin/busybox").write_bytes(Path("/bin/busybox").read_bytes())
+        (root / "bin/busybox").chmod(0o755)
+        (root / "init").write_text(guest.INIT)
+        (root / "init").chmod(0o755)
+        (root / "modules").mkdir()
+        for module in kernel.modules.iterdir():
+            (root / "modules" / module.name).write_bytes(module.read_bytes())
+        files = "\n".join(str(path.relative_to(root)) for path in sorted(root.rglob("*")))
+        with target.open("wb") as archive:
+            subprocess.run(
+                ["cpio", "-o", "-H", "newc", "--quiet"],
+                input=files.encode(),
+                stdout=archive,
+                cwd=root,
+                check=True,
+            )
+    return target
+
+
+# Returns whether the time was over before the machine ended by itself.
+def _follow(
+    machine: subprocess.Popen[bytes],
+    sources: list[tuple[IO[bytes], IO[bytes]]],
+    deadline: float,
+) -> bool:
+    while machine.poll() is None:
+        if time.monotonic() > deadline:
+            return True
+        for source, to in sources:
+            _pass_on(source, to)
+        time.sleep(_TURN_S)
+    return False
+
+
+def _pass_on(source: IO[bytes], to: IO[bytes]) -> None:
+    if data := source.read():
+        to.write(data)
+        to.flush()
