@@ -57,6 +57,12 @@ run_packages() {
 }
 
 dev_packages() {
+    local headers=linux-headers-amd64 other=arm64
+    if [ "$(uname -m)" = aarch64 ]; then headers=linux-headers-arm64 other=amd64; fi
+    # Ubuntu's name for whichever machine.
+    grep -qs '^ID=ubuntu' /etc/os-release && headers=linux-headers-generic
+    # BCC with headers to compile with, and the other architecture's for the probes.
+    echo python3-bpfcc "$headers" "linux-libc-dev-$other-cross"
     echo bind9-dnsutils clang-format curl dnsmasq-base gcc iproute2 libc6-dev nodejs \
         procps strace sudo util-linux
     # Not where another npm is on the PATH: pyright needs one, whichever.
@@ -71,7 +77,8 @@ vm_packages() {
 # What an installation depends on; when it changes, the set-up runs again.
 fingerprint() {
     (cd "$root" && cat pyproject.toml scripts/setup.sh scripts/build_hook.py \
-        probes/egressmon/probes/*.[ch] probes/egressmon/probes/compile.py |
+        probes/egressmon/probes/*.[ch] probes/egressmon/probes/compile.py \
+        probes/egressmon/probes/architecture.py |
         sha256sum | cut -d' ' -f1)
 }
 

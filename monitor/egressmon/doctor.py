@@ -3,15 +3,17 @@
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TextIO
 
 from egressmon import host
+from egressmon.blind_spots import ALWAYS, declared
 from egressmon.errors import EgressmonError
 from egressmon.probes import libbpf, obstacles
 from egressmon.probes.errors import ProbeError
-from egressmon.probes.loading import load
+from egressmon.probes.loading import Choice, load
 from egressmon.probes.obstacles import Obstacle
+from egressmon.records import BlindSpot
 from egressmon.scope import find_root
 from egressmon.text import printable
 
@@ -38,6 +40,7 @@ def examine() -> list[Check]:
         _libbpf,
         _object,
         _load,
+        _load_by_bcc,
     ]
     return [check() for check in checks]
 
@@ -98,15 +101,25 @@ def _object() -> Check:
 
 
 def _load() -> Check:
+    return _try("libbpf")
+
+
+# Not a finding where libbpf does it.
+def _load_by_bcc() -> Check:
+    check = _try("bcc")
+    return check if check.found else replace(check, found=None)
+
+
+def _try(engine: Choice) -> Check:
+    what = f"probes load ({engine})"
     if os.geteuid() != 0:
-        return Check(
-            "probes load", None, "not tried without root", "sudo egressmon doctor"
-        )
+        return Check(what, None, "not tried without root", "sudo egressmon doctor")
     try:
-        load("libbpf").close()
+        loaded = load(engine)
     except ProbeError as error:
-        return Check("probes load", False, str(error), error.hint)
-    return Check("probes load", True, "the kernel takes every program")
+        return Check(what, False, str(error), error.hint)
+    loaded.close()
+    return Check(what, True, f"the kernel takes every program ({loaded.version})")
 
 
 def print_report(checks: list[Check], stream: TextIO = sys.stdout) -> None:
@@ -116,7 +129,30 @@ def print_report(checks: list[Check], stream: TextIO = sys.stdout) -> None:
         stream.write(f"{marks[check.found]} {check.what}: {printable(check.says)}\n")
         if not check.found and check.remedy:
             stream.write(f"     -> {check.remedy}\n")
-    stream.write("\nblind spots of every run here:\n")
-    stream.writelines(
-        f"  {spot.name}: {spot.reason}\n" for spot in host.blind_spots(root_hooks=True)
-    )
+    spots, told = _blind_spots()
+    stream.write(f"\nblind spots of every run here{told}:\n")
+    for spot in spots:
+        stream.write(f"  {spot.name}: {spot.reason}\n")
+        stream.write(f"     so {spot.consequence}\n     -> {spot.remedy}\n")
+
+
+# Found by trying, where that may be: the root's hooks only observe, and nothing is
+# in their lineage.
+def _blind_spots() -> tuple[list[BlindSpot], str]:
+    if os.geteuid() != 0:
+        return [one.value for one in ALWAYS], ", as far as can be told without root"
+    try:
+        engine = load("auto")
+    except ProbeError:
+        return [one.value for one in ALWAYS], " (nothing can be watched)"
+    try:
+        root_fd = os.open(find_root(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            engine.attach_root(root_fd)
+        finally:
+            os.close(root_fd)
+        return declared(engine), ""
+    except EgressmonError:
+        return [one.value for one in ALWAYS], " (nothing can be watched)"
+    finally:
+        engine.close()

@@ -1,4 +1,4 @@
-"""Facts about this machine, and what cannot be seen on it."""
+"""Facts about this machine."""
 
 import ipaddress
 import os
@@ -8,33 +8,10 @@ from functools import cache
 from pathlib import Path
 
 from egressmon.decode import Address
-from egressmon.records import BlindSpot
 
-# The number of the first pid namespace (include/linux/proc_ns.h).
+# The numbers of the first namespaces (include/linux/proc_ns.h).
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
-
-_ALWAYS = (
-    BlindSpot(
-        "packet-sockets",
-        "AF_PACKET, AF_XDP and TUN devices bypass the socket layer (CAP_NET_RAW or "
-        "CAP_NET_ADMIN needed)",
-    ),
-    BlindSpot(
-        "unix-sockets",
-        "a helper outside the scope, reached over AF_UNIX or AF_VSOCK (dockerd, nscd, "
-        "systemd-resolved's varlink), can connect on the scope's behalf",
-    ),
-    BlindSpot(
-        "encrypted-dns",
-        "names resolved over TLS or HTTPS, or by a helper, are not seen: such a "
-        "connection is unnamed",
-    ),
-    BlindSpot(
-        "foreign-packets",
-        "packets of a socket made outside the scope are not counted; its connects "
-        "and unconnected sends are seen",
-    ),
-)
+_INITIAL_CGROUP_NAMESPACE = 0xEFFFFFFB
 
 
 def egressmon_version() -> str:
@@ -52,32 +29,19 @@ def kernel() -> str:
 
 def proc_is_ours() -> bool:
     """Tell whether /proc and the probes number processes alike (no pid namespace)."""
+    return _namespace("pid") == _INITIAL_PID_NAMESPACE
+
+
+def hierarchy_is_whole() -> bool:
+    """Tell whether the cgroup hierarchy is seen from its root (no cgroup namespace)."""
+    return _namespace("cgroup") == _INITIAL_CGROUP_NAMESPACE
+
+
+def _namespace(kind: str) -> int | None:
     try:
-        return Path("/proc/self/ns/pid").stat().st_ino == _INITIAL_PID_NAMESPACE
+        return Path(f"/proc/self/ns/{kind}").stat().st_ino
     except OSError:
-        return False
-
-
-def blind_spots(*, root_hooks: bool) -> list[BlindSpot]:
-    """Return what this run cannot see, with the reasons."""
-    found = list(_ALWAYS)
-    if not proc_is_ours():
-        found.append(
-            BlindSpot(
-                "pid-namespace",
-                "egressmon runs in a pid namespace: process ids are the kernel's, and "
-                "executables are named as they were called",
-            )
-        )
-    if not root_hooks:
-        found.append(
-            BlindSpot(
-                "foreign-sockets",
-                "the hierarchy's root cannot be used: sockets made outside the scope "
-                "are not seen at all",
-            )
-        )
-    return found
+        return None
 
 
 @cache

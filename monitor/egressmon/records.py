@@ -15,10 +15,12 @@ RunVerdict: TypeAlias = Literal["clean", "violations", "incomplete"]
 
 @dataclass(frozen=True, slots=True)
 class BlindSpot:
-    """Something that this run cannot see."""
+    """Something that this run cannot see: why, what follows, what closes it."""
 
     name: str
     reason: str
+    consequence: str
+    remedy: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from egressmon import host, signals
+from egressmon import blind_spots, host, signals
 from egressmon.canary import CanaryWatch
 from egressmon.clock import Clock
 from egressmon.conclude import Findings, end_record
@@ -140,7 +140,7 @@ class Run:
     def _start_record(self, scope: Scope) -> RunStart:
         options, engine = self._options, self._sensor.engine
         command = [from_bytes(word) for word in options.command]
-        self._blind_spots = host.blind_spots(root_hooks=engine.root_hooks)
+        self._blind_spots = blind_spots.declared(engine)
         return RunStart(
             egressmon=host.egressmon_version(),
             engine=f"{engine.name} {engine.version}",

@@ -17,6 +17,7 @@ CONSEQUENCES = {
     "lost_lineage": "processes are missing from the scope's lineage",
     "lost_socket": "sockets are unknown; their packets have no owner",
     "lost_listener": "listeners of the scope are unknown; loopback may be misjudged",
+    "lost_skipped": "the kernel skipped probes; processes may be missing",
     "lost_packet": "packets could not be read; a flow may be missing",
 }
 
@@ -32,7 +33,8 @@ class Sensor:
         self.engine = engine
         root_fd = os.open(scope.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            self.engine.attach(scope.fd, root_fd)
+            self.engine.attach(scope.fd)
+            self.engine.attach_root(root_fd)
         finally:
             os.close(root_fd)
         self._reported: dict[str, int] = {}

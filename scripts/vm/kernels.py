@@ -44,7 +44,9 @@ def matching(version: str, releases: list[str]) -> list[str]:
     A version matches whole numbers only: 6.1 is no beginning of 6.12.
     """
     found = [one for one in releases if re.match(re.escape(version) + r"(?!\d)", one)]
-    return sorted(found, key=lambda one: [int(part) for part in re.findall(r"\d+", one)])
+    return sorted(
+        found, key=lambda one: [int(part) for part in re.findall(r"\d+", one)]
+    )
 
 
 class Kernel:
@@ -238,7 +240,9 @@ def _elf_in(image: bytes) -> bytes:
     raise KernelError("the kernel's image holds no ELF file")
 
 
-def missing_tools() -> list[str]:
-    """Return the commands that are needed here and not found."""
+def need_tools() -> None:
+    """Raise KernelError where a command that is needed is not found."""
     needed = ("qemu-system-x86_64", "busybox", "depmod", "cpio", "xz", "zstd", "lz4")
-    return [tool for tool in needed if shutil.which(tool) is None]
+    missing = [tool for tool in needed if shutil.which(tool) is None]
+    if missing:
+        raise KernelError(f"not installed: {', '.join(missing)}")

@@ -83,7 +83,9 @@ def _run(
     wall = time.time()
     sources = [((control / name).open("w+b"), to) for name, to in streams]
     with subprocess.Popen(
-        _words(kernel, task, control, first), stdin=subprocess.DEVNULL, stdout=sys.stderr
+        _words(kernel, task, control, first),
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
     ) as machine:
         try:
             late = _follow(machine, sources, began + task.limit_s)
@@ -132,7 +134,9 @@ def _first_file_system(kernel: Kernel, target: Path) -> Path:
         (root / "modules").mkdir()
         for module in kernel.modules.iterdir():
             (root / "modules" / module.name).write_bytes(module.read_bytes())
-        files = "\n".join(str(path.relative_to(root)) for path in sorted(root.rglob("*")))
+        files = "\n".join(
+            str(path.relative_to(root)) for path in sorted(root.rglob("*"))
+        )
         with target.open("wb") as archive:
             subprocess.run(
                 ["cpio", "-o", "-H", "newc", "--quiet"],

@@ -79,8 +79,7 @@ def main(arguments: list[str]) -> int:
         limit_s=options.timeout,
     )
     try:
-        if missing := kernels.missing_tools():
-            raise kernels.KernelError(f"not installed: {', '.join(missing)}")
+        kernels.need_tools()
         kernel = kernels.get(options.kernel, CACHE)
     except kernels.KernelError as error:
         print(f"vmtest: {error}", file=sys.stderr)

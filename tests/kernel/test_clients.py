@@ -80,6 +80,7 @@ def test_an_allowed_client_is_clean_and_named(
         assert connection["process"]["argv"][-1].startswith(command[-1][:20])
 
 
+@pytest.mark.smoke
 def test_the_same_client_elsewhere_is_a_violation(watched: Watch) -> None:
     url = f"http://evil.example.test:{OTHER_PORT}/"
 
@@ -114,6 +115,7 @@ def test_an_address_without_a_name_is_judged_as_one(watched: Watch) -> None:
     assert run.status == 120
 
 
+@pytest.mark.smoke
 def test_a_static_program_that_exits_at_once_is_attributed(
     watched: Watch, build: Callable[[str], str]
 ) -> None:
@@ -175,6 +177,7 @@ def test_dig_is_a_query_and_a_connection_to_the_resolver(watched: Watch) -> None
     assert run.status == 0
 
 
+@pytest.mark.smoke
 def test_dns_over_tcp_names_connections_too(watched: Watch) -> None:
     script = f"dig +tcp +short api.example.test; curl -sS http://{SERVER4}/"
 

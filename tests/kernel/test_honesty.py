@@ -11,7 +11,7 @@ import pytest
 from egressmon.probes import libbpf
 from egressmon.probes.errors import ProbeError
 from egressmon.scope import find_root
-from support.watching import EGRESSMON, Watched, read_evidence, watch
+from support.watching import WATCH, Watched, read_evidence, watch
 
 
 # In a new network namespace loopback is down: the canary datagram cannot be sent,
@@ -143,7 +143,7 @@ def test_a_damaged_object_is_refused(tmp_path: Path, damage: str) -> None:
 
 def test_a_watch_inside_a_watch_sees_its_own(tmp_path: Path) -> None:
     inner = tmp_path / "inner.jsonl"
-    words = [*EGRESSMON, "watch", "--quiet", "--evidence", str(inner), "--"]
+    words = [*WATCH, "--quiet", "--evidence", str(inner), "--"]
     code = "import socket; socket.socket().connect_ex(('127.0.0.1', 9))"
 
     run: Watched = watch(tmp_path, *words, sys.executable, "-c", code)

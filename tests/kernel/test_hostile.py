@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from support.lab import OTHER4, SERVER4
-from support.watching import EGRESSMON, Watched, read_evidence
+from support.watching import EGRESSMON, WATCH, Watched, read_evidence
 
 Watch = Callable[..., Watched]
 PYTHON = sys.executable
 
 
+@pytest.mark.smoke
 def test_a_burst_of_10_000_forks_is_whole(
     watched: Watch, build: Callable[[str], str]
 ) -> None:
@@ -46,7 +47,7 @@ def test_what_does_not_fit_the_ring_is_counted(
     script = f"kill -STOP $PPID; {burst}; kill -CONT $PPID"
 
     done = subprocess.run(
-        [*EGRESSMON, "watch", "--evidence", str(evidence), "--", "sh", "-c", script],
+        [*WATCH, "--evidence", str(evidence), "--", "sh", "-c", script],
         check=False,
         capture_output=True,
         text=True,
@@ -153,7 +154,7 @@ def test_garbage_on_the_dns_port_is_counted_and_harmless(watched: Watch) -> None
 
 def test_a_full_disk_does_not_stop_the_command(tmp_path: Path) -> None:
     done = subprocess.run(
-        [*EGRESSMON, "watch", "--evidence", "/dev/full", "--", "sh", "-c", "echo ran"],
+        [*WATCH, "--evidence", "/dev/full", "--", "sh", "-c", "echo ran"],
         check=False,
         capture_output=True,
         text=True,
@@ -201,7 +202,7 @@ def test_an_unwritable_evidence_path_does_not_stop_the_command(
     tmp_path: Path, path: str
 ) -> None:
     done = subprocess.run(
-        [*EGRESSMON, "watch", "--evidence", path, "--", "sh", "-c", "echo ran"],
+        [*WATCH, "--evidence", path, "--", "sh", "-c", "echo ran"],
         check=False,
         capture_output=True,
         text=True,
@@ -225,7 +226,7 @@ def test_allow_incomplete_keeps_the_commands_status(tmp_path: Path) -> None:
     ]
 
     done = subprocess.run(
-        [*EGRESSMON, "watch", *words], check=False, capture_output=True, cwd=tmp_path
+        [*WATCH, *words], check=False, capture_output=True, cwd=tmp_path
     )
 
     assert done.returncode == 3

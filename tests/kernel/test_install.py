@@ -13,6 +13,8 @@ import pytest
 
 from support.watching import read_evidence
 
+pytestmark = pytest.mark.userspace
+
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534
 

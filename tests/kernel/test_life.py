@@ -14,7 +14,7 @@ import pytest
 
 from egressmon.scope import PREFIX, find_root
 from support.lab import HTTP_PORT, OTHER4, Lab
-from support.watching import EGRESSMON, Watched, read_evidence
+from support.watching import WATCH, Watched, read_evidence
 
 Watch = Callable[..., Watched]
 PYTHON = sys.executable
@@ -82,7 +82,7 @@ def test_the_command_inherits_everything(tmp_path: Path) -> None:
         return found
 
     unwatched = state()
-    watched_state = state(*EGRESSMON, "watch", "--quiet", "--")
+    watched_state = state(*WATCH, "--quiet", "--")
 
     assert watched_state == unwatched
     assert unwatched["stdin"] == "from the terminal"
@@ -93,8 +93,7 @@ def test_the_command_inherits_everything(tmp_path: Path) -> None:
 def start(folder: Path, code: str, *options: str) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [
-            *EGRESSMON,
-            "watch",
+            *WATCH,
             "--evidence",
             str(folder / "e.jsonl"),
             *options,
@@ -156,8 +155,7 @@ def test_a_key_press_reaches_the_command_once(tmp_path: Path) -> None:
     # `script`-like: a session whose controlling terminal is ours.
     process = subprocess.Popen(
         [
-            *EGRESSMON,
-            "watch",
+            *WATCH,
             "--evidence",
             str(tmp_path / "e.jsonl"),
             "--quiet",
@@ -245,6 +243,7 @@ def test_a_signal_ends_the_wait_for_what_was_left(tmp_path: Path) -> None:
 
 
 # A process that leaves the cgroup stays of the command's lineage, and is waited for.
+@pytest.mark.smoke
 def test_a_process_that_leaves_the_cgroup_is_still_seen(watched: Watch) -> None:
     root = find_root()
     code = (
@@ -271,8 +270,7 @@ def test_killing_the_agent_leaves_the_command_alone(tmp_path: Path) -> None:
     read, write = os.pipe()
     process = subprocess.Popen(
         [
-            *EGRESSMON,
-            "watch",
+            *WATCH,
             "--evidence",
             str(tmp_path / "e.jsonl"),
             "--",
@@ -300,7 +298,7 @@ def test_killing_the_agent_leaves_the_command_alone(tmp_path: Path) -> None:
 
     assert (tmp_path / "done").read_text() == "as ever"
     assert scope.exists()
-    subprocess.run([*EGRESSMON, "watch", "--quiet", "--", "true"], check=True)
+    subprocess.run([*WATCH, "--quiet", "--", "true"], check=True)
     assert not scope.exists()
     process.stdout.close()
 
@@ -329,8 +327,7 @@ def test_two_runs_at_once_do_not_see_each_other(network: Lab, tmp_path: Path) ->
         subprocess.run(
             [
                 *network.enter(),
-                *EGRESSMON,
-                "watch",
+                *WATCH,
                 "--evidence",
                 str(folder / "e"),
                 "--",

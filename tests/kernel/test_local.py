@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
+import pytest
+
 from support.lab import OTHER4, SERVER4, UDP_PORT, Lab
 from support.watching import Watched
 
@@ -136,6 +138,7 @@ def test_a_refused_loopback_connect_is_local(watched: Watch) -> None:
     assert connection["reason"] == "nothing listens there"
 
 
+@pytest.mark.smoke
 def test_a_packet_that_no_hook_announced_is_a_connection(watched: Watch) -> None:
     code = (
         "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_RAW, 1);"
@@ -167,6 +170,7 @@ def test_udp_lite_has_no_connect_hook_and_is_seen_all_the_same(watched: Watch) -
 
 # A socket belongs to the cgroup in which it was made: the scope's hooks do not
 # run for one that came from outside; those at the root do.
+@pytest.mark.smoke
 def test_an_inherited_socket_is_seen_as_foreign(watched: Watch) -> None:
     code = (
         "import socket, sys; s = socket.socket(fileno=int(sys.argv[1]));"

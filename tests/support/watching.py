@@ -19,7 +19,11 @@ from egressmon.schema import evidence_schema
 Json = dict[str, Any]
 _VALIDATED = 300  # of each kind; validating all of a burst takes minutes
 EGRESSMON = (sys.executable, "-m", "egressmon")
-LIMIT_S = 120
+# The engine that the kernel tests try: all of them must hold for each.
+ENGINE = os.environ.get("EGRESSMON_TEST_ENGINE", "auto")
+WATCH = (*EGRESSMON, "watch", "--engine", ENGINE)
+# An emulated machine, or a compiler in each run, takes its time.
+LIMIT_S = float(os.environ.get("EGRESSMON_TEST_LIMIT_S", "120"))
 
 
 @cache
@@ -92,7 +96,8 @@ def watch(  # noqa: PLR0913 -- each one optional
 ) -> Watched:
     """Run `egressmon watch` on command, with its evidence in folder."""
     evidence = folder / "evidence.jsonl"
-    words = [*prefix, *EGRESSMON, verb, "--evidence", str(evidence), *options]
+    words = [*prefix, *EGRESSMON, verb, "--evidence", str(evidence)]
+    words += ["--engine", ENGINE, *options]
     if policy is not None:
         (folder / "policy.toml").write_text(policy)
         words += ["--policy", str(folder / "policy.toml")]

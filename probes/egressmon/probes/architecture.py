@@ -1,37 +1,39 @@
-"""What differs from one processor architecture to the next: only here."""
+"""What differs from one processor architecture to the next: only here.
+
+Imports nothing of ours: compile.py reads it while nothing is installed yet.
+"""
 
 import os
 from dataclasses import dataclass
 
-from egressmon.probes.errors import ProbeError
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Architecture:
     """One processor architecture, by the name that uname(2) gives."""
 
     machine: str
     bpf_call: int  # the number of the bpf(2) system call
-    headers: str  # the folder of the kernel's headers below arch/
-    multiarch: str  # Debian's folder of headers below /usr/include
-    target: str  # the word behind -D__TARGET_ARCH_
+    kernel: str  # its folder below arch/ in the kernel's sources
+    headers: tuple[str, ...]  # where Debian puts asm/types.h; its own, and for others
 
 
 # arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h
-_KNOWN = (
-    Architecture("x86_64", 321, "x86", "x86_64-linux-gnu", "x86"),
-    Architecture("aarch64", 280, "arm64", "aarch64-linux-gnu", "arm64"),
-)
-ARCHITECTURES = {one.machine: one for one in _KNOWN}
+ARCHITECTURES = {
+    "x86_64": Architecture(
+        "x86_64",
+        321,
+        "x86",
+        ("/usr/include/x86_64-linux-gnu", "/usr/x86_64-linux-gnu/include"),
+    ),
+    "aarch64": Architecture(
+        "aarch64",
+        280,
+        "arm64",
+        ("/usr/include/aarch64-linux-gnu", "/usr/aarch64-linux-gnu/include"),
+    ),
+}
 
 
-def this_machine() -> Architecture:
-    """Return the running machine's architecture; raises ProbeError."""
-    machine = os.uname().machine
-    try:
-        return ARCHITECTURES[machine]
-    except KeyError:
-        raise ProbeError(
-            f"egressmon does not know the architecture {machine}",
-            f"it runs on {', '.join(ARCHITECTURES)}",
-        ) from None
+def this_machine() -> Architecture | None:
+    """Return the running machine's architecture; None where it is unknown."""
+    return ARCHITECTURES.get(os.uname().machine)

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ def load() -> Loaded:
     }
     answer, descriptors = _compile(json.dumps(job).encode(), headers)
     programs = {one.program: fd for one, fd in zip(HOOKS, descriptors, strict=False)}
-    maps = dict(zip(MAPS, descriptors[len(HOOKS) :], strict=True))
+    maps: dict[str, int] = dict(zip(MAPS, descriptors[len(HOOKS) :], strict=True))
     version = f"{answer['version']} (headers of {headers.release})"
     return Loaded("bcc", version, programs, maps)
 
@@ -95,10 +96,11 @@ def _other_headers(build: Path) -> Headers:
     if not source.exists():
         source = build
     made = build.resolve()
-    architecture = this_machine().headers
+    architecture = this_machine()
+    arch = architecture.kernel if architecture is not None else os.uname().machine
     folders = (
-        f"arch/{architecture}/include/generated",
-        f"arch/{architecture}/include/generated/uapi",
+        f"arch/{arch}/include/generated",
+        f"arch/{arch}/include/generated/uapi",
         "include",
         "include/generated/uapi",
     )
@@ -156,7 +158,7 @@ def _attempt(
     ours, theirs = socket.socketpair()
     with ours, theirs, tempfile.TemporaryFile() as log:
         try:
-            done = subprocess.run(
+            done = subprocess.run(  # noqa: S603 -- our own words
                 # -I: no module of the working directory or the user's runs as root.
                 [interpreter, "-I", bcc_compile.__file__, str(theirs.fileno())],
                 input=job,
@@ -173,18 +175,32 @@ def _attempt(
                 "--engine libbpf needs no compiler",
             ) from error
         theirs.close()
-        message, descriptors, _, _ = socket.recv_fds(
-            ours, _MAX_ANSWER, 64, socket.MSG_CMSG_CLOEXEC
-        )
+        message, descriptors = _receive(ours)
         log.seek(max(0, log.tell() - _MAX_LOG))
         said = log.read().decode(errors="backslashreplace")
     return done.returncode, said, message, descriptors
+
+
+# Not socket.recv_fds, which drops its flags: the command must inherit none of them.
+def _receive(channel: socket.socket) -> tuple[bytes, list[int]]:
+    descriptors = array("i")
+    room = socket.CMSG_LEN((len(HOOKS) + len(MAPS)) * descriptors.itemsize)
+    answer, ancillary, _, _ = channel.recvmsg(
+        _MAX_ANSWER, room, socket.MSG_CMSG_CLOEXEC
+    )
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+    return answer, list(descriptors)
 
 
 def _failure(status: int, log: str, headers: Headers) -> ProbeError:
     if status == bcc_compile.REFUSED:
         return obstacles.refusal("refused by the verifier", log)
     if status == bcc_compile.NOT_COMPILED:
+        # BCC makes the maps as it compiles.
+        if obstacles.found():
+            return obstacles.refusal("no maps", log)
         return ProbeError(
             f"BCC could not compile the probes with the headers of {headers.release}"
             f"{_first_error(log)}",

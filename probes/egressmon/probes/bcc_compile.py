@@ -10,9 +10,12 @@ What the compiler and the verifier say goes to standard error.
 """
 
 import ctypes
+import importlib
 import json
 import socket
 import sys
+from pathlib import Path
+from typing import Any
 
 NO_BCC = 3
 NOT_BCC = 4
@@ -23,62 +26,69 @@ _PSEUDO_MAP_FD = 1
 
 
 class _Instruction(ctypes.Structure):
-    _fields_ = [  # noqa: RUF012 -- as ctypes wants it
+    _fields_ = (
         ("code", ctypes.c_uint8),
         ("registers", ctypes.c_uint8),
         ("offset", ctypes.c_int16),
         ("immediate", ctypes.c_int32),
-    ]
+    )
 
 
 def main() -> int:
+    """Do the job and return the exit status."""
     try:
-        import bcc  # type: ignore[import-not-found]
-    except ImportError as error:
-        print(error, file=sys.stderr)
+        bcc: Any = importlib.import_module("bcc")
+    except ImportError:
         return NO_BCC
+    if not bcc.__file__:
+        return NO_BCC  # an empty folder of that name
     if not hasattr(bcc, "BPF"):
         return NOT_BCC
     job = json.load(sys.stdin)
-    with open(job["source"]) as file:
-        text = file.read()
+    # BCC raises no particular errors; what matters it has printed already.
     try:
-        module = bcc.BPF(text=text, cflags=job["flags"])
-    except Exception as error:  # BCC raises nothing more particular
-        print(error, file=sys.stderr)
-        return NOT_COMPILED
+        module = bcc.BPF(text=Path(job["source"]).read_bytes(), cflags=job["flags"])
+    except Exception as error:  # noqa: BLE001 -- as above
+        return _failed(NOT_COMPILED, error)
     try:
-        maps = {
-            name: bcc.lib.bpf_table_fd(module.module, name.encode())
-            for name in job["maps"]
-        }
-        places = {number: maps[name] for name, number in job["maps"].items()}
-        programs = [_load(bcc.lib, module, places, *one) for one in job["programs"]]
-    except Exception as error:
-        print(error, file=sys.stderr)
-        return REFUSED
+        table = bcc.lib.bpf_table_fd
+        maps = [table(module.module, name.encode()) for name in job["maps"]]
+        _put_maps(bcc.lib, module, dict(zip(job["maps"].values(), maps)))  # noqa: B905 -- 3.9
+        programs = [_load(module, *program) for program in job["programs"]]
+    except Exception as error:  # noqa: BLE001 -- as above
+        return _failed(REFUSED, error)
     answer = json.dumps({"version": bcc.__version__}).encode()
     with socket.socket(fileno=int(sys.argv[1])) as channel:
-        socket.send_fds(channel, [answer], [*programs, *maps.values()])
+        socket.send_fds(channel, [answer], [*programs, *maps])
     return 0
 
 
-# The kernel's descriptor of one program, its map numbers replaced by the maps'.
-def _load(lib, module, places, name, program_type, attach_type):
-    encoded = name.encode()
-    start = lib.bpf_function_start(module.module, encoded)
-    if not start:
-        raise LookupError("BCC made no program " + name)
-    count = lib.bpf_function_size(module.module, encoded) // 8
-    for instruction in (_Instruction * count).from_address(start):
-        if (
-            instruction.code == _LOAD_IMM64
-            and instruction.registers >> 4 == _PSEUDO_MAP_FD
-            and instruction.immediate in places
-        ):
-            instruction.immediate = places[instruction.immediate]
+def _failed(status: int, error: Exception) -> int:
+    sys.stderr.write(f"{error}\n")
+    return status
+
+
+# Where the programs have a map's number, put its descriptor (portable.h).
+def _put_maps(library: Any, module: Any, places: dict[int, int]) -> None:
+    for number in range(library.bpf_num_functions(module.module)):
+        name = library.bpf_function_name(module.module, number)
+        start = library.bpf_function_start(module.module, name)
+        size = library.bpf_function_size(module.module, name)
+        count = size // ctypes.sizeof(_Instruction)
+        for instruction in (_Instruction * count).from_address(start):
+            if (
+                instruction.code == _LOAD_IMM64
+                and instruction.registers >> 4 == _PSEUDO_MAP_FD
+                and instruction.immediate in places
+            ):
+                instruction.immediate = places[instruction.immediate]
+
+
+def _load(module: Any, name: str, program_type: int, attach_type: Any) -> int:
     attach = -1 if attach_type is None else attach_type
-    return module.load_func(encoded, program_type, attach_type=attach).fd
+    function = module.load_func(name.encode(), program_type, attach_type=attach)
+    descriptor: int = function.fd
+    return descriptor
 
 
 if __name__ == "__main__":

@@ -7,30 +7,45 @@ raise OSError with the kernel's errno.
 import ctypes
 import os
 import struct
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from egressmon.probes.architecture import this_machine
+from egressmon.probes.architecture import ARCHITECTURES, this_machine
+from egressmon.probes.errors import ProbeError
 
 _MAP_LOOKUP_ELEM = 1
 _MAP_UPDATE_ELEM = 2
+_OBJ_GET_INFO_BY_FD = 15
 _RAW_TRACEPOINT_OPEN = 17
 _LINK_CREATE = 28
+# struct bpf_prog_info, as of Linux 5.12.
+_SKIPPED_AT = 208
+_INFO_SIZE = 216
 
 
 @cache
 def _system_call() -> Callable[..., int]:
     call = ctypes.CDLL(None, use_errno=True).syscall
     call.restype = ctypes.c_long
-    arguments = [ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
-    call.argtypes = arguments
+    call.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
     return call
 
 
-def _bpf(command: int, attributes: bytes) -> int:
-    number = this_machine().bpf_call
-    result = _system_call()(number, command, attributes, len(attributes))
+@cache
+def _number() -> int:
+    architecture = this_machine()
+    if architecture is None:
+        raise ProbeError(
+            f"egressmon does not know the architecture {os.uname().machine}",
+            f"it runs on {', '.join(ARCHITECTURES)}",
+        )
+    return architecture.bpf_call
+
+
+def _bpf(command: int, attributes: bytes | ctypes.Array[ctypes.c_char]) -> int:
+    result = _system_call()(_number(), command, attributes, len(attributes))
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
@@ -67,6 +82,23 @@ def lookup_per_cpu(table: int, slot: int, width: int = 1) -> list[int]:
     where = ctypes.addressof(key), ctypes.addressof(values)
     _bpf(_MAP_LOOKUP_ELEM, struct.pack("=IxxxxQQQ", table, *where, 0))
     return [sum(values[place::width]) for place in range(width)]
+
+
+def skipped_runs(program: int) -> int | None:
+    """Return how often the kernel skipped program, as it ran already on that CPU.
+
+    None where the kernel does not count that (before 5.12): `recursion_misses` of
+    struct bpf_prog_info.
+    """
+    info = ctypes.create_string_buffer(_INFO_SIZE)
+    attributes = ctypes.create_string_buffer(
+        struct.pack("=IIQ", program, _INFO_SIZE, ctypes.addressof(info))
+    )
+    _bpf(_OBJ_GET_INFO_BY_FD, attributes)
+    (known,) = struct.unpack_from("=I", attributes, 4)
+    if known < _SKIPPED_AT + 8:
+        return None
+    return int.from_bytes(info.raw[_SKIPPED_AT : _SKIPPED_AT + 8], sys.byteorder)
 
 
 @cache

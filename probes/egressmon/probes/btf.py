@@ -44,8 +44,8 @@ class Btf:
             raise BtfError("the kernel's BTF is of an unknown version")
         place, end = size + types, size + types + types_size
         self._texts = data[size + texts : size + texts + texts_size]
-        self._places = array("I", [0])  # of each type, by its number
-        self._named: dict[int, int] = {}  # offset of a struct's name: its place
+        self._places: array[int] = array("I", [0])  # of each type, by its number
+        named: dict[int, int] = {}  # where a struct's name is, and the struct
         unpack = _TYPE.unpack_from
         while place < end:
             self._places.append(place)
@@ -54,9 +54,10 @@ class Btf:
             if not 0 < kind <= _LAST_KIND:
                 raise BtfError(f"the kernel's BTF has a type of unknown kind {kind}")
             if kind == _STRUCT and name:
-                self._named.setdefault(name, place)
+                named.setdefault(name, place)
             place += _TYPE.size + _FIXED.get(kind, 0)
             place += _EACH.get(kind, 0) * (info & 0xFFFF)
+        self._named = {self._text(name): at for name, at in named.items()}
 
     def offsets(self, fields: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
         """Return the byte offset of each (struct, field); raises BtfError."""
@@ -65,14 +66,7 @@ class Btf:
         }
 
     def _offset(self, owner: str, field: str) -> int:
-        name = self._texts.find(b"\0" + owner.encode() + b"\0") + 1
-        # The text may also be a field's or a function's name, or another's tail.
-        place = self._named.get(name)
-        if place is None:
-            place = next(
-                (at for text, at in self._named.items() if self._text(text) == owner),
-                None,
-            )
+        place = self._named.get(owner)
         if place is None:
             raise BtfError(f"the kernel's BTF has no struct {owner}")
         for name_, bits in self._members(place, 0, 0):

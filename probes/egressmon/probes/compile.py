@@ -1,7 +1,11 @@
-"""Compile the probes into one CO-RE object with clang: at build time only."""
+"""Compile the probes into one CO-RE object with clang: at build time only.
+
+compile.py [FILE [MACHINE]]     MACHINE as `uname -m` says it
+"""
 
 import hashlib
-import platform
+import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -16,22 +20,39 @@ _REMEDY = (
 )
 
 
-def compile_probes(target: Path = OBJECT) -> Path:
-    """Write the object to target and return it; raises SystemExit on failure."""
+def compile_probes(target: Path = OBJECT, machine: str = os.uname().machine) -> Path:
+    """Write the object for machine to target, and return that.
+
+    Raises SystemExit on failure.
+    """
     clang, strip = shutil.which("clang"), _strip()
     if clang is None or strip is None:
         raise SystemExit(f"error: {_REMEDY}")
-    multiarch = f"/usr/include/{platform.machine()}-linux-gnu"  # asm/types.h
     command = [clang, "-O2", "-g", "-Wall", "-Wextra", "-Wno-unused-parameter"]
     # The same words as wire.digest(), which cannot be imported while building.
     header = SOURCE.with_name("event.h").read_bytes()
     wire = "event.h:" + hashlib.sha256(header).hexdigest()[:16]
-    command += [f'-DWIRE_DIGEST="{wire}"', f"-I{multiarch}"]
+    command += [f'-DWIRE_DIGEST="{wire}"', *_architecture(machine)]
     command += ["-Werror", "-target", "bpf", "-c", str(SOURCE)]
     for step in ([*command, "-o", str(target)], [strip, "-g", str(target)]):
         if subprocess.run(step, check=False).returncode:  # noqa: S603 -- our own words
             raise SystemExit(f"error: {step[0]} failed; {_REMEDY}")
     return target
+
+
+# By its path: the package is not importable while it is built.
+def _architecture(machine: str) -> list[str]:
+    known = runpy.run_path(str(_HERE / "architecture.py"))["ARCHITECTURES"]
+    if machine not in known:
+        raise SystemExit(f"error: unknown architecture {machine}; {', '.join(known)}")
+    one = known[machine]
+    folders = [f"-I{folder}" for folder in one.headers if Path(folder).is_dir()]
+    if not folders and Path("/etc/debian_version").exists():
+        raise SystemExit(
+            f"error: no headers of {machine} (Debian: apt install "
+            f"linux-libc-dev-{one.kernel}-cross)"
+        )
+    return [*folders[:1], f"-D__TARGET_ARCH_{one.kernel}"]
 
 
 # Debian names it llvm-strip-14 where only a versioned package is installed.
@@ -41,4 +62,5 @@ def _strip() -> str | None:
 
 
 if __name__ == "__main__":
-    print(compile_probes(Path(sys.argv[1]) if len(sys.argv) > 1 else OBJECT))  # noqa: T201 -- a build step
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else OBJECT
+    print(compile_probes(target, *sys.argv[2:3]))  # noqa: T201 -- a build step

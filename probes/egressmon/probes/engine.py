@@ -63,11 +63,10 @@ class Engine:
         self._links: list[int] = []
         self._ring = Ring(loaded.maps["events"], CONSTANTS["RING_BYTES"])
 
-    def attach(self, scope_fd: int, root_fd: int) -> None:
-        """Attach everything: scope_fd is the scope's cgroup, root_fd the hierarchy's.
+    def attach(self, scope_fd: int) -> None:
+        """Attach what belongs to the scope, whose cgroup is scope_fd.
 
-        Where the root cannot be used, `root_hooks` stays False, and sockets that
-        were made outside the scope are not seen. Raises ProbeError.
+        Raises ProbeError.
         """
         bpf.update(self._loaded.maps["scope"], bytes(4), struct.pack("=i", scope_fd))
         for hook in (*LIFE, *SCOPE):
@@ -79,6 +78,13 @@ class Engine:
                     "nothing may be left unseen, so nothing was started; "
                     "run `egressmon doctor`",
                 ) from error
+
+    def attach_root(self, root_fd: int) -> None:
+        """Attach what observes from the hierarchy's root, the cgroup root_fd.
+
+        Where that may not be, `root_hooks` stays False, and sockets that were made
+        outside the scope are not seen.
+        """
         try:
             for hook in ROOT:
                 self._attach(hook, root_fd)
@@ -125,9 +131,21 @@ class Engine:
     def counters(self) -> dict[str, int]:
         """Return the probes' loss counters by name (`lost_*`)."""
         table = self._loaded.maps["counters"]
-        return {
+        counters = {
             name: bpf.lookup_per_cpu(table, slot)[0] for name, slot in _COUNTERS.items()
         }
+        counters["lost_skipped"] = sum(one or 0 for one in self._skipped())
+        return counters
+
+    @property
+    def counts_skipped(self) -> bool:
+        """Whether the kernel tells how often it skipped a probe."""
+        return None not in self._skipped()
+
+    # cgroup programs are never skipped, tracepoints' may be.
+    def _skipped(self) -> list[int | None]:
+        programs = self._loaded.programs
+        return [bpf.skipped_runs(programs[hook.program]) for hook in LIFE]
 
     def sent(self) -> tuple[int, int]:
         """Return how many packets and bytes the scope's sockets sent."""

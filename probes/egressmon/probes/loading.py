@@ -74,4 +74,6 @@ class Preparation:
         self._thread.join()
         if self._engine is not None:
             return self._engine
-        raise self._error or ProbeError("no engine was loaded", "run `egressmon doctor`")
+        raise self._error or ProbeError(
+            "no engine was loaded", "run `egressmon doctor`"
+        )

@@ -1,7 +1,5 @@
 """Why a machine does not let the probes in: each cause with its remedy."""
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,21 +86,19 @@ def lacking_capabilities() -> Obstacle | None:
     )
 
 
-def _found() -> Iterator[Obstacle]:
-    # The most particular first: a user namespace's root has "all" capabilities.
-    for check in (in_user_namespace, lacking_capabilities, locked_down, without_btf):
-        if (obstacle := check()) is not None:
-            yield obstacle
+def found() -> list[Obstacle]:
+    """Return all obstacles of this machine and process, the most particular first."""
+    # A user namespace's root has "all" capabilities.
+    checks = (in_user_namespace, lacking_capabilities, locked_down, without_btf)
+    return [obstacle for check in checks if (obstacle := check()) is not None]
 
 
 def refusal(why: str, log: str) -> ProbeError:
     """Return the error to raise where the kernel refused the probes, saying why."""
-    for obstacle in _found():
+    for obstacle in found():
         return MachineError(obstacle.what, obstacle.remedy, log)
     return ProbeError(
         f"the kernel did not take the probes ({why})",
         "run `egressmon doctor`; `--verbose` shows the kernel's log",
         log,
     )
-
-

@@ -1,0 +1,89 @@
+"""What cannot be seen: each one with its reason, what follows and what closes it."""
+
+from enum import Enum
+
+from egressmon import host
+from egressmon.probes.engine import Engine
+from egressmon.records import BlindSpot
+
+
+class Blind(Enum):
+    """Every blind spot that there may be, on any kernel and with any engine."""
+
+    PACKET_SOCKETS = BlindSpot(
+        "packet-sockets",
+        "AF_PACKET, AF_XDP and TUN devices bypass the socket layer",
+        "a process with CAP_NET_RAW or CAP_NET_ADMIN can send unseen",
+        "run the command without these capabilities",
+    )
+    UNIX_SOCKETS = BlindSpot(
+        "unix-sockets",
+        "requests over AF_UNIX and AF_VSOCK are not seen",
+        "a helper outside the scope (dockerd, nscd, systemd-resolved) can connect on "
+        "the scope's behalf",
+        "keep such sockets out of the command's reach",
+    )
+    ENCRYPTED_DNS = BlindSpot(
+        "encrypted-dns",
+        "names resolved over TLS or HTTPS, or by a helper, are not seen",
+        "a connection to such a name is unnamed, and judged by its address",
+        "have the command use the system's resolver",
+    )
+    FOREIGN_PACKETS = BlindSpot(
+        "foreign-packets",
+        "packets of a socket made outside the scope are not counted; its connects "
+        "and unconnected sends are seen",
+        "more may be sent over an inherited, connected socket than is counted",
+        "let the command inherit no sockets",
+    )
+    PID_NAMESPACE = BlindSpot(
+        "pid-namespace",
+        "egressmon runs in a pid namespace, and probes number processes as the "
+        "kernel does",
+        "process ids are not those of this namespace, and executables are named as "
+        "they were called",
+        "run egressmon in the machine's own pid namespace (docker run --pid=host)",
+    )
+    FOREIGN_SOCKETS = BlindSpot(
+        "foreign-sockets",
+        "no probe may be attached to the root of the cgroup hierarchy",
+        "what goes over sockets that were made outside the scope is not seen at all",
+        "run egressmon where the hierarchy's root is visible (docker run "
+        "--cgroupns=host)",
+    )
+    CGROUP_NAMESPACE = BlindSpot(
+        "cgroup-namespace",
+        "egressmon runs in a cgroup namespace: what it takes for the hierarchy's root "
+        "may not be",
+        "what goes over sockets that were made outside the namespace is not seen",
+        "run egressmon in the machine's own cgroup namespace (docker run "
+        "--cgroupns=host)",
+    )
+    UNCOUNTED_SKIPS = BlindSpot(
+        "uncounted-skips",
+        "the kernel does not count the probes that it skips",
+        "a missing process record would not be noticed",
+        "Linux 5.12 or later",
+    )
+
+
+ALWAYS = (
+    Blind.PACKET_SOCKETS,
+    Blind.UNIX_SOCKETS,
+    Blind.ENCRYPTED_DNS,
+    Blind.FOREIGN_PACKETS,
+)
+
+
+def declared(engine: Engine) -> list[BlindSpot]:
+    """Return what cannot be seen with engine, its root hooks attached or not."""
+    found: list[Blind] = list(ALWAYS)
+    if not host.proc_is_ours():
+        found.append(Blind.PID_NAMESPACE)
+    if not host.hierarchy_is_whole():
+        found.append(Blind.CGROUP_NAMESPACE)
+    if not engine.root_hooks:
+        found.append(Blind.FOREIGN_SOCKETS)
+    if not engine.counts_skipped:
+        found.append(Blind.UNCOUNTED_SKIPS)
+    return [one.value for one in found]
