@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -38,7 +39,7 @@ class Task:
     command: list[str]
     folder: str = field(default_factory=os.getcwd)
     environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
-    writable: list[str] = field(default_factory=list)
+    writable: list[str] = field(default_factory=list[str])
     append: str = ""
     memory: str = "1G"
     cpus: int = 1
@@ -151,7 +152,7 @@ def _first_file_system(kernel: Kernel, target: Path) -> Path:
 # Returns whether the time was over before the machine ended by itself.
 def _follow(
     machine: subprocess.Popen[bytes],
-    sources: list[tuple[IO[bytes], IO[bytes]]],
+    sources: Sequence[tuple[IO[bytes], IO[bytes]]],
     deadline: float,
 ) -> bool:
     while machine.poll() is None:

@@ -11,7 +11,7 @@ import tempfile
 import time
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -41,8 +41,8 @@ class Report:
     release: str
     seconds: float = 0.0
     status: int = 0
-    groups: dict[str, Counter[str]] = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)
+    groups: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
+    failures: list[str] = field(default_factory=list[str])
     blind_spots: str = "unknown"
     engine: str = "unknown"
 
@@ -73,7 +73,7 @@ def _outcome(case: ET.Element) -> str:
 
 
 @contextmanager
-def snapshot() -> Iterator[Path]:
+def snapshot() -> Generator[Path]:
     """Give a copy of the checkout, so that editing does not disturb the tests."""
     with tempfile.TemporaryDirectory(prefix="egressmon-kernels-") as name:
         copy = Path(name) / "checkout"
@@ -109,6 +109,7 @@ def _environment(copy: Path, engine: str) -> dict[str, str]:
 
 def _words(target: Path, more: list[str]) -> list[str]:
     words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v"]
+    words += ["-o", "junit_family=xunit1"]  # which has properties
     return [*words, f"--junitxml={target}", "tests/kernel", *more]
 
 

@@ -210,6 +210,7 @@ def test_a_program_that_the_verifier_rejects(tmp_path: Path) -> None:
     assert "Failed to load BPF program b'scope_sock_create'" in run.stderr
 
 
+@pytest.mark.userspace
 def test_the_command_inherits_nothing_of_the_engine(tmp_path: Path) -> None:
     run = watch(tmp_path, "ls", "-l", "/proc/self/fd", options=["--engine", "bcc"])
 
@@ -217,6 +218,7 @@ def test_the_command_inherits_nothing_of_the_engine(tmp_path: Path) -> None:
     assert "bpf" not in run.stdout
 
 
+@pytest.mark.userspace
 def test_the_compiler_is_gone_when_the_command_runs(tmp_path: Path) -> None:
     code = (
         "import json, os, pathlib\n"
@@ -242,6 +244,7 @@ def test_the_users_own_kernel_source_is_taken(
     assert "with the headers of /nowhere" in str(caught.value)
 
 
+@pytest.mark.userspace
 def test_doctor_says_what_each_engine_would_do() -> None:
     done = subprocess.run(
         [*EGRESSMON, "doctor"], check=False, capture_output=True, text=True

@@ -18,6 +18,7 @@ _FIXED = {1: 4, 3: 12, 14: 4, 17: 4}
 _EACH = {_STRUCT: 12, _UNION: 12, 6: 8, 13: 8, 15: 12, 19: 12}
 _LAST_KIND = 19
 _MAX_DEPTH = 8
+_UNREADABLE = "the kernel's BTF cannot be read"
 
 
 class BtfError(ValueError):
@@ -33,7 +34,7 @@ class Btf:
         try:
             self._index()
         except (struct.error, IndexError) as error:
-            raise BtfError("the kernel's BTF cannot be read") from error
+            raise BtfError(_UNREADABLE) from error
 
     def _index(self) -> None:
         data = self._data
@@ -44,7 +45,8 @@ class Btf:
             raise BtfError("the kernel's BTF is of an unknown version")
         place, end = size + types, size + types + types_size
         self._texts = data[size + texts : size + texts + texts_size]
-        self._places: array[int] = array("I", [0])  # of each type, by its number
+        places: array[int] = array("I", [0])  # of each type, by its number
+        self._places = places
         named: dict[int, int] = {}  # where a struct's name is, and the struct
         unpack = _TYPE.unpack_from
         while place < end:
@@ -61,9 +63,12 @@ class Btf:
 
     def offsets(self, fields: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
         """Return the byte offset of each (struct, field); raises BtfError."""
-        return {
-            (owner, field): self._offset(owner, field) for owner, field in set(fields)
-        }
+        try:
+            return {
+                (owner, field): self._offset(owner, field) for owner, field in fields
+            }
+        except (struct.error, IndexError) as error:
+            raise BtfError(_UNREADABLE) from error
 
     def _offset(self, owner: str, field: str) -> int:
         place = self._named.get(owner)
@@ -87,7 +92,8 @@ class Btf:
             if name:
                 yield self._text(name), base + bits
             else:
-                yield from self._members(self._places[kind], base + bits, depth + 1)
+                inner: int = self._places[kind]
+                yield from self._members(inner, base + bits, depth + 1)
 
     def _text(self, offset: int) -> str:
         end = self._texts.find(b"\0", offset)

@@ -1,0 +1,110 @@
+"""The ring buffer's reader, over memory laid out as the kernel does."""
+
+import mmap
+import os
+import struct
+from collections.abc import Generator
+
+import pytest
+
+from egressmon.probes.ring import Ring
+
+SIZE = 4096
+BUSY, DISCARDED = 1 << 31, 1 << 30
+
+
+class Producer:
+    """Writes records as the kernel would: consumer's page, producers' page, data."""
+
+    def __init__(self) -> None:
+        page = mmap.PAGESIZE
+        self.fd = os.memfd_create("ring")
+        os.ftruncate(self.fd, 2 * page + 2 * SIZE)
+        self.memory = mmap.mmap(self.fd, 0)
+        self.at = 0
+
+    @property
+    def consumed(self) -> int:
+        (position,) = struct.unpack_from("=Q", self.memory, 0)
+        return int(position)
+
+    def put(self, payload: bytes, flags: int = 0) -> int:
+        """Add a record; returns where its header is."""
+        begun = self.at
+        header = struct.pack("=II", len(payload) | flags, 0)
+        for place, byte in enumerate(header + payload):
+            where = (begun + place) % SIZE
+            for copy in (0, SIZE):  # the kernel maps the data twice
+                self.memory[2 * mmap.PAGESIZE + copy + where] = byte
+        self.at += (len(payload) + 8 + 7) // 8 * 8
+        struct.pack_into("=Q", self.memory, mmap.PAGESIZE, self.at)
+        return begun
+
+    def commit(self, begun: int, size: int) -> None:
+        for copy in (0, SIZE):
+            where = 2 * mmap.PAGESIZE + copy + begun % SIZE
+            struct.pack_into("=I", self.memory, where, size)
+
+
+@pytest.fixture
+def producer() -> Generator[Producer]:
+    made = Producer()
+    yield made
+    made.memory.close()
+    os.close(made.fd)
+
+
+@pytest.fixture
+def ring(producer: Producer) -> Generator[Ring]:
+    made = Ring(producer.fd, SIZE)
+    yield made
+    made.close()
+
+
+def test_records_come_in_order_and_their_room_is_freed(
+    producer: Producer, ring: Ring
+) -> None:
+    producer.put(b"one")
+    producer.put(b"two, longer")
+
+    assert ring.read(10) == [b"one", b"two, longer"]
+    assert producer.consumed == producer.at
+    assert ring.read(10) == []
+
+
+def test_a_batch_is_bounded(producer: Producer, ring: Ring) -> None:
+    for number in range(5):
+        producer.put(bytes([number]))
+
+    assert ring.read(3) == [b"\0", b"\1", b"\2"]
+    assert ring.read(3) == [b"\3", b"\4"]
+
+
+def test_a_record_that_is_being_written_holds_back_what_follows(
+    producer: Producer, ring: Ring
+) -> None:
+    producer.put(b"done")
+    begun = producer.put(b"slow", BUSY)
+    producer.put(b"after")
+
+    assert ring.read(10) == [b"done"]
+    assert producer.consumed == begun
+    producer.commit(begun, 4)
+    assert ring.read(10) == [b"slow", b"after"]
+
+
+def test_what_was_given_up_is_stepped_over(producer: Producer, ring: Ring) -> None:
+    producer.put(b"given up", DISCARDED)
+    producer.put(b"kept")
+
+    # A batch of nothing but such records does not look like an empty ring.
+    assert ring.read(1) == [b"kept"]
+    assert producer.consumed == producer.at
+
+
+def test_records_survive_the_end_of_the_ring(producer: Producer, ring: Ring) -> None:
+    for number in range(200):
+        payload = bytes([number]) * (number % 90)
+        producer.put(payload)
+        assert ring.read(10) == [payload]
+    assert producer.at > 2 * SIZE
