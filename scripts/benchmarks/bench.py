@@ -1,6 +1,7 @@
 """Measure what watching costs: ratios of runs that alternate, medians of the rounds.
 
-bench.py [ROUNDS]
+bench.py [ROUNDS]            what watching costs
+bench.py engines [ROUNDS]    libbpf and BCC, side by side
 """
 
 import json
@@ -145,12 +146,19 @@ class Bench:
 
 def main() -> None:
     """Measure everything and print it."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
+    arguments = sys.argv[1:]
+    engines = arguments[:1] == ["engines"]
+    rounds = int(arguments[-1]) if arguments[engines:] else 7
     folder = Path(tempfile.mkdtemp(prefix="egressmon-bench-"))
     print(
         f"kernel {platform.release()}, {os.cpu_count()} CPUs, {rounds} rounds, medians"
     )
     try:
+        if engines:
+            from engines import compare  # noqa: PLC0415 -- which builds on this
+
+            compare(folder, rounds)
+            return
         bench = Bench(folder, rounds)
         bench.start_up()
         bench.loop("tcp", TCP_CONNECTS)

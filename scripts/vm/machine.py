@@ -51,6 +51,7 @@ class Result:
     """How a task went: its status (or 124, 125), and the times in seconds."""
 
     status: int
+    died: bool  # before the command ended, and by itself
     boot_s: float | None
     total_s: float
     console: str
@@ -100,6 +101,7 @@ def _run(
     started = control / "started"
     return Result(
         int(text) if text else TIMED_OUT if late else DIED,
+        not text and not late,
         started.stat().st_mtime - wall if started.exists() else None,
         time.monotonic() - began,
         (control / "console").read_text(errors="replace"),

@@ -9,67 +9,26 @@ import subprocess
 import sys
 import tempfile
 import time
-import xml.etree.ElementTree as ET
-from collections import Counter
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import kernels
 import machine
+from report import Report, counted, page, table
 from vmtest import CACHE
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/kernels.md"
 SERIES = ("5.10", "6.1", "6.12", "6.18", "7.3")
 _HERE = "running"
+_REPORTS = CACHE / "reports"  # the last of each kernel, for the page
 _ABOUT = """\
 Run tests/kernel under each KERNEL in a virtual machine and, first, under the running
 kernel; print a table. Options behind -- go to pytest."""
 _OTHER = "not userspace"
-_OUTCOMES = ("passed", "failed", "skipped")
-
-
-@dataclass
-class Report:
-    """How the tests went under one kernel."""
-
-    kernel: str
-    release: str
-    seconds: float = 0.0
-    status: int = 0
-    groups: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
-    failures: list[str] = field(default_factory=list[str])
-    blind_spots: str = "unknown"
-    engine: str = "unknown"
-
-    @property
-    def fine(self) -> bool:
-        """Whether there were tests, and all of them passed."""
-        return self.status == 0 and bool(self.groups) and not self.failures
-
-    def read(self, path: Path) -> None:
-        """Take in what pytest wrote to path (JUnit's XML)."""
-        for case in ET.parse(path).iter("testcase"):  # noqa: S314 -- our own file
-            group = case.get("classname", "").rpartition(".")[2]
-            outcome = _outcome(case)
-            self.groups.setdefault(group, Counter())[outcome] += 1
-            if outcome == "failed":
-                self.failures.append(f"{group}::{case.get('name')}")
-            for one in case.iter("property"):
-                if one.get("name") == "blind_spots":
-                    self.blind_spots = one.get("value", "")
-                if one.get("name") == "engine":
-                    self.engine = one.get("value", "")
-
-
-def _outcome(case: ET.Element) -> str:
-    if case.find("failure") is not None or case.find("error") is not None:
-        return "failed"
-    return "skipped" if case.find("skipped") is not None else "passed"
 
 
 @contextmanager
@@ -150,58 +109,25 @@ def under(
             result = machine.run(kernel, task, output, output)
             status = result.status
             (folder / "console").write_text(result.console)
-    report = Report(version, release, time.monotonic() - began, status)
+    report = Report(
+        release,
+        time.monotonic() - began,
+        status,
+        native=version == _HERE,
+        date=str(datetime.now(UTC).date()),
+        commit=_commit(),
+        selection=shlex.join(["-m", options.select, *options.pytest]),
+    )
     if target.exists():
         report.read(target)
     return report
 
 
-def table(reports: list[Report]) -> str:
-    """Return reports as a Markdown table: a line for each kernel."""
-    groups = sorted({group for one in reports for group in one.groups})
-    head = ["kernel", "engine", *groups, "minutes", "blind spots"]
-    lines = [head, ["---"] * len(head)]
-    for one in reports:
-        cells = [_cell(one.groups.get(group, Counter())) for group in groups]
-        lines.append(
-            [
-                one.release + (" (this machine's)" if one.kernel == _HERE else ""),
-                one.engine,
-                *cells,
-                f"{one.seconds / 60:.1f}",
-                one.blind_spots,
-            ]
-        )
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _cell(counts: Counter[str]) -> str:
-    said = [f"{counts[name]} {name}" for name in _OUTCOMES if counts[name]]
-    return ", ".join(said) or "-"
-
-
-def page(reports: list[Report], options: argparse.Namespace, minutes: float) -> str:
-    """Return docs/kernels.md."""
-    today = datetime.now(UTC).date()
-    words = [*(["-m", options.select] if options.select != "kernel" else [])]
-    words += options.pytest
-    selection = f" with `{shlex.join(words)}`" if words else ""
-    failed = "".join(
-        f"* {one.release}: `{name}`\n" for one in reports for name in one.failures
-    )
-    return (
-        f"""# Kernels
-
-Written by `scripts/test-kernels --write` on {today}: `tests/kernel`{selection},
-{minutes:.0f} minutes in all. Kernels but this machine's are Debian's, in QEMU without
-KVM (some 20 times slower than the machine itself). A group is a file of tests.
-
-{table(reports)}
-{"Failed:" if failed else "Nothing failed."}
-
-{failed}""".rstrip()
-        + "\n"
-    )
+def _commit() -> str:
+    words = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    return subprocess.run(
+        words, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout.strip()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -244,7 +170,9 @@ def parser() -> argparse.ArgumentParser:
         help="for each machine (default: %(default)s)",
     )
     top.add_argument(
-        "--write", action="store_true", help="write the table to docs/kernels.md"
+        "--write",
+        action="store_true",
+        help="put the reports into docs/kernels.md, beside those of other kernels",
     )
     return top
 
@@ -272,17 +200,17 @@ def main(arguments: list[str]) -> int:
             for future, version in zip(futures, versions, strict=True):
                 reports.append(future.result())
                 _tell(reports[-1], work / version)
-    minutes = (time.monotonic() - began) / 60
-    print(f"\n{table(reports)}\n{minutes:.1f} minutes in all")
+    print(f"\n{table(reports)}\n{(time.monotonic() - began) / 60:.1f} minutes in all")
     if options.write:
-        PAGE.write_text(page(reports, options, minutes))
+        for one in reports:
+            one.save(_REPORTS)
+        PAGE.write_text(page(Report.saved(_REPORTS)))
     return int(not all(one.fine for one in reports))
 
 
 def _tell(report: Report, folder: Path) -> None:
-    counts = sum(report.groups.values(), Counter[str]())
     verdict = "fine" if report.fine else f"NOT FINE (status {report.status})"
-    print(f"{report.release}: {_cell(counts)}: {verdict}", flush=True)
+    print(f"{report.release}: {counted(report.total)}: {verdict}", flush=True)
     if not report.fine:
         text = (folder / "output").read_text(errors="replace")
         print(text[-20000:], flush=True)

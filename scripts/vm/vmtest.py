@@ -85,9 +85,9 @@ def main(arguments: list[str]) -> int:
         print(f"vmtest: {error}", file=sys.stderr)
         return machine.DIED
     result = machine.run(kernel, task, sys.stdout.buffer, sys.stderr.buffer)
-    if options.verbose or result.broken or result.status == machine.DIED:
+    if options.verbose or result.broken or result.died:
         sys.stderr.write(result.console)
-    if result.status == machine.TIMED_OUT:
+    if result.status == machine.TIMED_OUT and result.total_s >= options.timeout:
         print(f"vmtest: not done in {options.timeout:g} s", file=sys.stderr)
     if options.verbose:
         boot = f"{result.boot_s:.1f}" if result.boot_s is not None else "no"

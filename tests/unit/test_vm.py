@@ -1,14 +1,13 @@
 """The scripts that try other kernels: what needs no machine."""
 
-import argparse
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 import kernels
-import matrix
 import vmtest
+from report import Report, page
 
 
 def test_a_version_matches_whole_numbers_only() -> None:
@@ -63,14 +62,14 @@ XML = """<testsuites><testsuite>
 
 
 @pytest.fixture
-def report(tmp_path: Path) -> matrix.Report:
+def report(tmp_path: Path) -> Report:
     (tmp_path / "tests.xml").write_text(XML)
-    made = matrix.Report("6.1", "6.1.0-56-amd64", seconds=90, status=1)
+    made = Report("6.1.0-56-amd64", seconds=90, status=1)
     made.read(tmp_path / "tests.xml")
     return made
 
 
-def test_a_report_counts_by_group_and_names_what_failed(report: matrix.Report) -> None:
+def test_a_report_counts_by_group_and_names_what_failed(report: Report) -> None:
     assert report.groups["test_life"] == Counter(passed=1, failed=1, skipped=1)
     assert report.failures == ["test_life::test_b", "test_local::test_d"]
     assert report.blind_spots == "x, y"
@@ -79,28 +78,40 @@ def test_a_report_counts_by_group_and_names_what_failed(report: matrix.Report) -
 
 def test_a_kernel_without_tests_is_not_fine() -> None:
     # A machine that died leaves no file; so does a selection of nothing.
-    assert not matrix.Report("6.1", "6.1.0", status=0).fine
-    assert not matrix.Report("6.1", "6.1.0", status=125).fine
+    assert not Report("6.1.0", status=0).fine
+    assert not Report("6.1.0", status=125).fine
 
 
-def test_the_page_shows_each_kernel_and_each_failure(report: matrix.Report) -> None:
-    options = argparse.Namespace(select="smoke", pytest=["-k", "not slow"])
+def test_the_page_shows_each_kernel_and_each_failure(report: Report) -> None:
+    report.selection = "-m smoke"
+    report.commit = "0123456"
 
-    text = matrix.page([report], options, 12.3)
+    text = page([report])
 
     assert "1 passed, 1 failed, 1 skipped" in text
-    assert "`-m smoke -k 'not slow'`" in text
-    assert "* 6.1.0-56-amd64: `test_life::test_b`" in text
     assert "| x, y |" in text
+    assert "| 0123456 | `-m smoke` | not fine (1) |" in text
+    assert "* 6.1.0-56-amd64: `test_life::test_b`" in text
     assert "Nothing failed" not in text
 
 
 def test_a_page_without_failures_says_so() -> None:
-    options = argparse.Namespace(select="kernel", pytest=[])
-    report = matrix.Report("running", "6.18.1", groups={"test_life": Counter(passed=3)})
+    report = Report("6.18.1", native=True, groups={"test_life": Counter(passed=3)})
 
-    text = matrix.page([report], options, 1)
+    text = page([report])
 
     assert "Nothing failed." in text
-    assert "6.18.1 (this machine's)" in text
-    assert "with `" not in text
+    assert "6.18.1 (a machine's own)" in text
+    assert "| fine |" in text
+
+
+def test_reports_are_kept_for_the_page_a_kernel_at_a_time(
+    report: Report, tmp_path: Path
+) -> None:
+    older = Report("5.10.0-46-amd64", groups={"test_life": Counter(passed=1)})
+    stale = Report("6.1.0-56-amd64", groups={"test_life": Counter(passed=9)})
+
+    for one in (stale, report, older):
+        one.save(tmp_path / "reports")
+
+    assert Report.saved(tmp_path / "reports") == [older, report]

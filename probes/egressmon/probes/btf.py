@@ -31,6 +31,7 @@ class Btf:
     def __init__(self, data: bytes) -> None:
         """Read data, as of /sys/kernel/btf/vmlinux; raises BtfError."""
         self._data = data
+        self._places: array[int] = array("I", [0])  # of each type, by its number
         try:
             self._index()
         except (struct.error, IndexError) as error:
@@ -45,8 +46,6 @@ class Btf:
             raise BtfError("the kernel's BTF is of an unknown version")
         place, end = size + types, size + types + types_size
         self._texts = data[size + texts : size + texts + texts_size]
-        places: array[int] = array("I", [0])  # of each type, by its number
-        self._places = places
         named: dict[int, int] = {}  # where a struct's name is, and the struct
         unpack = _TYPE.unpack_from
         while place < end:
@@ -92,7 +91,7 @@ class Btf:
             if name:
                 yield self._text(name), base + bits
             else:
-                inner: int = self._places[kind]
+                inner = self._places[int(kind)]
                 yield from self._members(inner, base + bits, depth + 1)
 
     def _text(self, offset: int) -> str:

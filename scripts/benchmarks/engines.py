@@ -1,0 +1,123 @@
+"""Compare the engines side by side in one run: bench.py engines [ROUNDS]."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench import EGRESSMON, TCP_CONNECTS, UDP_CONNECTS, Bench, alternate, show
+
+ENGINES = ("libbpf", "bcc")
+# What each needs beside the wheel, by the packages' names here (dpkg's patterns).
+NEEDS = {
+    "libbpf": ("libbpf1", "libbpf0", "libelf1", "libelf1t64"),
+    "bcc": (
+        *("python3-bpfcc", "libbpfcc", "libllvm[0-9]*", "libclang-cpp[0-9]*"),
+        *("libelf1", "libelf1t64", "linux-headers-*", "linux-kbuild-*"),
+    ),
+}
+
+
+class Comparison(Bench):
+    """The same measurements, an engine at a time."""
+
+    def _by(self, engine: str, *words: str) -> list[str]:
+        options = ["--engine", engine, "--evidence", str(self._evidence)]
+        return [*EGRESSMON, *options, "--", *words]
+
+    def armed(self) -> None:
+        """How long until the command may start, and the peak of memory until then."""
+        peaks: dict[str, list[int]] = {engine: [] for engine in ENGINES}
+
+        def run(engine: str) -> float:
+            peaks[engine].append(peak_kib(self._by(engine, "true")))
+            start = json.loads(self._evidence.read_bytes().splitlines()[0])
+            return float(start["armed_ms"])
+
+        ways = {one: lambda one=one: run(one) for one in ENGINES}
+        show("until armed", "ms", 1, alternate(ways, self._rounds))
+        print("\npeak memory of the largest process (with bcc, the compiler's)")
+        for engine, found in peaks.items():
+            print(f"  {engine:<13} {statistics.median(found) / 1024:10.0f} MB")
+
+    def agent(self) -> None:
+        """The agent's own peak, after a second of 5,000 connects."""
+        print("\npeak memory of the agent, which stays")
+        for engine in ENGINES:
+            script = f"{self._load} rate 5000 1; cat /proc/$PPID/status >{self._facts}"
+            subprocess.run(self._by(engine, "sh", "-c", script), check=True)
+            (peak,) = (
+                int(line.split()[1])
+                for line in self._facts.read_text().splitlines()
+                if line.startswith("VmHWM")
+            )
+            print(f"  {engine:<13} {peak / 1024:10.0f} MB")
+
+    def loops(self) -> None:
+        """What each connect costs more than unwatched."""
+        for kind, count in (("tcp", TCP_CONNECTS), ("udp", UDP_CONNECTS)):
+            plain = [self._load, kind, str(count)]
+            ways = {"unwatched": lambda plain=plain: number(plain)}
+            for engine in ENGINES:
+                words = self._by(engine, *plain)
+                ways[engine] = lambda words=words: number(words)
+            found = alternate(ways, self._rounds)
+            show(f"{kind} connect loop, each", "us", 0.001, found)
+            base = statistics.median(found["unwatched"])
+            for engine in ENGINES:
+                added = statistics.median(found[engine]) - base
+                print(f"  {engine} adds {added:.0f} ns")
+
+
+def number(words: list[str]) -> float:
+    """Return the number that words print last."""
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    return float(done.stdout.split()[-1])
+
+
+def peak_kib(words: list[str]) -> int:
+    """Return the peak memory of the largest process that words start, in KiB."""
+    with subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{words} ended with {process.returncode}")
+    return usage.ru_maxrss
+
+
+def disk() -> None:
+    """Print what each engine needs on disk beside the wheel."""
+    print("\ndisk: installed packages that it needs")
+    for engine, patterns in NEEDS.items():
+        done = subprocess.run(
+            [
+                "dpkg-query",
+                "-W",
+                "-f",
+                "${db:Status-Status} ${Installed-Size} ${Package}\n",
+                *patterns,
+            ],
+            check=False,  # one pattern or another matches nothing
+            capture_output=True,
+            text=True,
+        )
+        found = [line.split() for line in done.stdout.splitlines()]
+        sizes = {name: int(size) for state, size, name in found if state == "installed"}
+        total = sum(sizes.values()) / 1024
+        print(f"  {engine:<13} {total:10.1f} MB  {', '.join(sorted(sizes))}")
+
+
+def compare(folder: Path, rounds: int) -> None:
+    """Measure everything and print it."""
+    began = time.monotonic()
+    comparison = Comparison(folder, rounds)
+    comparison.armed()
+    comparison.agent()
+    comparison.loops()
+    disk()
+    print(f"\n{time.monotonic() - began:.0f} s in all")
