@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.lab import OTHER4, SERVER4
-from support.watching import EGRESSMON, WATCH, Watched, read_evidence
+from support.watching import EGRESSMON, LIMIT_S, WATCH, Watched, read_evidence
 
 Watch = Callable[..., Watched]
 PYTHON = sys.executable
@@ -51,7 +51,7 @@ def test_what_does_not_fit_the_ring_is_counted(
         check=False,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=LIMIT_S,
         cwd=tmp_path,
     )
 

@@ -14,7 +14,7 @@ import pytest
 
 from egressmon.scope import PREFIX, find_root
 from support.lab import HTTP_PORT, OTHER4, Lab
-from support.watching import WATCH, Watched, read_evidence
+from support.watching import LIMIT_S, WATCH, Watched, read_evidence
 
 Watch = Callable[..., Watched]
 PYTHON = sys.executable
@@ -132,7 +132,7 @@ def test_a_signal_to_egressmon_reaches_the_command(
     process = start(tmp_path, WAITS)
 
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=LIMIT_S)
 
     assert out == f"got {number.value}\n"
     assert process.returncode == 7, err
@@ -176,7 +176,7 @@ def test_a_key_press_reaches_the_command_once(tmp_path: Path) -> None:
     assert process.stdout.readline() == "up\n"
 
     os.write(leader, b"\x03")
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=LIMIT_S)
     os.close(leader)
     os.close(terminal)
 
@@ -221,7 +221,7 @@ LEAVES = (
 def test_a_linger_with_a_bound_ends_by_itself(tmp_path: Path) -> None:
     process = start(tmp_path, LEAVES, "--linger", "300ms")
 
-    process.communicate(timeout=60)
+    process.communicate(timeout=LIMIT_S)
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
     assert process.returncode == 0
@@ -235,7 +235,7 @@ def test_a_signal_ends_the_wait_for_what_was_left(tmp_path: Path) -> None:
     assert "waiting for what it left running (sleep)" in process.stderr.readline()
 
     process.terminate()
-    process.communicate(timeout=60)
+    process.communicate(timeout=LIMIT_S)
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
     assert process.returncode == 0
