@@ -252,3 +252,33 @@ def test_doctor_says_what_each_engine_would_do() -> None:
 
     assert "ok   probes load (libbpf): " in done.stdout
     assert "ok   probes load (bcc): " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("prefix", "says"),
+    [
+        (("unshare", "--user", "--map-root-user"), "FAIL user namespace: egressmon"),
+        (without(Path("/sys/kernel/btf")), "FAIL BTF: the kernel has no BTF"),
+    ],
+)
+def test_doctor_names_what_is_in_the_way(prefix: tuple[str, ...], says: str) -> None:
+    done = subprocess.run(
+        [*prefix, *EGRESSMON, "doctor"], check=False, capture_output=True, text=True
+    )
+
+    assert done.returncode == 1, done.stderr
+    assert f"\n{says}" in done.stdout
+    assert "FAIL probes load (libbpf): " in done.stdout
+    assert "(nothing can be watched):" in done.stdout
+
+
+def test_a_bcc_that_is_missing_is_no_finding() -> None:
+    done = subprocess.run(
+        [*without(BCC), *EGRESSMON, "doctor"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0
+    assert "?    probes load (bcc): BCC is not installed" in done.stdout
