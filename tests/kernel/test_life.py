@@ -113,13 +113,14 @@ def start(folder: Path, code: str, *options: str) -> subprocess.Popen[str]:
     return process
 
 
+# No handler: one that runs while "up" is being written may not write itself.
 WAITS = (
     "import signal, sys\n"
-    "def end(number, frame): print('got', number, flush=True); sys.exit(7)\n"
-    "for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):\n"
-    "    signal.signal(number, end)\n"
+    "numbers = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1}\n"
+    "signal.pthread_sigmask(signal.SIG_BLOCK, numbers)\n"
     "print('up', flush=True)\n"
-    "while True: signal.pause()\n"
+    "print('got', int(signal.sigwait(numbers)), flush=True)\n"
+    "sys.exit(7)\n"
 )
 
 
