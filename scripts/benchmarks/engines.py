@@ -48,7 +48,7 @@ class Comparison(Bench):
         print("\npeak memory of the agent, which stays")
         for engine in ENGINES:
             script = f"{self._load} rate 5000 1; cat /proc/$PPID/status >{self._facts}"
-            subprocess.run(self._by(engine, "sh", "-c", script), check=True)
+            number(self._by(engine, "sh", "-c", script))
             (peak,) = (
                 int(line.split()[1])
                 for line in self._facts.read_text().splitlines()
@@ -99,14 +99,14 @@ def disk() -> None:
                 "dpkg-query",
                 "-W",
                 "-f",
-                "${db:Status-Status} ${Installed-Size} ${Package}\n",
+                "${db:Status-Status}|${Installed-Size}|${Package}\n",
                 *patterns,
             ],
             check=False,  # one pattern or another matches nothing
             capture_output=True,
             text=True,
         )
-        found = [line.split() for line in done.stdout.splitlines()]
+        found = [line.split("|") for line in done.stdout.splitlines()]
         sizes = {name: int(size) for state, size, name in found if state == "installed"}
         total = sum(sizes.values()) / 1024
         print(f"  {engine:<13} {total:10.1f} MB  {', '.join(sorted(sizes))}")

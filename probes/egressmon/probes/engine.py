@@ -134,18 +134,25 @@ class Engine:
         counters = {
             name: bpf.lookup_per_cpu(table, slot)[0] for name, slot in _COUNTERS.items()
         }
-        counters["lost_skipped"] = sum(one or 0 for one in self._skipped())
+        # Programs at one tracepoint stand in for each other: what all of them were
+        # skipped for is at most what the luckiest was.
+        counters["lost_skipped"] = sum(
+            min(one or 0 for one in skipped) for skipped in self._skipped()
+        )
         return counters
 
     @property
     def counts_skipped(self) -> bool:
         """Whether the kernel tells how often it skipped a probe."""
-        return None not in self._skipped()
+        return all(None not in skipped for skipped in self._skipped())
 
-    # cgroup programs are never skipped, tracepoints' may be.
-    def _skipped(self) -> list[int | None]:
-        programs = self._loaded.programs
-        return [bpf.skipped_runs(programs[hook.program]) for hook in LIFE]
+    # By tracepoint; cgroup programs are never skipped.
+    def _skipped(self) -> list[list[int | None]]:
+        found: dict[str | None, list[int | None]] = {}
+        for hook in LIFE:
+            skipped = bpf.skipped_runs(self._loaded.programs[hook.program])
+            found.setdefault(hook.tracepoint, []).append(skipped)
+        return list(found.values())
 
     def sent(self) -> tuple[int, int]:
         """Return how many packets and bytes the scope's sockets sent."""

@@ -45,12 +45,15 @@ def _cgroup(place: Place, what: str) -> Hook:
 
 
 def _life(what: str) -> Hook:
-    tracepoint = f"sched_process_{what}"
+    # exit, and its second and third: see egressmon.bpf.c
+    tracepoint = f"sched_process_{what.partition('_')[0]}"
     return Hook(f"life_{what}", "life", _RAW_TRACEPOINT, tracepoint=tracepoint)
 
 
 # In the order in which they are attached.
-LIFE = tuple(_life(what) for what in ("fork", "exec", "exit"))
+LIFE = tuple(
+    _life(what) for what in ("fork", "exec", "exit", "exit_second", "exit_third")
+)
 SCOPE = tuple(
     _cgroup("scope", what)
     for what in (
