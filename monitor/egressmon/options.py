@@ -123,6 +123,11 @@ def _runs(
         help="what loads the probes: libbpf (compiled beforehand), bcc (compiles them "
         "on the spot), or auto: libbpf, or bcc where that cannot be (default: auto)",
     )
+    _talk(sub)
+    return sub
+
+
+def _talk(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--quiet", action="store_true", help="say nothing but errors and violations"
     )
@@ -130,7 +135,6 @@ def _runs(
         "--verbose", action="store_true", help="show whole logs and tracebacks"
     )
     sub.add_argument("--ready-file", metavar="FILE", help=argparse.SUPPRESS)
-    return sub
 
 
 def _watch(sub: argparse.ArgumentParser) -> None:

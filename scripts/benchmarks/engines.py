@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import EGRESSMON, TCP_CONNECTS, UDP_CONNECTS, Bench, alternate, show
+from bench import EGRESSMON, TCP_CONNECTS, UDP_CONNECTS, Bench, alternate, output, show
 
 ENGINES = ("libbpf", "bcc")
 # What each needs beside the wheel, by the packages' names here (dpkg's patterns).
@@ -48,7 +48,7 @@ class Comparison(Bench):
         print("\npeak memory of the agent, which stays")
         for engine in ENGINES:
             script = f"{self._load} rate 5000 1; cat /proc/$PPID/status >{self._facts}"
-            number(self._by(engine, "sh", "-c", script))
+            output(self._by(engine, "sh", "-c", script))
             (peak,) = (
                 int(line.split()[1])
                 for line in self._facts.read_text().splitlines()
@@ -60,22 +60,16 @@ class Comparison(Bench):
         """What each connect costs more than unwatched."""
         for kind, count in (("tcp", TCP_CONNECTS), ("udp", UDP_CONNECTS)):
             plain = [self._load, kind, str(count)]
-            ways = {"unwatched": lambda plain=plain: number(plain)}
+            ways = {"unwatched": lambda plain=plain: output(plain)}
             for engine in ENGINES:
                 words = self._by(engine, *plain)
-                ways[engine] = lambda words=words: number(words)
+                ways[engine] = lambda words=words: output(words)
             found = alternate(ways, self._rounds)
             show(f"{kind} connect loop, each", "us", 0.001, found)
             base = statistics.median(found["unwatched"])
             for engine in ENGINES:
                 added = statistics.median(found[engine]) - base
                 print(f"  {engine} adds {added:.0f} ns")
-
-
-def number(words: list[str]) -> float:
-    """Return the number that words print last."""
-    done = subprocess.run(words, check=True, capture_output=True, text=True)
-    return float(done.stdout.split()[-1])
 
 
 def peak_kib(words: list[str]) -> int:
