@@ -19,6 +19,7 @@ from egressmon.text import printable
 _POLL_MS = 100
 _LOSS_EVERY_S = 1.0
 _PATIENCE_S = 2.0  # before saying what is being waited for
+_GRACE_S = 5.0  # for the kernel to free a task: an RCU grace period and its callbacks
 
 
 class Follower:
@@ -78,6 +79,24 @@ class Follower:
             relay.ending.wait(_POLL_MS / 1000)
             self._turn()
         self._sensor.drain(self._pipeline)
+
+    def settle(self) -> int:
+        """Wait until each process that is gone has been told of; return how many not.
+
+        The kernel may skip the probe at an exit. Then it is seen as the task is
+        freed, a moment later.
+        """
+        deadline = time.monotonic() + _GRACE_S
+        while (missing := self._untold()) and time.monotonic() < deadline:
+            time.sleep(_POLL_MS / 1000)
+            self._sensor.drain(self._pipeline)
+        return missing
+
+    def _untold(self) -> int:
+        alive = {one.pid for one in self._processes.alive()}
+        if not self._processes.proc_is_ours:
+            return 0 if self._scope.is_populated() else len(alive)
+        return len(alive.difference(self._remaining()))
 
     def outlived(self) -> list[Outlived]:
         """Return the processes of the scope that still run."""

@@ -179,6 +179,8 @@ class Run:
             relay.forget()
             follower.linger(relay, options.linger_s, quiet=options.quiet)
             ending.outlived = follower.outlived()
+            if untold := follower.settle():
+                ending.doubts.append(f"the end of {untold} processes was not seen")
         except Exception as error:  # noqa: BLE001 -- the command must not suffer
             if options.verbose:
                 traceback.print_exc()

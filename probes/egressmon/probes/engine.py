@@ -134,8 +134,8 @@ class Engine:
         counters = {
             name: bpf.lookup_per_cpu(table, slot)[0] for name, slot in _COUNTERS.items()
         }
-        # Programs at one tracepoint stand in for each other: what all of them were
-        # skipped for is at most what the luckiest was.
+        # What all that stand in for each other were skipped for is at most what the
+        # luckiest was.
         counters["lost_skipped"] = sum(
             min(one or 0 for one in skipped) for skipped in self._skipped()
         )
@@ -146,12 +146,13 @@ class Engine:
         """Whether the kernel tells how often it skipped a probe."""
         return all(None not in skipped for skipped in self._skipped())
 
-    # By tracepoint; cgroup programs are never skipped.
+    # By what they tell of; cgroup programs are never skipped.
     def _skipped(self) -> list[list[int | None]]:
-        found: dict[str | None, list[int | None]] = {}
+        found: dict[str, list[int | None]] = {}
         for hook in LIFE:
             skipped = bpf.skipped_runs(self._loaded.programs[hook.program])
-            found.setdefault(hook.tracepoint, []).append(skipped)
+            told = hook.program.removesuffix("_second")
+            found.setdefault(told, []).append(skipped)
         return list(found.values())
 
     def sent(self) -> tuple[int, int]:

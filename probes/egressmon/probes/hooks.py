@@ -44,15 +44,17 @@ def _cgroup(place: Place, what: str) -> Hook:
     return Hook(f"{place}_{what}", place, program_type, attach_type)
 
 
-def _life(what: str) -> Hook:
-    # exit, and its second and third: see egressmon.bpf.c
-    tracepoint = f"sched_process_{what.partition('_')[0]}"
+def _life(what: str, tracepoint: str) -> Hook:
     return Hook(f"life_{what}", "life", _RAW_TRACEPOINT, tracepoint=tracepoint)
 
 
-# In the order in which they are attached.
-LIFE = tuple(
-    _life(what) for what in ("fork", "exec", "exit", "exit_second", "exit_third")
+# In the order in which they are attached. A second one stands in for the first.
+LIFE = (
+    _life("fork", "sched_wakeup_new"),
+    _life("exec", "sched_process_exec"),
+    _life("exec_second", "sched_process_exec"),
+    _life("exit", "sched_process_exit"),
+    _life("exit_second", "sched_process_free"),
 )
 SCOPE = tuple(
     _cgroup("scope", what)

@@ -54,6 +54,7 @@ KERNEL_STRUCT(task_struct)
 	KERNEL_FIELD(task_struct, int, tgid);
 	KERNEL_FIELD(task_struct, int, exit_code);
 	KERNEL_FIELD(task_struct, u64, start_boottime);
+	KERNEL_FIELD(task_struct, u32, self_exec_id);
 	KERNEL_FIELD(task_struct, KERNEL_STRUCT(task_struct) *, real_parent);
 	KERNEL_FIELD(task_struct, KERNEL_STRUCT(task_struct) *, group_leader);
 	KERNEL_FIELD(task_struct, KERNEL_STRUCT(signal_struct) *, signal);

@@ -24,8 +24,14 @@ DEFINE_MAP(settings, ARRAY, u32, struct settings, 1, 0);
 /* The scope's cgroup, for bpf_current_task_under_cgroup(). */
 DEFINE_CGROUPS(scope, 1);
 
-/* Process ids (tgid) of the scope: the command and its descendants. */
-DEFINE_MAP(lineage, HASH, u32, u32, MAX_PROCESSES, BPF_F_NO_PREALLOC);
+/* A process of the scope; times as in process_event. */
+struct member {
+	u64 start_ns;
+	u64 exec_id; /* of the last exec that was told of */
+};
+
+/* By process id (tgid): the command and its descendants. */
+DEFINE_MAP(lineage, HASH, u32, struct member, MAX_PROCESSES, BPF_F_NO_PREALLOC);
 
 static __always_inline void count(u32 slot, u64 amount)
 {
@@ -59,11 +65,14 @@ static __always_inline bool in_lineage(u32 tgid)
 	return bpf_map_lookup_elem(MAP(lineage), &tgid) != NULL;
 }
 
-static __always_inline void join_lineage(u32 tgid)
+static __always_inline void join_lineage(u32 tgid, kernel_task *task)
 {
-	u32 present = 1;
+	struct member member = {
+		.start_ns = READ(READ(task, group_leader), start_boottime),
+		.exec_id = READ(task, self_exec_id),
+	};
 
-	if (bpf_map_update_elem(MAP(lineage), &tgid, &present, BPF_ANY))
+	if (bpf_map_update_elem(MAP(lineage), &tgid, &member, BPF_ANY))
 		count(COUNT_LOST_LINEAGE, 1);
 }
 

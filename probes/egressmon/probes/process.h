@@ -9,13 +9,15 @@
  * Whether the current process belongs to the scope, by descent or because it
  * is in the scope's cgroup (moved there, or the command before its first exec).
  */
-static __always_inline bool in_scope(u32 tgid)
+static __always_inline bool in_scope(void)
 {
+	u32 tgid = bpf_get_current_pid_tgid() >> 32;
+
 	if (in_lineage(tgid))
 		return true;
 	if (bpf_current_task_under_cgroup(MAP(scope), 0) != 1)
 		return false;
-	join_lineage(tgid);
+	join_lineage(tgid, (kernel_task *)bpf_get_current_task());
 	return true;
 }
 
@@ -39,17 +41,18 @@ static __always_inline void emit_process(u32 kind, kernel_task *task, u32 parent
 	submit(event);
 }
 
-static __always_inline void on_fork(kernel_task *parent, kernel_task *child)
+/* The parent is the current process. */
+static __always_inline void on_fork(kernel_task *child)
 {
-	u32 parent_tgid = READ(parent, tgid);
+	u32 parent = bpf_get_current_pid_tgid() >> 32;
 	u32 tgid = READ(child, tgid);
 
-	if (tgid == parent_tgid || tgid != (u32)READ(child, pid))
+	if (tgid == parent || tgid != (u32)READ(child, pid))
 		return; /* a thread */
-	if (!in_scope(parent_tgid))
+	if (!in_scope())
 		return;
-	join_lineage(tgid);
-	emit_process(KIND_FORK, child, parent_tgid, 0);
+	join_lineage(tgid, child);
+	emit_process(KIND_FORK, child, parent, 0);
 }
 
 /* Fill a reserved exec event and up to room bytes of arguments behind it. */
@@ -78,14 +81,11 @@ static __always_inline void fill_exec(struct exec_event *event, kernel_task *tas
 		event->payload_size = 0;
 }
 
-static __always_inline void on_exec(kernel_task *task, kernel_program *program)
+static __always_inline void emit_exec(kernel_task *task, kernel_program *program)
 {
+	u64 size = READ(READ(task, mm), arg_end) - READ(READ(task, mm), arg_start);
 	struct exec_event *event;
-	u64 size;
 
-	if (!in_scope(READ(task, tgid)))
-		return;
-	size = READ(READ(task, mm), arg_end) - READ(READ(task, mm), arg_start);
 	if (size > PAYLOAD_SMALL) {
 		event = bpf_ringbuf_reserve(MAP(events), sizeof(*event) + PAYLOAD_LARGE, 0);
 		if (event) {
@@ -103,18 +103,52 @@ static __always_inline void on_exec(kernel_task *task, kernel_program *program)
 	submit(event);
 }
 
+/* By the first of the two programs that runs; the other finds that it is told of. */
+static __always_inline void on_exec(kernel_task *task, kernel_program *program)
+{
+	u32 tgid = READ(task, tgid);
+	u64 exec_id = READ(task, self_exec_id);
+	struct member *member = bpf_map_lookup_elem(MAP(lineage), &tgid);
+
+	if (member) {
+		if (member->exec_id == exec_id)
+			return;
+		member->exec_id = exec_id;
+	} else if (!in_scope()) {
+		return;
+	}
+	emit_exec(task, program);
+}
+
+static __always_inline void leave_lineage(u32 tgid, kernel_task *task, u32 parent)
+{
+	u32 code = READ(READ(task, signal), group_exit_code);
+
+	bpf_map_delete_elem(MAP(lineage), &tgid);
+	if (!code)
+		code = READ(task, exit_code);
+	emit_process(KIND_EXIT, task, parent, code);
+}
+
 static __always_inline void on_exit(kernel_task *task)
 {
 	u32 tgid = READ(task, tgid);
-	u32 code;
 
 	if (READ(READ(task, signal), live.counter) != 0 || !in_lineage(tgid))
 		return; /* other threads live on, or not ours */
-	bpf_map_delete_elem(MAP(lineage), &tgid);
-	code = READ(READ(task, signal), group_exit_code);
-	if (!code)
-		code = READ(task, exit_code);
-	emit_process(KIND_EXIT, task, READ(READ(task, real_parent), tgid), code);
+	leave_lineage(tgid, task, READ(READ(task, real_parent), tgid));
+}
+
+/* A process is gone for good: its parent knows, and a grace period has passed. */
+static __always_inline void on_free(kernel_task *task)
+{
+	u32 tgid = READ(task, tgid);
+	struct member *member = bpf_map_lookup_elem(MAP(lineage), &tgid);
+
+	if (!member || tgid != (u32)READ(task, pid))
+		return; /* told of at its exit, or a thread */
+	if (member->start_ns == READ(task, start_boottime))
+		leave_lineage(tgid, task, 0);
 }
 
 #endif
