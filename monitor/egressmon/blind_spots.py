@@ -40,8 +40,8 @@ class Blind(Enum):
         "pid-namespace",
         "egressmon runs in a pid namespace, and probes number processes as the "
         "kernel does",
-        "process ids are not those of this namespace, and executables are named as "
-        "they were called",
+        "process ids are not those of this namespace, executables are named as they "
+        "were called, and the modules behind connections are not known",
         "run egressmon in the machine's own pid namespace (docker run --pid=host)",
     )
     FOREIGN_SOCKETS = BlindSpot(
@@ -59,6 +59,14 @@ class Blind(Enum):
         "run egressmon in the machine's own cgroup namespace (docker run "
         "--cgroupns=host)",
     )
+    MAPPINGS = BlindSpot(
+        "mappings",
+        "the kernel's account of what processes map cannot be had",
+        "modules are read from /proc after the event: those of a process that ended at "
+        "once are unknown",
+        "let egressmon use perf events (CAP_PERFMON, no seccomp filter on "
+        "perf_event_open)",
+    )
     UNCOUNTED_SKIPS = BlindSpot(
         "uncounted-skips",
         "the kernel does not count the probes that it skips",
@@ -75,8 +83,11 @@ ALWAYS = (
 )
 
 
-def declared(engine: Engine) -> list[BlindSpot]:
-    """Return what cannot be seen with engine, its root hooks attached or not."""
+def declared(engine: Engine, *, has_mappings: bool = True) -> list[BlindSpot]:
+    """Return what cannot be seen with engine, its root hooks attached or not.
+
+    Without has_mappings, the kernel's account of mappings cannot be had.
+    """
     found: list[Blind] = list(ALWAYS)
     if not host.proc_is_ours():
         found.append(Blind.PID_NAMESPACE)
@@ -84,6 +95,8 @@ def declared(engine: Engine) -> list[BlindSpot]:
         found.append(Blind.CGROUP_NAMESPACE)
     if not engine.root_hooks:
         found.append(Blind.FOREIGN_SOCKETS)
+    if not has_mappings:
+        found.append(Blind.MAPPINGS)
     if not engine.counts_skipped:
         found.append(Blind.UNCOUNTED_SKIPS)
     return [one.value for one in found]

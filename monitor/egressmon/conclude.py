@@ -43,6 +43,8 @@ def end_record(found: Findings) -> RunEnd:
         processes=found.tally.processes,
         losses=losses,
         unattributed_flows=connections.unattributed,
+        unknown_modules=found.tally.unknown_modules,
+        bypasses=found.tally.bypasses.total(),
         unnamed_addresses=len(connections.unnamed),
         canaries={
             "sent": sum(record.sent for record in canaries),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from egressmon.attribution.stage import Attribution
 from egressmon.canary import CanaryWatch
 from egressmon.decode import (
     FLAG_FOREIGN,
@@ -12,9 +13,9 @@ from egressmon.decode import (
     protocol_name,
 )
 from egressmon.names import Name, Names, judged
-from egressmon.policy.judge import Destination, Judge, Listener
+from egressmon.policy.judge import Destination, Judge, Listener, Origin
 from egressmon.processes import Processes
-from egressmon.records import ConnectionRecord, NameRecord, Peer
+from egressmon.records import Actor, ConnectionRecord, NameRecord, Peer
 
 _WITH_PORTS = frozenset({"tcp", "udp", "sctp", "udplite", "33"})
 
@@ -56,15 +57,17 @@ class Locality:
 class Connections:
     """Turns flows into judged records."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 -- what it joins
         self,
         judge: Judge,
         names: Names,
         processes: Processes,
         locality: Locality,
         before_unnamed: Callable[[], None],
+        who_did_it: Callable[[Flow], Attribution],
     ) -> None:
         """Call before_unnamed ahead of each verdict on an address without a name."""
+        self._who_did_it = who_did_it
         self._judge = judge
         self._names = names
         self._processes = processes
@@ -85,12 +88,14 @@ class Connections:
         port = flow.port if protocol in _WITH_PORTS else None
         listener = self._locality.listener(flow)
         names = self._names_of(flow, listener)
+        actor, why_not = self._processes.actor(flow)
+        source = self._who_did_it(flow)
         verdict = self._judge.connection(
-            Destination(flow.address, port, protocol, judged(names), listener)
+            Destination(flow.address, port, protocol, judged(names), listener),
+            _origin(actor, source),
         )
         if not names and listener is None and verdict.rule != "dns.resolvers":
             self.unnamed.add(flow.address)
-        actor, why_not = self._processes.actor(flow)
         if actor is None:
             self.unattributed += 1
         return ConnectionRecord(
@@ -109,6 +114,11 @@ class Connections:
             action="observed",
             rule=verdict.rule,
             reason=verdict.reason,
+            module=source.module,
+            module_reason=source.module_reason,
+            route=source.route,
+            route_reason=source.route_reason,
+            bypass=source.bypass,
         )
 
     def _names_of(self, flow: Flow, listener: Listener | None) -> tuple[Name, ...]:
@@ -117,3 +127,17 @@ class Connections:
             return names
         self._before_unnamed()
         return self._names.of(flow.address, flow.ktime_ns)
+
+
+def _origin(actor: Actor | None, source: Attribution) -> Origin:
+    module = source.module
+    files = [one for one in (module.caller, module.binding) if one] if module else []
+    packages = {one.package.name: None for one in files if one.package is not None}
+    return Origin(
+        exe=actor.exe if actor else None,
+        modules=tuple({one.path: None for one in files if one.path is not None}),
+        packages=tuple(packages),
+        route=source.route,
+        route_reason=source.route_reason,
+        bypass=source.bypass,
+    )

@@ -4,12 +4,16 @@ import ipaddress
 import socket
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
+from egressmon.probes.architecture import this_machine
 from egressmon.probes.wire import CONSTANTS, LAYOUTS
 from egressmon.text import from_c_string
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+StackStatus: TypeAlias = Literal[
+    "copied", "known", "kernel-thread", "io-worker", "compat", "unreadable"
+]
 
 FLAG_REFUSED = CONSTANTS["FLAG_REFUSED"]
 FLAG_CANARY = CONSTANTS["FLAG_CANARY"]
@@ -18,11 +22,13 @@ FLAG_INGRESS = CONSTANTS["FLAG_INGRESS"]
 FLAG_LISTENER_EXACT = CONSTANTS["FLAG_LISTENER_EXACT"]
 FLAG_LISTENER_WILDCARD = CONSTANTS["FLAG_LISTENER_WILDCARD"]
 FLAG_OWNERLESS = CONSTANTS["FLAG_OWNERLESS"]
+FLAG_STACK_LOST = CONSTANTS["FLAG_STACK_LOST"]
 
 _FORK = CONSTANTS["KIND_FORK"]
 _EXEC = CONSTANTS["KIND_EXEC"]
 _EXIT = CONSTANTS["KIND_EXIT"]
 _DNS = CONSTANTS["KIND_DNS"]
+_STACK = CONSTANTS["KIND_STACK"]
 _OPERATIONS = {
     CONSTANTS["KIND_CONNECT"]: "connect",
     CONSTANTS["KIND_SENDMSG"]: "send",
@@ -32,6 +38,20 @@ _PROCESS_EVENT = LAYOUTS["process_event"]
 _EXEC_EVENT = LAYOUTS["exec_event"]
 _FLOW_EVENT = LAYOUTS["flow_event"]
 _DNS_EVENT = LAYOUTS["dns_event"]
+_STACK_EVENT = LAYOUTS["stack_event"]
+_STATUSES: dict[int, StackStatus] = {
+    CONSTANTS["STACK_COPIED"]: "copied",
+    CONSTANTS["STACK_KNOWN"]: "known",
+    CONSTANTS["STACK_KERNEL_THREAD"]: "kernel-thread",
+    CONSTANTS["STACK_IO_WORKER"]: "io-worker",
+    CONSTANTS["STACK_COMPAT"]: "compat",
+    CONSTANTS["STACK_UNREADABLE"]: "unreadable",
+}
+_ARCHITECTURE = this_machine()
+_PROGRAM_COUNTER = _ARCHITECTURE.program_counter if _ARCHITECTURE else 0
+_STACK_POINTER = (
+    _ARCHITECTURE.registers[_ARCHITECTURE.stack_pointer] if _ARCHITECTURE else 0
+)
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
@@ -99,6 +119,32 @@ class Flow:
     protocol: int
     address: Address
     port: int
+    stack_ns: int
+    """The time of the stack that the same thread was at; 0: none was copied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A thread's registers and the top of its stack, as it named a peer."""
+
+    ktime_ns: int
+    pid: int
+    tid: int
+    status: StackStatus
+    address_space: int
+    template: int
+    registers: tuple[int, ...]
+    content: bytes
+
+    @property
+    def program_counter(self) -> int:
+        """Where the thread was."""
+        return self.registers[_PROGRAM_COUNTER]
+
+    @property
+    def stack_pointer(self) -> int:
+        """Where its stack was: content begins there."""
+        return self.registers[_STACK_POINTER]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +168,7 @@ class DnsPacket:
     payload: bytes
 
 
-Event: TypeAlias = Forked | Executed | Exited | Flow | DnsPacket
+Event: TypeAlias = Forked | Executed | Exited | Flow | DnsPacket | Stack
 
 
 _PROTOCOLS = {
@@ -191,11 +237,11 @@ def _executed(data: bytes) -> Executed:
 def _flow(data: bytes) -> Flow:
     (
         ktime, kind, pid, cookie, netns, tid, uid, flags, socket_type,
-        protocol, port, _, peer, comm,
+        protocol, port, _, stack_ns, peer, comm,
     ) = _FLOW_EVENT.unpack_from(data)  # fmt: skip
     return Flow(
         ktime, _OPERATIONS[kind], pid, tid, uid, _comm(comm), cookie, netns, flags,
-        socket_type, protocol, address(peer), port,
+        socket_type, protocol, address(peer), port, stack_ns,
     )  # fmt: skip
 
 
@@ -213,10 +259,26 @@ def _dns(data: bytes) -> DnsPacket:
     )  # fmt: skip
 
 
+def _stack(data: bytes) -> Stack:
+    (
+        ktime, _, pid, tid, status, address_space, template, kept, _, *registers,
+    ) = _STACK_EVENT.unpack_from(data)  # fmt: skip
+    content = data[_STACK_EVENT.size : _STACK_EVENT.size + kept]
+    if len(content) != kept:
+        raise DecodeError(f"stack event: {len(content)} of {kept} bytes")
+    if status not in _STATUSES:
+        raise DecodeError(f"stack event of unknown status {status}")
+    return Stack(
+        ktime, pid, tid, _STATUSES[status], address_space, template,
+        tuple(registers), content,
+    )  # fmt: skip
+
+
 _READERS = {
     _FORK: (_PROCESS_EVENT, _process),
     _EXIT: (_PROCESS_EVENT, _process),
     _EXEC: (_EXEC_EVENT, _executed),
     _DNS: (_DNS_EVENT, _dns),
+    _STACK: (_STACK_EVENT, _stack),
     **dict.fromkeys(_OPERATIONS, (_FLOW_EVENT, _flow)),
 }

@@ -13,6 +13,7 @@ from egressmon.probes import libbpf, obstacles
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.loading import Choice, load
 from egressmon.probes.obstacles import Obstacle
+from egressmon.probes.sideband import SideBand
 from egressmon.records import BlindSpot
 from egressmon.scope import find_root
 from egressmon.text import printable
@@ -42,7 +43,12 @@ def examine() -> list[Check]:
         _load,
         _load_by_bcc,
     ]
-    return [check() for check in checks]
+    found = [check() for check in checks]
+    if found[checks.index(_load)].found:
+        # libbpf finds BTF in the kernel's headers, too.
+        place = checks.index(_btf)
+        found[place] = replace(found[place], found=found[place].found or None)
+    return found
 
 
 def _kernel() -> Check:
@@ -136,6 +142,14 @@ def print_report(checks: list[Check], stream: TextIO = sys.stdout) -> None:
         stream.write(f"     so {spot.consequence}\n     -> {spot.remedy}\n")
 
 
+def _has_mappings(cgroup: int) -> bool:
+    try:
+        SideBand(cgroup).close()
+    except OSError:
+        return False
+    return True
+
+
 # Found by trying, where that may be: the root's hooks only observe, and nothing is
 # in their lineage.
 def _blind_spots() -> tuple[list[BlindSpot], str]:
@@ -149,9 +163,10 @@ def _blind_spots() -> tuple[list[BlindSpot], str]:
         root_fd = os.open(find_root(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             engine.attach_root(root_fd)
+            mappings = _has_mappings(root_fd)
         finally:
             os.close(root_fd)
-        return declared(engine), ""
+        return declared(engine, has_mappings=mappings), ""
     except EgressmonError:
         return [one.value for one in ALWAYS], " (nothing can be watched)"
     finally:

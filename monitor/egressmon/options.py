@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from egressmon.attribution import LEVELS
 from egressmon.errors import UsageError
 from egressmon.probes.loading import CHOICES
 
@@ -122,6 +123,13 @@ def _runs(
         default="auto",
         help="what loads the probes: libbpf (compiled beforehand), bcc (compiles them "
         "on the spot), or auto: libbpf, or bcc where that cannot be (default: auto)",
+    )
+    sub.add_argument(
+        "--attribution",
+        choices=LEVELS,
+        default="full",
+        help="how much to find out about who connects: the process alone, native "
+        "modules and packages too, or all there is (default: full)",
     )
     _talk(sub)
     return sub

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
 
+from egressmon.attribution import Level
 from egressmon.launch import status_of
 from egressmon.policy.file import LoadedPolicy
 from egressmon.privilege import User
@@ -22,6 +23,7 @@ class RunOptions:
     evidence_file: IO[bytes] | None
     evidence_error: str | None
     user: User
+    attribution: Level = "full"
     linger_s: float | None = None
     """How long to wait for descendants after the command; None: to the last."""
     allow_incomplete: bool = False

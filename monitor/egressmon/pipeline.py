@@ -6,16 +6,19 @@ Knows nothing of how events were captured: bytes come in, records go out.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from egressmon.attribution.stage import Attributor
 from egressmon.canary import CanaryWatch, is_canary
 from egressmon.clock import Clock
 from egressmon.connections import Connections
 from egressmon.decode import (
     DecodeError,
     DnsPacket,
+    Event,
     Executed,
     Exited,
     Flow,
     Forked,
+    Stack,
     decode,
 )
 from egressmon.processes import Processes
@@ -48,6 +51,7 @@ class Pipeline:
         canaries: CanaryWatch,
         clock: Clock,
         sink: Callable[[Record, int], None],
+        attributor: Attributor | None = None,
     ) -> None:
         """Records go to sink, each with the kernel's time of what it tells."""
         self.tracker = Tracker()
@@ -55,6 +59,7 @@ class Pipeline:
         self.connections = connections
         self._processes = processes
         self._canaries = canaries
+        self._attributor = attributor
         self._clock = clock
         self._sink = sink
 
@@ -66,20 +71,26 @@ class Pipeline:
             except DecodeError:
                 self.tracker.short_events += 1
                 continue
-            match event:
-                case Flow() if is_canary(event):
-                    self._canaries.saw(event)
-                case Flow():
-                    if event.port == _DNS_PORT and self.connections.is_own(event):
-                        self.queries.distrust(event.address)
-                    self._sink(self.connections.record(event), event.ktime_ns)
-                case DnsPacket():
-                    for record, ktime_ns in self.queries.records(event):
-                        self._sink(record, ktime_ns)
-                case Forked() | Executed():
-                    self._sink(self._begun(event), event.ktime_ns)
-                case Exited():
-                    self._sink(self._ended(event), event.ktime_ns)
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Flow() if is_canary(event):
+                self._canaries.saw(event)
+            case Flow():
+                if event.port == _DNS_PORT and self.connections.is_own(event):
+                    self.queries.distrust(event.address)
+                self._sink(self.connections.record(event), event.ktime_ns)
+            case DnsPacket():
+                for record, ktime_ns in self.queries.records(event):
+                    self._sink(record, ktime_ns)
+            case Stack():
+                if self._attributor is not None:
+                    self._attributor.saw(event)
+            case Forked() | Executed():
+                self._sink(self._begun(event), event.ktime_ns)
+            case Exited():
+                self._sink(self._ended(event), event.ktime_ns)
 
     def finish(self) -> None:
         """Record what was still open: queries without an answer."""
@@ -91,6 +102,8 @@ class Pipeline:
             process = self._processes.executed(event)
             if self.tracker.first_executed is None:
                 self.tracker.first_executed = event.pid
+            if self._attributor is not None:
+                self._attributor.executed(event.pid, event.path, event.ktime_ns)
         else:
             process = self._processes.forked(event)
         return ProcessRecord(
@@ -108,6 +121,8 @@ class Pipeline:
     def _ended(self, event: Exited) -> ProcessRecord:
         process = self._processes.exited(event)
         self.tracker.ended.add(event.pid)
+        if self._attributor is not None:
+            self._attributor.ended(event.pid, event.ktime_ns)
         signal = event.code & 0x7F
         return ProcessRecord(
             event="exit",

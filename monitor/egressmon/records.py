@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
 SCHEMA = "egressmon/1"
-NOT_BUILT = "attribution not built"
+NOT_BUILT = "Python frames are not built"
 
 RunVerdict: TypeAlias = Literal["clean", "violations", "incomplete"]
 
@@ -45,6 +45,7 @@ class RunStart:
     resolvers: list[str]
     hooks: list[str]
     blind_spots: list[BlindSpot]
+    attribution: str
     armed_ms: int
 
 
@@ -128,6 +129,42 @@ class DnsRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class PackageRecord:
+    """What owns a file, by its package manager's own account."""
+
+    kind: str
+    name: str
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleFile:
+    """A program or library; without a path, code that is in no file."""
+
+    path: str | None
+    build_id: str | None
+    package: PackageRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChainStep:
+    """A module on the way to the call, and how its innermost call was found."""
+
+    file: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleRecord:
+    """The native modules behind a connection, innermost first in the chain."""
+
+    caller: ModuleFile
+    binding: ModuleFile | None
+    chain: list[ChainStep]
+    chain_end: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionRecord:
     """One attempt to reach a peer."""
 
@@ -144,13 +181,13 @@ class ConnectionRecord:
     action: Literal["observed"]
     rule: str | None
     reason: str
-    module: None = None
-    module_reason: str = NOT_BUILT
+    module: ModuleRecord | None
+    module_reason: str | None
+    route: str
+    route_reason: str | None
+    bypass: bool | None
     code: None = None
     code_reason: str = NOT_BUILT
-    route: str = "unknown"
-    route_reason: str = NOT_BUILT
-    bypass: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +239,8 @@ class RunEnd:
     processes: int
     losses: dict[str, int]
     unattributed_flows: int
+    unknown_modules: int
+    bypasses: int
     unnamed_addresses: int
     canaries: dict[str, int]
     sent_packets: int

@@ -5,6 +5,7 @@ import secrets
 import signal
 import traceback
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -76,11 +77,12 @@ class Run:
         scope = make_scope()
         listeners = Listeners(scope.path)
         try:
-            self._sensor = Sensor(engine, scope)
-            self._pipeline = self._make_pipeline(listeners)
-            child = self._arm(scope, mask)
-            self._follow(scope, child)
-            return self._finished(scope)
+            with closing(Sensor(engine, scope, self._options.attribution)) as sensor:
+                self._sensor = sensor
+                self._pipeline = self._make_pipeline(listeners)
+                child = self._arm(scope, mask)
+                self._follow(scope, child)
+                return self._finished(scope)
         finally:
             listeners.close()
             engine.close()
@@ -104,8 +106,10 @@ class Run:
                 processes,
                 Locality(listeners.who, host.own_addresses, canaries),
                 self._resolution.finish,
+                self._sensor.who_did_it,
             ),
             canaries=canaries,
+            attributor=self._sensor.attributor,
             clock=self._clock,
             sink=self._record_at,
         )
@@ -140,7 +144,9 @@ class Run:
     def _start_record(self, scope: Scope) -> RunStart:
         options, engine = self._options, self._sensor.engine
         command = [from_bytes(word) for word in options.command]
-        self._blind_spots = blind_spots.declared(engine)
+        self._blind_spots = blind_spots.declared(
+            engine, has_mappings=self._sensor.has_mappings
+        )
         return RunStart(
             egressmon=host.egressmon_version(),
             engine=f"{engine.name} {engine.version}",
@@ -158,6 +164,7 @@ class Run:
             resolvers=sorted(map(str, self._judge.resolvers)),
             hooks=engine.hooks,
             blind_spots=self._blind_spots,
+            attribution=options.attribution,
             armed_ms=host.process_age_ms(),
         )
 

@@ -98,6 +98,7 @@ def execute(
         evidence_file=file,
         evidence_error=failure,
         user=user,
+        attribution=options.attribution,
         linger_s=options.linger,
         allow_incomplete=options.allow_incomplete,
         quiet=options.quiet,

@@ -3,10 +3,16 @@
 import os
 from typing import Literal
 
+from egressmon import host
+from egressmon.attribution import Level
+from egressmon.attribution.stage import Attribution, Attributor, unknown
 from egressmon.canary import Attempt, CanaryWatch, Plan, failed, make_plan
+from egressmon.decode import Flow
 from egressmon.errors import SensorError
 from egressmon.pipeline import Pipeline
 from egressmon.probes.engine import Engine
+from egressmon.probes.sideband import SideBand
+from egressmon.probes.wire import CONSTANTS
 from egressmon.records import CanaryRecord, LossRecord
 from egressmon.scope import Scope
 
@@ -18,19 +24,25 @@ CONSEQUENCES = {
     "lost_socket": "sockets are unknown; their packets have no owner",
     "lost_listener": "listeners of the scope are unknown; loopback may be misjudged",
     "lost_skipped": "the kernel skipped probes; processes may be missing",
+    "missed_stack": "the modules behind connections are unknown",
+    "missed_mapping": "the modules behind connections may be unknown",
     "lost_packet": "packets could not be read; a flow may be missing",
 }
 
-# 4 MiB of the smallest events, 64 bytes in the ring, in batches of 4096.
-_FULL_RING_BATCHES = 16
+# 8 MiB of the smallest events, 64 bytes in the ring, in batches of 4096.
+_FULL_RING_BATCHES = 32
 
 
 class Sensor:
     """An engine attached to a scope: events, losses and canaries."""
 
-    def __init__(self, engine: Engine, scope: Scope) -> None:
-        """Attach the loaded engine to scope."""
+    def __init__(self, engine: Engine, scope: Scope, level: Level) -> None:
+        """Attach the loaded engine to scope, to attribute up to level."""
         self.engine = engine
+        self.level = level
+        self.no_mappings = ""
+        """Why the kernel's account of mappings cannot be had; empty: it can."""
+        self.attributor = self._prepare(scope)
         root_fd = os.open(scope.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             self.engine.attach(scope.fd)
@@ -39,6 +51,51 @@ class Sensor:
             os.close(root_fd)
         self._reported: dict[str, int] = {}
         self.canaries: list[CanaryRecord] = []
+
+    def _prepare(self, scope: Scope) -> Attributor | None:
+        self._side_band = None
+        self._lost_mappings = 0
+        if self.level == "process":
+            return None
+        if not host.proc_is_ours():
+            self.no_mappings = "egressmon runs in a pid namespace"
+            return None
+        self.engine.stack_bytes = CONSTANTS["STACK_BYTES"]
+        try:
+            self._side_band = SideBand(scope.fd)
+        except OSError as error:
+            self.no_mappings = f"perf events may not be used ({error.strerror})"
+        return Attributor(self.engine)
+
+    @property
+    def has_mappings(self) -> bool:
+        """Whether the kernel tells what is mapped, or need not."""
+        return self.level == "process" or self._side_band is not None
+
+    def who_did_it(self, flow: Flow) -> Attribution:
+        """Return who made flow."""
+        if self.attributor is not None:
+            return self.attributor.of(flow)
+        return unknown(self.no_mappings or f"--attribution {self.level}")
+
+    def read(self) -> list[bytes]:
+        """Return a bounded batch of events, oldest first; [] when there are none.
+
+        What was mapped before any of them is known to the attributor by then.
+        """
+        batch = self.engine.read()
+        if self._side_band is not None and self.attributor is not None:
+            records, lost = self._side_band.read(), self._side_band.lost
+            self.attributor.learn(records, lost=lost > self._lost_mappings)
+            self._lost_mappings = lost
+        return batch
+
+    def close(self) -> None:
+        """Close what was opened beside the engine."""
+        if self.attributor is not None:
+            self.attributor.close()
+        if self._side_band is not None:
+            self._side_band.close()
 
     def arm(self) -> Plan:
         """Have the probes refuse a new plan's addresses."""
@@ -57,7 +114,7 @@ class Sensor:
         are read must not keep the run from its end.
         """
         for _ in range(_FULL_RING_BATCHES):
-            batch = self.engine.read()
+            batch = self.read()
             if not batch:
                 return
             pipeline.feed(batch)
@@ -91,6 +148,7 @@ class Sensor:
     def losses(self) -> dict[str, int]:
         """Return the probes' loss counters."""
         counters = self.engine.counters()
+        counters["missed_mapping"] = self._lost_mappings
         return {name: counters[name] for name in CONSEQUENCES}
 
     def failed_canaries(self) -> list[CanaryRecord]:

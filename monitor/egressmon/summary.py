@@ -123,6 +123,15 @@ def _doubts(outcome: Outcome) -> list[str]:
         lines.append(
             f"{_plural(end.unnamed_addresses, 'address', 'addresses')} without a name"
         )
+    if outcome.tally.bypasses:
+        most = outcome.tally.bypasses.most_common(5)
+        rest = end.bypasses - sum(count for _, count in most)
+        listed = ", ".join(f"{count} by {who}" for who, count in most)
+        more = f", {rest} more" if rest else ""
+        lines.append(
+            f"{_plural(end.bypasses, 'bypass', 'bypasses')} of the language's own "
+            f"sockets: {listed}{more}"
+        )
     if end.unattributed_flows:
         lines.append(f"{_plural(end.unattributed_flows, 'flow')} without a process")
     if end.outlived:

@@ -19,6 +19,10 @@ class Tally:
     queries: Counter[str] = field(default_factory=Counter[str])
     processes: int = 0
     violations: Counter[GroupKey] = field(default_factory=Counter[GroupKey])
+    bypasses: Counter[str] = field(default_factory=Counter[str])
+    """Connections that passed their language's own sockets by, by who made them."""
+    unknown_modules: int = 0
+    """Connections whose calling module is not known."""
     ungrouped: int = 0
     """Violations beyond the groups that are kept."""
     _alive: set[int] = field(default_factory=set[int])
@@ -28,6 +32,7 @@ class Tally:
         match record:
             case ConnectionRecord():
                 self.connections[record.verdict] += 1
+                self._attribution(record)
                 if record.verdict == "violation":
                     self._group(_connection_key(record))
             case DnsRecord():
@@ -47,6 +52,15 @@ class Tally:
             self.processes += 1
             self._alive.add(record.pid)
 
+    def _attribution(self, record: ConnectionRecord) -> None:
+        if record.module is None:
+            self.unknown_modules += 1
+        if record.bypass:
+            label = module_label(record)
+            if len(self.bypasses) >= _MAX_GROUPS and label not in self.bypasses:
+                label = "others"
+            self.bypasses[label] += 1
+
     def _group(self, key: GroupKey) -> None:
         if key not in self.violations and len(self.violations) >= _MAX_GROUPS:
             self.ungrouped += 1
@@ -57,6 +71,19 @@ class Tally:
     def has_violations(self) -> bool:
         """Whether anything violated the policy."""
         return bool(self.violations)
+
+
+def module_label(record: ConnectionRecord) -> str:
+    """Return what made a connection, for a reader: its package, module, or route."""
+    module = record.module
+    if module is None:
+        return record.route
+    caller = module.caller
+    name = (caller.path or "code in no file").rpartition("/")[2]
+    package = caller.package or (module.binding.package if module.binding else None)
+    if package is None:
+        return name
+    return f"{name} ({package.name} {package.version or ''}".rstrip() + ")"
 
 
 def _connection_key(record: ConnectionRecord) -> GroupKey:

@@ -11,7 +11,7 @@ import pytest
 
 from egressmon import conclude, options
 from egressmon.blind_spots import Blind
-from egressmon.policy.model import Allow, Dns, Local, Policy
+from egressmon.policy.model import Allow, By, Dns, Local, Policy
 from egressmon.probes.wire import CONSTANTS
 from egressmon.records import Actor, NameRecord, Outlived, Peer, ProcessExit, Record
 
@@ -92,14 +92,20 @@ def test_every_nested_field_is_documented(nested: type) -> None:
 
 @pytest.mark.parametrize(
     ("prefix", "model"),
-    [("", Policy), ("allow.", Allow), ("dns.", Dns), ("local.", Local)],
+    [
+        ("", Policy),
+        ("allow.", Allow),
+        ("allow.by.", By),
+        ("dns.", Dns),
+        ("local.", Local),
+    ],
 )
 def test_every_policy_key_is_documented(
-    prefix: str, model: type[Policy | Allow | Dns | Local]
+    prefix: str, model: type[Policy | Allow | By | Dns | Local]
 ) -> None:
     keys = set(re.findall(r"^\| `([\w.]+)` \|", POLICY, re.MULTILINE))
     for name in model.model_fields:
-        if name not in {"dns", "local"}:
+        if name not in {"by", "dns", "local"}:
             assert prefix + name in keys
 
 
@@ -115,10 +121,10 @@ def test_every_loss_has_a_consequence() -> None:
     counted = {
         name.removeprefix("COUNT_").lower()
         for name in CONSTANTS
-        if name.startswith("COUNT_LOST_")
+        if name.startswith(("COUNT_LOST_", "COUNT_MISSED_"))
     }
-    # The kernel itself counts the runs that it skipped.
-    assert counted | {"lost_skipped"} == set(CONSEQUENCES)
+    # The kernel itself counts the runs that it skipped, and the side band its own.
+    assert counted | {"lost_skipped", "missed_mapping"} == set(CONSEQUENCES)
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -6,6 +6,7 @@ import dns.message
 import dns.rrset
 import pytest
 
+from egressmon.attribution.stage import unknown
 from egressmon.canary import CanaryWatch, make_plan
 from egressmon.clock import Clock
 from egressmon.connections import Connections, Locality
@@ -57,7 +58,14 @@ class Replay:
         self.pipeline = Pipeline(
             processes=processes,
             queries=Queries(judge, names, processes, canaries),
-            connections=Connections(judge, names, processes, locality, lambda: None),
+            connections=Connections(
+                judge,
+                names,
+                processes,
+                locality,
+                lambda: None,
+                lambda _: unknown("a test"),
+            ),
             canaries=canaries,
             clock=Clock(),
             sink=lambda record, _: self.records.append(record),

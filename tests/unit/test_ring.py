@@ -67,17 +67,17 @@ def test_records_come_in_order_and_their_room_is_freed(
     producer.put(b"one")
     producer.put(b"two, longer")
 
-    assert ring.read(10) == [b"one", b"two, longer"]
+    assert ring.read(10, SIZE) == [b"one", b"two, longer"]
     assert producer.consumed == producer.at
-    assert ring.read(10) == []
+    assert ring.read(10, SIZE) == []
 
 
 def test_a_batch_is_bounded(producer: Producer, ring: Ring) -> None:
     for number in range(5):
         producer.put(bytes([number]))
 
-    assert ring.read(3) == [b"\0", b"\1", b"\2"]
-    assert ring.read(3) == [b"\3", b"\4"]
+    assert ring.read(3, SIZE) == [b"\0", b"\1", b"\2"]
+    assert ring.read(3, SIZE) == [b"\3", b"\4"]
 
 
 def test_a_record_that_is_being_written_holds_back_what_follows(
@@ -87,10 +87,10 @@ def test_a_record_that_is_being_written_holds_back_what_follows(
     begun = producer.put(b"slow", BUSY)
     producer.put(b"after")
 
-    assert ring.read(10) == [b"done"]
+    assert ring.read(10, SIZE) == [b"done"]
     assert producer.consumed == begun
     producer.commit(begun, 4)
-    assert ring.read(10) == [b"slow", b"after"]
+    assert ring.read(10, SIZE) == [b"slow", b"after"]
 
 
 def test_what_was_given_up_is_stepped_over(producer: Producer, ring: Ring) -> None:
@@ -98,7 +98,7 @@ def test_what_was_given_up_is_stepped_over(producer: Producer, ring: Ring) -> No
     producer.put(b"kept")
 
     # A batch of nothing but such records does not look like an empty ring.
-    assert ring.read(1) == [b"kept"]
+    assert ring.read(1, SIZE) == [b"kept"]
     assert producer.consumed == producer.at
 
 
@@ -106,5 +106,5 @@ def test_records_survive_the_end_of_the_ring(producer: Producer, ring: Ring) -> 
     for number in range(200):
         payload = bytes([number]) * (number % 90)
         producer.put(payload)
-        assert ring.read(10) == [payload]
+        assert ring.read(10, SIZE) == [payload]
     assert producer.at > 2 * SIZE

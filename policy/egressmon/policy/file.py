@@ -140,7 +140,7 @@ def _problem(
     known = _KNOWN.get(keys[:-1], "see docs/policy.md")
     kind = str(problem["type"])
     line = line_of(text, (*prefix, *location))
-    if kind == "extra_forbidden" and keys[-1] in {"by", "unix", "infrastructure"}:
+    if kind == "extra_forbidden" and keys[-1] in {"unix", "infrastructure"}:
         return line, f"{shown}: not supported by this version", "remove it for now"
     if kind in _REMEDIES:
         key = keys[-1] if keys else ""

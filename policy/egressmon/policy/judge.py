@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias
 
 from egressmon.policy.model import Allow, Policy
@@ -22,6 +23,24 @@ class Verdict:
     word: Word
     rule: str | None
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who makes a connection, as far as it is known: what is not matches nothing."""
+
+    exe: str | None = None
+    modules: tuple[str, ...] = ()
+    """Paths of the calling module and of its binding."""
+    packages: tuple[str, ...] = ()
+    """Names of the packages that own them."""
+    route: str = "unknown"
+    route_reason: str | None = None
+    bypass: bool | None = None
+    """Whether it passes its language's own sockets by; None: unknown."""
+
+
+NOBODY = Origin()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +74,33 @@ class Judge:
         self._search = tuple(map(canonical, search))
         self._entries = tuple(map(_Entry, range(len(policy.allow)), policy.allow))
 
-    def connection(self, target: Destination) -> Verdict:
-        """Return the verdict on a connection to target."""
+    def connection(self, target: Destination, origin: Origin = NOBODY) -> Verdict:
+        """Return the verdict on a connection to target by origin."""
+        verdict = self._destination(target, origin)
+        if self.policy.bypass == "report" or verdict.word != "allowed":
+            return verdict
+        if origin.bypass is False:
+            return verdict
+        if origin.bypass:
+            why = f"it bypasses the language's own sockets (route {origin.route})"
+        else:
+            why = f"whether it is a bypass is not known ({origin.route_reason})"
+        return Verdict("violation", "bypass", f"{why}; {verdict.reason}")
+
+    def _destination(self, target: Destination, origin: Origin) -> Verdict:
+        mismatch: str | None = None
         for entry in self._entries:
             if why := entry.allows(target):
+                if difference := entry.differs(origin):
+                    mismatch = mismatch or f"{entry.name} covers it, but {difference}"
+                    continue
                 return Verdict("allowed", entry.name, why)
+        verdict = self._without_entry(target)
+        if mismatch is not None and verdict.word == "violation":
+            return Verdict("violation", verdict.rule, mismatch)
+        return verdict
+
+    def _without_entry(self, target: Destination) -> Verdict:
         if target.port == 53 and target.address in self.resolvers:
             return Verdict("allowed", "dns.resolvers", "a trusted resolver")
         if target.listener is not None:
@@ -120,6 +161,25 @@ class _Entry:
     def covers(self, name: str) -> bool:
         return self._allow.host is not None and covers(self._allow.host, name)
 
+    def differs(self, origin: Origin) -> str | None:
+        """Return what origin is that the entry's `by` does not admit."""
+        by = self._allow.by
+        if by is None:
+            return None
+        exe = (origin.exe,) if origin.exe else ()
+        for what, wanted, found in (
+            ("package", by.package, origin.packages),
+            ("exe", by.exe, exe),
+            ("module", by.module, _with_names(origin.modules)),
+            ("route", by.route, (origin.route,)),
+        ):
+            if wanted and not any(
+                fnmatchcase(one, pattern) for one in found for pattern in wanted
+            ):
+                listed = ", ".join(found) or "unknown"
+                return f"only by {what} {', '.join(wanted)}, and this is {listed}"
+        return None
+
     def allows(self, target: Destination) -> str | None:
         allow = self._allow
         if target.protocol in _PORTLESS:
@@ -142,6 +202,10 @@ class _Entry:
             if self.covers(name):
                 return f"{name} matches {self._allow.host}"
         return None
+
+
+def _with_names(paths: tuple[str, ...]) -> tuple[str, ...]:
+    return (*paths, *(path.rpartition("/")[2] for path in paths))
 
 
 def _uncovered(target: Destination) -> str:

@@ -41,6 +41,36 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Pattern = Annotated[str, Field(min_length=1)]
+
+
+class By(_Table):
+    """Who may use an allow entry: each key that is present must match."""
+
+    package: tuple[Pattern, ...] = Field(
+        default=(),
+        description="packages that own the calling module or its binding, by name",
+    )
+    exe: tuple[Pattern, ...] = Field(
+        default=(), description='executables, by path; "*" stands for anything'
+    )
+    module: tuple[Pattern, ...] = Field(
+        default=(),
+        description='calling modules or bindings, by path or by file name; "*" stands '
+        "for anything",
+    )
+    route: tuple[Literal["python-socket", "native", "executable", "unbacked"], ...] = (
+        Field(default=(), description="how the connection left")
+    )
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not (self.package or self.exe or self.module or self.route):
+            hint = "write at least one of package, exe, module and route"
+            raise ValueError(f"nothing to compare; {hint}")
+        return self
+
+
 class Allow(_Table):
     """One reviewed destination: a host name or an address range, with ports."""
 
@@ -53,6 +83,9 @@ class Allow(_Table):
     ports: tuple[Port, ...] = Field(default=(443,), min_length=1)
     protocol: Literal["tcp", "udp", "any"] = "tcp"
     reason: str = Field(default="", description="shown in the evidence")
+    by: By | None = Field(
+        default=None, description="only connections that are attributed so"
+    )
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:
@@ -103,6 +136,11 @@ class Policy(_Table):
         default="report",
         description="report: exit with the command's status; fail: with 120 "
         "when there were violations",
+    )
+    bypass: Literal["report", "violation"] = Field(
+        default="report",
+        description="violation: what leaves a Python or Node process past its own "
+        "sockets is one, unless it stays on this machine",
     )
     allow: tuple[Allow, ...] = ()
     dns: Dns = Dns()

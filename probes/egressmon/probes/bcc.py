@@ -112,13 +112,19 @@ def _offsets() -> Iterator[str]:
     obstacle = obstacles.without_btf()
     if obstacle is not None:
         raise MachineError(obstacle.what, obstacle.remedy)
-    fields = _FIELD.findall((_HERE / "kernel.h").read_text())
+    sources = ["kernel.h"]
+    if (architecture := this_machine()) is not None:
+        sources.append(f"{architecture.kernel}.h")
+        yield architecture.flag
+    fields = _FIELD.findall("".join((_HERE / name).read_text() for name in sources))
     try:
-        offsets = Btf(obstacles.BTF.read_bytes()).offsets(fields)
+        kernel = Btf(obstacles.BTF.read_bytes())
+        offsets = kernel.offsets(fields)
     except (BtfError, OSError) as error:
         raise ProbeError(str(error), "--engine libbpf may cope with it") from error
     for (owner, field), offset in offsets.items():
         yield f"-DOFFSET_{owner}_{field}={offset}"
+    yield f"-DKERNEL_HAS_TASK_REGISTERS={int(kernel.names('BPF_FUNC_task_pt_regs'))}"
 
 
 # The first interpreter that has BCC.

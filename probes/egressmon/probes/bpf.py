@@ -9,6 +9,7 @@ import os
 import struct
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from egressmon.probes.errors import ProbeError
 
 _MAP_LOOKUP_ELEM = 1
 _MAP_UPDATE_ELEM = 2
+_MAP_DELETE_ELEM = 3
 _OBJ_GET_INFO_BY_FD = 15
 _RAW_TRACEPOINT_OPEN = 17
 _LINK_CREATE = 28
@@ -70,6 +72,14 @@ def update(table: int, key: bytes, value: bytes) -> None:
     keys, values = ctypes.create_string_buffer(key), ctypes.create_string_buffer(value)
     where = ctypes.addressof(keys), ctypes.addressof(values)
     _bpf(_MAP_UPDATE_ELEM, struct.pack("=IxxxxQQQ", table, *where, 0))
+
+
+def delete(table: int, key: bytes) -> None:
+    """Remove the element of map table at key, where there is one."""
+    keys = ctypes.create_string_buffer(key)
+    attributes = struct.pack("=IxxxxQ", table, ctypes.addressof(keys))
+    with suppress(FileNotFoundError):
+        _bpf(_MAP_DELETE_ELEM, attributes)
 
 
 def lookup_per_cpu(table: int, slot: int, width: int = 1) -> list[int]:

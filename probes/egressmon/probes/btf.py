@@ -60,6 +60,10 @@ class Btf:
             place += _EACH.get(kind, 0) * (info & 0xFFFF)
         self._named = {self._text(name): at for name, at in named.items()}
 
+    def names(self, text: str) -> bool:
+        """Tell whether anything in the kernel is named text."""
+        return b"\0" + text.encode() + b"\0" in self._texts
+
     def offsets(self, fields: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
         """Return the byte offset of each (struct, field); raises BtfError."""
         try:

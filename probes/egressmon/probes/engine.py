@@ -23,6 +23,7 @@ _COUNTERS = {
     if name.startswith("COUNT_") and name != "COUNT_SLOTS"
 }
 _BATCH = 4096
+_BATCH_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,8 @@ class Engine:
         self.reason = reason
         self.hooks: list[str] = []
         self.root_hooks = False
+        self.stack_bytes = 0
+        """How much of a caller's stack to copy; arm_canary() tells the probes."""
         self._loaded = loaded
         self._links: list[int] = []
         self._ring = Ring(loaded.maps["events"], CONSTANTS["RING_BYTES"])
@@ -105,13 +108,21 @@ class Engine:
 
     def arm_canary(self, canary: Canary | None) -> None:
         """Refuse exactly canary's addresses at its port from now on; None: nothing."""
-        value = STRUCTS["settings"]()
+        value = STRUCTS["settings"](stack_bytes=self.stack_bytes)
         if canary is not None:
             value.canary_armed = 1
             value.canary_port = canary.port
             ctypes.memmove(value.canary_inet, canary.inet, 16)
             ctypes.memmove(value.canary_inet6, canary.inet6, 16)
         bpf.update(self._loaded.maps["settings"], bytes(4), bytes(value))
+
+    def remember(self, key: bytes, template: bytes) -> None:
+        """Have the probes recognise a call site (template_key, template)."""
+        bpf.update(self._loaded.maps["templates"], key, template)
+
+    def forget(self, key: bytes) -> None:
+        """Have the probes copy the stack at that call site again."""
+        bpf.delete(self._loaded.maps["templates"], key)
 
     def fileno(self) -> int:
         """Return a descriptor that polls readable when events press."""
@@ -122,11 +133,12 @@ class Engine:
 
         An empty list: there are none now.
         """
-        return self._ring.read(_BATCH)
+        return self._ring.read(_BATCH, _BATCH_BYTES)
 
-    def is_pressed(self, batch: list[bytes]) -> bool:
-        """Tell whether batch, just read, probably left more events behind."""
-        return len(batch) >= _BATCH
+    @property
+    def is_pressed(self) -> bool:
+        """Whether the last read probably left more events behind."""
+        return self._ring.is_cut
 
     def counters(self) -> dict[str, int]:
         """Return the probes' loss counters by name (`lost_*`)."""

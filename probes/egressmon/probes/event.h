@@ -18,6 +18,7 @@
 #define KIND_SENDMSG 5
 #define KIND_PACKET 6
 #define KIND_DNS 7
+#define KIND_STACK 8
 
 #define FLAG_REFUSED 1
 #define FLAG_CANARY 2
@@ -27,8 +28,17 @@
 #define FLAG_LISTENER_WILDCARD 32
 #define FLAG_TRUNCATED 64
 #define FLAG_OWNERLESS 128
+#define FLAG_STACK_LOST 256
 
-#define RING_BYTES 4194304
+/* What a stack event holds, or why it holds no stack. */
+#define STACK_COPIED 0
+#define STACK_KNOWN 1 /* the same calls as those of a template */
+#define STACK_KERNEL_THREAD 2
+#define STACK_IO_WORKER 3
+#define STACK_COMPAT 4 /* a 32-bit task: registers only */
+#define STACK_UNREADABLE 5
+
+#define RING_BYTES 8388608
 
 #define COMM_SIZE 16
 #define ADDRESS_SIZE 16
@@ -36,6 +46,9 @@
 #define PATH_SIZE 256
 #define PAYLOAD_SMALL 512
 #define PAYLOAD_LARGE 4096
+#define REGISTERS 34 /* of the architecture that has most; the rest are zero */
+#define STACK_BYTES 16384
+#define TEMPLATE_WORDS 24
 
 /* Slots of the per-CPU counters; a LOST_* slot above zero makes a run incomplete. */
 #define COUNT_LOST_PROCESS 0
@@ -45,7 +58,8 @@
 #define COUNT_LOST_SOCKET 4
 #define COUNT_LOST_LISTENER 5
 #define COUNT_LOST_PACKET 6
-#define COUNT_SLOTS 7
+#define COUNT_MISSED_STACK 7
+#define COUNT_SLOTS 8
 
 struct traffic {
 	u64 packets;
@@ -58,6 +72,20 @@ struct settings {
 	u32 canary_port;
 	u32 canary_inet[ADDRESS_WORDS]; /* network order, as in the packet */
 	u32 canary_inet6[ADDRESS_WORDS];
+	u32 stack_bytes; /* how much of a caller's stack to copy; 0: none */
+	u32 spare;
+};
+
+/* A call site: two calls from it agree in the words of the template, or differ. */
+struct template_key {
+	u64 address_space;
+	u64 instruction;
+	u64 stack;
+};
+
+struct template_word {
+	u64 offset; /* from the stack pointer */
+	u64 value;
 };
 
 struct process_event {
@@ -99,8 +127,23 @@ struct flow_event {
 	u16 protocol;
 	u16 port;
 	u32 spare;
+	u64 stack_ns; /* ktime_ns of the stack event of the same tid; 0: none */
 	u8 address[ADDRESS_SIZE];
 	char comm[COMM_SIZE];
+};
+
+/* The caller's registers (struct pt_regs, struct user_pt_regs) and top of stack. */
+struct stack_event {
+	u64 ktime_ns;
+	u32 kind;
+	u32 tgid;
+	u32 tid;
+	u32 status;
+	u64 address_space;
+	u64 template;
+	u32 payload_size;
+	u32 spare;
+	u64 registers[REGISTERS];
 };
 
 struct dns_event {

@@ -3,8 +3,7 @@
 #ifndef EGRESSMON_FLOW_H
 #define EGRESSMON_FLOW_H
 
-#include "process.h"
-#include "socket.h"
+#include "stack.h"
 
 struct flow {
 	const struct endpoint *peer;
@@ -32,6 +31,9 @@ static __always_inline void emit_flow(const struct flow *flow)
 	event->protocol = flow->peer->protocol;
 	event->port = flow->peer->port;
 	event->spare = 0;
+	event->stack_ns = owner ? owner->stack_ns : 0;
+	if (owner && (owner->flags & SOCKET_STACK_LOST))
+		event->flags |= FLAG_STACK_LOST;
 	event->tgid = owner ? owner->tgid : 0;
 	event->netns = owner ? owner->netns : 0;
 	event->tid = owner ? owner->tid : 0;
@@ -98,6 +100,7 @@ static __always_inline void announce_connect(struct socket_state *state, struct 
 	state->peer = *flow->peer;
 	state->sent.packets = 0;
 	state->sent.bytes = 0;
+	tell_caller(state);
 	if (flow->socket_type == SOCK_DGRAM && (state->flags & SOCKET_INSIDE)) {
 		/* libc sorts addresses by connecting datagram sockets that never send. */
 		state->flags |= SOCKET_PENDING;
@@ -112,8 +115,10 @@ static __always_inline void announce_send(struct socket_state *state, struct flo
 	/* An IPv4 peer of an IPv6 socket runs this hook at each send (v4-mapped). */
 	if (same_endpoint(&state->peer, flow->peer))
 		return;
-	if (is_new_peer(flow))
-		emit_flow(flow);
+	if (!is_new_peer(flow))
+		return;
+	tell_caller(state);
+	emit_flow(flow);
 }
 
 /* Returns 1 (let it happen), and 0 (EPERM) for the agent's canaries alone. */
@@ -175,6 +180,9 @@ static __always_inline int on_create(struct bpf_sock *ctx)
 	state->flags = SOCKET_INSIDE;
 	state->netns = bpf_get_netns_cookie(ctx);
 	own(state);
+	/* Only UDP has hooks that run as a peer is named. */
+	if (ctx->protocol != PROTOCOL_UDP)
+		tell_caller(state);
 	return 1;
 }
 

@@ -86,4 +86,5 @@ MAPS = (
     "sockets",
     "peers",
     "listeners",
+    "templates",
 )

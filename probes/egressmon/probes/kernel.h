@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
  * The few fields of the kernel's internal structures that the probes read.
- * bcc_layout.py reads this file too: one KERNEL_FIELD a line.
+ * bcc.py reads this file too, and the architecture's: one KERNEL_FIELD a line.
  */
 #ifndef EGRESSMON_KERNEL_H
 #define EGRESSMON_KERNEL_H
 
 #include "portable.h"
 #include "event.h"
+#include "architecture.h"
 
 #define AF_INET 2
 #define AF_INET6 10
@@ -33,6 +34,7 @@ KERNEL_STRUCT(mm_struct)
 	KERNEL_FIELD(mm_struct, KERNEL_STRUCT(file) *, exe_file);
 	KERNEL_FIELD(mm_struct, unsigned long, arg_start);
 	KERNEL_FIELD(mm_struct, unsigned long, arg_end);
+	KERNEL_FIELD(mm_struct, unsigned long, start_stack);
 };
 
 typedef char command_name[COMM_SIZE];
@@ -50,6 +52,9 @@ KERNEL_STRUCT(signal_struct)
 
 KERNEL_STRUCT(task_struct)
 {
+	KERNEL_FIELD(task_struct, unsigned int, flags);
+	KERNEL_FIELD(task_struct, void *, stack);
+	KERNEL_FIELD(task_struct, KERNEL_STRUCT(thread_struct), thread);
 	KERNEL_FIELD(task_struct, int, pid);
 	KERNEL_FIELD(task_struct, int, tgid);
 	KERNEL_FIELD(task_struct, int, exit_code);

@@ -6,7 +6,7 @@
 #include "kernel.h"
 
 #define RING_WAKE_BYTES (RING_BYTES / 8)
-#define RING_WAKE_WINDOW (16 * 1024) /* more than any event: it cannot be stepped over */
+#define RING_WAKE_WINDOW (32 * 1024) /* more than any event: it cannot be stepped over */
 #define MAX_PROCESSES 65536
 #define MAX_LISTENERS 16384
 #define MAX_PEERS 65536

@@ -49,6 +49,7 @@ static u64 (*socket_cookie)(void *ctx) = (void *)BPF_FUNC_get_socket_cookie;
 #include <linux/types.h>
 #include <stdbool.h>
 
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 

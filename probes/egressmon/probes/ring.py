@@ -30,15 +30,20 @@ class Ring:
         self._words = memoryview(self._pages)[page:].cast("I")
         self._data = memoryview(self._pages)[page:]
         self._fence = threading.Lock()
+        self.is_cut = False
+        """Whether the last read stopped at a limit, and not at the end."""
 
     def fileno(self) -> int:
         """Return a descriptor that polls readable while the ring holds anything."""
         return self._fd
 
-    def read(self, limit: int) -> list[bytes]:
-        """Return up to limit records, oldest first, and free their room."""
+    def read(self, limit: int, room: int) -> list[bytes]:
+        """Return up to limit records, oldest first, and free their room.
+
+        No more are begun once they take room bytes.
+        """
         found: list[bytes] = []
-        while not found and (spans := self._committed(limit)):
+        while not found and (spans := self._committed(limit, room)):
             # Records must be read after the headers that call them whole, and before
             # their room is given back: a lock orders memory on any processor.
             with self._fence:
@@ -49,11 +54,12 @@ class Ring:
         return found
 
     # Where the finished records are; (start, 0) for one that was given up.
-    def _committed(self, limit: int) -> list[tuple[int, int]]:
+    def _committed(self, limit: int, room: int) -> list[tuple[int, int]]:
         position, produced = self._consumed[0], self._produced[0]
         words, mask = self._words, self._mask
         spans: list[tuple[int, int]] = []
-        while position < produced and len(spans) < limit:
+        end = position + room
+        while position < produced and position < end and len(spans) < limit:
             start = position & mask
             word = words[start // _WORD]
             if word & _BUSY:
@@ -63,6 +69,7 @@ class Ring:
             spans.append((start, 0 if word & _DISCARDED else start + size))
             position += (size + _HEADER + 7) & ~7
         self._position = position
+        self.is_cut = position >= end or len(spans) >= limit
         return spans
 
     def close(self) -> None:

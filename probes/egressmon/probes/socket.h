@@ -11,9 +11,10 @@
 #define PROTOCOL_ICMPV6 58
 #define PROTOCOL_MPTCP 262
 
-#define SOCKET_INSIDE 1	 /* made inside the scope: its own hooks see it */
-#define SOCKET_PENDING 2 /* a datagram connect that has not sent yet */
-#define SOCKET_BOUND 4	 /* counted in `listeners` under `local` */
+#define SOCKET_INSIDE 1	    /* made inside the scope: its own hooks see it */
+#define SOCKET_PENDING 2    /* a datagram connect that has not sent yet */
+#define SOCKET_STACK_LOST 8 /* the stack did not fit the ring */
+#define SOCKET_BOUND 4	    /* counted in `listeners` under `local` */
 
 struct endpoint {
 	u32 address[4];
@@ -42,6 +43,7 @@ struct socket_state {
 	struct endpoint peer;
 	struct endpoint local;
 	struct traffic sent;
+	u64 stack_ns; /* of the call that made or last aimed it; 0: none */
 	char comm[COMM_SIZE];
 };
 

@@ -1,0 +1,232 @@
+"""Read what attribution needs of an ELF file, which may be hostile.
+
+Nothing is mapped (a file that is cut while it is read must not end the agent) and
+nothing is believed: every offset is checked, every size bounded. Format: gABI,
+"Object Files"; GNU hash: the field's common description, as in glibc's elf/dl-lookup.c.
+"""
+
+import os
+import stat
+import struct
+from dataclasses import dataclass
+
+_IDENT = b"\x7fELF\x02\x01"  # 64-bit, little-endian
+_HEADER = struct.Struct("<16xHHIQQQIHHHHHH")
+_SEGMENT = struct.Struct("<IIQQQQQQ")
+_SECTION = struct.Struct("<IIQQQQIIQQ")
+_DYNAMIC = struct.Struct("<qQ")
+_SYMBOL = struct.Struct("<IBBHQQ")
+_NOTE = struct.Struct("<III")
+_LOAD, _DYNAMIC_SEGMENT, _NOTES, _EH_FRAME_HDR = 1, 2, 4, 0x6474E550
+_EXECUTABLE = 1
+_HASH, _STRINGS, _SYMBOLS, _GNU_HASH = 4, 5, 6, 0x6FFFFEF5
+_BUILD_ID = 3
+_MAX_SEGMENTS = 256
+_MAX_SECTIONS = 4096
+_MAX_NOTES = 1 << 16
+_MAX_DYNAMIC = 1 << 16
+_MAX_CHAIN = 4096
+_MAX_NAME = 512
+_PAGE_MASK = 4095
+
+
+class ElfError(ValueError):
+    """The file is no ELF file of this kind, or is damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of the file that is loaded: offsets and sizes in bytes."""
+
+    offset: int
+    address: int
+    size: int
+    executable: bool
+
+
+class Elf:
+    """An ELF file, open for as long as the object lives. Not thread-safe.
+
+    Addresses are those in the file, before it is loaded anywhere.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        """Take over descriptor; raises ElfError, OSError, and closes it then."""
+        self._fd = descriptor
+        try:
+            self.status = os.fstat(descriptor)
+            self.file_size = self.status.st_size
+            self._read_header()
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._fd)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return up to size bytes from offset on: fewer at the file's end."""
+        if not 0 <= offset < self.file_size:
+            return b""
+        try:
+            return os.pread(self._fd, size, offset)
+        except (OSError, OverflowError) as error:
+            raise ElfError(f"unreadable at {offset}") from error
+
+    def exactly(self, offset: int, size: int) -> bytes:
+        """Return size bytes from offset on; raises ElfError where there are fewer."""
+        data = self.read(offset, size)
+        if len(data) != size:
+            raise ElfError(f"cut short at {offset}")
+        return data
+
+    def _read_header(self) -> None:
+        if not stat.S_ISREG(self.status.st_mode):
+            raise ElfError("not a regular file")
+        data = self.exactly(0, _HEADER.size)
+        if not data.startswith(_IDENT):
+            raise ElfError("not a 64-bit little-endian ELF file")
+        (
+            _, self.machine, _, _, segments, self._sections, _, _, size, count,
+            self._section_size, self._section_count, self._names,
+        ) = _HEADER.unpack(data)  # fmt: skip
+        if size != _SEGMENT.size or count > _MAX_SEGMENTS:
+            raise ElfError("an odd table of segments")
+        self.segments: list[Segment] = []
+        self.frame_header: Segment | None = None
+        self.build_id: str | None = None
+        self._dynamic: tuple[int, int] | None = None
+        table = self.exactly(segments, size * count)
+        for kind, flags, offset, address, _, length, _, _ in _SEGMENT.iter_unpack(
+            table
+        ):
+            self._note_segment(kind, flags, offset, address, length)
+
+    def _note_segment(
+        self, kind: int, flags: int, offset: int, address: int, size: int
+    ) -> None:
+        segment = Segment(offset, address, size, bool(flags & _EXECUTABLE))
+        if kind == _LOAD:
+            self.segments.append(segment)
+        elif kind == _EH_FRAME_HDR:
+            self.frame_header = segment
+        elif kind == _DYNAMIC_SEGMENT:
+            self._dynamic = (offset, min(size, _MAX_DYNAMIC))
+        elif kind == _NOTES and self.build_id is None:
+            self.build_id = _build_id(self.read(offset, min(size, _MAX_NOTES)))
+
+    def offset_of(self, address: int) -> int:
+        """Return where in the file address is; raises ElfError."""
+        for segment in self.segments:
+            if segment.address <= address < segment.address + segment.size:
+                return address - segment.address + segment.offset
+        raise ElfError(f"address {address:#x} is in no segment")
+
+    def address_of(self, offset: int) -> int:
+        """Return the address of a byte of the file; raises ElfError."""
+        for segment in self.segments:
+            if segment.offset <= offset < segment.offset + segment.size:
+                return offset - segment.offset + segment.address
+        raise ElfError(f"offset {offset:#x} is in no segment")
+
+    def mapped_address(self, offset: int) -> int:
+        """Return the address of an executable mapping that begins at offset.
+
+        A mapping begins at a page, its segment perhaps behind that. Raises ElfError.
+        """
+        for segment in self.segments:
+            begin = segment.offset & ~_PAGE_MASK
+            if segment.executable and begin <= offset < segment.offset + segment.size:
+                return offset - segment.offset + segment.address
+        return self.address_of(offset)
+
+    def section(self, name: bytes) -> tuple[int, int] | None:
+        """Return offset and size of the section of that name, where there is one."""
+        count, size = self._section_count, self._section_size
+        if not self._sections or size != _SECTION.size or count > _MAX_SECTIONS:
+            return None
+        if self._names >= count:
+            return None
+        table = self.exactly(self._sections, size * count)
+        rows: list[tuple[int, ...]] = list(_SECTION.iter_unpack(table))
+        names = rows[int(self._names)][4]
+        for row in rows:
+            if self.read(names + row[0], len(name) + 1) == name + b"\0":
+                return row[4], row[5]
+        return None
+
+    def symbol(self, name: str) -> tuple[int, int] | None:
+        """Return address and size of a dynamic symbol that the file defines."""
+        if self._dynamic is None:
+            return None
+        offset, size = self._dynamic
+        data = self.read(offset, size - size % _DYNAMIC.size)
+        table = dict(_DYNAMIC.iter_unpack(data[: len(data) // 16 * 16]))
+        if _SYMBOLS not in table or _STRINGS not in table:
+            return None
+        symbols = self.offset_of(table[_SYMBOLS])
+        strings = self.offset_of(table[_STRINGS])
+        wanted = name.encode()
+        if _GNU_HASH in table:
+            numbers = self._gnu_candidates(self.offset_of(table[_GNU_HASH]), wanted)
+        elif _HASH in table:
+            numbers = self._candidates(self.offset_of(table[_HASH]), wanted)
+        else:
+            return None
+        for number in numbers:
+            data = self.exactly(symbols + number * _SYMBOL.size, _SYMBOL.size)
+            text, _, _, section, address, length = _SYMBOL.unpack(data)
+            if section and self.read(strings + text, len(wanted) + 1) == wanted + b"\0":
+                return address, length
+        return None
+
+    def _gnu_candidates(self, place: int, name: bytes) -> list[int]:
+        buckets, first, words, _ = struct.unpack("<IIII", self.exactly(place, 16))
+        if not buckets:
+            return []
+        value = 5381
+        for byte in name[:_MAX_NAME]:
+            value = (value * 33 + byte) & 0xFFFFFFFF
+        chains = place + 16 + words * 8
+        number = self._word(chains + value % buckets * 4)
+        chains += buckets * 4
+        found: list[int] = []
+        while first <= number and len(found) < _MAX_CHAIN:
+            entry = self._word(chains + (number - first) * 4)
+            if entry | 1 == value | 1:
+                found.append(number)
+            if entry & 1:
+                break
+            number += 1
+        return found
+
+    def _candidates(self, place: int, name: bytes) -> list[int]:
+        buckets = self._word(place)
+        if not buckets:
+            return []
+        value = 0
+        for byte in name[:_MAX_NAME]:
+            value = (value << 4) + byte
+            value = (value ^ (value & 0xF0000000) >> 24) & 0x0FFFFFFF
+        number = self._word(place + 8 + value % buckets * 4)
+        found: list[int] = []
+        while number and len(found) < _MAX_CHAIN:
+            found.append(number)
+            number = self._word(place + 8 + (buckets + number) * 4)
+        return found
+
+    def _word(self, offset: int) -> int:
+        return int.from_bytes(self.exactly(offset, 4), "little")
+
+
+def _build_id(notes: bytes) -> str | None:
+    place = 0
+    while place + _NOTE.size <= len(notes):
+        name_size, size, kind = _NOTE.unpack_from(notes, place)
+        name = place + _NOTE.size
+        begin = name + (name_size + 3 & ~3)
+        if kind == _BUILD_ID and notes[name : name + name_size] == b"GNU\0":
+            return notes[begin : begin + size].hex() or None
+        place = begin + (size + 3 & ~3)
+    return None

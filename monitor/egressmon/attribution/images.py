@@ -1,0 +1,147 @@
+"""The files behind mappings, opened, checked to be those that were mapped, and kept."""
+
+import os
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from egressmon.attribution.cfi import FrameTable
+from egressmon.attribution.elf import Elf, ElfError
+from egressmon.attribution.mappings import Mapping
+from egressmon.probes.architecture import this_machine
+from egressmon.text import from_bytes
+
+_MAX_OPEN = 256
+_DELETED = b" (deleted)"
+
+
+class Image:
+    """One program or library: its file, and what it says of its frames."""
+
+    def __init__(self, elf: Elf, path: str, root: str) -> None:
+        self.elf = elf
+        self.path = path
+        self.root = root
+        """Where the process's root folder is: empty for our own."""
+        self.frames = FrameTable(elf)
+
+    def defines(self, symbol: str) -> bool:
+        """Tell whether the file exports symbol; no for a damaged one."""
+        try:
+            return self.elf.symbol(symbol) is not None
+        except (ElfError, ArithmeticError, ValueError):
+            return False
+
+    @cached_property
+    def is_python(self) -> bool:
+        """Whether a CPython interpreter is in it (since 3.7)."""
+        return self.defines("_PyRuntime")
+
+    @cached_property
+    def is_node(self) -> bool:
+        """Whether Node is in it: what addons link against."""
+        return self.defines("napi_module_register")
+
+    @cached_property
+    def has_socket_module(self) -> bool:
+        """Whether CPython's `_socket` is built in."""
+        return self.is_python and self.defines("PyInit__socket")
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A mapping whose file cannot be used, and why."""
+
+    reason: str
+
+
+class Images:
+    """A bounded number of images; the least used is closed first."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[bytes, str | int], Image | Missing] = (
+            OrderedDict()
+        )
+        architecture = this_machine()
+        self._machine = architecture.elf if architecture is not None else 0
+
+    def of(self, mapping: Mapping, pid: int) -> Image | Missing:
+        """Return the image of mapping in process pid, which may be gone."""
+        key = (mapping.path, mapping.build_id or mapping.inode)
+        known = self._known.get(key)
+        if known is not None:
+            self._known.move_to_end(key)
+            return known
+        found = self._open(mapping, pid)
+        self._known[key] = found
+        if len(self._known) > _MAX_OPEN:
+            _, old = self._known.popitem(last=False)
+            if isinstance(old, Image):
+                old.elf.close()
+        return found
+
+    def close(self) -> None:
+        """Close all files."""
+        for image in self._known.values():
+            if isinstance(image, Image):
+                image.elf.close()
+        self._known.clear()
+
+    def _open(self, mapping: Mapping, pid: int) -> Image | Missing:
+        if not mapping.path.startswith(b"/"):
+            return Missing("code in no file")
+        why = Missing("the file is gone")
+        for root in _roots(pid):
+            try:
+                image = self._try(root, mapping)
+            except OSError as error:
+                why = Missing(f"the file cannot be read ({error.strerror})")
+                continue
+            except (ElfError, ArithmeticError, ValueError) as error:
+                why = Missing(f"the file is damaged ({error})")
+                continue
+            if image is not None:
+                return image
+            why = Missing("the file was replaced since it was mapped")
+        return why
+
+    def _try(self, root: str, mapping: Mapping) -> Image | None:
+        candidate = root.encode() + mapping.path.removesuffix(_DELETED)
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+        elf = Elf(os.open(candidate, flags))
+        if elf.machine != self._machine:
+            elf.close()
+            raise ElfError("of another architecture")
+        if not self._is_same(elf, mapping):
+            elf.close()
+            return None
+        return Image(elf, from_bytes(mapping.path), root)
+
+    # The build id decides. Without one, the inode does, or that the file has not
+    # changed (nor come by this name) since it was mapped; overlay file systems number
+    # the same file in two ways.
+    @staticmethod
+    def _is_same(elf: Elf, mapping: Mapping) -> bool:
+        if mapping.build_id is not None:
+            return elf.build_id == mapping.build_id
+        status = elf.status
+        if status.st_ino == mapping.inode:
+            return True
+        boot_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        return bool(mapping.since_ns) and status.st_ctime_ns < (
+            boot_ns + mapping.since_ns
+        )
+
+
+# What the process sees under a name first: it may have a root of its own. One that is
+# gone cannot be asked; then the build id says whether ours is the same file.
+def _roots(pid: int) -> tuple[str, ...]:
+    theirs = f"/proc/{pid}/root"
+    try:
+        if os.path.samestat(Path(theirs).stat(), Path("/").stat()):
+            return ("",)
+    except OSError:
+        return ("",)
+    return theirs, ""

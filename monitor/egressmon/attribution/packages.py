@@ -1,0 +1,119 @@
+"""Which package a file belongs to, with its version, as the file's machine sees it.
+
+What package managers wrote is read, never run; it may be damaged or hostile, so all
+of it is bounded. A folder's account is kept until the folder changes.
+"""
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from egressmon.attribution import python_packages, system_packages
+from egressmon.attribution.bounded import read_bounded, text_at
+from egressmon.attribution.elf import Elf, ElfError
+from egressmon.records import PackageRecord
+
+_MAX_JSON = 1 << 20
+_MAX_KEPT = 65536
+_STDLIB = re.compile(r"(.*)/lib(?:64)?/python(3\.\d+)t?/lib-dynload/[^/]+")
+_RUNTIME = re.compile(r"(.*)/(?:lib(?:64)?/libpython|bin/python)(3\.\d+)t?[^/]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file: its path as the process knows it, in the root where that holds."""
+
+    path: str
+    root: str = ""
+
+
+class Packages:
+    """Answers, and remembers them."""
+
+    def __init__(self) -> None:
+        self._known: dict[Place, PackageRecord | None] = {}
+        self._python = python_packages.Distributions()
+
+    def of(self, place: Place) -> PackageRecord | None:
+        """Return the package that owns the file at place; None: none is known to."""
+        # A process's root is known by its number, which another may get.
+        if place.root:
+            return self._find(place)
+        if place not in self._known:
+            if len(self._known) >= _MAX_KEPT:
+                self._known.clear()
+            self._known[place] = self._find(place)
+        return self._known[place]
+
+    def know_interpreter(self, path: str) -> None:
+        """Take note that path was executed: an interpreter knows editable installs."""
+        self._python.know_interpreter(path)
+
+    def _find(self, place: Place) -> PackageRecord | None:
+        try:
+            return self._ask(place)
+        except (OSError, ValueError, RecursionError):
+            return None
+
+    def _ask(self, place: Place) -> PackageRecord | None:
+        path = place.path
+        if path.endswith(".node") or "/node_modules/" in path:
+            return _npm(place)
+        return (
+            self._python.owner(path, place.root)
+            or system_packages.owner(path, place.root)
+            or _cpython(place)
+        )
+
+
+# The nearest package.json that names something.
+def _npm(place: Place) -> PackageRecord | None:
+    for folder in PurePosixPath(place.path).parents:
+        data = read_bounded(f"{place.root}{folder}/package.json", _MAX_JSON)
+        if data is None:
+            continue
+        found = json.loads(data)
+        name, version = text_at(found, "name"), text_at(found, "version")
+        if name is not None and version is not None:
+            return PackageRecord("npm", name, version)
+    return None
+
+
+# An interpreter that no package manager knows of: built from source, pyenv, uv.
+def _cpython(place: Place) -> PackageRecord | None:
+    match = _STDLIB.fullmatch(place.path) or _RUNTIME.fullmatch(place.path)
+    if match is None:
+        return None
+    prefix, series = match.groups()
+    candidates = (
+        place.path,
+        *(f"{prefix}/lib/libpython{series}{end}" for end in (".so.1.0", ".so")),
+        f"{prefix}/bin/python{series}",
+    )
+    for candidate in candidates:
+        version = _python_version(f"{place.root}{candidate}")
+        if version is not None:
+            return PackageRecord("cpython", "cpython", version)
+    return PackageRecord("cpython", "cpython", series)
+
+
+# Py_Version (since 3.11) is a constant in the file: Include/patchlevel.h.
+def _python_version(path: str) -> str | None:
+    try:
+        elf = Elf(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+    except (OSError, ElfError):
+        return None
+    try:
+        found = elf.symbol("Py_Version")
+        if found is None:
+            return None
+        word = int.from_bytes(elf.exactly(elf.offset_of(found[0]), 4), "little")
+    except ElfError:
+        return None
+    finally:
+        elf.close()
+    level = {0xA: "a", 0xB: "b", 0xC: "rc"}.get(word >> 4 & 0xF)
+    text = f"{word >> 24}.{word >> 16 & 0xFF}.{word >> 8 & 0xFF}"
+    return f"{text}{level}{word & 0xF}" if level else text

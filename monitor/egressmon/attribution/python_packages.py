@@ -1,0 +1,159 @@
+"""Which Python distribution a file belongs to (PyPA: "Recording installed projects").
+
+RECORD is the truth: it covers the `NAME.libs` folders of repaired wheels. A file of an
+editable install stands outside of it, in the project that direct_url.json names.
+"""
+
+import csv
+import glob
+import json
+import os
+import posixpath
+import re
+import urllib.parse
+from dataclasses import dataclass, field
+from email.parser import BytesHeaderParser
+from pathlib import PurePosixPath
+from typing import Any
+
+from egressmon.attribution.bounded import MAX_TEXT, read_bounded
+from egressmon.records import PackageRecord
+
+_INTERPRETER = re.compile(r"(/.*)/bin/python[\d.]*t?")
+_SITES = frozenset({"site-packages", "dist-packages"})
+_MAX_RECORD = 1 << 26
+_MAX_METADATA = 1 << 20
+_MAX_DISTRIBUTIONS = 10_000
+_MAX_SITES = 256
+
+
+@dataclass(slots=True)
+class _Site:
+    changed_ns: int
+    files: dict[str, PackageRecord] = field(default_factory=dict[str, PackageRecord])
+    projects: dict[str, PackageRecord] = field(default_factory=dict[str, PackageRecord])
+    """Editable installs: a project's folder and its distribution."""
+
+
+class Distributions:
+    """The distributions of every folder that was asked for, read once."""
+
+    def __init__(self) -> None:
+        self._sites: dict[tuple[str, str], _Site] = {}
+        self._interpreters: dict[str, None] = {}
+
+    def owner(self, path: str, root: str) -> PackageRecord | None:
+        """Return the distribution that the file at path belongs to."""
+        for folder in PurePosixPath(path).parents:
+            if folder.name not in _SITES:
+                continue
+            site = self._site(str(folder), root)
+            if site is None:
+                continue
+            return site.files.get(posixpath.relpath(path, folder))
+        return self._editable(path, root)
+
+    def know_interpreter(self, path: str) -> None:
+        """Take note that path was executed: its site-packages may have editables."""
+        match = _INTERPRETER.fullmatch(path)
+        if match is not None and len(self._interpreters) < _MAX_SITES:
+            self._interpreters[match.group(1)] = None
+
+    def _editable(self, path: str, root: str) -> PackageRecord | None:
+        folders = list(map(str, PurePosixPath(path).parents))
+        for prefix in self._interpreters:
+            for place in _sites_below(f"{root}{prefix}"):
+                site = self._site(place.removeprefix(root), root)
+                if site is None:
+                    continue
+                for folder in folders:
+                    if folder in site.projects:
+                        return site.projects[folder]
+        return None
+
+    def _site(self, folder: str, root: str) -> _Site | None:
+        place = root + folder
+        try:
+            changed = os.stat(place).st_mtime_ns  # noqa: PTH116 -- often
+        except OSError:
+            return None
+        known = self._sites.get((folder, root))
+        if known is not None and known.changed_ns == changed:
+            return known
+        if len(self._sites) >= _MAX_SITES:
+            self._sites.clear()
+        site = self._sites[folder, root] = _Site(changed)
+        _read_site(place, site)
+        return site
+
+
+def _sites_below(prefix: str) -> list[str]:
+    pattern = f"{glob.escape(prefix)}/lib*/python3*/*-packages"
+    return glob.glob(pattern)[:_MAX_SITES]  # noqa: PTH207 -- text in, text out
+
+
+def _read_site(place: str, site: _Site) -> None:
+    with os.scandir(place) as entries:
+        for count, entry in enumerate(entries):
+            if count >= _MAX_DISTRIBUTIONS:
+                return
+            if entry.name.endswith(".dist-info"):
+                _read_distribution(entry.path, entry.name, site)
+            elif entry.name.endswith(".egg-info"):
+                _read_egg(entry.path, entry.name, site)
+
+
+def _read_distribution(folder: str, name: str, site: _Site) -> None:
+    package = _package(f"{folder}/METADATA", name)
+    data = read_bounded(f"{folder}/RECORD", _MAX_RECORD)
+    if data is not None:
+        _read_record(data, package, site)
+    data = read_bounded(f"{folder}/direct_url.json", _MAX_METADATA)
+    if data is not None and (project := _project(data)) is not None:
+        site.projects[project] = package
+
+
+# Native code only: what else is in RECORD is never looked for.
+def _read_record(data: bytes, package: PackageRecord, site: _Site) -> None:
+    if b".so" not in data and b"../bin/" not in data:
+        return
+    lines = data.decode("utf-8", "surrogateescape").splitlines()
+    wanted = [line for line in lines if ".so" in line or "../bin/" in line]
+    try:
+        for row in csv.reader(wanted):
+            if row:
+                site.files[posixpath.normpath(row[0])] = package
+    except csv.Error:
+        return
+
+
+def _read_egg(folder: str, name: str, site: _Site) -> None:
+    data = read_bounded(f"{folder}/installed-files.txt", _MAX_RECORD)
+    if data is None:
+        return
+    package = _package(f"{folder}/PKG-INFO", name)
+    for line in data.decode("utf-8", "surrogateescape").splitlines():
+        site.files[posixpath.normpath(posixpath.join(name, line))] = package
+
+
+def _package(metadata: str, folder: str) -> PackageRecord:
+    data = read_bounded(metadata, _MAX_METADATA) or b""
+    headers = BytesHeaderParser().parsebytes(data.partition(b"\n\n")[0])
+    stem, _, rest = folder.rpartition(".")[0].partition("-")
+    name = str(headers.get("Name") or stem)
+    version = str(headers.get("Version") or rest)
+    return PackageRecord("python", name[:MAX_TEXT], version[:MAX_TEXT] or None)
+
+
+# PEP 610.
+def _project(data: bytes) -> str | None:
+    try:
+        found: Any = json.loads(data)
+        url, editable = found["url"], found["dir_info"]["editable"]
+    except (ValueError, RecursionError, TypeError, LookupError):
+        return None
+    if editable is not True or not isinstance(url, str):
+        return None
+    if not url.startswith("file://"):
+        return None
+    return posixpath.normpath(urllib.parse.unquote(url.removeprefix("file://")))

@@ -1,0 +1,183 @@
+"""The stage that says who did it: stacks and mappings in, modules and routes out."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+from egressmon.attribution.calls import Calls, Step, read_calls
+from egressmon.attribution.images import Image, Images
+from egressmon.attribution.mappings import (
+    AddressSpace,
+    SideRecord,
+    Spaces,
+    parse_maps,
+)
+from egressmon.attribution.packages import Packages, Place
+from egressmon.attribution.templates import Memory, Templates
+from egressmon.attribution.unwind import Unwinder, Unwound
+from egressmon.decode import FLAG_OWNERLESS, FLAG_STACK_LOST, Flow, Stack
+from egressmon.probes.architecture import this_machine
+from egressmon.records import ChainStep, ModuleFile, ModuleRecord
+
+_MAX_WAITING = 16384
+_MAX_MAPS = 1 << 24
+
+_WITHOUT_STACK = {
+    "kernel-thread": "a kernel thread made the call",
+    "io-worker": "an io_uring worker made the call: no stack leads to who asked",
+    "compat": "the process runs 32-bit code, whose stacks are not unwound",
+    "unreadable": "the caller's registers could not be read",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Who did it, as far as it is known; reasons stand beside what is not."""
+
+    module: ModuleRecord | None
+    module_reason: str | None
+    route: str
+    route_reason: str | None
+    bypass: bool | None
+
+
+def unknown(reason: str) -> Attribution:
+    """Return an attribution that knows nothing, for a reason."""
+    return Attribution(None, reason, "unknown", reason, None)
+
+
+class Attributor:
+    """Keeps what stacks said until the connections that they belong to arrive."""
+
+    def __init__(self, memory: Memory) -> None:
+        """Memory is the probes' of call sites."""
+        self._images = Images()
+        self._packages = Packages()
+        self._spaces = Spaces(self._changed)
+        self._templates = Templates(memory)
+        self._waiting: OrderedDict[tuple[int, int], Attribution] = OrderedDict()
+        architecture = this_machine()
+        self._unwinder = (
+            Unwinder(architecture, self._images) if architecture is not None else None
+        )
+
+    def learn(self, records: list[SideRecord], *, lost: bool) -> None:
+        """Take what the side band told; lost: something before it is missing."""
+        if lost:
+            self._spaces.clear()
+        self._spaces.push(records)
+
+    def saw(self, stack: Stack) -> None:
+        """Find out who made the call that stack was copied at."""
+        found = self._attribute(stack)
+        self._waiting[stack.tid, stack.ktime_ns] = found
+        if len(self._waiting) > _MAX_WAITING:
+            self._waiting.popitem(last=False)
+
+    def executed(self, pid: int, path: str, ktime_ns: int) -> None:
+        """Take note that pid runs a new program, which was called path."""
+        self._packages.know_interpreter(path)
+        self._spaces.until(ktime_ns)
+        self._changed(pid)
+
+    def ended(self, pid: int, ktime_ns: int) -> None:
+        """Take note that pid is gone."""
+        self._spaces.until(ktime_ns)
+        self._spaces.drop(pid)
+        self._changed(pid)
+
+    def of(self, flow: Flow) -> Attribution:
+        """Return who made flow."""
+        if flow.flags & FLAG_OWNERLESS:
+            return unknown("the kernel named no owner of the packet's socket")
+        if flow.flags & FLAG_STACK_LOST:
+            return unknown("the caller's stack did not fit the ring")
+        if not flow.stack_ns:
+            return unknown("no call of the scope's made the socket")
+        found = self._waiting.get((flow.tid, flow.stack_ns))
+        return found or unknown("too many calls before it: its stack is forgotten")
+
+    def close(self) -> None:
+        """Close the files that were read."""
+        self._images.close()
+
+    def _changed(self, pid: int) -> None:
+        self._templates.forget(pid)
+
+    def _attribute(self, stack: Stack) -> Attribution:
+        self._spaces.until(stack.ktime_ns)
+        if stack.status in _WITHOUT_STACK:
+            return unknown(_WITHOUT_STACK[stack.status])
+        if stack.status == "known":
+            known = self._templates.find(stack)
+            return known or unknown("the mappings changed as the call was made")
+        if self._unwinder is None:
+            return unknown("stacks of this architecture are not unwound")
+        space = self._spaces.of(stack.pid) or self._seed(stack.pid)
+        if space is None:
+            return unknown("what the process had mapped is not known")
+        unwound = self._unwind(space, stack)
+        if unwound.frames[-1].mapping is None and (again := self._seed(stack.pid)):
+            space, unwound = again, self._unwind(again, stack)
+        found = self._judge(unwound, space, stack.pid)
+        self._templates.offer(
+            stack, unwound, lambda verified: self._judge(verified, space, stack.pid)
+        )
+        return found
+
+    def _unwind(self, space: AddressSpace, stack: Stack) -> Unwound:
+        unwinder = self._unwinder
+        if unwinder is None:
+            raise ValueError(stack)
+        return unwinder.unwind(space, stack.pid, stack.registers, stack.content)
+
+    # A process older than the side band, or from before something was lost.
+    def _seed(self, pid: int) -> AddressSpace | None:
+        try:
+            with Path(f"/proc/{pid}/maps").open("rb") as file:
+                space = parse_maps(file.read(_MAX_MAPS))
+            program = Path(f"/proc/{pid}/exe").readlink()
+        except OSError:
+            return None
+        space.set_program(bytes(program))
+        self._spaces.seed(pid, space)
+        return space
+
+    def _judge(self, unwound: Unwound, space: AddressSpace, pid: int) -> Attribution:
+        calls = read_calls(unwound, space, self._images, pid)
+        if calls.caller is None:
+            return Attribution(
+                None, calls.route_reason, "unknown", calls.route_reason, calls.is_bypass
+            )
+        return Attribution(
+            self._module(calls, calls.caller),
+            None,
+            calls.route,
+            calls.route_reason,
+            calls.is_bypass,
+        )
+
+    def _module(self, calls: Calls, caller: Step) -> ModuleRecord:
+        return ModuleRecord(
+            caller=self._file(caller),
+            binding=self._file(calls.binding) if calls.binding else None,
+            chain=[
+                ChainStep(step.name or "code in no file", step.how)
+                for step in calls.steps
+            ],
+            chain_end=calls.stopped,
+        )
+
+    def _file(self, step: Step) -> ModuleFile:
+        if step.mapping.is_unbacked:
+            return ModuleFile(None, None, None)
+        image = step.image
+        build_id = step.mapping.build_id or (
+            image.elf.build_id if isinstance(image, Image) else None
+        )
+        path = step.path.removesuffix(" (deleted)")
+        # A file that was replaced may belong to another package by now.
+        package = (
+            self._packages.of(Place(path, image.root)) if image is not None else None
+        )
+        return ModuleFile(step.path, build_id, package)

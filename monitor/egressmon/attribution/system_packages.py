@@ -1,0 +1,86 @@
+"""Which of the system's packages a file belongs to: dpkg's and apk's own accounts.
+
+Nothing is indexed: a run asks about a handful of files, and to look for one takes
+1 to 30 ms, where reading all of Debian's lists into a table takes 400.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+
+from egressmon.attribution.bounded import MAX_TEXT, read_bounded
+from egressmon.records import PackageRecord
+
+_DPKG = "/var/lib/dpkg"
+_APK = "/lib/apk/db/installed"
+_MAX_LIST = 1 << 25
+_MAX_STATUS = 1 << 28
+_MAX_LISTS = 100_000
+_STEM = re.compile(r"(?:lib)?([A-Za-z]{2,})")
+
+
+def owner(path: str, root: str) -> PackageRecord | None:
+    """Return the package that the file at path belongs to, in the system at root."""
+    wanted = _spellings(os.fsencode(path))
+    return _debian(wanted, f"{root}{_DPKG}") or _alpine(wanted, f"{root}{_APK}")
+
+
+# Where /bin and /lib are links into /usr, a package may know a file by either name.
+def _spellings(path: bytes) -> tuple[bytes, bytes]:
+    if path.startswith(b"/usr/"):
+        return path, path[4:]
+    return path, b"/usr" + path
+
+
+def _debian(wanted: tuple[bytes, bytes], folder: str) -> PackageRecord | None:
+    lines = [b"\n" + path + b"\n" for path in wanted]
+    for name in _lists(f"{folder}/info", os.fsdecode(wanted[0])):
+        data = b"\n" + (read_bounded(f"{folder}/info/{name}", _MAX_LIST) or b"")
+        if any(line in data for line in lines):
+            package = name.removesuffix(".list").partition(":")[0]
+            version = _version(f"{folder}/status", package)
+            return PackageRecord("debian", package[:MAX_TEXT], version)
+    return None
+
+
+# Those first whose name has to do with the file's: libcurl4 for libcurl.so.4.
+def _lists(folder: str, path: str) -> Iterator[str]:
+    try:
+        names = [name for name in os.listdir(folder) if name.endswith(".list")]  # noqa: PTH208
+    except OSError:
+        return
+    match = _STEM.match(path.rpartition("/")[2])
+    stem = match.group(1).lower()[:6] if match is not None else "\0"
+    names = names[:_MAX_LISTS]
+    yield from sorted(names, key=lambda name: stem not in name)
+
+
+def _version(status: str, package: str) -> str | None:
+    data = b"\n\n" + (read_bounded(status, _MAX_STATUS) or b"")
+    start = data.find(b"\n\nPackage: %s\n" % package.encode())
+    if start < 0:
+        return None
+    end = data.find(b"\n\n", start + 2)
+    paragraph = data[start : end if end >= 0 else len(data)]
+    match = re.search(rb"^Version: (.+)$", paragraph, re.MULTILINE)
+    return _text(match.group(1)) if match is not None else None
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")[:MAX_TEXT]
+
+
+# P: name, V: version, F: folder, R: file in it (apk's "installed" database).
+def _alpine(wanted: tuple[bytes, bytes], database: str) -> PackageRecord | None:
+    package = version = folder = b""
+    for line in (read_bounded(database, _MAX_STATUS) or b"").splitlines():
+        key, value = line[:2], line[2:]
+        if key == b"P:":
+            package = value
+        elif key == b"V:":
+            version = value
+        elif key == b"F:":
+            folder = value
+        elif key == b"R:" and b"/" + folder + b"/" + value in wanted:
+            return PackageRecord("apk", _text(package), _text(version) or None)
+    return None

@@ -1,0 +1,105 @@
+"""Call sites that the probes recognise by a few words of the stack."""
+
+import struct
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from egressmon.attribution.unwind import Unwound
+from egressmon.decode import Stack
+from egressmon.probes.wire import CONSTANTS, LAYOUTS
+
+if TYPE_CHECKING:
+    from egressmon.attribution.stage import Attribution
+
+_KEY = LAYOUTS["template_key"]
+_WORD = LAYOUTS["template_word"]
+_HEAD = struct.Struct("=QQ")
+_MAX_WORDS = CONSTANTS["TEMPLATE_WORDS"]
+_MAX_KEPT = 4096
+
+
+class Memory(Protocol):
+    """The probes' memory of call sites."""
+
+    def remember(self, key: bytes, template: bytes) -> None:
+        """Recognise the call site at key from now on."""
+
+    def forget(self, key: bytes) -> None:
+        """Recognise it no longer."""
+
+
+class Templates:
+    """What the probes were told to recognise, and what it means.
+
+    A site is told at its second call: most call once. All of a process's are
+    forgotten as its mappings change: then the same words may mean other modules.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._once: OrderedDict[bytes, None] = OrderedDict()
+        self._known: OrderedDict[int, tuple[int, bytes, Attribution]] = OrderedDict()
+        self._of_process: dict[int, set[int]] = {}
+        self._next = 1
+
+    def find(self, stack: Stack) -> "Attribution | None":
+        """Return what the recognised call means; None: no longer known."""
+        known = self._known.get(stack.template)
+        if known is None or known[0] != stack.pid:
+            return None
+        return known[2]
+
+    def offer(
+        self,
+        stack: Stack,
+        unwound: Unwound,
+        judge: "Callable[[Unwound], Attribution]",
+    ) -> None:
+        """Have the probes recognise stack's call site, if it called before.
+
+        Judge is asked about as much of the chain as the template's words verify.
+        """
+        key = _KEY.pack(stack.address_space, stack.program_counter, stack.stack_pointer)
+        if key not in self._once:
+            self._once[key] = None
+            if len(self._once) > _MAX_KEPT:
+                self._once.popitem(last=False)
+            return
+        verified, words = _verified(unwound)
+        if not words:
+            return
+        if len(self._known) >= _MAX_KEPT:
+            self._drop(next(iter(self._known)))
+        number, self._next = self._next, self._next + 1
+        rest = bytes(_WORD.size * (_MAX_WORDS - len(words)))
+        content = b"".join(_WORD.pack(*word) for word in words)
+        self._memory.remember(key, _HEAD.pack(number, len(words)) + content + rest)
+        self._known[number] = stack.pid, key, judge(verified)
+        self._of_process.setdefault(stack.pid, set()).add(number)
+
+    def forget(self, pid: int) -> None:
+        """Have the probes forget process pid's call sites."""
+        for number in list(self._of_process.get(pid, ())):
+            self._drop(number)
+
+    def _drop(self, number: int) -> None:
+        pid, key, _ = self._known.pop(number)
+        numbers = self._of_process.get(pid)
+        if numbers is not None:
+            numbers.discard(number)
+            if not numbers:
+                del self._of_process[pid]
+        self._memory.forget(key)
+
+
+# As many frames as have words to verify them by.
+def _verified(unwound: Unwound) -> tuple[Unwound, list[tuple[int, int]]]:
+    frames = unwound.frames[:1]
+    words: list[tuple[int, int]] = []
+    for frame in unwound.frames[1:]:
+        if frame.saved_at is None or len(words) >= _MAX_WORDS:
+            return Unwound(frames, "the call site was recognised up to here"), words
+        words.append((frame.saved_at, frame.address))
+        frames.append(frame)
+    return Unwound(frames, unwound.stopped), words

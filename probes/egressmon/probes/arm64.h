@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/* What is particular to arm64 (arch/arm64/include/{uapi/,}asm/{ptrace,processor}.h). */
+#ifndef EGRESSMON_ARM64_H
+#define EGRESSMON_ARM64_H
+
+#include "portable.h"
+
+#define REGISTER_COUNT 34 /* struct user_pt_regs */
+#define REGISTER_STACK 31
+#define REGISTER_INSTRUCTION 32
+#define REGISTER_STATE 33
+#define STATE_COMPAT 0x10 /* PSR_MODE32_BIT */
+#define KERNEL_STACK_BYTES 16384
+
+#define IS_COMPAT(registers) ((registers)[REGISTER_STATE] & STATE_COMPAT)
+#define THREAD_POINTER(task) READ(task, thread.uw.tp_value)
+
+#ifndef EGRESSMON_BCC
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+#endif
+
+struct user_words___read {
+	unsigned long tp_value; /* the first field */
+};
+
+KERNEL_STRUCT(thread_struct)
+{
+	KERNEL_FIELD(thread_struct, struct user_words___read, uw);
+};
+
+#ifndef EGRESSMON_BCC
+#pragma clang attribute pop
+#endif
+
+#endif

@@ -1,0 +1,151 @@
+"""Programs in C: stacks of any kind, code in no file, files that change places."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.watching import Json, Watched
+
+Watch = Callable[..., Watched]
+Compile = Callable[..., str]
+PORT = 8
+
+
+def by_port(run: Watched) -> dict[int, Json]:
+    """Return the connections by the port that they went to."""
+    return {one["dst"]["port"]: one for one in run.of("connection")}
+
+
+def caller(record: Json) -> str:
+    """Return the name of the calling module."""
+    module = record["module"]
+    assert module is not None, record["module_reason"]
+    return str(module["caller"]["path"]).rpartition("/")[2]
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("-static",), ("-static", "-s"), ("-static-pie",)], ids=" ".join
+)
+def test_a_program_of_any_linkage(
+    watched: Watch, compiled: Compile, options: tuple[str, ...]
+) -> None:
+    program = compiled("leave", f"leave{''.join(options)}", *options)
+
+    run = watched(program, str(PORT))
+
+    (record,) = run.of("connection")
+    assert caller(record) == Path(program).name
+    assert record["route"] == "executable"
+    assert record["bypass"] is False
+
+
+@pytest.mark.smoke
+def test_a_process_that_ends_at_once_200_times(
+    watched: Watch, compiled: Compile
+) -> None:
+    program = compiled("leave", "leave")
+
+    run = watched("sh", "-c", f"for i in $(seq 200); do {program} {PORT}; done")
+
+    assert Counter(map(caller, run.of("connection"))) == {"leave": 200}
+    assert run.end["verdict"] == "clean"
+    assert run.end["unknown_modules"] == 0
+
+
+def test_libraries_that_take_turns_at_one_address(
+    watched: Watch, compiled: Compile
+) -> None:
+    libraries = [compiled("plug", f"plug{i}.so", "-shared", "-fPIC") for i in "AB"]
+    program = compiled("turns", "turns", "-ldl")
+
+    run = watched(program, "1000", "100", *libraries)
+
+    addresses = {line.split()[1] for line in run.stdout.splitlines()}
+    assert len(addresses) == 1, "the loader used several addresses"
+    found = by_port(run)
+    names = [caller(found[1000 + i]) for i in range(100)]
+    assert names == [f"plug{'AB'[i % 2]}.so" for i in range(100)]
+
+
+def test_code_in_no_file(watched: Watch, compiled: Compile) -> None:
+    run = watched(compiled("injected", "injected"), str(PORT))
+
+    (record,) = run.of("connection")
+    assert record["route"] == "unbacked"
+    assert record["module"]["caller"]["path"] is None
+    assert record["module"]["chain"][0]["file"] == "code in no file"
+
+
+@pytest.mark.smoke
+def test_other_stacks_than_the_threads_own(watched: Watch, compiled: Compile) -> None:
+    program = compiled("stack", "stack")
+
+    run = watched(program, str(PORT))
+
+    found = by_port(run)
+    assert caller(found[PORT]) == caller(found[PORT + 1]) == "stack"
+
+
+def test_a_file_replaced_while_it_is_mapped(
+    watched: Watch, compiled: Compile, tmp_path: Path
+) -> None:
+    library, other = tmp_path / "plug.so", tmp_path / "other.so"
+    library.write_bytes(
+        Path(compiled("plug", "plugA.so", "-shared", "-fPIC")).read_bytes()
+    )
+    # Another build id, so that it is another file to who looks at that alone.
+    other.write_bytes(
+        Path(
+            compiled("plug", "plugC.so", "-shared", "-fPIC", "-Wl,--build-id=md5")
+        ).read_bytes()
+    )
+    code = (
+        f"import ctypes, os; library = ctypes.CDLL({str(library)!r}); "
+        f"os.replace({str(other)!r}, {str(library)!r}); library.dial({PORT})"
+    )
+
+    run = watched("python3", "-c", code)
+
+    (record,) = run.of("connection")
+    module = record["module"]
+    assert module is not None, record["module_reason"]
+    # Named by its path; its own tables are gone, and the new file's are not used.
+    assert caller(record) == "plug.so"
+    assert module["caller"]["package"] is None
+    assert module["chain_end"] == "the file was replaced since it was mapped"
+
+
+def test_a_hot_loop_is_recognised_and_stays_right(
+    watched: Watch, compiled: Compile
+) -> None:
+    run = watched(compiled("hot", "hot"), str(PORT), "20000", "1000")
+
+    names = Counter(map(caller, run.of("connection")))
+    assert names == {"hot": 20000}, run.end["losses"]
+    assert run.end["losses"]["missed_stack"] == 0
+
+
+# Faster than anything can be unwound: who did it may be missing, the connects not.
+def test_stacks_do_not_crowd_out_connections(watched: Watch, compiled: Compile) -> None:
+    run = watched(compiled("hot", "hot"), str(PORT), "20000", "0")
+
+    connections = run.of("connection")
+    missed = run.end["losses"]["missed_stack"]
+    assert len(connections) == 20000, run.end["losses"]
+    assert run.end["verdict"] == "clean"
+    assert {caller(one) for one in connections if one["module"]} == {"hot"}
+    assert sum(one["module"] is None for one in connections) == missed
+
+
+def test_less_attribution_on_request(watched: Watch, compiled: Compile) -> None:
+    program = compiled("leave", "leave")
+
+    run = watched(program, str(PORT), options=["--attribution", "process"])
+
+    (record,) = run.of("connection")
+    assert record["module"] is None
+    assert record["module_reason"] == "--attribution process"
+    assert record["route"] == "unknown"
+    assert run.of("run.start")[0]["attribution"] == "process"
