@@ -1,5 +1,6 @@
 """What cannot be seen: each one with its reason, what follows and what closes it."""
 
+from dataclasses import replace
 from enum import Enum
 
 from egressmon import host
@@ -83,10 +84,10 @@ ALWAYS = (
 )
 
 
-def declared(engine: Engine, *, has_mappings: bool = True) -> list[BlindSpot]:
+def declared(engine: Engine, no_mappings: str = "") -> list[BlindSpot]:
     """Return what cannot be seen with engine, its root hooks attached or not.
 
-    Without has_mappings, the kernel's account of mappings cannot be had.
+    No_mappings says why the kernel's account of mappings cannot be had, if so.
     """
     found: list[Blind] = list(ALWAYS)
     if not host.proc_is_ours():
@@ -95,8 +96,9 @@ def declared(engine: Engine, *, has_mappings: bool = True) -> list[BlindSpot]:
         found.append(Blind.CGROUP_NAMESPACE)
     if not engine.root_hooks:
         found.append(Blind.FOREIGN_SOCKETS)
-    if not has_mappings:
-        found.append(Blind.MAPPINGS)
     if not engine.counts_skipped:
         found.append(Blind.UNCOUNTED_SKIPS)
-    return [one.value for one in found]
+    spots = [one.value for one in found]
+    if no_mappings:
+        spots.append(replace(Blind.MAPPINGS.value, reason=no_mappings))
+    return spots

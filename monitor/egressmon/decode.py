@@ -39,6 +39,7 @@ _EXEC_EVENT = LAYOUTS["exec_event"]
 _FLOW_EVENT = LAYOUTS["flow_event"]
 _DNS_EVENT = LAYOUTS["dns_event"]
 _STACK_EVENT = LAYOUTS["stack_event"]
+_REGISTERS = LAYOUTS["registers"]
 _STATUSES: dict[int, StackStatus] = {
     CONSTANTS["STACK_COPIED"]: "copied",
     CONSTANTS["STACK_KNOWN"]: "known",
@@ -261,17 +262,19 @@ def _dns(data: bytes) -> DnsPacket:
 
 def _stack(data: bytes) -> Stack:
     (
-        ktime, _, pid, tid, status, address_space, template, kept, _, *registers,
+        ktime, _, pid, tid, status, address_space, template, kept, _,
     ) = _STACK_EVENT.unpack_from(data)  # fmt: skip
-    content = data[_STACK_EVENT.size : _STACK_EVENT.size + kept]
-    if len(content) != kept:
-        raise DecodeError(f"stack event: {len(content)} of {kept} bytes")
-    if status not in _STATUSES:
+    word = _STATUSES.get(status)
+    if word is None:
         raise DecodeError(f"stack event of unknown status {status}")
-    return Stack(
-        ktime, pid, tid, _STATUSES[status], address_space, template,
-        tuple(registers), content,
-    )  # fmt: skip
+    if word != "copied":
+        return Stack(ktime, pid, tid, word, address_space, template, (), b"")
+    start = _STACK_EVENT.size + _REGISTERS.size
+    content = data[start : start + kept]
+    if len(data) < start or len(content) != kept:
+        raise DecodeError(f"stack event: {len(content)} of {kept} bytes")
+    registers = _REGISTERS.unpack_from(data, _STACK_EVENT.size)
+    return Stack(ktime, pid, tid, word, address_space, template, registers, content)
 
 
 _READERS = {

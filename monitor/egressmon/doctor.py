@@ -16,6 +16,7 @@ from egressmon.probes.obstacles import Obstacle
 from egressmon.probes.sideband import SideBand
 from egressmon.records import BlindSpot
 from egressmon.scope import find_root
+from egressmon.sensor import refusal
 from egressmon.text import printable
 
 
@@ -142,12 +143,12 @@ def print_report(checks: list[Check], stream: TextIO = sys.stdout) -> None:
         stream.write(f"     so {spot.consequence}\n     -> {spot.remedy}\n")
 
 
-def _has_mappings(cgroup: int) -> bool:
+def _without_mappings(cgroup: int) -> str:
     try:
         SideBand(cgroup).close()
-    except OSError:
-        return False
-    return True
+    except OSError as error:
+        return refusal(error)
+    return ""
 
 
 # Found by trying, where that may be: the root's hooks only observe, and nothing is
@@ -163,10 +164,10 @@ def _blind_spots() -> tuple[list[BlindSpot], str]:
         root_fd = os.open(find_root(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             engine.attach_root(root_fd)
-            mappings = _has_mappings(root_fd)
+            no_mappings = _without_mappings(root_fd)
         finally:
             os.close(root_fd)
-        return declared(engine, has_mappings=mappings), ""
+        return declared(engine, no_mappings), ""
     except EgressmonError:
         return [one.value for one in ALWAYS], " (nothing can be watched)"
     finally:

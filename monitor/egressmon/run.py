@@ -144,9 +144,7 @@ class Run:
     def _start_record(self, scope: Scope) -> RunStart:
         options, engine = self._options, self._sensor.engine
         command = [from_bytes(word) for word in options.command]
-        self._blind_spots = blind_spots.declared(
-            engine, has_mappings=self._sensor.has_mappings
-        )
+        self._blind_spots = blind_spots.declared(engine, self._sensor.no_mappings)
         return RunStart(
             egressmon=host.egressmon_version(),
             engine=f"{engine.name} {engine.version}",

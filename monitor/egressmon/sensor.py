@@ -29,8 +29,8 @@ CONSEQUENCES = {
     "lost_packet": "packets could not be read; a flow may be missing",
 }
 
-# 8 MiB of the smallest events, 64 bytes in the ring, in batches of 4096.
-_FULL_RING_BATCHES = 32
+# 4 MiB of the smallest events, 64 bytes in the ring, in batches of 4096.
+_FULL_RING_BATCHES = 16
 
 
 class Sensor:
@@ -58,25 +58,21 @@ class Sensor:
         if self.level == "process":
             return None
         if not host.proc_is_ours():
-            self.no_mappings = "egressmon runs in a pid namespace"
-            return None
+            return None  # a blind spot of its own
         self.engine.stack_bytes = CONSTANTS["STACK_BYTES"]
         try:
             self._side_band = SideBand(scope.fd)
         except OSError as error:
-            self.no_mappings = f"perf events may not be used ({error.strerror})"
+            self.no_mappings = refusal(error)
         return Attributor(self.engine)
-
-    @property
-    def has_mappings(self) -> bool:
-        """Whether the kernel tells what is mapped, or need not."""
-        return self.level == "process" or self._side_band is not None
 
     def who_did_it(self, flow: Flow) -> Attribution:
         """Return who made flow."""
         if self.attributor is not None:
             return self.attributor.of(flow)
-        return unknown(self.no_mappings or f"--attribution {self.level}")
+        if self.level == "process":
+            return unknown("--attribution process")
+        return unknown("egressmon runs in a pid namespace")
 
     def read(self) -> list[bytes]:
         """Return a bounded batch of events, oldest first; [] when there are none.
@@ -154,3 +150,8 @@ class Sensor:
     def failed_canaries(self) -> list[CanaryRecord]:
         """Return the canaries that cast doubt on the sensor."""
         return failed(self.canaries)
+
+
+def refusal(error: OSError) -> str:
+    """Return what to say where the kernel's account of mappings is refused."""
+    return f"perf events may not be used ({error.strerror})"

@@ -2,8 +2,10 @@
 
 bench.py [ROUNDS]            what watching costs
 bench.py engines [ROUNDS]    libbpf and BCC, side by side
+bench.py attribution [ROUNDS]    what finding out who did it costs, by level
 """
 
+import importlib
 import json
 import os
 import platform
@@ -24,6 +26,7 @@ UDP_CONNECTS = 200_000
 STRACED = 10  # strace is so slow that it gets this much less to do
 RATES = (5_000, 10_000, 15_000, 20_000, 30_000, 40_000)
 RATE_S = 5
+COMPARISONS = (["engines"], ["attribution"])
 
 
 def output(words: list[str]) -> float:
@@ -147,17 +150,16 @@ class Bench:
 def main() -> None:
     """Measure everything and print it."""
     arguments = sys.argv[1:]
-    engines = arguments[:1] == ["engines"]
-    rounds = int(arguments[-1]) if arguments[engines:] else 7
+    what = arguments.pop(0) if arguments[:1] in COMPARISONS else None
+    rounds = int(arguments[0]) if arguments else 7
     folder = Path(tempfile.mkdtemp(prefix="egressmon-bench-"))
     print(
         f"kernel {platform.release()}, {os.cpu_count()} CPUs, {rounds} rounds, medians"
     )
     try:
-        if engines:
-            from engines import compare  # noqa: PLC0415 -- which builds on this
-
-            compare(folder, rounds)
+        if what is not None:
+            # They build on this module.
+            importlib.import_module(what).compare(folder, rounds)
             return
         bench = Bench(folder, rounds)
         bench.start_up()

@@ -5,8 +5,8 @@
  * wire.py reads this file, so the grammar is small: u8 u16 u32 u64 char, fixed
  * arrays, numbers by #define. Every struct begins with the same two fields,
  * has no padding, and may be followed by payload bytes (exec: arguments, dns:
- * one packet's payload). Ports are in host byte order; an address is sixteen
- * bytes, IPv4 in its mapped form ::ffff:a.b.c.d.
+ * one packet's payload, stack: registers and a stack). Ports are in host byte order; an address
+ * is sixteen bytes, IPv4 in its mapped form ::ffff:a.b.c.d.
  */
 #ifndef EGRESSMON_EVENT_H
 #define EGRESSMON_EVENT_H
@@ -38,7 +38,7 @@
 #define STACK_COMPAT 4 /* a 32-bit task: registers only */
 #define STACK_UNREADABLE 5
 
-#define RING_BYTES 8388608
+#define RING_BYTES 4194304
 
 #define COMM_SIZE 16
 #define ADDRESS_SIZE 16
@@ -132,7 +132,9 @@ struct flow_event {
 	char comm[COMM_SIZE];
 };
 
-/* The caller's registers (struct pt_regs, struct user_pt_regs) and top of stack. */
+/*
+ * Who named a peer. Copied: struct registers and the top of the stack follow.
+ */
 struct stack_event {
 	u64 ktime_ns;
 	u32 kind;
@@ -141,9 +143,13 @@ struct stack_event {
 	u32 status;
 	u64 address_space;
 	u64 template;
-	u32 payload_size;
+	u32 payload_size; /* of the stack */
 	u32 spare;
-	u64 registers[REGISTERS];
+};
+
+/* As the kernel has them: struct pt_regs, struct user_pt_regs. */
+struct registers {
+	u64 words[REGISTERS];
 };
 
 struct dns_event {

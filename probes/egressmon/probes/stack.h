@@ -174,21 +174,39 @@ static __always_inline void fill_stack(struct stack_event *event, const struct c
 	event->template = caller->template;
 	event->payload_size = 0;
 	event->spare = 0;
-	__builtin_memset(event->registers, 0, sizeof(event->registers));
-	__builtin_memcpy(event->registers, caller->registers, sizeof(caller->registers));
 }
 
-/* Returns false where the ring has no room. */
+static __always_inline void fill_registers(struct registers *target,
+					   const struct caller *caller)
+{
+	__builtin_memset(target, 0, sizeof(*target));
+	__builtin_memcpy(target, caller->registers, sizeof(caller->registers));
+}
+
+/* Without a stack: return false where the ring has no room. */
+static __always_inline bool emit_caller(const struct caller *caller, u64 now)
+{
+	struct stack_event *event = bpf_ringbuf_reserve(MAP(events), sizeof(*event), 0);
+
+	if (!event)
+		return false;
+	fill_stack(event, caller, now);
+	submit(event);
+	return true;
+}
+
+/* With room bytes for its stack. */
 #define EMIT_STACK(caller, now, room)                                                          \
 	({                                                                                     \
-		struct stack_event *event =                                                    \
-			bpf_ringbuf_reserve(MAP(events), sizeof(*event) + (room), 0);          \
+		struct stack_event *event = bpf_ringbuf_reserve(                               \
+			MAP(events), sizeof(*event) + sizeof(struct registers) + (room), 0);   \
                                                                                                \
 		if (event) {                                                                   \
+			struct registers *registers = (struct registers *)(event + 1);         \
+                                                                                               \
 			fill_stack(event, caller, now);                                        \
-			if (room)                                                              \
-				event->payload_size =                                          \
-					copy_stack((u8 *)(event + 1), caller, room);           \
+			fill_registers(registers, caller);                                     \
+			event->payload_size = copy_stack((u8 *)(registers + 1), caller, room); \
 			submit(event);                                                         \
 		}                                                                              \
 		event != NULL;                                                                 \
@@ -213,9 +231,11 @@ static __always_inline void tell_caller(struct socket_state *state)
 	if (bpf_ringbuf_query(MAP(events), BPF_RB_AVAIL_DATA) > RING_BYTES / 2)
 		told = false;
 	else if (!caller.size)
-		told = EMIT_STACK(&caller, now, 0);
+		told = emit_caller(&caller, now);
 	else if (caller.size <= PIECE)
 		told = EMIT_STACK(&caller, now, PIECE);
+	else if (caller.size <= 2 * PIECE)
+		told = EMIT_STACK(&caller, now, 2 * PIECE);
 	else if (caller.size <= PAGE)
 		told = EMIT_STACK(&caller, now, PAGE);
 	else if (caller.size <= 2 * PAGE)
