@@ -36,8 +36,8 @@ class Image:
 
     @cached_property
     def is_python(self) -> bool:
-        """Whether a CPython interpreter is in it (since 3.7)."""
-        return self.defines("_PyRuntime")
+        """Whether a CPython interpreter is in it."""
+        return self.defines("PyRun_SimpleFileExFlags")
 
     @cached_property
     def is_node(self) -> bool:

@@ -182,3 +182,89 @@ def test_a_process_older_than_its_mappings_account(
 
     (record,) = run.of("connection")
     assert record["route"] == "python-socket", record["module_reason"]
+
+
+@pytest.mark.smoke
+def test_io_uring_inline_and_by_a_worker(watched: Watch, compiled: Compile) -> None:
+    run = watched(compiled("uring", "uring"), str(PORT))
+
+    if run.status == 77:
+        pytest.skip(f"io_uring is refused here: {run.stderr}")
+    found = by_port(run)
+    assert caller(found[PORT]) == "uring"
+    worker = found[PORT + 1]
+    assert worker["module"] is None
+    assert worker["module_reason"].startswith("an io_uring worker made the call")
+    assert worker["route"] == "unknown"
+    assert worker["process"]["exe"].endswith("/uring")
+
+
+@pytest.mark.smoke
+def test_a_32_bit_program(watched: Watch, compiled: Compile) -> None:
+    options = ("-m32", "-nostdlib", "-static", "-fno-pic", "-fno-stack-protector")
+
+    run = watched(compiled("compat", "compat", *options))
+
+    (record,) = run.of("connection")
+    assert record["module"] is None
+    assert record["module_reason"].startswith("the process runs 32-bit code")
+    assert record["process"]["exe"].endswith("/compat")
+
+
+@pytest.mark.userspace
+def test_a_root_of_its_own_has_packages_of_its_own(
+    watched: Watch, compiled: Compile, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    info = root / "var/lib/dpkg/info"
+    info.mkdir(parents=True)
+    (root / "usr/bin").mkdir(parents=True)
+    (info / "demo.list").write_text("/usr/bin/hot\n")
+    (root / "var/lib/dpkg/status").write_text("Package: demo\nVersion: 1.0\n\n")
+    program = Path(compiled("hot", "hot-static", "-static"))
+    (root / "usr/bin/hot").write_bytes(program.read_bytes())
+    (root / "usr/bin/hot").chmod(0o755)
+
+    # It pauses for a second, so that its root is still there to be looked into.
+    run = watched("chroot", str(root), "/usr/bin/hot", str(PORT), "1", "0", "1")
+
+    (record,) = run.of("connection")
+    file = record["module"]["caller"]
+    assert file["path"] == "/usr/bin/hot"
+    assert file["package"] == {"kind": "debian", "name": "demo", "version": "1.0"}
+
+
+INTERPRETERS = sorted(
+    {
+        str(path)
+        for pattern in ("/usr/bin/python3.*", "/usr/local/bin/python3.*")
+        for path in Path("/").glob(pattern[1:])
+        if path.name.removeprefix("python3.").isdigit()
+    }
+    | {str(path) for path in Path.home().glob(".pyenv/versions/3.*/bin/python3")}
+)
+
+
+@pytest.mark.userspace
+@pytest.mark.parametrize("interpreter", INTERPRETERS)
+def test_sockets_and_ctypes_of_each_interpreter(
+    watched: Watch, interpreter: str
+) -> None:
+    code = (
+        "import ctypes, socket, struct\n"
+        f"socket.socket().connect_ex(('127.0.0.1', {PORT}))\n"
+        "libc = ctypes.CDLL(None)\n"
+        f"peer = struct.pack('=HH4s8x', 2, socket.htons({PORT + 1}), "
+        "socket.inet_aton('127.0.0.1'))\n"
+        "libc.connect(libc.socket(2, 1, 0), peer, 16)\n"
+    )
+
+    run = watched(interpreter, "-c", code)
+
+    found = by_port(run)
+    assert found[PORT]["route"] == "python-socket"
+    assert found[PORT]["bypass"] is False
+    assert found[PORT + 1]["route"] == "native"
+    assert found[PORT + 1]["bypass"] is True
+    binding = found[PORT + 1]["module"]["binding"]["path"]
+    assert binding.rpartition("/")[2].startswith("_ctypes.")

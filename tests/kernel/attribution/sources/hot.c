@@ -1,6 +1,6 @@
 /*
- * The same connect from the same place, many times: hot PORT TIMES PAUSE, the pause
- * in microseconds after every tenth.
+ * The same connect from the same place, many times: hot PORT TIMES PAUSE [LAST], the pause
+ * in microseconds after every tenth, and a last one in seconds.
  */
 #include "dial.h"
 
@@ -16,5 +16,7 @@ int main(int count, char **words)
 		if (i % 10 == 0)
 			usleep(atoi(words[3]));
 	}
+	if (count > 4)
+		sleep(atoi(words[4]));
 	return 0;
 }
