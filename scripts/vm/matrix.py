@@ -115,7 +115,7 @@ def under(
         status,
         native=version == _HERE,
         date=str(datetime.now(UTC).date()),
-        commit=_commit(),
+        commit=options.commit,
         selection=shlex.join(["-m", options.select, *options.pytest]),
     )
     if target.exists():
@@ -182,6 +182,7 @@ def main(arguments: list[str]) -> int:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options = parser().parse_args(arguments[:end])
     options.pytest = arguments[end + 1 :]
+    options.commit = _commit()  # of the copy: the checkout may move on
     kernels.need_tools()
     began = time.monotonic()
     with snapshot() as copy:
@@ -190,7 +191,7 @@ def main(arguments: list[str]) -> int:
         if not options.without_running:
             # Alone: its tests are about races, and the machines would be in its way.
             reports.append(under(_HERE, copy, work / _HERE, options))
-            _tell(reports[0], work / _HERE)
+            _finish(reports[0], work / _HERE, options)
         with ThreadPoolExecutor(options.jobs) as pool:
             versions = options.kernels or SERIES
             futures = [
@@ -199,16 +200,16 @@ def main(arguments: list[str]) -> int:
             ]
             for future, version in zip(futures, versions, strict=True):
                 reports.append(future.result())
-                _tell(reports[-1], work / version)
+                _finish(reports[-1], work / version, options)
     print(f"\n{table(reports)}\n{(time.monotonic() - began) / 60:.1f} minutes in all")
     if options.write:
-        for one in reports:
-            one.save(_REPORTS)
         PAGE.write_text(page(Report.saved(_REPORTS)))
     return int(not all(one.fine for one in reports))
 
 
-def _tell(report: Report, folder: Path) -> None:
+def _finish(report: Report, folder: Path, options: argparse.Namespace) -> None:
+    if options.write:
+        report.save(_REPORTS)
     verdict = "fine" if report.fine else f"NOT FINE (status {report.status})"
     print(f"{report.release}: {counted(report.total)}: {verdict}", flush=True)
     if not report.fine:
