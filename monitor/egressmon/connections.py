@@ -130,13 +130,10 @@ class Connections:
 
 
 def _origin(actor: Actor | None, source: Attribution) -> Origin:
-    module = source.module
-    files = [one for one in (module.caller, module.binding) if one] if module else []
-    packages = {one.package.name: None for one in files if one.package is not None}
     return Origin(
         exe=actor.exe if actor else None,
-        modules=tuple({one.path: None for one in files if one.path is not None}),
-        packages=tuple(packages),
+        modules=source.files,
+        packages=source.packages,
         route=source.route,
         route_reason=source.route_reason,
         bypass=source.bypass,

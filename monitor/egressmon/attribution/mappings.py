@@ -49,6 +49,8 @@ class AddressSpace:
         self._mappings: list[Mapping] = []
         self.steps: dict[int, object] = {}
         """What the unwinder found out about addresses, until the mappings change."""
+        self.calls: dict[object, object] = {}
+        """What chains of calls meant, until the mappings change."""
         self.program: Mapping | None = None
         """What was executed: the kernel maps it before anything else."""
         self.language: Literal["python", "node", ""] | None = None
@@ -81,6 +83,7 @@ class AddressSpace:
     def add(self, new: Mapping) -> None:
         """Have new take the place of whatever was there."""
         self.steps.clear()
+        self.calls.clear()
         if self.program is None and not new.is_kernels:
             self.program = new
         if self.language == "":

@@ -19,7 +19,8 @@ from egressmon.decode import FLAG_OWNERLESS, FLAG_STACK_LOST, Flow, Stack
 from egressmon.probes.architecture import this_machine
 from egressmon.records import ChainStep, ModuleFile, ModuleRecord
 
-_MAX_WAITING = 16384
+_MAX_WAITING = 4096
+_MAX_CALLS = 1024
 _MAX_MAPS = 1 << 24
 
 _WITHOUT_STACK = {
@@ -39,6 +40,10 @@ class Attribution:
     route: str
     route_reason: str | None
     bypass: bool | None
+    files: tuple[str, ...] = ()
+    """Paths of the caller and of its binding."""
+    packages: tuple[str, ...] = ()
+    """Names of the packages that own them."""
 
 
 def unknown(reason: str) -> Attribution:
@@ -113,16 +118,19 @@ class Attributor:
             return known or unknown("the mappings changed as the call was made")
         if self._unwinder is None:
             return unknown("stacks of this architecture are not unwound")
-        space = self._spaces.of(stack.pid) or self._seed(stack.pid)
+        # Outside of the cgroup, what is mapped anew is not told of.
+        space = self._spaces.of(stack.pid) if stack.inside else None
+        space = space or self._seed(stack.pid)
         if space is None:
             return unknown("what the process had mapped is not known")
         unwound = self._unwind(space, stack)
         if unwound.frames[-1].mapping is None and (again := self._seed(stack.pid)):
             space, unwound = again, self._unwind(again, stack)
         found = self._judge(unwound, space, stack.pid)
-        self._templates.offer(
-            stack, unwound, lambda verified: self._judge(verified, space, stack.pid)
-        )
+        if stack.inside:
+            self._templates.offer(
+                stack, unwound, lambda verified: self._judge(verified, space, stack.pid)
+            )
         return found
 
     def _unwind(self, space: AddressSpace, stack: Stack) -> Unwound:
@@ -143,18 +151,33 @@ class Attributor:
         self._spaces.seed(pid, space)
         return space
 
+    # Chains repeat, and what they mean is looked up in files.
     def _judge(self, unwound: Unwound, space: AddressSpace, pid: int) -> Attribution:
+        key = (unwound.stopped, *((one.mapping, one.how) for one in unwound.frames))
+        known = space.calls.get(key)
+        if not isinstance(known, Attribution):
+            if len(space.calls) >= _MAX_CALLS:
+                space.calls.clear()
+            known = space.calls[key] = self._look_up(unwound, space, pid)
+        return known
+
+    def _look_up(self, unwound: Unwound, space: AddressSpace, pid: int) -> Attribution:
         calls = read_calls(unwound, space, self._images, pid)
         if calls.caller is None:
             return Attribution(
                 None, calls.route_reason, "unknown", calls.route_reason, calls.is_bypass
             )
+        module = self._module(calls, calls.caller)
+        files = [one for one in (module.caller, module.binding) if one is not None]
+        owners = [one.package for one in files if one.package is not None]
         return Attribution(
-            self._module(calls, calls.caller),
+            module,
             None,
             calls.route,
             calls.route_reason,
             calls.is_bypass,
+            tuple({one.path: None for one in files if one.path is not None}),
+            tuple({owner.name: None for owner in owners}),
         )
 
     def _module(self, calls: Calls, caller: Step) -> ModuleRecord:
