@@ -1,4 +1,4 @@
-"""Which of the system's packages a file belongs to: dpkg's and apk's own accounts.
+"""Which of the system's packages a file belongs to: dpkg's, apk's and rpm's accounts.
 
 Nothing is indexed: a run asks about a handful of files, and to look for one takes
 1 to 30 ms, where reading all of Debian's lists into a table takes 400.
@@ -7,11 +7,13 @@ Nothing is indexed: a run asks about a handful of files, and to look for one tak
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from egressmon.attribution.bounded import MAX_TEXT, read_bounded
 from egressmon.records import PackageRecord
 
 _DPKG = "/var/lib/dpkg"
+_RPM = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
 _APK = "/lib/apk/db/installed"
 _MAX_LIST = 1 << 25
 _MAX_STATUS = 1 << 28
@@ -22,7 +24,8 @@ _STEM = re.compile(r"(?:lib)?([A-Za-z]{2,})")
 def owner(path: str, root: str) -> PackageRecord | None:
     """Return the package that the file at path belongs to, in the system at root."""
     wanted = _spellings(os.fsencode(path))
-    return _debian(wanted, f"{root}{_DPKG}") or _alpine(wanted, f"{root}{_APK}")
+    found = _debian(wanted, f"{root}{_DPKG}") or _alpine(wanted, f"{root}{_APK}")
+    return found if found is not None or root else _rpm(wanted)
 
 
 # Where /bin and /lib are links into /usr, a package may know a file by either name.
@@ -30,6 +33,15 @@ def _spellings(path: bytes) -> tuple[bytes, bytes]:
     if path.startswith(b"/usr/"):
         return path, path[4:]
     return path, b"/usr" + path
+
+
+# sqlite3 takes 20 ms to import, and few machines need it.
+def _rpm(wanted: tuple[bytes, bytes]) -> PackageRecord | None:
+    if not any(Path(one).exists() for one in _RPM):
+        return None
+    from egressmon.attribution import rpm  # noqa: PLC0415 -- as above
+
+    return rpm.owner(wanted)
 
 
 def _debian(wanted: tuple[bytes, bytes], folder: str) -> PackageRecord | None:

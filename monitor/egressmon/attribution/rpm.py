@@ -1,0 +1,93 @@
+"""Which RPM package a file belongs to, by rpm's own database (SQLite since rpm 4.16).
+
+Only the machine's own database is read: SQLite's file is not made to be read from
+somebody who is not trusted. Format: rpm's lib/backend/sqlite.c, and docs/manual/
+format_header.md for the packages' headers.
+"""
+
+import sqlite3
+import struct
+from pathlib import Path
+
+from egressmon.attribution.bounded import MAX_TEXT
+from egressmon.records import PackageRecord
+
+_DATABASES = ("/usr/lib/sysimage/rpm/rpmdb.sqlite", "/var/lib/rpm/rpmdb.sqlite")
+_ENTRY = struct.Struct(">IIII")
+_NAME, _VERSION, _RELEASE = 1000, 1001, 1002
+_FOLDER_NUMBERS, _BASENAMES, _FOLDERS = 1116, 1117, 1118
+_MAX_ENTRIES = 1 << 16
+_MAX_SAME_NAME = 1000
+
+
+def owner(paths: tuple[bytes, ...]) -> PackageRecord | None:
+    """Return the package that has the file, by any of its spellings."""
+    for database in _DATABASES:
+        if Path(database).exists():
+            return owner_in(database, paths)
+    return None
+
+
+def owner_in(database: str, paths: tuple[bytes, ...]) -> PackageRecord | None:
+    """Return the package that has the file in the SQLite file at database."""
+    name = paths[0].rpartition(b"/")[2].decode("utf-8", "surrogateescape")
+    try:
+        connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    except sqlite3.Error:
+        return None
+    try:
+        found = connection.execute(
+            "SELECT blob, idx FROM Basenames JOIN Packages USING (hnum) "
+            "WHERE Basenames.key = ? LIMIT ?",
+            (name, _MAX_SAME_NAME),
+        )
+        for header, index in found:
+            package = _owner(header, index, paths)
+            if package is not None:
+                return package
+    except (sqlite3.Error, struct.error, ValueError, LookupError, UnicodeError):
+        return None
+    finally:
+        connection.close()
+    return None
+
+
+def _owner(header: bytes, index: int, paths: tuple[bytes, ...]) -> PackageRecord | None:
+    count, _ = struct.unpack_from(">II", header)
+    if count > _MAX_ENTRIES:
+        raise ValueError(count)
+    entries = {
+        tag: (offset, length)
+        for tag, _, offset, length in _ENTRY.iter_unpack(
+            header[8 : 8 + count * _ENTRY.size]
+        )
+    }
+    store = header[8 + count * _ENTRY.size :]
+    folder = int.from_bytes(_word(store, entries[_FOLDER_NUMBERS], index), "big")
+    path = _text(store, entries[_FOLDERS], folder) + _text(
+        store, entries[_BASENAMES], index
+    )
+    if path not in paths:
+        return None
+    name, version, release = (
+        _text(store, entries[tag], 0).decode("utf-8", "backslashreplace")[:MAX_TEXT]
+        for tag in (_NAME, _VERSION, _RELEASE)
+    )
+    return PackageRecord("rpm", name, f"{version}-{release}")
+
+
+def _word(store: bytes, entry: tuple[int, int], index: int) -> bytes:
+    offset, length = entry
+    if not 0 <= index < length:
+        raise LookupError(index)
+    return store[offset + 4 * index : offset + 4 * index + 4]
+
+
+# The text at index of an array of NUL-terminated ones.
+def _text(store: bytes, entry: tuple[int, int], index: int) -> bytes:
+    offset, length = entry
+    if not 0 <= index < length:
+        raise LookupError(index)
+    for _ in range(index):
+        offset = store.index(0, offset) + 1
+    return store[offset : store.index(0, offset)]

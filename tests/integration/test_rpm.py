@@ -1,0 +1,76 @@
+"""The packages that rpm itself wrote into its database."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from egressmon.attribution.rpm import owner_in
+from egressmon.records import PackageRecord
+
+SPEC = """
+Name: demo-tool
+Version: 2.1
+Release: 3
+Summary: A package to be found
+License: MIT
+BuildArch: noarch
+%description
+It has two files.
+%install
+mkdir -p %{buildroot}/usr/lib64 %{buildroot}/usr/bin
+touch %{buildroot}/usr/lib64/libdemo.so.1 %{buildroot}/usr/bin/demo
+%files
+/usr/lib64/libdemo.so.1
+/usr/bin/demo
+"""
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("rpm")
+    spec, where = folder / "demo.spec", folder / "db"
+    spec.write_text(SPEC)
+    build = ["rpmbuild", "-bb", "--define", f"_topdir {folder}/top", str(spec)]
+    subprocess.run(build, check=True, capture_output=True)
+    (package,) = folder.glob("top/RPMS/*/*.rpm")
+    rpm = ["rpm", "--dbpath", str(where)]
+    subprocess.run([*rpm, "--initdb"], check=True)
+    install = [*rpm, "-i", "--justdb", "--nodeps", "--force-debian", str(package)]
+    subprocess.run(install, check=True)
+    return str(where / "rpmdb.sqlite")
+
+
+@pytest.mark.parametrize("path", [b"/usr/lib64/libdemo.so.1", b"/usr/bin/demo"])
+def test_a_file_of_a_package(database: str, path: bytes) -> None:
+    found = owner_in(database, (path,))
+
+    assert found == PackageRecord("rpm", "demo-tool", "2.1-3")
+
+
+@pytest.mark.parametrize("path", [b"/usr/bin/other", b"/opt/demo", b"demo", b"/"])
+def test_a_file_of_none(database: str, path: bytes) -> None:
+    assert owner_in(database, (path,)) is None
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"SQLite format 3\0" + bytes(4096), b"x" * 99]
+)
+def test_a_damaged_database_says_nothing(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "rpmdb.sqlite").write_bytes(content)
+
+    assert owner_in(str(tmp_path / "rpmdb.sqlite"), (b"/usr/bin/demo",)) is None
+
+
+def test_a_header_that_is_cut_says_nothing(database: str, tmp_path: Path) -> None:
+    import sqlite3  # noqa: PLC0415 -- only here
+
+    copy = tmp_path / "rpmdb.sqlite"
+    with sqlite3.connect(database) as source, sqlite3.connect(copy) as target:
+        source.backup(target)
+        (header,) = target.execute("SELECT blob FROM Packages").fetchone()
+        for size in (0, 4, 8, 100, len(header) // 2):
+            target.execute("UPDATE Packages SET blob = ?", (header[:size],))
+            target.commit()
+
+            assert owner_in(str(copy), (b"/usr/bin/demo",)) is None
