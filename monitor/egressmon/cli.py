@@ -60,7 +60,8 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
 
             if options.policy_verb == "check":
                 return policy_command.check(options.file, strict=options.strict)
-            return policy_command.explain(options.file, options.destination)
+            origin = policy_command.parse_origin(options)
+            return policy_command.explain(options.file, options.destination, origin)
         case _:
             from egressmon import doctor  # noqa: PLC0415
 

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from egressmon.attribution import LEVELS
 from egressmon.errors import UsageError
+from egressmon.policy.routes import ROUTES
 from egressmon.probes.loading import CHOICES
 
 _RUNS = """\
@@ -191,5 +192,17 @@ def _policy(sub: argparse.ArgumentParser) -> None:
     )
     explain.add_argument("file", metavar="FILE")
     explain.add_argument("destination", metavar="HOST:PORT[/PROTOCOL]")
+    who = explain.add_argument_group(
+        "who reaches it", "what is not said is unknown, and matches no `by`"
+    )
+    who.add_argument("--package", metavar="NAME", help="a package's code")
+    who.add_argument("--exe", metavar="PATH", help="an executable")
+    who.add_argument("--module", metavar="PATH", help="a calling module or binding")
+    who.add_argument("--route", choices=ROUTES, help="a route")
+    who.add_argument(
+        "--bypass",
+        action="store_true",
+        help="past the sockets of the process's own language",
+    )
     for verb in (check, explain):
         verb.add_argument("--verbose", action="store_true", help="show tracebacks")

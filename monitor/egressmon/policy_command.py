@@ -1,5 +1,6 @@
 """`egressmon policy check` and `egressmon policy explain`."""
 
+import argparse
 import ipaddress
 import re
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 from egressmon.errors import UsageError
 from egressmon.names import read_resolver, trusted_resolvers
 from egressmon.policy.file import line_of, load_policy
-from egressmon.policy.judge import Destination, Judge, Listener
+from egressmon.policy.judge import Destination, Judge, Listener, Origin
 from egressmon.policy.names import canonical
 from egressmon.text import printable
 
@@ -37,13 +38,16 @@ def check(file: str, *, strict: bool) -> int:
     return 0
 
 
-def explain(file: str, destination: str) -> int:
-    """Say what destination would get; returns 0 when it is let through, else 1."""
+def explain(file: str, destination: str, origin: Origin) -> int:
+    """Say what destination would get when reached by origin.
+
+    Returns 0 when it is let through, else 1.
+    """
     policy = load_policy(Path(file)).policy
     target = parse_destination(destination)
     resolver = read_resolver(Path("/etc/resolv.conf"))
     judge = Judge(policy, trusted_resolvers(policy, resolver), resolver.search)
-    verdict = judge.connection(target)
+    verdict = judge.connection(target, origin)
     rule = f" by {verdict.rule}" if verdict.rule else ""
     line = f"{verdict.word}{rule}"
     sys.stdout.write(f"{printable(destination)}: {line}: {printable(verdict.reason)}\n")
@@ -51,6 +55,17 @@ def explain(file: str, destination: str) -> int:
         query = judge.query(name, next(iter(judge.resolvers)))
         sys.stdout.write(f"looking up {name}: {query.word}: {query.reason}\n")
     return 1 if verdict.word == "violation" else 0
+
+
+def parse_origin(options: argparse.Namespace) -> Origin:
+    """Return who is asked about: what is not said is unknown, and no bypass."""
+    return Origin(
+        exe=options.exe,
+        modules=(options.module,) if options.module else (),
+        packages=(options.package,) if options.package else (),
+        route=options.route or "unknown",
+        bypass=options.bypass,
+    )
 
 
 def parse_destination(text: str) -> Destination:

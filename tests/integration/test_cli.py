@@ -99,7 +99,7 @@ def test_check_names_what_is_wrong(policy: str) -> None:
     assert done.returncode == 2
     assert done.stderr == (
         f"error: {policy}:2: alow: unknown key\n"
-        "hint: unknown key; known: version, enforce, allow, dns, local\n"
+        "hint: unknown key; known: version, enforce, bypass, allow, dns, local\n"
     )
 
 
@@ -120,6 +120,30 @@ def test_explain(policy: str, destination: str, status: int, says: str) -> None:
     done = run("policy", "explain", policy, destination)
 
     assert done.returncode == status
+    assert says in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        ((), 1, "only by package httpx, and this is unknown"),
+        (("--package", "httpx"), 0, "allowed by allow[0]"),
+        (("--package", "pycurl"), 1, "only by package httpx, and this is pycurl"),
+        (("--package", "httpx", "--bypass"), 1, "bypasses the language's own sockets"),
+    ],
+)
+def test_explain_who(
+    tmp_path: Path, words: tuple[str, ...], status: int, says: str
+) -> None:
+    path = tmp_path / "egress.toml"
+    path.write_text(
+        'version = 1\nbypass = "violation"\n[[allow]]\nhost = "a.example"\n'
+        'by = { package = ["httpx"] }\n'
+    )
+
+    done = run("policy", "explain", *words, str(path), "a.example:443")
+
+    assert done.returncode == status, done.stderr
     assert says in done.stdout
 
 

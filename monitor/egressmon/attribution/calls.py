@@ -7,10 +7,8 @@ from typing import Literal, TypeAlias
 from egressmon.attribution.images import Image, Images
 from egressmon.attribution.mappings import AddressSpace, Mapping
 from egressmon.attribution.unwind import Frame, How, Unwound
+from egressmon.policy.routes import Route
 
-Route: TypeAlias = Literal[
-    "python-socket", "native", "executable", "unbacked", "unknown"
-]
 Language: TypeAlias = Literal["python", "node"]
 
 # The C library and the loader: what everybody calls through.
@@ -57,7 +55,7 @@ class Calls:
     binding: Step | None
     language: Language | None
     """Of the process."""
-    route: Route
+    route: Route | Literal["unknown"]
     route_reason: str | None
 
     @property

@@ -24,8 +24,9 @@ _REMEDIES = {
     "too_short": "an empty list allows nothing; name at least one",
 }
 _KNOWN: dict[tuple[str, ...], str] = {
-    (): "version, enforce, allow, dns, local",
-    ("allow",): "host, cidr, ports, protocol, reason",
+    (): "version, enforce, bypass, allow, dns, local",
+    ("allow",): "host, cidr, ports, protocol, reason, by",
+    ("allow", "by"): "package, exe, module, route",
     ("dns",): "resolvers, queries, names",
     ("local",): "listeners",
 }

@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from egressmon.policy.names import parse_host_pattern
+from egressmon.policy.routes import Route
 
 
 def _network(text: str) -> str:
@@ -59,9 +60,7 @@ class By(_Table):
         description='calling modules or bindings, by path or by file name; "*" stands '
         "for anything",
     )
-    route: tuple[Literal["python-socket", "native", "executable", "unbacked"], ...] = (
-        Field(default=(), description="how the connection left")
-    )
+    route: tuple[Route, ...] = Field(default=(), description="how the connection left")
 
     @model_validator(mode="after")
     def _something(self) -> Self:
