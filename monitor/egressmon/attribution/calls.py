@@ -22,6 +22,9 @@ _INSTALLED = ("/site-packages/", "/dist-packages/", "/node_modules/")
 _LIBPYTHON = re.compile(rb"libpython3[\w.]*\.so[\w.]*")
 
 
+_TWO_WAYS = "the interpreter has both _socket and _ctypes built in"
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """Consecutive calls in one module."""
@@ -83,7 +86,8 @@ def read_calls(
         return Calls(steps, stopped, None, None, language, "unknown", reason)
     binding = _binding(steps)
     route = _route(caller, steps, space, language)
-    return Calls(steps, stopped, caller, binding, language, route, None)
+    why_not = _TWO_WAYS if route == "unknown" else None
+    return Calls(steps, stopped, caller, binding, language, route, why_not)
 
 
 def _steps(frames: list[Frame], images: Images, pid: int) -> list[Step]:
@@ -167,9 +171,12 @@ def _language_of(
 
 def _route(
     caller: Step, steps: list[Step], space: AddressSpace, language: Language | None
-) -> Route:
+) -> Route | Literal["unknown"]:
     if caller.mapping.is_unbacked:
         return "unbacked"
+    image = caller.image
+    if image is not None and image.has_socket_module and image.has_ctypes_module:
+        return "unknown"
     if language == "python" and _is_socket_layer(caller, steps):
         return "python-socket"
     if space.program is not None and caller.mapping.path == space.program.path:

@@ -49,6 +49,11 @@ class Image:
         """Whether CPython's `_socket` is built in."""
         return self.is_python and self.defines("PyInit__socket")
 
+    @cached_property
+    def has_ctypes_module(self) -> bool:
+        """Whether CPython's `_ctypes`, which calls anything, is built in."""
+        return self.is_python and self.defines("PyInit__ctypes")
+
 
 @dataclass(frozen=True, slots=True)
 class Missing:

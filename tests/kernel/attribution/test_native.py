@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from egressmon.scope import find_root
 from support.watching import Json, Watched
 
 Watch = Callable[..., Watched]
@@ -268,3 +269,18 @@ def test_sockets_and_ctypes_of_each_interpreter(
     assert found[PORT + 1]["bypass"] is True
     binding = found[PORT + 1]["module"]["binding"]["path"]
     assert binding.rpartition("/")[2].startswith("_ctypes.")
+
+
+def test_a_process_that_left_the_cgroup(watched: Watch, compiled: Compile) -> None:
+    library = compiled("plug", "plugA.so", "-shared", "-fPIC")
+    code = (
+        "import ctypes, pathlib, time\n"
+        f"pathlib.Path('{find_root()}/cgroup.procs').write_text('0')\n"
+        f"ctypes.CDLL({library!r}).dial({PORT}); time.sleep(1)\n"
+    )
+
+    run = watched("python3", "-c", code)
+
+    (record,) = run.of("connection")
+    assert record["socket"] == "foreign"
+    assert caller(record) == "plugA.so"

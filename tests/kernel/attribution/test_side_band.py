@@ -1,0 +1,82 @@
+"""The kernel's account of mappings: what it tells, and that its losses are counted."""
+
+import subprocess
+from collections.abc import Generator
+
+import pytest
+
+from egressmon.attribution.mappings import Spaces
+from egressmon.probes import sideband
+from egressmon.probes.sideband import Executed, Forked, Mapped, SideBand
+from egressmon.scope import Scope, make_scope
+
+pytestmark = pytest.mark.usefixtures("can_load")
+
+
+@pytest.fixture
+def scope() -> Generator[Scope]:
+    made = make_scope()
+    yield made
+    made.remove()
+
+
+def run_in(scope: Scope, *command: str) -> int:
+    """Run command in scope, and return the id that it had."""
+    enter = f'echo $$ >{scope.path}/cgroup.procs; exec "$@"'
+    process = subprocess.Popen(["sh", "-c", enter, "sh", *command])
+    assert process.wait() == 0
+    return process.pid
+
+
+@pytest.mark.smoke
+def test_a_program_that_is_gone_is_told_of(scope: Scope) -> None:
+    band = SideBand(scope.fd)
+
+    pid = run_in(scope, "/bin/true")
+
+    records = band.read()
+    assert Executed in {type(one) for one in records if one.pid == pid}
+    mapped = [one for one in records if isinstance(one, Mapped) and one.pid == pid]
+    names = {one.path.rpartition(b"/")[2] for one in mapped}
+    assert b"true" in names
+    assert b"libc.so.6" in names
+    # Since Linux 5.12 by build id, before by inode.
+    assert all(one.build_id or one.inode for one in mapped if one.path[:1] == b"/")
+    spaces = Spaces(lambda _: None)
+    spaces.push(records)
+    spaces.until(1 << 62)
+    space = spaces.of(pid)
+    assert space is not None
+    assert space.program is not None
+    assert space.program.path.endswith(b"/true")
+    band.close()
+
+
+def test_children_are_told_of_and_others_are_not(scope: Scope) -> None:
+    band = SideBand(scope.fd)
+    outside = subprocess.Popen(["/bin/true"])
+    outside.wait()
+
+    pid = run_in(scope, "sh", "-c", "/bin/true; /bin/true")
+
+    records = band.read()
+    children = {one.pid for one in records if isinstance(one, Forked)}
+    assert len(children) == 2
+    assert {one.pid for one in records} == {pid, *children}
+    assert outside.pid not in {one.pid for one in records}
+    band.close()
+
+
+def test_what_does_not_fit_is_counted(
+    scope: Scope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sideband, "_PAGES", 1)
+    band = SideBand(scope.fd)
+    run_in(scope, "sh", "-c", "for i in $(seq 100); do /bin/true; done")
+    band.read()
+
+    run_in(scope, "/bin/true")  # the kernel tells of losses with the next record
+    band.read()
+
+    assert band.lost > 0
+    band.close()
