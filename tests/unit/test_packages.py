@@ -1,10 +1,12 @@
 """Which package a file belongs to, by accounts sound and damaged."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from egressmon.attribution.bounded import open_regular
 from egressmon.attribution.packages import Packages, Place
 from egressmon.records import PackageRecord
 
@@ -50,6 +52,20 @@ def test_a_damaged_record_says_nothing(tmp_path: Path, record: str) -> None:
     folder = site(tmp_path, "bad-1", record)
 
     assert owner(folder / "mine.so") is None
+
+
+def test_what_is_no_regular_file_is_not_opened(tmp_path: Path) -> None:
+    folder = site(tmp_path, "trap-1", "")
+    (folder / "trap-1.dist-info/RECORD").unlink()
+    os.mkfifo(folder / "trap-1.dist-info/RECORD")
+    (folder / "trap-1.dist-info/METADATA").unlink()
+    (folder / "trap-1.dist-info/METADATA").symlink_to("/dev/zero")
+
+    assert owner(folder / "mine.so") is None
+    with pytest.raises(OSError, match="not a regular file"):
+        open_regular("/dev/null")
+    with pytest.raises(OSError, match="not a regular file"):
+        open_regular(str(folder))
 
 
 def test_a_folder_is_read_again_when_it_changes(tmp_path: Path) -> None:

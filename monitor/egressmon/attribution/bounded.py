@@ -1,4 +1,4 @@
-"""Read small files that others wrote."""
+"""Open and read files that others wrote, and may have put traps in the place of."""
 
 import os
 import stat
@@ -8,22 +8,30 @@ MAX_TEXT = 200
 """How much of a name or a version is kept, in characters."""
 
 
+def open_regular(path: str | bytes) -> int:
+    """Return a descriptor to read the file at path, which is a regular one.
+
+    What it is, is known before it is opened: to open a device can have effects, and
+    to open a pipe can take for ever. Raises OSError.
+    """
+    place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(place).st_mode):
+            raise OSError(0, "not a regular file")
+        return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(place)
+
+
 def read_bounded(path: str, limit: int) -> bytes | None:
     """Return a regular file's content; None where it is none, or above limit bytes."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
-            return None
-        with os.fdopen(os.dup(descriptor), "rb") as file:
+        with os.fdopen(open_regular(path), "rb") as file:
+            if os.fstat(file.fileno()).st_size > limit:
+                return None
             return file.read(limit)
     except OSError:
         return None
-    finally:
-        os.close(descriptor)
 
 
 def text_at(found: Any, key: str) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from egressmon.attribution.bounded import open_regular
 from egressmon.attribution.cfi import FrameTable
 from egressmon.attribution.elf import Elf, ElfError
 from egressmon.attribution.mappings import Mapping
@@ -114,8 +115,7 @@ class Images:
 
     def _try(self, root: str, mapping: Mapping) -> Image | None:
         candidate = root.encode() + mapping.path.removesuffix(_DELETED)
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-        elf = Elf(os.open(candidate, flags))
+        elf = Elf(open_regular(candidate))
         if elf.machine != self._machine:
             elf.close()
             raise ElfError("of another architecture")

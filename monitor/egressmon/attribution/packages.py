@@ -5,13 +5,12 @@ of it is bounded. A folder's account is kept until the folder changes.
 """
 
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from egressmon.attribution import python_packages, system_packages
-from egressmon.attribution.bounded import read_bounded, text_at
+from egressmon.attribution.bounded import open_regular, read_bounded, text_at
 from egressmon.attribution.elf import Elf, ElfError
 from egressmon.records import PackageRecord
 
@@ -102,7 +101,7 @@ def _cpython(place: Place) -> PackageRecord | None:
 # Py_Version (since 3.11) is a constant in the file: Include/patchlevel.h.
 def _python_version(path: str) -> str | None:
     try:
-        elf = Elf(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+        elf = Elf(open_regular(path))
     except (OSError, ElfError):
         return None
     try:

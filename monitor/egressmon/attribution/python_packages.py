@@ -21,7 +21,8 @@ from egressmon.records import PackageRecord
 
 _INTERPRETER = re.compile(r"(/.*)/bin/python[\d.]*t?")
 _SITES = frozenset({"site-packages", "dist-packages"})
-_MAX_RECORD = 1 << 26
+_MAX_RECORD = 1 << 24
+_MAX_RECORDS = 1 << 27  # of a folder, together
 _MAX_METADATA = 1 << 20
 _MAX_DISTRIBUTIONS = 10_000
 _MAX_SITES = 256
@@ -33,6 +34,7 @@ class _Site:
     files: dict[str, PackageRecord] = field(default_factory=dict[str, PackageRecord])
     projects: dict[str, PackageRecord] = field(default_factory=dict[str, PackageRecord])
     """Editable installs: a project's folder and its distribution."""
+    room: int = _MAX_RECORDS
 
 
 class Distributions:
@@ -106,7 +108,8 @@ def _read_site(place: str, site: _Site) -> None:
 def _read_distribution(folder: str, name: str, site: _Site) -> None:
     package = _package(f"{folder}/METADATA", name)
     data = read_bounded(f"{folder}/RECORD", _MAX_RECORD)
-    if data is not None:
+    if data is not None and len(data) <= site.room:
+        site.room -= len(data)
         _read_record(data, package, site)
     data = read_bounded(f"{folder}/direct_url.json", _MAX_METADATA)
     if data is not None and (project := _project(data)) is not None:
