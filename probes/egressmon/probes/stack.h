@@ -18,15 +18,14 @@
 #define TASK_IO_WORKER 0x10
 #define TASK_KERNEL_THREAD 0x200000
 
-struct template
-{
+struct call_site {
 	u64 id;
 	u64 count;
 	struct template_word words[TEMPLATE_WORDS];
 };
 
 /* Call sites that the agent has unwound; it removes them as mappings change. */
-DEFINE_MAP(templates, LRU_HASH, struct template_key, struct template, MAX_TEMPLATES, 0);
+DEFINE_MAP(templates, LRU_HASH, struct template_key, struct call_site, MAX_TEMPLATES, 0);
 
 struct caller {
 	kernel_task *task;
@@ -84,7 +83,7 @@ static __always_inline bool match_template(struct caller *caller)
 	struct template_key key = {.address_space = (u64)caller->address_space,
 				   .instruction = caller->registers[REGISTER_INSTRUCTION],
 				   .stack = caller->stack};
-	struct template *known = bpf_map_lookup_elem(MAP(templates), &key);
+	struct call_site *known = bpf_map_lookup_elem(MAP(templates), &key);
 
 	if (!known)
 		return false;
