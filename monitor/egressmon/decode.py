@@ -132,8 +132,6 @@ class Stack:
     pid: int
     tid: int
     status: StackStatus
-    inside: bool
-    """Whether the process is in the scope's cgroup, whose mappings are told of."""
     address_space: int
     template: int
     registers: tuple[int, ...]
@@ -264,24 +262,19 @@ def _dns(data: bytes) -> DnsPacket:
 
 def _stack(data: bytes) -> Stack:
     (
-        ktime, _, pid, tid, status, address_space, template, kept, inside,
+        ktime, _, pid, tid, status, address_space, template, kept, _,
     ) = _STACK_EVENT.unpack_from(data)  # fmt: skip
     word = _STATUSES.get(status)
     if word is None:
         raise DecodeError(f"stack event of unknown status {status}")
     if word != "copied":
-        return Stack(
-            ktime, pid, tid, word, bool(inside), address_space, template, (), b"",
-        )  # fmt: skip
+        return Stack(ktime, pid, tid, word, address_space, template, (), b"")
     start = _STACK_EVENT.size + _REGISTERS.size
     content = data[start : start + kept]
     if len(data) < start or len(content) != kept:
         raise DecodeError(f"stack event: {len(content)} of {kept} bytes")
     registers = _REGISTERS.unpack_from(data, _STACK_EVENT.size)
-    return Stack(
-        ktime, pid, tid, word, bool(inside), address_space, template, registers,
-        content,
-    )  # fmt: skip
+    return Stack(ktime, pid, tid, word, address_space, template, registers, content)
 
 
 _READERS = {

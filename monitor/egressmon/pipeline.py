@@ -106,6 +106,8 @@ class Pipeline:
                 self._attributor.executed(event.pid, event.path, event.ktime_ns)
         else:
             process = self._processes.forked(event)
+            if self._attributor is not None:
+                self._attributor.forked(event.pid)
         return ProcessRecord(
             event="exec" if isinstance(event, Executed) else "fork",
             pid=process.pid,

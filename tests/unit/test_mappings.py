@@ -80,6 +80,17 @@ def test_an_exec_and_an_end_forget_all() -> None:
     assert spaces.of(7) is None
 
 
+def test_a_process_of_the_scope_outlives_its_first_thread() -> None:
+    spaces = Spaces(lambda _: None)
+    spaces.push([Executed(1, 7), told(2, 0x1000, b"/a"), Ended(3, 7)])
+    spaces.claim(7)
+    spaces.until(3)
+
+    assert path_at(spaces, 0x1000) == b"/a"
+    spaces.drop(7)
+    assert spaces.of(7) is None
+
+
 def test_the_program_is_what_was_mapped_first() -> None:
     spaces = Spaces(lambda _: None)
     spaces.push([Executed(1, 7), told(2, 0x5000, b"/bin/x"), told(3, 0x1000, b"/ld")])

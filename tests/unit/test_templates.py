@@ -30,7 +30,7 @@ class Probes:
 def stack(template: int = 0, pid: int = 7, place: int = 0x1000) -> Stack:
     words = [0] * WORDS
     words[MACHINE.program_counter] = place
-    return Stack(1, pid, pid, "copied", True, 99, template, tuple(words), b"")
+    return Stack(1, pid, pid, "copied", 99, template, tuple(words), b"")
 
 
 def frame(address: int, saved_at: int | None) -> Frame:
@@ -122,14 +122,12 @@ def test_a_bounded_number_is_kept() -> None:
 
 def test_a_stack_event_is_decoded() -> None:
     content = LAYOUTS["registers"].pack(*range(WORDS)) + b"stack"
-    data = event(
-        "stack_event", "KIND_STACK", content, tgid=7, tid=8, payload_size=5, inside=1
-    )
+    data = event("stack_event", "KIND_STACK", content, tgid=7, tid=8, payload_size=5)
 
     found = decode(data)
 
     assert isinstance(found, Stack)
-    assert (found.pid, found.tid, found.status, found.inside) == (7, 8, "copied", True)
+    assert (found.pid, found.tid, found.status) == (7, 8, "copied")
     assert found.registers == tuple(range(WORDS))
     assert found.content == b"stack"
 

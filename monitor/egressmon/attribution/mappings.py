@@ -131,6 +131,7 @@ class Spaces:
         """Call changed with the id of each process whose mappings change."""
         self._changed = changed
         self._spaces: OrderedDict[int, AddressSpace] = OrderedDict()
+        self._ours: set[int] = set()
         self._pending: list[SideRecord] = []
         self._place = 0
 
@@ -153,8 +154,13 @@ class Spaces:
         """Return the mappings of process pid, where they are known."""
         return self._spaces.get(pid)
 
+    def claim(self, pid: int) -> None:
+        """Keep process pid until drop(): its first thread may end before it does."""
+        self._ours.add(pid)
+
     def drop(self, pid: int) -> None:
         """Forget process pid, which is gone."""
+        self._ours.discard(pid)
         self._spaces.pop(pid, None)
 
     def clear(self) -> None:
@@ -182,7 +188,8 @@ class Spaces:
                 self._keep(record.pid, AddressSpace())
                 self._changed(record.pid)
             case Ended():
-                self.drop(record.pid)
+                if record.pid not in self._ours:
+                    self.drop(record.pid)
 
     def _keep(self, pid: int, space: AddressSpace) -> None:
         self._spaces[pid] = space

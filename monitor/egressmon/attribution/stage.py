@@ -79,9 +79,14 @@ class Attributor:
         if len(self._waiting) > _MAX_WAITING:
             self._waiting.popitem(last=False)
 
+    def forked(self, pid: int) -> None:
+        """Take note that pid began."""
+        self._spaces.claim(pid)
+
     def executed(self, pid: int, path: str, ktime_ns: int) -> None:
         """Take note that pid runs a new program, which was called path."""
         self._packages.know_interpreter(path)
+        self._spaces.claim(pid)
         self._spaces.until(ktime_ns)
         self._changed(pid)
 
@@ -118,19 +123,17 @@ class Attributor:
             return known or unknown("the mappings changed as the call was made")
         if self._unwinder is None:
             return unknown("stacks of this architecture are not unwound")
-        # Outside of the cgroup, what is mapped anew is not told of.
-        space = self._spaces.of(stack.pid) if stack.inside else None
-        space = space or self._seed(stack.pid)
+        space = self._spaces.of(stack.pid) or self._seed(stack.pid)
         if space is None:
             return unknown("what the process had mapped is not known")
         unwound = self._unwind(space, stack)
+        # A process that left the scope's cgroup maps what is not told of.
         if unwound.frames[-1].mapping is None and (again := self._seed(stack.pid)):
             space, unwound = again, self._unwind(again, stack)
         found = self._judge(unwound, space, stack.pid)
-        if stack.inside:
-            self._templates.offer(
-                stack, unwound, lambda verified: self._judge(verified, space, stack.pid)
-            )
+        self._templates.offer(
+            stack, unwound, lambda verified: self._judge(verified, space, stack.pid)
+        )
         return found
 
     def _unwind(self, space: AddressSpace, stack: Stack) -> Unwound:

@@ -144,7 +144,7 @@ struct stack_event {
 	u64 address_space;
 	u64 template;
 	u32 payload_size; /* of the stack */
-	u32 inside;	  /* the scope's cgroup, whose mappings are told of */
+	u32 spare;
 };
 
 /* As the kernel has them: struct pt_regs, struct user_pt_regs. */

@@ -87,8 +87,9 @@ class SideBand:
     def __init__(self, cgroup: int) -> None:
         """Watch the processes in cgroup, a descriptor, from now on.
 
-        Where perf's controller is elsewhere (cgroup v1), all of the machine's are
-        watched. Raises OSError where perf events may not be used.
+        Where perf cannot tell them apart (its controller is cgroup v1's, or not on yet,
+        as before the first write to any cgroup.subtree_control), all of the machine's
+        are watched. Raises OSError where perf events may not be used.
         """
         self.lost = 0
         """How many records did not fit."""
@@ -104,9 +105,7 @@ class SideBand:
     def _open(self, cgroup: int) -> None:
         try:
             self._open_all(cgroup, _FLAG_CGROUP)
-        except OSError as error:
-            if error.errno not in {errno.EBADF, errno.EINVAL}:
-                raise
+        except OSError:
             self.close()
             self.whole_machine = True
             self._open_all(-1, 0)

@@ -172,7 +172,7 @@ static __always_inline void fill_stack(struct stack_event *event, const struct c
 	event->address_space = (u64)caller->address_space;
 	event->template = caller->template;
 	event->payload_size = 0;
-	event->inside = bpf_current_task_under_cgroup(MAP(scope), 0) == 1;
+	event->spare = 0;
 }
 
 static __always_inline void fill_registers(struct registers *target,
