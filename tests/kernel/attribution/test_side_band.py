@@ -43,6 +43,7 @@ def test_a_program_that_is_gone_is_told_of(scope: Scope) -> None:
     # Since Linux 5.12 by build id, before by inode.
     assert all(one.build_id or one.inode for one in mapped if one.path[:1] == b"/")
     spaces = Spaces(lambda _: None)
+    spaces.claim(pid)
     spaces.push(records)
     spaces.until(1 << 62)
     space = spaces.of(pid)
@@ -61,9 +62,12 @@ def test_children_are_told_of_and_others_are_not(scope: Scope) -> None:
 
     records = band.read()
     children = {one.pid for one in records if isinstance(one, Forked)}
-    assert len(children) == 2
-    assert {one.pid for one in records} == {pid, *children}
-    assert outside.pid not in {one.pid for one in records}
+    told = {one.pid for one in records}
+    if band.whole_machine:
+        assert {pid, outside.pid} < told
+    else:
+        assert len(children) == 2
+        assert told == {pid, *children}
     band.close()
 
 
