@@ -163,6 +163,9 @@ def test_udp_lite_has_no_connect_hook_and_is_seen_all_the_same(watched: Watch) -
 
     run = watched(PYTHON, "-c", code)
 
+    if "Protocol not supported" in run.stderr:  # Linux 7.3 has it no more
+        assert not run.of("connection")
+        return
     (connection,) = run.of("connection")
     assert (connection["op"], connection["protocol"]) == ("packet", "udplite")
     assert connection["dst"]["port"] == UDP_PORT
