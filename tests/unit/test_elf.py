@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from egressmon.attribution.cfi import CfiError, FrameTable
+from egressmon.attribution.cfi import FrameTable
 from egressmon.attribution.elf import Elf, ElfError
 from egressmon.attribution.expression import ExpressionError, evaluate, sleb, uleb
+from egressmon.attribution.frame_program import CfiError
 from egressmon.attribution.images import Image
 from support.files import elf_of
 

@@ -5,27 +5,23 @@ Format: LSB Core, "Exception Frames" (.eh_frame, .eh_frame_hdr), and DWARF 5, 6.
 
 import bisect
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 from egressmon.attribution.elf import Elf, ElfError
 from egressmon.attribution.expression import ExpressionError, sleb, uleb
-
-RuleKind: TypeAlias = Literal[
-    "saved", "offset", "register", "saved-expression", "expression", "same", "undefined"
-]
-Rule: TypeAlias = tuple[RuleKind, int | bytes]
+from egressmon.attribution.frame_program import (
+    CfiError,
+    Common,
+    FrameEntry,
+    FrameProgram,
+    Row,
+    plain_rules,
+)
 
 _MASK = (1 << 64) - 1
 _MAX_ENTRY = 1 << 16
-_MAX_STEPS = 10_000
-_MAX_REMEMBERED = 64
 _MAX_ROWS = 1 << 16
 _MAX_COMMON = 4096
 _MAX_ENTRIES = 1 << 20
-_MAX_EXPRESSION = 1024
-_MAX_REGISTER = 128
 
 _OMITTED, _INDIRECT, _FORMAT, _APPLICATION = 0xFF, 0x80, 0x0F, 0x70
 _RELATIVE, _DATA_RELATIVE = 0x10, 0x30
@@ -43,60 +39,13 @@ _ULEB, _SLEB = 0x01, 0x09
 _PAIR = struct.Struct("<ii")
 
 
-class CfiError(ValueError):
-    """The tables are damaged, or say what no compiler writes."""
-
-
-@dataclass(slots=True)
-class Row:
-    """How to undo one frame: where it ends (CFA), and what was saved in it."""
-
-    register: int
-    """The register that the CFA is reckoned from, where there is no expression."""
-    offset: int
-    expression: bytes | None
-    rules: dict[int, Rule]
-    signal: bool = False
-    """A signal handler's: the caller was interrupted, and called nobody."""
-
-    plain: tuple[tuple[int, int], ...] | None = None
-    """The rules, where each is "saved" at an offset and nothing else is needed."""
-
-    def copy(self) -> "Row":
-        """Return a row of its own with the same content."""
-        return Row(
-            self.register, self.offset, self.expression, dict(self.rules), self.signal
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Common:
-    code_factor: int
-    data_factor: int
-    return_register: int
-    encoding: int
-    signal: bool
-    augmented: bool
-    program: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    begin: int
-    end: int
-    program: bytes
-    place: int
-    """The address of the program's first byte."""
-    common: _Common
-
-
 class FrameTable:
     """The frames of one file; rows are remembered by address."""
 
     def __init__(self, elf: Elf) -> None:
         """Read where elf's tables are; a file without any has no rows."""
         self._elf = elf
-        self._common: dict[int, _Common] = {}
+        self._common: dict[int, Common] = {}
         self._rows: dict[int, tuple[Row, int] | None] = {}
         self._entries: list[tuple[int, int]] | None = None
         self._table = 0
@@ -146,8 +95,8 @@ class FrameTable:
         frame = self._frame(place)
         if not frame.begin <= address < frame.end:
             return None
-        row = _Machine(frame, address, self).run()
-        row.plain = _plain(row, frame.common.return_register)
+        row = FrameProgram(frame, address, self._location).run()
+        row.plain = plain_rules(row, frame.common.return_register)
         return row, frame.common.return_register
 
     # The binary search table: (function, its frame), both from the header's address.
@@ -194,7 +143,7 @@ class FrameTable:
             raise CfiError(f"an entry of {length} bytes")
         return self._elf.exactly(place + 4, length)
 
-    def _frame(self, place: int) -> _Frame:
+    def _frame(self, place: int) -> FrameEntry:
         data = self._entry(place)
         back = int.from_bytes(data[:4], "little")
         common = self._common_at(place + 4 - back)
@@ -205,9 +154,9 @@ class FrameTable:
             length, at = uleb(data, at)
             at += length
         program = self._elf.address_of(place + 4) + at
-        return _Frame(begin, begin + size, data[at:], program, common)
+        return FrameEntry(begin, begin + size, data[at:], program, common)
 
-    def _common_at(self, place: int) -> _Common:
+    def _common_at(self, place: int) -> Common:
         known = self._common.get(place)
         if known is None:
             if len(self._common) >= _MAX_COMMON:
@@ -215,7 +164,7 @@ class FrameTable:
             known = self._common[place] = self._read_common(place)
         return known
 
-    def _read_common(self, place: int) -> _Common:
+    def _read_common(self, place: int) -> Common:
         data = self._entry(place)
         if data[:4] != bytes(4):
             raise CfiError("a frame without its common entry")
@@ -244,7 +193,7 @@ class FrameTable:
                     at = after - place - 4
                 elif letter == ord("L"):
                     at += 1
-        return _Common(
+        return Common(
             code, factor, register, encoding, signal, bool(augmentation), data[program:]
         )
 
@@ -269,195 +218,7 @@ class FrameTable:
             raise CfiError(f"a pointer encoded as {encoding:#x}")
         return value & _MASK, place + size
 
-    def location(self, frame: _Frame, at: int) -> tuple[int, int]:
-        """Return the address at a place of frame's program, and the place behind it."""
+    def _location(self, frame: FrameEntry, at: int) -> tuple[int, int]:
         offset = self._elf.offset_of(frame.place + at)
         value, after = self._pointer(frame.common.encoding, offset)
         return value, at + after - offset
-
-
-# Nearly all rows are: the return address and a few registers, saved near the CFA.
-def _plain(row: Row, return_register: int) -> tuple[tuple[int, int], ...] | None:
-    if row.expression is not None or row.signal or return_register not in row.rules:
-        return None
-    found: list[tuple[int, int]] = []
-    for register, (kind, value) in row.rules.items():
-        if kind != "saved" or not isinstance(value, int):
-            return None
-        found.append((register, value))
-    return tuple(found)
-
-
-_HIGH, _LOW = 0xC0, 0x3F
-_ADVANCE, _OFFSET, _RESTORE = 0x40, 0x80, 0xC0
-_ADVANCES = {0x02: 1, 0x03: 2, 0x04: 4}
-_NOTHING = frozenset({0x00, 0x2D})  # nop; arm64: the return address is signed
-
-
-class _Machine:
-    """Runs a frame's instructions up to those that lie behind an address."""
-
-    def __init__(self, frame: _Frame, address: int, table: FrameTable) -> None:
-        self.row = Row(0, 0, None, {}, frame.common.signal)
-        self._frame, self._address, self._table = frame, address, table
-        self._code, self._data = frame.common.code_factor, frame.common.data_factor
-        self._initial: dict[int, Rule] = {}
-        self._remembered: list[Row] = []
-        self._program, self._at, self._location = b"", 0, frame.begin
-
-    def run(self) -> Row:
-        self._execute(self._frame.common.program)
-        self._initial = dict(self.row.rules)
-        self._location = self._frame.begin
-        self._execute(self._frame.program)
-        return self.row
-
-    def _execute(self, program: bytes) -> None:
-        self._program, self._at = program, 0
-        for _ in range(_MAX_STEPS):
-            if self._at >= len(program) or self._location > self._address:
-                return
-            operation = program[self._at]
-            self._at += 1
-            self._step(operation, operation & _LOW)
-        raise CfiError("an endless program")
-
-    def _step(self, operation: int, low: int) -> None:
-        high = operation & _HIGH
-        if high == _ADVANCE:
-            self._location += low * self._code
-        elif high == _OFFSET:
-            self._set(low, ("saved", self._uleb() * self._data))
-        elif high == _RESTORE:
-            self._restore(low)
-        elif operation in _ADVANCES:
-            end = self._at + _ADVANCES[operation]
-            step = int.from_bytes(self._program[self._at : end], "little")
-            self._location += step * self._code
-            self._at = end
-        elif operation in _INSTRUCTIONS:
-            _INSTRUCTIONS[operation](self)
-        elif operation not in _NOTHING:
-            raise CfiError(f"instruction {operation:#x}")
-
-    def _uleb(self) -> int:
-        value, self._at = uleb(self._program, self._at)
-        return value
-
-    def _sleb(self) -> int:
-        value, self._at = sleb(self._program, self._at)
-        return value
-
-    def _block(self) -> bytes:
-        size = self._uleb()
-        if size > _MAX_EXPRESSION:
-            raise CfiError(f"an expression of {size} bytes")
-        self._at += size
-        return self._program[self._at - size : self._at]
-
-    def _set(self, register: int, rule: Rule) -> None:
-        if register > _MAX_REGISTER:
-            raise CfiError(f"register {register}")
-        self.row.rules[register] = rule
-
-    def _restore(self, register: int) -> None:
-        if register in self._initial:
-            self.row.rules[register] = self._initial[register]
-        else:
-            self.row.rules.pop(register, None)
-
-    def set_location(self) -> None:
-        self._location, self._at = self._table.location(self._frame, self._at)
-
-    def offset_extended(self) -> None:
-        self._set(self._uleb(), ("saved", self._uleb() * self._data))
-
-    def offset_extended_signed(self) -> None:
-        self._set(self._uleb(), ("saved", self._sleb() * self._data))
-
-    def negative_offset(self) -> None:
-        self._set(self._uleb(), ("saved", -self._uleb() * self._data))
-
-    def restore_extended(self) -> None:
-        self._restore(self._uleb())
-
-    def undefined(self) -> None:
-        self._set(self._uleb(), ("undefined", 0))
-
-    def same_value(self) -> None:
-        self._set(self._uleb(), ("same", 0))
-
-    def register(self) -> None:
-        self._set(self._uleb(), ("register", self._uleb()))
-
-    def remember(self) -> None:
-        if len(self._remembered) >= _MAX_REMEMBERED:
-            raise CfiError("an endless program")
-        self._remembered.append(self.row.copy())
-
-    def recall(self) -> None:
-        if not self._remembered:
-            raise CfiError("nothing was remembered")
-        self.row = self._remembered.pop()
-
-    def cfa(self) -> None:
-        self.row.register, self.row.offset = self._uleb(), self._uleb()
-        self.row.expression = None
-
-    def cfa_signed(self) -> None:
-        self.row.register = self._uleb()
-        self.row.offset = self._sleb() * self._data
-        self.row.expression = None
-
-    def cfa_register(self) -> None:
-        self.row.register, self.row.expression = self._uleb(), None
-
-    def cfa_offset(self) -> None:
-        self.row.offset = self._uleb()
-
-    def cfa_offset_signed(self) -> None:
-        self.row.offset = self._sleb() * self._data
-
-    def cfa_expression(self) -> None:
-        self.row.expression = self._block()
-
-    def saved_expression(self) -> None:
-        self._set(self._uleb(), ("saved-expression", self._block()))
-
-    def value_expression(self) -> None:
-        self._set(self._uleb(), ("expression", self._block()))
-
-    def value_offset(self) -> None:
-        self._set(self._uleb(), ("offset", self._uleb() * self._data))
-
-    def value_offset_signed(self) -> None:
-        self._set(self._uleb(), ("offset", self._sleb() * self._data))
-
-    def arguments_size(self) -> None:
-        self._uleb()
-
-
-# DWARF 5, 7.24; the last two are GNU's.
-_INSTRUCTIONS: dict[int, Callable[[_Machine], None]] = {
-    0x01: _Machine.set_location,
-    0x05: _Machine.offset_extended,
-    0x06: _Machine.restore_extended,
-    0x07: _Machine.undefined,
-    0x08: _Machine.same_value,
-    0x09: _Machine.register,
-    0x0A: _Machine.remember,
-    0x0B: _Machine.recall,
-    0x0C: _Machine.cfa,
-    0x0D: _Machine.cfa_register,
-    0x0E: _Machine.cfa_offset,
-    0x0F: _Machine.cfa_expression,
-    0x10: _Machine.saved_expression,
-    0x11: _Machine.offset_extended_signed,
-    0x12: _Machine.cfa_signed,
-    0x13: _Machine.cfa_offset_signed,
-    0x14: _Machine.value_offset,
-    0x15: _Machine.value_offset_signed,
-    0x16: _Machine.value_expression,
-    0x2E: _Machine.arguments_size,
-    0x2F: _Machine.negative_offset,
-}

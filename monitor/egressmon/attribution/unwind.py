@@ -4,9 +4,9 @@ import struct
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-from egressmon.attribution.cfi import CfiError, Row, Rule
 from egressmon.attribution.elf import ElfError
 from egressmon.attribution.expression import ExpressionError, evaluate
+from egressmon.attribution.frame_program import CfiError, Row, Rule
 from egressmon.attribution.images import Image, Images
 from egressmon.attribution.mappings import AddressSpace, Mapping
 from egressmon.probes.architecture import Architecture
