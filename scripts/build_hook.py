@@ -8,7 +8,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class ProbesHook(BuildHookInterface):  # type: ignore[type-arg]
-    """Compiles `egressmon.bpf.o` before a wheel or an editable install is made."""
+    """Compiles `*.bpf.o` before a wheel or an editable install is made."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 -- hatchling's names
         """Compile the probes into the source tree, from where the wheel takes them."""

@@ -68,6 +68,12 @@ class Blind(Enum):
         "let egressmon use perf events (CAP_PERFMON, no seccomp filter on "
         "perf_event_open)",
     )
+    PYTHON_FRAMES = BlindSpot(
+        "python-frames",
+        "Python frames cannot be read",
+        "the Python code and the test behind a connection are not known",
+        "Linux 5.17 or later, with libbpf (--engine libbpf)",
+    )
     UNCOUNTED_SKIPS = BlindSpot(
         "uncounted-skips",
         "the kernel does not count the probes that it skips",
@@ -84,10 +90,13 @@ ALWAYS = (
 )
 
 
-def declared(engine: Engine, no_mappings: str = "") -> list[BlindSpot]:
+def declared(
+    engine: Engine, no_mappings: str = "", *, frames: bool = False
+) -> list[BlindSpot]:
     """Return what cannot be seen with engine, its root hooks attached or not.
 
-    No_mappings says why the kernel's account of mappings cannot be had, if so.
+    No_mappings says why the kernel's account of mappings cannot be had, if so; frames
+    whether Python frames are wanted.
     """
     found: list[Blind] = list(ALWAYS)
     if not host.proc_is_ours():
@@ -101,4 +110,6 @@ def declared(engine: Engine, no_mappings: str = "") -> list[BlindSpot]:
     spots = [one.value for one in found]
     if no_mappings:
         spots.append(replace(Blind.MAPPINGS.value, reason=no_mappings))
+    if frames and engine.frames is None:
+        spots.append(replace(Blind.PYTHON_FRAMES.value, reason=engine.no_frames))
     return spots

@@ -12,7 +12,7 @@ import socket
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from egressmon.decode import FLAG_CANARY, FLAG_INGRESS, FLAG_REFUSED, Address, Flow
+from egressmon.events import FLAG_CANARY, FLAG_INGRESS, FLAG_REFUSED, Address, Flow
 from egressmon.probes.engine import Canary
 from egressmon.records import CanaryRecord
 

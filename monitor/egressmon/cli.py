@@ -48,7 +48,12 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
     match options.verb:
         case "watch" | "learn":
             # The probes load (in C) while Python imports the rest.
-            preparation = Preparation(options.engine) if os.geteuid() == 0 else None
+            frames = options.attribution == "full"
+            preparation = (
+                Preparation(options.engine, frames=frames)
+                if os.geteuid() == 0
+                else None
+            )
             with _no_pydantic_plugins():
                 if options.verb == "watch":
                     from egressmon.run_command import watch as run  # noqa: PLC0415

@@ -44,6 +44,7 @@ def end_record(found: Findings) -> RunEnd:
         losses=losses,
         unattributed_flows=connections.unattributed,
         unknown_modules=found.tally.unknown_modules,
+        unknown_code=found.tally.unknown_code,
         bypasses=found.tally.bypasses.total(),
         unnamed_addresses=len(connections.unnamed),
         canaries={

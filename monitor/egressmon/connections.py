@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 from egressmon.attribution.stage import Attribution
 from egressmon.canary import CanaryWatch
-from egressmon.decode import (
+from egressmon.decode import protocol_name
+from egressmon.events import (
     FLAG_FOREIGN,
     FLAG_LISTENER_EXACT,
     FLAG_LISTENER_WILDCARD,
     Address,
     Flow,
-    protocol_name,
 )
 from egressmon.names import Name, Names, judged
 from egressmon.policy.judge import Destination, Judge, Listener, Origin
@@ -119,6 +119,8 @@ class Connections:
             route=source.route,
             route_reason=source.route_reason,
             bypass=source.bypass,
+            code=source.code,
+            code_reason=source.code_reason,
         )
 
     def _names_of(self, flow: Flow, listener: Listener | None) -> tuple[Name, ...]:

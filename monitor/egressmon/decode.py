@@ -2,33 +2,33 @@
 
 import ipaddress
 import socket
-from dataclasses import dataclass
+import struct
 from functools import lru_cache
-from typing import Literal, TypeAlias
 
-from egressmon.probes.architecture import this_machine
+from egressmon.events import (
+    Address,
+    CodeObject,
+    DnsPacket,
+    Event,
+    Executed,
+    Exited,
+    Flow,
+    Forked,
+    Frames,
+    FramesStatus,
+    Stack,
+    StackStatus,
+)
 from egressmon.probes.wire import CONSTANTS, LAYOUTS
 from egressmon.text import from_c_string
-
-Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-StackStatus: TypeAlias = Literal[
-    "copied", "known", "kernel-thread", "io-worker", "compat", "unreadable"
-]
-
-FLAG_REFUSED = CONSTANTS["FLAG_REFUSED"]
-FLAG_CANARY = CONSTANTS["FLAG_CANARY"]
-FLAG_FOREIGN = CONSTANTS["FLAG_FOREIGN"]
-FLAG_INGRESS = CONSTANTS["FLAG_INGRESS"]
-FLAG_LISTENER_EXACT = CONSTANTS["FLAG_LISTENER_EXACT"]
-FLAG_LISTENER_WILDCARD = CONSTANTS["FLAG_LISTENER_WILDCARD"]
-FLAG_OWNERLESS = CONSTANTS["FLAG_OWNERLESS"]
-FLAG_STACK_LOST = CONSTANTS["FLAG_STACK_LOST"]
 
 _FORK = CONSTANTS["KIND_FORK"]
 _EXEC = CONSTANTS["KIND_EXEC"]
 _EXIT = CONSTANTS["KIND_EXIT"]
 _DNS = CONSTANTS["KIND_DNS"]
 _STACK = CONSTANTS["KIND_STACK"]
+_FRAMES = CONSTANTS["KIND_FRAMES"]
+_CODE = CONSTANTS["KIND_CODE"]
 _OPERATIONS = {
     CONSTANTS["KIND_CONNECT"]: "connect",
     CONSTANTS["KIND_SENDMSG"]: "send",
@@ -39,7 +39,11 @@ _EXEC_EVENT = LAYOUTS["exec_event"]
 _FLOW_EVENT = LAYOUTS["flow_event"]
 _DNS_EVENT = LAYOUTS["dns_event"]
 _STACK_EVENT = LAYOUTS["stack_event"]
+_FRAMES_EVENT = LAYOUTS["frames_event"]
+_CODE_EVENT = LAYOUTS["code_event"]
 _REGISTERS = LAYOUTS["registers"]
+# struct frame, whose place in the code is signed.
+_FRAME = struct.Struct("=QIi")
 _STATUSES: dict[int, StackStatus] = {
     CONSTANTS["STACK_COPIED"]: "copied",
     CONSTANTS["STACK_KNOWN"]: "known",
@@ -48,128 +52,21 @@ _STATUSES: dict[int, StackStatus] = {
     CONSTANTS["STACK_COMPAT"]: "compat",
     CONSTANTS["STACK_UNREADABLE"]: "unreadable",
 }
-_ARCHITECTURE = this_machine()
-_PROGRAM_COUNTER = _ARCHITECTURE.program_counter if _ARCHITECTURE else 0
-_STACK_POINTER = (
-    _ARCHITECTURE.registers[_ARCHITECTURE.stack_pointer] if _ARCHITECTURE else 0
-)
+_REACHED: dict[int, FramesStatus] = {
+    CONSTANTS["FRAMES_WHOLE"]: "whole",
+    CONSTANTS["FRAMES_NO_THREAD"]: "no-thread",
+    CONSTANTS["FRAMES_IDLE"]: "idle",
+    CONSTANTS["FRAMES_UNREADABLE"]: "unreadable",
+    CONSTANTS["FRAMES_CUT"]: "cut",
+    CONSTANTS["FRAMES_ODD"]: "odd",
+}
+# What a str keeps its characters in: PEP 393.
+_ENCODINGS = {0: "ascii", 1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
 class DecodeError(ValueError):
     """Bytes that are no event of this version: short, or of an unknown kind."""
-
-
-@dataclass(frozen=True, slots=True)
-class Forked:
-    """A process of the scope made another."""
-
-    ktime_ns: int
-    pid: int
-    start_ns: int
-    parent: int
-    uid: int
-    comm: str
-
-
-@dataclass(frozen=True, slots=True)
-class Executed:
-    """A process of the scope runs a new program."""
-
-    ktime_ns: int
-    pid: int
-    start_ns: int
-    parent: int
-    uid: int
-    comm: str
-    path: str
-    """What the kernel was asked to run, as the process named it."""
-    inode: int
-    """The inode number of the executable, or of a script's interpreter."""
-    arguments: bytes
-    """The argument strings, each NUL-terminated; perhaps cut."""
-    arguments_size: int
-    """How many bytes the whole argument list takes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exited:
-    """The last thread of a process of the scope ended."""
-
-    ktime_ns: int
-    pid: int
-    start_ns: int
-    code: int
-    """The status as wait(2) gives it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """A socket reached for a peer, or a packet went to one that none announced."""
-
-    ktime_ns: int
-    operation: str
-    pid: int
-    tid: int
-    uid: int
-    comm: str
-    cookie: int
-    netns: int
-    flags: int
-    socket_type: int
-    protocol: int
-    address: Address
-    port: int
-    stack_ns: int
-    """The time of the stack that the same thread was at; 0: none was copied."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stack:
-    """A thread's registers and the top of its stack, as it named a peer."""
-
-    ktime_ns: int
-    pid: int
-    tid: int
-    status: StackStatus
-    address_space: int
-    template: int
-    registers: tuple[int, ...]
-    content: bytes
-
-    @property
-    def program_counter(self) -> int:
-        """Where the thread was."""
-        return self.registers[_PROGRAM_COUNTER]
-
-    @property
-    def stack_pointer(self) -> int:
-        """Where its stack was: content begins there."""
-        return self.registers[_STACK_POINTER]
-
-
-@dataclass(frozen=True, slots=True)
-class DnsPacket:
-    """What one packet to or from port 53 carried, or a part of it."""
-
-    ktime_ns: int
-    pid: int
-    tid: int
-    uid: int
-    comm: str
-    cookie: int
-    netns: int
-    flags: int
-    sequence: int
-    segment_size: int
-    total_size: int
-    protocol: int
-    server: Address
-    client_port: int
-    payload: bytes
-
-
-Event: TypeAlias = Forked | Executed | Exited | Flow | DnsPacket | Stack
 
 
 _PROTOCOLS = {
@@ -238,11 +135,11 @@ def _executed(data: bytes) -> Executed:
 def _flow(data: bytes) -> Flow:
     (
         ktime, kind, pid, cookie, netns, tid, uid, flags, socket_type,
-        protocol, port, _, stack_ns, peer, comm,
+        protocol, port, _, stack_ns, frames_ns, peer, comm,
     ) = _FLOW_EVENT.unpack_from(data)  # fmt: skip
     return Flow(
         ktime, _OPERATIONS[kind], pid, tid, uid, _comm(comm), cookie, netns, flags,
-        socket_type, protocol, address(peer), port, stack_ns,
+        socket_type, protocol, address(peer), port, stack_ns, frames_ns,
     )  # fmt: skip
 
 
@@ -277,11 +174,59 @@ def _stack(data: bytes) -> Stack:
     return Stack(ktime, pid, tid, word, address_space, template, registers, content)
 
 
+def _frames(data: bytes) -> Frames:
+    (
+        ktime, _, pid, tid, status, start, thread, exec_id, child, count, total, test,
+    ) = _FRAMES_EVENT.unpack_from(data)  # fmt: skip
+    word = _REACHED.get(status)
+    content = data[_FRAMES_EVENT.size : _FRAMES_EVENT.size + count * _FRAME.size]
+    if word is None or len(content) != count * _FRAME.size:
+        raise DecodeError(f"frames event: status {status}, {len(content)} bytes")
+    return Frames(
+        ktime, pid, tid, word, start, thread, exec_id, child, total,
+        from_c_string(test) or None, tuple(_FRAME.iter_unpack(content)),
+    )  # fmt: skip
+
+
+def _code(data: bytes) -> CodeObject:
+    (
+        _, _, pid, start, code, exec_id, fingerprint, minor, missing, first_line,
+        file_size, file_kind, name_size, name_kind, lines_size,
+    ) = _CODE_EVENT.unpack_from(data)  # fmt: skip
+    name_at = _CODE_EVENT.size + file_size
+    lines_at = name_at + name_size
+    if len(data) < lines_at + lines_size:
+        raise DecodeError(f"code event: {len(data)} bytes are too few")
+    file = _text(data[_CODE_EVENT.size : name_at], file_kind)
+    name = _text(data[name_at:lines_at], name_kind)
+    if missing & CONSTANTS["CODE_CUT_FILE"]:
+        file += "…"
+    if missing & CONSTANTS["CODE_CUT_NAME"]:
+        name += "…"
+    return CodeObject(
+        pid, start, exec_id, code, fingerprint, minor, first_line,
+        None if missing & CONSTANTS["CODE_NO_FILE"] else file,
+        None if missing & CONSTANTS["CODE_NO_NAME"] else name,
+        None if missing & CONSTANTS["CODE_NO_LINES"]
+        else data[lines_at : lines_at + lines_size],
+    )  # fmt: skip
+
+
+# The process's own: it may say of it what it likes.
+def _text(data: bytes, kind: int) -> str:
+    encoding = _ENCODINGS.get(kind)
+    if encoding is None:
+        raise DecodeError(f"code event: characters of {kind} bytes")
+    return data.decode(encoding, "backslashreplace")
+
+
 _READERS = {
     _FORK: (_PROCESS_EVENT, _process),
     _EXIT: (_PROCESS_EVENT, _process),
     _EXEC: (_EXEC_EVENT, _executed),
     _DNS: (_DNS_EVENT, _dns),
     _STACK: (_STACK_EVENT, _stack),
+    _FRAMES: (_FRAMES_EVENT, _frames),
+    _CODE: (_CODE_EVENT, _code),
     **dict.fromkeys(_OPERATIONS, (_FLOW_EVENT, _flow)),
 }

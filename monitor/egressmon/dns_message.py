@@ -14,7 +14,7 @@ import dns.rdatatype
 import dns.rdtypes.svcbbase
 import dns.rrset
 
-from egressmon.decode import Address
+from egressmon.events import Address
 from egressmon.policy.names import canonical
 
 _MAX_ANSWERS = 64

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from egressmon.decode import FLAG_INGRESS, DnsPacket
+from egressmon.events import FLAG_INGRESS, DnsPacket
 
 _TCP = 6
 _MAX_STREAMS = 4096

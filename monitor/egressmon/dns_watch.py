@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from egressmon.decode import FLAG_INGRESS, Address, DnsPacket
 from egressmon.dns_stream import Reassembly
+from egressmon.events import FLAG_INGRESS, Address, DnsPacket
 
 if TYPE_CHECKING:
     from egressmon.dns_message import Message

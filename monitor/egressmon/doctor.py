@@ -157,7 +157,7 @@ def _blind_spots() -> tuple[list[BlindSpot], str]:
     if os.geteuid() != 0:
         return [one.value for one in ALWAYS], ", as far as can be told without root"
     try:
-        engine = load("auto")
+        engine = load("auto", frames=True)
     except ProbeError:
         return [one.value for one in ALWAYS], " (nothing can be watched)"
     try:
@@ -167,7 +167,7 @@ def _blind_spots() -> tuple[list[BlindSpot], str]:
             no_mappings = _without_mappings(root_fd)
         finally:
             os.close(root_fd)
-        return declared(engine, no_mappings), ""
+        return declared(engine, no_mappings, frames=True), ""
     except EgressmonError:
         return [one.value for one in ALWAYS], " (nothing can be watched)"
     finally:

@@ -7,7 +7,7 @@ import time
 from functools import cache
 from pathlib import Path
 
-from egressmon.decode import Address
+from egressmon.events import Address
 
 # The numbers of the first namespaces (include/linux/proc_ns.h).
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from egressmon.decode import Address
+from egressmon.events import Address
 from egressmon.policy.judge import Judge
 from egressmon.policy.model import Allow, Dns, Policy
 from egressmon.policy.names import parse_host_pattern

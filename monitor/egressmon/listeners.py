@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from egressmon.decode import Address
+from egressmon.events import Address
 from egressmon.policy.judge import Listener
 
 _TCP_LISTEN = 1 << 10  # include/net/tcp_states.h

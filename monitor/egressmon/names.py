@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from egressmon.decode import Address
+from egressmon.events import Address
 from egressmon.policy.model import Policy
 from egressmon.policy.names import canonical
 

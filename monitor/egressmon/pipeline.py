@@ -10,16 +10,17 @@ from egressmon.attribution.stage import Attributor
 from egressmon.canary import CanaryWatch, is_canary
 from egressmon.clock import Clock
 from egressmon.connections import Connections
-from egressmon.decode import (
-    DecodeError,
+from egressmon.decode import DecodeError, decode
+from egressmon.events import (
+    CodeObject,
     DnsPacket,
     Event,
     Executed,
     Exited,
     Flow,
     Forked,
+    Frames,
     Stack,
-    decode,
 )
 from egressmon.processes import Processes
 from egressmon.queries import Queries
@@ -84,7 +85,7 @@ class Pipeline:
             case DnsPacket():
                 for record, ktime_ns in self.queries.records(event):
                     self._sink(record, ktime_ns)
-            case Stack():
+            case Stack() | Frames() | CodeObject():
                 if self._attributor is not None:
                     self._attributor.saw(event)
             case Forked() | Executed():
@@ -107,7 +108,7 @@ class Pipeline:
         else:
             process = self._processes.forked(event)
             if self._attributor is not None:
-                self._attributor.forked(event.pid)
+                self._attributor.forked(event)
         return ProcessRecord(
             event="exec" if isinstance(event, Executed) else "fork",
             pid=process.pid,

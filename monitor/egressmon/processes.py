@@ -4,14 +4,7 @@ import os
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from egressmon.decode import (
-    FLAG_OWNERLESS,
-    DnsPacket,
-    Executed,
-    Exited,
-    Flow,
-    Forked,
-)
+from egressmon.events import FLAG_OWNERLESS, DnsPacket, Executed, Exited, Flow, Forked
 from egressmon.records import Actor
 from egressmon.sanitise import sanitise_argv
 from egressmon.text import from_bytes

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from egressmon.canary import CanaryWatch
-from egressmon.decode import Address, DnsPacket, protocol_name
+from egressmon.decode import protocol_name
 from egressmon.dns_watch import DnsWatch, Exchange
+from egressmon.events import Address, DnsPacket
 from egressmon.names import Names
 from egressmon.policy.judge import Judge, Verdict
 from egressmon.processes import Processes

@@ -7,8 +7,9 @@ a test keeps the two in step.
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
+from egressmon.attribution.records import CodeRecord, ModuleRecord
+
 SCHEMA = "egressmon/1"
-NOT_BUILT = "Python frames are not built"
 
 RunVerdict: TypeAlias = Literal["clean", "violations", "incomplete"]
 
@@ -129,42 +130,6 @@ class DnsRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class PackageRecord:
-    """What owns a file, by its package manager's own account."""
-
-    kind: str
-    name: str
-    version: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ModuleFile:
-    """A program or library; without a path, code that is in no file."""
-
-    path: str | None
-    build_id: str | None
-    package: PackageRecord | None
-
-
-@dataclass(frozen=True, slots=True)
-class ChainStep:
-    """A module on the way to the call, and how its innermost call was found."""
-
-    file: str
-    how: str
-
-
-@dataclass(frozen=True, slots=True)
-class ModuleRecord:
-    """The native modules behind a connection, innermost first in the chain."""
-
-    caller: ModuleFile
-    binding: ModuleFile | None
-    chain: list[ChainStep]
-    chain_end: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class ConnectionRecord:
     """One attempt to reach a peer."""
 
@@ -186,8 +151,8 @@ class ConnectionRecord:
     route: str
     route_reason: str | None
     bypass: bool | None
-    code: None = None
-    code_reason: str = NOT_BUILT
+    code: CodeRecord | None
+    code_reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +205,7 @@ class RunEnd:
     losses: dict[str, int]
     unattributed_flows: int
     unknown_modules: int
+    unknown_code: int
     bypasses: int
     unnamed_addresses: int
     canaries: dict[str, int]

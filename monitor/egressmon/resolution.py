@@ -6,7 +6,7 @@ import threading
 import time
 from queue import Empty, SimpleQueue
 
-from egressmon.decode import Address
+from egressmon.events import Address
 from egressmon.names import Names
 from egressmon.policy.model import Policy
 

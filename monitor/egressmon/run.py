@@ -116,9 +116,12 @@ class Run:
 
     # The command's process waits in the scope; the sensor has proven itself.
     def _arm(self, scope: Scope, mask: set[signal.Signals]) -> Launched:
+        options = self._options
+        if self._sensor.attributor is not None:
+            path = options.user.environment.get(b"PATH", b"")
+            self._sensor.attributor.prepare(options.command, path)
         plan = self._sensor.arm()
         self._canaries.begin(plan)
-        options = self._options
         child = launch(scope, plan, options.user, options.command, mask)
         try:
             self._sensor.drain(self._pipeline)
@@ -144,7 +147,9 @@ class Run:
     def _start_record(self, scope: Scope) -> RunStart:
         options, engine = self._options, self._sensor.engine
         command = [from_bytes(word) for word in options.command]
-        self._blind_spots = blind_spots.declared(engine, self._sensor.no_mappings)
+        self._blind_spots = blind_spots.declared(
+            engine, self._sensor.no_mappings, frames=options.attribution == "full"
+        )
         return RunStart(
             egressmon=host.egressmon_version(),
             engine=f"{engine.name} {engine.version}",

@@ -63,7 +63,8 @@ def engine_for(
     """
     if preparation is None:
         privilege.become_root(arguments, quiet=options.quiet)
-    engine = (preparation or Preparation(options.engine)).engine()
+        preparation = Preparation(options.engine, frames=options.attribution == "full")
+    engine = preparation.engine()
     if engine.name == "bcc" and options.engine == "auto" and not options.quiet:
         sys.stderr.write(f"egressmon: engine bcc: {printable(engine.reason)}\n")
     return engine

@@ -7,8 +7,8 @@ from egressmon import host
 from egressmon.attribution import Level
 from egressmon.attribution.stage import Attribution, Attributor, unknown
 from egressmon.canary import Attempt, CanaryWatch, Plan, failed, make_plan
-from egressmon.decode import Flow
 from egressmon.errors import SensorError
+from egressmon.events import Flow
 from egressmon.pipeline import Pipeline
 from egressmon.probes.engine import Engine
 from egressmon.probes.sideband import SideBand
@@ -25,6 +25,8 @@ CONSEQUENCES = {
     "lost_listener": "listeners of the scope are unknown; loopback may be misjudged",
     "lost_skipped": "the kernel skipped probes; processes may be missing",
     "missed_stack": "the modules behind connections are unknown",
+    "missed_frames": "the Python code behind connections is unknown",
+    "missed_code": "functions behind connections are unnamed",
     "missed_mapping": "the modules behind connections may be unknown",
     "lost_packet": "packets could not be read; a flow may be missing",
 }
@@ -64,7 +66,10 @@ class Sensor:
             self._side_band = SideBand(scope.fd)
         except OSError as error:
             self.no_mappings = refusal(error)
-        return Attributor(self.engine)
+        frames = self.engine.frames
+        if self.level != "full":
+            return Attributor(self.engine, None, f"--attribution {self.level}")
+        return Attributor(self.engine, frames, self.engine.no_frames)
 
     def who_did_it(self, flow: Flow) -> Attribution:
         """Return who made flow."""

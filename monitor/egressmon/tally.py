@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from egressmon.attribution.records import NOT_PYTHON
 from egressmon.records import Actor, ConnectionRecord, DnsRecord, ProcessRecord, Record
 
 _MAX_GROUPS = 10_000
@@ -23,6 +24,8 @@ class Tally:
     """Connections that passed their language's own sockets by, by who made them."""
     unknown_modules: int = 0
     """Connections whose calling module is not known."""
+    unknown_code: int = 0
+    """Connections of Python processes whose code is not known."""
     ungrouped: int = 0
     """Violations beyond the groups that are kept."""
     _alive: set[int] = field(default_factory=set[int])
@@ -55,6 +58,8 @@ class Tally:
     def _attribution(self, record: ConnectionRecord) -> None:
         if record.module is None:
             self.unknown_modules += 1
+        if record.code is None and record.code_reason != NOT_PYTHON:
+            self.unknown_code += 1
         if record.bypass:
             label = module_label(record)
             if len(self.bypasses) >= _MAX_GROUPS and label not in self.bypasses:

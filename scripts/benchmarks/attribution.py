@@ -14,7 +14,8 @@ from egressmon.attribution import LEVELS
 from egressmon.attribution.images import Images
 from egressmon.attribution.mappings import AddressSpace, Spaces
 from egressmon.attribution.unwind import Unwinder
-from egressmon.decode import Stack, decode
+from egressmon.decode import decode
+from egressmon.events import Stack
 from egressmon.probes import loading
 from egressmon.probes.architecture import this_machine
 from egressmon.probes.sideband import SideBand

@@ -43,7 +43,8 @@ def snapshot() -> Generator[Path]:
             check=True,
         ).stdout
         files = [os.fsdecode(one) for one in listed.split(b"\0") if one]
-        files.append("probes/egressmon/probes/egressmon.bpf.o")
+        objects = ("egressmon.bpf.o", "frames.bpf.o")
+        files += [f"probes/egressmon/probes/{one}" for one in objects]
         for file in files:
             if (ROOT / file).is_file():
                 (copy / file).parent.mkdir(parents=True, exist_ok=True)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from egressmon.attribution.records import PackageRecord
 from egressmon.attribution.rpm import owner_in
-from egressmon.records import PackageRecord
 
 SPEC = """
 Name: demo-tool

@@ -30,6 +30,7 @@ def installed() -> Generator[Path]:
         (wheel,) = folder.glob("*.whl")
         names = zipfile.ZipFile(wheel).namelist()
         assert "egressmon/probes/egressmon.bpf.o" in names
+        assert "egressmon/probes/frames.bpf.o" in names
         assert "egressmon/evidence.schema.json" in names
         assert "egressmon/policy/egress.schema.json" in names
         python = folder / "venv/bin/python"

@@ -7,15 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from egressmon.decode import (
-    DecodeError,
-    DnsPacket,
-    Executed,
-    Exited,
-    Flow,
-    Forked,
-    decode,
-)
+from egressmon.decode import DecodeError, decode
+from egressmon.events import DnsPacket, Executed, Exited, Flow, Forked
 from support.events import dns, event, executed, flow
 
 

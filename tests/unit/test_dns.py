@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from egressmon.decode import FLAG_INGRESS, DnsPacket, decode
+from egressmon.decode import decode
 from egressmon.dns_message import MessageError, read_message
 from egressmon.dns_stream import Reassembly
 from egressmon.dns_watch import DnsWatch, Exchange
+from egressmon.events import FLAG_INGRESS, DnsPacket
 from support.events import dns as dns_event
 
 SERVER = "192.0.2.53"

@@ -8,7 +8,7 @@ import pytest
 
 from egressmon.attribution.bounded import open_regular
 from egressmon.attribution.packages import Packages, Place
-from egressmon.records import PackageRecord
+from egressmon.attribution.records import PackageRecord
 
 
 def site(root: Path, name: str, record: str, metadata: str = "") -> Path:

@@ -10,7 +10,7 @@ from egressmon.attribution.stage import unknown
 from egressmon.canary import CanaryWatch, make_plan
 from egressmon.clock import Clock
 from egressmon.connections import Connections, Locality
-from egressmon.decode import (
+from egressmon.events import (
     FLAG_CANARY,
     FLAG_INGRESS,
     FLAG_LISTENER_EXACT,

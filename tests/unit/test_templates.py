@@ -5,7 +5,8 @@ import pytest
 from egressmon.attribution.stage import Attribution, unknown
 from egressmon.attribution.templates import Templates
 from egressmon.attribution.unwind import Frame, Unwound
-from egressmon.decode import DecodeError, Stack, decode
+from egressmon.decode import DecodeError, decode
+from egressmon.events import Stack
 from egressmon.probes.architecture import ARCHITECTURES
 from egressmon.probes.wire import CONSTANTS, LAYOUTS
 from support.events import event

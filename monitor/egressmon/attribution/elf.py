@@ -9,6 +9,7 @@ import os
 import stat
 import struct
 from dataclasses import dataclass
+from functools import cached_property
 
 _IDENT = b"\x7fELF\x02\x01"  # 64-bit, little-endian
 _HEADER = struct.Struct("<16xHHIQQQIHHHHHH")
@@ -17,16 +18,21 @@ _SECTION = struct.Struct("<IIQQQQIIQQ")
 _DYNAMIC = struct.Struct("<qQ")
 _SYMBOL = struct.Struct("<IBBHQQ")
 _NOTE = struct.Struct("<III")
+_RELOCATION = struct.Struct("<QQq")
 _LOAD, _DYNAMIC_SEGMENT, _NOTES, _EH_FRAME_HDR = 1, 2, 4, 0x6474E550
 _EXECUTABLE = 1
 _HASH, _STRINGS, _SYMBOLS, _GNU_HASH = 4, 5, 6, 0x6FFFFEF5
+_RELA, _RELA_SIZE, _RELA_COUNT = 7, 8, 0x6FFFFFF9
 _BUILD_ID = 3
 _MAX_SEGMENTS = 256
 _MAX_SECTIONS = 4096
 _MAX_NOTES = 1 << 16
 _MAX_DYNAMIC = 1 << 16
 _MAX_CHAIN = 4096
+_MAX_IMPORTED = 1 << 16
+_MAX_RELOCATIONS = 1 << 18
 _MAX_NAME = 512
+_MAX_PATH = 4096
 _PAGE_MASK = 4095
 
 
@@ -156,13 +162,18 @@ class Elf:
                 return row[4], row[5]
         return None
 
+    @cached_property
+    def dynamic(self) -> dict[int, int]:
+        """What the dynamic linker is told, by tag; empty for a static program."""
+        if self._dynamic is None:
+            return {}
+        offset, size = self._dynamic
+        data = self.read(offset, size)
+        return dict(_DYNAMIC.iter_unpack(data[: len(data) // 16 * 16]))
+
     def symbol(self, name: str) -> tuple[int, int] | None:
         """Return address and size of a dynamic symbol that the file defines."""
-        if self._dynamic is None:
-            return None
-        offset, size = self._dynamic
-        data = self.read(offset, size - size % _DYNAMIC.size)
-        table = dict(_DYNAMIC.iter_unpack(data[: len(data) // 16 * 16]))
+        table = self.dynamic
         if _SYMBOLS not in table or _STRINGS not in table:
             return None
         symbols = self.offset_of(table[_SYMBOLS])
@@ -179,6 +190,53 @@ class Elf:
             text, _, _, section, address, length = _SYMBOL.unpack(data)
             if section and self.read(strings + text, len(wanted) + 1) == wanted + b"\0":
                 return address, length
+        return None
+
+    def strings(self, tag: int) -> list[str]:
+        """Return the texts that the dynamic linker is given under tag."""
+        if self._dynamic is None or _STRINGS not in self.dynamic:
+            return []
+        offset, size = self._dynamic
+        strings = self.offset_of(self.dynamic[_STRINGS])
+        data = self.read(offset, size)
+        rows = _DYNAMIC.iter_unpack(data[: len(data) // 16 * 16])
+        return [
+            self.read(strings + value, _MAX_PATH)
+            .partition(b"\0")[0]
+            .decode(errors="surrogateescape")
+            for kind, value in rows
+            if kind == tag
+        ]
+
+    def pointer_to(self, name: str) -> int | None:
+        """Return where the file keeps the address of a symbol of another file's."""
+        table = self.dynamic
+        if any(tag not in table for tag in (_SYMBOLS, _STRINGS, _RELA, _RELA_SIZE)):
+            return None
+        number = self._imported(name.encode())
+        if number is None:
+            return None
+        first = table.get(_RELA_COUNT, 0) * _RELOCATION.size  # without symbols
+        size = min(table[_RELA_SIZE] - first, _MAX_RELOCATIONS * _RELOCATION.size)
+        data = self.read(self.offset_of(table[_RELA]) + first, max(size, 0))
+        whole = data[: len(data) // _RELOCATION.size * _RELOCATION.size]
+        for address, kind, _ in _RELOCATION.iter_unpack(whole):
+            if kind >> 32 == number:
+                return int(address)
+        return None
+
+    # Imported symbols come before those that the hash table knows.
+    def _imported(self, name: bytes) -> int | None:
+        table = self.dynamic
+        if _GNU_HASH not in table:
+            return None
+        first = self._word(self.offset_of(table[_GNU_HASH]) + 4)
+        size = min(first, _MAX_IMPORTED) * _SYMBOL.size
+        symbols = self.exactly(self.offset_of(table[_SYMBOLS]), size)
+        strings = self.offset_of(table[_STRINGS])
+        for number, symbol in enumerate(_SYMBOL.iter_unpack(symbols)):
+            if self.read(strings + symbol[0], len(name) + 1) == name + b"\0":
+                return number
         return None
 
     def _gnu_candidates(self, place: int, name: bytes) -> list[int]:

@@ -143,10 +143,16 @@ class Images:
 # What the process sees under a name first: it may have a root of its own. One that is
 # gone cannot be asked; then the build id says whether ours is the same file.
 def _roots(pid: int) -> tuple[str, ...]:
+    theirs = root_of(pid)
+    return (theirs, "") if theirs else ("",)
+
+
+def root_of(pid: int) -> str:
+    """Return where the root folder of process pid is: empty for our own, or gone."""
     theirs = f"/proc/{pid}/root"
     try:
         if os.path.samestat(Path(theirs).stat(), Path("/").stat()):
-            return ("",)
+            return ""
     except OSError:
-        return ("",)
-    return theirs, ""
+        return ""
+    return theirs

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from egressmon.attribution import python_packages, system_packages
 from egressmon.attribution.bounded import open_regular, read_bounded, text_at
 from egressmon.attribution.elf import Elf, ElfError
-from egressmon.records import PackageRecord
+from egressmon.attribution.records import PackageRecord
 
 _MAX_JSON = 1 << 20
 _MAX_KEPT = 65536

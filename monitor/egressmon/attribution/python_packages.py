@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from egressmon.attribution.bounded import MAX_TEXT, read_bounded
-from egressmon.records import PackageRecord
+from egressmon.attribution.records import PackageRecord
 
 # Not by the email package, which takes 15 ms to import: neither is ever folded.
 _HEADER = re.compile(r"^(Name|Version): *(\S+)", re.MULTILINE)

@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 
 from egressmon.attribution.bounded import MAX_TEXT
-from egressmon.records import PackageRecord
+from egressmon.attribution.records import PackageRecord
 
 _DATABASES = ("/usr/lib/sysimage/rpm/rpmdb.sqlite", "/var/lib/rpm/rpmdb.sqlite")
 _ENTRY = struct.Struct(">IIII")

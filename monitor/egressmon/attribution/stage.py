@@ -1,11 +1,16 @@
-"""The stage that says who did it: stacks and mappings in, modules and routes out."""
+"""The stage that says who did it: stacks, frames and mappings in, code out."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
-from egressmon.attribution.calls import Calls, Step, read_calls
-from egressmon.attribution.images import Image, Images
+from egressmon.attribution.calls import Calls, Language, Step, read_calls
+from egressmon.attribution.code import PythonCode
+from egressmon.attribution.frames import PythonFrames
+from egressmon.attribution.images import Image, Images, root_of
+from egressmon.attribution.interpreters import Finder, Interpreters
 from egressmon.attribution.mappings import (
     AddressSpace,
     SideRecord,
@@ -13,11 +18,24 @@ from egressmon.attribution.mappings import (
     parse_maps,
 )
 from egressmon.attribution.packages import Packages, Place
+from egressmon.attribution.records import (
+    ChainStep,
+    CodeRecord,
+    ModuleFile,
+    ModuleRecord,
+)
 from egressmon.attribution.templates import Memory, Templates
 from egressmon.attribution.unwind import Unwinder, Unwound
-from egressmon.decode import FLAG_OWNERLESS, FLAG_STACK_LOST, Flow, Stack
+from egressmon.events import (
+    FLAG_OWNERLESS,
+    FLAG_STACK_LOST,
+    CodeObject,
+    Flow,
+    Forked,
+    Frames,
+    Stack,
+)
 from egressmon.probes.architecture import this_machine
-from egressmon.records import ChainStep, ModuleFile, ModuleRecord
 
 _MAX_WAITING = 4096
 _MAX_CALLS = 1024
@@ -44,22 +62,44 @@ class Attribution:
     """Paths of the caller and of its binding."""
     packages: tuple[str, ...] = ()
     """Names of the packages that own them."""
+    language: Language | None = None
+    """Of the process."""
+    code: CodeRecord | None = None
+    code_reason: str | None = None
 
 
 def unknown(reason: str) -> Attribution:
     """Return an attribution that knows nothing, for a reason."""
-    return Attribution(None, reason, "unknown", reason, None)
+    return Attribution(None, reason, "unknown", reason, None, code_reason=reason)
+
+
+class FrameMemory(Finder, Protocol):
+    """The probes' memory of interpreters and code objects."""
+
+    def forget_code(self, key: bytes) -> None:
+        """Tell of that code object again."""
 
 
 class Attributor:
     """Keeps what stacks said until the connections that they belong to arrive."""
 
-    def __init__(self, memory: Memory) -> None:
-        """Memory is the probes' of call sites."""
+    def __init__(
+        self, memory: Memory, frames: FrameMemory | None, no_frames: str
+    ) -> None:
+        """Memory is the probes' of call sites, frames theirs of Python code.
+
+        No_frames says why Python frames are not read, where frames is None.
+        """
         self._images = Images()
         self._packages = Packages()
         self._spaces = Spaces(self._changed)
         self._templates = Templates(memory)
+        self._no_frames = no_frames
+        self._code: PythonCode | None = None
+        self._interpreters: Interpreters | None = None
+        if frames is not None:
+            self._code = PythonCode(PythonFrames(frames.forget_code), self._packages)
+            self._interpreters = Interpreters(frames)
         self._waiting: OrderedDict[tuple[int, int], Attribution] = OrderedDict()
         architecture = this_machine()
         self._unwinder = (
@@ -71,17 +111,38 @@ class Attributor:
         if lost:
             self._spaces.clear()
         self._spaces.push(records)
+        if self._interpreters is not None:
+            for record in records:
+                self._interpreters.saw(record)
 
-    def saw(self, stack: Stack) -> None:
-        """Find out who made the call that stack was copied at."""
+    def prepare(self, command: Iterable[bytes], path: bytes) -> None:
+        """Know the interpreters that command, looked for in path, may run."""
+        if self._interpreters is not None:
+            self._interpreters.prepare(command, path)
+
+    def saw(self, event: Stack | Frames | CodeObject) -> None:
+        """Take what the probes read of a caller."""
+        match event:
+            case Stack():
+                self._saw_stack(event)
+            case Frames() if self._code is not None:
+                self._code.saw(event)
+            case CodeObject() if self._code is not None:
+                self._code.frames.learn(event)
+            case _:
+                pass
+
+    def _saw_stack(self, stack: Stack) -> None:
         found = self._attribute(stack)
         self._waiting[stack.tid, stack.ktime_ns] = found
         if len(self._waiting) > _MAX_WAITING:
             self._waiting.popitem(last=False)
 
-    def forked(self, pid: int) -> None:
-        """Take note that pid began."""
-        self._spaces.claim(pid)
+    def forked(self, event: Forked) -> None:
+        """Take note that a process began."""
+        self._spaces.claim(event.pid)
+        if self._code is not None:
+            self._code.frames.forked(event.pid, event.start_ns, event.parent)
 
     def executed(self, pid: int, path: str, ktime_ns: int) -> None:
         """Take note that pid runs a new program, which was called path."""
@@ -89,15 +150,28 @@ class Attributor:
         self._spaces.claim(pid)
         self._spaces.until(ktime_ns)
         self._changed(pid)
+        if self._code is not None:
+            self._code.frames.drop_codes(pid)
 
     def ended(self, pid: int, ktime_ns: int) -> None:
         """Take note that pid is gone."""
         self._spaces.until(ktime_ns)
         self._spaces.drop(pid)
         self._changed(pid)
+        if self._code is not None:
+            self._code.frames.ended(pid)
 
     def of(self, flow: Flow) -> Attribution:
         """Return who made flow."""
+        found = self._module_of(flow)
+        if self._code is None:
+            return replace(found, code_reason=self._no_frames)
+        if flow.flags & FLAG_OWNERLESS:
+            return found
+        code, why_not = self._code.of(flow, found.language, root_of(flow.pid))
+        return replace(found, code=code, code_reason=why_not)
+
+    def _module_of(self, flow: Flow) -> Attribution:
         if flow.flags & FLAG_OWNERLESS:
             return unknown("the kernel named no owner of the packet's socket")
         if flow.flags & FLAG_STACK_LOST:
@@ -168,8 +242,9 @@ class Attributor:
         calls = read_calls(unwound, space, self._images, pid)
         if calls.caller is None:
             return Attribution(
-                None, calls.route_reason, "unknown", calls.route_reason, calls.is_bypass
-            )
+                None, calls.route_reason, "unknown", calls.route_reason,
+                calls.is_bypass, language=calls.language,
+            )  # fmt: skip
         module = self._module(calls, calls.caller)
         files = [one for one in (module.caller, module.binding) if one is not None]
         owners = [one.package for one in files if one.package is not None]
@@ -181,6 +256,7 @@ class Attributor:
             calls.is_bypass,
             tuple({one.path: None for one in files if one.path is not None}),
             tuple({owner.name: None for owner in owners}),
+            calls.language,
         )
 
     def _module(self, calls: Calls, caller: Step) -> ModuleRecord:

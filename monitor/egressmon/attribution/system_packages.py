@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from egressmon.attribution.bounded import MAX_TEXT, read_bounded
-from egressmon.records import PackageRecord
+from egressmon.attribution.records import PackageRecord
 
 _DPKG = "/var/lib/dpkg"
 _RPM = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")

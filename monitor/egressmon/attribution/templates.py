@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from egressmon.attribution.unwind import Unwound
-from egressmon.decode import Stack
+from egressmon.events import Stack
 from egressmon.probes.wire import CONSTANTS, LAYOUTS
 
 if TYPE_CHECKING:

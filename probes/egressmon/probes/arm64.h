@@ -13,6 +13,9 @@
 #define KERNEL_STACK_BYTES 16384
 
 #define IS_COMPAT(registers) ((registers)[REGISTER_STATE] & STATE_COMPAT)
+/* glibc, nptl/descr.h: struct pthread lies before the thread pointer; its size varies. */
+#define THREAD_SELF_WINDOW 4096
+#define THREAD_KEYS 0 /* not at a fixed place */
 #define THREAD_POINTER(task) READ(task, thread.uw.tp_value)
 
 #ifndef EGRESSMON_BCC

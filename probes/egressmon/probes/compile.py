@@ -1,6 +1,6 @@
-"""Compile the probes into one CO-RE object with clang: at build time only.
+"""Compile the probes into CO-RE objects with clang: at build time only.
 
-compile.py [FILE [MACHINE]]     MACHINE as `uname -m` says it
+compile.py [FOLDER [MACHINE]]     MACHINE as `uname -m` says it
 """
 
 import hashlib
@@ -12,32 +12,31 @@ import sys
 from pathlib import Path
 
 _HERE = Path(__file__).parent
-SOURCE = _HERE / "egressmon.bpf.c"
-OBJECT = _HERE / "egressmon.bpf.o"
+# Each with the instruction set that it needs: atomic exchange came with the third.
+_SOURCES = {"egressmon.bpf.c": "v2", "frames.bpf.c": "v3"}
 _REMEDY = (
     "the probes need clang, llvm-strip and the BPF headers to be built "
     "(Debian, Ubuntu: apt install clang llvm libbpf-dev)"
 )
 
 
-def compile_probes(target: Path = OBJECT, machine: str = os.uname().machine) -> Path:
-    """Write the object for machine to target, and return that.
-
-    Raises SystemExit on failure.
-    """
+def compile_probes(folder: Path = _HERE, machine: str = os.uname().machine) -> None:
+    """Write the objects for machine into folder; raises SystemExit on failure."""
     clang, strip = shutil.which("clang"), _strip()
     if clang is None or strip is None:
         raise SystemExit(f"error: {_REMEDY}")
     command = [clang, "-O2", "-g", "-Wall", "-Wextra", "-Wno-unused-parameter"]
     # The same words as wire.digest(), which cannot be imported while building.
-    header = SOURCE.with_name("event.h").read_bytes()
+    header = (_HERE / "event.h").read_bytes()
     wire = "event.h:" + hashlib.sha256(header).hexdigest()[:16]
     command += [f'-DWIRE_DIGEST="{wire}"', *_architecture(machine)]
-    command += ["-Werror", "-target", "bpf", "-c", str(SOURCE)]
-    for step in ([*command, "-o", str(target)], [strip, "-g", str(target)]):
-        if subprocess.run(step, check=False).returncode:  # noqa: S603 -- our own words
-            raise SystemExit(f"error: {step[0]} failed; {_REMEDY}")
-    return target
+    command += ["-Werror", "-target", "bpf"]
+    for source, version in _SOURCES.items():
+        target = str(folder / source.replace(".c", ".o"))
+        words = [f"-mcpu={version}", "-c", str(_HERE / source), "-o", target]
+        for step in ([*command, *words], [strip, "-g", target]):
+            if subprocess.run(step, check=False).returncode:  # noqa: S603 -- our own words
+                raise SystemExit(f"error: {step[0]} failed; {_REMEDY}")
 
 
 # By its path: the package is not importable while it is built.
@@ -62,5 +61,5 @@ def _strip() -> str | None:
 
 
 if __name__ == "__main__":
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else OBJECT
-    print(compile_probes(target, *sys.argv[2:3]))  # noqa: T201 -- a build step
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else _HERE
+    compile_probes(folder, *sys.argv[2:3])

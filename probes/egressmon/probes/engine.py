@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from egressmon.probes import bpf
 from egressmon.probes.errors import ProbeError
-from egressmon.probes.hooks import LIFE, ROOT, SCOPE, Hook
+from egressmon.probes.hooks import FRAMES, FRAMES_ROOT, LIFE, ROOT, SCOPE, Hook
 from egressmon.probes.ring import Ring
 from egressmon.probes.wire import CONSTANTS, STRUCTS
 
@@ -50,16 +50,57 @@ class Loaded:
             os.close(descriptor)
 
 
+class FrameProbes:
+    """What reads Python frames, for an engine to attach."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        """Take over loaded."""
+        self.loaded = loaded
+        self._count = 0
+        self._generation = 0
+
+    def add(self, interpreter: bytes) -> bool:
+        """Have the probes know a build of CPython (struct interpreter).
+
+        Returns False where they know as many as they can.
+        """
+        if self._count >= CONSTANTS["MAX_INTERPRETERS"]:
+            return False
+        bpf.update(
+            self.loaded.maps["interpreters"],
+            struct.pack("=I", self._count),
+            interpreter,
+        )
+        self._count += 1
+        self.look_again()
+        return True
+
+    def look_again(self) -> None:
+        """Have processes without an interpreter be searched at their next call."""
+        self._generation += 1
+        census = struct.pack("=II", self._count, self._generation)
+        bpf.update(self.loaded.maps["census"], bytes(4), census)
+
+    def forget_code(self, key: bytes) -> None:
+        """Have a code object (struct code_key) be told of again."""
+        bpf.delete(self.loaded.maps["codes"], key)
+
+
 class Engine:
     """Loaded probes, to be attached to one scope. Not thread-safe."""
 
-    def __init__(self, loaded: Loaded, reason: str = "") -> None:
-        """Take over loaded; reason says why it and not the other engine."""
+    def __init__(
+        self, loaded: Loaded, reason: str = "", frames: FrameProbes | None = None
+    ) -> None:
+        """Take over loaded and frames; reason says why it and not the other engine."""
         self.name = loaded.name
         self.version = loaded.version
         self.reason = reason
         self.hooks: list[str] = []
         self.root_hooks = False
+        self.frames = frames
+        self.no_frames = "not asked for"
+        """Why Python frames cannot be read, where `frames` is None."""
         self.stack_bytes = 0
         """How much of a caller's stack to copy; arm_canary() tells the probes."""
         self._loaded = loaded
@@ -72,7 +113,7 @@ class Engine:
         Raises ProbeError.
         """
         bpf.update(self._loaded.maps["scope"], bytes(4), struct.pack("=i", scope_fd))
-        for hook in (*LIFE, *SCOPE):
+        for hook in (*self._only_with_frames(FRAMES), *LIFE, *SCOPE):
             try:
                 self._attach(hook, scope_fd)
             except OSError as error:
@@ -89,14 +130,17 @@ class Engine:
         outside the scope are not seen.
         """
         try:
-            for hook in ROOT:
+            for hook in (*self._only_with_frames(FRAMES_ROOT), *ROOT):
                 self._attach(hook, root_fd)
         except OSError:
             return  # a blind spot, which the agent declares
         self.root_hooks = True
 
+    def _only_with_frames(self, hooks: tuple[Hook, ...]) -> tuple[Hook, ...]:
+        return hooks if self.frames is not None else ()
+
     def _attach(self, hook: Hook, cgroup: int) -> None:
-        program = self._loaded.programs[hook.program]
+        program = self._program(hook)
         if hook.tracepoint is not None:
             link = bpf.attach_to_tracepoint(program, hook.tracepoint)
         elif hook.attach_type is not None:
@@ -105,6 +149,11 @@ class Engine:
             raise ValueError(hook)
         self._links.append(link)
         self.hooks.append(hook.program)
+
+    def _program(self, hook: Hook) -> int:
+        if self.frames is not None and hook.program in self.frames.loaded.programs:
+            return self.frames.loaded.programs[hook.program]
+        return self._loaded.programs[hook.program]
 
     def arm_canary(self, canary: Canary | None) -> None:
         """Refuse exactly canary's addresses at its port from now on; None: nothing."""
@@ -162,7 +211,7 @@ class Engine:
     def _skipped(self) -> list[list[int | None]]:
         found: dict[str, list[int | None]] = {}
         for hook in LIFE:
-            skipped = bpf.skipped_runs(self._loaded.programs[hook.program])
+            skipped = bpf.skipped_runs(self._program(hook))
             told = hook.program.removesuffix("_second")
             found.setdefault(told, []).append(skipped)
         return list(found.values())
@@ -177,4 +226,6 @@ class Engine:
         while self._links:
             os.close(self._links.pop())
         self._ring.close()
+        if self.frames is not None:
+            self.frames.loaded.close()
         self._loaded.close()

@@ -5,8 +5,9 @@
  * wire.py reads this file, so the grammar is small: u8 u16 u32 u64 char, fixed
  * arrays, numbers by #define. Every struct begins with the same two fields,
  * has no padding, and may be followed by payload bytes (exec: arguments, dns:
- * one packet's payload, stack: registers and a stack). Ports are in host byte order; an address
- * is sixteen bytes, IPv4 in its mapped form ::ffff:a.b.c.d.
+ * one packet's payload, stack: registers and a stack, frames: an array of struct
+ * frame, code: two texts and a line table). Ports are in host byte order; an
+ * address is sixteen bytes, IPv4 in its mapped form ::ffff:a.b.c.d.
  */
 #ifndef EGRESSMON_EVENT_H
 #define EGRESSMON_EVENT_H
@@ -19,6 +20,8 @@
 #define KIND_PACKET 6
 #define KIND_DNS 7
 #define KIND_STACK 8
+#define KIND_FRAMES 9
+#define KIND_CODE 10
 
 #define FLAG_REFUSED 1
 #define FLAG_CANARY 2
@@ -29,14 +32,23 @@
 #define FLAG_TRUNCATED 64
 #define FLAG_OWNERLESS 128
 #define FLAG_STACK_LOST 256
+#define FLAG_FRAMES_LOST 512
 
 /* What a stack event holds, or why it holds no stack. */
 #define STACK_COPIED 0
 #define STACK_KNOWN 1 /* the same calls as those of a template */
 #define STACK_KERNEL_THREAD 2
 #define STACK_IO_WORKER 3
-#define STACK_COMPAT 4 /* a 32-bit task: registers only */
+#define STACK_COMPAT 4 /* a 32-bit task */
 #define STACK_UNREADABLE 5
+
+/* How far a walk along Python frames came. */
+#define FRAMES_WHOLE 0
+#define FRAMES_NO_THREAD 1 /* the interpreter does not know the thread */
+#define FRAMES_IDLE 2	   /* the thread runs no Python code */
+#define FRAMES_UNREADABLE 3
+#define FRAMES_CUT 4
+#define FRAMES_ODD 5 /* a frame holds no code object */
 
 #define RING_BYTES 4194304
 
@@ -49,6 +61,27 @@
 #define REGISTERS 34 /* of the architecture that has most; the rest are zero */
 #define STACK_BYTES 16384
 #define TEMPLATE_WORDS 24
+#define MAX_FRAMES 1024
+#define MAX_INTERPRETERS 64
+#define TEST_SIZE 256
+#define TEXT_SIZE 512 /* bytes of a file name, and of a function name */
+#define LINES_SIZE 16384
+
+/* Which of a code object's parts are not in its record. */
+#define CODE_NO_FILE 1
+#define CODE_NO_NAME 2
+#define CODE_NO_LINES 4
+#define CODE_CUT_FILE 8
+#define CODE_CUT_NAME 16
+
+/* How a frame says where in its code it is. */
+#define INSTRUCTION_BYTES 0   /* an int: bytes */
+#define INSTRUCTION_UNITS 1   /* an int: pairs of bytes */
+#define INSTRUCTION_POINTER 2 /* an address */
+
+#define ENVIRON_NONE 0
+#define ENVIRON_HERE 1	 /* the variable is in the file */
+#define ENVIRON_LINKED 2 /* the file has a pointer to it */
 
 /* Slots of the per-CPU counters; a LOST_* slot above zero makes a run incomplete. */
 #define COUNT_LOST_PROCESS 0
@@ -59,7 +92,9 @@
 #define COUNT_LOST_LISTENER 5
 #define COUNT_LOST_PACKET 6
 #define COUNT_MISSED_STACK 7
-#define COUNT_SLOTS 8
+#define COUNT_MISSED_FRAMES 8
+#define COUNT_MISSED_CODE 9
+#define COUNT_SLOTS 10
 
 struct traffic {
 	u64 packets;
@@ -127,7 +162,8 @@ struct flow_event {
 	u16 protocol;
 	u16 port;
 	u32 spare;
-	u64 stack_ns; /* ktime_ns of the stack event of the same tid; 0: none */
+	u64 stack_ns;  /* ktime_ns of the stack event of the same tid; 0: none */
+	u64 frames_ns; /* the same of its frames event */
 	u8 address[ADDRESS_SIZE];
 	char comm[COMM_SIZE];
 };
@@ -169,6 +205,112 @@ struct dns_event {
 	u32 total_size;
 	u8 address[ADDRESS_SIZE];
 	char comm[COMM_SIZE];
+};
+
+/*
+ * A build of CPython: where its file has what matters, and where its structures
+ * have their fields. Addresses are those in the file; the rest are offsets in bytes.
+ */
+struct interpreter {
+	u64 runtime;   /* _PyRuntime */
+	u64 code_type; /* PyCode_Type */
+	u64 type_type; /* PyType_Type */
+	u64 code_size; /* PyCode_Type.tp_basicsize */
+	u64 environ;
+	u32 environ_kind;
+	u32 minor; /* of the version, 3.minor */
+	u32 runtime_interpreters;
+	u32 runtime_key; /* 0: the thread's state is not kept under a key */
+	u32 interpreter_next;
+	u32 interpreter_threads;
+	u32 thread_next;
+	u32 thread_id;
+	u32 thread_frame;
+	u32 thread_context;
+	u32 frame_indirect; /* 1 + offset behind thread_frame; 0: no such step */
+	u32 frame_previous;
+	u32 frame_code;
+	u32 frame_instruction;
+	u32 frame_owner; /* 0: none */
+	u32 frame_copy;	 /* the thread's own bytecode, by number; 0: none */
+	u32 owner_shim;	 /* from here on, an owner's frame is not Python's */
+	u32 instruction_kind;
+	u32 code_file;
+	u32 code_name;
+	u32 code_first_line;
+	u32 code_lines;
+	u32 code_bytes;
+	u32 code_version; /* 0: none */
+	u32 code_copies;
+	u32 object_type;
+	u32 type_size; /* tp_basicsize in a type */
+	u32 text_length;
+	u32 text_state;
+	u32 text_shift; /* to the kind's first bit */
+	u32 text_ascii;
+	u32 text_compact;
+	u32 bytes_size;
+	u32 bytes_data;
+};
+
+/* How many interpreters there are; the generation changes with each. */
+struct census {
+	u32 count;
+	u32 generation;
+};
+
+struct frame {
+	u64 code;
+	u32 fingerprint; /* tells code objects apart that follow each other at an address */
+	u32 instruction; /* offset in bytes, signed */
+};
+
+/*
+ * The Python frames of a thread, innermost first: at a call, or (child set) as it
+ * started a thread or process. They follow as struct frame.
+ */
+struct frames_event {
+	u64 ktime_ns;
+	u32 kind;
+	u32 tgid;
+	u32 tid;
+	u32 status;
+	u64 start_ns;  /* of the process */
+	u64 thread_ns; /* when the thread began, or the child */
+	u32 exec_id;
+	u32 child;
+	u32 count;
+	u32 total;
+	char test[TEST_SIZE]; /* PYTEST_CURRENT_TEST; without its NUL where it is cut */
+};
+
+/* A code object, before the first frame that runs it. Texts are as str keeps them. */
+struct code_event {
+	u64 ktime_ns;
+	u32 kind;
+	u32 tgid;
+	u64 start_ns;
+	u64 code;
+	u32 exec_id;
+	u32 fingerprint;
+	u32 minor;
+	u32 missing;
+	u32 first_line;
+	u32 file_size;
+	u32 file_kind; /* bytes in a character; 0: ASCII */
+	u32 name_size;
+	u32 name_kind;
+	u32 lines_size;
+};
+
+/* Which code objects have been told of. */
+struct code_key {
+	u64 start_ns;
+	u64 code;
+	u32 tgid;
+	u32 exec_id;
+	u32 fingerprint;
+	u32 spare;
 };
 
 #endif

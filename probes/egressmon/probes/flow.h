@@ -32,8 +32,11 @@ static __always_inline void emit_flow(const struct flow *flow)
 	event->port = flow->peer->port;
 	event->spare = 0;
 	event->stack_ns = owner ? owner->stack_ns : 0;
+	event->frames_ns = owner ? owner->frames_ns : 0;
 	if (owner && (owner->flags & SOCKET_STACK_LOST))
 		event->flags |= FLAG_STACK_LOST;
+	if (owner && (owner->flags & SOCKET_FRAMES_LOST))
+		event->flags |= FLAG_FRAMES_LOST;
 	event->tgid = owner ? owner->tgid : 0;
 	event->netns = owner ? owner->netns : 0;
 	event->tid = owner ? owner->tid : 0;
@@ -66,30 +69,13 @@ static __always_inline u32 canary_flags(const struct endpoint *peer)
 	return 0;
 }
 
-static __always_inline void read_peer(struct bpf_sock_addr *ctx, bool inet,
-				      struct endpoint *peer)
-{
-	if (inet) {
-		set_inet(peer->address, ctx->user_ip4);
-	} else {
-		peer->address[0] = ctx->user_ip6[0];
-		peer->address[1] = ctx->user_ip6[1];
-		peer->address[2] = ctx->user_ip6[2];
-		peer->address[3] = ctx->user_ip6[3];
-	}
-	peer->port = bpf_ntohs(ctx->user_port);
-	peer->protocol = ctx->protocol;
-	peer->spare = 0;
-	normalise(peer);
-}
-
 /* The first time that a socket names this peer: remember it and say so. */
 static __always_inline bool is_new_peer(const struct flow *flow)
 {
 	struct peer_key key = {.cookie = flow->cookie, .peer = *flow->peer};
 	struct traffic none = {};
 
-	if (bpf_map_lookup_elem(MAP(peers), &key))
+	if (is_known_peer(&key))
 		return false;
 	bpf_map_update_elem(MAP(peers), &key, &none, BPF_ANY);
 	return true;
@@ -177,7 +163,7 @@ static __always_inline int on_create(struct bpf_sock *ctx)
 		count(COUNT_LOST_SOCKET, 1);
 		return 1;
 	}
-	state->flags = SOCKET_INSIDE;
+	state->flags |= SOCKET_INSIDE;
 	state->netns = bpf_get_netns_cookie(ctx);
 	own(state);
 	/* Only UDP has hooks that run as a peer is named. */

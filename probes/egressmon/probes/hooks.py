@@ -25,7 +25,7 @@ _ATTACH = {
     "sock_release": (_CGROUP_SOCK, 34),
 }
 
-Place: TypeAlias = Literal["scope", "root", "life"]
+Place: TypeAlias = Literal["scope", "root", "life", "frames", "frames_root"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ def _cgroup(place: Place, what: str) -> Hook:
     return Hook(f"{place}_{what}", place, program_type, attach_type)
 
 
-def _life(what: str, tracepoint: str) -> Hook:
-    return Hook(f"life_{what}", "life", _RAW_TRACEPOINT, tracepoint=tracepoint)
+def _life(what: str, tracepoint: str, place: Place = "life") -> Hook:
+    return Hook(f"{place}_{what}", place, _RAW_TRACEPOINT, tracepoint=tracepoint)
 
 
 # In the order in which they are attached. A second one stands in for the first.
@@ -71,10 +71,16 @@ SCOPE = tuple(
         "ingress",
     )
 )
-ROOT = tuple(
-    _cgroup("root", what) for what in ("connect4", "connect6", "sendmsg4", "sendmsg6")
-)
+_ADDRESS = ("connect4", "connect6", "sendmsg4", "sendmsg6")
+ROOT = tuple(_cgroup("root", what) for what in _ADDRESS)
 HOOKS = (*LIFE, *SCOPE, *ROOT)
+
+# In an object of their own, and attached before those that they prepare for.
+FRAMES = (
+    _life("start", "sched_wakeup_new", "frames"),
+    *(_cgroup("frames", what) for what in ("sock_create", *_ADDRESS)),
+)
+FRAMES_ROOT = tuple(_cgroup("frames_root", what) for what in _ADDRESS)
 
 MAPS = (
     "events",
@@ -88,3 +94,5 @@ MAPS = (
     "listeners",
     "templates",
 )
+# In the frames' object, beside those that it shares.
+FRAMES_MAPS = ("slots", "interpreters", "census", "pythons", "codes")

@@ -29,12 +29,17 @@ KERNEL_STRUCT(file)
 	KERNEL_FIELD(file, KERNEL_STRUCT(inode) *, f_inode);
 };
 
+/* As much of it as there is on every architecture; pairs of a kind and a value. */
+#define AUXILIARY_WORDS 44
+typedef unsigned long auxiliary_vector[AUXILIARY_WORDS];
+
 KERNEL_STRUCT(mm_struct)
 {
 	KERNEL_FIELD(mm_struct, KERNEL_STRUCT(file) *, exe_file);
 	KERNEL_FIELD(mm_struct, unsigned long, arg_start);
 	KERNEL_FIELD(mm_struct, unsigned long, arg_end);
 	KERNEL_FIELD(mm_struct, unsigned long, start_stack);
+	KERNEL_FIELD(mm_struct, auxiliary_vector, saved_auxv);
 };
 
 typedef char command_name[COMM_SIZE];

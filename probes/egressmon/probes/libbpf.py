@@ -15,10 +15,18 @@ from typing import Any
 from egressmon.probes import obstacles
 from egressmon.probes.engine import Loaded
 from egressmon.probes.errors import ProbeError
-from egressmon.probes.hooks import HOOKS, MAPS
+from egressmon.probes.hooks import (
+    FRAMES,
+    FRAMES_MAPS,
+    FRAMES_ROOT,
+    HOOKS,
+    MAPS,
+    Hook,
+)
 from egressmon.probes.wire import HEADER, digest
 
 OBJECT_NAME = "egressmon.bpf.o"
+FRAMES_OBJECT_NAME = "frames.bpf.o"
 _HERE = Path(__file__).parent
 _SONAMES = ("libbpf.so.1", "libbpf.so.0")
 _ERROR_POINTERS = 2**64 - 4095
@@ -31,6 +39,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_object__find_map_by_name": (_POINTER, [_POINTER, ctypes.c_char_p]),
     "bpf_object__find_program_by_name": (_POINTER, [_POINTER, ctypes.c_char_p]),
     "bpf_map__fd": (ctypes.c_int, [_POINTER]),
+    "bpf_map__reuse_fd": (ctypes.c_int, [_POINTER, ctypes.c_int]),
     "bpf_program__fd": (ctypes.c_int, [_POINTER]),
     "libbpf_major_version": (ctypes.c_uint32, []),
     "libbpf_minor_version": (ctypes.c_uint32, []),
@@ -68,22 +77,22 @@ def version() -> str:
     return f"{found.libbpf_major_version()}.{found.libbpf_minor_version()}"
 
 
-def load_object(folder: Path = _HERE) -> bytes:
-    """Return the precompiled probes in folder.
+def load_object(folder: Path = _HERE, name: str = OBJECT_NAME) -> bytes:
+    """Return the precompiled probes in folder's file of that name.
 
     Raises ProbeError where they are missing, damaged or of another version.
     """
     try:
-        image = (folder / OBJECT_NAME).read_bytes()
+        image = (folder / name).read_bytes()
     except OSError as error:
         raise ProbeError(
-            f"the compiled probes are missing ({OBJECT_NAME})",
+            f"the compiled probes are missing ({name})",
             "install a built wheel, or run ./scripts/build-probes (needs clang and "
             "libbpf-dev) in the checkout",
         ) from error
     if digest(HEADER).encode() not in image:
         raise ProbeError(
-            f"the compiled probes ({OBJECT_NAME}) are of another version, or damaged",
+            f"the compiled probes ({name}) are of another version, or damaged",
             "install egressmon again, or run ./scripts/build-probes in the checkout",
         )
     return image
@@ -91,8 +100,25 @@ def load_object(folder: Path = _HERE) -> bytes:
 
 def load(folder: Path = _HERE) -> Loaded:
     """Have the kernel take the precompiled probes in folder; raises ProbeError."""
+    return _load(load_object(folder), HOOKS, MAPS, {})
+
+
+def load_frames(maps: dict[str, int], folder: Path = _HERE) -> Loaded:
+    """Have the kernel take what reads Python frames, sharing maps with the probes.
+
+    Maps are descriptors by name. Raises ProbeError.
+    """
+    image = load_object(folder, FRAMES_OBJECT_NAME)
+    return _load(image, (*FRAMES, *FRAMES_ROOT), FRAMES_MAPS, maps)
+
+
+def _load(
+    image: bytes,
+    hooks: tuple[Hook, ...],
+    names: tuple[str, ...],
+    shared: dict[str, int],
+) -> Loaded:
     library()
-    image = load_object(folder)
     log = _Log()
     probes = _call("bpf_object__open_mem", image, len(image), None)
     if not probes:
@@ -102,13 +128,17 @@ def load(folder: Path = _HERE) -> Loaded:
             log.text,
         )
     try:
+        for name, descriptor in shared.items():
+            found = _call("bpf_object__find_map_by_name", probes, name.encode())
+            if found:
+                library().bpf_map__reuse_fd(found, descriptor)
         code = -library().bpf_object__load(probes)
         if code:
             raise obstacles.refusal(os.strerror(code), log.text)
         programs = {
-            hook.program: _descriptor(probes, "program", hook.program) for hook in HOOKS
+            hook.program: _descriptor(probes, "program", hook.program) for hook in hooks
         }
-        maps = {name: _descriptor(probes, "map", name) for name in MAPS}
+        maps = {name: _descriptor(probes, "map", name) for name in names}
     finally:
         library().bpf_object__close(probes)
     return Loaded("libbpf", version(), programs, maps)

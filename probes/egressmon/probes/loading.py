@@ -3,23 +3,24 @@
 import threading
 from typing import Literal, TypeAlias, get_args
 
-from egressmon.probes.engine import Engine
+from egressmon.probes.engine import Engine, FrameProbes
 from egressmon.probes.errors import MachineError, ProbeError
 
 Choice: TypeAlias = Literal["auto", "libbpf", "bcc"]
 CHOICES: tuple[Choice, ...] = get_args(Choice)
 
 
-def load(choice: Choice) -> Engine:
+def load(choice: Choice, *, frames: bool = False) -> Engine:
     """Return the engine of choice with its probes in the kernel; raises ProbeError.
 
     `auto` is libbpf (no compiler, no headers), and BCC where libbpf cannot do it;
-    `Engine.reason` says which it became, and why.
+    `Engine.reason` says which it became, and why. With frames, Python frames are
+    read where that can be; `Engine.no_frames` says why not.
     """
     if choice == "bcc":
         return _bcc("asked for")
     try:
-        return _libbpf("preferred" if choice == "auto" else "asked for")
+        return _libbpf("preferred" if choice == "auto" else "asked for", frames)
     except MachineError:
         raise  # nor would BCC
     except ProbeError as error:
@@ -42,30 +43,43 @@ def _instead(error: ProbeError) -> Engine:
 
 
 # Each is imported when it is used: `watch` must be armed soon.
-def _libbpf(reason: str) -> Engine:
+def _libbpf(reason: str, frames: bool) -> Engine:  # noqa: FBT001 -- load()'s
     from egressmon.probes import libbpf  # noqa: PLC0415
 
-    return Engine(libbpf.load(), reason)
+    loaded = libbpf.load()
+    if not frames:
+        return Engine(loaded, reason)
+    try:
+        probes = FrameProbes(libbpf.load_frames(loaded.maps))
+    except ProbeError as error:
+        engine = Engine(loaded, reason)
+        engine.no_frames = str(error)
+        return engine
+    return Engine(loaded, reason, probes)
 
 
 def _bcc(reason: str) -> Engine:
     from egressmon.probes import bcc  # noqa: PLC0415
 
-    return Engine(bcc.load(), reason)
+    engine = Engine(bcc.load(), reason)
+    engine.no_frames = "BCC compiles no loops with a body of their own (bpf_loop)"
+    return engine
 
 
 class Preparation:
     """An engine that is being loaded beside other work (it takes 0.1 s)."""
 
-    def __init__(self, choice: Choice) -> None:
+    def __init__(self, choice: Choice, *, frames: bool = False) -> None:
         self._engine: Engine | None = None
         self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._work, args=(choice,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._work, args=(choice, frames), daemon=True
+        )
         self._thread.start()
 
-    def _work(self, choice: Choice) -> None:
+    def _work(self, choice: Choice, frames: bool) -> None:  # noqa: FBT001 -- a thread's
         try:
-            self._engine = load(choice)
+            self._engine = load(choice, frames=frames)
         except Exception as error:  # noqa: BLE001 -- raised again by engine()
             self._error = error
 

@@ -13,8 +13,9 @@
 
 #define SOCKET_INSIDE 1	    /* made inside the scope: its own hooks see it */
 #define SOCKET_PENDING 2    /* a datagram connect that has not sent yet */
-#define SOCKET_STACK_LOST 8 /* the stack did not fit the ring */
 #define SOCKET_BOUND 4	    /* counted in `listeners` under `local` */
+#define SOCKET_STACK_LOST 8 /* the stack did not fit the ring */
+#define SOCKET_FRAMES_LOST 16
 
 struct endpoint {
 	u32 address[4];
@@ -44,6 +45,7 @@ struct socket_state {
 	struct endpoint local;
 	struct traffic sent;
 	u64 stack_ns; /* of the call that made or last aimed it; 0: none */
+	u64 frames_ns;
 	char comm[COMM_SIZE];
 };
 
@@ -93,6 +95,28 @@ static __always_inline bool same_endpoint(const struct endpoint *a, const struct
 {
 	return a->port == b->port && a->protocol == b->protocol &&
 	       same_address(a->address, b->address);
+}
+
+static __always_inline bool is_known_peer(const struct peer_key *key)
+{
+	return bpf_map_lookup_elem(MAP(peers), key) != NULL;
+}
+
+static __always_inline void read_peer(struct bpf_sock_addr *ctx, bool inet,
+				      struct endpoint *peer)
+{
+	if (inet) {
+		set_inet(peer->address, ctx->user_ip4);
+	} else {
+		peer->address[0] = ctx->user_ip6[0];
+		peer->address[1] = ctx->user_ip6[1];
+		peer->address[2] = ctx->user_ip6[2];
+		peer->address[3] = ctx->user_ip6[3];
+	}
+	peer->port = bpf_ntohs(ctx->user_port);
+	peer->protocol = ctx->protocol;
+	peer->spare = 0;
+	normalise(peer);
 }
 
 static __always_inline void own(struct socket_state *state)

@@ -13,6 +13,9 @@
 #define KERNEL_STACK_BYTES 16384
 
 #define IS_COMPAT(registers) ((registers)[REGISTER_SEGMENT] == SEGMENT_COMPAT)
+/* glibc, nptl/descr.h: pthread_self() is the thread pointer, and the first keys' values. */
+#define THREAD_SELF_WINDOW 0
+#define THREAD_KEYS 0x310
 #define THREAD_POINTER(task) READ(task, thread.fsbase)
 
 #ifndef EGRESSMON_BCC

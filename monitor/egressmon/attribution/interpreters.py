@@ -1,0 +1,235 @@
+"""The builds of CPython that the probes know: read from their files, before they run.
+
+The probes find an interpreter in a process by its shape (interpreter.h). A file that
+is not known when its first process connects is read as soon as it is executed or
+mapped; what that process called until then has no frames, and is counted.
+"""
+
+import ctypes
+import os
+import shutil
+import struct
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from egressmon.attribution.bounded import open_regular
+from egressmon.attribution.elf import Elf, ElfError
+from egressmon.attribution.offsets import (
+    DEBUG_OFFSETS_SIZE,
+    TABLE,
+    read_debug_offsets,
+)
+from egressmon.probes.sideband import Executed, Forked, Mapped
+from egressmon.probes.wire import CONSTANTS, STRUCTS
+
+_MAX_KNOWN = 4096
+_MAX_FIRST_LINE = 256
+# The size of _PyRuntime, which says its version where Py_Version (3.11) is missing.
+_RUNTIME_SIZES = {656: 9, 672: 10}
+_NEEDED, _RUNPATH, _RPATH = 1, 29, 15
+
+
+class Finder(Protocol):
+    """The probes, as far as they look for interpreters."""
+
+    def add(self, interpreter: bytes) -> bool:
+        """Look for that build, too; False: there are too many."""
+        ...
+
+    def look_again(self) -> None:
+        """Look once more in processes that had none."""
+
+
+def read_interpreter(elf: Elf) -> bytes | str | None:
+    """Return the build of CPython in elf (struct interpreter).
+
+    None: there is none. A string says why it is of no use. Raises ElfError.
+    """
+    runtime = elf.symbol("_PyRuntime")
+    code = elf.symbol("PyCode_Type")
+    kind = elf.symbol("PyType_Type")
+    if runtime is None or code is None or kind is None:
+        return None
+    minor, offsets = _version(elf, runtime)
+    if not offsets:
+        return f"CPython 3.{minor} is not known" if minor else "CPython before 3.9"
+    size = elf.exactly(elf.offset_of(code[0]) + offsets["type_size"], 8)
+    environ_kind, environ = _environ(elf)
+    known = STRUCTS["interpreter"](
+        runtime=runtime[0],
+        code_type=code[0],
+        type_type=kind[0],
+        code_size=struct.unpack("<Q", size)[0],
+        environ=environ,
+        environ_kind=environ_kind,
+        minor=minor,
+        **offsets,
+    )
+    return ctypes.string_at(ctypes.addressof(known), ctypes.sizeof(known))
+
+
+def _version(elf: Elf, runtime: tuple[int, int]) -> tuple[int, dict[str, int]]:
+    address, size = runtime
+    try:
+        data = elf.read(elf.offset_of(address), DEBUG_OFFSETS_SIZE)
+    except ElfError:
+        data = b""  # before 3.13 all of it is zero, and not in the file
+    told = read_debug_offsets(data)
+    if told is not None:
+        return told
+    version = elf.symbol("Py_Version")
+    if version is None:
+        minor = _RUNTIME_SIZES.get(size, 0)
+    else:
+        word = elf.exactly(elf.offset_of(version[0]), 4)
+        minor = int.from_bytes(word, "little") >> 16 & 0xFF
+    return minor, dict(TABLE.get(minor, {}))
+
+
+# The C library's variable: copied into a program that is at a fixed address.
+def _environ(elf: Elf) -> tuple[int, int]:
+    for name in ("environ", "__environ"):
+        if (here := elf.symbol(name)) is not None:
+            return CONSTANTS["ENVIRON_HERE"], here[0]
+        if (pointer := elf.pointer_to(name)) is not None:
+            return CONSTANTS["ENVIRON_LINKED"], pointer
+    return CONSTANTS["ENVIRON_NONE"], 0
+
+
+class Interpreters:
+    """Has the probes know each interpreter once."""
+
+    def __init__(self, finder: Finder) -> None:
+        """Finder is the probes."""
+        self._finder = finder
+        self._files: dict[tuple[int, ...], bool] = {}
+        self._builds: set[bytes] = set()
+        self._mapped: dict[tuple[bytes, object], bool] = {}
+        self._executed: set[int] = set()
+        self.unknown: dict[str, str] = {}
+        """Why interpreters are of no use, by path."""
+
+    def prepare(self, command: Iterable[bytes], path: bytes) -> None:
+        """Know what command, looked for in path, is likely to run."""
+        words = [os.fsdecode(word) for word in command]
+        folders = os.fsdecode(path)
+        files = [sys.executable]
+        files += [
+            found
+            for name in ("python3", "python", *words[:1])
+            if (found := shutil.which(name, path=folders)) is not None
+        ]
+        for file in dict.fromkeys(files):
+            self._prepare(file, folders)
+
+    def _prepare(self, file: str, folders: str) -> None:
+        self.consider(file)
+        script = _interpreter_of_script(file, folders)
+        if script is not None:
+            self.consider(script)
+
+    def saw(self, record: object) -> None:
+        """Look at what a process executed or mapped."""
+        match record:
+            case Executed():
+                self._executed.add(record.pid)
+            case Mapped():
+                self._saw_mapping(record)
+            case Forked():
+                self._executed.discard(record.pid)
+            case _:
+                pass
+
+    def _saw_mapping(self, record: Mapped) -> None:
+        program = record.pid in self._executed
+        self._executed.discard(record.pid)
+        if not program and b"python" not in record.path.rpartition(b"/")[2]:
+            return
+        key = record.path, record.build_id or record.inode
+        if key not in self._mapped:
+            if len(self._mapped) >= _MAX_KNOWN:
+                self._mapped.clear()
+            path = os.fsdecode(record.path)
+            roots = f"/proc/{record.pid}/root{path}", path
+            self._mapped[key] = any(self.consider(one) for one in roots)
+        elif self._mapped[key] and not program:
+            # Loaded later than at the first call, perhaps.
+            self._finder.look_again()
+
+    def consider(self, path: str) -> bool:
+        """Have the probes know the interpreter that path runs, and tell if one does.
+
+        It is in the file itself or in a library that it needs.
+        """
+        try:
+            elf = Elf(open_regular(path))
+        except (OSError, ElfError, ArithmeticError, ValueError):
+            return False
+        try:
+            return self._consider(elf, path)
+        except (ElfError, ArithmeticError, ValueError, struct.error):
+            return False
+        finally:
+            elf.close()
+
+    def _consider(self, elf: Elf, path: str) -> bool:
+        status = elf.status
+        key = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+        if key in self._files:
+            return self._files[key]
+        found = read_interpreter(elf)
+        if isinstance(found, str):
+            self.unknown[path] = found
+        elif found is not None and found not in self._builds:
+            self._builds.add(found)
+            if not self._finder.add(found):
+                self.unknown[path] = "too many interpreters are known already"
+        if len(self._files) >= _MAX_KNOWN:
+            self._files.clear()
+        self._files[key] = found is not None
+        if found is None:
+            for library in _libraries(elf, path):
+                self._files[key] |= self.consider(library)
+        return self._files[key]
+
+
+# Where ld.so(8) would look for a libpython: it is likely enough, and no more.
+def _libraries(elf: Elf, path: str) -> Iterator[str]:
+    names = [name for name in elf.strings(_NEEDED) if name.startswith("libpython")]
+    if not names:
+        return
+    origin = str(Path(os.path.realpath(path)).parent)
+    folders = [
+        folder.replace("$ORIGIN", origin).replace("${ORIGIN}", origin)
+        for tag in (_RUNPATH, _RPATH)
+        for text in elf.strings(tag)
+        for folder in text.split(":")
+        if folder
+    ]
+    machine = os.uname().machine
+    folders += [f"{origin}/../lib", "/usr/local/lib"]
+    folders += [f"/usr/lib/{machine}-linux-gnu", "/usr/lib64", "/usr/lib"]
+    for name in names:
+        for folder in folders:
+            if Path(folder, name).is_file():
+                yield f"{folder}/{name}"
+                break
+
+
+def _interpreter_of_script(file: str, folders: str) -> str | None:
+    try:
+        descriptor = open_regular(file)
+    except OSError:
+        return None
+    try:
+        line = os.read(descriptor, _MAX_FIRST_LINE).partition(b"\n")[0]
+    finally:
+        os.close(descriptor)
+    if not line.startswith(b"#!"):
+        return None
+    words = os.fsdecode(line[2:]).split()
+    if words and words[0].endswith("/env"):
+        words = [shutil.which(word, path=folders) or "" for word in words[-1:]]
+    return words[0] if words else None

@@ -1,0 +1,188 @@
+"""What the probes tell of, as frozen values."""
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from egressmon.probes.architecture import this_machine
+from egressmon.probes.wire import CONSTANTS
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+StackStatus: TypeAlias = Literal[
+    "copied", "known", "kernel-thread", "io-worker", "compat", "unreadable"
+]
+FramesStatus: TypeAlias = Literal[
+    "whole", "no-thread", "idle", "unreadable", "cut", "odd"
+]
+
+FLAG_REFUSED = CONSTANTS["FLAG_REFUSED"]
+FLAG_CANARY = CONSTANTS["FLAG_CANARY"]
+FLAG_FOREIGN = CONSTANTS["FLAG_FOREIGN"]
+FLAG_INGRESS = CONSTANTS["FLAG_INGRESS"]
+FLAG_LISTENER_EXACT = CONSTANTS["FLAG_LISTENER_EXACT"]
+FLAG_LISTENER_WILDCARD = CONSTANTS["FLAG_LISTENER_WILDCARD"]
+FLAG_OWNERLESS = CONSTANTS["FLAG_OWNERLESS"]
+FLAG_STACK_LOST = CONSTANTS["FLAG_STACK_LOST"]
+FLAG_FRAMES_LOST = CONSTANTS["FLAG_FRAMES_LOST"]
+
+_ARCHITECTURE = this_machine()
+_PROGRAM_COUNTER = _ARCHITECTURE.program_counter if _ARCHITECTURE else 0
+_STACK_POINTER = (
+    _ARCHITECTURE.registers[_ARCHITECTURE.stack_pointer] if _ARCHITECTURE else 0
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """A process of the scope made another."""
+
+    ktime_ns: int
+    pid: int
+    start_ns: int
+    parent: int
+    uid: int
+    comm: str
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """A process of the scope runs a new program."""
+
+    ktime_ns: int
+    pid: int
+    start_ns: int
+    parent: int
+    uid: int
+    comm: str
+    path: str
+    """What the kernel was asked to run, as the process named it."""
+    inode: int
+    """The inode number of the executable, or of a script's interpreter."""
+    arguments: bytes
+    """The argument strings, each NUL-terminated; perhaps cut."""
+    arguments_size: int
+    """How many bytes the whole argument list takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The last thread of a process of the scope ended."""
+
+    ktime_ns: int
+    pid: int
+    start_ns: int
+    code: int
+    """The status as wait(2) gives it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A socket reached for a peer, or a packet went to one that none announced."""
+
+    ktime_ns: int
+    operation: str
+    pid: int
+    tid: int
+    uid: int
+    comm: str
+    cookie: int
+    netns: int
+    flags: int
+    socket_type: int
+    protocol: int
+    address: Address
+    port: int
+    stack_ns: int
+    """The time of the stack that the same thread was at; 0: none was copied."""
+    frames_ns: int
+    """The time of the Python frames that the same thread was in; 0: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A thread's registers and the top of its stack, as it named a peer."""
+
+    ktime_ns: int
+    pid: int
+    tid: int
+    status: StackStatus
+    address_space: int
+    template: int
+    registers: tuple[int, ...]
+    content: bytes
+
+    @property
+    def program_counter(self) -> int:
+        """Where the thread was."""
+        return self.registers[_PROGRAM_COUNTER]
+
+    @property
+    def stack_pointer(self) -> int:
+        """Where its stack was: content begins there."""
+        return self.registers[_STACK_POINTER]
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """The Python frames of a thread, at a call or as it started child."""
+
+    ktime_ns: int
+    pid: int
+    tid: int
+    status: FramesStatus
+    start_ns: int
+    thread_ns: int
+    """When the thread began, or child, where there is one."""
+    exec_id: int
+    child: int
+    """The thread or process that it started; 0: none, it is at a call."""
+    total: int
+    """How many frames there were."""
+    test: str | None
+    """What pytest says that it runs."""
+    frames: tuple[tuple[int, int, int], ...]
+    """Code object, its fingerprint, and where in it, in bytes; innermost first."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodeObject:
+    """What the frames of a function have in common; parts of it may be missing."""
+
+    pid: int
+    start_ns: int
+    exec_id: int
+    code: int
+    fingerprint: int
+    minor: int
+    """Of the interpreter's version, 3.minor."""
+    first_line: int
+    file: str | None
+    name: str | None
+    lines: bytes | None
+    """The table of lines, as that version writes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DnsPacket:
+    """What one packet to or from port 53 carried, or a part of it."""
+
+    ktime_ns: int
+    pid: int
+    tid: int
+    uid: int
+    comm: str
+    cookie: int
+    netns: int
+    flags: int
+    sequence: int
+    segment_size: int
+    total_size: int
+    protocol: int
+    server: Address
+    client_port: int
+    payload: bytes
+
+
+Event: TypeAlias = (
+    Forked | Executed | Exited | Flow | DnsPacket | Stack | Frames | CodeObject
+)

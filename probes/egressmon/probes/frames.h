@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * The Python frames of the current thread, read in its own memory at the instant of
+ * its call. Which thread state is its own: the one whose thread_id is pthread_self().
+ * The state that the interpreter keeps for "the current thread" will not do: it is
+ * cleared as the GIL is let go, before the system call.
+ */
+#ifndef EGRESSMON_FRAMES_H
+#define EGRESSMON_FRAMES_H
+
+#include "code.h"
+#include "test.h"
+
+#define MAX_WALK 1536	      /* frames gone through; some are no Python frames */
+#define MAX_THREADS 4096      /* thread states gone through */
+#define MAX_STARTER_FRAMES 64 /* kept of what started a thread or a process */
+#define MAX_GLIBC_KEYS 32     /* in the thread's own block */
+#define MINOR_TAGGED 14	      /* since 3.14, the last bits of a frame's code are tags */
+#define MINOR_OLD_FRAMES 10   /* up to 3.10, frames are objects */
+
+/* include/linux/sched.h */
+#define TASK_IO_WORKER 0x10
+#define TASK_KERNEL_THREAD 0x200000
+
+static __always_inline u64 frame_word(const struct slot *slot, u32 offset)
+{
+	offset &= FRAME_BYTES - 1;
+	return offset > FRAME_BYTES - 8 ? 0 : *(const u64 *)(slot->frame + offset);
+}
+
+/* A read fails where a page is away for a moment: once is not enough. */
+static __always_inline bool read_frame(struct slot *slot, u64 address)
+{
+	if (slot->build.minor > MINOR_OLD_FRAMES)
+		return !bpf_probe_read_user(slot->frame, 88, (void *)address) ||
+		       !bpf_probe_read_user(slot->frame, 88, (void *)address);
+	return !bpf_probe_read_user(slot->frame, 112, (void *)address) ||
+	       !bpf_probe_read_user(slot->frame, 112, (void *)address);
+}
+
+static __always_inline bool read_code(struct slot *slot, u64 address)
+{
+	return !bpf_probe_read_user(slot->code, 160, (void *)address) ||
+	       !bpf_probe_read_user(slot->code, 160, (void *)address);
+}
+
+/* Where in the code's bytes the frame is. */
+static __always_inline u32 instruction_of(const struct slot *slot, u64 code)
+{
+	const struct interpreter *build = &slot->build;
+	u64 word = frame_word(slot, build->frame_instruction);
+	u64 bytes = code + build->code_bytes;
+
+	if (build->instruction_kind == INSTRUCTION_BYTES)
+		return word;
+	if (build->instruction_kind == INSTRUCTION_UNITS)
+		return (u32)word * 2;
+	if (build->frame_copy) {
+		u32 copy = frame_word(slot, build->frame_copy);
+		u64 copies = copy ? user_word(code + build->code_copies) : 0;
+		u64 own = copies ? user_word(copies + 8 + 8 * (u64)copy) : 0;
+
+		if (own)
+			bytes = own;
+	}
+	return word - bytes;
+}
+
+static __always_inline bool is_shim(const struct slot *slot)
+{
+	u32 owner = slot->build.frame_owner & (FRAME_BYTES - 1);
+
+	return owner && slot->frame[owner] >= slot->build.owner_shim;
+}
+
+static long walk_frame(u32 i, u32 *number)
+{
+	struct slot *slot = slot_of(number);
+	struct frame *target;
+	u64 code, type;
+	u32 print, at;
+
+	if (!slot || !slot->walk.frame)
+		return 1;
+	if (!read_frame(slot, slot->walk.frame)) {
+		slot->walk.status = FRAMES_UNREADABLE;
+		return 1;
+	}
+	slot->walk.frame = frame_word(slot, slot->build.frame_previous);
+	if (is_shim(slot))
+		return 0;
+	at = slot->record.event.total++;
+	if (at >= slot->walk.limit || at >= MAX_FRAMES) {
+		slot->walk.status = FRAMES_CUT;
+		return 0;
+	}
+	code = frame_word(slot, slot->build.frame_code);
+	if (slot->build.minor >= MINOR_TAGGED)
+		code &= ~3ULL;
+	if (!read_code(slot, code)) {
+		slot->walk.status = FRAMES_UNREADABLE;
+		return 1;
+	}
+	type = code_word(slot, slot->build.object_type);
+	if (type != slot->python.base + slot->build.code_type) {
+		slot->walk.status = FRAMES_ODD;
+		return 1;
+	}
+	print = fingerprint(slot);
+	target = &slot->record.frames[at & (MAX_FRAMES - 1)];
+	target->code = code;
+	target->fingerprint = print;
+	target->instruction = instruction_of(slot, code);
+	slot->record.event.count = at + 1;
+	tell_code(slot, code, print);
+	return 0;
+}
+
+static __always_inline bool is_own_state(const struct slot *slot, u64 state)
+{
+	u64 self = user_word(state + slot->build.thread_id);
+
+	return self && slot->walk.self - self <= THREAD_SELF_WINDOW;
+}
+
+static __always_inline u64 top_frame(const struct slot *slot, u64 state)
+{
+	u64 frame = user_word(state + slot->build.thread_frame);
+
+	if (frame && slot->build.frame_indirect)
+		frame = user_word(frame + slot->build.frame_indirect - 1);
+	return frame;
+}
+
+/*
+ * The next thread state. A thread may have one in each of several interpreters: the
+ * one that runs something is meant.
+ */
+static long try_state(u32 i, u32 *number)
+{
+	struct slot *slot = slot_of(number);
+	u64 state;
+
+	if (!slot)
+		return 1;
+	state = slot->walk.state;
+	if (!state) {
+		if (!slot->walk.interpreter)
+			return 1;
+		slot->walk.state =
+			user_word(slot->walk.interpreter + slot->build.interpreter_threads);
+		slot->walk.interpreter =
+			user_word(slot->walk.interpreter + slot->build.interpreter_next);
+		return 0;
+	}
+	slot->walk.state = user_word(state + slot->build.thread_next);
+	if (!is_own_state(slot, state))
+		return 0;
+	if (!slot->walk.hit)
+		slot->walk.hit = state;
+	if (!top_frame(slot, state))
+		return 0;
+	slot->walk.hit = state;
+	return 1;
+}
+
+/* The value of the interpreter's own key in the thread's block: no search is needed. */
+static __always_inline u64 keyed_state(const struct slot *slot, u64 runtime)
+{
+	u32 key[2] = {}; /* Py_tss_t: whether it is made, and the number */
+	u64 state;
+
+	if (!THREAD_KEYS || !slot->build.runtime_key)
+		return 0;
+	if (bpf_probe_read_user(key, sizeof(key), (void *)(runtime + slot->build.runtime_key)))
+		return 0;
+	if (key[0] != 1 || key[1] >= MAX_GLIBC_KEYS)
+		return 0;
+	state = user_word(slot->walk.self + THREAD_KEYS + 16 * (u64)key[1] + 8);
+	return state && is_own_state(slot, state) ? state : 0;
+}
+
+static __always_inline u64 find_state(struct slot *slot, kernel_task *task)
+{
+	u64 runtime = slot->python.base + slot->build.runtime;
+	u64 first = user_word(runtime + slot->build.runtime_interpreters);
+	u32 number = slot->number;
+	u64 state = 0;
+
+	slot->walk.self = THREAD_POINTER(task);
+	/* Up to 3.11 the key is the main interpreter's alone. */
+	if (slot->build.minor > 11 || !user_word(first + slot->build.interpreter_next))
+		state = keyed_state(slot, runtime);
+	if (state)
+		return state;
+	slot->walk.state = 0;
+	slot->walk.interpreter = first;
+	slot->walk.hit = 0;
+	bpf_loop(MAX_THREADS, try_state, &number, 0);
+	return slot->walk.hit;
+}
+
+static __always_inline u32 walk_frames(struct slot *slot, kernel_task *task)
+{
+	u64 state = find_state(slot, task);
+	u32 number = slot->number;
+
+	if (!state)
+		return FRAMES_NO_THREAD;
+	slot->walk.state = state;
+	slot->walk.frame = top_frame(slot, state);
+	if (!slot->walk.frame)
+		return FRAMES_IDLE;
+	slot->walk.status = FRAMES_WHOLE;
+	bpf_loop(MAX_WALK, walk_frame, &number, 0);
+	return slot->walk.status;
+}
+
+static __always_inline bool emit_frames(const struct slot *slot)
+{
+	u64 size = slot->record.event.count;
+
+	barrier_var(size);
+	if (size > MAX_FRAMES)
+		return false;
+	size = sizeof(struct frames_event) + size * sizeof(struct frame);
+	if (bpf_ringbuf_query(MAP(events), BPF_RB_AVAIL_DATA) > RING_BYTES / 2)
+		return false;
+	return !bpf_ringbuf_output(MAP(events), (void *)&slot->record, size, wake_flags());
+}
+
+/*
+ * Tell of the current thread's frames at the time now, of which child (NULL: none)
+ * begins. Returns false where they are lost; *is_python says whether there are any.
+ */
+static __always_inline bool tell_frames(u64 now, kernel_task *child, bool *is_python)
+{
+	kernel_task *task = (kernel_task *)bpf_get_current_task();
+	struct slot *slot = take_slot();
+	struct interpreter *build;
+	struct frames_event *event;
+	struct python *python;
+	bool told = true;
+	u32 number;
+
+	*is_python = false;
+	if (!slot)
+		return false;
+	python = find_python(slot, task);
+	if (!python)
+		goto out;
+	*is_python = true;
+	number = python->interpreter - 1;
+	build = bpf_map_lookup_elem(MAP(interpreters), &number);
+	if (!build)
+		goto out;
+	__builtin_memcpy(&slot->build, build, sizeof(*build));
+	slot->python.base = python->base;
+	event = &slot->record.event;
+	event->ktime_ns = now;
+	event->kind = KIND_FRAMES;
+	event->tgid = bpf_get_current_pid_tgid() >> 32;
+	event->tid = bpf_get_current_pid_tgid();
+	event->start_ns = python->start_ns;
+	event->thread_ns = READ(child ? child : task, start_boottime);
+	event->exec_id = python->exec_id;
+	event->child = child ? READ(child, pid) : 0;
+	event->count = 0;
+	event->total = 0;
+	slot->walk.limit = child ? MAX_STARTER_FRAMES : MAX_FRAMES;
+	event->status = walk_frames(slot, task);
+	find_test(slot, python);
+	told = emit_frames(slot);
+out:
+	leave_slot(slot);
+	return told;
+}
+
+/* At a call: have state refer to it. */
+static __always_inline void tell_call(struct socket_state *state)
+{
+	kernel_task *task = (kernel_task *)bpf_get_current_task();
+	u64 now = bpf_ktime_get_boot_ns();
+	bool is_python;
+
+	state->frames_ns = 0;
+	state->flags &= ~SOCKET_FRAMES_LOST;
+	if (READ(task, flags) & (TASK_IO_WORKER | TASK_KERNEL_THREAD))
+		return;
+	if (!tell_frames(now, NULL, &is_python)) {
+		state->flags |= SOCKET_FRAMES_LOST;
+		count(COUNT_MISSED_FRAMES, 1);
+	} else if (is_python) {
+		state->frames_ns = now;
+	}
+}
+
+static __always_inline bool is_canary(u16 port)
+{
+	u32 first = 0;
+	struct settings *set = bpf_map_lookup_elem(MAP(settings), &first);
+
+	return set && set->canary_armed && set->canary_port == port;
+}
+
+/* The same calls as flow.h's on_address() tells of, and just before it does. */
+static __always_inline void frames_at_address(struct bpf_sock_addr *ctx, u32 kind, bool inet,
+					      bool inside)
+{
+	struct socket_state *state;
+	struct peer_key key = {};
+
+	if (!inside && !in_lineage(bpf_get_current_pid_tgid() >> 32))
+		return;
+	state = bpf_sk_storage_get(MAP(sockets), ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!state)
+		return;
+	if (!inside && (state->flags & SOCKET_INSIDE))
+		return;
+	read_peer(ctx, inet, &key.peer);
+	if (inside && is_canary(key.peer.port))
+		return;
+	if (kind == KIND_SENDMSG) {
+		key.cookie = bpf_get_socket_cookie(ctx);
+		if (same_endpoint(&state->peer, &key.peer) || is_known_peer(&key))
+			return;
+	}
+	tell_call(state);
+}
+
+static __always_inline void frames_at_creation(struct bpf_sock *ctx)
+{
+	struct socket_state *state;
+
+	if ((ctx->type == SOCK_STREAM && ctx->protocol == PROTOCOL_TCP) ||
+	    ctx->protocol == PROTOCOL_UDP)
+		return;
+	state = bpf_sk_storage_get(MAP(sockets), ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (state)
+		tell_call(state);
+}
+
+/* A thread or process of the scope begins; the current thread started it. */
+static __always_inline void frames_at_start(kernel_task *child)
+{
+	bool is_python;
+
+	if (!in_lineage(bpf_get_current_pid_tgid() >> 32))
+		return;
+	if (!tell_frames(bpf_ktime_get_boot_ns(), child, &is_python))
+		count(COUNT_MISSED_FRAMES, 1);
+}
+
+#endif

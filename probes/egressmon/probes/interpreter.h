@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * Where a process has its CPython, found at the process's first call.
+ *
+ * The list of what the dynamic linker loaded is gone through (elf(5) and link.h:
+ * auxiliary vector, program headers, DT_DEBUG, struct link_map), and at each base
+ * each interpreter that the agent knows is tried: where it is, PyCode_Type's type is
+ * PyType_Type at the right distance, and its size is that of this build. So neither
+ * names nor inode numbers matter, and nothing needs to have been seen before.
+ */
+#ifndef EGRESSMON_INTERPRETER_H
+#define EGRESSMON_INTERPRETER_H
+
+#include "socket.h"
+
+#define MAX_PYTHONS 16384
+#define SLOTS 64
+#define SLOT_TRIES 16
+#define MAX_PROGRAM_HEADERS 32
+#define MAX_DYNAMIC 128
+#define MAX_TRIES 8192 /* of an interpreter at a base */
+
+#define AUXILIARY_ROOM 64 /* a power of two: an index is masked */
+#define AUXILIARY_HEADERS 3
+#define AUXILIARY_HEADER_COUNT 5
+#define SEGMENT_DYNAMIC 2
+#define SEGMENT_HEADERS 6
+#define DYNAMIC_DEBUG 21
+#define DEBUG_FIRST_LINK 8
+#define LINK_NEXT 24
+
+#define FRAME_BYTES 128
+#define CODE_BYTES 256
+
+/* What is known of a process; times as in process_event. */
+struct python {
+	u64 start_ns;
+	u64 base; /* of the file that holds the interpreter */
+	u64 environ;
+	u64 environment; /* as it was when no test was in it: the array, */
+	u64 variables;	 /* how many it had, */
+	u64 last;	 /* and the last of them */
+	u64 test_at;	 /* where in it the test was last */
+	u64 window_ns;
+	u32 told; /* code objects, in the window */
+	u32 exec_id;
+	u32 interpreter; /* 1 + its number; 0: none of them */
+	u32 generation;
+};
+
+struct elf_segment {
+	u32 kind;
+	u32 flags;
+	u64 offset;
+	u64 address;
+	u64 physical;
+	u64 file_size;
+	u64 size;
+	u64 align;
+};
+
+struct search {
+	u64 words[AUXILIARY_ROOM];
+	u64 headers;
+	u64 header_count;
+	u64 dynamic;
+	u64 base;
+	u64 link;
+	u32 number;
+	u32 count;
+	u32 found; /* 1 + number */
+};
+
+struct walk {
+	u64 state; /* the thread's, or the one looked at */
+	u64 interpreter;
+	u64 self;
+	u64 hit;
+	u64 frame;
+	u64 variable;
+	u64 variables;
+	u64 last;
+	u32 status;
+	u32 limit;
+};
+
+struct frames_record {
+	struct frames_event event;
+	struct frame frames[MAX_FRAMES];
+};
+
+struct code_record {
+	struct code_event event;
+	u8 content[2 * TEXT_SIZE + LINES_SIZE];
+};
+
+/*
+ * Room for one program's work. Programs of cgroups can be preempted, so what is the
+ * CPU's own would be shared; and before Linux 6.7 the verifier takes what a loop's
+ * body changes on the stack for constant, so a loop's state is here, too.
+ */
+struct slot {
+	u32 busy;
+	u32 number;
+	struct python python;
+	struct interpreter build;
+	struct search search;
+	struct walk walk;
+	u8 frame[FRAME_BYTES];
+	u8 code[CODE_BYTES];
+	struct frames_record record;
+	struct code_record code_record;
+};
+
+DEFINE_MAP(slots, ARRAY, u32, struct slot, SLOTS, 0);
+DEFINE_MAP(interpreters, ARRAY, u32, struct interpreter, MAX_INTERPRETERS, 0);
+DEFINE_MAP(census, ARRAY, u32, struct census, 1, 0);
+DEFINE_MAP(pythons, LRU_HASH, u32, struct python, MAX_PYTHONS, 0);
+
+static __always_inline struct slot *take_slot(void)
+{
+	u32 first = bpf_get_smp_processor_id() * 4;
+
+	for (u32 i = 0; i < SLOT_TRIES; i++) {
+		u32 number = (first + i) % SLOTS;
+		struct slot *slot = bpf_map_lookup_elem(MAP(slots), &number);
+
+		if (!slot)
+			return NULL;
+		if (__sync_val_compare_and_swap(&slot->busy, 0, 1) == 0) {
+			slot->number = number;
+			return slot;
+		}
+	}
+	return NULL;
+}
+
+static __always_inline void leave_slot(struct slot *slot)
+{
+	__sync_lock_test_and_set(&slot->busy, 0);
+}
+
+static __always_inline struct slot *slot_of(const u32 *number)
+{
+	u32 key = *number;
+
+	return bpf_map_lookup_elem(MAP(slots), &key);
+}
+
+/* The process's memory; zero where it cannot be read. */
+static __always_inline u64 user_word(u64 address)
+{
+	u64 word = 0;
+
+	bpf_probe_read_user(&word, sizeof(word), (void *)address);
+	return word;
+}
+
+static __always_inline u32 user_half(u64 address)
+{
+	u32 word = 0;
+
+	bpf_probe_read_user(&word, sizeof(word), (void *)address);
+	return word;
+}
+
+static long read_auxiliary(u32 i, u32 *number)
+{
+	struct slot *slot = slot_of(number);
+	u64 value;
+
+	if (!slot || i >= AUXILIARY_WORDS / 2)
+		return 1;
+	value = slot->search.words[(2 * i + 1) & (AUXILIARY_ROOM - 1)];
+	switch (slot->search.words[(2 * i) & (AUXILIARY_ROOM - 1)]) {
+	case 0:
+		return 1;
+	case AUXILIARY_HEADERS:
+		slot->search.headers = value;
+		break;
+	case AUXILIARY_HEADER_COUNT:
+		slot->search.header_count = value;
+		break;
+	}
+	return 0;
+}
+
+static long read_program_header(u32 i, u32 *number)
+{
+	struct slot *slot = slot_of(number);
+	struct elf_segment segment;
+	u64 address;
+
+	if (!slot || i >= slot->search.header_count)
+		return 1;
+	address = slot->search.headers + i * sizeof(segment);
+	if (bpf_probe_read_user(&segment, sizeof(segment), (void *)address))
+		return 1;
+	if (segment.kind == SEGMENT_HEADERS)
+		slot->search.base = slot->search.headers - segment.address;
+	else if (segment.kind == SEGMENT_DYNAMIC)
+		slot->search.dynamic = segment.address;
+	return 0;
+}
+
+static long read_dynamic(u32 i, u32 *number)
+{
+	struct slot *slot = slot_of(number);
+	u64 entry[2];
+	u64 address;
+
+	if (!slot)
+		return 1;
+	address = slot->search.base + slot->search.dynamic + i * sizeof(entry);
+	if (bpf_probe_read_user(entry, sizeof(entry), (void *)address) || !entry[0])
+		return 1;
+	if (entry[0] != DYNAMIC_DEBUG)
+		return 0;
+	slot->search.link = user_word(entry[1] + DEBUG_FIRST_LINK);
+	return 1;
+}
+
+static __always_inline bool is_at(const struct interpreter *build, u64 base)
+{
+	u64 type = base + build->code_type;
+
+	if (user_word(type + build->object_type) != base + build->type_type)
+		return false;
+	return user_word(type + build->type_size) == build->code_size;
+}
+
+/* One interpreter at one base; after the last of them, the next base. */
+static long try_base(u32 i, u32 *number)
+{
+	struct slot *slot = slot_of(number);
+	struct interpreter *build;
+	u32 candidate;
+
+	if (!slot)
+		return 1;
+	candidate = slot->search.number;
+	if (candidate >= slot->search.count) {
+		if (!slot->search.link)
+			return 1;
+		slot->search.base = user_word(slot->search.link);
+		slot->search.link = user_word(slot->search.link + LINK_NEXT);
+		slot->search.number = 0;
+		return 0;
+	}
+	slot->search.number = candidate + 1;
+	build = bpf_map_lookup_elem(MAP(interpreters), &candidate);
+	if (!build || !is_at(build, slot->search.base))
+		return 0;
+	slot->search.found = candidate + 1;
+	return 1;
+}
+
+static __always_inline void search(struct slot *slot, kernel_task *task, u32 count)
+{
+	KERNEL_STRUCT(mm_struct) *mm = READ(task, mm);
+	u32 number = slot->number;
+
+	__builtin_memset(&slot->search, 0, sizeof(slot->search));
+	bpf_probe_read_kernel(slot->search.words, sizeof(auxiliary_vector), &mm->saved_auxv);
+	bpf_loop(AUXILIARY_WORDS / 2, read_auxiliary, &number, 0);
+	bpf_loop(MAX_PROGRAM_HEADERS, read_program_header, &number, 0);
+	if (slot->search.dynamic)
+		bpf_loop(MAX_DYNAMIC, read_dynamic, &number, 0);
+	slot->search.count = count;
+	bpf_loop(MAX_TRIES, try_base, &number, 0);
+}
+
+static __always_inline u64 environ_of(const struct interpreter *build, u64 base)
+{
+	if (build->environ_kind == ENVIRON_HERE)
+		return base + build->environ;
+	if (build->environ_kind == ENVIRON_LINKED)
+		return user_word(base + build->environ);
+	return 0;
+}
+
+/* What is known of the current process, looked for at its first call; NULL: no CPython. */
+static __always_inline struct python *find_python(struct slot *slot, kernel_task *task)
+{
+	u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	u64 start_ns = READ(READ(task, group_leader), start_boottime);
+	u32 exec_id = READ(task, self_exec_id);
+	struct python *python = bpf_map_lookup_elem(MAP(pythons), &tgid);
+	struct interpreter *build;
+	struct census *known;
+	u32 number = 0;
+
+	known = bpf_map_lookup_elem(MAP(census), &number);
+	if (!known)
+		return NULL;
+	if (python && python->start_ns == start_ns && python->exec_id == exec_id) {
+		if (python->interpreter)
+			return python;
+		if (python->generation == known->generation)
+			return NULL;
+	}
+	__builtin_memset(&slot->python, 0, sizeof(slot->python));
+	slot->python.start_ns = start_ns;
+	slot->python.exec_id = exec_id;
+	slot->python.generation = known->generation;
+	search(slot, task, known->count);
+	slot->python.interpreter = slot->search.found;
+	slot->python.base = slot->search.base;
+	number = slot->search.found - 1;
+	build = slot->search.found ? bpf_map_lookup_elem(MAP(interpreters), &number) : NULL;
+	if (build)
+		slot->python.environ = environ_of(build, slot->search.base);
+	bpf_map_update_elem(MAP(pythons), &tgid, &slot->python, BPF_ANY);
+	return build ? bpf_map_lookup_elem(MAP(pythons), &tgid) : NULL;
+}
+
+#endif
