@@ -101,11 +101,12 @@ static __always_inline u64 copy_text(struct slot *slot, u64 address, u64 place,
 }
 
 /* Returns how many bytes; the table is copied whole or not at all. */
-static __always_inline u64 copy_lines(struct slot *slot, u64 address, u64 place)
+static __always_inline u64 copy_lines(struct slot *slot, u64 address, u64 place, bool *missing)
 {
 	u64 size = user_word(address + slot->build.bytes_size);
 	u64 start = address + slot->build.bytes_data;
 
+	*missing = true;
 	barrier_var(size);
 	if (size > LINES_SIZE)
 		return 0;
@@ -114,6 +115,7 @@ static __always_inline u64 copy_lines(struct slot *slot, u64 address, u64 place)
 		return 0;
 	if (bpf_probe_read_user(slot->code_record.content + place, size, (void *)start))
 		return 0;
+	*missing = false;
 	return size;
 }
 
@@ -123,10 +125,11 @@ static __always_inline bool emit_code(struct slot *slot, const struct code_key *
 	const struct interpreter *build = &slot->build;
 	struct text file = {}, name = {};
 	u64 place, size;
+	bool no_lines;
 
 	place = copy_text(slot, code_word(slot, build->code_file), 0, &file);
 	place = copy_text(slot, code_word(slot, build->code_name), place, &name);
-	size = copy_lines(slot, code_word(slot, build->code_lines), place);
+	size = copy_lines(slot, code_word(slot, build->code_lines), place, &no_lines);
 	event->ktime_ns = bpf_ktime_get_boot_ns();
 	event->kind = KIND_CODE;
 	event->tgid = key->tgid;
@@ -142,7 +145,7 @@ static __always_inline bool emit_code(struct slot *slot, const struct code_key *
 	event->name_kind = name.kind;
 	event->lines_size = size;
 	event->missing = (file.missing ? CODE_NO_FILE : 0) | (name.missing ? CODE_NO_NAME : 0) |
-			 (size ? 0 : CODE_NO_LINES) | (file.cut ? CODE_CUT_FILE : 0) |
+			 (no_lines ? CODE_NO_LINES : 0) | (file.cut ? CODE_CUT_FILE : 0) |
 			 (name.cut ? CODE_CUT_NAME : 0);
 	size += place + sizeof(*event);
 	barrier_var(size);
@@ -163,7 +166,7 @@ static __always_inline bool may_tell(u32 tgid)
 		python->window_ns = now;
 		python->told = 0;
 	}
-	if (bpf_ringbuf_query(MAP(events), BPF_RB_AVAIL_DATA) > RING_BYTES / 2)
+	if (!has_room(RING_FOR_FRAMES))
 		return false;
 	return python->told++ < MAX_CODES_WINDOW;
 }

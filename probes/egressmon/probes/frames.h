@@ -224,7 +224,7 @@ static __always_inline bool emit_frames(const struct slot *slot)
 	if (size > MAX_FRAMES)
 		return false;
 	size = sizeof(struct frames_event) + size * sizeof(struct frame);
-	if (bpf_ringbuf_query(MAP(events), BPF_RB_AVAIL_DATA) > RING_BYTES / 2)
+	if (!has_room(RING_FOR_FRAMES))
 		return false;
 	return !bpf_ringbuf_output(MAP(events), (void *)&slot->record, size, wake_flags());
 }

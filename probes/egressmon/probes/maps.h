@@ -6,6 +6,9 @@
 #include "kernel.h"
 
 #define RING_WAKE_BYTES (RING_BYTES / 8)
+/* What must not be lost has a part of the ring to itself: who did it comes second. */
+#define RING_FOR_FRAMES (RING_BYTES / 4 * 3)
+#define RING_FOR_STACKS (RING_BYTES / 2)
 #define RING_WAKE_WINDOW (32 * 1024) /* more than any event: it cannot be stepped over */
 #define MAX_PROCESSES 65536
 #define MAX_LISTENERS 16384
@@ -58,6 +61,12 @@ static __always_inline u64 wake_flags(void)
 static __always_inline void submit(void *event)
 {
 	bpf_ringbuf_submit(event, wake_flags());
+}
+
+/* Whether the ring holds no more than limit. */
+static __always_inline bool has_room(u64 limit)
+{
+	return bpf_ringbuf_query(MAP(events), BPF_RB_AVAIL_DATA) <= limit;
 }
 
 static __always_inline bool in_lineage(u32 tgid)

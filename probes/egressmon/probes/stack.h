@@ -226,8 +226,7 @@ static __always_inline void tell_caller(struct socket_state *state)
 	if (!set || !set->stack_bytes)
 		return;
 	look_at_caller(&caller, set->stack_bytes);
-	/* Half the ring is for what must not be lost: who did it comes second. */
-	if (bpf_ringbuf_query(MAP(events), BPF_RB_AVAIL_DATA) > RING_BYTES / 2)
+	if (!has_room(RING_FOR_STACKS))
 		told = false;
 	else if (!caller.size)
 		told = emit_caller(&caller, now);
