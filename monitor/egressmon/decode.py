@@ -176,14 +176,15 @@ def _stack(data: bytes) -> Stack:
 
 def _frames(data: bytes) -> Frames:
     (
-        ktime, _, pid, tid, status, start, thread, exec_id, child, count, total, test,
+        ktime, _, pid, tid, status, start, thread, exec_id, child, count, total,
+        level, _, test,
     ) = _FRAMES_EVENT.unpack_from(data)  # fmt: skip
     word = _REACHED.get(status)
     content = data[_FRAMES_EVENT.size : _FRAMES_EVENT.size + count * _FRAME.size]
     if word is None or len(content) != count * _FRAME.size:
         raise DecodeError(f"frames event: status {status}, {len(content)} bytes")
     return Frames(
-        ktime, pid, tid, word, start, thread, exec_id, child, total,
+        ktime, pid, tid, word, start, thread, exec_id, child, total, level,
         from_c_string(test) or None, tuple(_FRAME.iter_unpack(content)),
     )  # fmt: skip
 

@@ -138,6 +138,8 @@ class Frames:
     """The thread or process that it started; 0: none, it is at a call."""
     total: int
     """How many frames there were."""
+    level: int
+    """0: the thread's own; else of who created what it runs, so far out."""
     test: str | None
     """What pytest says that it runs."""
     frames: tuple[tuple[int, int, int], ...]

@@ -117,13 +117,13 @@ class Run:
     # The command's process waits in the scope; the sensor has proven itself.
     def _arm(self, scope: Scope, mask: set[signal.Signals]) -> Launched:
         options = self._options
-        if self._sensor.attributor is not None:
-            path = options.user.environment.get(b"PATH", b"")
-            self._sensor.attributor.prepare(options.command, path)
         plan = self._sensor.arm()
         self._canaries.begin(plan)
         child = launch(scope, plan, options.user, options.command, mask)
         try:
+            if self._sensor.attributor is not None:
+                path = options.user.environment.get(b"PATH", b"")
+                self._sensor.attributor.prepare(child.pid, options.command, path)
             self._sensor.drain(self._pipeline)
             proof = self._sensor.prove("start", self._canaries, child.attempts)
             self._sensor.disarm()

@@ -167,10 +167,14 @@ class PythonFrames:
 
 
 def confirms(test: str, frames: Iterable[FrameRecord]) -> bool:
-    """Tell whether the function of test, a pytest node id, is among frames."""
+    """Tell whether the function that runs test, a pytest node id, is among frames."""
     # As in tests/test_net.py::TestNet::test_fetch[a::b] (call).
-    file, _, rest = test.partition("::")
-    name = rest.partition("[")[0].partition(" (")[0].rpartition("::")[2]
+    identifier, _, phase = test.rpartition(" (")
+    file, _, rest = identifier.partition("::")
+    name = rest.partition("[")[0].rpartition("::")[2]
+    if phase != "call)":  # of its fixtures: then the function is not called
+        name = f"pytest_runtest_{phase.rstrip(')')}"
+        file = "/_pytest/runner.py"
     return any(
         (frame.function or "").rpartition(".")[2] == name
         and (frame.file or "").endswith(file)

@@ -11,6 +11,7 @@ import shutil
 import struct
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +30,15 @@ _MAX_FIRST_LINE = 256
 # The size of _PyRuntime, which says its version where Py_Version (3.11) is missing.
 _RUNTIME_SIZES = {656: 9, 672: 10}
 _NEEDED, _RUNPATH, _RPATH = 1, 29, 15
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """A file with CPython in it."""
+
+    path: str
+    context_offset: int | None
+    """Where in it PyContext_CopyCurrent is."""
 
 
 class Finder(Protocol):
@@ -104,15 +114,15 @@ class Interpreters:
     def __init__(self, finder: Finder) -> None:
         """Finder is the probes."""
         self._finder = finder
-        self._files: dict[tuple[int, ...], bool] = {}
+        self._files: dict[tuple[int, ...], Interpreter | None] = {}
         self._builds: set[bytes] = set()
         self._mapped: dict[tuple[bytes, object], bool] = {}
         self._executed: set[int] = set()
         self.unknown: dict[str, str] = {}
         """Why interpreters are of no use, by path."""
 
-    def prepare(self, command: Iterable[bytes], path: bytes) -> None:
-        """Know what command, looked for in path, is likely to run."""
+    def prepare(self, command: Iterable[bytes], path: bytes) -> Interpreter | None:
+        """Know what command, looked for in path, is likely to run, and return it."""
         words = [os.fsdecode(word) for word in command]
         folders = os.fsdecode(path)
         files = [sys.executable]
@@ -121,14 +131,13 @@ class Interpreters:
             for name in ("python3", "python", *words[:1])
             if (found := shutil.which(name, path=folders)) is not None
         ]
+        interpreter = None
         for file in dict.fromkeys(files):
-            self._prepare(file, folders)
+            interpreter = self._prepare(file, folders)
+        return interpreter
 
-    def _prepare(self, file: str, folders: str) -> None:
-        self.consider(file)
-        script = _interpreter_of_script(file, folders)
-        if script is not None:
-            self.consider(script)
+    def _prepare(self, file: str, folders: str) -> Interpreter | None:
+        return self.consider(_interpreter_of_script(file, folders) or file)
 
     def saw(self, record: object) -> None:
         """Look at what a process executed or mapped."""
@@ -153,46 +162,50 @@ class Interpreters:
                 self._mapped.clear()
             path = os.fsdecode(record.path)
             roots = f"/proc/{record.pid}/root{path}", path
-            self._mapped[key] = any(self.consider(one) for one in roots)
+            self._mapped[key] = any(self.consider(one) is not None for one in roots)
         elif self._mapped[key] and not program:
             # Loaded later than at the first call, perhaps.
             self._finder.look_again()
 
-    def consider(self, path: str) -> bool:
-        """Have the probes know the interpreter that path runs, and tell if one does.
+    def consider(self, path: str) -> Interpreter | None:
+        """Have the probes know the interpreter that the program path runs, if one.
 
         It is in the file itself or in a library that it needs.
         """
         try:
             elf = Elf(open_regular(path))
         except (OSError, ElfError, ArithmeticError, ValueError):
-            return False
+            return None
         try:
             return self._consider(elf, path)
         except (ElfError, ArithmeticError, ValueError, struct.error):
-            return False
+            return None
         finally:
             elf.close()
 
-    def _consider(self, elf: Elf, path: str) -> bool:
+    def _consider(self, elf: Elf, path: str) -> Interpreter | None:
         status = elf.status
         key = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
         if key in self._files:
             return self._files[key]
-        found = read_interpreter(elf)
-        if isinstance(found, str):
-            self.unknown[path] = found
-        elif found is not None and found not in self._builds:
-            self._builds.add(found)
-            if not self._finder.add(found):
-                self.unknown[path] = "too many interpreters are known already"
         if len(self._files) >= _MAX_KNOWN:
             self._files.clear()
-        self._files[key] = found is not None
-        if found is None:
-            for library in _libraries(elf, path):
-                self._files[key] |= self.consider(library)
-        return self._files[key]
+        self._files[key] = found = self._interpreter(elf, path)
+        return found
+
+    def _interpreter(self, elf: Elf, path: str) -> Interpreter | None:
+        build = read_interpreter(elf)
+        if build is None:
+            libraries = map(self.consider, _libraries(elf, path))
+            return next((one for one in libraries if one is not None), None)
+        if isinstance(build, str):
+            self.unknown[path] = build
+        elif build not in self._builds:
+            self._builds.add(build)
+            if not self._finder.add(build):
+                self.unknown[path] = "too many interpreters are known already"
+        copies = elf.symbol("PyContext_CopyCurrent")
+        return Interpreter(path, elf.offset_of(copies[0]) if copies else None)
 
 
 # Where ld.so(8) would look for a libpython: it is likely enough, and no more.

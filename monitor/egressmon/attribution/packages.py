@@ -16,7 +16,7 @@ from egressmon.attribution.records import PackageRecord
 
 _MAX_JSON = 1 << 20
 _MAX_KEPT = 65536
-_STDLIB = re.compile(r"(.*)/lib(?:64)?/python(3\.\d+)t?/lib-dynload/[^/]+")
+_STDLIB = re.compile(r"(.*)/lib(?:64)?/python(3\.\d+)t?/(?!(?:site|dist)-packages/).+")
 _RUNTIME = re.compile(r"(.*)/(?:lib(?:64)?/libpython|bin/python)(3\.\d+)t?[^/]*")
 
 

@@ -21,6 +21,7 @@ from egressmon.attribution.records import PackageRecord
 # Not by the email package, which takes 15 ms to import: neither is ever folded.
 _HEADER = re.compile(r"^(Name|Version): *(\S+)", re.MULTILINE)
 _INTERPRETER = re.compile(r"(/.*)/bin/python[\d.]*t?")
+_TOP = re.compile(rb'^"?([^/,"\r\n]+)(?=[/,])', re.MULTILINE)
 _SITES = frozenset({"site-packages", "dist-packages"})
 _MAX_RECORD = 1 << 24
 _MAX_RECORDS = 1 << 27  # of a folder, together
@@ -36,6 +37,10 @@ class _Site:
     projects: dict[str, PackageRecord] = field(default_factory=dict[str, PackageRecord])
     """Editable installs: a project's folder and its distribution."""
     room: int = _MAX_RECORDS
+    sources: dict[str, list[tuple[str, PackageRecord]]] = field(
+        default_factory=dict[str, list[tuple[str, PackageRecord]]]
+    )
+    """Which RECORDs have files in a folder of the site, or a module there."""
 
 
 class Distributions:
@@ -53,7 +58,8 @@ class Distributions:
             site = self._site(str(folder), root)
             if site is None:
                 continue
-            return site.files.get(posixpath.relpath(path, folder))
+            relative = posixpath.relpath(path, folder)
+            return site.files.get(relative) or _source_owner(site, relative)
         return self._editable(path, root)
 
     def know_interpreter(self, path: str) -> None:
@@ -112,12 +118,15 @@ def _read_distribution(folder: str, name: str, site: _Site) -> None:
     if data is not None and len(data) <= site.room:
         site.room -= len(data)
         _read_record(data, package, site)
+        for top in set(_TOP.findall(data)):
+            name = top.decode("utf-8", "surrogateescape")
+            site.sources.setdefault(name, []).append((f"{folder}/RECORD", package))
     data = read_bounded(f"{folder}/direct_url.json", _MAX_METADATA)
     if data is not None and (project := _project(data)) is not None:
         site.projects[project] = package
 
 
-# Native code only: what else is in RECORD is never looked for.
+# Native code is remembered; sources are many, and looked for in RECORD when asked for.
 def _read_record(data: bytes, package: PackageRecord, site: _Site) -> None:
     if b".so" not in data and b"../bin/" not in data:
         return
@@ -129,6 +138,18 @@ def _read_record(data: bytes, package: PackageRecord, site: _Site) -> None:
                 site.files[posixpath.normpath(row[0])] = package
     except csv.Error:
         return
+
+
+def _source_owner(site: _Site, relative: str) -> PackageRecord | None:
+    quoted = relative
+    if "," in relative or '"' in relative:
+        quoted = '"' + relative.replace('"', '""') + '"'
+    wanted = b"\n" + quoted.encode("utf-8", "surrogateescape") + b","
+    for record, package in site.sources.get(relative.partition("/")[0], ()):
+        data = read_bounded(record, _MAX_RECORD)
+        if data is not None and wanted in b"\n" + data:
+            return package
+    return None
 
 
 def _read_egg(folder: str, name: str, site: _Site) -> None:

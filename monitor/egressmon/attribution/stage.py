@@ -8,6 +8,7 @@ from typing import Protocol
 
 from egressmon.attribution.calls import Calls, Language, Step, read_calls
 from egressmon.attribution.code import PythonCode
+from egressmon.attribution.contexts import ContextProbes, Contexts
 from egressmon.attribution.frames import PythonFrames
 from egressmon.attribution.images import Image, Images, root_of
 from egressmon.attribution.interpreters import Finder, Interpreters
@@ -73,7 +74,7 @@ def unknown(reason: str) -> Attribution:
     return Attribution(None, reason, "unknown", reason, None, code_reason=reason)
 
 
-class FrameMemory(Finder, Protocol):
+class FrameMemory(Finder, ContextProbes, Protocol):
     """The probes' memory of interpreters and code objects."""
 
     def forget_code(self, key: bytes) -> None:
@@ -97,9 +98,11 @@ class Attributor:
         self._no_frames = no_frames
         self._code: PythonCode | None = None
         self._interpreters: Interpreters | None = None
+        self._contexts: Contexts | None = None
         if frames is not None:
             self._code = PythonCode(PythonFrames(frames.forget_code), self._packages)
             self._interpreters = Interpreters(frames)
+            self._contexts = Contexts(frames)
         self._waiting: OrderedDict[tuple[int, int], Attribution] = OrderedDict()
         architecture = this_machine()
         self._unwinder = (
@@ -115,10 +118,10 @@ class Attributor:
             for record in records:
                 self._interpreters.saw(record)
 
-    def prepare(self, command: Iterable[bytes], path: bytes) -> None:
-        """Know the interpreters that command, looked for in path, may run."""
-        if self._interpreters is not None:
-            self._interpreters.prepare(command, path)
+    def prepare(self, pid: int, command: Iterable[bytes], path: bytes) -> None:
+        """Know what command, looked for in path, may run; process pid will run it."""
+        if self._interpreters is not None and self._contexts is not None:
+            self._contexts.executed(pid, self._interpreters.prepare(command, path))
 
     def saw(self, event: Stack | Frames | CodeObject) -> None:
         """Take what the probes read of a caller."""
@@ -143,6 +146,8 @@ class Attributor:
         self._spaces.claim(event.pid)
         if self._code is not None:
             self._code.frames.forked(event.pid, event.start_ns, event.parent)
+        if self._contexts is not None:
+            self._contexts.forked(event.pid, event.parent)
 
     def executed(self, pid: int, path: str, ktime_ns: int) -> None:
         """Take note that pid runs a new program, which was called path."""
@@ -152,6 +157,9 @@ class Attributor:
         self._changed(pid)
         if self._code is not None:
             self._code.frames.drop_codes(pid)
+        if self._interpreters is not None and self._contexts is not None:
+            program = self._interpreters.consider(f"/proc/{pid}/exe")
+            self._contexts.executed(pid, program)
 
     def ended(self, pid: int, ktime_ns: int) -> None:
         """Take note that pid is gone."""
@@ -160,6 +168,8 @@ class Attributor:
         self._changed(pid)
         if self._code is not None:
             self._code.frames.ended(pid)
+        if self._contexts is not None:
+            self._contexts.ended(pid)
 
     def of(self, flow: Flow) -> Attribution:
         """Return who made flow."""
@@ -184,6 +194,8 @@ class Attributor:
     def close(self) -> None:
         """Close the files that were read."""
         self._images.close()
+        if self._contexts is not None:
+            self._contexts.close()
 
     def _changed(self, pid: int) -> None:
         self._templates.forget(pid)

@@ -6,6 +6,7 @@
 #include "portable.h"
 
 #define REGISTER_COUNT 34 /* struct user_pt_regs */
+#define REGISTER_RETURNED 0
 #define REGISTER_STACK 31
 #define REGISTER_INSTRUCTION 32
 #define REGISTER_STATE 33

@@ -5,6 +5,7 @@ raise OSError with the kernel's errno.
 """
 
 import ctypes
+import fcntl
 import os
 import struct
 import sys
@@ -22,6 +23,13 @@ _MAP_DELETE_ELEM = 3
 _OBJ_GET_INFO_BY_FD = 15
 _RAW_TRACEPOINT_OPEN = 17
 _LINK_CREATE = 28
+# struct perf_event_attr, include/uapi/linux/perf_event.h
+_UPROBES = Path("/sys/bus/event_source/devices/uprobe")
+_EVENT_SIZE = 112
+_RETURNS = 1  # "retprobe" is bit 0 of config
+_CLOSE_ON_EXEC = 8
+_SET_BPF = 0x40042408
+_ENABLE = 0x2400
 # struct bpf_prog_info, as of Linux 5.12.
 _SKIPPED_AT = 208
 _INFO_SIZE = 216
@@ -65,6 +73,46 @@ def attach_to_tracepoint(program: int, name: str) -> int:
     text = ctypes.create_string_buffer(name.encode())
     attributes = struct.pack("=QII", ctypes.addressof(text), program, 0)
     return _bpf(_RAW_TRACEPOINT_OPEN, attributes)
+
+
+def attach_to_return(program: int, pid: int, path: str, offset: int) -> int:
+    """Return what holds program on the returns of a function until it is closed.
+
+    The function begins at offset in the file at path; only in process pid.
+    """
+    kind = int((_UPROBES / "type").read_text())
+    name = ctypes.create_string_buffer(os.fsencode(path))
+    attribute = bytearray(_EVENT_SIZE)
+    struct.pack_into("=IIQ", attribute, 0, kind, _EVENT_SIZE, _RETURNS)
+    struct.pack_into("=QQ", attribute, 56, ctypes.addressof(name), offset)
+    event = open_event(bytes(attribute), pid, -1, 0)
+    try:
+        fcntl.ioctl(event, _SET_BPF, program)
+        fcntl.ioctl(event, _ENABLE, 0)
+    except BaseException:
+        os.close(event)
+        raise
+    return event
+
+
+def open_event(attribute: bytes, target: int, cpu: int, flags: int) -> int:
+    """Return a perf event (perf_event_open(2)); attribute is its description."""
+    architecture = this_machine()
+    if architecture is None:
+        raise ProbeError("egressmon does not know this architecture", "")
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    call.restype = ctypes.c_long
+    call.argtypes = (
+        ctypes.c_long, ctypes.c_char_p, ctypes.c_int, ctypes.c_int, ctypes.c_int,
+        ctypes.c_ulong,
+    )  # fmt: skip
+    result = call(
+        architecture.perf_call, attribute, target, cpu, -1, flags | _CLOSE_ON_EXEC
+    )
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return int(result)
 
 
 def update(table: int, key: bytes, value: bytes) -> None:

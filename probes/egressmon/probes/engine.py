@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from egressmon.probes import bpf
 from egressmon.probes.errors import ProbeError
-from egressmon.probes.hooks import FRAMES, FRAMES_ROOT, LIFE, ROOT, SCOPE, Hook
+from egressmon.probes.hooks import CONTEXT, FRAMES, FRAMES_ROOT, LIFE, ROOT, SCOPE, Hook
 from egressmon.probes.ring import Ring
 from egressmon.probes.wire import CONSTANTS, STRUCTS
 
@@ -80,6 +80,15 @@ class FrameProbes:
         self._generation += 1
         census = struct.pack("=II", self._count, self._generation)
         bpf.update(self.loaded.maps["census"], bytes(4), census)
+
+    def watch_contexts(self, pid: int, path: str, offset: int) -> int:
+        """Note who creates tasks in process pid: at path's function at offset.
+
+        Returns a descriptor that ends it when it is closed. Raises OSError.
+        """
+        return bpf.attach_to_return(
+            self.loaded.programs[CONTEXT.program], pid, path, offset
+        )
 
     def forget_code(self, key: bytes) -> None:
         """Have a code object (struct code_key) be told of again."""

@@ -281,6 +281,8 @@ struct frames_event {
 	u32 child;
 	u32 count;
 	u32 total;
+	u32 level; /* 0: the thread's own; else: who created what it runs, so far out */
+	u32 spare;
 	char test[TEST_SIZE]; /* PYTEST_CURRENT_TEST; without its NUL where it is cut */
 };
 

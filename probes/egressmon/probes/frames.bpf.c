@@ -5,7 +5,7 @@
  * refers to them. Apart, because bpf_loop() needs Linux 5.17.
  */
 #include "process.h"
-#include "frames.h"
+#include "calls.h"
 
 SEC("cgroup/sock_create")
 int frames_sock_create(struct bpf_sock *ctx)
@@ -74,6 +74,14 @@ SEC("raw_tp/sched_wakeup_new")
 int frames_start(struct bpf_raw_tracepoint_args *ctx)
 {
 	frames_at_start((kernel_task *)ctx->args[0]);
+	return 0;
+}
+
+/* Of PyContext_CopyCurrent(), in the processes that the agent attaches it to. */
+SEC("uretprobe")
+int frames_context(u64 *registers)
+{
+	remember_creator(registers[REGISTER_RETURNED]);
 	return 0;
 }
 

@@ -9,7 +9,6 @@
 #define EGRESSMON_FRAMES_H
 
 #include "code.h"
-#include "test.h"
 
 #define MAX_WALK 1536	      /* frames gone through; some are no Python frames */
 #define MAX_THREADS 4096      /* thread states gone through */
@@ -200,14 +199,15 @@ static __always_inline u64 find_state(struct slot *slot, kernel_task *task)
 	return slot->walk.hit;
 }
 
+/* Leaves the thread's state in slot->walk.state. */
 static __always_inline u32 walk_frames(struct slot *slot, kernel_task *task)
 {
 	u64 state = find_state(slot, task);
 	u32 number = slot->number;
 
+	slot->walk.state = state;
 	if (!state)
 		return FRAMES_NO_THREAD;
-	slot->walk.state = state;
 	slot->walk.frame = top_frame(slot, state);
 	if (!slot->walk.frame)
 		return FRAMES_IDLE;
@@ -230,33 +230,26 @@ static __always_inline bool emit_frames(const struct slot *slot)
 }
 
 /*
- * Tell of the current thread's frames at the time now, of which child (NULL: none)
- * begins. Returns false where they are lost; *is_python says whether there are any.
+ * Have slot's event be about the current thread, or about child (NULL: none), which it
+ * starts; not more than limit frames will be kept. Returns NULL where no CPython is.
  */
-static __always_inline bool tell_frames(u64 now, kernel_task *child, bool *is_python)
+static __always_inline struct python *begin_walk(struct slot *slot, kernel_task *task,
+						 kernel_task *child, u64 now, u32 limit)
 {
-	kernel_task *task = (kernel_task *)bpf_get_current_task();
-	struct slot *slot = take_slot();
+	struct frames_event *event = &slot->record.event;
+	struct python *python = find_python(slot, task);
 	struct interpreter *build;
-	struct frames_event *event;
-	struct python *python;
-	bool told = true;
 	u32 number;
 
-	*is_python = false;
-	if (!slot)
-		return false;
-	python = find_python(slot, task);
 	if (!python)
-		goto out;
-	*is_python = true;
+		return NULL;
 	number = python->interpreter - 1;
 	build = bpf_map_lookup_elem(MAP(interpreters), &number);
 	if (!build)
-		goto out;
+		return NULL;
 	__builtin_memcpy(&slot->build, build, sizeof(*build));
 	slot->python.base = python->base;
-	event = &slot->record.event;
+	slot->walk.limit = limit;
 	event->ktime_ns = now;
 	event->kind = KIND_FRAMES;
 	event->tgid = bpf_get_current_pid_tgid() >> 32;
@@ -267,88 +260,10 @@ static __always_inline bool tell_frames(u64 now, kernel_task *child, bool *is_py
 	event->child = child ? READ(child, pid) : 0;
 	event->count = 0;
 	event->total = 0;
-	slot->walk.limit = child ? MAX_STARTER_FRAMES : MAX_FRAMES;
-	event->status = walk_frames(slot, task);
-	find_test(slot, python);
-	told = emit_frames(slot);
-out:
-	leave_slot(slot);
-	return told;
-}
-
-/* At a call: have state refer to it. */
-static __always_inline void tell_call(struct socket_state *state)
-{
-	kernel_task *task = (kernel_task *)bpf_get_current_task();
-	u64 now = bpf_ktime_get_boot_ns();
-	bool is_python;
-
-	state->frames_ns = 0;
-	state->flags &= ~SOCKET_FRAMES_LOST;
-	if (READ(task, flags) & (TASK_IO_WORKER | TASK_KERNEL_THREAD))
-		return;
-	if (!tell_frames(now, NULL, &is_python)) {
-		state->flags |= SOCKET_FRAMES_LOST;
-		count(COUNT_MISSED_FRAMES, 1);
-	} else if (is_python) {
-		state->frames_ns = now;
-	}
-}
-
-static __always_inline bool is_canary(u16 port)
-{
-	u32 first = 0;
-	struct settings *set = bpf_map_lookup_elem(MAP(settings), &first);
-
-	return set && set->canary_armed && set->canary_port == port;
-}
-
-/* The same calls as flow.h's on_address() tells of, and just before it does. */
-static __always_inline void frames_at_address(struct bpf_sock_addr *ctx, u32 kind, bool inet,
-					      bool inside)
-{
-	struct socket_state *state;
-	struct peer_key key = {};
-
-	if (!inside && !in_lineage(bpf_get_current_pid_tgid() >> 32))
-		return;
-	state = bpf_sk_storage_get(MAP(sockets), ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!state)
-		return;
-	if (!inside && (state->flags & SOCKET_INSIDE))
-		return;
-	read_peer(ctx, inet, &key.peer);
-	if (inside && is_canary(key.peer.port))
-		return;
-	if (kind == KIND_SENDMSG) {
-		key.cookie = bpf_get_socket_cookie(ctx);
-		if (same_endpoint(&state->peer, &key.peer) || is_known_peer(&key))
-			return;
-	}
-	tell_call(state);
-}
-
-static __always_inline void frames_at_creation(struct bpf_sock *ctx)
-{
-	struct socket_state *state;
-
-	if ((ctx->type == SOCK_STREAM && ctx->protocol == PROTOCOL_TCP) ||
-	    ctx->protocol == PROTOCOL_UDP)
-		return;
-	state = bpf_sk_storage_get(MAP(sockets), ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (state)
-		tell_call(state);
-}
-
-/* A thread or process of the scope begins; the current thread started it. */
-static __always_inline void frames_at_start(kernel_task *child)
-{
-	bool is_python;
-
-	if (!in_lineage(bpf_get_current_pid_tgid() >> 32))
-		return;
-	if (!tell_frames(bpf_ktime_get_boot_ns(), child, &is_python))
-		count(COUNT_MISSED_FRAMES, 1);
+	event->level = 0;
+	event->spare = 0;
+	event->test[0] = 0;
+	return python;
 }
 
 #endif

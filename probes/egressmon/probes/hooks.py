@@ -7,9 +7,11 @@ Numbers are those of enum bpf_prog_type and enum bpf_attach_type
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+_KPROBE = 2
 _CGROUP_SKB = 8
 _CGROUP_SOCK = 9
 _RAW_TRACEPOINT = 17
+
 _CGROUP_SOCK_ADDR = 18
 
 _ATTACH = {
@@ -81,6 +83,8 @@ FRAMES = (
     *(_cgroup("frames", what) for what in ("sock_create", *_ADDRESS)),
 )
 FRAMES_ROOT = tuple(_cgroup("frames_root", what) for what in _ADDRESS)
+# Attached process by process.
+CONTEXT = Hook("frames_context", "frames", _KPROBE)
 
 MAPS = (
     "events",
@@ -95,4 +99,4 @@ MAPS = (
     "templates",
 )
 # In the frames' object, beside those that it shares.
-FRAMES_MAPS = ("slots", "interpreters", "census", "pythons", "codes")
+FRAMES_MAPS = ("slots", "interpreters", "census", "pythons", "codes", "creators")

@@ -30,6 +30,7 @@
 #define LINK_NEXT 24
 
 #define FRAME_BYTES 128
+#define CREATOR_FRAMES 32
 #define CODE_BYTES 256
 
 /* What is known of a process; times as in process_event. */
@@ -84,6 +85,14 @@ struct walk {
 	u32 limit;
 };
 
+struct creator {
+	u64 ktime_ns;
+	u64 parent; /* the Context in which it was made */
+	u32 count;
+	u32 total;
+	struct frame frames[CREATOR_FRAMES];
+};
+
 struct frames_record {
 	struct frames_event event;
 	struct frame frames[MAX_FRAMES];
@@ -110,6 +119,7 @@ struct slot {
 	u8 code[CODE_BYTES];
 	struct frames_record record;
 	struct code_record code_record;
+	struct creator creator;
 };
 
 DEFINE_MAP(slots, ARRAY, u32, struct slot, SLOTS, 0);

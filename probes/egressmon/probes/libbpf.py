@@ -16,6 +16,7 @@ from egressmon.probes import obstacles
 from egressmon.probes.engine import Loaded
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.hooks import (
+    CONTEXT,
     FRAMES,
     FRAMES_MAPS,
     FRAMES_ROOT,
@@ -109,7 +110,7 @@ def load_frames(maps: dict[str, int], folder: Path = _HERE) -> Loaded:
     Maps are descriptors by name. Raises ProbeError.
     """
     image = load_object(folder, FRAMES_OBJECT_NAME)
-    return _load(image, (*FRAMES, *FRAMES_ROOT), FRAMES_MAPS, maps)
+    return _load(image, (*FRAMES, *FRAMES_ROOT, CONTEXT), FRAMES_MAPS, maps)
 
 
 def _load(

@@ -5,7 +5,6 @@ executable mapping, exec, fork and exit of the scope. The clock is that of the p
 Formats: perf_event_open(2), include/uapi/linux/perf_event.h.
 """
 
-import ctypes
 import errno
 import mmap
 import os
@@ -14,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from egressmon.probes.architecture import this_machine
-from egressmon.probes.errors import ProbeError
+from egressmon.probes import bpf
 
 _ATTRIBUTE_SIZE = 136
 _TYPE_SOFTWARE, _COUNT_DUMMY = 1, 9
@@ -210,9 +208,6 @@ def _open_event(target: int, cpu: int, flags: int) -> int:
 
 
 def _call(target: int, cpu: int, flags: int, more: int) -> int:
-    architecture = this_machine()
-    if architecture is None:
-        raise ProbeError("egressmon does not know this architecture", "")
     attribute = bytearray(_ATTRIBUTE_SIZE)
     struct.pack_into(
         "=IIQQQQQ", attribute, 0, _TYPE_SOFTWARE, _ATTRIBUTE_SIZE, _COUNT_DUMMY, 0,
@@ -221,20 +216,7 @@ def _call(target: int, cpu: int, flags: int, more: int) -> int:
         | more,
     )  # fmt: skip
     struct.pack_into("=i", attribute, 92, _CLOCK_BOOTTIME)
-    call = ctypes.CDLL(None, use_errno=True).syscall
-    call.restype = ctypes.c_long
-    call.argtypes = (
-        ctypes.c_long, ctypes.c_char_p, ctypes.c_int, ctypes.c_int, ctypes.c_int,
-        ctypes.c_ulong,
-    )  # fmt: skip
-    result = call(
-        architecture.perf_call, bytes(attribute), target, cpu, -1,
-        flags | _FLAG_CLOEXEC,
-    )  # fmt: skip
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return int(result)
+    return bpf.open_event(bytes(attribute), target, cpu, flags)
 
 
 def _online() -> list[int]:

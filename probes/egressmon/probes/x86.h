@@ -6,6 +6,7 @@
 #include "portable.h"
 
 #define REGISTER_COUNT 21 /* struct pt_regs */
+#define REGISTER_RETURNED 10
 #define REGISTER_INSTRUCTION 16
 #define REGISTER_SEGMENT 17
 #define REGISTER_STACK 19

@@ -127,7 +127,8 @@ def by_ctypes():
     fd = fresh().fileno()
     address = target()
     peer = struct.pack("=HH4s8x", 2, socket.htons(9), socket.inet_aton(address))
-    note(address, sys._getframe()); LIBC.connect(fd, peer, 16)  # noqa: E702 -- one line
+    note(address, sys._getframe())
+    LIBC.connect(fd, peer, 16)  # noqa: E702 -- one line
     LIBC.send(fd, b"x", 1, 0)
 
 
@@ -149,7 +150,12 @@ def one_after_another():
     for number in range(200):
         lines = "\n" * (number % 50)
         space = {"dial": dial}
-        exec(compile(lines + "def made():\n dial()\nmade()\n", "made-%d" % number, "exec"), space)
+        exec(
+            compile(
+                lines + "def made():\n dial()\nmade()\n", "made-%d" % number, "exec"
+            ),
+            space,
+        )
         del space
 
 

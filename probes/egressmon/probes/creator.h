@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * Who created what runs now. An asynchronous task runs in a Context of its own
+ * (PEP 567), copied as the task is made: the frames of that moment are kept under the
+ * new Context's address, and at a call the thread's current Context leads to them.
+ *
+ * A Context that is not entered is a thread's first: it was not copied, and may be at
+ * the address of one that was.
+ */
+#ifndef EGRESSMON_CREATOR_H
+#define EGRESSMON_CREATOR_H
+
+#include "frames.h"
+
+#define MAX_CREATORS 8192
+#define MAX_LEVELS 4
+#define OBJECT_TO_ENTERED 32 /* from ob_type: Include/internal/pycore_context.h */
+
+struct context_key {
+	u64 start_ns;
+	u64 context;
+	u32 tgid;
+	u32 exec_id;
+};
+
+DEFINE_MAP(creators, LRU_HASH, struct context_key, struct creator, MAX_CREATORS, 0);
+
+/* The entered Context of the thread whose state it is; 0: none. */
+static __always_inline u64 current_context(const struct slot *slot)
+{
+	u64 context = user_word(slot->walk.state + slot->build.thread_context);
+	u64 entered = context + slot->build.object_type + OBJECT_TO_ENTERED;
+
+	return context && (user_word(entered) & 0xff) ? context : 0;
+}
+
+/* The running function copies its Context, and the copy is at context. */
+static __always_inline void remember_creator(u64 context)
+{
+	kernel_task *task = (kernel_task *)bpf_get_current_task();
+	struct context_key key = {.context = context};
+	struct creator *creator;
+	struct slot *slot;
+
+	if (!context || !in_lineage(bpf_get_current_pid_tgid() >> 32))
+		return;
+	slot = take_slot();
+	if (!slot)
+		return;
+	if (!begin_walk(slot, task, NULL, bpf_ktime_get_boot_ns(), CREATOR_FRAMES))
+		goto out;
+	walk_frames(slot, task);
+	key.start_ns = slot->record.event.start_ns;
+	key.tgid = slot->record.event.tgid;
+	key.exec_id = slot->record.event.exec_id;
+	creator = &slot->creator;
+	creator->ktime_ns = slot->record.event.ktime_ns;
+	creator->parent = current_context(slot);
+	creator->count = slot->record.event.count;
+	creator->total = slot->record.event.total;
+	__builtin_memcpy(creator->frames, slot->record.frames, sizeof(creator->frames));
+	bpf_map_update_elem(MAP(creators), &key, creator, BPF_ANY);
+out:
+	leave_slot(slot);
+}
+
+/* After the frames of a call, in slot: the creators', from the nearest on. */
+static __always_inline void tell_creators(struct slot *slot)
+{
+	struct frames_event *event = &slot->record.event;
+	struct context_key key = {
+		.start_ns = event->start_ns, .tgid = event->tgid, .exec_id = event->exec_id};
+	u64 newer = event->ktime_ns;
+
+	key.context = current_context(slot);
+	for (u32 level = 1; level <= MAX_LEVELS; level++) {
+		struct creator *creator;
+
+		if (!key.context)
+			return;
+		creator = bpf_map_lookup_elem(MAP(creators), &key);
+		if (!creator || creator->ktime_ns > newer)
+			return;
+		newer = creator->ktime_ns;
+		event->level = level;
+		event->status = FRAMES_WHOLE;
+		event->count = creator->count;
+		event->total = creator->total;
+		__builtin_memcpy(slot->record.frames, creator->frames, sizeof(creator->frames));
+		key.context = creator->parent;
+		if (!emit_frames(slot))
+			count(COUNT_MISSED_FRAMES, 1);
+	}
+}
+
+#endif
