@@ -18,8 +18,9 @@ def print_annotations(outcome: Outcome, stream: TextIO) -> None:
     """Print one annotation for each group of violations, or for missing evidence."""
     level = "error" if outcome.enforce == "fail" else "warning"
     groups = outcome.tally.violations.most_common(_MAX_ANNOTATIONS)
-    for (destination, process, reason), count in groups:
-        text = f"{process} reached {destination} ({count}x): {reason}"
+    for (destination, process, code, reason), count in groups:
+        who = f"{process}, {code}," if code else process
+        text = f"{who} reached {destination} ({count}x): {reason}"
         stream.write(f"::{level} title=Egress violation::{_escape(text)}\n")
     for reason in outcome.end.incomplete_reasons[:_MAX_ANNOTATIONS]:
         stream.write(f"::warning title=Egress evidence incomplete::{_escape(reason)}\n")
@@ -35,10 +36,10 @@ def job_summary(outcome: Outcome) -> str:
     lines = [f"### egressmon: {outcome.end.verdict}", "", counts(outcome), ""]
     groups = outcome.tally.violations.most_common(_MAX_ROWS)
     if groups:
-        lines += ["| count | destination | process | why |", "|--:|---|---|---|"]
+        lines += ["| count | destination | process | code | why |"]
+        lines += ["|--:|---|---|---|---|"]
         lines += [
-            f"| {count} | {_cell(destination)} | {_cell(process)} | {_cell(reason)} |"
-            for (destination, process, reason), count in groups
+            f"| {count} | {' | '.join(map(_cell, group))} |" for group, count in groups
         ]
         lines.append("")
     lines += [f"- incomplete: {_cell(why)}" for why in outcome.end.incomplete_reasons]
@@ -47,5 +48,7 @@ def job_summary(outcome: Outcome) -> str:
 
 # Inside a code span nothing is markup; the span's own fence must not end it.
 def _cell(text: str) -> str:
+    if not text:
+        return ""
     safe = printable(text, 300).replace("`", "'").replace("|", "¦").replace("\\", "/")
     return f"`{safe}`"

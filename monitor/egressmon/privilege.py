@@ -188,7 +188,7 @@ class _Sets(ctypes.Structure):
 def drop_capabilities() -> None:
     """Keep only what reading events and processes takes, for the calling thread.
 
-    That is CAP_BPF (read maps), CAP_SYS_PTRACE (read /proc of any user),
+    That is CAP_BPF (read maps), CAP_PERFMON (contexts.py), CAP_SYS_PTRACE (read /proc of any user),
     CAP_KILL (pass signals on) and CAP_DAC_OVERRIDE (enter and remove the
     scope's cgroup, whoever owns the one above); see capset(2). Threads made later
     inherit it.

@@ -90,13 +90,14 @@ def _violations(outcome: Outcome) -> list[Table]:
     if not groups:
         return []
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
-    for column in ("  count", "destination", "process", "why"):
+    for column in ("  count", "destination", "process", "code", "why"):
         table.add_column(column, overflow="fold", justify="left")
-    for (destination, process, reason), count in groups[:_MAX_ROWS]:
+    for (destination, process, code, reason), count in groups[:_MAX_ROWS]:
         table.add_row(
             Text(f"  {count}"),
             Text(printable(destination), style="red"),
             Text(printable(process)),
+            Text(printable(code)),
             Text(printable(reason)),
         )
     if len(groups) > _MAX_ROWS:

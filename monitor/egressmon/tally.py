@@ -9,12 +9,13 @@ from egressmon.records import Actor, ConnectionRecord, DnsRecord, ProcessRecord,
 
 _MAX_GROUPS = 10_000
 
-GroupKey: TypeAlias = tuple[str, str, str]
+GroupKey: TypeAlias = tuple[str, str, str, str]
+"""Destination, process, the code behind it (perhaps empty), and why."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """Running counts; violations are grouped by (destination, process, reason)."""
+    """Running counts; violations are grouped."""
 
     connections: Counter[str] = field(default_factory=Counter[str])
     queries: Counter[str] = field(default_factory=Counter[str])
@@ -91,6 +92,19 @@ def module_label(record: ConnectionRecord) -> str:
     return f"{name} ({package.name} {package.version or ''}".rstrip() + ")"
 
 
+def code_label(record: ConnectionRecord) -> str:
+    """Return the test or the function behind a connection; empty: neither is known."""
+    code = record.code
+    if code is None:
+        return ""
+    if code.test is not None:
+        return code.test
+    if code.function is None:
+        return ""
+    file = "/".join((code.file or "?").split("/")[-2:])
+    return f"{code.function} ({file}:{code.line or '?'})"
+
+
 def _connection_key(record: ConnectionRecord) -> GroupKey:
     host = record.dst.names[0].name if record.dst.names else record.dst.ip
     if ":" in host:
@@ -99,14 +113,15 @@ def _connection_key(record: ConnectionRecord) -> GroupKey:
     return (
         f"{host}{port}/{record.protocol}",
         _process_label(record.process),
-        (record.reason),
+        code_label(record),
+        record.reason,
     )
 
 
 def _query_key(record: DnsRecord) -> GroupKey:
     name = record.name or "an unreadable message"
     label = f"lookup of {name} at {record.resolver}"
-    return label, _process_label(record.process), record.reason
+    return label, _process_label(record.process), "", record.reason
 
 
 def _process_label(process: Actor | None) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from egressmon.blind_spots import Blind
-from support.watching import Watched, watch
+from support.watching import ENGINE, Watched, watch
 
 ANYWHERE = {"packet-sockets", "unix-sockets", "encrypted-dns", "foreign-packets"}
 BY_SERIES = {
-    "5.10": ANYWHERE | {"uncounted-skips"},
+    "5.10": ANYWHERE | {"uncounted-skips", "python-frames"},
     "6.1": ANYWHERE,
     "6.12": ANYWHERE,
     "6.18": ANYWHERE,
@@ -25,7 +25,8 @@ IN_NAMESPACES = {
 
 def _expected() -> set[str]:
     series = ".".join(platform.release().split(".")[:2])
-    return BY_SERIES.get(series, ANYWHERE)
+    found = BY_SERIES.get(series, ANYWHERE)
+    return found | {"python-frames"} if ENGINE == "bcc" else found
 
 
 def _names(run: Watched) -> set[str]:

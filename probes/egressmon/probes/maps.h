@@ -63,6 +63,12 @@ static __always_inline void submit(void *event)
 	bpf_ringbuf_submit(event, wake_flags());
 }
 
+/* Where the agent should look soon: a new program may need to be read before it calls. */
+static __always_inline void submit_now(void *event)
+{
+	bpf_ringbuf_submit(event, BPF_RB_FORCE_WAKEUP);
+}
+
 /* Whether the ring holds no more than limit. */
 static __always_inline bool has_room(u64 limit)
 {

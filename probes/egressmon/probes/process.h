@@ -90,7 +90,7 @@ static __always_inline void emit_exec(kernel_task *task, kernel_program *program
 		event = bpf_ringbuf_reserve(MAP(events), sizeof(*event) + PAYLOAD_LARGE, 0);
 		if (event) {
 			fill_exec(event, task, program, PAYLOAD_LARGE);
-			submit(event);
+			submit_now(event);
 			return;
 		}
 	}
@@ -100,7 +100,7 @@ static __always_inline void emit_exec(kernel_task *task, kernel_program *program
 		return;
 	}
 	fill_exec(event, task, program, PAYLOAD_SMALL);
-	submit(event);
+	submit_now(event);
 }
 
 /* By the first of the two programs that runs; the other finds that it is told of. */

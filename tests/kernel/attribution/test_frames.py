@@ -1,6 +1,9 @@
 """Python frames: what the kernel read is what Python itself sees."""
 
 import json
+import re
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,3 +61,348 @@ def test_every_stack_is_pythons_own(
     assert run.end["unknown_code"] == 0
     assert run.end["losses"]["missed_frames"] == 0
     assert run.end["losses"]["missed_code"] == 0
+
+
+def by_port(run: Watched) -> dict[int, Json]:
+    """Return one connection for each port."""
+    return {one["dst"]["port"]: one for one in run.of("connection")}
+
+
+DIAL = """
+import socket
+def dial(port):
+    with socket.socket() as one:
+        one.connect_ex(("127.0.0.1", port))
+"""
+
+
+@pytest.mark.parametrize("interpreter", WALKED)
+def test_the_first_call_of_a_short_life(watched: Watch, interpreter: str) -> None:
+    # 100 processes that do nothing but call: each is found as it calls.
+    code = "import _socket; _socket.socket().connect_ex(('127.0.0.1', 7))"
+    script = f"for i in $(seq 100); do {interpreter} -I -S -c {shlex.quote(code)}; done"
+
+    run = watched("sh", "-c", script)
+
+    found = run.of("connection")
+    assert len(found) == 100
+    known = [one for one in found if one["code"] is not None]
+    for record in known:
+        assert stack_of(record) == [["<module>", "<string>", 1]]
+    # The interpreter is nobody's that was known before: it is read as it first starts,
+    # which takes as long as a start does.
+    assert len(known) >= 98
+    assert run.end["unknown_code"] == 100 - len(known)
+
+
+def test_a_copy_of_an_interpreter_by_another_name(
+    watched: Watch, tmp_path: Path
+) -> None:
+    copy = tmp_path / "surprise"
+    copy.write_bytes(Path("/usr/bin/python3.11").read_bytes())
+    copy.chmod(0o755)
+
+    run = watched(str(copy), "-c", DIAL + "dial(7)")
+
+    assert stack_of(by_port(run)[7])[-1] == ["<module>", "<string>", 6]
+
+
+TESTS = """
+import socket, subprocess, threading
+import pytest
+
+def dial(port):
+    with socket.socket() as one:
+        one.connect_ex(("127.0.0.1", port))
+
+@pytest.fixture
+def dialled():
+    dial(12)
+    yield
+    dial(13)
+
+def test_plain():
+    dial(11)
+
+class TestGroup:
+    def test_method(self, dialled):
+        dial(14)
+
+@pytest.mark.parametrize("where", ["a::b (call)"])
+def test_parameter(where):
+    dial(15)
+
+def test_thread():
+    thread = threading.Thread(target=dial, args=(16,))
+    thread.start()
+    thread.join()
+
+def test_child():
+    subprocess.run(["curl", "-s", "http://127.0.0.1:17/"])
+
+def test_grandchild():
+    subprocess.run("curl -s http://127.0.0.1:18/; true", shell=True)
+
+def test_removed_and_set(monkeypatch):
+    monkeypatch.setenv("OTHER", "x")
+    dial(19)
+"""
+NODES = {
+    11: "test_net.py::test_plain (call)",
+    12: "test_net.py::TestGroup::test_method (setup)",
+    13: "test_net.py::TestGroup::test_method (teardown)",
+    14: "test_net.py::TestGroup::test_method (call)",
+    15: "test_net.py::test_parameter[a::b (call)] (call)",
+    16: "test_net.py::test_thread (call)",
+    17: "test_net.py::test_child (call)",
+    18: "test_net.py::test_grandchild (call)",
+    19: "test_net.py::test_removed_and_set (call)",
+}
+
+
+def test_violations_name_their_tests(watched: Watch, tmp_path: Path) -> None:
+    (tmp_path / "test_net.py").write_text(TESTS)
+    pytest_run = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_net.py")
+
+    run = watched(
+        sys.executable, *pytest_run, policy="version = 1\n[local]\nlisteners = 'deny'\n"
+    )
+
+    found = by_port(run)
+    assert {port: one["code"]["test"] for port, one in found.items()} == NODES
+    for port, record in found.items():
+        assert record["verdict"] == "violation"
+        assert record["code"]["test_confirmed"] is True, port
+        assert NODES[port] in run.stderr
+    assert stack_of(found[11])[1][0] == "test_plain"
+    starter = found[16]["code"]["started_by"]
+    assert "test_thread" in [one["function"] for one in starter]
+    for port in (17, 18):
+        child = found[port]["code"]
+        assert (child["language"], child["stack"]) == (None, [])
+        assert child["stack_end"] == "the process does not run Python"
+        functions = [one["function"] for one in child["started_by"]]
+        assert NODES[port].partition("::")[2].partition(" ")[0] in functions
+
+
+def test_a_process_without_python(watched: Watch) -> None:
+    run = watched("curl", "-s", "http://127.0.0.1:7/")
+
+    (record,) = run.of("connection")
+    assert record["code"] is None
+    assert record["code_reason"] == "the process does not run Python"
+    assert run.end["unknown_code"] == 0
+
+
+@pytest.mark.parametrize("level", ["module", "process"])
+def test_frames_that_are_not_asked_for(watched: Watch, level: str) -> None:
+    run = watched("python3", "-c", DIAL + "dial(7)", options=["--attribution", level])
+
+    (record,) = run.of("connection")
+    assert (record["code"], record["code_reason"]) == (None, f"--attribution {level}")
+    assert not any(hook.startswith("frames") for hook in run.records[0]["hooks"])
+
+
+CREATED = {
+    "httpx": """
+import asyncio, httpx
+async def fetch_user():
+    async with httpx.AsyncClient() as client:
+        await client.get("http://127.0.0.1:7/")
+async def main():
+    await fetch_user()
+asyncio.run(main())
+""",
+    "trio": """
+import trio
+async def fetch_user():
+    await trio.open_tcp_stream("127.0.0.1", 7)
+trio.run(fetch_user)
+""",
+    "aiohttp": """
+import aiohttp, asyncio, socket
+class Two(aiohttp.abc.AbstractResolver):
+    async def resolve(self, host, port=0, family=0):
+        return [
+            {"hostname": host, "host": f"127.0.0.{n}", "port": 7, "proto": 0,
+             "family": socket.AF_INET, "flags": socket.AI_NUMERICHOST}
+            for n in (1, 2)
+        ]
+    async def close(self):
+        pass
+async def fetch_user():
+    connector = aiohttp.TCPConnector(resolver=Two())
+    async with aiohttp.ClientSession(connector=connector) as session:
+        await session.get("http://two.test:7/")
+asyncio.run(fetch_user())
+""",
+    "a task": """
+import asyncio
+async def dial():
+    await asyncio.open_connection("127.0.0.1", 7)
+async def fetch_user():
+    await asyncio.gather(dial())
+asyncio.run(fetch_user())
+""",
+}
+
+
+@pytest.mark.parametrize("client", CREATED)
+def test_who_created_a_task(watched: Watch, python: str, client: str) -> None:
+    run = watched(python, "-c", CREATED[client])
+
+    found = [one for one in run.of("connection") if one["dst"]["port"] == 7]
+    assert found, run.stderr
+    for record in found:
+        code = record["code"]
+        own = [one["function"] for one in code["stack"]]
+        creators = [one["function"] for one in code["created_by"]]
+        if client == "aiohttp":  # races addresses, the first of them in its own task
+            assert "fetch_user" in own + creators
+        else:
+            assert "fetch_user" not in own
+            assert "fetch_user" in creators
+
+
+# A thread's first Context may be where a task's was.
+def test_a_thread_after_tasks_has_no_creator(watched: Watch, python: str) -> None:
+    code = f"""{DIAL}
+import asyncio, contextvars, threading
+variable = contextvars.ContextVar("variable")
+async def nothing():
+    pass
+async def task_maker():
+    await asyncio.gather(*(nothing() for _ in range(300)))
+asyncio.run(task_maker())
+def in_thread():
+    variable.set(1)
+    dial(7)
+for _ in range(20):
+    thread = threading.Thread(target=in_thread)
+    thread.start()
+    thread.join()
+"""
+
+    run = watched(python, "-c", code)
+
+    found = run.of("connection")
+    assert len(found) == 20
+    for record in found:
+        assert record["code"]["created_by"] is None
+        assert "in_thread" in [one["function"] for one in record["code"]["stack"]]
+
+
+def test_what_a_package_owns(watched: Watch, python: str) -> None:
+    run = watched(python, "-c", "import requests; requests.get('http://127.0.0.1:7/')")
+
+    (record,) = run.of("connection")
+    code = record["code"]
+    assert code["function"] == "create_connection"
+    assert code["file"].endswith("/urllib3/util/connection.py")
+    assert code["package"]["name"] == "urllib3"
+    assert code["stack"][-1] == {"function": "<module>", "file": "<string>", "line": 1}
+
+
+HOSTILE = {
+    "a forged name": (
+        """
+def f(): dial(7)
+name = "x\\x1b[31m\\n\\u202e" + "y" * 2000
+f.__code__ = f.__code__.replace(co_filename=name, co_name=name)
+f()
+""",
+        None,
+    ),
+    "frames in a circle": (
+        """
+import ctypes, struct, sys
+def f():
+    frame = ctypes.c_void_p.from_address(id(sys._getframe()) + 24).value
+    word = ctypes.c_uint64.from_address(frame + 48)
+    outer, word.value = word.value, frame
+    s.connect_ex(("127.0.0.1", 7))
+    word.value = outer
+s = socket.socket()
+f()
+""",
+        r"\d+ more frames were not kept",
+    ),
+    "frames in the wild": (
+        """
+import ctypes, sys
+def f():
+    frame = ctypes.c_void_p.from_address(id(sys._getframe()) + 24).value
+    word = ctypes.c_uint64.from_address(frame + 48)
+    outer, word.value = word.value, 0x4141414141414141
+    s.connect_ex(("127.0.0.1", 7))
+    word.value = outer
+s = socket.socket()
+f()
+""",
+        "the process's memory could not be read farther",
+    ),
+    "a frame that is none": (
+        """
+import ctypes, sys
+def f():
+    frame = ctypes.c_void_p.from_address(id(sys._getframe()) + 24).value
+    word = ctypes.c_uint64.from_address(frame + 48)
+    outer, word.value = word.value, id(bytes(4096)) + 64
+    s.connect_ex(("127.0.0.1", 7))
+    word.value = outer
+junk = bytes(4096)
+s = socket.socket()
+f()
+""",
+        ".*",
+    ),
+}
+
+
+# Python 3.11's own structures: pycore_frame.h.
+@pytest.mark.parametrize("attack", HOSTILE)
+def test_a_process_that_forges_its_frames(watched: Watch, attack: str) -> None:
+    code, end = HOSTILE[attack]
+
+    run = watched("/usr/bin/python3.11", "-c", DIAL + code)
+
+    assert run.status == 0, run.stderr
+    (record,) = run.of("connection")
+    assert record["code"]["stack"]
+    if end is None:
+        assert record["code"]["stack_end"] is None
+    else:
+        assert re.fullmatch(end, record["code"]["stack_end"])
+    assert run.end["verdict"] == "clean"
+    assert "\x1b" not in run.stderr
+
+
+def test_code_objects_without_end(watched: Watch) -> None:
+    # 40,000 functions, each called once. What is too much has no name, or no frames;
+    # what has a name has the right one.
+    code = f"""{DIAL}
+for n in range(800):
+    lines = [f"def f{{n}}_{{k}}(): f{{n}}_{{k + 1}}()" for k in range(50)]
+    space = {{"dial": dial}}
+    exec("\\n".join([*lines, f"def f{{n}}_50(): dial(7)"]), space)
+    space[f"f{{n}}_0"]()
+"""
+
+    run = watched("python3", "-c", code)
+
+    assert run.status == 0, run.stderr
+    found = run.of("connection")
+    assert len(found) == 800
+    assert run.end["verdict"] == "clean"
+    unknown = 0
+    for n, record in enumerate(found):
+        if record["code"] is None:
+            assert record["code_reason"] == "the Python frames did not fit the ring"
+            unknown += 1
+            continue
+        functions = [one["function"] for one in record["code"]["stack"]]
+        wanted = ["dial", *(f"f{n}_{k}" for k in range(50, -1, -1)), "<module>"]
+        assert len(functions) == len(wanted)
+        for function, name in zip(functions, wanted, strict=True):
+            assert function in {name, None}
+    assert unknown == run.end["unknown_code"] == run.end["losses"]["missed_frames"]

@@ -127,8 +127,7 @@ def by_ctypes():
     fd = fresh().fileno()
     address = target()
     peer = struct.pack("=HH4s8x", 2, socket.htons(9), socket.inet_aton(address))
-    note(address, sys._getframe())
-    LIBC.connect(fd, peer, 16)  # noqa: E702 -- one line
+    _ = note(address, sys._getframe()), LIBC.connect(fd, peer, 16)  # in one line
     LIBC.send(fd, b"x", 1, 0)
 
 

@@ -1,0 +1,66 @@
+"""Python frames on whatever kernel and with whatever engine: read, or a blind spot."""
+
+from collections.abc import Callable
+
+import pytest
+
+from support.watching import Watched
+
+Watch = Callable[..., Watched]
+
+CLIENT = """
+import asyncio, os, socket, sys, threading
+def dial(port):
+    with socket.socket() as one:
+        one.connect_ex(("127.0.0.1", port))
+def deep(count, port):
+    if count:
+        return deep(count - 1, port)
+    dial(port)
+deep(100, 7)
+thread = threading.Thread(target=dial, args=(8,))
+thread.start()
+thread.join()
+os.environ["PYTEST_CURRENT_TEST"] = "test_x.py::dial (call)"
+dial(9)
+async def task():
+    dial(10)
+async def creator():
+    await asyncio.gather(task())
+asyncio.run(creator())
+"""
+
+
+@pytest.mark.smoke
+def test_frames_are_read_or_a_blind_spot(watched: Watch) -> None:
+    run = watched("python3", "-c", CLIENT)
+
+    assert run.end["verdict"] == "clean", run.stderr
+    spots = {spot["name"]: spot["reason"] for spot in run.records[0]["blind_spots"]}
+    found = {one["dst"]["port"]: one for one in run.of("connection")}
+    assert len(found) == 4
+    if "python-frames" in spots:
+        for record in found.values():
+            assert record["code"] is None
+            assert record["code_reason"] == spots["python-frames"]
+        return
+    codes = {port: one["code"] for port, one in found.items()}
+    stacks = {
+        port: [(one["function"], one["line"]) for one in code["stack"]]
+        for port, code in codes.items()
+    }
+    assert stacks[7] == [
+        ("dial", 5),
+        ("deep", 9),
+        *[("deep", 8)] * 100,
+        ("<module>", 10),
+    ]
+    assert stacks[8][0] == ("dial", 5)
+    starter = [(one["function"], one["line"]) for one in codes[8]["started_by"]]
+    assert starter[-1] == ("<module>", 12)
+    assert codes[8]["test"] is None
+    assert (codes[9]["test"], codes[9]["test_confirmed"]) == (
+        "test_x.py::dial (call)",
+        False,
+    )
+    assert "creator" in [one["function"] for one in codes[10]["created_by"]]
