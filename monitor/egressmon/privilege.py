@@ -188,10 +188,10 @@ class _Sets(ctypes.Structure):
 def drop_capabilities() -> None:
     """Keep only what reading events and processes takes, for the calling thread.
 
-    That is CAP_BPF (read maps), CAP_PERFMON (contexts.py), CAP_SYS_PTRACE (read /proc of any user),
-    CAP_KILL (pass signals on) and CAP_DAC_OVERRIDE (enter and remove the
-    scope's cgroup, whoever owns the one above); see capset(2). Threads made later
-    inherit it.
+    That is CAP_BPF (read maps), CAP_PERFMON (watch who creates asynchronous tasks),
+    CAP_SYS_PTRACE (read /proc of any user), CAP_KILL (pass signals on) and
+    CAP_DAC_OVERRIDE (enter and remove the scope's cgroup, whoever owns the one
+    above); see capset(2). Threads made later inherit it.
     """
     mask = sum(1 << number for number in _KEPT)
     header = _Header(_CAPABILITY_VERSION_3, 0)

@@ -101,6 +101,8 @@ def watch(  # noqa: PLR0913 -- each one optional
     if policy is not None:
         (folder / "policy.toml").write_text(policy)
         words += ["--policy", str(folder / "policy.toml")]
+    given = dict(environment if environment is not None else os.environ)
+    given.pop("PYTEST_CURRENT_TEST", None)  # ours is not the command's
     done = subprocess.run(
         [*words, "--", *command],
         check=False,
@@ -109,7 +111,7 @@ def watch(  # noqa: PLR0913 -- each one optional
         errors="backslashreplace",
         timeout=LIMIT_S,
         cwd=folder,
-        env=dict(environment if environment is not None else os.environ),
+        env=given,
     )
     records = read_evidence(evidence) if evidence.exists() else []
     return Watched(done.returncode, done.stdout, done.stderr, records)
