@@ -6,33 +6,69 @@ from pathlib import Path
 import pytest
 
 from egressmon.probes.architecture import ARCHITECTURES
-from egressmon.probes.hooks import HOOKS, MAPS
+from egressmon.probes.hooks import (
+    CONTEXT,
+    FRAMES,
+    FRAMES_MAPS,
+    FRAMES_ROOT,
+    HOOKS,
+    MAPS,
+    Hook,
+)
 
 PROBES = Path(__file__).parents[2] / "probes/egressmon/probes"
 
 
-def test_every_program_of_the_source_is_a_hook_of_its_kind() -> None:
-    text = (PROBES / "egressmon.bpf.c").read_text()
+@pytest.mark.parametrize(
+    ("source", "hooks"),
+    [
+        ("egressmon.bpf.c", HOOKS),
+        ("frames.bpf.c", (*FRAMES, *FRAMES_ROOT, CONTEXT)),
+    ],
+)
+def test_every_program_of_the_source_is_a_hook_of_its_kind(
+    source: str, hooks: tuple[Hook, ...]
+) -> None:
     found = {
         name: section
-        for section, name in re.findall(r'SEC\("(\S+?)"\)\nint (\w+)\(', text)
+        for section, name in re.findall(
+            r'SEC\("(\S+?)"\)\nint (\w+)\(', (PROBES / source).read_text()
+        )
     }
 
-    assert set(found) == {hook.program for hook in HOOKS}
-    for hook in HOOKS:
+    assert set(found) == {hook.program for hook in hooks}
+    for hook in hooks:
         if hook.tracepoint is not None:
             assert found[hook.program] == f"raw_tp/{hook.tracepoint}"
+        elif hook is CONTEXT:
+            assert found[hook.program] == "uretprobe"
         else:
             kind = hook.program.removeprefix(f"{hook.place}_")
             assert found[hook.program].partition("/")[2] == kind
 
 
-def test_every_map_of_the_source_is_known() -> None:
-    text = "".join(path.read_text() for path in PROBES.glob("*.h"))
-    text = text[: text.index("#define DEFINE_MAP")] + text.split("#define READ")[1]
-    defined = re.findall(r"^DEFINE_\w+\((\w+),", text, re.MULTILINE)
+def included(source: str) -> set[str]:
+    """Return the names of source and of all headers of ours behind it."""
+    names = {source}
+    for name in re.findall(
+        r'^#include "(\S+)"', (PROBES / source).read_text(), re.MULTILINE
+    ):
+        names |= included(name)
+    return names
 
-    assert sorted(defined) == sorted(MAPS)
+
+@pytest.mark.parametrize(
+    ("source", "maps"),
+    [("egressmon.bpf.c", set(MAPS)), ("frames.bpf.c", {*MAPS, *FRAMES_MAPS})],
+)
+def test_every_map_of_the_source_is_known(source: str, maps: set[str]) -> None:
+    names = included(source) - {"portable.h"}
+    text = "".join((PROBES / name).read_text() for name in names)
+    defined = set(re.findall(r"^DEFINE_\w+\((\w+),", text, re.MULTILINE))
+
+    # What frames.bpf.c shares is among those of the other.
+    assert defined <= maps
+    assert defined >= (set(FRAMES_MAPS) if source == "frames.bpf.c" else maps)
 
 
 # BCC takes the text of the entry points as it is; whatever includes a header of the
