@@ -176,7 +176,7 @@ def _stack(data: bytes) -> Stack:
 
 def _frames(data: bytes) -> Frames:
     (
-        ktime, _, pid, tid, status, start, thread, exec_id, child, count, total,
+        ktime, _, pid, tid, status, start, thread, child_ns, exec_id, child, count, total,
         level, _, test,
     ) = _FRAMES_EVENT.unpack_from(data)  # fmt: skip
     word = _REACHED.get(status)
@@ -184,7 +184,7 @@ def _frames(data: bytes) -> Frames:
     if word is None or len(content) != count * _FRAME.size:
         raise DecodeError(f"frames event: status {status}, {len(content)} bytes")
     return Frames(
-        ktime, pid, tid, word, start, thread, exec_id, child, total, level,
+        ktime, pid, tid, word, start, thread, child_ns, exec_id, child, total, level,
         from_c_string(test) or None, tuple(_FRAME.iter_unpack(content)),
     )  # fmt: skip
 

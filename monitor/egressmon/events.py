@@ -132,7 +132,9 @@ class Frames:
     status: FramesStatus
     start_ns: int
     thread_ns: int
-    """When the thread began, or child, where there is one."""
+    """When the thread began."""
+    child_ns: int
+    """When child did, where there is one."""
     exec_id: int
     child: int
     """The thread or process that it started; 0: none, it is at a call."""

@@ -178,14 +178,18 @@ def test_code_beyond_the_bounds_is_asked_for_again() -> None:
 def test_who_started_what() -> None:
     frames = PythonFrames(Forgotten())
     frames.learn(told(code_event(1, b"a.py", b"starter")))
-    frames.read(walked(frames_event((1, 1, 0), child=101, thread_ns=5)))
-    frames.read(walked(frames_event((1, 1, 0), child=200, thread_ns=6, test=b"t")))
+    frames.read(walked(frames_event((1, 1, 0), child=101, child_ns=5)))
+    frames.read(walked(frames_event((1, 1, 0), child=200, child_ns=6, test=b"t")))
     frames.forked(200, 6, 100)
     frames.forked(300, 8, 200)
 
     thread = frames.started(100, 101, 5)
     assert thread is not None
     assert thread.frames[0].function == "starter"
+    frames.read(walked(frames_event(tid=101, thread_ns=5, child=102, child_ns=7)))
+    second = frames.started(100, 102, 7)
+    assert second is not None
+    assert second.frames[0].function == "starter"
     assert frames.started(100, 101, 4) is None  # another thread of that number
     assert frames.started(100, 100, 0) is None
     grandchild = frames.started(300, 300, 0)

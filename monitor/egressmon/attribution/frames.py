@@ -124,10 +124,16 @@ class PythonFrames:
                 frames.append(code.at(place))
         walk = Walk(frames, _end(event, unnamed), _clean(event.test))
         if event.child:
-            self._starts[event.child, event.thread_ns] = walk
-            if len(self._starts) > _MAX_STARTS:
-                self._starts.popitem(last=False)
+            self._keep_start(event, walk)
         return walk
+
+    # A library's thread, whoever started that, may start more of them.
+    def _keep_start(self, event: Frames, walk: Walk) -> None:
+        if not walk.frames:
+            walk = self._starts.get((event.tid, event.thread_ns), walk)
+        self._starts[event.child, event.child_ns] = walk
+        if len(self._starts) > _MAX_STARTS:
+            self._starts.popitem(last=False)
 
     def forked(self, pid: int, start_ns: int, parent: int) -> None:
         """Take note that parent made process pid."""

@@ -276,7 +276,8 @@ struct frames_event {
 	u32 tid;
 	u32 status;
 	u64 start_ns;  /* of the process */
-	u64 thread_ns; /* when the thread began, or the child */
+	u64 thread_ns; /* when the thread began */
+	u64 child_ns;  /* when child did; 0: there is none */
 	u32 exec_id;
 	u32 child;
 	u32 count;

@@ -224,6 +224,48 @@ def check(record: Json, expected: Expected) -> None:
     assert record["bypass"] is expected.bypass
 
 
+# The line of a client's code that is behind its connection, by a part of it; in which of
+# the stacks. A library's own threads have no Python frames, but somebody started them;
+# in which thread Go runs what it is called for is its own affair.
+BEHIND: dict[str, tuple[str, str]] = {
+    "socket": ("stack", "create_connection"),
+    "datagram": ("stack", "s.sendto"),
+    "connected datagram": ("stack", "s.connect"),
+    "urllib": ("stack", "urlopen"),
+    "requests": ("stack", "requests.get"),
+    "httpx": ("stack", "httpx.get"),
+    "httpx, asynchronous": ("created_by", "await client.get"),
+    "aiohttp": ("stack", "await session.get"),
+    "asyncio streams": ("stack", "asyncio.run"),
+    "trio": ("created_by", "trio.run"),
+    "threads": ("stack", "create_connection"),
+    "500 deep": ("stack", "create_connection"),
+    "gevent": ("stack", "create_connection"),
+    "uvloop": ("stack", "uvloop.run"),
+    "pycurl": ("stack", "c.perform"),
+    "grpc": ("started_by", "grpc."),
+    "psycopg": ("stack", "psycopg.connect"),
+    "zmq": ("started_by", "zmq.Context"),
+    "confluent-kafka": ("started_by", "Producer("),
+    "primp (Rust)": ("stack", "primp.Client"),
+    "tls-client (Go)": ("any", "tls_client.Session"),
+    "ctypes": ("stack", "libc.connect"),
+    "cffi": ("stack", "libc.connect"),
+}
+
+
+def check_code(record: Json, client: str, source: str) -> None:
+    """Assert that the client's own line is named where it is to be found."""
+    code = record["code"]
+    assert code is not None, record["code_reason"]
+    place, text = BEHIND[client]
+    places = ("stack", "started_by") if place == "any" else (place,)
+    frames = [one for where in places for one in code[where] or ()]
+    own = [one for one in frames if one["file"] == "<string>"]
+    lines = source.splitlines()
+    assert any(text in lines[one["line"] - 1] for one in own), code
+
+
 def name(file: Json | None) -> str:
     """Return the name of a module's file."""
     return "None" if file is None else str(file["path"]).rpartition("/")[2]
@@ -237,6 +279,8 @@ def test_a_python_client(watched: Watch, python: str, client: str) -> None:
 
     for record in ours(run):
         check(record, expected)
+        check_code(record, client, code)
+    assert run.end["unknown_code"] == 0
 
 
 def test_an_extension_module(watched: Watch, python: str, extension: str) -> None:
