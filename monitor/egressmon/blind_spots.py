@@ -113,3 +113,8 @@ def declared(
     if frames and engine.frames is None:
         spots.append(replace(Blind.PYTHON_FRAMES.value, reason=engine.no_frames))
     return spots
+
+
+def refused(error: OSError) -> str:
+    """Return why the kernel's account of mappings cannot be had."""
+    return f"perf events may not be used ({error.strerror})"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from egressmon.attribution.stage import Attribution
+from egressmon.attribution.result import Attribution
 from egressmon.canary import CanaryWatch
 from egressmon.decode import protocol_name
 from egressmon.events import (

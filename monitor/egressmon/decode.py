@@ -176,8 +176,8 @@ def _stack(data: bytes) -> Stack:
 
 def _frames(data: bytes) -> Frames:
     (
-        ktime, _, pid, tid, status, start, thread, child_ns, exec_id, child, count, total,
-        level, _, test,
+        ktime, _, pid, tid, status, start, thread, child_ns, exec_id, child, count,
+        total, level, _, test,
     ) = _FRAMES_EVENT.unpack_from(data)  # fmt: skip
     word = _REACHED.get(status)
     content = data[_FRAMES_EVENT.size : _FRAMES_EVENT.size + count * _FRAME.size]

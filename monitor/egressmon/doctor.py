@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TextIO
 
 from egressmon import host
-from egressmon.blind_spots import ALWAYS, declared
+from egressmon.blind_spots import ALWAYS, declared, refused
 from egressmon.errors import EgressmonError
 from egressmon.probes import libbpf, obstacles
 from egressmon.probes.errors import ProbeError
@@ -16,7 +16,6 @@ from egressmon.probes.obstacles import Obstacle
 from egressmon.probes.sideband import SideBand
 from egressmon.records import BlindSpot
 from egressmon.scope import find_root
-from egressmon.sensor import refusal
 from egressmon.text import printable
 
 
@@ -147,7 +146,7 @@ def _without_mappings(cgroup: int) -> str:
     try:
         SideBand(cgroup).close()
     except OSError as error:
-        return refusal(error)
+        return refused(error)
     return ""
 
 

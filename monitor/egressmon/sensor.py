@@ -3,9 +3,10 @@
 import os
 from typing import Literal
 
-from egressmon import host
+from egressmon import blind_spots, host
 from egressmon.attribution import Level
-from egressmon.attribution.stage import Attribution, Attributor, unknown
+from egressmon.attribution.result import Attribution, unknown
+from egressmon.attribution.stage import Attributor
 from egressmon.canary import Attempt, CanaryWatch, Plan, failed, make_plan
 from egressmon.errors import SensorError
 from egressmon.events import Flow
@@ -65,7 +66,7 @@ class Sensor:
         try:
             self._side_band = SideBand(scope.fd)
         except OSError as error:
-            self.no_mappings = refusal(error)
+            self.no_mappings = blind_spots.refused(error)
         frames = self.engine.frames
         if self.level != "full":
             return Attributor(self.engine, None, f"--attribution {self.level}")
@@ -155,8 +156,3 @@ class Sensor:
     def failed_canaries(self) -> list[CanaryRecord]:
         """Return the canaries that cast doubt on the sensor."""
         return failed(self.canaries)
-
-
-def refusal(error: OSError) -> str:
-    """Return what to say where the kernel's account of mappings is refused."""
-    return f"perf events may not be used ({error.strerror})"

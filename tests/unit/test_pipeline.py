@@ -6,7 +6,7 @@ import dns.message
 import dns.rrset
 import pytest
 
-from egressmon.attribution.stage import unknown
+from egressmon.attribution.result import unknown
 from egressmon.canary import CanaryWatch, make_plan
 from egressmon.clock import Clock
 from egressmon.connections import Connections, Locality

@@ -2,7 +2,8 @@
 
 import pytest
 
-from egressmon.attribution.stage import Attribution, unknown
+from egressmon.attribution.records import ModuleFile, ModuleRecord
+from egressmon.attribution.result import Attribution, unknown
 from egressmon.attribution.templates import Templates
 from egressmon.attribution.unwind import Frame, Unwound
 from egressmon.decode import DecodeError, decode
@@ -42,7 +43,10 @@ CHAIN = Unwound([frame(1, None), frame(2, 8), frame(3, 24)], None)
 
 
 def judge(_: Unwound) -> Attribution:
-    return unknown("judged")
+    nothing = ModuleFile(None, None, None)
+    return Attribution(
+        ModuleRecord(nothing, None, [], None), None, "native", None, bypass=True
+    )
 
 
 def number_of(template: bytes) -> int:
@@ -149,3 +153,13 @@ def test_a_call_without_a_stack_needs_none() -> None:
         assert found.status != "copied"
     with pytest.raises(DecodeError, match="unknown status 99"):
         decode(event("stack_event", "KIND_STACK", status=99))
+
+
+def test_a_site_whose_words_do_not_reach_the_caller_is_copied_each_time() -> None:
+    probes = Probes()
+    templates = Templates(probes)
+
+    for _ in range(3):
+        templates.offer(stack(), CHAIN, lambda _: unknown("too short"))
+
+    assert probes.sites == {}

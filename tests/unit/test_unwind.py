@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from egressmon.attribution.call_instructions import ends_in_call
 from egressmon.attribution.images import Images
 from egressmon.attribution.mappings import parse_maps
-from egressmon.attribution.unwind import Unwinder, ends_in_call
+from egressmon.attribution.unwind import Unwinder
 from egressmon.probes.architecture import ARCHITECTURES
 from egressmon.probes.wire import CONSTANTS
 

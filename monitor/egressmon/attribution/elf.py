@@ -68,8 +68,9 @@ class Elf:
             raise
 
     def close(self) -> None:
-        """Let go of the file."""
-        os.close(self._fd)
+        """Let go of the file: whatever is read after this is an error."""
+        descriptor, self._fd = self._fd, -1
+        os.close(descriptor)
 
     def read(self, offset: int, size: int) -> bytes:
         """Return up to size bytes from offset on: fewer at the file's end."""

@@ -67,32 +67,30 @@ class Images:
     """A bounded number of images; the least used is closed first."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[bytes, str | int], Image | Missing] = (
-            OrderedDict()
-        )
+        self._known: OrderedDict[tuple[bytes, str, str | int], Image] = OrderedDict()
         architecture = this_machine()
         self._machine = architecture.elf if architecture is not None else 0
 
     def of(self, mapping: Mapping, pid: int) -> Image | Missing:
         """Return the image of mapping in process pid, which may be gone."""
-        key = (mapping.path, mapping.build_id or mapping.inode)
+        key = _key(mapping, pid)
         known = self._known.get(key)
         if known is not None:
             self._known.move_to_end(key)
             return known
+        # A file that cannot be had is asked for again: another process may show it.
         found = self._open(mapping, pid)
-        self._known[key] = found
-        if len(self._known) > _MAX_OPEN:
-            _, old = self._known.popitem(last=False)
-            if isinstance(old, Image):
+        if isinstance(found, Image):
+            self._known[key] = found
+            if len(self._known) > _MAX_OPEN:
+                _, old = self._known.popitem(last=False)
                 old.elf.close()
         return found
 
     def close(self) -> None:
         """Close all files."""
         for image in self._known.values():
-            if isinstance(image, Image):
-                image.elf.close()
+            image.elf.close()
         self._known.clear()
 
     def _open(self, mapping: Mapping, pid: int) -> Image | Missing:
@@ -138,6 +136,13 @@ class Images:
         return bool(mapping.since_ns) and status.st_ctime_ns < (
             boot_ns + mapping.since_ns
         )
+
+
+# A build id says which file it is wherever it is; an inode's number does in one root.
+def _key(mapping: Mapping, pid: int) -> tuple[bytes, str, str | int]:
+    if mapping.build_id is not None:
+        return mapping.path, "", mapping.build_id
+    return mapping.path, root_of(pid), mapping.inode
 
 
 # What the process sees under a name first: it may have a root of its own. One that is

@@ -80,8 +80,8 @@ class AddressSpace:
         twin.program, twin.language = self.program, self.language
         return twin
 
-    def add(self, new: Mapping) -> None:
-        """Have new take the place of whatever was there."""
+    def add(self, new: Mapping) -> bool:
+        """Have new take the place of whatever was there; False: there are too many."""
         self.steps.clear()
         self.calls.clear()
         if self.program is None and not new.is_kernels:
@@ -104,9 +104,10 @@ class AddressSpace:
         pieces.append(new)
         pieces.sort(key=lambda mapping: mapping.start)
         if len(self._mappings) + len(pieces) > _MAX_MAPPINGS:
-            return
+            return False
         self._mappings[first:last] = pieces
         self._starts[first:last] = [piece.start for piece in pieces]
+        return True
 
 
 def _part(old: Mapping, start: int, end: int) -> Mapping | None:
@@ -178,7 +179,8 @@ class Spaces:
             case Mapped():
                 space = self._spaces.get(record.pid)
                 if space is not None:
-                    space.add(_mapping(record))
+                    if not space.add(_mapping(record)):
+                        del self._spaces[record.pid]  # then its modules are unknown
                     self._changed(record.pid)
             case Forked():
                 parent = self._spaces.get(record.parent)

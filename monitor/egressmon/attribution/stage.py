@@ -2,11 +2,11 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from egressmon.attribution.calls import Calls, Language, Step, read_calls
+from egressmon.attribution.calls import Calls, Step, read_calls
 from egressmon.attribution.code import PythonCode
 from egressmon.attribution.contexts import ContextProbes, Contexts
 from egressmon.attribution.frames import PythonFrames
@@ -21,10 +21,10 @@ from egressmon.attribution.mappings import (
 from egressmon.attribution.packages import Packages, Place
 from egressmon.attribution.records import (
     ChainStep,
-    CodeRecord,
     ModuleFile,
     ModuleRecord,
 )
+from egressmon.attribution.result import Attribution, unknown
 from egressmon.attribution.templates import Memory, Templates
 from egressmon.attribution.unwind import Unwinder, Unwound
 from egressmon.events import (
@@ -50,30 +50,6 @@ _WITHOUT_STACK = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Attribution:
-    """Who did it, as far as it is known; reasons stand beside what is not."""
-
-    module: ModuleRecord | None
-    module_reason: str | None
-    route: str
-    route_reason: str | None
-    bypass: bool | None
-    files: tuple[str, ...] = ()
-    """Paths of the caller and of its binding."""
-    packages: tuple[str, ...] = ()
-    """Names of the packages that own them."""
-    language: Language | None = None
-    """Of the process."""
-    code: CodeRecord | None = None
-    code_reason: str | None = None
-
-
-def unknown(reason: str) -> Attribution:
-    """Return an attribution that knows nothing, for a reason."""
-    return Attribution(None, reason, "unknown", reason, None, code_reason=reason)
-
-
 class FrameMemory(Finder, ContextProbes, Protocol):
     """The probes' memory of interpreters and code objects."""
 
@@ -93,8 +69,8 @@ class Attributor:
         """
         self._images = Images()
         self._packages = Packages()
-        self._spaces = Spaces(self._changed)
         self._templates = Templates(memory)
+        self._spaces = Spaces(self._templates.forget)
         self._no_frames = no_frames
         self._code: PythonCode | None = None
         self._interpreters: Interpreters | None = None
@@ -154,7 +130,7 @@ class Attributor:
         self._packages.know_interpreter(path)
         self._spaces.claim(pid)
         self._spaces.until(ktime_ns)
-        self._changed(pid)
+        self._templates.forget(pid)
         if self._code is not None:
             self._code.frames.drop_codes(pid)
         if self._interpreters is not None and self._contexts is not None:
@@ -165,7 +141,7 @@ class Attributor:
         """Take note that pid is gone."""
         self._spaces.until(ktime_ns)
         self._spaces.drop(pid)
-        self._changed(pid)
+        self._templates.forget(pid)
         if self._code is not None:
             self._code.frames.ended(pid)
         if self._contexts is not None:
@@ -197,9 +173,6 @@ class Attributor:
         if self._contexts is not None:
             self._contexts.close()
 
-    def _changed(self, pid: int) -> None:
-        self._templates.forget(pid)
-
     def _attribute(self, stack: Stack) -> Attribution:
         self._spaces.until(stack.ktime_ns)
         if stack.status in _WITHOUT_STACK:
@@ -207,26 +180,23 @@ class Attributor:
         if stack.status == "known":
             known = self._templates.find(stack)
             return known or unknown("the mappings changed as the call was made")
-        if self._unwinder is None:
+        unwinder = self._unwinder
+        if unwinder is None:
             return unknown("stacks of this architecture are not unwound")
         space = self._spaces.of(stack.pid) or self._seed(stack.pid)
         if space is None:
             return unknown("what the process had mapped is not known")
-        unwound = self._unwind(space, stack)
+        words, content = stack.registers, stack.content
+        unwound = unwinder.unwind(space, stack.pid, words, content)
         # A process that left the scope's cgroup maps what is not told of.
         if unwound.frames[-1].mapping is None and (again := self._seed(stack.pid)):
-            space, unwound = again, self._unwind(again, stack)
+            space = again
+            unwound = unwinder.unwind(space, stack.pid, words, content)
         found = self._judge(unwound, space, stack.pid)
         self._templates.offer(
             stack, unwound, lambda verified: self._judge(verified, space, stack.pid)
         )
         return found
-
-    def _unwind(self, space: AddressSpace, stack: Stack) -> Unwound:
-        unwinder = self._unwinder
-        if unwinder is None:
-            raise ValueError(stack)
-        return unwinder.unwind(space, stack.pid, stack.registers, stack.content)
 
     # A process older than the side band, or from before something was lost.
     def _seed(self, pid: int) -> AddressSpace | None:
@@ -257,7 +227,7 @@ class Attributor:
                 None, calls.route_reason, "unknown", calls.route_reason,
                 calls.is_bypass, language=calls.language,
             )  # fmt: skip
-        module = self._module(calls, calls.caller)
+        module = self._module(calls, calls.caller, pid)
         files = [one for one in (module.caller, module.binding) if one is not None]
         owners = [one.package for one in files if one.package is not None]
         return Attribution(
@@ -271,10 +241,10 @@ class Attributor:
             calls.language,
         )
 
-    def _module(self, calls: Calls, caller: Step) -> ModuleRecord:
+    def _module(self, calls: Calls, caller: Step, pid: int) -> ModuleRecord:
         return ModuleRecord(
-            caller=self._file(caller),
-            binding=self._file(calls.binding) if calls.binding else None,
+            caller=self._file(caller, pid),
+            binding=self._file(calls.binding, pid) if calls.binding else None,
             chain=[
                 ChainStep(step.name or "code in no file", step.how)
                 for step in calls.steps
@@ -282,7 +252,7 @@ class Attributor:
             chain_end=calls.stopped,
         )
 
-    def _file(self, step: Step) -> ModuleFile:
+    def _file(self, step: Step, pid: int) -> ModuleFile:
         if step.mapping.is_unbacked:
             return ModuleFile(None, None, None)
         image = step.image
@@ -290,8 +260,11 @@ class Attributor:
             image.elf.build_id if isinstance(image, Image) else None
         )
         path = step.path.removesuffix(" (deleted)")
-        # A file that was replaced may belong to another package by now.
-        package = (
-            self._packages.of(Place(path, image.root)) if image is not None else None
-        )
+        # A file that was replaced may belong to another package by now, and one in the
+        # root of a process that is gone cannot be asked about.
+        package = None
+        if image is not None:
+            root = root_of(pid) if image.root else ""
+            if bool(root) is bool(image.root):
+                package = self._packages.of(Place(path, root))
         return ModuleFile(step.path, build_id, package)

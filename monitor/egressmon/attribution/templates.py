@@ -3,14 +3,13 @@
 import struct
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from contextlib import suppress
+from typing import Protocol
 
+from egressmon.attribution.result import Attribution
 from egressmon.attribution.unwind import Unwound
 from egressmon.events import Stack
 from egressmon.probes.wire import CONSTANTS, LAYOUTS
-
-if TYPE_CHECKING:
-    from egressmon.attribution.stage import Attribution
 
 _KEY = LAYOUTS["template_key"]
 _WORD = LAYOUTS["template_word"]
@@ -43,7 +42,7 @@ class Templates:
         self._of_process: dict[int, set[int]] = {}
         self._next = 1
 
-    def find(self, stack: Stack) -> "Attribution | None":
+    def find(self, stack: Stack) -> Attribution | None:
         """Return what the recognised call means; None: no longer known."""
         known = self._known.get(stack.template)
         if known is None or known[0] != stack.pid:
@@ -54,7 +53,7 @@ class Templates:
         self,
         stack: Stack,
         unwound: Unwound,
-        judge: "Callable[[Unwound], Attribution]",
+        judge: Callable[[Unwound], Attribution],
     ) -> None:
         """Have the probes recognise stack's call site, if it called before.
 
@@ -69,13 +68,17 @@ class Templates:
         verified, words = _verified(unwound)
         if not words:
             return
+        judged = judge(verified)
+        if judged.module is None:
+            return  # what is verified does not reach the caller: copy it each time
         if len(self._known) >= _MAX_KEPT:
             self._drop(next(iter(self._known)))
         number, self._next = self._next, self._next + 1
         rest = bytes(_WORD.size * (_MAX_WORDS - len(words)))
         content = b"".join(_WORD.pack(*word) for word in words)
-        self._memory.remember(key, _HEAD.pack(number, len(words)) + content + rest)
-        self._known[number] = stack.pid, key, judge(verified)
+        with suppress(OSError):  # then it is copied, as before
+            self._memory.remember(key, _HEAD.pack(number, len(words)) + content + rest)
+        self._known[number] = stack.pid, key, judged
         self._of_process.setdefault(stack.pid, set()).add(number)
 
     def forget(self, pid: int) -> None:

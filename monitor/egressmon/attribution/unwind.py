@@ -49,6 +49,9 @@ class _Known:
     reason: str
 
 
+_DAMAGE = (CfiError, ElfError, ExpressionError, ArithmeticError, struct.error)
+
+
 class Stop(Exception):  # noqa: N818 -- an end, not an error
     """The next frame cannot be found; the argument says why."""
 
@@ -104,7 +107,7 @@ class _Walk:
             return Unwound(frames, None)
         except Stop as stop:
             return Unwound(frames, str(stop))
-        except (CfiError, ElfError, ExpressionError, ArithmeticError) as error:
+        except _DAMAGE as error:
             return Unwound(frames, f"damaged tables ({error})")
         except KeyError:
             return Unwound(frames, "damaged tables (an unknown register)")
@@ -142,7 +145,7 @@ class _Walk:
             bias = mapping.start - image.elf.mapped_address(mapping.offset)
             address = self._address if self._interrupted else self._address - 1
             found = image.frames.row(address - bias)
-        except (CfiError, ElfError, ArithmeticError) as error:
+        except _DAMAGE as error:
             return _Known(mapping, None, None, f"damaged tables ({error})")
         if found is None:
             return _Known(mapping, None, None, "no unwind tables")
@@ -275,36 +278,9 @@ class _Walk:
         image = self._images.of(mapping, self._pid)
         if not isinstance(image, Image):
             return False
-        bias = mapping.start - image.elf.mapped_address(mapping.offset)
         try:
+            bias = mapping.start - image.elf.mapped_address(mapping.offset)
             place = image.elf.offset_of(address - bias - 7)
+            return ends_in_call(image.elf.read(place, 7))
         except ElfError:
             return False
-        return ends_in_call(image.elf.read(place, 7))
-
-
-def ends_in_call(code: bytes) -> bool:
-    """Tell whether seven bytes of x86-64 code end in a CALL instruction.
-
-    E8 rel32, or FF /2 with any ModRM (Intel SDM, volume 2, CALL).
-    """
-    if len(code) < 7:
-        return False
-    return code[2] == 0xE8 or any(
-        code[7 - size] == 0xFF
-        and code[8 - size] >> 3 & 7 == 2
-        and _indirect_size(code[8 - size], code[9 - size] if size > 2 else 0) == size
-        for size in range(2, 8)
-    )
-
-
-def _indirect_size(form: int, scale: int) -> int:
-    mode, base = form >> 6, form & 7
-    if mode == 3:
-        return 2
-    size = 3 if base == 4 else 2
-    if mode == 1:
-        return size + 1
-    if mode == 2 or base == 5 or (base == 4 and scale & 7 == 5):
-        return size + 4
-    return size

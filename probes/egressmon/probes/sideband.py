@@ -9,6 +9,7 @@ import errno
 import mmap
 import os
 import struct
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -143,9 +144,19 @@ class _Ring:
             raise
         self._words = memoryview(self._pages)[:page].cast("Q")
         self._data = memoryview(self._pages)[page:]
+        self._fence = threading.Lock()
 
     def read(self) -> list[tuple[int, int, bytes]]:
         head, tail = self._words[_HEAD_AT // 8], self._words[_TAIL_AT // 8]
+        # Records are read after the head that says they are there, and before their
+        # room is given back: a lock orders memory on any processor.
+        with self._fence:
+            found = self._records(tail, head)
+        with self._fence:
+            self._words[_TAIL_AT // 8] = head
+        return found
+
+    def _records(self, tail: int, head: int) -> list[tuple[int, int, bytes]]:
         found: list[tuple[int, int, bytes]] = []
         while tail < head:
             kind, misc, size = _HEADER.unpack(self._bytes(tail, _HEADER.size))
@@ -153,7 +164,6 @@ class _Ring:
                 break  # not the kernel's; never seen
             found.append((kind, misc, self._bytes(tail, size)))
             tail += size
-        self._words[_TAIL_AT // 8] = head
         return found
 
     def _bytes(self, position: int, size: int) -> bytes:

@@ -224,9 +224,9 @@ def check(record: Json, expected: Expected) -> None:
     assert record["bypass"] is expected.bypass
 
 
-# The line of a client's code that is behind its connection, by a part of it; in which of
-# the stacks. A library's own threads have no Python frames, but somebody started them;
-# in which thread Go runs what it is called for is its own affair.
+# The line of a client's code that is behind its connection, by a part of it; in which
+# of the stacks. A library's own threads have no Python frames, but somebody started
+# them; in which thread Go runs what it is called for is its own affair.
 BEHIND: dict[str, tuple[str, str]] = {
     "socket": ("stack", "create_connection"),
     "datagram": ("stack", "s.sendto"),
