@@ -68,7 +68,7 @@ def test_a_site_is_told_at_its_second_call() -> None:
     assert word.unpack_from(content, 32) == (24, 3)
     found = templates.find(stack(number_of(content)))
     assert found is not None
-    assert found.module_reason == "judged"
+    assert found.route == "native"
 
 
 def test_another_process_may_not_use_it() -> None:

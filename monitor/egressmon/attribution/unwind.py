@@ -4,6 +4,7 @@ import struct
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
+from egressmon.attribution.call_instructions import ends_in_call
 from egressmon.attribution.elf import ElfError
 from egressmon.attribution.expression import ExpressionError, evaluate
 from egressmon.attribution.frame_program import CfiError, Row, Rule
