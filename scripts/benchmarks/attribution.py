@@ -1,14 +1,12 @@
 """What each level of attribution costs: bench.py attribution [ROUNDS]."""
 
 import json
-import os
-import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from bench import EGRESSMON, TCP_CONNECTS, UDP_CONNECTS, Bench, alternate, output, show
+from bench import EGRESSMON, HERE, Bench, output
 
 from egressmon.attribution import LEVELS
 from egressmon.attribution.images import Images
@@ -27,6 +25,9 @@ FOR_S = 5
 UNWINDS = 2_000
 COLD_UNWINDS = 50
 LIBRARIES = 30
+DEPTHS = (4, 16, 32, 100)
+DEEP = HERE / "depth.py"
+PYTHON_CONNECTS = 50_000
 
 
 class Attributing(Bench):
@@ -37,19 +38,12 @@ class Attributing(Bench):
         return [*EGRESSMON, *options, "--", *words]
 
     def loops(self) -> None:
-        """What each connect costs more than unwatched."""
-        for kind, count in (("tcp", TCP_CONNECTS), ("udp", UDP_CONNECTS)):
-            plain = [self._load, kind, str(count)]
-            ways = {"unwatched": lambda plain=plain: output(plain)}
-            for level in LEVELS:
-                words = self._by(level, *plain)
-                ways[level] = lambda words=words: output(words)
-            found = alternate(ways, self._rounds)
-            show(f"{kind} connect loop, each", "us", 0.001, found)
-            base = statistics.median(found["unwatched"])
-            for level in LEVELS:
-                added = statistics.median(found[level]) - base
-                print(f"  {level} adds {added:.0f} ns")
+        """What each connect costs more than unwatched, in C and at depths of Python."""
+        self._compare_loops("--attribution", LEVELS)
+        for depth in DEPTHS:
+            plain = [sys.executable, str(DEEP), str(depth), str(PYTHON_CONNECTS)]
+            title = f"udp connect loop, {depth} Python frames deep, each"
+            self._compare(title, plain, "--attribution", LEVELS)
 
     def agent(self) -> None:
         """What the agent does at a steady rate, and what does not fit."""
@@ -61,9 +55,8 @@ class Attributing(Bench):
             )
             made = output(self._by(level, "sh", "-c", script))
             end = json.loads(self._evidence.read_bytes().splitlines()[-1])
-            ticks, peak = self._used()
-            milliseconds = ticks / os.sysconf("SC_CLK_TCK") * 1000
-            each = milliseconds / (made * FOR_S) * 1000
+            used_s, peak = self._used()
+            each = used_s * 1e6 / (made * FOR_S)
             lost = sum(n for name, n in end["losses"].items() if "lost" in name)
             print(
                 f"  {level:<8} {made:6.0f}/s  agent {each:5.1f} ms of CPU for 1,000 "
@@ -92,13 +85,6 @@ class Attributing(Bench):
         for level in LEVELS:
             subprocess.run(self._by(level, sys.executable, "-c", code), check=True)
             print(f"  {level:<8} agent's peak {self._used()[1]:.0f} MB")
-
-    # The agent's clock ticks of CPU, and its peak of memory in MB.
-    def _used(self) -> tuple[int, float]:
-        text = self._facts.read_text()
-        fields = text.splitlines()[0].rpartition(")")[2].split()
-        peak = next(line for line in text.splitlines() if line.startswith("VmHWM"))
-        return int(fields[11]) + int(fields[12]), int(peak.split()[1]) / 1024
 
 
 # One real stack of a Python process, with what it had mapped.

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -137,14 +137,36 @@ class Bench:
             print(f"  {made:8.0f}/s  lost {lost:6d}  {self._agent()}")
 
     def _agent(self) -> str:
+        used_s, peak = self._used()
+        return f"agent {used_s / RATE_S:5.0%} of a core, peak {peak:.0f} MB"
+
+    # The agent's seconds of CPU, and its peak of memory in MB.
+    def _used(self) -> tuple[float, float]:
         text = self._facts.read_text()
         fields = text.splitlines()[0].rpartition(")")[2].split()
         ticks = int(fields[11]) + int(fields[12])
-        share = ticks / os.sysconf("SC_CLK_TCK") / RATE_S
         peak = next(line for line in text.splitlines() if line.startswith("VmHWM"))
-        return (
-            f"agent {share:5.0%} of a core, peak {int(peak.split()[1]) / 1024:.0f} MB"
-        )
+        return ticks / os.sysconf("SC_CLK_TCK"), int(peak.split()[1]) / 1024
+
+    # Loops of connects unwatched, and watched with each value of an option.
+    def _compare_loops(self, option: str, values: Sequence[str]) -> None:
+        for kind, count in (("tcp", TCP_CONNECTS), ("udp", UDP_CONNECTS)):
+            title = f"{kind} connect loop, each"
+            self._compare(title, [self._load, kind, str(count)], option, values)
+
+    def _compare(
+        self, title: str, plain: list[str], option: str, values: Sequence[str]
+    ) -> None:
+        ways = {"unwatched": lambda: output(plain)}
+        for value in values:
+            words = [*EGRESSMON, option, value, "--evidence", str(self._evidence)]
+            ways[value] = lambda words=words: output([*words, "--", *plain])
+        found = alternate(ways, self._rounds)
+        show(title, "us", 0.001, found)
+        base = statistics.median(found["unwatched"])
+        for value in values:
+            added = statistics.median(found[value]) - base
+            print(f"  {value} adds {added:.0f} ns")
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import EGRESSMON, TCP_CONNECTS, UDP_CONNECTS, Bench, alternate, output, show
+from bench import EGRESSMON, Bench, alternate, output, show
 
 ENGINES = ("libbpf", "bcc")
 # What each needs beside the wheel, by the packages' names here (dpkg's patterns).
@@ -47,29 +47,16 @@ class Comparison(Bench):
         """The agent's own peak, after a second of 5,000 connects."""
         print("\npeak memory of the agent, which stays")
         for engine in ENGINES:
-            script = f"{self._load} rate 5000 1; cat /proc/$PPID/status >{self._facts}"
-            output(self._by(engine, "sh", "-c", script))
-            (peak,) = (
-                int(line.split()[1])
-                for line in self._facts.read_text().splitlines()
-                if line.startswith("VmHWM")
+            script = (
+                f"{self._load} rate 5000 1; "
+                f"cat /proc/$PPID/stat /proc/$PPID/status >{self._facts}"
             )
-            print(f"  {engine:<13} {peak / 1024:10.0f} MB")
+            output(self._by(engine, "sh", "-c", script))
+            print(f"  {engine:<13} {self._used()[1]:10.0f} MB")
 
     def loops(self) -> None:
         """What each connect costs more than unwatched."""
-        for kind, count in (("tcp", TCP_CONNECTS), ("udp", UDP_CONNECTS)):
-            plain = [self._load, kind, str(count)]
-            ways = {"unwatched": lambda plain=plain: output(plain)}
-            for engine in ENGINES:
-                words = self._by(engine, *plain)
-                ways[engine] = lambda words=words: output(words)
-            found = alternate(ways, self._rounds)
-            show(f"{kind} connect loop, each", "us", 0.001, found)
-            base = statistics.median(found["unwatched"])
-            for engine in ENGINES:
-                added = statistics.median(found[engine]) - base
-                print(f"  {engine} adds {added:.0f} ns")
+        self._compare_loops("--engine", ENGINES)
 
 
 def peak_kib(words: list[str]) -> int:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import archive
 import kernels
 import machine
 from report import Report, counted, page, table
@@ -221,5 +222,5 @@ def _finish(report: Report, folder: Path, options: argparse.Namespace) -> None:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except kernels.KernelError as error:
+    except archive.ArchiveError as error:
         sys.exit(f"test-kernels: {error}")

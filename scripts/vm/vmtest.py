@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import archive
 import kernels
 import machine
 
@@ -81,7 +82,7 @@ def main(arguments: list[str]) -> int:
     try:
         kernels.need_tools()
         kernel = kernels.get(options.kernel, CACHE)
-    except kernels.KernelError as error:
+    except archive.ArchiveError as error:
         print(f"vmtest: {error}", file=sys.stderr)
         return machine.DIED
     result = machine.run(kernel, task, sys.stdout.buffer, sys.stderr.buffer)

@@ -3,18 +3,36 @@
 import fcntl
 import hashlib
 import os
+import re
+import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from archive import Archive, unpack
+
 HERE = Path(__file__).parent
 SOURCES = HERE / "sources"
 REQUIREMENTS = HERE / "requirements.txt"
+
+
+def _cache() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return cache / "egressmon-tests"
+
+
+@contextmanager
+def _locked(folder: Path) -> Generator[None]:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -22,13 +40,10 @@ def python() -> str:
     """An interpreter with the packages of requirements.txt: made once, then kept."""
     wanted = REQUIREMENTS.read_bytes() + sys.version.encode()
     name = hashlib.sha256(wanted).hexdigest()[:12]
-    cache_folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    folder = cache_folder / "egressmon-tests" / f"clients-{name}"
+    folder = _cache() / f"clients-{name}"
     interpreter, done = folder / "bin/python", folder / "done"
-    if not done.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with (folder.parent / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with _locked(folder):
+        if not done.exists():
             base = getattr(sys, "_base_executable", sys.executable)
             subprocess.run([base, "-m", "venv", str(folder)], check=True)
             pip = [str(interpreter), "-m", "pip", "install", "-q"]
@@ -58,3 +73,40 @@ def extension(compiled: Callable[..., str]) -> str:
     include = f"-I{sysconfig.get_path('include')}"
     name = f"extension{sysconfig.get_config_var('EXT_SUFFIX')}"
     return str(Path(compiled("extension", name, "-shared", "-fPIC", include)).parent)
+
+
+def _newer_interpreters() -> Path:
+    """A folder of root folders, one for each python3.N to come with Debian."""
+    folder = _cache() / "newest-pythons"
+    with _locked(folder):
+        if not (folder / "done").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            _make_roots(folder)
+            (folder / "done").touch()
+    return folder
+
+
+def _make_roots(folder: Path) -> None:
+    work = folder / "work"
+    archive = Archive(work, [("debian", "sid")], "python3.")
+    for name in sorted(archive.names):
+        match = re.fullmatch(r"python3\.(\d+)(?:-nogil)?", name)
+        if match is None or int(match.group(1)) < 13:
+            continue
+        for old in work.glob("archives/*.deb"):
+            old.unlink()
+        root = folder / name
+        (root / "usr/lib64").mkdir(parents=True)
+        (root / "srv").mkdir()
+        for part in ("bin", "lib", "lib64"):
+            (root / "usr" / part).mkdir(exist_ok=True)
+            (root / part).symlink_to(f"usr/{part}")
+        unpack(archive.download_all([name]), root)
+    shutil.rmtree(work)
+
+
+@pytest.fixture(scope="session")
+def newer_pythons() -> dict[str, Path]:
+    """Debian's newest interpreters by name (python3.14), each with its root folder."""
+    return {one.name: one for one in _newer_interpreters().glob("python3.*")}

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -42,14 +43,8 @@ def stack_of(record: Json) -> list[list[object]]:
     return [[one["function"], one["file"], one["line"]] for one in code["stack"]]
 
 
-@pytest.mark.parametrize("interpreter", WALKED)
-def test_every_stack_is_pythons_own(
-    watched: Watch, tmp_path: Path, interpreter: str
-) -> None:
-    truth = tmp_path / "truth.jsonl"
-
-    run = watched(interpreter, str(STACKS), str(truth), options=["--quiet"])
-
+def check_stacks(run: Watched, truth: Path) -> None:
+    """Assert that each call has exactly the stack that stacks.py wrote down."""
     assert run.status == 0, run.stderr
     found = {one["dst"]["ip"]: one for one in run.of("connection")}
     lines = [json.loads(line) for line in truth.read_text().splitlines()]
@@ -61,6 +56,33 @@ def test_every_stack_is_pythons_own(
     assert run.end["unknown_code"] == 0
     assert run.end["losses"]["missed_frames"] == 0
     assert run.end["losses"]["missed_code"] == 0
+
+
+@pytest.mark.parametrize("interpreter", WALKED)
+def test_every_stack_is_pythons_own(
+    watched: Watch, tmp_path: Path, interpreter: str
+) -> None:
+    truth = tmp_path / "truth.jsonl"
+
+    run = watched(interpreter, str(STACKS), str(truth), options=["--quiet"])
+
+    check_stacks(run, truth)
+
+
+# In root folders of their own: nothing there is known before it is first executed.
+def test_every_stack_of_the_newest_pythons(
+    watched: Watch, newer_pythons: dict[str, Path]
+) -> None:
+    assert newer_pythons
+    for name, root in newer_pythons.items():
+        truth = root / "srv/truth.jsonl"
+        truth.unlink(missing_ok=True)
+        shutil.copy(STACKS, root / "srv")
+        words = ("chroot", str(root), f"/usr/bin/{name}", "/srv/stacks.py")
+
+        run = watched(*words, "/srv/truth.jsonl", options=["--quiet"])
+
+        check_stacks(run, truth)
 
 
 def by_port(run: Watched) -> dict[int, Json]:

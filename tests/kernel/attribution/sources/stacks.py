@@ -59,7 +59,7 @@ class Sockets:
 def fresh():
     one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     Sockets.kept.append(one)
-    if len(Sockets.kept) > 16:
+    if len(Sockets.kept) > 300:  # more than there are threads that still send
         Sockets.kept.pop(0).close()
     return one
 
