@@ -56,8 +56,7 @@ class Follower:
 
     # One turn of reading; returns how long to wait before the next, in ms.
     def _turn(self) -> int:
-        batch = self._sensor.read()
-        self._pipeline.feed(batch)
+        self._pipeline.feed(self._sensor.events())
         now = time.monotonic()
         if now >= self._next_loss_check:
             self._next_loss_check = now + _LOSS_EVERY_S

@@ -119,13 +119,16 @@ class Run:
         options = self._options
         plan = self._sensor.arm()
         self._canaries.begin(plan)
+        attributor = self._sensor.attributor
+        if attributor is not None:
+            path = options.user.environment.get(b"PATH", b"")
+            attributor.prepare(options.command, path)
         child = launch(scope, plan, options.user, options.command, mask)
         try:
-            if self._sensor.attributor is not None:
-                path = options.user.environment.get(b"PATH", b"")
-                self._sensor.attributor.prepare(child.pid, options.command, path)
             self._sensor.drain(self._pipeline)
             proof = self._sensor.prove("start", self._canaries, child.attempts)
+            if attributor is not None:
+                attributor.settle()
             self._sensor.disarm()
             drop_capabilities()
             self._record(self._start_record(scope))
@@ -188,6 +191,8 @@ class Run:
             follower.until_command_ends(child.pid, ending)
             relay.forget()
             follower.linger(relay, options.linger_s, quiet=options.quiet)
+            if self._sensor.attributor is not None:
+                self._sensor.attributor.wind_up()
             ending.outlived = follower.outlived()
             if untold := follower.settle():
                 ending.doubts.append(f"the end of {untold} processes was not seen")

@@ -1,6 +1,8 @@
 """The probes around one scope, with the proof that they see."""
 
 import os
+from collections import deque
+from collections.abc import Iterator
 from typing import Literal
 
 from egressmon import blind_spots, host
@@ -32,6 +34,8 @@ CONSEQUENCES = {
     "lost_packet": "packets could not be read; a flow may be missing",
 }
 
+_AHEAD_EVERY = 16
+_AHEAD_BYTES = 8 << 20
 # 4 MiB of the smallest events, 64 bytes in the ring, in batches of 4096.
 _FULL_RING_BATCHES = 16
 
@@ -91,6 +95,22 @@ class Sensor:
             self.attributor.learn(records, lost=lost > self._lost_mappings)
             self._lost_mappings = lost
         return batch
+
+    def events(self) -> Iterator[bytes]:
+        """Yield a bounded number of events, oldest first, as read() has them.
+
+        While they are worked on, the ring is emptied ahead: stacks come in bursts, and
+        take longer to unwind than to copy.
+        """
+        waiting = deque(self.read())
+        ahead, taken = sum(map(len, waiting)), 0
+        while waiting:
+            yield waiting.popleft()
+            taken += 1
+            if taken % _AHEAD_EVERY == 0 and ahead < _AHEAD_BYTES:
+                batch = self.read()
+                ahead += sum(map(len, batch))
+                waiting += batch
 
     def close(self) -> None:
         """Close what was opened beside the engine."""

@@ -1,66 +1,73 @@
-"""In which processes the probes note who creates asynchronous tasks.
+"""Have the probes note who creates asynchronous tasks.
 
 A return probe on PyContext_CopyCurrent, which every such task begins with, is attached
-to a process as it executes an interpreter, and to what it forks. Other processes of
-the machine do not come upon it.
+to each interpreter's file once. Attached to one process after the other it would leave
+the rest of the machine alone, but the kernel holds up every fork while it attaches (5
+to 20 ms); so other processes of the same interpreter come upon the probe, and leave it
+after 1 us.
 """
 
 import os
+import threading
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from egressmon.attribution.interpreters import Interpreter
 
-_MAX_WATCHED = 1024
+_MAX_WATCHED = 64
+T = TypeVar("T")
 
 
 class ContextProbes(Protocol):
     """The probes, as far as they watch contexts."""
 
-    def watch_contexts(self, pid: int, path: str, offset: int) -> int:
-        """Watch pid; return a descriptor that ends it. Raises OSError."""
+    def watch_contexts(self, path: str, offset: int) -> int:
+        """Watch an interpreter; return a descriptor that ends it. Raises OSError."""
         ...
 
 
 class Contexts:
-    """The processes that are watched."""
+    """The interpreters that are watched. Closing takes a tenth of a second."""
 
     def __init__(self, probes: ContextProbes) -> None:
         self._probes = probes
-        self._watched: dict[int, tuple[Interpreter, int]] = {}
+        self._watched: set[Interpreter] = set()
+        self._threads: list[threading.Thread] = []
+        self._descriptors: list[int] = []
 
-    def executed(self, pid: int, interpreter: Interpreter | None) -> None:
-        """Take note that pid runs interpreter now, or something else."""
-        known = self._watched.get(pid)
-        if known is not None and known[0] is interpreter:
+    def watch(self, interpreter: Interpreter | None) -> None:
+        """Watch interpreter from now on, or from a moment later on."""
+        if interpreter is None or interpreter in self._watched:
             return
-        self.ended(pid)
-        if interpreter is not None:
-            self._watch(pid, interpreter)
+        if len(self._watched) < _MAX_WATCHED:
+            self._watched.add(interpreter)
+            self._threads.append(_in_thread(self._attach, interpreter))
 
-    def forked(self, pid: int, parent: int) -> None:
-        """Take note that parent made process pid."""
-        known = self._watched.get(parent)
-        if known is not None:
-            self._watch(pid, known[0])
-
-    def ended(self, pid: int) -> None:
-        """Take note that pid is gone."""
-        known = self._watched.pop(pid, None)
-        if known is not None:
-            os.close(known[1])
+    def settle(self) -> None:
+        """Return when all that was asked for is done."""
+        while self._threads:
+            self._threads.pop().join()
 
     def close(self) -> None:
-        """Watch no process any longer."""
-        for pid in list(self._watched):
-            self.ended(pid)
+        """Watch none any longer; it may be over after this returns."""
+        self.settle()
+        self._watched.clear()
+        while self._descriptors:
+            _in_thread(os.close, self._descriptors.pop())
 
-    # A process that is gone already needs none.
-    def _watch(self, pid: int, interpreter: Interpreter) -> None:
-        if interpreter.context_offset is None or len(self._watched) >= _MAX_WATCHED:
-            return
-        with suppress(OSError):
-            descriptor = self._probes.watch_contexts(
-                pid, interpreter.path, interpreter.context_offset
-            )
-            self._watched[pid] = interpreter, descriptor
+    # Where that may not be, tasks have no creators.
+    def _attach(self, interpreter: Interpreter) -> None:
+        if interpreter.context_offset is not None:
+            with suppress(OSError):
+                self._descriptors.append(
+                    self._probes.watch_contexts(
+                        interpreter.path, interpreter.context_offset
+                    )
+                )
+
+
+def _in_thread(what: Callable[[T], None], argument: T) -> threading.Thread:
+    thread = threading.Thread(target=what, args=(argument,), daemon=True)
+    thread.start()
+    return thread

@@ -94,10 +94,20 @@ class Attributor:
             for record in records:
                 self._interpreters.saw(record)
 
-    def prepare(self, pid: int, command: Iterable[bytes], path: bytes) -> None:
-        """Know what command, looked for in path, may run; process pid will run it."""
+    def prepare(self, command: Iterable[bytes], path: bytes) -> None:
+        """Know what command, looked for in path, may run."""
         if self._interpreters is not None and self._contexts is not None:
-            self._contexts.executed(pid, self._interpreters.prepare(command, path))
+            self._contexts.watch(self._interpreters.prepare(command, path))
+
+    def settle(self) -> None:
+        """Return when all that prepare() began is done."""
+        if self._contexts is not None:
+            self._contexts.settle()
+
+    def wind_up(self) -> None:
+        """Begin to end what takes its time: no more tasks will be created."""
+        if self._contexts is not None:
+            self._contexts.close()
 
     def saw(self, event: Stack | Frames | CodeObject) -> None:
         """Take what the probes read of a caller."""
@@ -122,8 +132,6 @@ class Attributor:
         self._spaces.claim(event.pid)
         if self._code is not None:
             self._code.frames.forked(event.pid, event.start_ns, event.parent)
-        if self._contexts is not None:
-            self._contexts.forked(event.pid, event.parent)
 
     def executed(self, pid: int, path: str, ktime_ns: int) -> None:
         """Take note that pid runs a new program, which was called path."""
@@ -134,8 +142,7 @@ class Attributor:
         if self._code is not None:
             self._code.frames.drop_codes(pid)
         if self._interpreters is not None and self._contexts is not None:
-            program = self._interpreters.consider(f"/proc/{pid}/exe")
-            self._contexts.executed(pid, program)
+            self._contexts.watch(self._interpreters.consider(f"/proc/{pid}/exe"))
 
     def ended(self, pid: int, ktime_ns: int) -> None:
         """Take note that pid is gone."""
@@ -144,8 +151,6 @@ class Attributor:
         self._templates.forget(pid)
         if self._code is not None:
             self._code.frames.ended(pid)
-        if self._contexts is not None:
-            self._contexts.ended(pid)
 
     def of(self, flow: Flow) -> Attribution:
         """Return who made flow."""

@@ -15,6 +15,10 @@ from egressmon.attribution.records import PackageRecord
 _DPKG = "/var/lib/dpkg"
 _RPM = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
 _APK = "/lib/apk/db/installed"
+# Where packages put files, by the Filesystem Hierarchy Standard 3.0; what is local, or
+# a user's, is in no package's account.
+_SYSTEMS = ("/usr/", "/bin/", "/sbin/", "/lib", "/opt/", "/etc/", "/var/", "/snap/")
+_OTHERS = ("/usr/local/",)
 _MAX_LIST = 1 << 25
 _MAX_STATUS = 1 << 28
 _MAX_LISTS = 100_000
@@ -23,6 +27,8 @@ _STEM = re.compile(r"(?:lib)?([A-Za-z]{2,})")
 
 def owner(path: str, root: str) -> PackageRecord | None:
     """Return the package that the file at path belongs to, in the system at root."""
+    if path.startswith(_OTHERS) or not path.startswith(_SYSTEMS):
+        return None
     wanted = _spellings(os.fsencode(path))
     found = _debian(wanted, f"{root}{_DPKG}") or _alpine(wanted, f"{root}{_APK}")
     return found if found is not None or root else _rpm(wanted)

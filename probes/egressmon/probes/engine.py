@@ -81,14 +81,12 @@ class FrameProbes:
         census = struct.pack("=II", self._count, self._generation)
         bpf.update(self.loaded.maps["census"], bytes(4), census)
 
-    def watch_contexts(self, pid: int, path: str, offset: int) -> int:
-        """Note who creates tasks in process pid: at path's function at offset.
+    def watch_contexts(self, path: str, offset: int) -> int:
+        """Note who creates tasks: at the function at offset in the file at path.
 
         Returns a descriptor that ends it when it is closed. Raises OSError.
         """
-        return bpf.attach_to_return(
-            self.loaded.programs[CONTEXT.program], pid, path, offset
-        )
+        return bpf.attach_to_return(self.loaded.programs[CONTEXT.program], path, offset)
 
     def forget_code(self, key: bytes) -> None:
         """Have a code object (struct code_key) be told of again."""

@@ -77,7 +77,7 @@ int frames_start(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* Of PyContext_CopyCurrent(), in the processes that the agent attaches it to. */
+/* Of PyContext_CopyCurrent(), in the interpreters that the agent attaches it to. */
 SEC("uretprobe")
 int frames_context(u64 *registers)
 {

@@ -83,7 +83,7 @@ FRAMES = (
     *(_cgroup("frames", what) for what in ("sock_create", *_ADDRESS)),
 )
 FRAMES_ROOT = tuple(_cgroup("frames_root", what) for what in _ADDRESS)
-# Attached process by process.
+# Attached to one interpreter after the other.
 CONTEXT = Hook("frames_context", "frames", _KPROBE)
 
 MAPS = (
