@@ -56,13 +56,15 @@ class Follower:
 
     # One turn of reading; returns how long to wait before the next, in ms.
     def _turn(self) -> int:
-        self._pipeline.feed(self._sensor.events())
+        batch = self._sensor.read()
+        with self._sensor.intake.working():
+            self._pipeline.feed(batch)
         now = time.monotonic()
         if now >= self._next_loss_check:
             self._next_loss_check = now + _LOSS_EVERY_S
             for loss in self._sensor.new_losses():
                 self._record(loss)
-        return 0 if self._sensor.engine.is_pressed else _POLL_MS
+        return 0 if self._sensor.intake.has_more else _POLL_MS
 
     def linger(self, relay: SignalRelay, limit_s: float | None, *, quiet: bool) -> None:
         """Return when no descendant is left, limit_s is over, or an end is wanted."""

@@ -187,12 +187,14 @@ class Run:
             scope, self._sensor, self._pipeline, self._processes, self._record
         )
         ending.exec_errno = child.go()
+        self._sensor.intake.start()
         try:
             follower.until_command_ends(child.pid, ending)
             relay.forget()
             follower.linger(relay, options.linger_s, quiet=options.quiet)
             if self._sensor.attributor is not None:
                 self._sensor.attributor.wind_up()
+            self._sensor.intake.stop()  # a fork follows
             ending.outlived = follower.outlived()
             if untold := follower.settle():
                 ending.doubts.append(f"the end of {untold} processes was not seen")

@@ -1,8 +1,6 @@
 """The probes around one scope, with the proof that they see."""
 
 import os
-from collections import deque
-from collections.abc import Iterator
 from typing import Literal
 
 from egressmon import blind_spots, host
@@ -12,6 +10,7 @@ from egressmon.attribution.stage import Attributor
 from egressmon.canary import Attempt, CanaryWatch, Plan, failed, make_plan
 from egressmon.errors import SensorError
 from egressmon.events import Flow
+from egressmon.intake import Intake
 from egressmon.pipeline import Pipeline
 from egressmon.probes.engine import Engine
 from egressmon.probes.sideband import SideBand
@@ -34,8 +33,6 @@ CONSEQUENCES = {
     "lost_packet": "packets could not be read; a flow may be missing",
 }
 
-_AHEAD_EVERY = 16
-_AHEAD_BYTES = 8 << 20
 # 4 MiB of the smallest events, 64 bytes in the ring, in batches of 4096.
 _FULL_RING_BATCHES = 16
 
@@ -50,6 +47,7 @@ class Sensor:
         self.no_mappings = ""
         """Why the kernel's account of mappings cannot be had; empty: it can."""
         self.attributor = self._prepare(scope)
+        self.intake = Intake(engine, self._side_band)
         root_fd = os.open(scope.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             self.engine.attach(scope.fd)
@@ -89,31 +87,16 @@ class Sensor:
 
         What was mapped before any of them is known to the attributor by then.
         """
-        batch = self.engine.read()
-        if self._side_band is not None and self.attributor is not None:
-            records, lost = self._side_band.read(), self._side_band.lost
-            self.attributor.learn(records, lost=lost > self._lost_mappings)
+        batch = self.intake.take()
+        if self.attributor is not None:
+            lost = batch.lost_mappings
+            self.attributor.learn(batch.mapped, lost=lost > self._lost_mappings)
             self._lost_mappings = lost
-        return batch
-
-    def events(self) -> Iterator[bytes]:
-        """Yield a bounded number of events, oldest first, as read() has them.
-
-        While they are worked on, the ring is emptied ahead: stacks come in bursts, and
-        take longer to unwind than to copy.
-        """
-        waiting = deque(self.read())
-        ahead, taken = sum(map(len, waiting)), 0
-        while waiting:
-            yield waiting.popleft()
-            taken += 1
-            if taken % _AHEAD_EVERY == 0 and ahead < _AHEAD_BYTES:
-                batch = self.read()
-                ahead += sum(map(len, batch))
-                waiting += batch
+        return batch.events
 
     def close(self) -> None:
         """Close what was opened beside the engine."""
+        self.intake.stop()
         if self.attributor is not None:
             self.attributor.close()
         if self._side_band is not None:

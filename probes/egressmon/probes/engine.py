@@ -24,6 +24,7 @@ _COUNTERS = {
 }
 _BATCH = 4096
 _BATCH_BYTES = 1 << 20
+_FILLING_BYTES = CONSTANTS["RING_BYTES"] // 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +196,11 @@ class Engine:
     def is_pressed(self) -> bool:
         """Whether the last read probably left more events behind."""
         return self._ring.is_cut
+
+    @property
+    def is_filling(self) -> bool:
+        """Whether the ring holds more than a little."""
+        return self._ring.filled > _FILLING_BYTES
 
     def counters(self) -> dict[str, int]:
         """Return the probes' loss counters by name (`lost_*`)."""

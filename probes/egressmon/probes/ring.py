@@ -37,6 +37,11 @@ class Ring:
         """Return a descriptor that polls readable while the ring holds anything."""
         return self._fd
 
+    @property
+    def filled(self) -> int:
+        """How many bytes it holds."""
+        return self._produced[0] - self._consumed[0]
+
     def read(self, limit: int, room: int) -> list[bytes]:
         """Return up to limit records, oldest first, and free their room.
 

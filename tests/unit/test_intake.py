@@ -1,0 +1,107 @@
+"""Events are taken in order, whoever empties the ring."""
+
+import threading
+from typing import cast
+
+from egressmon.intake import Intake
+from egressmon.probes.engine import Engine
+from egressmon.probes.sideband import Ended, SideBand, SideRecord
+
+
+class Ring:
+    """An engine with so many batches of one event each."""
+
+    def __init__(self, count: int, size: int = 8) -> None:
+        self.left = [bytes([number]) * size for number in range(count)]
+        self.read_by: list[str] = []
+        self.emptied = threading.Event()
+
+    @property
+    def is_filling(self) -> bool:
+        return bool(self.left)
+
+    @property
+    def is_pressed(self) -> bool:
+        return bool(self.left)
+
+    def read(self) -> list[bytes]:
+        self.read_by.append(threading.current_thread().name)
+        batch = [self.left.pop(0)] if self.left else []
+        if not self.left:
+            self.emptied.set()
+        return batch
+
+
+class Band:
+    """A side band with one record a call."""
+
+    lost = 3
+
+    def __init__(self) -> None:
+        self.time = 0
+
+    def read(self) -> list[SideRecord]:
+        self.time += 1
+        return [Ended(self.time, 1)]
+
+
+def intake(ring: Ring, band: Band | None = None) -> Intake:
+    return Intake(cast("Engine", ring), cast("SideBand | None", band))
+
+
+def test_without_work_the_caller_reads_by_itself() -> None:
+    ring = Ring(2)
+    taking = intake(ring)
+
+    assert [taking.take().events for _ in range(3)] == [
+        [b"\0" * 8],
+        [b"\1" * 8],
+        [],
+    ]
+    assert not taking.has_more
+
+
+def test_a_thread_empties_the_ring_while_the_caller_works() -> None:
+    ring = Ring(50)
+    taking = intake(ring)
+    taking.start()
+    first = taking.take()
+    with taking.working():
+        assert ring.emptied.wait(5)
+    assert taking.has_more
+
+    rest = [taking.take() for _ in range(50)]
+    taking.stop()
+
+    events = [event for batch in (first, *rest) for event in batch.events]
+    assert events == [bytes([number]) * 8 for number in range(50)]
+    assert len(set(ring.read_by)) == 2
+
+
+def test_it_takes_no_more_than_so_much_ahead() -> None:
+    ring = Ring(40, size=1 << 20)
+    taking = intake(ring)
+    taking.start()
+    with taking.working():
+        assert not ring.emptied.wait(0.3)
+    taking.stop()
+
+    assert 30 < len(ring.left) < 40
+
+
+def test_mappings_come_with_the_events_before_which_they_were_read() -> None:
+    taking = intake(Ring(1), Band())
+
+    batch = taking.take()
+
+    assert batch.mapped == [Ended(1, 1)]
+    assert batch.lost_mappings == 3
+
+
+def test_stopping_twice_or_unstarted_is_nothing() -> None:
+    taking = intake(Ring(0))
+
+    taking.stop()
+    taking.stop()
+    with taking.working():
+        assert taking.take().events == []
