@@ -173,25 +173,30 @@ class Interpreters:
         It is in the file itself or in a library that it needs.
         """
         try:
-            elf = Elf(open_regular(path))
+            descriptor = open_regular(path)
+        except OSError:
+            return None
+        status = os.fstat(descriptor)
+        key = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+        if key in self._files:
+            os.close(descriptor)
+            return self._files[key]
+        if len(self._files) >= _MAX_KNOWN:
+            self._files.clear()
+        self._files[key] = found = self._read(descriptor, path)
+        return found
+
+    def _read(self, descriptor: int, path: str) -> Interpreter | None:
+        try:
+            elf = Elf(descriptor)
         except (OSError, ElfError, ArithmeticError, ValueError):
             return None
         try:
-            return self._consider(elf, path)
+            return self._interpreter(elf, path)
         except (ElfError, ArithmeticError, ValueError, struct.error):
             return None
         finally:
             elf.close()
-
-    def _consider(self, elf: Elf, path: str) -> Interpreter | None:
-        status = elf.status
-        key = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-        if key in self._files:
-            return self._files[key]
-        if len(self._files) >= _MAX_KNOWN:
-            self._files.clear()
-        self._files[key] = found = self._interpreter(elf, path)
-        return found
 
     def _interpreter(self, elf: Elf, path: str) -> Interpreter | None:
         build = read_interpreter(elf)

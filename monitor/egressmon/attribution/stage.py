@@ -80,6 +80,7 @@ class Attributor:
             self._interpreters = Interpreters(frames)
             self._contexts = Contexts(frames)
         self._waiting: OrderedDict[tuple[int, int], Attribution] = OrderedDict()
+        self._roots: dict[int, str] = {}
         architecture = this_machine()
         self._unwinder = (
             Unwinder(architecture, self._images) if architecture is not None else None
@@ -130,12 +131,15 @@ class Attributor:
     def forked(self, event: Forked) -> None:
         """Take note that a process began."""
         self._spaces.claim(event.pid)
+        if event.parent in self._roots:
+            self._roots[event.pid] = self._roots[event.parent]
         if self._code is not None:
             self._code.frames.forked(event.pid, event.start_ns, event.parent)
 
     def executed(self, pid: int, path: str, ktime_ns: int) -> None:
         """Take note that pid runs a new program, which was called path."""
         self._packages.know_interpreter(path)
+        self._roots[pid] = root_of(pid)
         self._spaces.claim(pid)
         self._spaces.until(ktime_ns)
         self._templates.forget(pid)
@@ -148,6 +152,7 @@ class Attributor:
         """Take note that pid is gone."""
         self._spaces.until(ktime_ns)
         self._spaces.drop(pid)
+        self._roots.pop(pid, None)
         self._templates.forget(pid)
         if self._code is not None:
             self._code.frames.ended(pid)
@@ -159,7 +164,9 @@ class Attributor:
             return replace(found, code_reason=self._no_frames)
         if flow.flags & FLAG_OWNERLESS:
             return found
-        code, why_not = self._code.of(flow, found.language, root_of(flow.pid))
+        # Of a process that is gone, what it was as it last executed something.
+        root = root_of(flow.pid) or self._roots.get(flow.pid, "")
+        code, why_not = self._code.of(flow, found.language, root)
         return replace(found, code=code, code_reason=why_not)
 
     def _module_of(self, flow: Flow) -> Attribution:
