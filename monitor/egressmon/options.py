@@ -130,7 +130,7 @@ def _runs(
         choices=LEVELS,
         default="full",
         help="how much to find out about who connects: the process alone, native "
-        "modules and packages too, or all there is (default: full)",
+        "modules and packages too, or Python code and tests as well (default: full)",
     )
     _talk(sub)
     return sub

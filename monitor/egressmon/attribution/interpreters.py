@@ -7,6 +7,7 @@ mapped; what that process called until then has no frames, and is counted.
 
 import ctypes
 import os
+import re
 import shutil
 import struct
 import sys
@@ -27,6 +28,9 @@ from egressmon.probes.wire import CONSTANTS, STRUCTS
 
 _MAX_KNOWN = 4096
 _MAX_FIRST_LINE = 256
+_MAX_FOLDERS = 64
+_MAX_LIKELY = 16
+_NAME = re.compile(r"python3(?:\.\d+t?)?")
 # The size of _PyRuntime, which says its version where Py_Version (3.11) is missing.
 _RUNTIME_SIZES = {656: 9, 672: 10}
 _NEEDED, _RUNPATH, _RPATH = 1, 29, 15
@@ -123,21 +127,14 @@ class Interpreters:
 
     def prepare(self, command: Iterable[bytes], path: bytes) -> Interpreter | None:
         """Know what command, looked for in path, is likely to run, and return it."""
-        words = [os.fsdecode(word) for word in command]
         folders = os.fsdecode(path)
-        files = [sys.executable]
-        files += [
-            found
-            for name in ("python3", "python", *words[:1])
-            if (found := shutil.which(name, path=folders)) is not None
-        ]
-        interpreter = None
-        for file in dict.fromkeys(files):
-            interpreter = self._prepare(file, folders)
-        return interpreter
-
-    def _prepare(self, file: str, folders: str) -> Interpreter | None:
-        return self.consider(_interpreter_of_script(file, folders) or file)
+        words = [os.fsdecode(word) for word in command]
+        program = shutil.which(words[0], path=folders) if words else None
+        for file in _likely(folders):
+            self.consider(file)
+        if program is None:
+            return None
+        return self.consider(_interpreter_of_script(program, folders) or program)
 
     def saw(self, record: object) -> None:
         """Look at what a process executed or mapped."""
@@ -213,6 +210,29 @@ class Interpreters:
         return Interpreter(path, elf.offset_of(copies[0]) if copies else None)
 
 
+# The agent's own interpreter, those of PATH, and the libraries that programs embed.
+def _likely(folders: str) -> list[str]:
+    files = [sys.executable]
+    for folder in folders.split(":")[:_MAX_FOLDERS]:
+        if folder.startswith("/"):
+            files += [
+                str(one) for one in Path(folder).glob("python3*") if _is_named(one)
+            ]
+    for folder in _library_folders():
+        files += [str(one) for one in Path(folder).glob("libpython3.*.so.*")]
+    once = {os.path.realpath(file): file for file in files}
+    return list(once.values())[:_MAX_LIKELY]
+
+
+def _is_named(file: Path) -> bool:
+    return _NAME.fullmatch(file.name) is not None
+
+
+def _library_folders() -> list[str]:
+    machine = os.uname().machine
+    return [f"/usr/lib/{machine}-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib"]
+
+
 # Where ld.so(8) would look for a libpython: it is likely enough, and no more.
 def _libraries(elf: Elf, path: str) -> Iterator[str]:
     names = [name for name in elf.strings(_NEEDED) if name.startswith("libpython")]
@@ -226,9 +246,7 @@ def _libraries(elf: Elf, path: str) -> Iterator[str]:
         for folder in text.split(":")
         if folder
     ]
-    machine = os.uname().machine
-    folders += [f"{origin}/../lib", "/usr/local/lib"]
-    folders += [f"/usr/lib/{machine}-linux-gnu", "/usr/lib64", "/usr/lib"]
+    folders += [f"{origin}/../lib", *_library_folders()]
     for name in names:
         for folder in folders:
             if Path(folder, name).is_file():

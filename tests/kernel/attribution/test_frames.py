@@ -428,3 +428,24 @@ for n in range(800):
         for function, name in zip(functions, wanted, strict=True):
             assert function in {name, None}
     assert unknown == run.end["unknown_code"] == run.end["losses"]["missed_frames"]
+
+
+# Debian's libpython3-dev brings it.
+LIBPYTHON = next(Path("/usr/lib").glob("*/libpython3.*.so.1.0"))
+
+
+@pytest.mark.parametrize("early", [[], ["9"]], ids=["first", "after another call"])
+def test_python_in_another_program(
+    watched: Watch, compiled: Callable[..., str], early: list[str]
+) -> None:
+    program = compiled("embed", "embed", "-ldl")
+
+    run = watched(program, str(LIBPYTHON), DIAL + "dial(7)", *early)
+
+    assert run.status == 0, run.stderr
+    found = by_port(run)
+    if early:
+        assert found[9]["code"] is None
+    code = found[7]["code"]
+    assert code is not None, found[7]["code_reason"]
+    assert stack_of(found[7]) == [["dial", "<string>", 5], ["<module>", "<string>", 6]]
