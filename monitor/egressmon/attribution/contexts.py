@@ -10,7 +10,6 @@ after 1 us.
 import os
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol, TypeVar
 
 from egressmon.attribution.interpreters import Interpreter
@@ -32,16 +31,16 @@ class Contexts:
 
     def __init__(self, probes: ContextProbes) -> None:
         self._probes = probes
-        self._watched: set[Interpreter] = set()
+        self._watched: set[tuple[int, int]] = set()
         self._threads: list[threading.Thread] = []
         self._descriptors: list[int] = []
 
     def watch(self, interpreter: Interpreter | None) -> None:
         """Watch interpreter from now on, or from a moment later on."""
-        if interpreter is None or interpreter in self._watched:
+        if interpreter is None or interpreter.context_offset is None:
             return
-        if len(self._watched) < _MAX_WATCHED:
-            self._watched.add(interpreter)
+        if interpreter.file not in self._watched and len(self._watched) < _MAX_WATCHED:
+            self._watched.add(interpreter.file)
             self._threads.append(_in_thread(self._attach, interpreter))
 
     def settle(self) -> None:
@@ -56,15 +55,13 @@ class Contexts:
         while self._descriptors:
             _in_thread(os.close, self._descriptors.pop())
 
-    # Where that may not be, tasks have no creators.
+    # The process that led to it may be gone; another may come.
     def _attach(self, interpreter: Interpreter) -> None:
-        if interpreter.context_offset is not None:
-            with suppress(OSError):
-                self._descriptors.append(
-                    self._probes.watch_contexts(
-                        interpreter.path, interpreter.context_offset
-                    )
-                )
+        path, offset = interpreter.path, interpreter.context_offset or 0
+        try:
+            self._descriptors.append(self._probes.watch_contexts(path, offset))
+        except OSError:
+            self._watched.discard(interpreter.file)
 
 
 def _in_thread(what: Callable[[T], None], argument: T) -> threading.Thread:

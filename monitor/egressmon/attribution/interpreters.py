@@ -12,7 +12,7 @@ import shutil
 import struct
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -43,6 +43,8 @@ class Interpreter:
     path: str
     context_offset: int | None
     """Where in it PyContext_CopyCurrent is."""
+    file: tuple[int, int]
+    """Its device and inode, as stat(2) has them."""
 
 
 class Finder(Protocol):
@@ -136,6 +138,14 @@ class Interpreters:
             return None
         return self.consider(_interpreter_of_script(program, folders) or program)
 
+    def executed(self, pid: int) -> Interpreter | None:
+        """Return the interpreter that pid runs, by a path that leads there now."""
+        path = f"/proc/{pid}/exe"
+        found = self.consider(path)
+        if found is not None and found.path.startswith("/proc/"):
+            return replace(found, path=path)
+        return found
+
     def saw(self, record: object) -> None:
         """Look at what a process executed or mapped."""
         match record:
@@ -207,7 +217,8 @@ class Interpreters:
             if not self._finder.add(build):
                 self.unknown[path] = "too many interpreters are known already"
         copies = elf.symbol("PyContext_CopyCurrent")
-        return Interpreter(path, elf.offset_of(copies[0]) if copies else None)
+        file = elf.status.st_dev, elf.status.st_ino
+        return Interpreter(path, elf.offset_of(copies[0]) if copies else None, file)
 
 
 # The agent's own interpreter, those of PATH, and the libraries that programs embed.

@@ -146,7 +146,7 @@ class Attributor:
         if self._code is not None:
             self._code.frames.drop_codes(pid)
         if self._interpreters is not None and self._contexts is not None:
-            self._contexts.watch(self._interpreters.consider(f"/proc/{pid}/exe"))
+            self._contexts.watch(self._interpreters.executed(pid))
 
     def ended(self, pid: int, ktime_ns: int) -> None:
         """Take note that pid is gone."""
