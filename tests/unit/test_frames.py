@@ -78,6 +78,22 @@ class Forgotten(list[bytes]):
         self.append(key)
 
 
+class Probes:
+    """Takes what it is told, as the probes' maps would."""
+
+    def add(self, interpreter: bytes) -> bool:
+        return bool(interpreter)
+
+    def look_again(self) -> None:
+        pass
+
+    def forget_code(self, key: bytes) -> None:
+        pass
+
+    def watch_contexts(self, path: str, offset: int) -> int:
+        raise OSError(f"{path} at {offset}")
+
+
 def test_texts_of_each_width() -> None:
     name = "f\u00fcr"
     for kind, encoding in ((1, "latin-1"), (2, "utf-16-le"), (4, "utf-32-le")):
@@ -225,10 +241,10 @@ def test_a_test_is_confirmed_by_the_stack(
 
 
 def python_code() -> PythonCode:
-    frames = PythonFrames(Forgotten())
-    frames.learn(told(code_event(1, b"a.py", b"f", b"\x04\x00")))
-    frames.learn(told(code_event(2, b"a.py", b"creator")))
-    return PythonCode(frames, Packages())
+    code = PythonCode(Probes(), Packages())
+    code.saw(told(code_event(1, b"a.py", b"f", b"\x04\x00")))
+    code.saw(told(code_event(2, b"a.py", b"creator")))
+    return code
 
 
 def test_the_frames_of_a_connection_are_those_that_it_refers_to() -> None:
@@ -237,7 +253,7 @@ def test_the_frames_of_a_connection_are_those_that_it_refers_to() -> None:
     code.saw(walked(frames_event((2, 1, 0), ktime_ns=9, level=1)))
     code.saw(walked(frames_event((2, 1, 0), ktime_ns=10, tid=101)))
 
-    found, reason = code.of(flow_of(flow("192.0.2.1", 1, frames_ns=9)), "python", "")
+    found, reason = code.of(flow_of(flow("192.0.2.1", 1, frames_ns=9)), "python")
 
     assert reason is None
     assert found is not None
@@ -268,7 +284,7 @@ def test_frames_that_are_missing(
     code.saw(walked(frames_event((1, 1, 0), ktime_ns=9)))
 
     found, why = code.of(
-        flow_of(flow("192.0.2.1", 1, "KIND_CONNECT", **fields)), language, ""
+        flow_of(flow("192.0.2.1", 1, "KIND_CONNECT", **fields)), language
     )
 
     assert found is None

@@ -1,9 +1,15 @@
 """Which Python code, and which test, is behind a connection."""
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from egressmon.attribution.contexts import ContextProbes, Contexts
 from egressmon.attribution.frames import PythonFrames, Walk, confirms
+from egressmon.attribution.images import root_of
+from egressmon.attribution.interpreters import Finder, Interpreters
+from egressmon.attribution.mappings import SideRecord
 from egressmon.attribution.packages import Packages, Place
 from egressmon.attribution.records import (
     NOT_PYTHON,
@@ -11,7 +17,14 @@ from egressmon.attribution.records import (
     FrameRecord,
     PackageRecord,
 )
-from egressmon.events import FLAG_FRAMES_LOST, Flow, Frames
+from egressmon.events import (
+    FLAG_FRAMES_LOST,
+    FLAG_OWNERLESS,
+    CodeObject,
+    Flow,
+    Forked,
+    Frames,
+)
 
 _MAX_WAITING = 4096
 
@@ -23,17 +36,66 @@ class _Call:
     creators: list[FrameRecord] = field(default_factory=list[FrameRecord])
 
 
+class FrameMemory(Finder, ContextProbes, Protocol):
+    """The probes' memory of interpreters and code objects."""
+
+    def forget_code(self, key: bytes) -> None:
+        """Tell of that code object again."""
+
+
 class PythonCode:
     """Keeps what frames said until the connections that they belong to arrive."""
 
-    def __init__(self, frames: PythonFrames, packages: Packages) -> None:
-        self.frames = frames
+    def __init__(self, memory: FrameMemory, packages: Packages) -> None:
+        """Memory is the probes'."""
         self._packages = packages
+        self._frames = PythonFrames(memory.forget_code)
+        self._interpreters = Interpreters(memory)
+        self._contexts = Contexts(memory)
+        self._roots: dict[int, str] = {}
+        """Where processes had their root folder as they last executed something."""
         self._waiting: OrderedDict[tuple[int, int], _Call] = OrderedDict()
 
-    def saw(self, event: Frames) -> None:
+    def prepare(self, command: Iterable[bytes], path: bytes) -> None:
+        """Know what command, looked for in path, may run."""
+        self._contexts.watch(self._interpreters.prepare(command, path))
+
+    def settle(self) -> None:
+        """Return when all that prepare() began is done."""
+        self._contexts.settle()
+
+    def close(self) -> None:
+        """Watch for nothing any longer."""
+        self._contexts.close()
+
+    def learn(self, records: Iterable[SideRecord]) -> None:
+        """Take what the side band told."""
+        for record in records:
+            self._interpreters.saw(record)
+
+    def forked(self, event: Forked) -> None:
+        """Take note that a process began."""
+        if event.parent in self._roots:
+            self._roots[event.pid] = self._roots[event.parent]
+        self._frames.forked(event.pid, event.start_ns, event.parent)
+
+    def executed(self, pid: int) -> None:
+        """Take note that pid runs a new program."""
+        self._roots[pid] = root_of(pid)
+        self._frames.drop_codes(pid)
+        self._contexts.watch(self._interpreters.executed(pid))
+
+    def ended(self, pid: int) -> None:
+        """Take note that pid is gone."""
+        self._roots.pop(pid, None)
+        self._frames.ended(pid)
+
+    def saw(self, event: Frames | CodeObject) -> None:
         """Find out which functions event tells of."""
-        walk = self.frames.read(event)
+        if isinstance(event, CodeObject):
+            self._frames.learn(event)
+            return
+        walk = self._frames.read(event)
         key = event.tid, event.ktime_ns
         if event.level:
             call = self._waiting.get(key)
@@ -45,16 +107,17 @@ class PythonCode:
                 self._waiting.popitem(last=False)
 
     def of(
-        self, flow: Flow, language: str | None, root: str
+        self, flow: Flow, language: str | None
     ) -> tuple[CodeRecord | None, str | None]:
         """Return the code behind flow, or None and why it is not known.
 
-        Language is that of the process; root is where its root folder is, empty for
-        our own.
+        Language is that of the process, as its modules say.
         """
+        if flow.flags & FLAG_OWNERLESS:
+            return None, "the kernel named no owner of the packet's socket"
         call, reason = self._call(flow, language)
         walk = call.walk if call is not None else None
-        start = self.frames.started(flow.pid, flow.tid, call.thread_ns if call else 0)
+        start = self._frames.started(flow.pid, flow.tid, call.thread_ns if call else 0)
         if walk is None and (start is None or reason != NOT_PYTHON):
             return None, reason
         source = walk.source if walk is not None else None
@@ -66,7 +129,7 @@ class PythonCode:
             function=source.function if source else None,
             file=source.file if source else None,
             line=source.line if source else None,
-            package=self._package(source, root),
+            package=self._package(source, flow.pid),
             test=test,
             test_confirmed=(
                 any(confirms(test, stack) for stack in stacks) if test else None
@@ -91,7 +154,8 @@ class PythonCode:
             return None, "the probes did not know the interpreter at the call"
         return None, NOT_PYTHON
 
-    def _package(self, source: FrameRecord | None, root: str) -> PackageRecord | None:
+    def _package(self, source: FrameRecord | None, pid: int) -> PackageRecord | None:
         if source is None or source.file is None or not source.file.startswith("/"):
             return None
+        root = root_of(pid) or self._roots.get(pid, "")
         return self._packages.of(Place(source.file, root))
