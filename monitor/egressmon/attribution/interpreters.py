@@ -170,7 +170,7 @@ class Interpreters:
             path = os.fsdecode(record.path)
             roots = f"/proc/{record.pid}/root{path}", path
             self._mapped[key] = any(self.consider(one) is not None for one in roots)
-        elif self._mapped[key] and not program:
+        if self._mapped[key] and not program:
             # Loaded later than at the first call, perhaps.
             self._finder.look_again()
 
