@@ -200,7 +200,8 @@ def _clean(text: str | None) -> str | None:
 
 def _end(event: Frames, unnamed: int) -> str | None:
     if event.status == "cut":
-        return f"{event.total - len(event.frames)} more frames were not kept"
+        more = max(event.total - len(event.frames), 1)
+        return f"at least {more} more frames were not kept"
     if unnamed:
         return f"{unnamed} code objects were not told of: too many at once"
     return _ENDS[event.status]

@@ -38,21 +38,23 @@ static __always_inline u64 current_context(const struct slot *slot)
 static __always_inline void remember_creator(u64 context)
 {
 	kernel_task *task = (kernel_task *)bpf_get_current_task();
-	struct context_key key = {.context = context};
+	struct context_key key = {.context = context,
+				  .start_ns = READ(READ(task, group_leader), start_boottime),
+				  .tgid = bpf_get_current_pid_tgid() >> 32,
+				  .exec_id = READ(task, self_exec_id)};
 	struct creator *creator;
 	struct slot *slot;
 
-	if (!context || !in_lineage(bpf_get_current_pid_tgid() >> 32))
+	if (!context || !in_lineage(key.tgid))
 		return;
+	/* Whatever becomes of the walk: the one that was at that address is no more. */
+	bpf_map_delete_elem(MAP(creators), &key);
 	slot = take_slot();
 	if (!slot)
 		return;
 	if (!begin_walk(slot, task, NULL, bpf_ktime_get_boot_ns(), CREATOR_FRAMES))
 		goto out;
 	walk_frames(slot, task);
-	key.start_ns = slot->record.event.start_ns;
-	key.tgid = slot->record.event.tgid;
-	key.exec_id = slot->record.event.exec_id;
 	creator = &slot->creator;
 	creator->ktime_ns = slot->record.event.ktime_ns;
 	creator->parent = current_context(slot);

@@ -70,10 +70,14 @@ int frames_root_sendmsg6(struct bpf_sock_addr *ctx)
 	return 1;
 }
 
-SEC("raw_tp/sched_wakeup_new")
+/*
+ * Not where the task is woken, as forks are told of: there a lock is held, and nobody
+ * should wait for a walk.
+ */
+SEC("raw_tp/sched_process_fork")
 int frames_start(struct bpf_raw_tracepoint_args *ctx)
 {
-	frames_at_start((kernel_task *)ctx->args[0]);
+	frames_at_start((kernel_task *)ctx->args[1]);
 	return 0;
 }
 

@@ -91,7 +91,7 @@ static long walk_frame(u32 i, u32 *number)
 	at = slot->record.event.total++;
 	if (at >= slot->walk.limit || at >= MAX_FRAMES) {
 		slot->walk.status = FRAMES_CUT;
-		return 0;
+		return slot->walk.limit < MAX_FRAMES;
 	}
 	code = frame_word(slot, slot->build.frame_code);
 	if (slot->build.minor >= MINOR_TAGGED)
@@ -213,6 +213,8 @@ static __always_inline u32 walk_frames(struct slot *slot, kernel_task *task)
 		return FRAMES_IDLE;
 	slot->walk.status = FRAMES_WHOLE;
 	bpf_loop(MAX_WALK, walk_frame, &number, 0);
+	if (slot->walk.frame && slot->walk.status == FRAMES_WHOLE)
+		return FRAMES_CUT; /* in a circle of frames that are none */
 	return slot->walk.status;
 }
 

@@ -79,7 +79,7 @@ HOOKS = (*LIFE, *SCOPE, *ROOT)
 
 # In an object of their own, and attached before those that they prepare for.
 FRAMES = (
-    _life("start", "sched_wakeup_new", "frames"),
+    _life("start", "sched_process_fork", "frames"),
     *(_cgroup("frames", what) for what in ("sock_create", *_ADDRESS)),
 )
 FRAMES_ROOT = tuple(_cgroup("frames_root", what) for what in _ADDRESS)

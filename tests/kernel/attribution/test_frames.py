@@ -347,7 +347,7 @@ def f():
 s = socket.socket()
 f()
 """,
-        r"\d+ more frames were not kept",
+        r"at least \d+ more frames were not kept",
     ),
     "frames in the wild": (
         """
