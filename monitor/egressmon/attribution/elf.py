@@ -104,6 +104,7 @@ class Elf:
         self.frame_header: Segment | None = None
         self.build_id: str | None = None
         self._dynamic: tuple[int, int] | None = None
+        self.dynamic_address = 0
         table = self.exactly(segments, size * count)
         for kind, flags, offset, address, _, length, _, _ in _SEGMENT.iter_unpack(
             table
@@ -120,6 +121,7 @@ class Elf:
             self.frame_header = segment
         elif kind == _DYNAMIC_SEGMENT:
             self._dynamic = (offset, min(size, _MAX_DYNAMIC))
+            self.dynamic_address = address
         elif kind == _NOTES and self.build_id is None:
             self.build_id = _build_id(self.read(offset, min(size, _MAX_NOTES)))
 

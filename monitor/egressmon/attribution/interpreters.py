@@ -74,6 +74,7 @@ def read_interpreter(elf: Elf) -> bytes | str | None:
     size = elf.exactly(elf.offset_of(code[0]) + offsets["type_size"], 8)
     environ_kind, environ = _environ(elf)
     known = STRUCTS["interpreter"](
+        dynamic=elf.dynamic_address,
         runtime=runtime[0],
         code_type=code[0],
         type_type=kind[0],

@@ -212,6 +212,7 @@ struct dns_event {
  * have their fields. Addresses are those in the file; the rest are offsets in bytes.
  */
 struct interpreter {
+	u64 dynamic;   /* what the dynamic linker is told: _DYNAMIC */
 	u64 runtime;   /* _PyRuntime */
 	u64 code_type; /* PyCode_Type */
 	u64 type_type; /* PyType_Type */

@@ -4,9 +4,10 @@
  *
  * The list of what the dynamic linker loaded is gone through (elf(5) and link.h:
  * auxiliary vector, program headers, DT_DEBUG, struct link_map), and at each base
- * each interpreter that the agent knows is tried: where it is, PyCode_Type's type is
- * PyType_Type at the right distance, and its size is that of this build. So neither
- * names nor inode numbers matter, and nothing needs to have been seen before.
+ * each interpreter that the agent knows is tried: where it is, _DYNAMIC is at its
+ * distance, PyCode_Type's type is PyType_Type at theirs, and its size is that of this
+ * build. So neither names nor inode numbers matter, and nothing needs to have been seen
+ * before.
  */
 #ifndef EGRESSMON_INTERPRETER_H
 #define EGRESSMON_INTERPRETER_H
@@ -27,6 +28,7 @@
 #define SEGMENT_HEADERS 6
 #define DYNAMIC_DEBUG 21
 #define DEBUG_FIRST_LINK 8
+#define LINK_DYNAMIC 16
 #define LINK_NEXT 24
 
 #define FRAME_BYTES 128
@@ -234,6 +236,7 @@ static __always_inline bool is_at(const struct interpreter *build, u64 base)
 {
 	u64 type = base + build->code_type;
 
+	/* Only memory that is likely to be there: a read that fails takes a microsecond. */
 	if (user_word(type + build->object_type) != base + build->type_type)
 		return false;
 	return user_word(type + build->type_size) == build->code_size;
@@ -253,13 +256,17 @@ static long try_base(u32 i, u32 *number)
 		if (!slot->search.link)
 			return 1;
 		slot->search.base = user_word(slot->search.link);
+		slot->search.dynamic =
+			user_word(slot->search.link + LINK_DYNAMIC) - slot->search.base;
 		slot->search.link = user_word(slot->search.link + LINK_NEXT);
 		slot->search.number = 0;
 		return 0;
 	}
 	slot->search.number = candidate + 1;
 	build = bpf_map_lookup_elem(MAP(interpreters), &candidate);
-	if (!build || !is_at(build, slot->search.base))
+	if (!build || build->dynamic != slot->search.dynamic)
+		return 0;
+	if (!is_at(build, slot->search.base))
 		return 0;
 	slot->search.found = candidate + 1;
 	return 1;

@@ -466,17 +466,15 @@ for n in range(800):
     assert unknown == run.end["unknown_code"] == run.end["losses"]["missed_frames"]
 
 
-# Debian's libpython3-dev brings it.
-LIBPYTHON = next(Path("/usr/lib").glob("*/libpython3.*.so.1.0"))
-
-
 @pytest.mark.parametrize("early", [[], ["9"]], ids=["first", "after another call"])
 def test_python_in_another_program(
     watched: Watch, compiled: Callable[..., str], early: list[str]
 ) -> None:
     program = compiled("embed", "embed", "-ldl")
+    # Debian's libpython3-dev brings it.
+    library = next(Path("/usr/lib").glob("*/libpython3.*.so.1.0"))
 
-    run = watched(program, str(LIBPYTHON), DIAL + "dial(7)", *early)
+    run = watched(program, str(library), DIAL + "dial(7)", *early)
 
     assert run.status == 0, run.stderr
     found = by_port(run)
