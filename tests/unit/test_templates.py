@@ -163,3 +163,31 @@ def test_a_site_whose_words_do_not_reach_the_caller_is_copied_each_time() -> Non
         templates.offer(stack(), CHAIN, lambda _: unknown("too short"))
 
     assert probes.sites == {}
+
+
+def test_a_site_is_told_once_however_many_stacks_are_on_their_way() -> None:
+    probes = Probes()
+    templates = Templates(probes)
+    templates.offer(stack(), CHAIN, judge)
+    templates.offer(stack(), CHAIN, judge)
+    (template,) = probes.sites.values()
+
+    for _ in range(5000):
+        templates.offer(stack(), CHAIN, judge)
+
+    assert list(probes.sites.values()) == [template]
+    assert templates.find(stack(number_of(template))) is not None
+
+
+def test_other_words_at_a_site_take_the_place_of_those_before() -> None:
+    probes = Probes()
+    templates = Templates(probes)
+    other = Unwound([frame(1, None), frame(4, 8)], None)
+    for chain in (CHAIN, CHAIN, other):
+        templates.offer(stack(), chain, judge)
+
+    (template,) = probes.sites.values()
+    assert number_of(template) == 2
+    # What was recognised by the words before may be on its way.
+    assert templates.find(stack(1)) is not None
+    assert templates.find(stack(2)) is not None

@@ -2,10 +2,15 @@
 
 import os
 import stat
-from typing import Any
+from typing import Any, TypeAlias
 
 MAX_TEXT = 200
 """How much of a name or a version is kept, in characters."""
+
+
+Identity: TypeAlias = tuple[int, int] | None
+"""Of a root folder: its device and inode; None: it is gone."""
+_OURS = (0, 0)
 
 
 def open_regular(path: str | bytes) -> int:
@@ -41,3 +46,14 @@ def text_at(found: Any, key: str) -> str | None:
     except (TypeError, LookupError):
         return None
     return value[:MAX_TEXT] if isinstance(value, str) else None
+
+
+def root_identity(root: str) -> Identity:
+    """Return what tells the root folder at root from others; None: it is gone."""
+    if not root:
+        return _OURS
+    try:
+        status = os.stat(root)  # noqa: PTH116 -- often
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

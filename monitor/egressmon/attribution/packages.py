@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from egressmon.attribution import python_packages, system_packages
-from egressmon.attribution.bounded import open_regular, read_bounded, text_at
+from egressmon.attribution.bounded import (
+    Identity,
+    open_regular,
+    read_bounded,
+    root_identity,
+    text_at,
+)
 from egressmon.attribution.elf import Elf, ElfError
 from egressmon.attribution.records import PackageRecord
 
@@ -32,19 +38,21 @@ class Packages:
     """Answers, and remembers them."""
 
     def __init__(self) -> None:
-        self._known: dict[Place, PackageRecord | None] = {}
+        self._known: dict[tuple[str, Identity], PackageRecord | None] = {}
         self._python = python_packages.Distributions()
 
     def of(self, place: Place) -> PackageRecord | None:
         """Return the package that owns the file at place; None: none is known to."""
-        # A process's root is known by its number, which another may get.
-        if place.root:
-            return self._find(place)
-        if place not in self._known:
+        # A process's root is named by its number, which another may get.
+        identity = root_identity(place.root)
+        if identity is None:
+            return None
+        key = place.path, identity
+        if key not in self._known:
             if len(self._known) >= _MAX_KEPT:
                 self._known.clear()
-            self._known[place] = self._find(place)
-        return self._known[place]
+            self._known[key] = self._find(place)
+        return self._known[key]
 
     def know_interpreter(self, path: str) -> None:
         """Take note that path was executed: an interpreter knows editable installs."""

@@ -15,7 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from egressmon.attribution.bounded import MAX_TEXT, read_bounded
+from egressmon.attribution.bounded import (
+    MAX_TEXT,
+    Identity,
+    read_bounded,
+    root_identity,
+)
 from egressmon.attribution.records import PackageRecord
 
 # Not by the email package, which takes 15 ms to import: neither is ever folded.
@@ -47,7 +52,7 @@ class Distributions:
     """The distributions of every folder that was asked for, read once."""
 
     def __init__(self) -> None:
-        self._sites: dict[tuple[str, str], _Site] = {}
+        self._sites: dict[tuple[str, Identity], _Site] = {}
         self._interpreters: dict[str, None] = {}
 
     def owner(self, path: str, root: str) -> PackageRecord | None:
@@ -86,12 +91,13 @@ class Distributions:
             changed = os.stat(place).st_mtime_ns  # noqa: PTH116 -- often
         except OSError:
             return None
-        known = self._sites.get((folder, root))
+        key = folder, root_identity(root)
+        known = self._sites.get(key)
         if known is not None and known.changed_ns == changed:
             return known
         if len(self._sites) >= _MAX_SITES:
             self._sites.clear()
-        site = self._sites[folder, root] = _Site(changed)
+        site = self._sites[key] = _Site(changed)
         _read_site(place, site)
         return site
 

@@ -39,6 +39,8 @@ class Templates:
         self._memory = memory
         self._once: OrderedDict[bytes, None] = OrderedDict()
         self._known: OrderedDict[int, tuple[int, bytes, Attribution]] = OrderedDict()
+        self._told: dict[bytes, tuple[int, list[tuple[int, int]]]] = {}
+        """The number and the words that the probes have for each site."""
         self._of_process: dict[int, set[int]] = {}
         self._next = 1
 
@@ -66,7 +68,8 @@ class Templates:
                 self._once.popitem(last=False)
             return
         verified, words = _verified(unwound)
-        if not words:
+        # Stacks that were copied before the probes had it are still to come.
+        if not words or (key in self._told and self._told[key][1] == words):
             return
         judged = judge(verified)
         if judged.module is None:
@@ -78,6 +81,7 @@ class Templates:
         content = b"".join(_WORD.pack(*word) for word in words)
         with suppress(OSError):  # then it is copied, as before
             self._memory.remember(key, _HEAD.pack(number, len(words)) + content + rest)
+        self._told[key] = number, words
         self._known[number] = stack.pid, key, judged
         self._of_process.setdefault(stack.pid, set()).add(number)
 
@@ -93,7 +97,9 @@ class Templates:
             numbers.discard(number)
             if not numbers:
                 del self._of_process[pid]
-        self._memory.forget(key)
+        if self._told.get(key, (0, []))[0] == number:  # and not a later one
+            del self._told[key]
+            self._memory.forget(key)
 
 
 # As many frames as have words to verify them by.

@@ -27,7 +27,9 @@ static __always_inline bool tell_frames(u64 now, kernel_task *child, bool *is_py
 		slot->record.event.status = walk_frames(slot, task);
 		find_test(slot, python);
 		told = emit_frames(slot);
-		if (told && !child)
+		if (child)
+			inherit_python(slot, python, child);
+		else if (told)
 			tell_creators(slot);
 	}
 	leave_slot(slot);

@@ -72,6 +72,7 @@ struct search {
 	u32 number;
 	u32 count;
 	u32 found; /* 1 + number */
+	u32 unreadable;
 };
 
 struct walk {
@@ -206,8 +207,10 @@ static long read_program_header(u32 i, u32 *number)
 	if (!slot || i >= slot->search.header_count)
 		return 1;
 	address = slot->search.headers + i * sizeof(segment);
-	if (bpf_probe_read_user(&segment, sizeof(segment), (void *)address))
+	if (bpf_probe_read_user(&segment, sizeof(segment), (void *)address)) {
+		slot->search.unreadable = 1;
 		return 1;
+	}
 	if (segment.kind == SEGMENT_HEADERS)
 		slot->search.base = slot->search.headers - segment.address;
 	else if (segment.kind == SEGMENT_DYNAMIC)
@@ -327,8 +330,30 @@ static __always_inline struct python *find_python(struct slot *slot, kernel_task
 	build = slot->search.found ? bpf_map_lookup_elem(MAP(interpreters), &number) : NULL;
 	if (build)
 		slot->python.environ = environ_of(build, slot->search.base);
-	bpf_map_update_elem(MAP(pythons), &tgid, &slot->python, BPF_ANY);
+	/* A page that is not there now may be so at the next call. */
+	if (build || !slot->search.unreadable)
+		bpf_map_update_elem(MAP(pythons), &tgid, &slot->python, BPF_ANY);
 	return build ? bpf_map_lookup_elem(MAP(pythons), &tgid) : NULL;
+}
+
+/*
+ * The current process, which is python, makes child. It may not be able to read there
+ * what is searched: pages of files are not in a new process's tables.
+ */
+static __always_inline void inherit_python(struct slot *slot, const struct python *python,
+					   kernel_task *child)
+{
+	u32 tgid = READ(child, tgid);
+
+	if (tgid == bpf_get_current_pid_tgid() >> 32)
+		return; /* a thread */
+	__builtin_memset(&slot->python, 0, sizeof(slot->python));
+	slot->python.start_ns = READ(child, start_boottime);
+	slot->python.exec_id = python->exec_id;
+	slot->python.base = python->base;
+	slot->python.environ = python->environ;
+	slot->python.interpreter = python->interpreter;
+	bpf_map_update_elem(MAP(pythons), &tgid, &slot->python, BPF_ANY);
 }
 
 #endif
