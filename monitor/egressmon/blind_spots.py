@@ -74,6 +74,12 @@ class Blind(Enum):
         "the Python code and the test behind a connection are not known",
         "Linux 5.17 or later, with libbpf (--engine libbpf)",
     )
+    TASK_CREATORS = BlindSpot(
+        "task-creators",
+        "return probes may not be used",
+        "what created an asynchronous task is not known",
+        "Linux 6.10 or older, 6.14 or later",
+    )
     UNCOUNTED_SKIPS = BlindSpot(
         "uncounted-skips",
         "the kernel does not count the probes that it skips",
@@ -91,12 +97,16 @@ ALWAYS = (
 
 
 def declared(
-    engine: Engine, no_mappings: str = "", *, frames: bool = False
+    engine: Engine,
+    no_mappings: str = "",
+    no_creators: str = "",
+    *,
+    frames: bool = False,
 ) -> list[BlindSpot]:
     """Return what cannot be seen with engine, its root hooks attached or not.
 
-    No_mappings says why the kernel's account of mappings cannot be had, if so; frames
-    whether Python frames are wanted.
+    No_mappings says why the kernel's account of mappings cannot be had, and no_creators
+    why that of tasks, if so; frames whether Python frames are wanted.
     """
     found: list[Blind] = list(ALWAYS)
     if not host.proc_is_ours():
@@ -112,6 +122,8 @@ def declared(
         spots.append(replace(Blind.MAPPINGS.value, reason=no_mappings))
     if frames and engine.frames is None:
         spots.append(replace(Blind.PYTHON_FRAMES.value, reason=engine.no_frames))
+    if no_creators:
+        spots.append(replace(Blind.TASK_CREATORS.value, reason=no_creators))
     return spots
 
 

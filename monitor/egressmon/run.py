@@ -150,8 +150,12 @@ class Run:
     def _start_record(self, scope: Scope) -> RunStart:
         options, engine = self._options, self._sensor.engine
         command = [from_bytes(word) for word in options.command]
+        attributor = self._sensor.attributor
         self._blind_spots = blind_spots.declared(
-            engine, self._sensor.no_mappings, frames=options.attribution == "full"
+            engine,
+            self._sensor.no_mappings,
+            attributor.no_creators if attributor is not None else "",
+            frames=options.attribution == "full",
         )
         return RunStart(
             egressmon=host.egressmon_version(),

@@ -2,8 +2,11 @@
 
 import os
 
+import pytest
+
 from egressmon.attribution.contexts import Contexts
 from egressmon.attribution.interpreters import Interpreter
+from egressmon.attribution.return_probes import may_harm
 
 PYTHON = Interpreter("/usr/bin/python3", 4096, (1, 2))
 
@@ -16,7 +19,8 @@ class Probes:
         self.ends: list[int] = []
         self.refuses = refuses
 
-    def watch_contexts(self, path: str, offset: int) -> int:
+    def watch_contexts(self, path: str, offset: int, pid: int = -1) -> int:
+        assert pid == -1
         self.asked.append((path, offset))
         if self.refuses:
             raise OSError
@@ -52,3 +56,44 @@ def test_what_is_refused_is_tried_again() -> None:
 
     assert len(probes.asked) == 2
     contexts.close()
+
+
+@pytest.mark.parametrize(
+    ("release", "tried"),
+    [
+        ("6.1.0-56-amd64", False),
+        ("6.10.11", False),
+        ("6.11.0-8-generic", True),
+        ("6.12.117+deb12-amd64", True),
+        ("6.13.2", True),
+        ("6.14.0", False),
+        ("7.3.4+deb13-amd64", False),
+    ],
+)
+def test_only_kernels_that_may_do_harm_are_tried(
+    release: str,
+    tried: bool,  # noqa: FBT001
+) -> None:
+    asked: list[int] = []
+
+    def watch(pid: int) -> int:
+        asked.append(pid)
+        return os.open("/dev/null", os.O_RDONLY)
+
+    assert may_harm(release, watch) is False
+    assert bool(asked) is tried
+
+
+def test_what_cannot_be_tried_may_do_harm() -> None:
+    def watch(pid: int) -> int:
+        raise OSError(pid)
+
+    assert may_harm("6.12.1", watch) is True
+
+
+def test_a_child_that_dies_is_harm() -> None:
+    def watch(pid: int) -> int:
+        os.kill(pid, 9)
+        return os.open("/dev/null", os.O_RDONLY)
+
+    assert may_harm("6.12.1", watch) is True

@@ -90,8 +90,8 @@ class Probes:
     def forget_code(self, key: bytes) -> None:
         pass
 
-    def watch_contexts(self, path: str, offset: int) -> int:
-        raise OSError(f"{path} at {offset}")
+    def watch_contexts(self, path: str, offset: int, pid: int = -1) -> int:
+        raise OSError(f"{path} at {offset} in {pid}")
 
 
 def test_texts_of_each_width() -> None:

@@ -1,5 +1,6 @@
 """Which Python code, and which test, is behind a connection."""
 
+import sys
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -48,6 +49,8 @@ class PythonCode:
 
     def __init__(self, memory: FrameMemory, packages: Packages) -> None:
         """Memory is the probes'."""
+        self.no_creators = ""
+        """Why the creators of tasks are not noted; empty: they are."""
         self._packages = packages
         self._frames = PythonFrames(memory.forget_code)
         self._interpreters = Interpreters(memory)
@@ -58,6 +61,8 @@ class PythonCode:
 
     def prepare(self, command: Iterable[bytes], path: bytes) -> None:
         """Know what command, looked for in path, may run."""
+        own = self._interpreters.consider(sys.executable)
+        self.no_creators = self._contexts.try_out(own)
         self._contexts.watch(self._interpreters.prepare(command, path))
 
     def settle(self) -> None:

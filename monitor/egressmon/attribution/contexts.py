@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from egressmon.attribution.interpreters import Interpreter
+from egressmon.attribution.return_probes import may_harm
 
 _MAX_WATCHED = 64
 T = TypeVar("T")
@@ -21,8 +22,11 @@ T = TypeVar("T")
 class ContextProbes(Protocol):
     """The probes, as far as they watch contexts."""
 
-    def watch_contexts(self, path: str, offset: int) -> int:
-        """Watch an interpreter; return a descriptor that ends it. Raises OSError."""
+    def watch_contexts(self, path: str, offset: int, pid: int = -1) -> int:
+        """Watch an interpreter in process pid, or in any.
+
+        Returns a descriptor that ends it. Raises OSError.
+        """
         ...
 
 
@@ -32,12 +36,31 @@ class Contexts:
     def __init__(self, probes: ContextProbes) -> None:
         self._probes = probes
         self._watched: set[tuple[int, int]] = set()
+        self._refused = ""
         self._threads: list[threading.Thread] = []
         self._descriptors: list[int] = []
 
+    def try_out(self, own: Interpreter | None) -> str:
+        """Find out, with the agent's own interpreter, whether this may do harm.
+
+        Returns why nothing will be watched; empty: it will.
+        """
+        if own is None or own.context_offset is None:
+            return ""
+        path, offset = own.path, own.context_offset
+
+        def watch(pid: int) -> int:
+            return self._probes.watch_contexts(path, offset, pid)
+
+        if may_harm(os.uname().release, watch):
+            self._refused = (
+                "return probes kill processes with seccomp filters on this kernel"
+            )
+        return self._refused
+
     def watch(self, interpreter: Interpreter | None) -> None:
         """Watch interpreter from now on, or from a moment later on."""
-        if interpreter is None or interpreter.context_offset is None:
+        if interpreter is None or interpreter.context_offset is None or self._refused:
             return
         if interpreter.file not in self._watched and len(self._watched) < _MAX_WATCHED:
             self._watched.add(interpreter.file)

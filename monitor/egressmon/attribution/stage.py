@@ -32,6 +32,11 @@ class Attributor:
         if self._code is not None:
             self._code.prepare(command, path)
 
+    @property
+    def no_creators(self) -> str:
+        """Why the creators of tasks are not noted; empty: they are, or need not be."""
+        return self._code.no_creators if self._code is not None else ""
+
     def settle(self) -> None:
         """Return when all that prepare() began is done."""
         if self._code is not None:

@@ -82,12 +82,16 @@ class FrameProbes:
         census = struct.pack("=II", self._count, self._generation)
         bpf.update(self.loaded.maps["census"], bytes(4), census)
 
-    def watch_contexts(self, path: str, offset: int) -> int:
+    def watch_contexts(self, path: str, offset: int, pid: int = -1) -> int:
         """Note who creates tasks: at the function at offset in the file at path.
+
+        In process pid, or in any.
 
         Returns a descriptor that ends it when it is closed. Raises OSError.
         """
-        return bpf.attach_to_return(self.loaded.programs[CONTEXT.program], path, offset)
+        return bpf.attach_to_return(
+            self.loaded.programs[CONTEXT.program], path, offset, pid
+        )
 
     def forget_code(self, key: bytes) -> None:
         """Have a code object (struct code_key) be told of again."""

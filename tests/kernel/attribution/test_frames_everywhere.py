@@ -1,10 +1,16 @@
 """Python frames on whatever kernel and with whatever engine: read, or a blind spot."""
 
+import os
+import sys
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
-from support.watching import Watched
+from egressmon.attribution.interpreters import Interpreters
+from egressmon.attribution.return_probes import may_harm
+from egressmon.probes.loading import Choice, load
+from support.watching import ENGINE, Watched
 
 Watch = Callable[..., Watched]
 
@@ -63,4 +69,35 @@ def test_frames_are_read_or_a_blind_spot(watched: Watch) -> None:
         "test_x.py::dial (call)",
         False,
     )
-    assert "creator" in [one["function"] for one in codes[10]["created_by"]]
+    if "task-creators" in spots:
+        assert codes[10]["created_by"] is None
+    else:
+        assert "creator" in [one["function"] for one in codes[10]["created_by"]]
+
+
+def test_return_probes_and_seccomp_filters() -> None:
+    engine = load(cast("Choice", ENGINE), frames=True)
+    try:
+        frames = engine.frames
+        if frames is None:
+            assert engine.no_frames
+            return
+        own = Interpreters(frames).consider(sys.executable)
+        assert own is not None
+        path, offset = own.path, own.context_offset
+        assert offset is not None
+        asked: list[int] = []
+
+        def watch(pid: int) -> int:
+            asked.append(pid)
+            return frames.watch_contexts(path, offset, pid)
+
+        # As if this kernel were one of those that have to be tried.
+        harm = may_harm("6.12", watch)
+
+        assert len(asked) == 1
+        major, minor = map(int, os.uname().release.split(".")[:2])
+        if not (6, 11) <= (major, minor) < (6, 14):
+            assert harm is False
+    finally:
+        engine.close()
