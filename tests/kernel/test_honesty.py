@@ -108,7 +108,7 @@ def test_a_hook_that_cannot_attach_stops_the_run(
     )
 
     assert run.status == 125
-    assert "hook frames_sock_create could not be attached" in run.stderr
+    assert "_sock_create could not be attached" in run.stderr
     assert not (tmp_path / "ran").exists()
     assert run.records == []
 
