@@ -185,8 +185,14 @@ def _frames(data: bytes) -> Frames:
         raise DecodeError(f"frames event: status {status}, {len(content)} bytes")
     return Frames(
         ktime, pid, tid, word, start, thread, child_ns, exec_id, child, total, level,
-        from_c_string(test) or None, tuple(_FRAME.iter_unpack(content)),
+        _test(test), tuple(_FRAME.iter_unpack(content)),
     )  # fmt: skip
+
+
+def _test(data: bytes) -> str | None:
+    text = from_c_string(data)
+    whole = len(data.partition(b"\0")[0]) < CONSTANTS["TEST_SIZE"] - 1
+    return (text if whole else f"{text}…") or None
 
 
 def _code(data: bytes) -> CodeObject:

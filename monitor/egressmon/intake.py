@@ -42,13 +42,19 @@ class Intake:
         self._lock = threading.Lock()
         self._waiting: deque[Batch] = deque()
         self._bytes = 0
+        self._failure: Exception | None = None
         self._busy = threading.Event()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
     def take(self) -> Batch:
-        """Return the oldest batch that there is; without events: there is none."""
+        """Return the oldest batch that there is; without events: there is none.
+
+        Raises what went wrong in the thread: events may be missing then.
+        """
         with self._lock:
+            if self._failure is not None:
+                raise self._failure
             if not self._waiting:
                 return self._read()
             batch = self._waiting.popleft()
@@ -92,7 +98,14 @@ class Intake:
     def _empty(self) -> None:
         while self._busy.wait() and not self._ended.wait(_TICK_S):
             with self._lock:
-                while self._bytes < _MAX_BYTES and self._engine.is_filling:
-                    batch = self._read()
-                    self._waiting.append(batch)
-                    self._bytes += batch.size
+                try:
+                    self._read_ahead()
+                except Exception as error:  # noqa: BLE001 -- raised again by take()
+                    self._failure = error
+                    return
+
+    def _read_ahead(self) -> None:
+        while self._bytes < _MAX_BYTES and self._engine.is_filling:
+            batch = self._read()
+            self._waiting.append(batch)
+            self._bytes += batch.size

@@ -55,6 +55,7 @@ def test_what_is_refused_is_tried_again() -> None:
         contexts.settle()
 
     assert len(probes.asked) == 2
+    assert "could not be attached" in contexts.failure
     contexts.close()
 
 

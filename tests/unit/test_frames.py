@@ -11,6 +11,7 @@ from egressmon.attribution.code import PythonCode
 from egressmon.attribution.frames import PythonFrames, confirms, is_standard
 from egressmon.attribution.packages import Packages
 from egressmon.attribution.records import FrameRecord
+from egressmon.attribution.stage import Attributor
 from egressmon.decode import DecodeError, decode
 from egressmon.events import CodeObject, Flow, Frames
 from egressmon.probes.wire import CONSTANTS, LAYOUTS
@@ -92,6 +93,16 @@ class Probes:
 
     def watch_contexts(self, path: str, offset: int, pid: int = -1) -> int:
         raise OSError(f"{path} at {offset} in {pid}")
+
+
+class Sites:
+    """Takes call sites, as the probes' map would."""
+
+    def remember(self, key: bytes, template: bytes) -> None:
+        pass
+
+    def forget(self, key: bytes) -> None:
+        pass
 
 
 def test_texts_of_each_width() -> None:
@@ -253,7 +264,7 @@ def test_the_frames_of_a_connection_are_those_that_it_refers_to() -> None:
     code.saw(walked(frames_event((2, 1, 0), ktime_ns=9, level=1)))
     code.saw(walked(frames_event((2, 1, 0), ktime_ns=10, tid=101)))
 
-    found, reason = code.of(flow_of(flow("192.0.2.1", 1, frames_ns=9)), "python")
+    found, reason = code.of(flow_of(flow("192.0.2.1", 1, frames_ns=9)), "")
 
     assert reason is None
     assert found is not None
@@ -264,29 +275,61 @@ def test_the_frames_of_a_connection_are_those_that_it_refers_to() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "language", "reason"),
+    ("fields", "reason"),
     [
-        ({}, "python", "the probes did not know the interpreter at the call"),
-        ({}, None, "the process does not run Python"),
-        ({"frames_ns": 10}, "python", "too many calls before it: its frames are "),
+        ({}, "no CPython was found"),
+        ({"frames_ns": 10}, "too many calls before it: its frames are forgotten"),
         (
             {"flags": CONSTANTS["FLAG_FRAMES_LOST"]},
-            "python",
             "the Python frames did not fit the ring",
         ),
-        ({"frames_ns": 9, "tid": 101}, "python", "too many calls before it"),
+        ({"frames_ns": 9, "tid": 101}, "too many calls before it: its frames are f"),
     ],
 )
-def test_frames_that_are_missing(
-    fields: dict[str, int], language: str | None, reason: str
-) -> None:
+def test_frames_that_are_missing(fields: dict[str, int], reason: str) -> None:
     code = python_code()
     code.saw(walked(frames_event((1, 1, 0), ktime_ns=9)))
 
-    found, why = code.of(
-        flow_of(flow("192.0.2.1", 1, "KIND_CONNECT", **fields)), language
-    )
+    call = flow_of(flow("192.0.2.1", 1, "KIND_CONNECT", **fields))
+    found, why = code.of(call, "no CPython was found")
 
     assert found is None
     assert why is not None
     assert why.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        ("FLAG_STACK_LOST", "the caller's stack did not fit the ring"),
+        ("FLAG_OWNERLESS", "the kernel named no owner of the packet's socket"),
+    ],
+)
+def test_without_modules_nobody_says_that_it_is_not_python(
+    flags: str, reason: str
+) -> None:
+    attributor = Attributor(Sites(), Probes(), "")
+
+    found = attributor.of(flow_of(flow("192.0.2.1", 1, flags=CONSTANTS[flags])))
+
+    assert (found.code, found.code_reason) == (None, reason)
+
+
+def test_a_number_that_is_used_again_has_another_origin() -> None:
+    frames = PythonFrames(Forgotten())
+    frames.learn(told(code_event(1, b"a.py", b"starter")))
+    frames.read(walked(frames_event((1, 1, 0), child=200, child_ns=6)))
+    frames.forked(200, 6, 100)
+    assert frames.started(200, 200, 0) is not None
+
+    frames.forked(200, 9, 50)  # its end was not told of
+
+    assert frames.started(200, 200, 0) is None
+
+
+def test_a_test_whose_name_does_not_fit_says_so() -> None:
+    name = b"t" * (CONSTANTS["TEST_SIZE"] - 1)
+
+    assert walked(frames_event(test=name)).test == name.decode() + "…"
+    assert walked(frames_event(test=name[:-1])).test == name[:-1].decode()
+    assert walked(frames_event(test=b"")).test is None

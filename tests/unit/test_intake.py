@@ -3,6 +3,8 @@
 import threading
 from typing import cast
 
+import pytest
+
 from egressmon.intake import Intake
 from egressmon.probes.engine import Engine
 from egressmon.probes.sideband import Ended, SideBand, SideRecord
@@ -105,3 +107,20 @@ def test_stopping_twice_or_unstarted_is_nothing() -> None:
     taking.stop()
     with taking.working():
         assert taking.take().events == []
+
+
+def test_what_fails_in_the_thread_is_raised_where_events_are_taken() -> None:
+    class Broken(Ring):
+        def read(self) -> list[bytes]:
+            self.emptied.set()
+            raise OSError("the ring is gone")
+
+    ring = Broken(1)
+    taking = intake(ring)
+    taking.start()
+    with taking.working():
+        assert ring.emptied.wait(5)
+        taking.stop()
+
+    with pytest.raises(OSError, match="gone"):
+        taking.take()

@@ -68,6 +68,7 @@ class PythonCode:
     def settle(self) -> None:
         """Return when all that prepare() began is done."""
         self._contexts.settle()
+        self.no_creators = self.no_creators or self._contexts.failure
 
     def close(self) -> None:
         """Watch for nothing any longer."""
@@ -80,6 +81,7 @@ class PythonCode:
 
     def forked(self, event: Forked) -> None:
         """Take note that a process began."""
+        self._roots.pop(event.pid, None)  # another's of that number
         if event.parent in self._roots:
             self._roots[event.pid] = self._roots[event.parent]
         self._frames.forked(event.pid, event.start_ns, event.parent)
@@ -111,16 +113,14 @@ class PythonCode:
             if len(self._waiting) > _MAX_WAITING:
                 self._waiting.popitem(last=False)
 
-    def of(
-        self, flow: Flow, language: str | None
-    ) -> tuple[CodeRecord | None, str | None]:
+    def of(self, flow: Flow, without: str) -> tuple[CodeRecord | None, str | None]:
         """Return the code behind flow, or None and why it is not known.
 
-        Language is that of the process, as its modules say.
+        Without is what it means that the probes found no CPython in the process.
         """
         if flow.flags & FLAG_OWNERLESS:
             return None, "the kernel named no owner of the packet's socket"
-        call, reason = self._call(flow, language)
+        call, reason = self._call(flow, without)
         walk = call.walk if call is not None else None
         start = self._frames.started(flow.pid, flow.tid, call.thread_ns if call else 0)
         if walk is None and (start is None or reason != NOT_PYTHON):
@@ -145,9 +145,7 @@ class PythonCode:
             started_by=start.frames if start is not None else None,
         ), None
 
-    def _call(
-        self, flow: Flow, language: str | None
-    ) -> tuple[_Call | None, str | None]:
+    def _call(self, flow: Flow, without: str) -> tuple[_Call | None, str | None]:
         if flow.flags & FLAG_FRAMES_LOST:
             return None, "the Python frames did not fit the ring"
         if flow.frames_ns:
@@ -155,9 +153,7 @@ class PythonCode:
             if found is None:
                 return None, "too many calls before it: its frames are forgotten"
             return found, None
-        if language == "python":
-            return None, "the probes did not know the interpreter at the call"
-        return None, NOT_PYTHON
+        return None, without
 
     def _package(self, source: FrameRecord | None, pid: int) -> PackageRecord | None:
         if source is None or source.file is None or not source.file.startswith("/"):

@@ -37,6 +37,8 @@ class Contexts:
         self._probes = probes
         self._watched: set[tuple[int, int]] = set()
         self._refused = ""
+        self.failure = ""
+        """Why the last one could not be watched; empty: each one was."""
         self._threads: list[threading.Thread] = []
         self._descriptors: list[int] = []
 
@@ -83,8 +85,9 @@ class Contexts:
         path, offset = interpreter.path, interpreter.context_offset or 0
         try:
             self._descriptors.append(self._probes.watch_contexts(path, offset))
-        except OSError:
+        except OSError as error:
             self._watched.discard(interpreter.file)
+            self.failure = f"a return probe could not be attached ({error.strerror})"
 
 
 def _in_thread(what: Callable[[T], None], argument: T) -> threading.Thread:

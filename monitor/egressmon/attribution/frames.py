@@ -138,6 +138,7 @@ class PythonFrames:
     def forked(self, pid: int, start_ns: int, parent: int) -> None:
         """Take note that parent made process pid."""
         walk = self._starts.pop((pid, start_ns), None) or self._origins.get(parent)
+        self._origins.pop(pid, None)  # another's of that number
         if walk is not None and len(self._origins) < _MAX_STARTS:
             self._origins[pid] = walk
 

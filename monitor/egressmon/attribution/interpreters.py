@@ -23,7 +23,7 @@ from egressmon.attribution.offsets import (
     TABLE,
     read_debug_offsets,
 )
-from egressmon.probes.sideband import Executed, Forked, Mapped
+from egressmon.probes.sideband import Ended, Executed, Forked, Mapped
 from egressmon.probes.wire import CONSTANTS, STRUCTS
 
 _MAX_KNOWN = 4096
@@ -154,7 +154,7 @@ class Interpreters:
                 self._executed.add(record.pid)
             case Mapped():
                 self._saw_mapping(record)
-            case Forked():
+            case Forked() | Ended():
                 self._executed.discard(record.pid)
             case _:
                 pass

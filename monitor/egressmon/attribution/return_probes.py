@@ -12,6 +12,7 @@ import os
 import re
 import struct
 from collections.abc import Callable
+from typing import NoReturn
 
 _WITH_CALL = (6, 11)
 _WITHOUT_FILTER = (6, 14)
@@ -39,7 +40,7 @@ def _is_killed(watch: Callable[[int], int]) -> bool:
     ready, go = os.pipe()
     child = os.fork()
     if not child:
-        os._exit(_copy_in_filter(ready, go))
+        _copy_in_filter(ready, go)
     os.close(ready)
     try:
         descriptor = watch(child)
@@ -54,8 +55,15 @@ def _is_killed(watch: Callable[[int], int]) -> bool:
     return status != 0
 
 
-# In the child: nothing but what cannot go wrong.
-def _copy_in_filter(ready: int, go: int) -> int:
+# In the child, which must not go on from here, whatever happens.
+def _copy_in_filter(ready: int, go: int) -> NoReturn:
+    try:
+        os._exit(_filtered_copy(ready, go))
+    finally:
+        os._exit(1)
+
+
+def _filtered_copy(ready: int, go: int) -> int:
     os.close(go)
     os.read(ready, 1)
     code = b"".join(

@@ -7,6 +7,7 @@ from egressmon.attribution.code import FrameMemory, PythonCode
 from egressmon.attribution.mappings import SideRecord
 from egressmon.attribution.modules import Modules
 from egressmon.attribution.packages import Packages
+from egressmon.attribution.records import NOT_PYTHON
 from egressmon.attribution.result import Attribution
 from egressmon.attribution.templates import Memory
 from egressmon.events import CodeObject, Flow, Forked, Frames, Stack
@@ -84,10 +85,19 @@ class Attributor:
         found = self._modules.of(flow)
         if self._code is None:
             return replace(found, code_reason=self._no_frames)
-        code, why_not = self._code.of(flow, found.language)
+        code, why_not = self._code.of(flow, _without_frames(found))
         return replace(found, code=code, code_reason=why_not)
 
     def close(self) -> None:
         """Close the files that were read."""
         self._modules.close()
         self.wind_up()
+
+
+# What it means where no frames were read: by the modules, if they are known.
+def _without_frames(found: Attribution) -> str:
+    if found.language == "python":
+        return "the probes did not know the interpreter at the call"
+    if found.language is None and found.module_reason is not None:
+        return found.module_reason
+    return NOT_PYTHON

@@ -55,14 +55,6 @@ static __always_inline void tell_call(struct socket_state *state)
 	}
 }
 
-static __always_inline bool is_canary(u16 port)
-{
-	u32 first = 0;
-	struct settings *set = bpf_map_lookup_elem(MAP(settings), &first);
-
-	return set && set->canary_armed && set->canary_port == port;
-}
-
 /* The same calls as flow.h's on_address() tells of, and just before it does. */
 static __always_inline void frames_at_address(struct bpf_sock_addr *ctx, u32 kind, bool inet,
 					      bool inside)
@@ -78,12 +70,16 @@ static __always_inline void frames_at_address(struct bpf_sock_addr *ctx, u32 kin
 	if (!inside && (state->flags & SOCKET_INSIDE))
 		return;
 	read_peer(ctx, inet, &key.peer);
-	if (inside && is_canary(key.peer.port))
+	if (inside && canary_flags(&key.peer))
 		return;
 	if (kind == KIND_SENDMSG) {
 		key.cookie = bpf_get_socket_cookie(ctx);
-		if (same_endpoint(&state->peer, &key.peer) || is_known_peer(&key))
+		if (same_endpoint(&state->peer, &key.peer))
 			return;
+		if (is_known_peer(&key)) {
+			state->frames_ns = 0; /* should the peer be forgotten meanwhile */
+			return;
+		}
 	}
 	tell_call(state);
 }

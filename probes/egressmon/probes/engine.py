@@ -13,7 +13,16 @@ from dataclasses import dataclass
 
 from egressmon.probes import bpf
 from egressmon.probes.errors import ProbeError
-from egressmon.probes.hooks import CONTEXT, FRAMES, FRAMES_ROOT, LIFE, ROOT, SCOPE, Hook
+from egressmon.probes.hooks import (
+    CONTEXT,
+    FRAMES,
+    FRAMES_ROOT,
+    LIFE,
+    ROOT,
+    SCOPE,
+    START,
+    Hook,
+)
 from egressmon.probes.ring import Ring
 from egressmon.probes.wire import CONSTANTS, STRUCTS
 
@@ -217,6 +226,9 @@ class Engine:
         counters["lost_skipped"] = sum(
             min(one or 0 for one in skipped) for skipped in self._skipped()
         )
+        if self.frames is not None:
+            starts = self.frames.loaded.programs[START.program]
+            counters["missed_frames"] += bpf.skipped_runs(starts) or 0
         return counters
 
     @property
@@ -228,7 +240,7 @@ class Engine:
     def _skipped(self) -> list[list[int | None]]:
         found: dict[str, list[int | None]] = {}
         for hook in LIFE:
-            skipped = bpf.skipped_runs(self._program(hook))
+            skipped = bpf.skipped_runs(self._loaded.programs[hook.program])
             told = hook.program.removesuffix("_second")
             found.setdefault(told, []).append(skipped)
         return list(found.values())

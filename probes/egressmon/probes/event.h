@@ -285,7 +285,7 @@ struct frames_event {
 	u32 total;
 	u32 level; /* 0: the thread's own; else: who created what it runs, so far out */
 	u32 spare;
-	char test[TEST_SIZE]; /* PYTEST_CURRENT_TEST; without its NUL where it is cut */
+	char test[TEST_SIZE]; /* PYTEST_CURRENT_TEST; cut where it fills this */
 };
 
 /* A code object, before the first frame that runs it. Texts are as str keeps them. */

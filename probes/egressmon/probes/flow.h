@@ -49,26 +49,6 @@ static __always_inline void emit_flow(const struct flow *flow)
 	submit(event);
 }
 
-/*
- * FLAG_CANARY for the agent's own attempts while it makes them: exactly the
- * documentation address and port that it chose for this run are refused, and
- * its loopback datagram is let through.
- */
-static __always_inline u32 canary_flags(const struct endpoint *peer)
-{
-	u32 first = 0;
-	struct settings *set = bpf_map_lookup_elem(MAP(settings), &first);
-
-	if (!set || !set->canary_armed || set->canary_port != peer->port)
-		return 0;
-	if (is_loopback(peer->address))
-		return FLAG_CANARY;
-	if (same_address(peer->address, set->canary_inet) ||
-	    same_address(peer->address, set->canary_inet6))
-		return FLAG_CANARY | FLAG_REFUSED;
-	return 0;
-}
-
 /* The first time that a socket names this peer: remember it and say so. */
 static __always_inline bool is_new_peer(const struct flow *flow)
 {

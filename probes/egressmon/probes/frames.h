@@ -17,10 +17,6 @@
 #define MINOR_TAGGED 14	      /* since 3.14, the last bits of a frame's code are tags */
 #define MINOR_OLD_FRAMES 10   /* up to 3.10, frames are objects */
 
-/* include/linux/sched.h */
-#define TASK_IO_WORKER 0x10
-#define TASK_KERNEL_THREAD 0x200000
-
 static __always_inline u64 frame_word(const struct slot *slot, u32 offset)
 {
 	offset &= FRAME_BYTES - 1;

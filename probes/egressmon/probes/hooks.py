@@ -78,8 +78,9 @@ ROOT = tuple(_cgroup("root", what) for what in _ADDRESS)
 HOOKS = (*LIFE, *SCOPE, *ROOT)
 
 # In an object of their own, and attached before those that they prepare for.
+START = _life("start", "sched_process_fork", "frames")
 FRAMES = (
-    _life("start", "sched_process_fork", "frames"),
+    START,
     *(_cgroup("frames", what) for what in ("sock_create", *_ADDRESS)),
 )
 FRAMES_ROOT = tuple(_cgroup("frames_root", what) for what in _ADDRESS)

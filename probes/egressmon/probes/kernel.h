@@ -15,6 +15,10 @@
 #define SOCK_STREAM 1
 #define SOCK_DGRAM 2
 
+/* include/linux/sched.h */
+#define TASK_IO_WORKER 0x10
+#define TASK_KERNEL_THREAD 0x200000
+
 #ifndef EGRESSMON_BCC
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 #endif

@@ -14,10 +14,6 @@
 #define MAX_TEMPLATES 4096
 #define MAX_STACK (64 << 20) /* a stack end farther off is another stack's */
 
-/* include/linux/sched.h */
-#define TASK_IO_WORKER 0x10
-#define TASK_KERNEL_THREAD 0x200000
-
 struct call_site {
 	u64 id;
 	u64 count;
