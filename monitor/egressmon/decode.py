@@ -59,6 +59,7 @@ _REACHED: dict[int, FramesStatus] = {
     CONSTANTS["FRAMES_UNREADABLE"]: "unreadable",
     CONSTANTS["FRAMES_CUT"]: "cut",
     CONSTANTS["FRAMES_ODD"]: "odd",
+    CONSTANTS["FRAMES_UNNOTED"]: "unnoted",
 }
 # What a str keeps its characters in: PEP 393.
 _ENCODINGS = {0: "ascii", 1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}

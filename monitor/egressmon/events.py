@@ -12,7 +12,7 @@ StackStatus: TypeAlias = Literal[
     "copied", "known", "kernel-thread", "io-worker", "compat", "unreadable"
 ]
 FramesStatus: TypeAlias = Literal[
-    "whole", "no-thread", "idle", "unreadable", "cut", "odd"
+    "whole", "no-thread", "idle", "unreadable", "cut", "odd", "unnoted"
 ]
 
 FLAG_REFUSED = CONSTANTS["FLAG_REFUSED"]

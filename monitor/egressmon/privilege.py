@@ -6,7 +6,7 @@ import pwd
 import shutil
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +18,14 @@ from egressmon.errors import PrivilegeError
 _CAP_DAC_OVERRIDE = 1
 _CAP_KILL = 5
 _CAP_SYS_PTRACE = 19
-_CAP_PERFMON = 38
+_CAP_SYS_ADMIN = 21
 _CAP_BPF = 39
-_KEPT = (
-    _CAP_DAC_OVERRIDE,
-    _CAP_KILL,
-    _CAP_SYS_PTRACE,
-    _CAP_PERFMON,
-    _CAP_BPF,
-)
+AGENT = (_CAP_DAC_OVERRIDE, _CAP_KILL, _CAP_SYS_PTRACE, _CAP_BPF)
+"""What reading events and processes takes: CAP_BPF (read maps), CAP_SYS_PTRACE (read
+/proc of any user), CAP_KILL (pass signals on) and CAP_DAC_OVERRIDE (enter and remove
+the scope's cgroup, whoever owns the one above)."""
+ATTACHER = (_CAP_SYS_ADMIN,)
+"""What attaching return probes takes."""
 _CAPABILITY_VERSION_3 = 0x20080522
 
 _SUDO_ONLY = ("SUDO_COMMAND", "SUDO_GID", "SUDO_UID", "SUDO_USER")
@@ -185,15 +184,12 @@ class _Sets(ctypes.Structure):
     )
 
 
-def drop_capabilities() -> None:
-    """Keep only what reading events and processes takes, for the calling thread.
+def drop_capabilities(kept: Iterable[int]) -> None:
+    """Have the calling thread keep no other capabilities: capset(2).
 
-    That is CAP_BPF (read maps), CAP_PERFMON (watch who creates asynchronous tasks),
-    CAP_SYS_PTRACE (read /proc of any user), CAP_KILL (pass signals on) and
-    CAP_DAC_OVERRIDE (enter and remove the scope's cgroup, whoever owns the one
-    above); see capset(2). Threads made later inherit it.
+    Threads made later inherit it. Raises OSError.
     """
-    mask = sum(1 << number for number in _KEPT)
+    mask = sum(1 << number for number in kept)
     header = _Header(_CAPABILITY_VERSION_3, 0)
     sets = (_Sets * 2)()
     libc = ctypes.CDLL(None, use_errno=True)

@@ -23,7 +23,7 @@ from egressmon.names import Names, read_hosts_file, read_resolver, trusted_resol
 from egressmon.outcome import Ending, Outcome, RunOptions
 from egressmon.pipeline import Pipeline
 from egressmon.policy.judge import Judge
-from egressmon.privilege import drop_capabilities
+from egressmon.privilege import AGENT, drop_capabilities
 from egressmon.probes.engine import Engine
 from egressmon.processes import Processes
 from egressmon.queries import Queries
@@ -130,7 +130,7 @@ class Run:
             if attributor is not None:
                 attributor.settle()
             self._sensor.disarm()
-            drop_capabilities()
+            drop_capabilities(AGENT)
             self._record(self._start_record(scope))
             for record in proof:
                 self._record(record)

@@ -1,6 +1,10 @@
 """Each interpreter is watched once, as long as it can be."""
 
+import errno
 import os
+import signal
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -8,55 +12,134 @@ from egressmon.attribution.contexts import Contexts
 from egressmon.attribution.interpreters import Interpreter
 from egressmon.attribution.return_probes import may_harm
 
-PYTHON = Interpreter("/usr/bin/python3", 4096, (1, 2))
+
+@pytest.fixture
+def python(tmp_path: Path) -> Interpreter:
+    """A file that passes for an interpreter."""
+    path = tmp_path / "python"
+    path.write_bytes(b"x")
+    status = path.stat()
+    return Interpreter(str(path), 4096, (status.st_dev, status.st_ino))
 
 
 class Probes:
-    """Hands out descriptors of pipes, and keeps the other ends."""
+    """Notes what it is asked in a file, as it is asked in another process."""
 
-    def __init__(self, *, refuses: bool = False) -> None:
-        self.asked: list[tuple[str, int]] = []
-        self.ends: list[int] = []
+    def __init__(self, log: Path, *, refuses: bool = False) -> None:
+        self.log = log
         self.refuses = refuses
+        self._file = os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+        self.context_program = self._file
 
     def watch_contexts(self, path: str, offset: int, pid: int = -1) -> int:
         assert pid == -1
-        self.asked.append((path, offset))
+        os.write(self._file, f"{Path(path).readlink()} {offset}\n".encode())
         if self.refuses:
-            raise OSError
-        end, descriptor = os.pipe()
-        self.ends.append(end)
-        return descriptor
+            raise PermissionError(errno.EACCES, "no")
+        return os.dup(self._file)
+
+    @property
+    def asked(self) -> list[str]:
+        """What it was asked for."""
+        return self.log.read_text().splitlines()
 
 
-def test_a_file_is_watched_once_by_whatever_path() -> None:
-    probes = Probes()
+@pytest.fixture
+def probes(tmp_path: Path) -> Probes:
+    """Probes that do as they are asked."""
+    return Probes(tmp_path / "log")
+
+
+def test_a_file_is_watched_once_by_whatever_path(
+    probes: Probes, python: Interpreter, tmp_path: Path
+) -> None:
     contexts = Contexts(probes)
+    other = tmp_path / "other"
+    other.symlink_to(python.path)
 
-    contexts.watch(PYTHON)
-    contexts.watch(Interpreter("/proc/7/exe", 4096, (1, 2)))
-    contexts.watch(Interpreter("/opt/python", None, (1, 3)))
+    assert contexts.begin(None) == ""
+    contexts.watch(python)
+    contexts.watch(replace(python, path=str(other)))
+    contexts.watch(replace(python, context_offset=None, file=(1, 3)))
     contexts.watch(None)
-    contexts.settle()
 
-    assert probes.asked == [("/usr/bin/python3", 4096)]
+    assert contexts.settle() == ""
+    assert probes.asked == [f"{python.path} 4096"]
     contexts.close()
-    for end in probes.ends:
-        assert os.read(end, 1) == b""  # the other end is closed
-        os.close(end)
 
 
-def test_what_is_refused_is_tried_again() -> None:
-    probes = Probes(refuses=True)
+def test_what_is_refused_is_tried_again(python: Interpreter, tmp_path: Path) -> None:
+    probes = Probes(tmp_path / "log", refuses=True)
     contexts = Contexts(probes)
+    contexts.begin(None)
 
     for _ in range(2):
-        contexts.watch(PYTHON)
+        contexts.watch(python)
         contexts.settle()
 
     assert len(probes.asked) == 2
-    assert "could not be attached" in contexts.failure
+    assert "could not be attached (Permission denied)" in contexts.failure
     contexts.close()
+
+
+def test_another_file_at_its_path_is_left_alone(
+    probes: Probes, python: Interpreter
+) -> None:
+    contexts = Contexts(probes)
+    contexts.begin(None)
+
+    contexts.watch(replace(python, file=(1, 2)))
+    contexts.watch(replace(python, path="/nonexistent/python"))
+    contexts.settle()
+
+    assert probes.asked == []
+    contexts.watch(python)
+    contexts.settle()
+    assert len(probes.asked) == 1
+    contexts.close()
+
+
+def test_what_attaches_may_die(probes: Probes, python: Interpreter) -> None:
+    contexts = Contexts(probes)
+    before = children()
+    contexts.begin(None)
+    (attacher,) = children() - before
+    os.kill(attacher, signal.SIGKILL)
+    os.waitid(os.P_PID, attacher, os.WEXITED | os.WNOWAIT)
+
+    contexts.watch(python)
+
+    assert "could not be attached" in contexts.settle()
+    assert probes.asked == []
+    contexts.close()
+
+
+def test_what_attaches_ends_with_the_connection(probes: Probes) -> None:
+    contexts = Contexts(probes)
+    before = children()
+    contexts.begin(None)
+    (attacher,) = children() - before
+
+    contexts.close()
+
+    assert os.waitpid(attacher, 0) == (attacher, 0)
+
+
+def test_nothing_is_watched_before_it_can_be(
+    probes: Probes, python: Interpreter
+) -> None:
+    contexts = Contexts(probes)
+
+    contexts.watch(python)
+
+    assert contexts.settle() == ""
+    contexts.close()
+
+
+def children() -> set[int]:
+    """Return this process's children."""
+    found = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    return set(map(int, found.split()))
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,8 @@ class Probes:
     def forget_code(self, key: bytes) -> None:
         pass
 
+    context_program = -1
+
     def watch_contexts(self, path: str, offset: int, pid: int = -1) -> int:
         raise OSError(f"{path} at {offset} in {pid}")
 
@@ -271,7 +273,23 @@ def test_the_frames_of_a_connection_are_those_that_it_refers_to() -> None:
     assert [one.function for one in found.stack] == ["f"]
     assert found.created_by is not None
     assert [one.function for one in found.created_by] == ["creator"]
+    assert found.created_by_end is None
     assert (found.language, found.function, found.line) == ("python", "f", 5)
+
+
+def test_a_creator_that_was_not_seen() -> None:
+    code = python_code()
+    code.saw(walked(frames_event((1, 1, 0), ktime_ns=9)))
+    code.saw(walked(frames_event((2, 1, 0), ktime_ns=9, level=1)))
+    unnoted = CONSTANTS["FRAMES_UNNOTED"]
+    code.saw(walked(frames_event(ktime_ns=9, level=2, status=unnoted)))
+
+    found, _ = code.of(flow_of(flow("192.0.2.1", 1, frames_ns=9)), "")
+
+    assert found is not None
+    assert found.created_by is not None
+    assert len(found.created_by) == 1
+    assert found.created_by_end == "who created it was not seen"
 
 
 @pytest.mark.parametrize(

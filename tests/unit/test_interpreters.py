@@ -114,11 +114,13 @@ def test_what_is_executed_is_looked_at_whatever_its_name(tmp_path: Path) -> None
     probes = Probes()
     interpreters = Interpreters(probes)
 
-    interpreters.saw(mapped(1, copy))
+    assert interpreters.saw(mapped(1, copy)) is None
     assert probes.builds == []
     interpreters.saw(Executed(1, 1))
-    interpreters.saw(mapped(1, copy))
+    found = interpreters.saw(mapped(1, copy))
     assert len(probes.builds) == 1
+    assert found is not None
+    assert found.path.endswith(copy)
 
 
 def test_a_library_that_is_loaded_later_is_looked_for_again(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from egressmon.attribution.contexts import ContextProbes, Contexts
-from egressmon.attribution.frames import PythonFrames, Walk, confirms
+from egressmon.attribution.frames import UNSEEN, PythonFrames, Walk, confirms
 from egressmon.attribution.images import root_of
 from egressmon.attribution.interpreters import Finder, Interpreters
 from egressmon.attribution.mappings import SideRecord
@@ -35,6 +35,7 @@ class _Call:
     walk: Walk
     thread_ns: int
     creators: list[FrameRecord] = field(default_factory=list[FrameRecord])
+    creators_end: str | None = None
 
 
 class FrameMemory(Finder, ContextProbes, Protocol):
@@ -62,13 +63,12 @@ class PythonCode:
     def prepare(self, command: Iterable[bytes], path: bytes) -> None:
         """Know what command, looked for in path, may run."""
         own = self._interpreters.consider(sys.executable)
-        self.no_creators = self._contexts.try_out(own)
+        self.no_creators = self._contexts.begin(own)
         self._contexts.watch(self._interpreters.prepare(command, path))
 
     def settle(self) -> None:
         """Return when all that prepare() began is done."""
-        self._contexts.settle()
-        self.no_creators = self.no_creators or self._contexts.failure
+        self.no_creators = self._contexts.settle()
 
     def close(self) -> None:
         """Watch for nothing any longer."""
@@ -77,7 +77,7 @@ class PythonCode:
     def learn(self, records: Iterable[SideRecord]) -> None:
         """Take what the side band told."""
         for record in records:
-            self._interpreters.saw(record)
+            self._contexts.watch(self._interpreters.saw(record))
 
     def forked(self, event: Forked) -> None:
         """Take note that a process began."""
@@ -108,6 +108,7 @@ class PythonCode:
             call = self._waiting.get(key)
             if call is not None:
                 call.creators += walk.frames
+                call.creators_end = call.creators_end or walk.end
         elif not event.child:
             self._waiting[key] = _Call(walk, event.thread_ns)
             if len(self._waiting) > _MAX_WAITING:
@@ -128,6 +129,7 @@ class PythonCode:
         source = walk.source if walk is not None else None
         test = walk.test if walk is not None else start.test if start else None
         created = call.creators if call is not None else []
+        created_end = call.creators_end if call is not None else None
         stacks = [created, *(one.frames for one in (walk, start) if one is not None)]
         return CodeRecord(
             language="python" if walk is not None else None,
@@ -142,8 +144,14 @@ class PythonCode:
             stack=walk.frames if walk is not None else [],
             stack_end=walk.end if walk is not None else reason,
             created_by=created or None,
+            created_by_end=self._why_unseen(created_end),
             started_by=start.frames if start is not None else None,
         ), None
+
+    def _why_unseen(self, end: str | None) -> str | None:
+        if end == UNSEEN and (failure := self._contexts.failure):
+            return f"{end}: {failure}"
+        return end
 
     def _call(self, flow: Flow, without: str) -> tuple[_Call | None, str | None]:
         if flow.flags & FLAG_FRAMES_LOST:

@@ -8,19 +8,24 @@ after 1 us.
 """
 
 import os
-import threading
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from collections import deque
+from typing import Protocol
 
+from egressmon.attribution.attacher import Attacher
+from egressmon.attribution.bounded import open_regular
 from egressmon.attribution.interpreters import Interpreter
 from egressmon.attribution.return_probes import may_harm
 
 _MAX_WATCHED = 64
-T = TypeVar("T")
 
 
 class ContextProbes(Protocol):
     """The probes, as far as they watch contexts."""
+
+    @property
+    def context_program(self) -> int:
+        """The descriptor that watch_contexts() uses."""
+        ...
 
     def watch_contexts(self, path: str, offset: int, pid: int = -1) -> int:
         """Watch an interpreter in process pid, or in any.
@@ -31,66 +36,100 @@ class ContextProbes(Protocol):
 
 
 class Contexts:
-    """The interpreters that are watched. Closing takes a tenth of a second."""
+    """The interpreters that are watched."""
 
     def __init__(self, probes: ContextProbes) -> None:
         self._probes = probes
         self._watched: set[tuple[int, int]] = set()
-        self._refused = ""
-        self.failure = ""
-        """Why the last one could not be watched; empty: each one was."""
-        self._threads: list[threading.Thread] = []
-        self._descriptors: list[int] = []
+        self._attacher: Attacher | None = None
+        self._asked: deque[tuple[int, int]] = deque()
+        self._failure = ""
 
-    def try_out(self, own: Interpreter | None) -> str:
-        """Find out, with the agent's own interpreter, whether this may do harm.
+    def begin(self, own: Interpreter | None) -> str:
+        """Be able to watch from now on, if the agent's own interpreter takes it well.
 
-        Returns why nothing will be watched; empty: it will.
+        Call it before threads are started and capabilities dropped. Returns why nothing
+        will be watched; empty: it will.
         """
-        if own is None or own.context_offset is None:
-            return ""
-        path, offset = own.path, own.context_offset
+        if own is not None and own.context_offset is not None:
+            path, offset = own.path, own.context_offset
 
-        def watch(pid: int) -> int:
-            return self._probes.watch_contexts(path, offset, pid)
+            def watch(pid: int) -> int:
+                return self._probes.watch_contexts(path, offset, pid)
 
-        if may_harm(os.uname().release, watch):
-            self._refused = (
-                "return probes kill processes with seccomp filters on this kernel"
+            if may_harm(os.uname().release, watch):
+                self._failure = (
+                    "return probes kill processes with seccomp filters on this kernel"
+                )
+                return self._failure
+        try:
+            self._attacher = Attacher(
+                self._probes.watch_contexts, self._probes.context_program
             )
-        return self._refused
+        except OSError as error:
+            self._fail(error)
+        return self._failure
 
     def watch(self, interpreter: Interpreter | None) -> None:
-        """Watch interpreter from now on, or from a moment later on."""
-        if interpreter is None or interpreter.context_offset is None or self._refused:
+        """Watch interpreter from a moment later on."""
+        if interpreter is None or interpreter.context_offset is None:
             return
-        if interpreter.file not in self._watched and len(self._watched) < _MAX_WATCHED:
-            self._watched.add(interpreter.file)
-            self._threads.append(_in_thread(self._attach, interpreter))
+        if interpreter.file in self._watched or len(self._watched) >= _MAX_WATCHED:
+            return
+        if self._attacher is None:
+            return
+        try:
+            file = open_regular(interpreter.path)
+        except OSError:
+            return  # it is gone; the next one is watched
+        try:
+            status = os.fstat(file)
+            if (status.st_dev, status.st_ino) == interpreter.file:
+                self._attacher.ask(file, interpreter.context_offset)
+                self._watched.add(interpreter.file)
+                self._asked.append(interpreter.file)
+        except OSError as error:
+            self._fail(error)
+        finally:
+            os.close(file)
 
-    def settle(self) -> None:
-        """Return when all that was asked for is done."""
-        while self._threads:
-            self._threads.pop().join()
+    def settle(self) -> str:
+        """Return when all that was asked for is done; why it was not, if so."""
+        while self._asked:
+            self._take_answer(wait=True)
+        return self._failure
+
+    @property
+    def failure(self) -> str:
+        """Why one could not be watched, as far as it is known; empty: all could."""
+        while self._asked and self._take_answer(wait=False):
+            pass
+        return self._failure
 
     def close(self) -> None:
-        """Watch none any longer; it may be over after this returns."""
-        self.settle()
-        self._watched.clear()
-        while self._descriptors:
-            _in_thread(os.close, self._descriptors.pop())
+        """Watch none any longer; it is over a tenth of a second later."""
+        if self._attacher is not None:
+            self._attacher.close()
+            self._attacher = None
+        self._asked.clear()
 
-    # The process that led to it may be gone; another may come.
-    def _attach(self, interpreter: Interpreter) -> None:
-        path, offset = interpreter.path, interpreter.context_offset or 0
+    def _take_answer(self, *, wait: bool) -> bool:
+        if self._attacher is None:
+            self._asked.clear()
+            return False
         try:
-            self._descriptors.append(self._probes.watch_contexts(path, offset))
-        except OSError as error:
-            self._watched.discard(interpreter.file)
-            self.failure = f"a return probe could not be attached ({error.strerror})"
+            error = self._attacher.answer(wait=wait)
+        except OSError as broken:
+            self._asked.clear()
+            self._fail(broken)
+            return False
+        if error is None:
+            return False
+        file = self._asked.popleft()
+        if error:
+            self._watched.discard(file)
+            self._fail(OSError(error, os.strerror(error)))
+        return True
 
-
-def _in_thread(what: Callable[[T], None], argument: T) -> threading.Thread:
-    thread = threading.Thread(target=what, args=(argument,), daemon=True)
-    thread.start()
-    return thread
+    def _fail(self, error: OSError) -> None:
+        self._failure = f"a return probe could not be attached ({error.strerror})"

@@ -20,12 +20,14 @@ _MAX_BYTES = 32 << 20
 _MAX_STARTS = 16384
 _MAX_LINES_KEPT = 4096
 
+UNSEEN = "who created it was not seen"
 _ENDS: dict[FramesStatus, str | None] = {
     "whole": None,
     "no-thread": "the interpreter does not know the thread",
     "idle": "the thread runs no Python code",
     "unreadable": "the process's memory could not be read farther",
     "odd": "a frame holds no code object",
+    "unnoted": UNSEEN,
 }
 _STANDARD_LIBRARY = re.compile(
     r".*/lib(?:64)?/python3\.\d+t?/(?!(?:site|dist)-packages/).*"

@@ -123,7 +123,7 @@ class Interpreters:
         self._finder = finder
         self._files: dict[tuple[int, ...], Interpreter | None] = {}
         self._builds: set[bytes] = set()
-        self._mapped: dict[tuple[bytes, object], bool] = {}
+        self._mapped: dict[tuple[bytes, object], Interpreter | None] = {}
         self._executed: set[int] = set()
         self.unknown: dict[str, str] = {}
         """Why interpreters are of no use, by path."""
@@ -147,33 +147,36 @@ class Interpreters:
             return replace(found, path=path)
         return found
 
-    def saw(self, record: object) -> None:
-        """Look at what a process executed or mapped."""
+    def saw(self, record: object) -> Interpreter | None:
+        """Look at what a process executed or mapped; return the interpreter in it."""
         match record:
             case Executed():
                 self._executed.add(record.pid)
             case Mapped():
-                self._saw_mapping(record)
+                return self._saw_mapping(record)
             case Forked() | Ended():
                 self._executed.discard(record.pid)
             case _:
                 pass
+        return None
 
-    def _saw_mapping(self, record: Mapped) -> None:
+    def _saw_mapping(self, record: Mapped) -> Interpreter | None:
         program = record.pid in self._executed
         self._executed.discard(record.pid)
         if not program and b"python" not in record.path.rpartition(b"/")[2]:
-            return
+            return None
         key = record.path, record.build_id or record.inode
         if key not in self._mapped:
             if len(self._mapped) >= _MAX_KNOWN:
                 self._mapped.clear()
             path = os.fsdecode(record.path)
             roots = f"/proc/{record.pid}/root{path}", path
-            self._mapped[key] = any(self.consider(one) is not None for one in roots)
-        if self._mapped[key] and not program:
+            found = (self.consider(one) for one in roots)
+            self._mapped[key] = next((one for one in found if one is not None), None)
+        if self._mapped[key] is not None and not program:
             # Loaded later than at the first call, perhaps.
             self._finder.look_again()
+        return self._mapped[key]
 
     def consider(self, path: str) -> Interpreter | None:
         """Have the probes know the interpreter that the program path runs, if one.

@@ -65,4 +65,5 @@ class CodeRecord:
     stack: list[FrameRecord]
     stack_end: str | None
     created_by: list[FrameRecord] | None
+    created_by_end: str | None
     started_by: list[FrameRecord] | None

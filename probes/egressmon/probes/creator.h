@@ -54,8 +54,8 @@ static __always_inline void remember_creator(u64 context)
 		return;
 	if (!begin_walk(slot, task, NULL, bpf_ktime_get_boot_ns(), CREATOR_FRAMES))
 		goto out;
-	walk_frames(slot, task);
 	creator = &slot->creator;
+	creator->status = walk_frames(slot, task);
 	creator->ktime_ns = slot->record.event.ktime_ns;
 	creator->parent = current_context(slot);
 	creator->count = slot->record.event.count;
@@ -66,32 +66,48 @@ out:
 	leave_slot(slot);
 }
 
-/* After the frames of a call, in slot: the creators', from the nearest on. */
-static __always_inline void tell_creators(struct slot *slot)
+/* Have slot's event be about creator; NULL: one that was not seen. */
+static __always_inline void describe_creator(struct slot *slot, const struct creator *creator)
 {
 	struct frames_event *event = &slot->record.event;
+
+	event->level++;
+	event->status = creator ? creator->status : FRAMES_UNNOTED;
+	event->count = creator ? creator->count : 0;
+	event->total = creator ? creator->total : 0;
+	if (creator)
+		__builtin_memcpy(slot->record.frames, creator->frames, sizeof(creator->frames));
+}
+
+/*
+ * After the frames of a call, in slot: the creators', from the nearest on, to the first
+ * one, or to one that was not seen.
+ */
+static __always_inline void tell_creators(struct slot *slot)
+{
+	const struct frames_event *event = &slot->record.event;
 	struct context_key key = {
 		.start_ns = event->start_ns, .tgid = event->tgid, .exec_id = event->exec_id};
 	u64 newer = event->ktime_ns;
 
 	key.context = current_context(slot);
-	for (u32 level = 1; level <= MAX_LEVELS; level++) {
+	for (u32 i = 0; i < MAX_LEVELS; i++) {
 		struct creator *creator;
 
 		if (!key.context)
 			return;
 		creator = bpf_map_lookup_elem(MAP(creators), &key);
-		if (!creator || creator->ktime_ns > newer)
-			return;
-		newer = creator->ktime_ns;
-		event->level = level;
-		event->status = FRAMES_WHOLE;
-		event->count = creator->count;
-		event->total = creator->total;
-		__builtin_memcpy(slot->record.frames, creator->frames, sizeof(creator->frames));
-		key.context = creator->parent;
+		if (creator && creator->ktime_ns > newer)
+			creator = NULL;
+		describe_creator(slot, creator);
+		if (i == MAX_LEVELS - 1 && creator && creator->parent)
+			slot->record.event.status = FRAMES_CUT;
 		if (!emit_frames(slot))
 			count(COUNT_MISSED_FRAMES, 1);
+		if (!creator)
+			return;
+		newer = creator->ktime_ns;
+		key.context = creator->parent;
 	}
 }
 

@@ -91,6 +91,11 @@ class FrameProbes:
         census = struct.pack("=II", self._count, self._generation)
         bpf.update(self.loaded.maps["census"], bytes(4), census)
 
+    @property
+    def context_program(self) -> int:
+        """The descriptor of the program that watch_contexts() attaches."""
+        return self.loaded.programs[CONTEXT.program]
+
     def watch_contexts(self, path: str, offset: int, pid: int = -1) -> int:
         """Note who creates tasks: at the function at offset in the file at path.
 
@@ -98,9 +103,7 @@ class FrameProbes:
 
         Returns a descriptor that ends it when it is closed. Raises OSError.
         """
-        return bpf.attach_to_return(
-            self.loaded.programs[CONTEXT.program], path, offset, pid
-        )
+        return bpf.attach_to_return(self.context_program, path, offset, pid)
 
     def forget_code(self, key: bytes) -> None:
         """Have a code object (struct code_key) be told of again."""

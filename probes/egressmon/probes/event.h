@@ -48,7 +48,8 @@
 #define FRAMES_IDLE 2	   /* the thread runs no Python code */
 #define FRAMES_UNREADABLE 3
 #define FRAMES_CUT 4
-#define FRAMES_ODD 5 /* a frame holds no code object */
+#define FRAMES_ODD 5	 /* a frame holds no code object */
+#define FRAMES_UNNOTED 6 /* of a creator: it was not seen */
 
 #define RING_BYTES 4194304
 

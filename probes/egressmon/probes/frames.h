@@ -216,15 +216,18 @@ static __always_inline u32 walk_frames(struct slot *slot, kernel_task *task)
 
 static __always_inline bool emit_frames(const struct slot *slot)
 {
-	u64 size = slot->record.event.count;
+	u64 flags, size;
 
+	if (!has_room(RING_FOR_FRAMES))
+		return false;
+	flags = wake_flags();
+	/* Last of all: on Linux 6.1 a bound is not kept for what went to the stack. */
+	size = slot->record.event.count;
 	barrier_var(size);
 	if (size > MAX_FRAMES)
 		return false;
 	size = sizeof(struct frames_event) + size * sizeof(struct frame);
-	if (!has_room(RING_FOR_FRAMES))
-		return false;
-	return !bpf_ringbuf_output(MAP(events), (void *)&slot->record, size, wake_flags());
+	return !bpf_ringbuf_output(MAP(events), (void *)&slot->record, size, flags);
 }
 
 /*

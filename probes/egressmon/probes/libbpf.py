@@ -158,6 +158,10 @@ def _descriptor(probes: int, kind: str, name: str) -> int:
     return os.dup(getattr(library(), f"bpf_{kind}__fd")(found))
 
 
+_LOG_ROOM = (1 << 24) + (1 << 16)
+_LOG_KEPT = 1 << 16
+
+
 class _Log:
     """What libbpf and the verifier print, kept instead of written to stderr."""
 
@@ -183,9 +187,11 @@ class _Log:
         if level > 1:  # debug
             return 0
         # A verifier log comes as one string of up to 16 MB; its end says why.
-        room = ctypes.create_string_buffer(1 << 16)
-        self._format(room, len(room), form, arguments)
-        self._lines.append(room.value.decode(errors="backslashreplace").rstrip())
+        room = ctypes.create_string_buffer(_LOG_ROOM)
+        size = self._format(room, len(room), form, arguments)
+        end = min(max(size, 0), _LOG_ROOM - 1)
+        text = bytes(memoryview(room)[max(0, end - _LOG_KEPT) : end])
+        self._lines.append(text.decode(errors="backslashreplace").rstrip())
         return 0
 
 

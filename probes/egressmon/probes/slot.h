@@ -57,8 +57,10 @@ struct walk {
 struct creator {
 	u64 ktime_ns;
 	u64 parent; /* the Context in which it was made */
+	u32 status; /* one of FRAMES_*, as far as its frames go */
 	u32 count;
 	u32 total;
+	u32 spare;
 	struct frame frames[CREATOR_FRAMES];
 };
 

@@ -1,0 +1,228 @@
+"""Who created a task: noted as it was made, or said to be unknown."""
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.watching import EGRESSMON, Json, Watched
+
+Watch = Callable[..., Watched]
+pytestmark = pytest.mark.userspace
+UNSEEN = "who created it was not seen"
+
+DIAL = """
+import socket
+def dial(port):
+    with socket.socket() as one:
+        one.connect_ex(("127.0.0.1", port))
+"""
+
+
+CREATED = {
+    "httpx": """
+import asyncio, httpx
+async def fetch_user():
+    async with httpx.AsyncClient() as client:
+        await client.get("http://127.0.0.1:7/")
+async def main():
+    await fetch_user()
+asyncio.run(main())
+""",
+    "trio": """
+import trio
+async def fetch_user():
+    await trio.open_tcp_stream("127.0.0.1", 7)
+trio.run(fetch_user)
+""",
+    "aiohttp": """
+import aiohttp, asyncio, socket
+class Two(aiohttp.abc.AbstractResolver):
+    async def resolve(self, host, port=0, family=0):
+        return [
+            {"hostname": host, "host": f"127.0.0.{n}", "port": 7, "proto": 0,
+             "family": socket.AF_INET, "flags": socket.AI_NUMERICHOST}
+            for n in (1, 2)
+        ]
+    async def close(self):
+        pass
+async def fetch_user():
+    connector = aiohttp.TCPConnector(resolver=Two())
+    async with aiohttp.ClientSession(connector=connector) as session:
+        await session.get("http://two.test:7/")
+asyncio.run(fetch_user())
+""",
+    "a task": """
+import asyncio
+async def dial():
+    await asyncio.open_connection("127.0.0.1", 7)
+async def fetch_user():
+    await asyncio.gather(dial())
+asyncio.run(fetch_user())
+""",
+}
+
+
+@pytest.mark.parametrize("client", CREATED)
+def test_who_created_a_task(watched: Watch, python: str, client: str) -> None:
+    run = watched(python, "-c", CREATED[client])
+
+    found = [one for one in run.of("connection") if one["dst"]["port"] == 7]
+    assert found, run.stderr
+    for record in found:
+        code = record["code"]
+        own = [one["function"] for one in code["stack"]]
+        creators = [one["function"] for one in code["created_by"]]
+        if client == "aiohttp":  # races addresses, the first of them in its own task
+            assert "fetch_user" in own + creators
+        else:
+            assert "fetch_user" not in own
+            assert "fetch_user" in creators
+
+
+# A thread's first Context may be where a task's was.
+def test_a_thread_after_tasks_has_no_creator(watched: Watch, python: str) -> None:
+    code = f"""{DIAL}
+import asyncio, contextvars, threading
+variable = contextvars.ContextVar("variable")
+async def nothing():
+    pass
+async def task_maker():
+    await asyncio.gather(*(nothing() for _ in range(300)))
+asyncio.run(task_maker())
+def in_thread():
+    variable.set(1)
+    dial(7)
+for _ in range(20):
+    thread = threading.Thread(target=in_thread)
+    thread.start()
+    thread.join()
+"""
+
+    run = watched(python, "-c", code)
+
+    found = run.of("connection")
+    assert len(found) == 20
+    for record in found:
+        assert record["code"]["created_by"] is None
+        assert "in_thread" in [one["function"] for one in record["code"]["stack"]]
+
+
+def creators(record: Json) -> list[str]:
+    """Return the functions that created what made a connection."""
+    return [one["function"] for one in record["code"]["created_by"] or ()]
+
+
+# As behind the wrappers that choose a version, which are no interpreters.
+def test_an_interpreter_that_a_script_starts(watched: Watch, python: str) -> None:
+    code = f"""{DIAL}
+import asyncio
+async def task(port):
+    dial(port)
+async def task_maker():
+    for port in range(1000, 1100):
+        await asyncio.gather(task(port))
+        await asyncio.sleep(0.01)
+asyncio.run(task_maker())
+"""
+
+    run = watched("sh", "-c", 'exec "$@"', "sh", python, "-c", code)
+
+    found = sorted(run.of("connection"), key=lambda one: one["dst"]["port"])
+    assert len(found) == 100
+    assert "task_maker" in creators(found[-1])
+    for record in found:
+        ends = record["code"]["created_by_end"]
+        if record["code"]["created_by"] is None:
+            assert ends == UNSEEN
+        elif creators(record)[-1] == "<module>":
+            assert ends is None
+        else:  # a task in one whose own creation came too early
+            assert ends == UNSEEN
+
+
+def test_a_context_that_was_not_copied(watched: Watch, python: str) -> None:
+    code = f"""{DIAL}
+import contextvars
+contextvars.Context().run(dial, 7)
+dial(8)
+"""
+
+    run = watched(python, "-c", code)
+
+    ends = {
+        one["dst"]["port"]: (
+            one["code"]["created_by"],
+            one["code"]["created_by_end"],
+        )
+        for one in run.of("connection")
+    }
+    assert ends == {7: (None, UNSEEN), 8: (None, None)}
+
+
+def test_tasks_in_tasks_are_cut(watched: Watch, python: str) -> None:
+    code = f"""{DIAL}
+import asyncio
+async def task(depth):
+    dial(depth)
+    if depth < 9:
+        await asyncio.create_task(task(depth + 1))
+asyncio.run(task(1))
+"""
+
+    run = watched(python, "-c", code)
+
+    found = {one["dst"]["port"]: one for one in run.of("connection")}
+    assert creators(found[2]).count("task") == 1
+    assert found[2]["code"]["created_by_end"] is None
+    assert creators(found[9]).count("task") == 4
+    assert "more frames were not kept" in found[9]["code"]["created_by_end"]
+
+
+def test_what_attaches_probes_can_do_nothing_else(tmp_path: Path) -> None:
+    facts = """
+agent=$PPID
+for one in $(cat /proc/$agent/task/*/children); do
+    if [ "$one" != $$ ]; then
+        grep -h CapEff /proc/$one/status
+        ls -l /proc/$one/fd
+    fi
+done
+"""
+
+    done = subprocess.run(
+        [*EGRESSMON, "watch", "--quiet", "--", "sh", "-c", facts],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+
+    capabilities, *files = done.stdout.splitlines()
+    assert int(capabilities.split()[1], 16) == 1 << 21  # CAP_SYS_ADMIN
+    held = [line.partition(" -> ")[2] for line in files if " -> " in line]
+    assert sorted(one.partition(":")[0] for one in held) == [
+        "anon_inode",
+        "socket",
+    ], held
+
+
+def test_it_ends_with_the_agent(tmp_path: Path) -> None:
+    children = "cat /proc/$PPID/task/*/children; kill -9 $PPID"
+
+    done = subprocess.run(
+        [*EGRESSMON, "watch", "--quiet", "--", "sh", "-c", children],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+
+    children_left = [Path("/proc", pid) for pid in done.stdout.split()]
+    assert len(children_left) == 2
+    limit = time.monotonic() + 10
+    while any(one.exists() for one in children_left):
+        assert time.monotonic() < limit
+        time.sleep(0.01)
