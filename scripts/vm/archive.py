@@ -18,10 +18,12 @@ class ArchiveError(Exception):
 class Archive:
     """Suites of the archive: each an archive's name and a suite's."""
 
-    def __init__(self, work: Path, suites: list[tuple[str, str]], prefix: str) -> None:
+    def __init__(
+        self, work: Path, suites: list[tuple[str, str]], prefix: str, kind: str = "deb"
+    ) -> None:
         """Keep everything in work, and know the packages that begin with prefix.
 
-        Raises ArchiveError.
+        With kind "deb-src", the sources of packages instead. Raises ArchiveError.
         """
         self.where = ", ".join(suite for _, suite in suites)
         self._work = work
@@ -29,7 +31,7 @@ class Archive:
         mirror = _mirror()
         (work / "sources.list").write_text(
             "".join(
-                f"deb [signed-by={_KEYRING}] {mirror}/{archive} {suite} main\n"
+                f"{kind} [signed-by={_KEYRING}] {mirror}/{archive} {suite} main\n"
                 for archive, suite in suites
             )
         )
@@ -68,6 +70,13 @@ class Archive:
         only = ("--yes", "--download-only", "--no-install-recommends")
         self.say("apt-get", *only, "install", *packages)
         return sorted(self._work.glob("archives/*.deb"))
+
+    def download_source(self, package: str) -> Path:
+        """Return the archive of a package's original source, fetched."""
+        self.say("apt-get", "--download-only", "source", package)
+        return next(
+            one for one in self._work.glob("*.orig.tar.*") if one.suffix != ".asc"
+        )
 
 
 def _mirror() -> str:

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -208,6 +209,47 @@ def test_a_program_that_the_verifier_rejects(tmp_path: Path) -> None:
     run = run_engine(tmp_path, "bcc", prefix, "--verbose")
     assert "invalid mem access" in run.stderr
     assert "Failed to load BPF program b'scope_sock_create'" in run.stderr
+
+
+@pytest.mark.userspace
+@pytest.mark.parametrize(
+    ("source", "old", "new"),
+    [
+        (
+            "egressmon.bpf.c",
+            "return on_egress(skb);",
+            "on_egress(skb);\n\treturn *(volatile int *)(long)skb->len;",
+        ),
+        (
+            "frames.bpf.c",
+            "frames_at_creation(ctx);",
+            "frames_at_creation(ctx);\n\tif (*(volatile int *)(long)ctx->type)\n"
+            "\t\treturn 0;",
+        ),
+    ],
+)
+def test_the_end_of_the_verifiers_log_says_why(
+    tmp_path: Path, source: str, old: str, new: str
+) -> None:
+    folder = tmp_path / "probes"
+    shutil.copytree(PROBES, folder)
+    text = (folder / source).read_text()
+    assert text.count(old) == 1
+    (folder / source).write_text(text.replace(old, new))
+    subprocess.run([sys.executable, str(folder / "compile.py")], check=True)
+
+    if source == "egressmon.bpf.c":
+        with pytest.raises(ProbeError) as caught:
+            libbpf.load_with_frames(folder)
+        log = caught.value.log
+    else:
+        probes, frames = libbpf.load_with_frames(folder)
+        probes.close()
+        assert isinstance(frames, ProbeError)
+        log = frames.log
+
+    assert "invalid mem access" in log
+    assert len(log) < 1 << 17
 
 
 @pytest.mark.userspace

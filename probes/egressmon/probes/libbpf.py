@@ -8,11 +8,13 @@ pointer in the last page of the address space instead of NULL with errno.
 import ctypes
 import errno
 import os
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from egressmon.probes import obstacles
+from egressmon.probes.beside import Beside
 from egressmon.probes.engine import Loaded
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.hooks import (
@@ -42,6 +44,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_map__fd": (ctypes.c_int, [_POINTER]),
     "bpf_map__reuse_fd": (ctypes.c_int, [_POINTER, ctypes.c_int]),
     "bpf_program__fd": (ctypes.c_int, [_POINTER]),
+    "bpf_program__set_autoload": (ctypes.c_int, [_POINTER, ctypes.c_bool]),
     "libbpf_major_version": (ctypes.c_uint32, []),
     "libbpf_minor_version": (ctypes.c_uint32, []),
 }
@@ -104,13 +107,32 @@ def load(folder: Path = _HERE) -> Loaded:
     return _load(load_object(folder), HOOKS, MAPS, {})
 
 
-def load_frames(maps: dict[str, int], folder: Path = _HERE) -> Loaded:
-    """Have the kernel take what reads Python frames, sharing maps with the probes.
+def load_with_frames(folder: Path = _HERE) -> tuple[Loaded, Loaded | ProbeError]:
+    """Have the kernel take the probes, and what reads Python frames, side by side.
 
-    Maps are descriptors by name. Raises ProbeError.
+    Verifying either takes a tenth of a second of a processor. Raises ProbeError; for
+    the frames' part alone it is returned.
     """
-    image = load_object(folder, FRAMES_OBJECT_NAME)
-    return _load(image, (*FRAMES, *FRAMES_ROOT, CONTEXT), FRAMES_MAPS, maps)
+    image = load_object(folder)
+    shared = _load(image, HOOKS, MAPS, {}, only_maps=True)
+    probes = Beside(lambda: _load(image, HOOKS, MAPS, shared.maps))
+    frames = _load_frames(folder, shared.maps)
+    try:
+        return probes.result(), frames
+    except ProbeError:
+        if isinstance(frames, Loaded):
+            frames.close()
+        raise
+    finally:
+        shared.close()
+
+
+def _load_frames(folder: Path, maps: dict[str, int]) -> Loaded | ProbeError:
+    try:
+        image = load_object(folder, FRAMES_OBJECT_NAME)
+        return _load(image, (*FRAMES, *FRAMES_ROOT, CONTEXT), FRAMES_MAPS, maps)
+    except ProbeError as error:
+        return error
 
 
 def _load(
@@ -118,8 +140,9 @@ def _load(
     hooks: tuple[Hook, ...],
     names: tuple[str, ...],
     shared: dict[str, int],
+    *,
+    only_maps: bool = False,
 ) -> Loaded:
-    library()
     log = _Log()
     probes = _call("bpf_object__open_mem", image, len(image), None)
     if not probes:
@@ -133,6 +156,11 @@ def _load(
             found = _call("bpf_object__find_map_by_name", probes, name.encode())
             if found:
                 library().bpf_map__reuse_fd(found, descriptor)
+        if only_maps:
+            for hook in hooks:
+                program = _find(probes, "program", hook.program)
+                library().bpf_program__set_autoload(program, False)
+            hooks = ()
         code = -library().bpf_object__load(probes)
         if code:
             raise obstacles.refusal(os.strerror(code), log.text)
@@ -152,47 +180,55 @@ def _call(name: str, *arguments: object) -> int:
 
 # A descriptor of our own: it outlives libbpf's account of the object.
 def _descriptor(probes: int, kind: str, name: str) -> int:
+    return os.dup(getattr(library(), f"bpf_{kind}__fd")(_find(probes, kind, name)))
+
+
+def _find(probes: int, kind: str, name: str) -> int:
     found = _call(f"bpf_object__find_{kind}_by_name", probes, name.encode())
     if not found:
         raise OSError(errno.ENOENT, f"the compiled probes have no {kind} {name}")
-    return os.dup(getattr(library(), f"bpf_{kind}__fd")(found))
+    return found
 
 
-_LOG_ROOM = (1 << 24) + (1 << 16)
-_LOG_KEPT = 1 << 16
+_VERIFIER_LOG = b"PROG LOAD LOG"
+_MAX_VERIFIER_LOG = 1 << 24
+_MAX_LINE = 1 << 16
+_CURRENT = threading.local()
 
 
 class _Log:
-    """What libbpf and the verifier print, kept instead of written to stderr."""
+    """What libbpf and the verifier print in this thread, until the next one is made."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
-        libc = ctypes.CDLL(None)
-        self._format = libc.vsnprintf
-        self._format.argtypes = [
-            ctypes.c_char_p,
-            ctypes.c_size_t,
-            ctypes.c_char_p,
-            _POINTER,
-        ]
-        self._callback = _PRINT(self._keep)
-        library().libbpf_set_print(self._callback)
-        _LOGS[0] = self  # libbpf calls it for as long as the process lives
+        _CURRENT.log = self
+        _keep_what_is_printed()
 
     @property
     def text(self) -> str:
         return "\n".join(self._lines)
 
-    def _keep(self, level: int, form: bytes, arguments: int) -> int:
-        if level > 1:  # debug
+    def add(self, line: bytes) -> None:
+        self._lines.append(line.decode(errors="backslashreplace").rstrip())
+
+
+# Instead of writing it to stderr. Cached: libbpf calls it as long as the process lives.
+@cache
+def _keep_what_is_printed() -> Any:
+    form_text = ctypes.CDLL(None).vsnprintf
+    form_text.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, _POINTER]
+
+    def keep(level: int, form: bytes, arguments: int) -> int:
+        log: _Log | None = getattr(_CURRENT, "log", None)
+        if level > 1 or log is None:  # debug
             return 0
-        # A verifier log comes as one string of up to 16 MB; its end says why.
-        room = ctypes.create_string_buffer(_LOG_ROOM)
-        size = self._format(room, len(room), form, arguments)
-        end = min(max(size, 0), _LOG_ROOM - 1)
-        text = bytes(memoryview(room)[max(0, end - _LOG_KEPT) : end])
-        self._lines.append(text.decode(errors="backslashreplace").rstrip())
+        # A verifier's log comes as one string; its end says why.
+        size = _MAX_VERIFIER_LOG if _VERIFIER_LOG in form else 0
+        room = ctypes.create_string_buffer(size + _MAX_LINE)
+        end = min(max(form_text(room, len(room), form, arguments), 0), len(room) - 1)
+        log.add(bytes(memoryview(room)[max(0, end - _MAX_LINE) : end]))
         return 0
 
-
-_LOGS: dict[int, _Log] = {}
+    callback = _PRINT(keep)
+    library().libbpf_set_print(callback)
+    return callback

@@ -1,8 +1,8 @@
 """Choose an engine and load it, beside other work."""
 
-import threading
 from typing import Literal, TypeAlias, get_args
 
+from egressmon.probes.beside import Beside
 from egressmon.probes.engine import Engine, FrameProbes
 from egressmon.probes.errors import MachineError, ProbeError
 
@@ -46,16 +46,14 @@ def _instead(error: ProbeError) -> Engine:
 def _libbpf(reason: str, frames: bool) -> Engine:  # noqa: FBT001 -- load()'s
     from egressmon.probes import libbpf  # noqa: PLC0415
 
-    loaded = libbpf.load()
     if not frames:
-        return Engine(loaded, reason)
-    try:
-        probes = FrameProbes(libbpf.load_frames(loaded.maps))
-    except ProbeError as error:
+        return Engine(libbpf.load(), reason)
+    loaded, with_frames = libbpf.load_with_frames()
+    if isinstance(with_frames, ProbeError):
         engine = Engine(loaded, reason)
-        engine.no_frames = str(error)
+        engine.no_frames = str(with_frames)
         return engine
-    return Engine(loaded, reason, probes)
+    return Engine(loaded, reason, FrameProbes(with_frames))
 
 
 def _bcc(reason: str) -> Engine:
@@ -70,24 +68,8 @@ class Preparation:
     """An engine that is being loaded beside other work (it takes 0.1 s)."""
 
     def __init__(self, choice: Choice, *, frames: bool = False) -> None:
-        self._engine: Engine | None = None
-        self._error: Exception | None = None
-        self._thread = threading.Thread(
-            target=self._work, args=(choice, frames), daemon=True
-        )
-        self._thread.start()
-
-    def _work(self, choice: Choice, frames: bool) -> None:  # noqa: FBT001 -- a thread's
-        try:
-            self._engine = load(choice, frames=frames)
-        except Exception as error:  # noqa: BLE001 -- raised again by engine()
-            self._error = error
+        self._work = Beside(lambda: load(choice, frames=frames))
 
     def engine(self) -> Engine:
         """Return the loaded engine; raises ProbeError where it cannot be had."""
-        self._thread.join()
-        if self._engine is not None:
-            return self._engine
-        raise self._error or ProbeError(
-            "no engine was loaded", "run `egressmon doctor`"
-        )
+        return self._work.result()

@@ -126,6 +126,21 @@ def test_every_stack_of_the_newest_pythons(
         check_stacks(run, truth)
 
 
+# No package has one that is ready to run.
+def test_every_stack_of_a_free_threaded_python(
+    watched: Watch, tmp_path: Path, free_threaded: str
+) -> None:
+    threads = "import sys; assert not sys._is_gil_enabled()"
+    truth = tmp_path / "truth.jsonl"
+
+    run = watched(free_threaded, "-c", threads)
+    assert run.status == 0, run.stderr
+    run = watched(free_threaded, str(STACKS), str(truth), options=["--quiet"])
+    check_stacks(run, truth)
+    run = watched(free_threaded, str(SUBINTERPRETERS))
+    check_subinterpreters(run, 13, str(SUBINTERPRETERS))
+
+
 DIAL = """
 import socket
 def dial(port):
