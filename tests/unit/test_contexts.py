@@ -19,7 +19,7 @@ def python(tmp_path: Path) -> Interpreter:
     path = tmp_path / "python"
     path.write_bytes(b"x")
     status = path.stat()
-    return Interpreter(str(path), 4096, (status.st_dev, status.st_ino))
+    return Interpreter(str(path), (4096, 8192), (status.st_dev, status.st_ino))
 
 
 class Probes:
@@ -29,13 +29,17 @@ class Probes:
         self.log = log
         self.refuses = refuses
         self._file = os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
-        self.context_program = self._file
+        self.context_programs = self._file, self._file
 
-    def watch_contexts(self, path: str, offset: int, pid: int = -1) -> int:
+    def watch_copies(self, path: str, offset: int, pid: int = -1) -> int:
         assert pid == -1
         os.write(self._file, f"{Path(path).readlink()} {offset}\n".encode())
         if self.refuses:
             raise PermissionError(errno.EACCES, "no")
+        return os.dup(self._file)
+
+    def watch_ends(self, path: str, offset: int) -> int:
+        os.write(self._file, f"{Path(path).readlink()} {offset} ends\n".encode())
         return os.dup(self._file)
 
     @property
@@ -60,11 +64,11 @@ def test_a_file_is_watched_once_by_whatever_path(
     assert contexts.begin(None) == ""
     contexts.watch(python)
     contexts.watch(replace(python, path=str(other)))
-    contexts.watch(replace(python, context_offset=None, file=(1, 3)))
+    contexts.watch(replace(python, contexts=None, file=(1, 3)))
     contexts.watch(None)
 
     assert contexts.settle() == ""
-    assert probes.asked == [f"{python.path} 4096"]
+    assert probes.asked == [f"{python.path} 8192 ends", f"{python.path} 4096"]
     contexts.close()
 
 
@@ -77,7 +81,7 @@ def test_what_is_refused_is_tried_again(python: Interpreter, tmp_path: Path) -> 
         contexts.watch(python)
         contexts.settle()
 
-    assert len(probes.asked) == 2
+    assert len(probes.asked) == 4
     assert "could not be attached (Permission denied)" in contexts.failure
     contexts.close()
 
@@ -95,7 +99,7 @@ def test_another_file_at_its_path_is_left_alone(
     assert probes.asked == []
     contexts.watch(python)
     contexts.settle()
-    assert len(probes.asked) == 1
+    assert len(probes.asked) == 2
     contexts.close()
 
 

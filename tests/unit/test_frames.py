@@ -91,10 +91,13 @@ class Probes:
     def forget_code(self, key: bytes) -> None:
         pass
 
-    context_program = -1
+    context_programs = -1, -1
 
-    def watch_contexts(self, path: str, offset: int, pid: int = -1) -> int:
+    def watch_copies(self, path: str, offset: int, pid: int = -1) -> int:
         raise OSError(f"{path} at {offset} in {pid}")
+
+    def watch_ends(self, path: str, offset: int) -> int:
+        raise OSError(f"{path} at {offset}")
 
 
 class Sites:

@@ -7,10 +7,11 @@ import pytest
 
 from egressmon.probes.architecture import ARCHITECTURES
 from egressmon.probes.hooks import (
-    CONTEXT,
+    COPIED,
     FRAMES,
     FRAMES_MAPS,
     FRAMES_ROOT,
+    FREED,
     HOOKS,
     MAPS,
     Hook,
@@ -23,7 +24,7 @@ PROBES = Path(__file__).parents[2] / "probes/egressmon/probes"
     ("source", "hooks"),
     [
         ("egressmon.bpf.c", HOOKS),
-        ("frames.bpf.c", (*FRAMES, *FRAMES_ROOT, CONTEXT)),
+        ("frames.bpf.c", (*FRAMES, *FRAMES_ROOT, COPIED, FREED)),
     ],
 )
 def test_every_program_of_the_source_is_a_hook_of_its_kind(
@@ -40,8 +41,9 @@ def test_every_program_of_the_source_is_a_hook_of_its_kind(
     for hook in hooks:
         if hook.tracepoint is not None:
             assert found[hook.program] == f"raw_tp/{hook.tracepoint}"
-        elif hook is CONTEXT:
-            assert found[hook.program] == "uretprobe"
+        elif hook in {COPIED, FREED}:
+            kinds = {COPIED: "uretprobe", FREED: "uprobe"}
+            assert found[hook.program] == kinds[hook]
         else:
             kind = hook.program.removeprefix(f"{hook.place}_")
             assert found[hook.program].partition("/")[2] == kind

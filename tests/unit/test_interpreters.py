@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from egressmon.attribution import interpreters
 from egressmon.attribution.elf import ElfError
 from egressmon.attribution.interpreters import Interpreters, read_interpreter
 from egressmon.attribution.offsets import TABLE, read_debug_offsets
@@ -43,13 +44,36 @@ def test_this_interpreter_is_known_with_its_library() -> None:
     found = Interpreters(probes).consider(PYTHON)
 
     assert found is not None
-    assert found.context_offset
+    assert found.contexts is not None
+    assert all(found.contexts)
     (build,) = probes.builds
     known = STRUCTS["interpreter"].from_buffer_copy(build)
     assert known.minor == sys.version_info.minor
     assert known.environ_kind
     # What the type says of a code object's size is where its bytes begin.
     assert known.code_size in {known.code_bytes, 176}
+
+
+def test_a_version_that_is_not_known_is_of_no_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(interpreters, "TABLE", {})
+
+    def untold(_data: bytes) -> None:
+        return None
+
+    monkeypatch.setattr(interpreters, "read_debug_offsets", untold)
+    probes = Probes()
+    known = Interpreters(probes)
+
+    found = known.consider(PYTHON)
+
+    assert found is not None
+    assert found.contexts is None
+    assert probes.builds == []
+    assert known.unknown == {
+        found.path: f"CPython 3.{sys.version_info.minor} is not known"
+    }
 
 
 def test_a_file_is_read_once_and_a_build_told_once(tmp_path: Path) -> None:

@@ -11,24 +11,25 @@ import signal
 import socket
 import struct
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from egressmon.privilege import ATTACHER, drop_capabilities
 
-_REQUEST = struct.Struct("=Q")  # where in the file that comes with it
+_REQUEST = struct.Struct("=QQ")  # where in the file that comes with it
 _ANSWER = struct.Struct("=i")  # an error number; 0: attached
 _PATIENCE_S = 10.0
+Watch: TypeAlias = Callable[[str, tuple[int, int]], None]
 
 
 class Attacher:
     """Asks the process to attach probes; they end as it does, when this is closed."""
 
-    def __init__(self, watch: Callable[[str, int], int], needed: int) -> None:
+    def __init__(self, watch: Watch, needed: tuple[int, ...]) -> None:
         """Start the process; call it before threads are started.
 
-        Watch attaches the probe to an offset in the file at a path, and returns a
-        descriptor that holds it; it may raise OSError. Needed is a descriptor that it
-        uses. Raises OSError.
+        Watch attaches the probes to the file at a path, and leaves it to the process's
+        end to detach them; it may raise OSError. Needed are descriptors that it uses.
+        Raises OSError.
         """
         self._connection, served = socket.socketpair(
             socket.AF_UNIX, socket.SOCK_SEQPACKET
@@ -37,9 +38,9 @@ class Attacher:
             _serve(served, watch, needed)
         served.close()
 
-    def ask(self, file: int, offset: int) -> None:
-        """Have the probe attached at offset in the open file. Raises OSError."""
-        socket.send_fds(self._connection, [_REQUEST.pack(offset)], [file])
+    def ask(self, file: int, places: tuple[int, int]) -> None:
+        """Have the probes attached at places in the open file. Raises OSError."""
+        socket.send_fds(self._connection, [_REQUEST.pack(*places)], [file])
 
     def answer(self, *, wait: bool) -> int | None:
         """Return what became of what was asked first: an error number; 0: attached.
@@ -65,12 +66,12 @@ class Attacher:
 
 # In the child, which must not go on from here, whatever happens.
 def _serve(
-    connection: socket.socket, watch: Callable[[str, int], int], needed: int
+    connection: socket.socket, watch: Watch, needed: tuple[int, ...]
 ) -> NoReturn:
     try:
         # It ends with the agent, which a signal to both is meant for.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        _close_all_but(connection.fileno(), needed)
+        _close_all_but(connection.fileno(), *needed)
         drop_capabilities(ATTACHER)
         while _attach_next(connection, watch):
             pass
@@ -87,14 +88,13 @@ def _close_all_but(*kept: int) -> None:
     os.closerange(last + 1, os.sysconf("SC_OPEN_MAX"))
 
 
-# What watch returns is held until the process ends.
-def _attach_next(connection: socket.socket, watch: Callable[[str, int], int]) -> bool:
+def _attach_next(connection: socket.socket, watch: Watch) -> bool:
     data, files, _, _ = socket.recv_fds(connection, _REQUEST.size, 1)
     if len(data) != _REQUEST.size or len(files) != 1:
         return False
     error = 0
     try:
-        watch(f"/proc/self/fd/{files[0]}", _REQUEST.unpack(data)[0])
+        watch(f"/proc/self/fd/{files[0]}", _REQUEST.unpack(data))
     except OSError as refused:
         error = refused.errno or -1
     os.close(files[0])

@@ -23,15 +23,19 @@ class ContextProbes(Protocol):
     """The probes, as far as they watch contexts."""
 
     @property
-    def context_program(self) -> int:
-        """The descriptor that watch_contexts() uses."""
+    def context_programs(self) -> tuple[int, int]:
+        """The descriptors that the others use."""
         ...
 
-    def watch_contexts(self, path: str, offset: int, pid: int = -1) -> int:
-        """Watch an interpreter in process pid, or in any.
+    def watch_copies(self, path: str, offset: int, pid: int = -1) -> int:
+        """Watch where a file's Contexts are copied, in process pid, or in any.
 
         Returns a descriptor that ends it. Raises OSError.
         """
+        ...
+
+    def watch_ends(self, path: str, offset: int) -> int:
+        """Watch where a file's Contexts are freed. As watch_copies()."""
         ...
 
 
@@ -51,11 +55,11 @@ class Contexts:
         Call it before threads are started and capabilities dropped. Returns why nothing
         will be watched; empty: it will.
         """
-        if own is not None and own.context_offset is not None:
-            path, offset = own.path, own.context_offset
+        if own is not None and own.contexts is not None:
+            path, (copied, _) = own.path, own.contexts
 
             def watch(pid: int) -> int:
-                return self._probes.watch_contexts(path, offset, pid)
+                return self._probes.watch_copies(path, copied, pid)
 
             if may_harm(os.uname().release, watch):
                 self._failure = (
@@ -63,16 +67,14 @@ class Contexts:
                 )
                 return self._failure
         try:
-            self._attacher = Attacher(
-                self._probes.watch_contexts, self._probes.context_program
-            )
+            self._attacher = Attacher(self._attach, self._probes.context_programs)
         except OSError as error:
             self._fail(error)
         return self._failure
 
     def watch(self, interpreter: Interpreter | None) -> None:
         """Watch interpreter from a moment later on."""
-        if interpreter is None or interpreter.context_offset is None:
+        if interpreter is None or interpreter.contexts is None:
             return
         if interpreter.file in self._watched or len(self._watched) >= _MAX_WATCHED:
             return
@@ -85,7 +87,7 @@ class Contexts:
         try:
             status = os.fstat(file)
             if (status.st_dev, status.st_ino) == interpreter.file:
-                self._attacher.ask(file, interpreter.context_offset)
+                self._attacher.ask(file, interpreter.contexts)
                 self._watched.add(interpreter.file)
                 self._asked.append(interpreter.file)
         except OSError as error:
@@ -112,6 +114,17 @@ class Contexts:
             self._attacher.close()
             self._attacher = None
         self._asked.clear()
+
+    # In the attacher's process, which holds what this opens. Ends come first: a copy
+    # whose end is not seen could be taken for another.
+    def _attach(self, path: str, places: tuple[int, int]) -> None:
+        copied, freed = places
+        ends = self._probes.watch_ends(path, freed)
+        try:
+            self._probes.watch_copies(path, copied)
+        except OSError:
+            os.close(ends)
+            raise
 
     def _take_answer(self, *, wait: bool) -> bool:
         if self._attacher is None:

@@ -228,6 +228,18 @@ class Elf:
                 return int(address)
         return None
 
+    def pointer_at(self, address: int) -> int:
+        """Return the address of this file's own that is kept at address; 0: none."""
+        table = self.dynamic
+        if _RELA in table and _RELA_SIZE in table:
+            size = min(table[_RELA_SIZE], _MAX_RELOCATIONS * _RELOCATION.size)
+            data = self.read(self.offset_of(table[_RELA]), max(size, 0))
+            place = _find_row(data, struct.pack("<Q", address), _RELOCATION.size)
+            if place is not None:
+                _, kind, addend = _RELOCATION.unpack_from(data, place)
+                return 0 if kind >> 32 else addend
+        return self._word(self.offset_of(address), 8)
+
     # Imported symbols come before those that the hash table knows.
     def _imported(self, name: bytes) -> int | None:
         table = self.dynamic
@@ -277,8 +289,16 @@ class Elf:
             number = self._word(place + 8 + (buckets + number) * 4)
         return found
 
-    def _word(self, offset: int) -> int:
-        return int.from_bytes(self.exactly(offset, 4), "little")
+    def _word(self, offset: int, size: int = 4) -> int:
+        return int.from_bytes(self.exactly(offset, size), "little")
+
+
+# The row that begins with word; there may be tens of thousands.
+def _find_row(data: bytes, word: bytes, size: int) -> int | None:
+    place = data.find(word)
+    while place >= 0 and (place % size or len(data) - place < size):
+        place = data.find(word, place + 1)
+    return place if place >= 0 else None
 
 
 def _build_id(notes: bytes) -> str | None:

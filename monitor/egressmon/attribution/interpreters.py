@@ -41,8 +41,8 @@ class Interpreter:
     """A file with CPython in it."""
 
     path: str
-    context_offset: int | None
-    """Where in it PyContext_CopyCurrent is."""
+    contexts: tuple[int, int] | None
+    """Where in it Contexts are copied (PyContext_CopyCurrent), and where freed."""
     file: tuple[int, int]
     """Its device and inode, as stat(2) has them."""
 
@@ -113,6 +113,19 @@ def _environ(elf: Elf) -> tuple[int, int]:
         if (pointer := elf.pointer_to(name)) is not None:
             return CONSTANTS["ENVIRON_LINKED"], pointer
     return CONSTANTS["ENVIRON_NONE"], 0
+
+
+# A type's slot for what frees its objects is two words behind their size.
+def _contexts(elf: Elf, build: bytes) -> tuple[int, int] | None:
+    copies = elf.symbol("PyContext_CopyCurrent")
+    kind = elf.symbol("PyContext_Type")
+    if copies is None or kind is None:
+        return None
+    size = STRUCTS["interpreter"].from_buffer_copy(build).type_size
+    freed = elf.pointer_at(kind[0] + size + 16)
+    if not freed:
+        return None
+    return elf.offset_of(copies[0]), elf.offset_of(freed)
 
 
 class Interpreters:
@@ -220,9 +233,9 @@ class Interpreters:
             self._builds.add(build)
             if not self._finder.add(build):
                 self.unknown[path] = "too many interpreters are known already"
-        copies = elf.symbol("PyContext_CopyCurrent")
         file = elf.status.st_dev, elf.status.st_ino
-        return Interpreter(path, elf.offset_of(copies[0]) if copies else None, file)
+        contexts = _contexts(elf, build) if isinstance(build, bytes) else None
+        return Interpreter(path, contexts, file)
 
 
 # The agent's own interpreter, those of PATH, and the libraries that programs embed.

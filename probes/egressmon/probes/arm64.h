@@ -7,6 +7,7 @@
 
 #define REGISTER_COUNT 34 /* struct user_pt_regs */
 #define REGISTER_RETURNED 0
+#define REGISTER_ARGUMENT 0 /* the first */
 #define REGISTER_STACK 31
 #define REGISTER_INSTRUCTION 32
 #define REGISTER_STATE 33

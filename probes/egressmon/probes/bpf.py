@@ -75,15 +75,18 @@ def attach_to_tracepoint(program: int, name: str) -> int:
     return _bpf(_RAW_TRACEPOINT_OPEN, attributes)
 
 
-def attach_to_return(program: int, path: str, offset: int, pid: int = -1) -> int:
-    """Return what holds program on the returns of a function until it is closed.
+def attach_to_function(
+    program: int, path: str, offset: int, pid: int = -1, *, at_return: bool
+) -> int:
+    """Return what holds program on a function's calls, or returns, until it is closed.
 
     The function begins at offset in the file at path; in process pid, or in any.
+    Raises OSError.
     """
     kind = int((_UPROBES / "type").read_text())
     name = ctypes.create_string_buffer(os.fsencode(path))
     attribute = bytearray(_EVENT_SIZE)
-    struct.pack_into("=IIQ", attribute, 0, kind, _EVENT_SIZE, _RETURNS)
+    struct.pack_into("=IIQ", attribute, 0, kind, _EVENT_SIZE, _RETURNS * at_return)
     struct.pack_into("=QQ", attribute, 56, ctypes.addressof(name), offset)
     event = open_event(bytes(attribute), pid, -1 if pid >= 0 else 0, 0)
     try:

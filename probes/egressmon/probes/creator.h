@@ -34,21 +34,30 @@ static __always_inline u64 current_context(const struct slot *slot)
 	return context && (user_word(entered) & 0xff) ? context : 0;
 }
 
+/* Whatever was at context is no more. Returns whether the process is of the scope. */
+static __always_inline bool forget_creator(u64 context)
+{
+	kernel_task *task = (kernel_task *)bpf_get_current_task();
+	struct context_key key = {.context = context, .tgid = bpf_get_current_pid_tgid() >> 32};
+
+	if (!context || !in_lineage(key.tgid))
+		return false;
+	key.start_ns = READ(READ(task, group_leader), start_boottime);
+	key.exec_id = READ(task, self_exec_id);
+	bpf_map_delete_elem(MAP(creators), &key);
+	return true;
+}
+
 /* The running function copies its Context, and the copy is at context. */
 static __always_inline void remember_creator(u64 context)
 {
 	kernel_task *task = (kernel_task *)bpf_get_current_task();
-	struct context_key key = {.context = context,
-				  .start_ns = READ(READ(task, group_leader), start_boottime),
-				  .tgid = bpf_get_current_pid_tgid() >> 32,
-				  .exec_id = READ(task, self_exec_id)};
+	struct context_key key = {.context = context};
 	struct creator *creator;
 	struct slot *slot;
 
-	if (!context || !in_lineage(key.tgid))
+	if (!forget_creator(context))
 		return;
-	/* Whatever becomes of the walk: the one that was at that address is no more. */
-	bpf_map_delete_elem(MAP(creators), &key);
 	slot = take_slot();
 	if (!slot)
 		return;
@@ -61,6 +70,9 @@ static __always_inline void remember_creator(u64 context)
 	creator->count = slot->record.event.count;
 	creator->total = slot->record.event.total;
 	__builtin_memcpy(creator->frames, slot->record.frames, sizeof(creator->frames));
+	key.start_ns = slot->record.event.start_ns;
+	key.tgid = slot->record.event.tgid;
+	key.exec_id = slot->record.event.exec_id;
 	bpf_map_update_elem(MAP(creators), &key, creator, BPF_ANY);
 out:
 	leave_slot(slot);

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from egressmon.probes import bpf
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.hooks import (
-    CONTEXT,
+    COPIED,
     FRAMES,
     FRAMES_ROOT,
+    FREED,
     LIFE,
     ROOT,
     SCOPE,
@@ -92,18 +93,29 @@ class FrameProbes:
         bpf.update(self.loaded.maps["census"], bytes(4), census)
 
     @property
-    def context_program(self) -> int:
-        """The descriptor of the program that watch_contexts() attaches."""
-        return self.loaded.programs[CONTEXT.program]
+    def context_programs(self) -> tuple[int, int]:
+        """The descriptors of what watch_copies() and watch_ends() attach."""
+        programs = self.loaded.programs
+        return programs[COPIED.program], programs[FREED.program]
 
-    def watch_contexts(self, path: str, offset: int, pid: int = -1) -> int:
-        """Note who creates tasks: at the function at offset in the file at path.
+    def watch_copies(self, path: str, offset: int, pid: int = -1) -> int:
+        """Note who copies a Context: where the function at offset in a file returns.
 
-        In process pid, or in any.
+        In process pid, or in any. Returns a descriptor that ends it when it is closed.
+        Raises OSError.
+        """
+        return bpf.attach_to_function(
+            self.context_programs[0], path, offset, pid, at_return=True
+        )
+
+    def watch_ends(self, path: str, offset: int) -> int:
+        """Forget Contexts that are freed: by the function at offset in a file.
 
         Returns a descriptor that ends it when it is closed. Raises OSError.
         """
-        return bpf.attach_to_return(self.context_program, path, offset, pid)
+        return bpf.attach_to_function(
+            self.context_programs[1], path, offset, at_return=False
+        )
 
     def forget_code(self, key: bytes) -> None:
         """Have a code object (struct code_key) be told of again."""

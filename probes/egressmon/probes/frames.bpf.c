@@ -83,9 +83,20 @@ int frames_start(struct bpf_raw_tracepoint_args *ctx)
 
 /* Of PyContext_CopyCurrent(), in the interpreters that the agent attaches it to. */
 SEC("uretprobe")
-int frames_context(u64 *registers)
+int frames_copied(u64 *registers)
 {
 	remember_creator(registers[REGISTER_RETURNED]);
+	return 0;
+}
+
+/*
+ * Of the function that frees Contexts there: what is made at the same address, by
+ * Context() or Context.copy(), was not copied from what runs.
+ */
+SEC("uprobe")
+int frames_freed(u64 *registers)
+{
+	forget_creator(registers[REGISTER_ARGUMENT]);
 	return 0;
 }
 

@@ -85,7 +85,8 @@ FRAMES = (
 )
 FRAMES_ROOT = tuple(_cgroup("frames_root", what) for what in _ADDRESS)
 # Attached to one interpreter after the other.
-CONTEXT = Hook("frames_context", "frames", _KPROBE)
+COPIED = Hook("frames_copied", "frames", _KPROBE)
+FREED = Hook("frames_freed", "frames", _KPROBE)
 
 MAPS = (
     "events",

@@ -18,10 +18,11 @@ from egressmon.probes.beside import Beside
 from egressmon.probes.engine import Loaded
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.hooks import (
-    CONTEXT,
+    COPIED,
     FRAMES,
     FRAMES_MAPS,
     FRAMES_ROOT,
+    FREED,
     HOOKS,
     MAPS,
     Hook,
@@ -130,7 +131,8 @@ def load_with_frames(folder: Path = _HERE) -> tuple[Loaded, Loaded | ProbeError]
 def _load_frames(folder: Path, maps: dict[str, int]) -> Loaded | ProbeError:
     try:
         image = load_object(folder, FRAMES_OBJECT_NAME)
-        return _load(image, (*FRAMES, *FRAMES_ROOT, CONTEXT), FRAMES_MAPS, maps)
+        hooks = (*FRAMES, *FRAMES_ROOT, COPIED, FREED)
+        return _load(image, hooks, FRAMES_MAPS, maps)
     except ProbeError as error:
         return error
 

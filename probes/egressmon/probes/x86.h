@@ -7,6 +7,7 @@
 
 #define REGISTER_COUNT 21 /* struct pt_regs */
 #define REGISTER_RETURNED 10
+#define REGISTER_ARGUMENT 14 /* the first */
 #define REGISTER_INSTRUCTION 16
 #define REGISTER_SEGMENT 17
 #define REGISTER_STACK 19

@@ -84,13 +84,13 @@ def test_return_probes_and_seccomp_filters() -> None:
             return
         own = Interpreters(frames).consider(sys.executable)
         assert own is not None
-        path, offset = own.path, own.context_offset
-        assert offset is not None
+        assert own.contexts is not None
+        path, (copied, _) = own.path, own.contexts
         asked: list[int] = []
 
         def watch(pid: int) -> int:
             asked.append(pid)
-            return frames.watch_contexts(path, offset, pid)
+            return frames.watch_copies(path, copied, pid)
 
         # As if this kernel were one of those that have to be tried.
         harm = may_harm("6.12", watch)
