@@ -64,7 +64,7 @@ dev_packages() {
     # BCC with headers to compile with, and the other architecture's for the probes.
     echo python3-bpfcc "$headers" "linux-libc-dev-$other-cross"
     echo bind9-dnsutils clang-format curl dnsmasq-base gcc iproute2 libc6-dev libffi-dev \
-        make nodejs procps python3-dev rpm strace sudo util-linux
+        make musl-tools nodejs procps python3-dev rpm strace sudo util-linux
     # Not where another npm is on the PATH: pyright needs one, whichever.
     command -v npm >/dev/null || echo npm
 }

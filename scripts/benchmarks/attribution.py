@@ -28,6 +28,8 @@ LIBRARIES = 30
 DEPTHS = (4, 16, 32, 100)
 DEEP = HERE / "depth.py"
 PYTHON_CONNECTS = 50_000
+TASKS = HERE / "tasks.py"
+PYTHON_TASKS = 50_000
 
 
 class Attributing(Bench):
@@ -44,6 +46,8 @@ class Attributing(Bench):
             plain = [sys.executable, str(DEEP), str(depth), str(PYTHON_CONNECTS)]
             title = f"udp connect loop, {depth} Python frames deep, each"
             self._compare(title, plain, "--attribution", LEVELS)
+        plain = [sys.executable, str(TASKS), str(PYTHON_TASKS)]
+        self._compare("asyncio task, each", plain, "--attribution", LEVELS)
 
     def agent(self) -> None:
         """What the agent does at a steady rate, and what does not fit."""

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from egressmon.attribution.call_instructions import leads_to
 from egressmon.attribution.cfi import FrameTable
 from egressmon.attribution.elf import Elf, ElfError
 from egressmon.attribution.expression import ExpressionError, evaluate, sleb, uleb
@@ -96,6 +97,12 @@ def ask_everything(data: bytes, addresses: list[int]) -> None:
     for address in addresses:
         with suppress(CfiError):
             table.row(address)
+        with suppress(ElfError):
+            elf.pointer_at(address)
+        with suppress(ElfError):
+            elf.import_at(address)
+        with suppress(ElfError):
+            leads_to(elf, address, elf, address)
     elf.close()
 
 

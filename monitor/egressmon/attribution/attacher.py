@@ -1,9 +1,9 @@
 """A process that attaches return probes for the agent, which gives up the right to.
 
-An interpreter may be started long after the agent has dropped its capabilities, and
-kernels ask for CAP_SYS_ADMIN again to attach uprobes (CAP_PERFMON was enough from Linux
-5.8 on; it is refused on 6.18). What keeps that capability reads nothing but file
-descriptors and offsets, which come from the agent.
+An interpreter may be started long after the agent has dropped its capabilities, and to
+attach uprobes takes CAP_SYS_ADMIN (with CAP_PERFMON alone it is refused on Linux 6.1,
+6.18 and 7.3). What keeps that capability reads nothing but file descriptors and
+offsets, which come from the agent.
 """
 
 import os

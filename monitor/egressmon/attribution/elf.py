@@ -23,6 +23,7 @@ _LOAD, _DYNAMIC_SEGMENT, _NOTES, _EH_FRAME_HDR = 1, 2, 4, 0x6474E550
 _EXECUTABLE = 1
 _HASH, _STRINGS, _SYMBOLS, _GNU_HASH = 4, 5, 6, 0x6FFFFEF5
 _RELA, _RELA_SIZE, _RELA_COUNT = 7, 8, 0x6FFFFFF9
+_STUBS, _STUBS_SIZE = 23, 2
 _BUILD_ID = 3
 _MAX_SEGMENTS = 256
 _MAX_SECTIONS = 4096
@@ -33,6 +34,7 @@ _MAX_IMPORTED = 1 << 16
 _MAX_RELOCATIONS = 1 << 18
 _MAX_NAME = 512
 _MAX_PATH = 4096
+_LAST = (1 << 64) - 1
 _PAGE_MASK = 4095
 
 
@@ -62,6 +64,7 @@ class Elf:
         try:
             self.status = os.fstat(descriptor)
             self.file_size = self.status.st_size
+            self._imports: dict[int, str | None] = {}
             self._read_header()
         except BaseException:
             os.close(descriptor)
@@ -228,16 +231,51 @@ class Elf:
                 return int(address)
         return None
 
+    def import_at(self, address: int) -> str | None:
+        """Return the symbol whose address is kept at address; None: of none."""
+        if address not in self._imports:
+            if len(self._imports) >= _MAX_IMPORTED:
+                self._imports.clear()
+            self._imports[address] = self._find_import(address)
+        return self._imports[address]
+
+    def _find_import(self, address: int) -> str | None:
+        for tag, size_tag in ((_STUBS, _STUBS_SIZE), (_RELA, _RELA_SIZE)):
+            found = self._relocation(address, tag, size_tag)
+            if found is not None and found[0]:
+                return self._name_of(found[0])
+        return None
+
+    def _name_of(self, number: int) -> str | None:
+        table = self.dynamic
+        if _SYMBOLS not in table or _STRINGS not in table:
+            return None
+        place = self.offset_of(table[_SYMBOLS]) + number * _SYMBOL.size
+        text = _SYMBOL.unpack(self.exactly(place, _SYMBOL.size))[0]
+        name = self.read(self.offset_of(table[_STRINGS]) + text, _MAX_PATH)
+        return name.partition(b"\0")[0].decode(errors="replace")
+
+    # The number of the symbol, and the addend.
+    def _relocation(
+        self, address: int, tag: int, size_tag: int
+    ) -> tuple[int, int] | None:
+        table = self.dynamic
+        if tag not in table or size_tag not in table or not 0 <= address <= _LAST:
+            return None
+        size = min(table[size_tag], _MAX_RELOCATIONS * _RELOCATION.size)
+        data = self.read(self.offset_of(table[tag]), max(size, 0))
+        place = _find_row(data, struct.pack("<Q", address), _RELOCATION.size)
+        if place is None:
+            return None
+        _, kind, addend = _RELOCATION.unpack_from(data, place)
+        return kind >> 32, addend
+
     def pointer_at(self, address: int) -> int:
         """Return the address of this file's own that is kept at address; 0: none."""
-        table = self.dynamic
-        if _RELA in table and _RELA_SIZE in table:
-            size = min(table[_RELA_SIZE], _MAX_RELOCATIONS * _RELOCATION.size)
-            data = self.read(self.offset_of(table[_RELA]), max(size, 0))
-            place = _find_row(data, struct.pack("<Q", address), _RELOCATION.size)
-            if place is not None:
-                _, kind, addend = _RELOCATION.unpack_from(data, place)
-                return 0 if kind >> 32 else addend
+        found = self._relocation(address, _RELA, _RELA_SIZE)
+        if found is not None:
+            number, addend = found
+            return 0 if number else addend
         return self._word(self.offset_of(address), 8)
 
     # Imported symbols come before those that the hash table knows.

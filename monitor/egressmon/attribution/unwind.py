@@ -4,8 +4,8 @@ import struct
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-from egressmon.attribution.call_instructions import ends_in_call
-from egressmon.attribution.elf import ElfError
+from egressmon.attribution.call_instructions import leads_to
+from egressmon.attribution.elf import Elf, ElfError
 from egressmon.attribution.expression import ExpressionError, evaluate
 from egressmon.attribution.frame_program import CfiError, Row, Rule
 from egressmon.attribution.images import Image, Images
@@ -258,30 +258,39 @@ class _Walk:
         self._saved_at = frame + 8 - self._base
         return self._enter(address, "frame-pointer")
 
-    # Only at the innermost end (a libc without tables, as musl): once a table has been
-    # used, guessing the rest would make up callers.
+    # Only at the innermost end (a libc without tables, as musl).
     def _by_scan(self) -> bool:
         if not self._can_scan or not self._guessed:
             return False
+        here = self._located(self._address)
+        if here is None:
+            return False
         place = self._registers[self._sp] + 7 & ~7
-        for at in range(place, place + _MAX_SCANNED * 8, 8):
+        for at in range(place, min(place + _MAX_SCANNED * 8, self._end - 7), 8):
             address = self._load(at)
-            if address >= _LOWEST and self._follows_call(address):
+            if address >= _LOWEST and self._called_from(address, *here):
                 self._registers[self._sp] = at + 8
                 self._saved_at = at - self._base
                 return self._enter(address, "scan")
         return False
 
-    def _follows_call(self, address: int) -> bool:
-        mapping = self._space.find(address)
-        if mapping is None:
-            return False
-        image = self._images.of(mapping, self._pid)
-        if not isinstance(image, Image):
-            return False
+    def _called_from(self, address: int, callee: Elf, place: int) -> bool:
+        caller = self._located(address)
         try:
-            bias = mapping.start - image.elf.mapped_address(mapping.offset)
-            place = image.elf.offset_of(address - bias - 7)
-            return ends_in_call(image.elf.read(place, 7))
+            return caller is not None and leads_to(caller[0], caller[1], callee, place)
         except ElfError:
             return False
+
+    # The file that address is in, and where there.
+    def _located(self, address: int) -> tuple[Elf, int] | None:
+        mapping = self._space.find(address)
+        if mapping is None:
+            return None
+        image = self._images.of(mapping, self._pid)
+        if not isinstance(image, Image):
+            return None
+        try:
+            bias = mapping.start - image.elf.mapped_address(mapping.offset)
+        except ElfError:
+            return None
+        return image.elf, address - bias
