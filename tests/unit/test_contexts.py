@@ -113,8 +113,24 @@ def test_what_attaches_may_die(probes: Probes, python: Interpreter) -> None:
 
     contexts.watch(python)
 
-    assert "could not be attached" in contexts.settle()
+    assert contexts.settle() == "a return probe could not be attached (Broken pipe)"
     assert probes.asked == []
+    contexts.close()
+
+
+def test_what_attaches_may_die_before_it_answers(
+    probes: Probes, python: Interpreter
+) -> None:
+    contexts = Contexts(probes)
+    before = children()
+    contexts.begin(None)
+    (attacher,) = children() - before
+    os.kill(attacher, signal.SIGSTOP)
+    contexts.watch(python)
+    os.kill(attacher, signal.SIGKILL)
+
+    lost = "a return probe could not be attached (Connection reset by peer)"
+    assert contexts.settle() == lost
     contexts.close()
 
 

@@ -6,6 +6,7 @@ attach uprobes takes CAP_SYS_ADMIN (with CAP_PERFMON alone it is refused on Linu
 offsets, which come from the agent.
 """
 
+import errno
 import os
 import signal
 import socket
@@ -53,7 +54,7 @@ class Attacher:
         except BlockingIOError:
             return None
         if len(data) != _ANSWER.size:
-            raise BrokenPipeError
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
         return int(_ANSWER.unpack(data)[0])
 
     def close(self) -> None:

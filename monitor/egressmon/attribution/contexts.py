@@ -145,4 +145,5 @@ class Contexts:
         return True
 
     def _fail(self, error: OSError) -> None:
-        self._failure = f"a return probe could not be attached ({error.strerror})"
+        reason = error.strerror or error
+        self._failure = f"a return probe could not be attached ({reason})"
