@@ -25,7 +25,7 @@ AGENT = (_CAP_DAC_OVERRIDE, _CAP_KILL, _CAP_SYS_PTRACE, _CAP_BPF)
 /proc of any user), CAP_KILL (pass signals on) and CAP_DAC_OVERRIDE (enter and remove
 the scope's cgroup, whoever owns the one above)."""
 ATTACHER = (_CAP_SYS_ADMIN,)
-"""What attaching return probes takes."""
+"""What attaching probes to files takes."""
 _CAPABILITY_VERSION_3 = 0x20080522
 
 _SUDO_ONLY = ("SUDO_COMMAND", "SUDO_GID", "SUDO_UID", "SUDO_USER")

@@ -1,4 +1,4 @@
-"""A process that attaches return probes for the agent, which gives up the right to.
+"""A process that attaches probes to interpreters, as the agent gives up the right to.
 
 An interpreter may be started long after the agent has dropped its capabilities, and to
 attach uprobes takes CAP_SYS_ADMIN (with CAP_PERFMON alone it is refused on Linux 6.1,

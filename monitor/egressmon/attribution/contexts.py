@@ -1,10 +1,10 @@
 """Have the probes note who creates asynchronous tasks.
 
-A return probe on PyContext_CopyCurrent, which every such task begins with, is attached
-to each interpreter's file once. Attached to one process after the other it would leave
-the rest of the machine alone, but the kernel holds up every fork while it attaches (5
-to 20 ms); so other processes of the same interpreter come upon the probe, and leave it
-after 1 us.
+A return probe on PyContext_CopyCurrent, which every such task begins with, and a probe
+on what frees Contexts are attached to each interpreter's file once. Attached to one
+process after the other they would leave the rest of the machine alone, but the kernel
+holds up every fork while it attaches (5 to 20 ms); so other processes of the same
+interpreter come upon them, and leave each after 1 us.
 """
 
 import os

@@ -75,18 +75,19 @@ def extension(compiled: Callable[..., str]) -> str:
     return str(Path(compiled("extension", name, "-shared", "-fPIC", include)).parent)
 
 
-def _newer_interpreters() -> Path:
-    """A folder of root folders, one for each python3.N to come with Debian."""
-    folder = _cache() / "newest-pythons"
+def _made_once(name: str, make: Callable[[Path], None]) -> Path:
+    """A folder of that name, as make left it, perhaps in an earlier run."""
+    folder = _cache() / name
     with _locked(folder):
         if not (folder / "done").exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            _make_roots(folder)
+            make(folder)
             (folder / "done").touch()
     return folder
 
 
+# Root folders, one for each python3.N to come with Debian.
 def _make_roots(folder: Path) -> None:
     work = folder / "work"
     archive = Archive(work, [("debian", "sid")], "python3.")
@@ -106,7 +107,7 @@ def _make_roots(folder: Path) -> None:
     shutil.rmtree(work)
 
 
-def _build(folder: Path, *options: str) -> None:
+def _build_without_gil(folder: Path) -> None:
     archive = Archive(folder, [("debian", "trixie")], "python3.", "deb-src")
     source = archive.download_source("python3.13")
     subprocess.run(
@@ -116,7 +117,7 @@ def _build(folder: Path, *options: str) -> None:
     fast = ("--without-ensurepip", "--disable-test-modules", "CFLAGS=-O1 -g0")
     with (folder / "log").open("w") as log:
         for words in (
-            ["./configure", "-q", *options, *fast],
+            ["./configure", "-q", "--disable-gil", *fast],
             ["make", "-s", f"-j{os.cpu_count()}"],
         ):
             subprocess.run(words, cwd=folder, stdout=log, stderr=log, check=True)
@@ -125,17 +126,11 @@ def _build(folder: Path, *options: str) -> None:
 @pytest.fixture(scope="session")
 def free_threaded() -> str:
     """A CPython without the GIL (PEP 703), built from Debian's sources in minutes."""
-    folder = _cache() / "free-threaded-python"
-    with _locked(folder):
-        if not (folder / "done").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            _build(folder, "--disable-gil")
-            (folder / "done").touch()
-    return str(folder / "python")
+    return str(_made_once("free-threaded-python", _build_without_gil) / "python")
 
 
 @pytest.fixture(scope="session")
 def newer_pythons() -> dict[str, Path]:
     """Debian's newest interpreters by name (python3.14), each with its root folder."""
-    return {one.name: one for one in _newer_interpreters().glob("python3.*")}
+    folder = _made_once("newest-pythons", _make_roots)
+    return {one.name: one for one in folder.glob("python3.*")}
