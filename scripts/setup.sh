@@ -1,17 +1,29 @@
 # Sourced by the other scripts: brings in what is missing, once.
 #
-#   setup run    what `egressmon` needs
-#   setup dev    that, and what the checks and tests need
+#   setup run            what `egressmon` needs, in .venv, for who sets it up
+#   setup dev            that, and what the checks and tests need
+#   installed_for_root   an installation that only root can write, of this checkout
+#   in_roots_checkout    the calling script as root, in a copy that only root can write
 #
-# and lists, in vm_packages, what other kernels are run with.
+# Root runs only what root owns. Whoever is root already, in a checkout that is root's
+# alone, runs from .venv. It also lists, in vm_packages, what other kernels are run with.
 #
 # Debian 12, Ubuntu 24.04 (and 22.04 with python3.11 and libbpf0).
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 
+# The system's sudo, whatever is called so on the PATH.
 as_root() {
-    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+    if [ "$(id -u)" = 0 ]; then "$@"; else "$(command -pv sudo)" "$@"; fi
+}
+
+# What bash itself puts into the environment must not reach the command; see
+# monitor/egressmon/environment.py, and the same in launcher.sh.
+note_environment() {
+    [ -n "${_EGRESSMON_RESTORED-}" ] || export _EGRESSMON_RESTORED="PWD,OLDPWD,SHLVL,_ $(
+        command -p grep -zaE '^(PWD|OLDPWD|SHLVL|_)=' /proc/$$/environ | command -p od -An -v -tx1
+    )"
 }
 
 # A Python of at least 3.11; the distribution's own first.
@@ -74,30 +86,130 @@ vm_packages() {
         xz-utils zstd
 }
 
-# What an installation depends on; when it changes, the set-up runs again.
+# What an editable installation depends on; when it changes, the set-up runs again.
 fingerprint() {
     (cd "$root" && cat pyproject.toml scripts/setup.sh scripts/build_hook.py \
+        scripts/launcher.sh scripts/requirements/*.txt monitor/egressmon/requirements.txt \
         probes/egressmon/probes/*.[ch] probes/egressmon/probes/compile.py \
         probes/egressmon/probes/architecture.py |
         sha256sum | cut -d' ' -f1)
 }
 
+# What a wheel is made of, and for which Python.
+content() {
+    (cd "$root" && readlink -f "$(find_python)" && find pyproject.toml README.md LICENSE LICENSES \
+        scripts/launcher.sh scripts/build_hook.py scripts/requirements/build.txt \
+        monitor policy probes -type f ! -name '*.pyc' ! -name '*.bpf.o' -print0 |
+        LC_ALL=C sort -z | xargs -0 sha256sum) | sha256sum | cut -d' ' -f1
+}
+
+# Python of this checkout before it is installed: the modules that need no other.
+own_python() {
+    local python=$1 code=$2
+    shift 2
+    "$python" -I -B -c "import sys; sys.path[:0] = ['$root/monitor']; $code" "$@"
+}
+
+# Root sets nothing up where others could then change it.
+require_own_checkout() {
+    local why
+    [ "$(id -u)" = 0 ] || return 0
+    why=$(own_python "$1" 'from egressmon.ownership import obstacle_in_tree as find
+print(find(sys.argv[1]))' "$root") || return 125
+    [ -n "$why" ] || return 0
+    echo "error: root would run code that others can change: $why" >&2
+    echo "hint: run this script as the user whose checkout it is, or chown and chmod it" >&2
+    return 125
+}
+
+pip_install() {
+    "$venv/bin/python" -I -m pip --disable-pip-version-check -q install "$@" >&2
+}
+
+locked() {
+    pip_install --require-hashes --only-binary :all: --requirement "$1"
+}
+
+# A virtual environment with what builds egressmon.
+make_venv() {
+    local python
+    # shellcheck disable=SC2046 -- one word a package
+    install_packages $(run_packages) "$@" || return 125
+    python=$(find_python) || return 125
+    require_own_checkout "$python" || return 125
+    echo "egressmon: preparing $venv" >&2
+    [ -x "$venv/bin/python" ] || "$python" -I -m venv "$venv" || return 125
+    locked "$root/scripts/requirements/build.txt" || return 125
+}
+
 setup() {
-    local what=$1 stamp=$venv/egressmon-$1.stamp print python
+    local what=$1 stamp=$venv/egressmon-$1.stamp print
     print=$(fingerprint)
     if [ "$(cat "$stamp" 2>/dev/null)" = "$print" ]; then return 0; fi
-    # shellcheck disable=SC2046 -- one word a package
-    install_packages $(run_packages) $([ "$what" = dev ] && dev_packages) || return 125
-    python=$(find_python) || return 125
-    echo "egressmon: preparing $venv" >&2
-    [ -x "$venv/bin/python" ] || "$python" -m venv "$venv" || return 125
-    local pip=("$venv/bin/python" -m pip --disable-pip-version-check -q install)
-    # Groups (PEP 735) came with pip 25.1; Debian 12 has 23.
-    "${pip[@]}" --upgrade 'pip>=25.1' >&2 || return 125
     if [ "$what" = dev ]; then
-        "${pip[@]}" --editable "$root" --group "$root/pyproject.toml:dev" >&2 || return 125
+        # shellcheck disable=SC2046 -- one word a package
+        make_venv $(dev_packages) || return 125
+        locked "$root/scripts/requirements/dev.txt" || return 125
     else
-        "${pip[@]}" --editable "$root" >&2 || return 125
+        make_venv || return 125
+        locked "$root/monitor/egressmon/requirements.txt" || return 125
     fi
+    pip_install --no-deps --no-index --no-build-isolation --editable "$root" || return 125
     echo "$print" >"$stamp"
+}
+
+# Print the folder of an installation of this checkout that is root's alone, and make
+# it if there is none. What replaces another is only made where --first is not given.
+installed_for_root() {
+    local stamp=$venv/egressmon-installed.stamp print folder built
+    print=$(content)
+    folder=$(sed -n "s/^$print //p" "$stamp" 2>/dev/null) || true
+    if [ -n "$folder" ] && [ -e "$folder/installed.json" ]; then
+        echo "$folder"
+        return
+    fi
+    make_venv || return 125
+    built=$(mktemp -d) || return 125
+    "$venv/bin/python" -I -m pip --disable-pip-version-check -q wheel --no-deps --no-index \
+        --no-build-isolation --wheel-dir "$built" "$root" >&2 &&
+        folder=$(own_python "$venv/bin/python" \
+            'from egressmon.install import script; sys.exit(script(sys.argv[1:]))' \
+            "$built"/*.whl "$@") || folder=
+    rm -r "$built"
+    [ -n "$folder" ] || return 125
+    echo "$print $folder" >"$stamp"
+    echo "$folder"
+}
+
+# As root, from standard input: a copy of a checkout, in place of the one before, whose
+# .venv it keeps. tar(1) refuses what would lead out of the folder.
+unpack='
+umask 022
+for place in /opt /usr/local/lib /var/lib; do
+    [ -n "$(find "$place" -maxdepth 0 -user 0 ! -perm /022)" ] && break
+done
+to=$place/egressmon/checkout
+mkdir -p "$to.new" || exit 125
+tar -C "$to.new" --no-same-owner --no-same-permissions -xf - || exit 125
+[ ! -d "$to/.venv" ] || mv "$to/.venv" "$to.new/.venv"
+rm -rf "$to"
+mv "$to.new" "$to"
+echo "$to"
+'
+
+# Return for root; for a user, run the calling script as root in a copy, and do not
+# return. Words before `--` are sudo's. Its PATH is the one for root (secure_path).
+in_roots_checkout() {
+    local words=() to sudo
+    while [ "$1" != -- ]; do
+        words+=("$1")
+        shift
+    done
+    shift
+    [ "$(id -u)" != 0 ] || return 0
+    echo "egressmon: running scripts/$1 as root, in a copy of this checkout" >&2
+    to=$(tar -C "$root" --exclude=./.venv --exclude=./.egressmon --exclude='./.*_cache' \
+        --exclude=__pycache__ --exclude='*.bpf.o' -cf - . | as_root sh -c "$unpack") || return 125
+    sudo=$(command -pv sudo)
+    exec "$sudo" "${words[@]}" "$to/scripts/$1" "${@:2}"
 }

@@ -4,8 +4,6 @@ import argparse
 import os
 import sys
 import traceback
-from collections.abc import Generator
-from contextlib import contextmanager
 
 from egressmon import options as command_line
 from egressmon.errors import EgressmonError
@@ -17,7 +15,6 @@ from egressmon.text import printable
 CANNOT = 125
 BAD_USAGE = 2
 _RUNNING = ("watch", "learn")
-_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
 
 
 def main() -> int:
@@ -54,11 +51,10 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
                 if os.geteuid() == 0
                 else None
             )
-            with _no_pydantic_plugins():
-                if options.verb == "watch":
-                    from egressmon.run_command import watch as run  # noqa: PLC0415
-                else:
-                    from egressmon.learn_command import learn as run  # noqa: PLC0415
+            if options.verb == "watch":
+                from egressmon.run_command import watch as run  # noqa: PLC0415
+            else:
+                from egressmon.learn_command import learn as run  # noqa: PLC0415
             return run(options, arguments, preparation)
         case "policy":
             from egressmon import policy_command  # noqa: PLC0415
@@ -67,26 +63,16 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
                 return policy_command.check(options.file, strict=options.strict)
             origin = policy_command.parse_origin(options)
             return policy_command.explain(options.file, options.destination, origin)
+        case "install":
+            from egressmon import install  # noqa: PLC0415
+
+            return install.command(options)
         case _:
             from egressmon import doctor  # noqa: PLC0415
 
             checks = doctor.examine()
             doctor.print_report(checks)
             return int(any(check.found is False for check in checks))
-
-
-# pydantic looks through every installed package for plugins (30 ms), and would
-# run what it finds, here as root. The variable must not reach the command.
-@contextmanager
-def _no_pydantic_plugins() -> Generator[None]:
-    before = os.environ.get(_PLUGINS)
-    os.environ[_PLUGINS] = "__all__"
-    try:
-        yield
-    finally:
-        del os.environ[_PLUGINS]
-        if before is not None:
-            os.environ[_PLUGINS] = before
 
 
 def _explain(error: Exception, hint: str, arguments: list[str]) -> None:

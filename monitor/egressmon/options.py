@@ -78,6 +78,15 @@ def parser() -> argparse.ArgumentParser:
     _policy(
         commands.add_parser("policy", help="check a policy file, or ask what it says")
     )
+    _install(
+        commands.add_parser(
+            "install",
+            help="make an installation that only root can write",
+            description="Install WHEEL, or the egressmon that runs, so that only root "
+            "can write it, and root may run it. Uses sudo where it is not root.",
+            epilog="exit status: 0 installed, or there already; 2 it could not be",
+        )
+    )
     commands.add_parser(
         "doctor",
         help="what this machine can observe, and how to get what is missing",
@@ -170,6 +179,12 @@ def _learn(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--force", action="store_true", help="replace an existing policy file"
     )
+
+
+def _install(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("wheel", metavar="WHEEL", nargs="?", help="a wheel of egressmon")
+    sub.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    sub.add_argument("--verbose", action="store_true", help="show tracebacks")
 
 
 def _policy(sub: argparse.ArgumentParser) -> None:

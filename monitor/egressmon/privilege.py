@@ -3,7 +3,6 @@
 import ctypes
 import os
 import pwd
-import shutil
 import subprocess
 import sys
 from collections.abc import Generator, Iterable
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from egressmon import environment, installed, ownership
 from egressmon.errors import PrivilegeError
 
 # include/uapi/linux/capability.h
@@ -28,6 +28,7 @@ ATTACHER = (_CAP_SYS_ADMIN,)
 """What attaching probes to files takes."""
 _CAPABILITY_VERSION_3 = 0x20080522
 
+_SUDO = ("/usr/bin/sudo", "/usr/local/bin/sudo", "/run/wrappers/bin/sudo")
 _SUDO_ONLY = ("SUDO_COMMAND", "SUDO_GID", "SUDO_UID", "SUDO_USER")
 
 
@@ -49,7 +50,8 @@ def invoking_user() -> User:
     """
     sudo = _calling_sudo()
     if os.geteuid() != 0 or sudo is None or "SUDO_UID" not in os.environ:
-        return User(os.getuid(), os.getgid(), tuple(os.getgroups()), dict(os.environb))
+        groups = tuple(os.getgroups())
+        return User(os.getuid(), os.getgid(), groups, environment.original())
     uid, gid = int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"])
     return User(uid, gid, _groups(uid, gid), _environment_of(sudo))
 
@@ -94,13 +96,9 @@ def _environment_of(pid: int) -> dict[bytes, bytes]:
         block = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         block = b""
-    pairs = (entry.partition(b"=") for entry in block.split(b"\0") if b"=" in entry)
-    found = {name: value for name, _, value in pairs}
-    if found:
-        return found
-    return {
+    return environment.parse(block) or {
         name: value
-        for name, value in os.environb.items()
+        for name, value in environment.original().items()
         if name.decode("ascii", "replace") not in _SUDO_ONLY
     }
 
@@ -112,12 +110,8 @@ def become_root(arguments: list[str], *, quiet: bool) -> None:
     """
     if os.geteuid() == 0:
         return
-    sudo = shutil.which("sudo")
-    if sudo is None:
-        raise PrivilegeError(
-            "egressmon needs root to load its probes, and there is no sudo",
-            "run it as root",
-        )
+    python = _root_python()
+    sudo = find_sudo()
     interactive = sys.stdin.isatty() and sys.stderr.isatty()
     if not quiet:
         _say("egressmon: root is needed to load the probes; running itself with sudo")
@@ -127,14 +121,45 @@ def become_root(arguments: list[str], *, quiet: bool) -> None:
             "sudo did not let egressmon become root",
             "run `sudo egressmon …` yourself, or allow it without a password",
         )
-    _exec_sudo(sudo, arguments)
+    _exec_sudo(sudo, python, arguments)
 
 
-def _exec_sudo(sudo: str, arguments: list[str]) -> NoReturn:
-    # This interpreter, so that the user's virtual environment is the one used.
-    command = [sudo, sys.executable, "-m", "egressmon", *arguments]
+def find_sudo() -> str:
+    """Return the path of the system's sudo; raises PrivilegeError.
+
+    Not by PATH: what asks for the user's password, and starts us as root, must be
+    root's.
+    """
+    for path in _SUDO:
+        if os.access(path, os.X_OK) and not ownership.obstacle(path):
+            return path
+    raise PrivilegeError(
+        "egressmon needs root to load its probes, and there is no sudo",
+        "run it as root",
+    )
+
+
+# This interpreter, if all its code is root's; else the one that was installed so.
+def _root_python() -> str:
+    reason = ownership.obstacle_to_root()
+    if not reason:
+        return sys.executable
+    from egressmon.host import egressmon_version  # noqa: PLC0415 -- seldom
+
+    found = installed.current()
+    if found is None or found.version != egressmon_version():
+        raise PrivilegeError(
+            f"root would run code that others can change: {reason}",
+            "`egressmon install` makes an installation that only root can write; in "
+            "a checkout, use ./scripts/egressmon",
+        )
+    return found.python
+
+
+def _exec_sudo(sudo: str, python: str, arguments: list[str]) -> NoReturn:
+    command = [sudo, python, "-I", "-m", "egressmon", *arguments]
     try:
-        os.execv(sudo, command)  # noqa: S606 -- no shell is the point
+        os.execve(sudo, command, environment.original())  # noqa: S606 -- no shell is the point
     except OSError as error:
         raise PrivilegeError(
             f"sudo could not be run: {error.strerror}", "run egressmon as root"

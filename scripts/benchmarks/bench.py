@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
-EGRESSMON = [sys.executable, "-m", "egressmon", "watch", "--quiet"]
+EGRESSMON = [sys.executable, "-I", "-m", "egressmon", "watch", "--quiet"]
 STRACE = ["strace", "-f", "-qq", "-e", "trace=network", "-o", "/dev/null"]
 TCP_CONNECTS = 20_000
 UDP_CONNECTS = 200_000

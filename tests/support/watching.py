@@ -18,7 +18,7 @@ from egressmon.schema import evidence_schema
 
 Json = dict[str, Any]
 _VALIDATED = 300  # of each kind; validating all of a burst takes minutes
-EGRESSMON = (sys.executable, "-m", "egressmon")
+EGRESSMON = (sys.executable, "-I", "-m", "egressmon")
 # The engine that the kernel tests try: all of them must hold for each.
 ENGINE = os.environ.get("EGRESSMON_TEST_ENGINE", "auto")
 WATCH = (*EGRESSMON, "watch", "--engine", ENGINE)

@@ -1,0 +1,77 @@
+"""From the interpreter's first line to the command line: isolated, and root's alone.
+
+Nothing of the working directory, of PYTHON* variables or of a user's own packages
+may be imported (PEP 741's isolated mode, `-I`), and as root nothing that another user
+can write. Only small modules are imported here before that is known.
+"""
+
+import os
+import sys
+from typing import NoReturn
+
+from egressmon import environment, ownership
+
+CANNOT = 125
+_INSTALL = (
+    "`egressmon install` makes an installation that only root can write; in a "
+    "checkout, run ./scripts/egressmon as yourself (docs/usage.md, Installing)"
+)
+
+
+def main() -> int:
+    """Run egressmon as it may be run here, and return the exit status."""
+    if not sys.flags.isolated:
+        _isolate()
+    if os.geteuid() != 0:
+        os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
+        return _command_line()
+    return _as_root()
+
+
+def _as_root() -> int:
+    if ownership.is_machine_root():
+        if reason := ownership.obstacle_to_root():
+            return _refuse(reason)
+        ownership.guard_imports()
+    sys.dont_write_bytecode = False  # __main__ said no, until it is known to be root's
+    again = environment.without_loader_variables()
+    if again is not None:
+        _start_again(again)
+    environment.keep_only_ours()
+    try:
+        return _command_line()
+    except ownership.ForeignCodeError as error:
+        return _refuse(str(error))
+
+
+def _command_line() -> int:
+    from egressmon.cli import main as command_line  # noqa: PLC0415 -- not before
+
+    return command_line()
+
+
+# By then the working directory had its chance (`python -m`): for a user it runs what
+# the user may run anyway; for root it is too late to do anything but say so.
+def _isolate() -> NoReturn:
+    if os.geteuid() == 0:
+        sys.stderr.write(
+            "error: root's Python is not isolated: it may run files of the working "
+            "directory\nhint: run `egressmon`, or `python -I -m egressmon`\n"
+        )
+        sys.exit(CANNOT)
+    _start_again(environment.original())
+
+
+def _start_again(variables: environment.Variables) -> NoReturn:
+    words = [sys.executable, "-I", "-m", "egressmon", *sys.argv[1:]]
+    os.execve(sys.executable, words, variables)  # noqa: S606 -- no shell is the point
+
+
+def _refuse(reason: str) -> int:
+    from egressmon.text import printable  # noqa: PLC0415 -- seldom
+
+    sys.stderr.write(
+        f"error: root would run code that others can change: {printable(reason)}\n"
+        f"hint: {_INSTALL}\n"
+    )
+    return CANNOT
