@@ -30,7 +30,7 @@ _FACTS = "import json, sys; print(json.dumps([sys.version_info[:2], sys.path]))"
 # As root, from its argument: no file of a user's is run, and no byte of the wheel
 # before its digest is known to be the one that the user meant.
 _BOOTSTRAP = """
-import hashlib, os, shutil, sys, tempfile
+import hashlib, os, shutil, sys, tempfile, zipfile
 wheel, sha256, offered = sys.argv[1:]
 folder = tempfile.mkdtemp(prefix="egressmon-install-", dir="/run")
 try:
@@ -42,8 +42,10 @@ try:
     copy = os.path.join(folder, os.path.basename(wheel))
     with open(copy, "xb") as file:
         file.write(data)
+    unpacked = os.path.join(folder, "unpacked")
+    zipfile.ZipFile(copy).extractall(unpacked)
     sys.dont_write_bytecode = True
-    sys.path.insert(0, copy)
+    sys.path.insert(0, unpacked)
     from egressmon.install_root import main
     status = main(copy, sha256, offered)
 finally:
