@@ -7,6 +7,7 @@ import traceback
 
 from egressmon import options as command_line
 from egressmon.errors import EgressmonError
+from egressmon.ownership import ForeignCodeError
 from egressmon.policy.errors import PolicyError
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.loading import Preparation
@@ -32,6 +33,8 @@ def main() -> int:
         return CANNOT if running else BAD_USAGE
     except BrokenPipeError:
         return BAD_USAGE
+    except ForeignCodeError:
+        raise  # start.py says so, as it does where it finds out before
     except Exception as error:
         # Ours, not the user's. Once the command runs, run.py sees to such errors.
         if not running:

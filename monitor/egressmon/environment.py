@@ -14,7 +14,10 @@ _LOADER = ("LD_AUDIT", "LD_LIBRARY_PATH", "LD_PRELOAD")
 # What the agent itself may hear. All else could name code for its libraries to load
 # (OPENSSL_CONF, GCONV_PATH, PYTHONPATH ...), and is the command's alone.
 _HEARD = frozenset(
-    "CI COLORTERM COLUMNS FORCE_COLOR LINES NO_COLOR TERM TTY_COMPATIBLE".split()
+    (
+        *("CI", "TERM", "COLORTERM", "COLUMNS", "LINES"),
+        *("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"),
+    )
 )
 _HEARD_PREFIXES = ("EGRESSMON_", "GITHUB_", "SUDO_")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -29,7 +29,7 @@ _PYTHONS = tuple(
 _FACTS = "import json, sys; print(json.dumps([sys.version_info[:2], sys.path]))"
 # As root, from its argument: no file of a user's is run, and no byte of the wheel
 # before its digest is known to be the one that the user meant.
-_BOOTSTRAP = """
+BOOTSTRAP = """
 import hashlib, os, shutil, sys, tempfile, zipfile
 wheel, sha256, offered = sys.argv[1:]
 folder = tempfile.mkdtemp(prefix="egressmon-install-", dir="/run")
@@ -166,7 +166,7 @@ def _run(words: list[str], variables: environment.Variables) -> None:
 
 
 def _as_root(python: str, wheel: Path, sha256: str, folder: Path) -> Path:
-    words = [python, "-I", "-S", "-c", _BOOTSTRAP, str(wheel.resolve()), sha256]
+    words = [python, "-I", "-S", "-c", BOOTSTRAP, str(wheel.resolve()), sha256]
     words.append(str(folder))
     if os.geteuid() != 0:
         interactive = sys.stdin.isatty() and sys.stderr.isatty()

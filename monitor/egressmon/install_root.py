@@ -34,7 +34,9 @@ _ENVIRONMENT = {
 }
 _PIP = ("--isolated", "--no-input", "--disable-pip-version-check", "--no-cache-dir")
 _HASHED = ("--no-index", "--no-deps", "--require-hashes", "--only-binary", ":all:")
-_LAUNCHER = '#!{python} -I\nfrom egressmon.start import main\n\nraise SystemExit(main())\n'
+_LAUNCHER = (
+    "#!{python} -I\nfrom egressmon.start import main\n\nraise SystemExit(main())\n"
+)
 
 
 class RootInstallError(Exception):
@@ -60,8 +62,7 @@ def main(wheel: str, sha256: str, offered: str) -> int:
 def _install(wheel: Path, sha256: str, offered: Path) -> Path:
     root = installed.place()
     root.mkdir(mode=0o755, parents=True, exist_ok=True)
-    if reason := ownership.obstacle(str(root)):
-        raise RootInstallError(f"not root's alone: {reason}")
+    _require_roots(ownership.obstacle(str(root)))
     version = wheel.name.split("-")[1]
     folder = root / installed.folder_name(version, sha256)
     with _locked(root):
@@ -72,6 +73,11 @@ def _install(wheel: Path, sha256: str, offered: Path) -> Path:
             _mark(folder, wheel.name, version, sha256)
         _point(root / installed.LAUNCHER, folder)
     return folder
+
+
+def _require_roots(obstacle: str) -> None:
+    if obstacle:
+        raise RootInstallError(f"not root's alone: {obstacle}")
 
 
 @contextlib.contextmanager
@@ -91,13 +97,13 @@ def _requirements(wheel: Path, sha256: str) -> str:
 # but a regular file is read.
 def _copy_wheels(offered: Path, staging: Path, requirements: str) -> None:
     known = set(_HASH.findall(requirements))
-    for name in sorted(os.listdir(offered)):
-        if not _WHEEL.fullmatch(name):
+    for path in sorted(offered.iterdir()):
+        if not _WHEEL.fullmatch(path.name):
             continue
-        data = _read(offered / name)
+        data = _read(path)
         if hashlib.sha256(data).hexdigest() not in known:
-            raise RootInstallError(f"{name} is not the file that the lock file names")
-        (staging / name).write_bytes(data)
+            raise RootInstallError(f"{path.name} is not what the lock file names")
+        (staging / path.name).write_bytes(data)
 
 
 def _read(path: Path) -> bytes:
@@ -123,8 +129,7 @@ def _make(folder: Path, staging: Path, requirements: str) -> None:
         _run(python, "-I", "-m", "pip", "--quiet", *_PIP, "uninstall", "--yes", "pip")
         # As the wheel's own, without the way through a shell.
         (folder / installed.LAUNCHER).write_text(_LAUNCHER.format(python=python))
-        if reason := ownership.obstacle_in_tree(str(folder)):
-            raise RootInstallError(f"not root's alone: {reason}")
+        _require_roots(ownership.obstacle_in_tree(str(folder)))
         _run(python, "-I", "-m", "egressmon", "--version")
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

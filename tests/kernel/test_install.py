@@ -110,7 +110,7 @@ def test_the_command_runs_as_the_user_with_the_users_environment(
     installed: Path, shared: Path, tmp_path: Path, through: str
 ) -> None:
     # The installed Python: the checkout's may lie where nobody may not look.
-    words = [str(installed), "-m", "egressmon", "watch", "--", str(installed)]
+    words = [str(installed), "-I", "-m", "egressmon", "watch", "--", str(installed)]
     words += ["-I", "-c", STATE]
     if through == "sudo":
         words = ["sudo", "-n", *words]
@@ -145,7 +145,7 @@ def test_the_command_runs_as_the_user_with_the_users_environment(
 def test_without_sudo_rights_it_says_what_to_do(
     installed: Path, shared: Path, tmp_path: Path
 ) -> None:
-    words = [str(installed), "-m", "egressmon", "watch", "--", "touch", "ran"]
+    words = [str(installed), "-I", "-m", "egressmon", "watch", "--", "touch", "ran"]
 
     done = subprocess.run(
         as_nobody(tmp_path, words, "root ALL=(ALL:ALL) ALL\n"),
@@ -166,7 +166,7 @@ def test_without_sudo_rights_it_says_what_to_do(
 def test_a_root_shell_stays_roots(
     installed: Path, shared: Path, tmp_path: Path
 ) -> None:
-    watch = f"{installed} -m egressmon watch --quiet -- id -u; true"
+    watch = f"{installed} -I -m egressmon watch --quiet -- id -u; true"
     allowed = "ALL ALL=(ALL:ALL) NOPASSWD: ALL\n"
 
     done = subprocess.run(
@@ -183,7 +183,7 @@ def test_a_root_shell_stays_roots(
 
 def test_root_stays_root(installed: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [str(installed), "-m", "egressmon", "watch", "--quiet", "--", "id", "-u"],
+        [str(installed), "-I", "-m", "egressmon", "watch", "--quiet", "--", "id", "-u"],
         check=True,
         capture_output=True,
         text=True,
@@ -200,6 +200,7 @@ def test_the_agent_keeps_four_capabilities(tmp_path: Path) -> None:
     done = subprocess.run(
         [
             sys.executable,
+            "-I",
             "-m",
             "egressmon",
             "watch",

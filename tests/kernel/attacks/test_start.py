@@ -1,0 +1,459 @@
+"""Nothing of the watched project, and nothing that others can write, runs as root."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator, Sequence
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from egressmon.install import BOOTSTRAP
+from support.users import NOBODY, PATH, User, user
+from support.watching import EGRESSMON, read_evidence
+
+pytestmark = pytest.mark.userspace
+
+ROOT = Path(__file__).parents[3]
+LAUNCHER = str(Path(sys.executable).with_name("egressmon"))
+SCRIPT = str(ROOT / "scripts/egressmon")
+NOTES = (
+    "import os\n"
+    "with open({proof!r}, 'a') as file:\n"
+    "    print(__name__, os.getuid(), os.geteuid(), file=file)\n"
+)
+STARTS = (b"PYTHONHOME", b"PYTHONPLATLIBDIR")
+
+
+# Top-level names of all that a run imports, and what Python itself looks for.
+@cache
+def imported() -> frozenset[str]:
+    words = [sys.executable, "-I", "-X", "importtime", "-m", "egressmon", "watch"]
+    done = subprocess.run(
+        [*words, "--evidence", "/dev/null", "--", "true"],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd="/",
+    )
+    found = set(re.findall(r"^import time:.*\| +([\w.]+)$", done.stderr, re.MULTILINE))
+    names = {name.split(".")[0] for name in found}
+    assert {"argparse", "pydantic", "egressmon", "secrets", "queue"} <= names
+    return frozenset(names | {"sitecustomize", "usercustomize", "runpy", "pkgutil"})
+
+
+# Modules of every name that is imported, which say who ran them.
+def plant(folder: Path, proof: Path) -> None:
+    for name in imported():
+        (folder / f"{name}.py").write_text(NOTES.format(proof=str(proof)))
+    package = folder / "egressmon"
+    package.mkdir()
+    for name in ("__init__", "__main__", "cli", "start"):
+        (package / f"{name}.py").write_text(NOTES.format(proof=str(proof)))
+
+
+def watch(
+    entry: Sequence[str], folder: Path, *command: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*entry, "watch", "--evidence", str(folder / "e.jsonl"), "--", *command],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={"PATH": PATH, **environment},
+    )
+
+
+@pytest.mark.parametrize("entry", [(LAUNCHER,), (SCRIPT,), EGRESSMON], ids=len)
+def test_no_module_of_the_folder_or_the_environment_runs_as_root(
+    tmp_path: Path, entry: tuple[str, ...]
+) -> None:
+    proof = tmp_path / "proof"
+    plant(tmp_path, proof)
+    before = {one.name for one in tmp_path.iterdir()}
+
+    done = watch(
+        entry, tmp_path, "true", PYTHONPATH=str(tmp_path), PYTHONSTARTUP="argparse.py"
+    )
+
+    assert not proof.exists(), proof.read_text()
+    assert done.returncode == 0, done.stderr
+    assert read_evidence(tmp_path / "e.jsonl")[-1]["verdict"] == "clean"
+    assert {one.name for one in tmp_path.iterdir()} - before == {"e.jsonl"}
+
+
+def test_python_m_as_root_is_refused(tmp_path: Path) -> None:
+    done = watch([sys.executable, "-m", "egressmon"], tmp_path, "touch", "ran")
+
+    assert done.returncode == 125
+    assert "error: root's Python is not isolated" in done.stderr
+    assert "hint: run `egressmon`" in done.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("entry", [(LAUNCHER,), (SCRIPT,), EGRESSMON], ids=len)
+def test_python_variables_are_the_commands_alone(
+    tmp_path: Path, entry: tuple[str, ...]
+) -> None:
+    variables = {
+        "PYTHONPATH": "/some/where:",
+        "PYTHONHOME": "/no/where",
+        "PYTHONPLATLIBDIR": "nolib",
+        "PYTHONSTARTUP": "x.py",
+        "PYTHONINSPECT": "1",
+        "PYTHONVERBOSE": "1",
+        "PYTHONPROFILEIMPORTTIME": "1",
+        "PYTHONWARNINGS": "error",
+        "PYTHONUSERBASE": str(tmp_path),
+        "PYTHONPYCACHEPREFIX": str(tmp_path),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONUTF8": "0",
+        "PWD": "/not/here",
+        "SHLVL": "7",
+        "ODD": "a\nb=c",
+    }
+
+    done = watch(entry, tmp_path, "/usr/bin/env", "-0", **variables)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("egressmon: clean")
+    got = dict(entry.split("=", 1) for entry in done.stdout.split("\0") if entry)
+    assert got == {"PATH": PATH, **variables}
+
+
+def test_the_command_gets_no_locale_that_the_caller_did_not_set(
+    tmp_path: Path,
+) -> None:
+    done = watch([LAUNCHER], tmp_path, "/usr/bin/env")
+
+    assert done.stdout == f"PATH={PATH}\n"
+
+
+# What the loader reads before any first line is set for the command alone, too.
+def test_a_library_path_is_the_commands_alone(tmp_path: Path) -> None:
+    proof = tmp_path / "proof"
+    source = tmp_path / "evil.c"
+    source.write_text(
+        "#include <stdio.h>\n__attribute__((constructor)) static void ran(void)\n"
+        f'{{ FILE *file = fopen("{proof}", "w"); if (file) fclose(file); }}\n'
+    )
+    for name in ("libbpf.so.1", "libbpf.so.0"):
+        words = ["gcc", "-shared", "-fPIC", "-o", str(tmp_path / name), str(source)]
+        subprocess.run(words, check=True)
+    show = 'echo "$LD_LIBRARY_PATH"'
+
+    done = watch([LAUNCHER], tmp_path, "sh", "-c", show, LD_LIBRARY_PATH=str(tmp_path))
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path}\n"
+    assert not proof.exists()
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder)]
+    subprocess.run([*build, str(ROOT)], check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def built(wheel: Path) -> Generator[Path]:
+    """A virtual environment with the wheel, that is root's."""
+    folder = Path(tempfile.mkdtemp(prefix="egressmon-venv-"))
+    folder.chmod(0o755)
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    install = [folder / "bin/python", "-m", "pip", "-q", "install", wheel]
+    subprocess.run(install, check=True, capture_output=True)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def venv(built: Path) -> Generator[Path]:
+    """As `built`, with owners and modes put back afterwards."""
+    yield built
+    subprocess.run(["chown", "-R", "0:0", built], check=True)
+    subprocess.run(["chmod", "-R", "go-w", built], check=True)
+
+
+def packages(venv: Path) -> Path:
+    (folder,) = venv.glob("lib/python3*/site-packages")
+    return folder
+
+
+def test_a_virtual_environment_of_roots_runs(venv: Path, tmp_path: Path) -> None:
+    done = watch([str(venv / "bin/egressmon")], tmp_path, "true")
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("what", "mode", "says"),
+    [
+        (".", None, f"belongs to uid {NOBODY}"),
+        ("pyvenv.cfg", None, f"belongs to uid {NOBODY}"),
+        ("lib", 0o775, "can be written by gid 0"),
+        ("lib/*/site-packages", 0o775, "can be written by gid 0"),
+        ("lib/*/site-packages", 0o757, "can be written by everybody"),
+        ("lib/*/site-packages/egressmon/cli.py", None, f"belongs to uid {NOBODY}"),
+        ("lib/*/site-packages/egressmon/probes/*.o", 0o664, "can be written by gid 0"),
+        ("lib/*/site-packages/pydantic/fields.py", None, f"belongs to uid {NOBODY}"),
+        ("lib/*/site-packages/pydantic", 0o777, "can be written by everybody"),
+        ("bin", None, f"belongs to uid {NOBODY}"),
+    ],
+)
+def test_root_refuses_code_that_another_can_write(
+    venv: Path, tmp_path: Path, what: str, mode: int | None, says: str
+) -> None:
+    for path in [venv] if what == "." else [*venv.glob(what)]:
+        if mode is None:
+            os.chown(path, NOBODY, NOBODY)
+        else:
+            path.chmod(mode)
+
+    done = watch([str(venv / "bin/egressmon")], tmp_path, "touch", "ran")
+
+    assert done.returncode == 125, done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("error: root would run code that others can change: ")
+    assert says in lines[0]
+    assert "`egressmon install`" in lines[1]
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_link_of_another_in_the_path_is_refused(venv: Path, tmp_path: Path) -> None:
+    link = tmp_path / "venv"
+    link.symlink_to(venv)
+    os.chown(link, NOBODY, NOBODY, follow_symlinks=False)
+    (packages(venv) / "more.pth").write_text(f"{link}/lib\n")
+
+    done = watch([str(venv / "bin/egressmon")], tmp_path, "true")
+    (packages(venv) / "more.pth").unlink()
+
+    assert done.returncode == 125
+    assert f"{link} belongs to uid {NOBODY}" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def someone() -> Generator[User]:
+    with user() as one:
+        yield one
+
+
+# A user's own environment with a line in it that the watched command planted.
+@pytest.fixture
+def planted(someone: User, wheel: Path) -> Path:
+    folder = someone.home / "venv"
+    if not folder.exists():
+        shutil.copy(wheel, someone.folder)
+        ours = someone.folder / wheel.name
+        for words in (
+            ["/usr/bin/python3", "-m", "venv", str(folder)],
+            [f"{folder}/bin/python", "-m", "pip", "-q", "install", str(ours)],
+        ):
+            done = someone.run(*words)
+            assert done.returncode == 0, done.stderr
+        proof = f"{someone.home}/proof"
+        line = f"import os; os.getuid() or open({proof!r}, 'w').close()\n"
+        (packages(folder) / "zz.pth").write_text(line)
+        someone.own(folder)
+    return folder
+
+
+def test_what_a_command_planted_never_runs_as_root(
+    someone: User, planted: Path
+) -> None:
+    done = someone.run(str(planted / "bin/egressmon"), "watch", "--", "touch", "ran")
+
+    assert done.returncode == 125
+    assert "root would run code that others can change" in done.stderr
+    assert f"belongs to uid {NOBODY}" in done.stderr
+    assert "`egressmon install`" in done.stderr
+    assert not (someone.home / "ran").exists()
+    assert not (someone.home / "proof").exists()
+
+
+def test_what_is_called_sudo_on_the_path_is_not_asked(
+    someone: User, planted: Path
+) -> None:
+    folder = someone.home / "fake"
+    folder.mkdir()
+    (folder / "sudo").write_text("#!/bin/sh\ntouch asked\n")
+    (folder / "sudo").chmod(0o755)
+
+    install(someone, planted)
+    done = someone.run(
+        *(str(planted / "bin/egressmon"), "watch", "--", "id", "-u"),
+        environment={"PATH": f"{folder}:{PATH}"},
+    )
+
+    assert done.stdout == f"{NOBODY}\n", done.stderr
+    assert not (someone.home / "asked").exists()
+
+
+def install(someone: User, planted: Path) -> str:
+    done = someone.run(str(planted / "bin/egressmon"), "install")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "/opt/egressmon/bin/egressmon\n"
+    return done.stderr
+
+
+# Afterwards the user's own `egressmon` hands over to what root owns.
+def test_install_makes_one_that_only_root_can_write(
+    someone: User, planted: Path
+) -> None:
+    said = install(someone, planted)
+    again = install(someone, planted)
+
+    done = someone.run(str(planted / "bin/egressmon"), "watch", "--", "id", "-u")
+
+    assert done.stdout == f"{NOBODY}\n", done.stderr
+    assert not (someone.home / "proof").exists()
+    assert "sha256 " in said or again == ""
+    assert again == ""
+    writable = ["!", "-uid", "0", "-o", "!", "-type", "l", "-perm", "/022"]
+    written = subprocess.run(
+        ["find", someone.opt, *writable, "-print", "-quit"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert written.stdout == ""
+
+
+def test_nothing_of_the_folder_runs_through_sudo(someone: User, planted: Path) -> None:
+    install(someone, planted)
+    folder = someone.home / "project"
+    folder.mkdir()
+    plant(folder, someone.home / "proof")
+    someone.own(folder)
+
+    done = someone.run(
+        *("/opt/egressmon/bin/egressmon", "watch", "--evidence", "e.jsonl"),
+        *("--", "/usr/bin/env"),
+        cwd=folder,
+        environment={"PYTHONPATH": str(folder), "PYTHONINSPECT": "1"},
+    )
+
+    assert not (someone.home / "proof").exists()
+    assert done.returncode == 0, done.stderr
+    assert f"PYTHONPATH={folder}\n" in done.stdout
+    assert "LC_CTYPE" not in done.stdout
+    assert read_evidence(folder / "e.jsonl")[-1]["verdict"] == "clean"
+    strange = [one for one in folder.rglob("*") if one.stat().st_uid != NOBODY]
+    assert strange == []
+
+
+def test_python_m_of_a_user_isolates_itself(someone: User, planted: Path) -> None:
+    install(someone, planted)
+    python = str(planted / "bin/python")
+
+    done = someone.run(python, "-m", "egressmon", "watch", "--", "id", "-u")
+
+    assert done.stdout == f"{NOBODY}\n", done.stderr
+
+
+def as_root(someone: User, wheel: Path, sha256: str, offered: Path) -> str:
+    words = ["/usr/bin/python3", "-I", "-S", "-c", BOOTSTRAP, str(wheel), sha256]
+    done = someone.run("sudo", "-n", *words, str(offered))
+    assert done.returncode != 0
+    return done.stderr
+
+
+def test_a_wheel_exchanged_on_the_way_to_root_is_refused(
+    someone: User, wheel: Path, tmp_path: Path
+) -> None:
+    before = sorted(someone.opt.iterdir())
+
+    said = as_root(someone, wheel, "0" * 64, tmp_path)
+
+    assert said == "error: the wheel is not the one that was to be installed\n"
+    assert sorted(someone.opt.iterdir()) == before
+
+
+def test_a_dependency_that_the_lock_file_does_not_name_is_refused(
+    someone: User, wheel: Path
+) -> None:
+    data = wheel.read_bytes() + b"\0"  # another digest, and so another installation
+    other = someone.home / wheel.name
+    other.write_bytes(data)
+    offered = someone.home / "offered"
+    offered.mkdir()
+    (offered / "rich-99-py3-none-any.whl").write_bytes(b"not rich")
+    before = sorted(one for one in someone.opt.iterdir() if one.name != "lock")
+
+    said = as_root(someone, other, hashlib.sha256(data).hexdigest(), offered)
+
+    assert "rich-99-py3-none-any.whl is not what the lock file names" in said
+    after = sorted(one for one in someone.opt.iterdir() if one.name != "lock")
+    assert after == before
+
+
+# The two commands of the README, and what a command can do about the next run.
+def test_a_checkout_is_installed_once_and_not_again_unasked() -> None:
+    with user() as someone:
+        checkout = someone.home / "egressmon"
+        names = subprocess.run(
+            ["git", "-C", ROOT, "ls-files", "-z", "-co", "--exclude-standard"],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.split("\0")
+        for name in filter(None, names):
+            if (ROOT / name).exists():
+                (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, checkout / name)
+        someone.own(checkout)
+        run = str(checkout / "scripts/egressmon")
+
+        first = someone.run(run, "watch", "--", "id", "-u")
+
+        assert first.stdout == f"{NOBODY}\n", first.stderr
+        assert "egressmon: installing for root, in /opt/egressmon" in first.stderr
+        (made,) = someone.opt.glob("*/installed.json")
+
+        changed = checkout / "monitor/egressmon/cli.py"
+        changed.write_text(changed.read_text() + "# changed\n")
+        second = someone.run(run, "watch", "--", "touch", "ran")
+
+        assert second.returncode == 125
+        assert "error: this checkout is not what is installed for root" in second.stderr
+        assert "`./scripts/egressmon install`" in second.stderr
+        assert [*someone.opt.glob("*/installed.json")] == [made]
+        assert not (someone.home / "ran").exists()
+
+        asked = someone.run(run, "install")
+
+        assert asked.returncode == 0, asked.stderr
+        assert len([*someone.opt.glob("*/installed.json")]) == 2
+        last = someone.run(run, "watch", "--quiet", "--", "id", "-u")
+        assert last.stdout == f"{NOBODY}\n", last.stderr
+        left = [one for one in checkout.rglob("*") if one.lstat().st_uid != NOBODY]
+        assert left == []
+
+
+# A checkout of another's: root neither sets it up nor runs it.
+def test_root_sets_nothing_up_in_anothers_checkout(tmp_path: Path) -> None:
+    checkout = tmp_path / "egressmon"
+    for name in ("scripts", "monitor", "pyproject.toml", "probes"):
+        source = ROOT / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        checkout.mkdir(exist_ok=True)
+        copy(source, checkout / name)
+    subprocess.run(["chown", "-R", str(NOBODY), checkout], check=True)
+
+    done = watch([str(checkout / "scripts/egressmon")], tmp_path, "touch", "ran")
+
+    assert done.returncode == 125
+    assert "root would run code that others can change" in done.stderr
+    assert not (checkout / ".venv").exists()
+    assert not (tmp_path / "ran").exists()
