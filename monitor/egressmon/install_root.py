@@ -128,7 +128,9 @@ def _make(folder: Path, staging: Path, requirements: str) -> None:
         # Not needed from here on, and so not there.
         _run(python, "-I", "-m", "pip", "--quiet", *_PIP, "uninstall", "--yes", "pip")
         # As the wheel's own, without the way through a shell.
-        (folder / installed.LAUNCHER).write_text(_LAUNCHER.format(python=python))
+        launcher = folder / installed.LAUNCHER
+        launcher.write_text(_LAUNCHER.format(python=python))
+        launcher.chmod(0o755)
         _require_roots(ownership.obstacle_in_tree(str(folder)))
         _run(python, "-I", "-m", "egressmon", "--version")
     except BaseException:

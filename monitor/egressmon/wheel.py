@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import stat
 import zipfile
 from importlib.metadata import Distribution, PackagePath, distribution
 from pathlib import Path
@@ -65,5 +66,6 @@ def _recorded(name: str, data: bytes) -> str:
 def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
     entry = zipfile.ZipInfo(name, _EPOCH)
     entry.compress_type = zipfile.ZIP_DEFLATED
-    entry.external_attr = (0o755 if ".data/scripts/" in name else 0o644) << 16
+    mode = 0o755 if ".data/scripts/" in name else 0o644
+    entry.external_attr = (stat.S_IFREG | mode) << 16
     archive.writestr(entry, data)
