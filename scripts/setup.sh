@@ -114,8 +114,11 @@ own_python() {
 require_own_checkout() {
     local why
     [ "$(id -u)" = 0 ] || return 0
-    why=$(own_python "$1" 'from egressmon.ownership import obstacle_in_tree as find
-print(find(sys.argv[1]))' "$root") || return 125
+    why=$(own_python "$1" 'import os
+from egressmon.ownership import obstacle_in_tree
+names = set(os.listdir(sys.argv[1])) - {".git", ".egressmon"}
+found = (obstacle_in_tree(f"{sys.argv[1]}/{name}") for name in sorted(names))
+print(next(filter(None, found), ""))' "$root") || return 125
     [ -n "$why" ] || return 0
     echo "error: root would run code that others can change: $why" >&2
     echo "hint: run this script as the user whose checkout it is, or chown and chmod it" >&2

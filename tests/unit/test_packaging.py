@@ -1,9 +1,14 @@
 """The three source roots make one namespace package, in one direction."""
 
 import ast
+import re
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,3 +45,55 @@ def test_only_one_module_calls_libbpf() -> None:
     }
 
     assert callers <= {"doctor.py"}  # asks for the version alone
+
+
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+GROUPS: dict[str, list[str]] = PROJECT["dependency-groups"]
+NEEDS: list[str] = PROJECT["project"]["dependencies"]
+LOCKS = {
+    "monitor/egressmon/requirements.txt": NEEDS,
+    "scripts/requirements/build.txt": GROUPS["build"],
+    "scripts/requirements/dev.txt": [*NEEDS, *GROUPS["build"], *GROUPS["dev"]],
+}
+
+
+# Name, version and hashes of each entry.
+def locked(lock: str) -> dict[str, tuple[str, list[str]]]:
+    entries = re.split(r"^(?=[a-z0-9])", (ROOT / lock).read_text(), flags=re.MULTILINE)
+    found: dict[str, tuple[str, list[str]]] = {}
+    for entry in entries[1:]:
+        name, version = entry.split()[0].split("==")
+        hashes = re.findall(r"--hash=sha256:[0-9a-f]{64}\b", entry)
+        found[canonicalize_name(name)] = (version, hashes)
+    return found
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_file_covers_what_is_asked_for(lock: str) -> None:
+    found = locked(lock)
+
+    for requirement in map(Requirement, LOCKS[lock]):
+        version, _ = found[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(version), "run scripts/lock"
+    assert all(hashes for _, hashes in found.values())
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_file_names_no_index(lock: str) -> None:
+    text = (ROOT / lock).read_text()
+
+    assert "://" not in text
+    assert not re.search(r"^\s*--(?!hash=)", text, re.MULTILINE)
+
+
+def test_tests_and_users_get_the_same_versions() -> None:
+    dev = locked("scripts/requirements/dev.txt")
+
+    for name, (version, _) in locked("monitor/egressmon/requirements.txt").items():
+        assert dev[name][0] == version
+
+
+def test_the_wheel_carries_its_lock_file() -> None:
+    from egressmon.install_root import LOCK  # noqa: PLC0415 -- only here
+
+    assert (ROOT / "monitor" / LOCK).exists()

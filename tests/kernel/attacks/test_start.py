@@ -170,7 +170,7 @@ def built(wheel: Path) -> Generator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="egressmon-venv-"))
     folder.chmod(0o755)
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    install = [folder / "bin/python", "-m", "pip", "-q", "install", wheel]
+    install = [f"{folder}/bin/python", "-m", "pip", "-q", "install", str(wheel)]
     subprocess.run(install, check=True, capture_output=True)
     yield folder
     shutil.rmtree(folder)
