@@ -97,7 +97,7 @@ fingerprint() {
 
 # What a wheel is made of, and for which Python.
 content() {
-    (cd "$root" && readlink -f "$(find_python)" && find pyproject.toml README.md LICENSE LICENSES \
+    (cd "$root" && readlink -f "$(find_python 2>/dev/null)"; find pyproject.toml README.md LICENSE LICENSES \
         scripts/launcher.sh scripts/build_hook.py scripts/requirements/build.txt \
         monitor policy probes -type f ! -name '*.pyc' ! -name '*.bpf.o' -print0 |
         LC_ALL=C sort -z | xargs -0 sha256sum) | sha256sum | cut -d' ' -f1
@@ -180,7 +180,7 @@ installed_for_root() {
             "$built"/*.whl "$@") || folder=
     rm -r "$built"
     [ -n "$folder" ] || return 125
-    echo "$print $folder" >"$stamp"
+    echo "$(content) $folder" >"$stamp" # Python may have come meanwhile
     echo "$folder"
 }
 
