@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Generator
@@ -52,24 +53,43 @@ def snapshot() -> Generator[Path]:
                 shutil.copy2(ROOT / file, copy / file)
         # The guest would compile them anew in each process, and is slow.
         subprocess.run([sys.executable, "-m", "compileall", "-q", copy], check=False)
+        _make_environment(copy)
         yield copy
 
 
+# egressmon hears no PYTHONPATH: an environment that has the copy before all that is
+# installed here beside it.
+def _make_environment(copy: Path) -> None:
+    words = [sys.executable, "-m", "venv", "--without-pip", str(copy / ".venv")]
+    subprocess.run(words, check=True)
+    (packages,) = copy.glob(".venv/lib/python3*/site-packages")
+    folders = [str(copy / name) for name in ("probes", "monitor", "policy")]
+    folders.append(sysconfig.get_path("purelib"))
+    (packages / "copy.pth").write_text("\n".join(folders) + "\n")
+    shutil.copy2(copy / "scripts/launcher.sh", copy / ".venv/bin/egressmon")
+
+
 def _environment(copy: Path, engine: str) -> dict[str, str]:
-    sources = [str(copy / name) for name in ("probes", "monitor", "policy")]
+    folders = (copy / ".venv/bin", Path(sys.executable).parent)
     return {
         "EGRESSMON_KERNEL_TESTS": "1",
         "EGRESSMON_TEST_ENGINE": engine,
         "EGRESSMON_TEST_LIMIT_S": "1800",
         "HOME": os.environ.get("HOME", "/root"),
         "LANG": "C.UTF-8",
-        "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin",
-        "PYTHONPATH": os.pathsep.join(sources),
+        "PATH": ":".join([*map(str, folders), "/usr/sbin:/usr/bin:/sbin:/bin"]),
     }
 
 
-def _words(target: Path, more: list[str]) -> list[str]:
-    words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v"]
+def _words(copy: Path, target: Path, more: list[str]) -> list[str]:
+    words = [
+        str(copy / ".venv/bin/python"),
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-v",
+    ]
     words += ["-o", "junit_family=xunit1"]  # which has properties
     return [*words, f"--junitxml={target}", "tests/kernel", *more]
 
@@ -82,7 +102,7 @@ def under(
     target = folder / "tests.xml"
     # In a machine: not what would come out the same, or needs a network.
     marks = options.select if version == _HERE else f"({options.select}) and {_OTHER}"
-    words = [*_words(target, options.pytest), "-m", marks]
+    words = [*_words(copy, target, options.pytest), "-m", marks]
     environment = _environment(copy, options.engine)
     began = time.monotonic()
     with (folder / "output").open("wb") as output:
