@@ -17,17 +17,20 @@ from egressmon.errors import PrivilegeError
 # include/uapi/linux/capability.h
 _CAP_DAC_OVERRIDE = 1
 _CAP_KILL = 5
+_CAP_SETUID = 7
 _CAP_SYS_PTRACE = 19
 _CAP_SYS_ADMIN = 21
 _CAP_BPF = 39
-AGENT = (_CAP_DAC_OVERRIDE, _CAP_KILL, _CAP_SYS_PTRACE, _CAP_BPF)
-"""What reading events and processes takes: CAP_BPF (read maps), CAP_SYS_PTRACE (read
-/proc of any user), CAP_KILL (pass signals on) and CAP_DAC_OVERRIDE (enter and remove
-the scope's cgroup, whoever owns the one above)."""
+KEEPER = (_CAP_DAC_OVERRIDE, _CAP_KILL, _CAP_SETUID, _CAP_SYS_PTRACE, _CAP_BPF)
+"""What the keeper's services take: CAP_BPF (read and change maps), CAP_SYS_PTRACE (open
+what /proc has of any user's process), CAP_KILL (pass signals on), CAP_SETUID (open files
+with the user's rights) and CAP_DAC_OVERRIDE (enter and remove the scope's cgroup,
+whoever owns the one above)."""
 ATTACHER = (_CAP_SYS_ADMIN,)
 """What attaching probes to files takes."""
 _CAPABILITY_VERSION_3 = 0x20080522
 
+_MAX_ANCESTORS = 64
 _SUDO_ONLY = ("SUDO_COMMAND", "SUDO_GID", "SUDO_UID", "SUDO_USER")
 
 
@@ -39,6 +42,17 @@ class User:
     gid: int
     groups: tuple[int, ...]
     environment: dict[bytes, bytes]
+    block: tuple[bytes, ...] = ()
+    """The environment as it was given: each entry, in order, well-formed or not."""
+
+    @classmethod
+    def of_block(
+        cls, ids: tuple[int, int, tuple[int, ...]], block: tuple[bytes, ...]
+    ) -> "User":
+        """Return a user, by user id, group id and groups, with an environment."""
+        pairs = (entry.partition(b"=") for entry in reversed(block) if b"=" in entry)
+        # The first of a name is what getenv(3) finds.
+        return cls(*ids, {name: value for name, _, value in pairs}, block)
 
 
 def invoking_user() -> User:
@@ -49,9 +63,10 @@ def invoking_user() -> User:
     """
     sudo = _calling_sudo()
     if os.geteuid() != 0 or sudo is None or "SUDO_UID" not in os.environ:
-        return User(os.getuid(), os.getgid(), tuple(os.getgroups()), dict(os.environb))
+        ids = os.getuid(), os.getgid(), tuple(os.getgroups())
+        return User.of_block(ids, _environment_of("self"))
     uid, gid = int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"])
-    return User(uid, gid, _groups(uid, gid), _environment_of(sudo))
+    return User.of_block((uid, gid, _groups(uid, gid)), _environment_of(str(sudo)))
 
 
 def _groups(uid: int, gid: int) -> tuple[int, ...]:
@@ -88,21 +103,35 @@ def _parent_of(pid: int) -> int:
     return int(stat.rpartition(")")[2].split()[1])
 
 
-# sudo itself was started with the user's environment, and the kernel keeps it.
-def _environment_of(pid: int) -> dict[bytes, bytes]:
+def above_sudo() -> str | None:
+    """Return who is above this process by way of sudo, though not as its caller.
+
+    `sudo sh -c 'egressmon ...'`: the command is root's, which may not be meant.
+    """
+    pid = os.getppid()
+    for _ in range(_MAX_ANCESTORS):
+        if pid <= 1:
+            return None
+        if _is_sudo(pid):
+            return os.environ.get("SUDO_USER", "a user")
+        pid = _parent_of(pid)
+    return None
+
+
+# The block that the process was started with, which the kernel keeps: sudo's is the
+# user's, and our own is as it was before Python changed it (PEP 538).
+def _environment_of(pid: str) -> tuple[bytes, ...]:
     try:
         block = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         block = b""
-    pairs = (entry.partition(b"=") for entry in block.split(b"\0") if b"=" in entry)
-    found = {name: value for name, _, value in pairs}
-    if found:
-        return found
-    return {
-        name: value
+    if block:
+        return tuple(block.removesuffix(b"\0").split(b"\0"))
+    return tuple(
+        name + b"=" + value
         for name, value in os.environb.items()
         if name.decode("ascii", "replace") not in _SUDO_ONLY
-    }
+    )
 
 
 def become_root(arguments: list[str], *, quiet: bool) -> None:

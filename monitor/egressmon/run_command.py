@@ -10,6 +10,7 @@ from typing import IO
 
 from egressmon import privilege
 from egressmon.errors import EvidenceError, UsageError
+from egressmon.escalation import SudoTrial
 from egressmon.evidence import open_evidence
 from egressmon.outcome import Outcome, RunOptions
 from egressmon.policy.file import LoadedPolicy, find_policy, load_policy
@@ -84,8 +85,14 @@ def execute(
     user: User,
     engine: Engine,
     also: Callable[[Record], None] = lambda _record: None,
+    at_end: Callable[[], None] | None = None,
 ) -> Outcome:
-    """Run the command of options for user; records also go to the function also."""
+    """Run the command of options for user; records also go to the function also.
+
+    It returns in another process than it was called in, without rights. The one that
+    has them calls `at_end` with the user's, after all else.
+    """
+    trial = SudoTrial(user)
     identifier = run_identifier()
     with acting_as(user):
         path, file, failure = _evidence(options.evidence, identifier)
@@ -105,6 +112,8 @@ def execute(
         quiet=options.quiet,
         verbose=options.verbose,
         ready_file=options.ready_file,
+        at_end=at_end,
+        sudo=trial,
     )
     outcome = Run(run_options, identifier, also).execute(engine)
     if outcome.exec_errno:
