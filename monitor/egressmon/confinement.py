@@ -12,18 +12,18 @@ import pwd
 import resource
 import secrets
 import struct
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
-from collections.abc import Generator
 from pathlib import Path
 
 from egressmon.errors import PrivilegeError
 from egressmon.privilege import User, drop_capabilities
 
 # include/uapi/linux/prctl.h, securebits.h
-_SET_DEATH_SIGNAL, _SET_DUMPABLE, _KEEP_CAPABILITIES = 1, 4, 8
+_SET_DEATH_SIGNAL, _SET_DUMPABLE = 1, 4
 _SET_SECCOMP, _DROP_BOUNDING, _SET_SECURE_BITS, _NO_NEW_PRIVILEGES = 22, 24, 28, 38
 _NO_ROOT, _NO_AMBIENT = 0b11, 0b11 << 6  # each with its lock
+_KEEP = 1 << 4  # capabilities, as the user id changes
 _FILTER_MODE = 2
 _HIGHEST_CAPABILITY = 63
 # Classic BPF and what a filter answers: linux/bpf_common.h, linux/seccomp.h.
@@ -66,11 +66,7 @@ def lock(kept: Iterable[int], calls: Iterable[str] = ()) -> None:
     `Calls` are system calls of those withheld that stay. For the calling thread, and
     those made later. Raises OSError.
     """
-    with suppress(PermissionError):  # without CAP_SETPCAP: there is less to lock
-        _prctl(_SET_SECURE_BITS, _NO_ROOT | _NO_AMBIENT)
-        for number in range(_HIGHEST_CAPABILITY + 1):
-            with suppress(OSError):  # not known to this kernel
-                _prctl(_DROP_BOUNDING, number)
+    _close_ways_back(0)
     drop_capabilities(kept)
     refuse_new_privileges()
     _filter(frozenset(_WITHHELD) - frozenset(calls))
@@ -81,22 +77,10 @@ def become_nobody(uid: int, kept: Iterable[int] = (), calls: Iterable[str] = ())
 
     Raises PrivilegeError.
     """
-    # What the limit is for root does not bind; for others their threads count.
-    with suppress(OSError, ValueError):
-        unlimited = resource.RLIM_INFINITY
-        resource.setrlimit(resource.RLIMIT_NPROC, (unlimited, unlimited))
     kept = tuple(kept)
     try:
-        if kept:
-            _prctl(_KEEP_CAPABILITIES, 1)
-        os.setgroups([])
-        os.setresgid(uid, uid, uid)
-        with suppress(PermissionError):
-            _prctl(_SET_SECURE_BITS, _NO_ROOT | _NO_AMBIENT | (kept != ()) << 4)
-            for number in range(_HIGHEST_CAPABILITY + 1):
-                with suppress(OSError):
-                    _prctl(_DROP_BOUNDING, number)
-        os.setresuid(uid, uid, uid)
+        if os.geteuid() == 0:  # else it is nobody that matters
+            _change_to(uid, keep=bool(kept))
         lock(kept, calls)
         _prctl(_SET_DUMPABLE, 0)
     except OSError as error:
@@ -104,6 +88,26 @@ def become_nobody(uid: int, kept: Iterable[int] = (), calls: Iterable[str] = ())
             f"egressmon cannot give up its rights ({error.strerror})",
             "it needs CAP_SETUID and CAP_SETGID; in a container: --cap-add for each",
         ) from error
+
+
+# To drop what is inherited takes CAP_SETPCAP; where that is missing, less is there.
+def _close_ways_back(more: int) -> None:
+    with suppress(PermissionError):
+        _prctl(_SET_SECURE_BITS, _NO_ROOT | _NO_AMBIENT | more)
+        for number in range(_HIGHEST_CAPABILITY + 1):
+            with suppress(OSError):  # not known to this kernel
+                _prctl(_DROP_BOUNDING, number)
+
+
+def _change_to(uid: int, *, keep: bool) -> None:
+    # The limit does not bind root; for others, their threads count.
+    with suppress(OSError, ValueError):
+        unlimited = resource.RLIM_INFINITY
+        resource.setrlimit(resource.RLIMIT_NPROC, (unlimited, unlimited))
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    _close_ways_back(_KEEP if keep else 0)
+    os.setresuid(uid, uid, uid)
 
 
 def end_with_parent(number: int) -> None:

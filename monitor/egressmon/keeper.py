@@ -75,6 +75,7 @@ class Keeper:
             Wanted.SKIPPED: self._skipped,
             Wanted.DISARM: self._disarm,
             Wanted.CANARIES: self._canaries,
+            Wanted.READY: self._ready,
             Wanted.GO: self._go,
             Wanted.REAP: self._reap,
             Wanted.PIDS: self._pids,
@@ -170,16 +171,20 @@ class Keeper:
         attempts = send_from_scope(self._keeping.scope, plan)
         return [_told(plan), json.loads(pack_attempts(attempts))]
 
+    def _ready(self, _detail: int, _data: bytes) -> None:
+        if self._keeping.ready_file is not None:
+            with with_rights_of(self._keeping.user):
+                Path(self._keeping.ready_file).touch()
+
     def _go(self, _detail: int, _data: bytes) -> int:
         if self._is_started:
             raise ValueError("once")
         self._is_started = True
-        if self._keeping.ready_file is not None:
-            with with_rights_of(self._keeping.user):
-                Path(self._keeping.ready_file).touch()
         return self._keeping.child.go()
 
     def _reap(self, _detail: int, _data: bytes) -> int:
+        if not self._is_started:
+            raise ValueError("not yet")
         if self._status is None:
             _, self._status = os.waitpid(self._keeping.child.pid, 0)
             self._keeping.relay.forget()
@@ -191,10 +196,10 @@ class Keeper:
 
     # The agent has ended: as it should, or not.
     def _concluded(self, status: int) -> int:
-        if not self._is_started and self._status is None:
-            self._keeping.child.abandon()
-        elif self._status is None:
+        if self._is_started:
             self._reap(0, b"")
+        else:
+            self._keeping.child.abandon()
         if self._keeping.at_end is not None:
             with with_rights_of(self._keeping.user):
                 self._keeping.at_end()

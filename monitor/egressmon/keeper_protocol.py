@@ -48,6 +48,8 @@ class Wanted(IntEnum):
     """How the command ended: it is waited for."""
     PIDS = 10
     """Which processes are in the scope."""
+    READY = 11
+    """That the file is made which says that the probes are armed."""
 
 
 def answer(code: int, rest: Any = None) -> bytes:

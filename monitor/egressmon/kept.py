@@ -70,6 +70,10 @@ class Kept:
         )
         return plan, [Attempt(**fields) for fields in attempts]
 
+    def say_ready(self) -> None:
+        """Have the file made that says that the probes are armed, if one is wanted."""
+        self._ask(Wanted.READY)
+
     def go(self) -> int:
         """Let the child become the command; returns 0, or the errno of its exec."""
         return int(self._ask(Wanted.GO)[0])

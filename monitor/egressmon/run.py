@@ -221,6 +221,7 @@ class Run:
         follower = Follower(
             kept, self._sensor, self._pipeline, self._processes, self._record
         )
+        kept.say_ready()
         try:
             self._start_command(kept)
             follower.until_command_ends(keeping.child, ending)
