@@ -90,7 +90,8 @@ class Blind(Enum):
     ROOT_COMMAND = BlindSpot(
         "root-command",
         "the command runs as root (uid 0)",
-        "it can end or blind egressmon, change the evidence, and send what no probe sees",
+        "it can end or blind egressmon, change the evidence, and send what no probe "
+        "sees",
         "run egressmon as a user, or through sudo directly: the command is the user's",
     )
     UNCOUNTED_SKIPS = BlindSpot(

@@ -72,7 +72,9 @@ def lock(kept: Iterable[int], calls: Iterable[str] = ()) -> None:
     _filter(frozenset(_WITHHELD) - frozenset(calls))
 
 
-def become_nobody(uid: int, kept: Iterable[int] = (), calls: Iterable[str] = ()) -> None:
+def become_nobody(
+    uid: int, kept: Iterable[int] = (), calls: Iterable[str] = ()
+) -> None:
     """Become user and group `uid`, which nobody else has, and lock() all else.
 
     Raises PrivilegeError.

@@ -1,4 +1,4 @@
-"""Whether the command can become root, or is: as strong as that makes it, egressmon says.
+"""Whether the command is root or can become it, and how.
 
 Nothing is tried as the user: a refused sudo is logged, and mailed to root. Root may ask
 sudo what it would let a user do (sudo(8), -l -U): no password, no mail, no log.

@@ -1,4 +1,4 @@
-"""Files that others wrote, and may have put traps in the place of: open and look at them.
+"""Open and look at files that others wrote, and may have put traps in the place of.
 
 The process that reads them has no right to most (docs/decisions/0013): then the keeper
 opens them, and hands over what it opened. All paths go through here.
@@ -136,7 +136,7 @@ def use(opener: Opener) -> None:
 
     It takes its time: what root folders processes have is asked once a batch.
     """
-    global _opener, _roots  # noqa: PLW0603 -- the process's rights, which are one
+    global _opener, _roots
     _opener, _roots = opener, {}
 
 

@@ -82,7 +82,7 @@ class Keeper:
         }
 
     def serve(self, agent: int) -> int:
-        """Serve process `agent`, a child, to its end; return the exit status to give."""
+        """Serve the child process `agent` to its end; return the exit status."""
         user = self._keeping.user
         os.setgroups(user.groups)
         lock(KEEPER, {BPF})

@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from egressmon.canary import Attempt, Plan
@@ -33,7 +34,7 @@ class Kept:
     def open(self, path: bytes, kind: Kind) -> int:
         """Have a file opened, with the rights of the command's user (files.Opener)."""
         if not path.startswith(b"/"):
-            path = os.getcwdb() + b"/" + path
+            path = os.fsencode(Path.cwd()) + b"/" + path
         _, descriptor = self._ask(Wanted.OPEN, kind, path)
         if descriptor is None:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -65,9 +66,7 @@ class Kept:
     def send_canaries(self) -> tuple[Plan, list[Attempt]]:
         """Have canaries armed and sent; return where they go, and how they went."""
         (port, inet, inet6), attempts = self._ask(Wanted.CANARIES)[0]
-        plan = Plan(
-            port, ipaddress.IPv4Address(inet), ipaddress.IPv6Address(inet6)
-        )
+        plan = Plan(port, ipaddress.IPv4Address(inet), ipaddress.IPv6Address(inet6))
         return plan, [Attempt(**fields) for fields in attempts]
 
     def say_ready(self) -> None:

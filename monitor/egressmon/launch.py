@@ -69,7 +69,7 @@ class Launched:
         os.waitpid(self.pid, 0)
 
 
-def launch(
+def launch(  # noqa: PLR0913 -- what it starts, and how
     scope: Scope,
     plan: Plan,
     user: User,

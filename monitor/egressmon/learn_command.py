@@ -37,7 +37,7 @@ def learn(
     with target:
         try:
             outcome = execute(
-                options, loaded, user, engine, lesson.add,
+                options, loaded, user, engine, also=lesson.add,
                 at_end=lambda: _remove_empty(target, output),
             )  # fmt: skip
         except BaseException:
@@ -63,7 +63,7 @@ def _remove_empty(target: IO[str], output: str) -> None:
     if output == "-":
         return
     with contextlib.suppress(OSError):
-        ours, there = os.fstat(target.fileno()), os.lstat(output)  # noqa: PTH116 -- both
+        ours, there = os.fstat(target.fileno()), os.lstat(output)
         if os.path.samestat(ours, there) and not there.st_size:
             Path(output).unlink()
 

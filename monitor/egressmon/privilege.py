@@ -23,8 +23,8 @@ _CAP_SYS_ADMIN = 21
 _CAP_BPF = 39
 KEEPER = (_CAP_DAC_OVERRIDE, _CAP_KILL, _CAP_SETUID, _CAP_SYS_PTRACE, _CAP_BPF)
 """What the keeper's services take: CAP_BPF (read and change maps), CAP_SYS_PTRACE (open
-what /proc has of any user's process), CAP_KILL (pass signals on), CAP_SETUID (open files
-with the user's rights) and CAP_DAC_OVERRIDE (enter and remove the scope's cgroup,
+what /proc has of any user's process), CAP_KILL (pass signals on), CAP_SETUID (open
+files with the user's rights) and CAP_DAC_OVERRIDE (enter and remove the scope's cgroup,
 whoever owns the one above)."""
 ATTACHER = (_CAP_SYS_ADMIN,)
 """What attaching probes to files takes."""

@@ -14,8 +14,8 @@ from egressmon.clock import Clock
 from egressmon.conclude import Findings, end_record
 from egressmon.connections import Connections, Locality
 from egressmon.errors import UnfinishedError
-from egressmon.evidence import Evidence
 from egressmon.escalation import asks_for_root, runs_as_root
+from egressmon.evidence import Evidence
 from egressmon.follow import Follower, reap
 from egressmon.keeper import Keeping
 from egressmon.kept import Kept
@@ -74,8 +74,8 @@ class Run:
     def execute(self, engine: Engine) -> Outcome:
         """Run the command under the loaded engine and return how it went.
 
-        It returns in another process, which has no rights, than it was called in. Raises
-        an error with a hint where nothing could be monitored; then the command was not
+        It returns in another process than it was called in, without rights. Raises an
+        error with a hint where nothing could be monitored; then the command was not
         started.
         """
         flush_output()
@@ -189,9 +189,7 @@ class Run:
             self._sensor.no_mappings,
             attributor.no_creators if attributor is not None else "",
             frames=options.attribution == "full",
-        ) + blind_spots.of_command(
-            as_root=self._as_root, can_sudo=self._can_sudo
-        )
+        ) + blind_spots.of_command(as_root=self._as_root, can_sudo=self._can_sudo)
         return RunStart(
             egressmon=host.egressmon_version(),
             engine=f"{engine.name} {engine.version}",
@@ -234,7 +232,9 @@ class Run:
             if untold := follower.settle():
                 ending.doubts.append(f"the end of {untold} processes was not seen")
             if follower.was_moved:
-                ending.doubts.append("egressmon's own processes were moved into the scope")
+                ending.doubts.append(
+                    "egressmon's own processes were moved into the scope"
+                )
         except Exception as error:  # noqa: BLE001 -- the command must not suffer
             if options.verbose:
                 traceback.print_exc()
@@ -246,7 +246,9 @@ class Run:
         try:
             self._ending.exec_errno = kept.go()
         except OSError:
-            self._ending.doubts.append("the command's process was ended before its exec")
+            self._ending.doubts.append(
+                "the command's process was ended before its exec"
+            )
         self._sensor.intake.start()
 
     def _finished(self, kept: Kept) -> Outcome:

@@ -79,11 +79,12 @@ def require_command(options: argparse.Namespace) -> None:
         )
 
 
-def execute(
+def execute(  # noqa: PLR0913 -- what a run is made of
     options: argparse.Namespace,
     loaded: LoadedPolicy,
     user: User,
     engine: Engine,
+    *,
     also: Callable[[Record], None] = lambda _record: None,
     at_end: Callable[[], None] | None = None,
 ) -> Outcome:

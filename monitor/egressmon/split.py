@@ -1,4 +1,4 @@
-"""Part one process into two: the keeper, which was called, and the agent, which reads."""
+"""Part a process into two: the keeper, which was called, and the agent, which reads."""
 
 import importlib
 import importlib.util

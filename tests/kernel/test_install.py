@@ -194,7 +194,7 @@ def test_root_stays_root(installed: Path, tmp_path: Path) -> None:
     assert done.stdout == "0\n"
 
 
-def test_the_agent_keeps_four_capabilities(tmp_path: Path) -> None:
+def test_the_keeper_keeps_five_capabilities(tmp_path: Path) -> None:
     ready = "grep -h CapEff /proc/$PPID/status"
 
     done = subprocess.run(
@@ -216,5 +216,5 @@ def test_the_agent_keeps_four_capabilities(tmp_path: Path) -> None:
     )
 
     held = int(done.stdout.split()[1], 16)
-    # CAP_DAC_OVERRIDE, CAP_KILL, CAP_SYS_PTRACE, CAP_BPF
-    assert held == 1 << 1 | 1 << 5 | 1 << 19 | 1 << 39
+    # CAP_DAC_OVERRIDE, CAP_KILL, CAP_SETUID, CAP_SYS_PTRACE, CAP_BPF
+    assert held == 1 << 1 | 1 << 5 | 1 << 7 | 1 << 19 | 1 << 39

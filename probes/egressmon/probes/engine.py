@@ -284,14 +284,14 @@ class Engine:
 
     @property
     def parts(self) -> list[Loaded]:
-        """What the kernel took: the probes, and what reads Python frames, if it does."""
+        """What the kernel took: the probes, and what reads Python frames."""
         return [self._loaded] + ([self.frames.loaded] if self.frames else [])
 
     def hand_over(self, parts: list[Loaded]) -> None:
-        """Have `parts` stand for what the kernel took, in a process that may not ask it.
+        """Have `parts` stand for what the kernel took, which may not be asked here.
 
-        Events are read as before. What holds the programs in place is let go of: another
-        process has it.
+        Events are read as before. What holds the programs in place is let go of:
+        another process has it.
         """
         kept = {self.fileno()}
         held = [*self._links]
