@@ -1,5 +1,6 @@
 """Part a process into two: the keeper, which was called, and the agent, which reads."""
 
+import gc
 import importlib
 import importlib.util
 import os
@@ -42,6 +43,7 @@ def split(keeping: Keeping, with_rights: Callable[[], None]) -> Kept:
     keeper = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
+    gc.freeze()  # a collection would copy every page that holds an object
     agent = os.fork()
     if agent:
         theirs.close()
