@@ -114,6 +114,11 @@ def _is_proc(place: int) -> bool:
     return int(struct.unpack_from("=q", room)[0]) == _PROC_MAGIC
 
 
+def append_here(path: bytes) -> int:
+    """Open `path` to add to it, without waiting for anybody. Raises OSError."""
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _CLEAN, 0o666)
+
+
 class Opener(Protocol):
     """Who opens files."""
 
@@ -121,10 +126,17 @@ class Opener(Protocol):
         """Open as open_here() does."""
         ...
 
+    def open_page(self, path: bytes) -> int:
+        """Open as open_page() does."""
+        ...
+
 
 class _Here:
     def open(self, path: bytes, kind: Kind) -> int:
         return open_here(path, kind)
+
+    def open_page(self, path: bytes) -> int:
+        return append_here(path)
 
 
 _opener: Opener = _Here()
@@ -149,6 +161,14 @@ def begin_batch() -> None:
 def open_regular(path: str | bytes) -> int:
     """Return a descriptor to read the regular file at `path`. Raises OSError."""
     return _opener.open(os.fsencode(path), Kind.REGULAR)
+
+
+def open_page(path: str) -> int:
+    """Return a descriptor to add to a page that the run was told of at its start.
+
+    With the user's rights (RunOptions.page). Raises OSError.
+    """
+    return _opener.open_page(os.fsencode(path))
 
 
 def status(path: str) -> os.stat_result:

@@ -33,6 +33,8 @@ class RunOptions:
     verbose: bool = False
     ready_file: str | None = None
     """A file to make once the probes are armed, for tests."""
+    page: str | None = None
+    """A file to add a summary to, at the end."""
     at_end: Callable[[], None] | None = None
     """What is to be done with the user's rights once all else is over."""
     sudo: SudoTrial | None = None

@@ -114,6 +114,7 @@ class Run:
             relay=signals.SignalRelay(child.pidfd),
             user=options.user,
             ready_file=options.ready_file,
+            page=options.page,
             allow_incomplete=options.allow_incomplete,
             let_go=self._let_go,
             at_end=options.at_end,
