@@ -80,6 +80,20 @@ class Blind(Enum):
         "what created an asynchronous task is not known",
         "Linux 6.10 or older, 6.14 or later",
     )
+    COMMAND_CAN_SUDO = BlindSpot(
+        "command-can-sudo",
+        "the command can become root",
+        "as root it can end or blind egressmon, and send what no probe sees",
+        'set enforce = "fail" without [command] allow_sudo, or run it as a user whom '
+        "sudo lets do nothing",
+    )
+    ROOT_COMMAND = BlindSpot(
+        "root-command",
+        "the command runs as root (uid 0)",
+        "it can end or blind egressmon, change the evidence, and send what no probe "
+        "sees",
+        "run egressmon as a user, or through sudo directly: the command is the user's",
+    )
     UNCOUNTED_SKIPS = BlindSpot(
         "uncounted-skips",
         "the kernel does not count the probes that it skips",
@@ -124,6 +138,19 @@ def declared(
         spots.append(replace(Blind.PYTHON_FRAMES.value, reason=engine.no_frames))
     if no_creators:
         spots.append(replace(Blind.TASK_CREATORS.value, reason=no_creators))
+    return spots
+
+
+def of_command(*, as_root: str | None, can_sudo: str | None) -> list[BlindSpot]:
+    """Return what the command could keep from being seen, by what it may do.
+
+    `as_root` says why it runs as root, and `can_sudo` how it can become root, if so.
+    """
+    spots: list[BlindSpot] = []
+    if as_root is not None:
+        spots.append(replace(Blind.ROOT_COMMAND.value, reason=as_root))
+    if can_sudo is not None:
+        spots.append(replace(Blind.COMMAND_CAN_SUDO.value, reason=can_sudo))
     return spots
 
 

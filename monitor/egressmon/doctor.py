@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TextIO
 
 from egressmon import host
-from egressmon.blind_spots import ALWAYS, declared, refused
+from egressmon.blind_spots import ALWAYS, declared, of_command, refused
 from egressmon.errors import EgressmonError
+from egressmon.escalation import SudoTrial, runs_as_root
+from egressmon.privilege import invoking_user
 from egressmon.probes import libbpf, obstacles
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.loading import Choice, load
@@ -142,6 +144,12 @@ def print_report(checks: list[Check], stream: TextIO = sys.stdout) -> None:
         stream.write(f"     so {spot.consequence}\n     -> {spot.remedy}\n")
 
 
+# Of the user's commands, under a policy that reports only.
+def _of_command() -> list[BlindSpot]:
+    user = invoking_user()
+    return of_command(as_root=runs_as_root(user), can_sudo=SudoTrial(user).reason())
+
+
 def _without_mappings(cgroup: int) -> str:
     try:
         SideBand(cgroup).close()
@@ -166,7 +174,7 @@ def _blind_spots() -> tuple[list[BlindSpot], str]:
             no_mappings = _without_mappings(root_fd)
         finally:
             os.close(root_fd)
-        return declared(engine, no_mappings, frames=True), ""
+        return declared(engine, no_mappings, frames=True) + _of_command(), ""
     except EgressmonError:
         return [one.value for one in ALWAYS], " (nothing can be watched)"
     finally:

@@ -5,6 +5,8 @@ LC_CTYPE, a shell's PWD) is not the caller's, and must not reach the command.
 """
 
 import os
+from collections.abc import Mapping, Sequence
+from typing import NoReturn, TypeAlias
 
 RESTORED = "_EGRESSMON_RESTORED"
 """Names, a blank, and in hexadecimal the entries (NUL behind each) that these had
@@ -22,43 +24,66 @@ _HEARD = frozenset(
 _HEARD_PREFIXES = ("EGRESSMON_", "GITHUB_", "SUDO_")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-Variables = dict[bytes, bytes]
+Block: TypeAlias = tuple[bytes, ...]
+"""The entries in order, as execve(2) takes them: well-formed or not."""
+Variables: TypeAlias = dict[bytes, bytes]
 
 
-def parse(block: bytes) -> Variables:
-    """Return the variables of block, as proc_pid_environ(5) has them."""
-    pairs = (entry.partition(b"=") for entry in block.split(b"\0") if b"=" in entry)
-    found: Variables = {}
-    for name, _, value in pairs:
-        found.setdefault(name, value)  # getenv(3) takes the first, too
-    return found
+def entries(data: bytes) -> Block:
+    """Return the entries of data, as proc_pid_environ(5) has them."""
+    return tuple(data.removesuffix(b"\0").split(b"\0")) if data else ()
 
 
-def original() -> Variables:
+def variables(block: Block) -> Variables:
+    """Return the variables of block; the first of a name, as getenv(3) takes it."""
+    pairs = (entry.partition(b"=") for entry in reversed(block) if b"=" in entry)
+    return {name: value for name, _, value in pairs}
+
+
+def original() -> Block:
     """Return the environment that egressmon was called with."""
-    found = _at_start() or dict(os.environb)
-    names, _, entries = found.pop(RESTORED.encode(), b"").partition(b" ")
-    try:
-        before = parse(bytes.fromhex(entries.decode()))
-    except ValueError:
+    found = _at_start() or _block(os.environb)
+    note = variables(found).get(RESTORED.encode())
+    if note is None:
         return found
-    for name in filter(None, names.split(b",")):
-        found.pop(name, None)
-        if name in before:
-            found[name] = before[name]
-    return found
+    names, _, listed = note.partition(b" ")
+    changed = {RESTORED.encode(), *filter(None, names.split(b","))}
+    try:
+        before = entries(bytes.fromhex(listed.decode()))
+    except ValueError:
+        before, changed = (), {RESTORED.encode()}
+    kept = (entry for entry in found if entry.partition(b"=")[0] not in changed)
+    return (*kept, *(one for one in before if one.partition(b"=")[0] in changed))
+
+
+def _block(mapping: Mapping[bytes, bytes]) -> Block:
+    return tuple(name + b"=" + value for name, value in mapping.items())
 
 
 # The kernel keeps what execve(2) was given.
-def _at_start() -> Variables:
+def _at_start() -> Block:
     try:
         with open("/proc/self/environ", "rb") as file:  # noqa: PTH123 -- before pathlib is loaded
-            return parse(file.read())
+            return entries(file.read())
     except OSError:
-        return {}
+        return ()
 
 
-def without_loader_variables() -> Variables | None:
+def execve(file: bytes, words: Sequence[bytes], block: Block) -> NoReturn:
+    """Become the program in file; raises OSError.
+
+    os.execve() takes a mapping: no entry without a name, none twice.
+    """
+    import ctypes  # noqa: PLC0415 -- not before it is known whose it is
+
+    arguments = (ctypes.c_char_p * (len(words) + 1))(*words, None)
+    environment = (ctypes.c_char_p * (len(block) + 1))(*block, None)
+    ctypes.CDLL(None, use_errno=True).execve(file, arguments, environment)
+    code = ctypes.get_errno()
+    raise OSError(code, os.strerror(code))
+
+
+def without_loader_variables() -> Block | None:
     """Return an environment to start again with, or None if there is no need to.
 
     The variables of the dynamic loader took effect on this process already; what it
@@ -67,10 +92,12 @@ def without_loader_variables() -> Variables | None:
     if not any(name in os.environ for name in _LOADER):
         return None
     called_with = original()
-    taken = [name for name in map(str.encode, _LOADER) if name in called_with]
-    entries = b"".join(b"%s=%s\0" % (name, called_with.pop(name)) for name in taken)
-    note = b"%s %s" % (b",".join(taken), entries.hex().encode())
-    return {**called_with, RESTORED.encode(): note}
+    names = [name.encode() for name in _LOADER]
+    taken = [one for one in called_with if one.partition(b"=")[0] in names]
+    kept = tuple(one for one in called_with if one not in taken)
+    listed = b"".join(one + b"\0" for one in taken)
+    note = b"%s=%s %s" % (RESTORED.encode(), b",".join(names), listed.hex().encode())
+    return (*kept, note)
 
 
 def keep_only_ours() -> None:

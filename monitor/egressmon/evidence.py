@@ -2,6 +2,8 @@
 
 import errno
 import os
+import stat
+import time
 from typing import IO
 
 import orjson
@@ -12,6 +14,8 @@ from egressmon.errors import EvidenceError
 from egressmon.records import SCHEMA, Record
 
 STDOUT = "-"
+_READER_S = 2.0
+_READER_POLL_S = 0.02
 
 
 class Evidence:
@@ -74,12 +78,38 @@ class Evidence:
         self._file.close()
 
 
+# Nobody may be made to wait, nor a device to do something: a pipe is given a moment for
+# its reader to come.
+def _open_for_writing(path: str) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_NOCTTY
+    deadline = time.monotonic() + _READER_S
+    while True:
+        try:
+            descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
+            break
+        except OSError as error:
+            if error.errno != errno.ENXIO or not _is_pipe(path):
+                raise
+            if time.monotonic() >= deadline:
+                raise OSError(errno.ENXIO, "nobody reads this pipe") from error
+            time.sleep(_READER_POLL_S)
+    os.set_blocking(descriptor, True)
+    if stat.S_ISBLK(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "a block device")
+    return descriptor
+
+
+def _is_pipe(path: str) -> bool:
+    return stat.S_ISFIFO(os.stat(path).st_mode)  # noqa: PTH116 -- as it was opened
+
+
 def open_evidence(path: str) -> IO[bytes]:
     """Open path anew for writing, or standard output for `-`."""
     try:
         if path == STDOUT:
             return os.fdopen(os.dup(1), "wb", buffering=0)
-        return open(path, "wb", buffering=0)  # noqa: PTH123 -- the caller closes
+        return os.fdopen(_open_for_writing(path), "wb", buffering=0)
     except OSError as error:
         raise EvidenceError(
             f"evidence cannot be written to {path}: {error.strerror}",

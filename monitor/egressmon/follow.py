@@ -5,20 +5,22 @@ import select
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
+from egressmon import files
+from egressmon.kept import Kept
+from egressmon.launch import Launched
 from egressmon.outcome import Ending
 from egressmon.pipeline import Pipeline
 from egressmon.processes import Processes
 from egressmon.records import Outlived, Record
-from egressmon.scope import Scope
 from egressmon.sensor import Sensor
-from egressmon.signals import SignalRelay
+from egressmon.signals import EndWanted
 from egressmon.text import printable
 
 _POLL_MS = 100
 _LOSS_EVERY_S = 1.0
 _PATIENCE_S = 2.0  # before saying what is being waited for
+_MAX_STAT = 4096
 _GRACE_S = 5.0  # for the kernel to free a task: an RCU grace period and its callbacks
 
 
@@ -27,32 +29,34 @@ class Follower:
 
     def __init__(
         self,
-        scope: Scope,
+        kept: Kept,
         sensor: Sensor,
         pipeline: Pipeline,
         processes: Processes,
         record: Callable[[Record], None],
     ) -> None:
-        self._scope = scope
+        self._kept = kept
         self._sensor = sensor
         self._pipeline = pipeline
         self._processes = processes
         self._record = record
         self._next_loss_check = 0.0
+        attributor = sensor.attributor
+        helper = attributor.helper if attributor is not None else None
+        self._own = {os.getpid(), os.getppid(), helper}
+        self.was_moved = False
+        """Whether egressmon's own processes were found in the scope."""
 
-    def until_command_ends(self, pid: int, ending: Ending) -> None:
-        """Return when process pid, a child of this one, has ended."""
-        pidfd = os.pidfd_open(pid)
+    def until_command_ends(self, child: Launched, ending: Ending) -> None:
+        """Return when the command's process has ended."""
+        pidfd = child.pidfd
         poller = select.poll()
         poller.register(pidfd, select.POLLIN)
         poller.register(self._sensor.engine.fileno(), select.POLLIN)
         timeout = _POLL_MS
-        try:
-            while not any(fd == pidfd for fd, _ in poller.poll(timeout)):
-                timeout = self._turn()
-        finally:
-            os.close(pidfd)
-        reap(pid, ending)
+        while not any(fd == pidfd for fd, _ in poller.poll(timeout)):
+            timeout = self._turn()
+        reap(self._kept, ending)
 
     # One turn of reading; returns how long to wait before the next, in ms.
     def _turn(self) -> int:
@@ -66,18 +70,18 @@ class Follower:
                 self._record(loss)
         return 0 if self._sensor.intake.has_more else _POLL_MS
 
-    def linger(self, relay: SignalRelay, limit_s: float | None, *, quiet: bool) -> None:
+    def linger(self, wanted: EndWanted, limit_s: float | None, *, quiet: bool) -> None:
         """Return when no descendant is left, limit_s is over, or an end is wanted."""
         began = time.monotonic()
         told = quiet
-        while self._remaining() and not relay.ending.is_set():
+        while self._remaining() and not wanted.is_set():
             waited = time.monotonic() - began
             if limit_s is not None and waited >= limit_s:
                 break
             if not told and waited >= _PATIENCE_S:
                 told = True
                 self._tell()
-            relay.ending.wait(_POLL_MS / 1000)
+            wanted.wait(_POLL_MS)
             self._turn()
         self._sensor.drain(self._pipeline)
 
@@ -96,7 +100,7 @@ class Follower:
     def _untold(self) -> int:
         alive = {one.pid for one in self._processes.alive()}
         if not self._processes.proc_is_ours:
-            return 0 if self._scope.is_populated() else len(alive)
+            return 0 if self._inside() else len(alive)
         return len(alive.difference(self._remaining()))
 
     def outlived(self) -> list[Outlived]:
@@ -105,11 +109,17 @@ class Follower:
 
     # In the cgroup, or gone from it but of the command's lineage.
     def _remaining(self) -> list[int]:
-        inside = self._scope.pids() if self._scope.is_populated() else []
+        inside = self._inside()
         if not self._processes.proc_is_ours:
             return inside
         lineage = [one.pid for one in self._processes.alive() if _runs(one.pid)]
         return sorted({*inside, *lineage})
+
+    # Without egressmon's own: whoever is root can move them there.
+    def _inside(self) -> list[int]:
+        found = set(self._kept.pids())
+        self.was_moved = self.was_moved or bool(found & self._own)
+        return sorted(found - self._own)
 
     def _comm(self, pid: int) -> str:
         process = self._processes.get(pid)
@@ -123,9 +133,9 @@ class Follower:
         )
 
 
-def reap(pid: int, ending: Ending) -> None:
-    """Wait for child pid and note in ending how it ended."""
-    _, status = os.waitpid(pid, 0)
+def reap(kept: Kept, ending: Ending) -> None:
+    """Have the command waited for, and note in ending how it ended."""
+    status = kept.reap()
     if os.WIFSIGNALED(status):
         ending.signal = os.WTERMSIG(status)
     else:
@@ -135,7 +145,7 @@ def reap(pid: int, ending: Ending) -> None:
 # Field 3 of proc_pid_stat(5): a zombie runs nothing any more.
 def _runs(pid: int) -> bool:
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        stat = files.read(f"/proc/{pid}/stat", _MAX_STAT)
     except OSError:
         return False
-    return stat.rpartition(")")[2].split()[:1] not in (["Z"], ["X"])
+    return stat.rpartition(b")")[2].split()[:1] not in ([b"Z"], [b"X"])

@@ -57,10 +57,14 @@ def own_addresses() -> frozenset[Address]:
     )
 
 
-def process_age_ms() -> int:
-    """Return how long ago this process began, in milliseconds (to 10 ms)."""
+def process_start_s() -> float:
+    """Return when this process began, in seconds since boot (to 10 ms)."""
     # Field 22 of proc_pid_stat(5), in clock ticks since boot.
     stat = Path("/proc/self/stat").read_text()
     ticks = int(stat.rpartition(")")[2].split()[19])
-    began = ticks / os.sysconf("SC_CLK_TCK")
-    return max(0, round((time.clock_gettime(time.CLOCK_BOOTTIME) - began) * 1000))
+    return ticks / float(os.sysconf("SC_CLK_TCK"))
+
+
+def age_ms(began_s: float) -> int:
+    """Return how many milliseconds ago began_s (seconds since boot) was."""
+    return max(0, round((time.clock_gettime(time.CLOCK_BOOTTIME) - began_s) * 1000))

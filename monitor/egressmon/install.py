@@ -147,7 +147,8 @@ def _system_python() -> tuple[str, str]:
 def _download(python: str, wheel: Path, folder: Path) -> None:
     with ZipFile(wheel) as archive:
         (folder / "requirements.txt").write_bytes(archive.read(LOCK))
-    variables = environment.original()
+    variables = environment.variables(environment.original())
+    variables.pop(b"", None)  # subprocess would refuse it
     with tempfile.TemporaryDirectory() as tools:
         _run([python, "-I", "-m", "venv", tools], variables)
         words = [f"{tools}/bin/python", "-I", "-m", "pip", "--quiet", "download"]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
+from egressmon import environment
 from egressmon.canary import (
     Attempt,
     Plan,
@@ -15,6 +16,7 @@ from egressmon.canary import (
     send_canaries,
     unpack_attempts,
 )
+from egressmon.confinement import refuse_new_privileges
 from egressmon.errors import ScopeError
 from egressmon.privilege import User, drop_to
 from egressmon.scope import Scope
@@ -39,14 +41,25 @@ class Launched:
     """A child that sits in the scope and waits for the word to become the command."""
 
     pid: int
+    pidfd: int
     attempts: list[Attempt]
     _go: int
     _failure: int
 
-    def go(self) -> int:
-        """Let the child become the command; returns 0, or the errno of its exec."""
-        os.write(self._go, _GO)
+    def forget(self) -> None:
+        """Close what only go() and abandon() need, in a process that calls neither."""
         os.close(self._go)
+        os.close(self._failure)
+
+    def go(self) -> int:
+        """Let the child become the command; returns 0, or the errno of its exec.
+
+        Raises OSError where the child was ended before.
+        """
+        try:
+            os.write(self._go, _GO)
+        finally:
+            os.close(self._go)
         return int(_read_all(self._failure) or 0)
 
     def abandon(self) -> None:
@@ -56,17 +69,20 @@ class Launched:
         os.waitpid(self.pid, 0)
 
 
-def launch(
+def launch(  # noqa: PLR0913 -- what it starts, and how
     scope: Scope,
     plan: Plan,
     user: User,
     command: list[bytes],
     mask: set[signal.Signals],
+    *,
+    may_gain: bool,
 ) -> Launched:
     """Fork the command's process: in the scope, canaries sent, not yet started.
 
-    The command will run with the signal mask given. Raises ScopeError when the
-    child cannot enter the scope.
+    The command will run with the signal mask given; `may_gain` says whether programs
+    may bring rights with them (sudo). Raises ScopeError when the child cannot enter
+    the scope.
     """
     go_read, go_write = os.pipe()
     report_read, report_write = os.pipe()
@@ -79,12 +95,13 @@ def launch(
         def become() -> None:
             if os.read(go_read, 1) != _GO:
                 os._exit(0)  # abandoned
-            _become(user, command, mask, failure_write)
+            _become(user, command, (mask, may_gain), failure_write)
 
         _report(scope, plan, report_write, become)
     for fd in (go_read, report_write, failure_write):
         os.close(fd)
-    return Launched(pid, _attempts(pid, report_read), go_write, failure_read)
+    pidfd = os.pidfd_open(pid)
+    return Launched(pid, pidfd, _attempts(pid, report_read), go_write, failure_read)
 
 
 def send_from_scope(scope: Scope, plan: Plan) -> list[Attempt]:
@@ -117,29 +134,36 @@ def _report(
 
 
 def _become(
-    user: User, command: list[bytes], mask: set[signal.Signals], failure: int
+    user: User,
+    command: list[bytes],
+    how: tuple[set[signal.Signals], bool],
+    failure: int,
 ) -> None:
+    mask, may_gain = how
     try:
         for number in _RESTORED:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if not may_gain:
+            refuse_new_privileges()
         drop_to(user)
         path = user.environment.get(b"PATH", os.defpath.encode())
-        _exec(command, path, user.environment)
-    except OSError as error:
-        os.write(failure, str(error.errno or errno.EIO).encode())
-        os._exit(status_of(error.errno or errno.EIO))
+        _exec(command, path, user.block)
+    except BaseException as error:  # noqa: BLE001 -- the parent is told, whatever it is
+        code = getattr(error, "errno", None) or errno.EIO
+        os.write(failure, str(code).encode())
+        os._exit(status_of(code))
 
 
 # As execvp(3): the first match that can run; EACCES only if nothing else does.
-def _exec(command: list[bytes], path: bytes, environment: dict[bytes, bytes]) -> None:
+def _exec(command: list[bytes], path: bytes, block: environment.Block) -> None:
     name = command[0]
     if b"/" in name:
-        os.execve(name, command, environment)  # noqa: S606 -- no shell is the point
+        environment.execve(name, command, block)
     denied: OSError | None = None
     for folder in path.split(b":"):
         try:
-            os.execve((folder or b".") + b"/" + name, command, environment)  # noqa: S606 -- as above
+            environment.execve((folder or b".") + b"/" + name, command, block)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except PermissionError as error:

@@ -1,6 +1,7 @@
 """`egressmon learn`: a run, and the policy that it needs."""
 
 import argparse
+import contextlib
 import os
 import shlex
 from pathlib import Path
@@ -35,10 +36,13 @@ def learn(
     loaded = LoadedPolicy(LEARNING, None, None)
     with target:
         try:
-            outcome = execute(options, loaded, user, engine, lesson.add)
+            outcome = execute(
+                options, loaded, user, engine, also=lesson.add,
+                at_end=lambda: _remove_empty(target, output),
+            )  # fmt: skip
         except BaseException:
-            if output != "-" and target.tell() == 0:
-                Path(output).unlink()  # an empty policy would be in the way
+            with acting_as(user):
+                _remove_empty(target, output)
             raise
         search = read_resolver(Path("/etc/resolv.conf")).search
         command = shlex.join(sanitise_argv(options.command))
@@ -51,6 +55,17 @@ def learn(
 
         summary.print_lesson(outcome, output)
     return outcome.end.exit_status
+
+
+# An empty policy would be in the way. With the user's rights alone: by its path, the
+# user can have put anything there.
+def _remove_empty(target: IO[str], output: str) -> None:
+    if output == "-":
+        return
+    with contextlib.suppress(OSError):
+        ours, there = os.fstat(target.fileno()), os.lstat(output)
+        if os.path.samestat(ours, there) and not there.st_size:
+            Path(output).unlink()
 
 
 def _open_policy(output: str) -> IO[str]:

@@ -1,10 +1,12 @@
 """What a run is asked to do, how its command ended, and what came out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
 
 from egressmon.attribution import Level
+from egressmon.escalation import SudoTrial
 from egressmon.launch import status_of
 from egressmon.policy.file import LoadedPolicy
 from egressmon.privilege import User
@@ -31,6 +33,20 @@ class RunOptions:
     verbose: bool = False
     ready_file: str | None = None
     """A file to make once the probes are armed, for tests."""
+    page: str | None = None
+    """A file to add a summary to, at the end."""
+    at_end: Callable[[], None] | None = None
+    """What is to be done with the user's rights once all else is over."""
+    sudo: SudoTrial | None = None
+    """What is being found out about the user's way to root."""
+
+    @property
+    def may_gain(self) -> bool:
+        """Whether what the command executes may bring rights with it (sudo)."""
+        policy = self.loaded.policy
+        return (
+            self.enforce == "report" or policy.command.allow_sudo or not self.user.uid
+        )
 
 
 @dataclass(slots=True)
@@ -71,3 +87,5 @@ class Outcome:
     policy: Path | None
     enforce: str
     exec_errno: int
+    notes: list[str] = field(default_factory=list[str])
+    """What else a reader should know, a line each."""

@@ -12,23 +12,27 @@ from pathlib import Path
 from typing import NoReturn
 
 from egressmon import environment, installed, ownership
+from egressmon.environment import Block
 from egressmon.errors import PrivilegeError
 
 # include/uapi/linux/capability.h
 _CAP_DAC_OVERRIDE = 1
 _CAP_KILL = 5
+_CAP_SETUID = 7
 _CAP_SYS_PTRACE = 19
 _CAP_SYS_ADMIN = 21
 _CAP_BPF = 39
-AGENT = (_CAP_DAC_OVERRIDE, _CAP_KILL, _CAP_SYS_PTRACE, _CAP_BPF)
-"""What reading events and processes takes: CAP_BPF (read maps), CAP_SYS_PTRACE (read
-/proc of any user), CAP_KILL (pass signals on) and CAP_DAC_OVERRIDE (enter and remove
-the scope's cgroup, whoever owns the one above)."""
+KEEPER = (_CAP_DAC_OVERRIDE, _CAP_KILL, _CAP_SETUID, _CAP_SYS_PTRACE, _CAP_BPF)
+"""What the keeper's services take: CAP_BPF (read and change maps), CAP_SYS_PTRACE (open
+what /proc has of any user's process), CAP_KILL (pass signals on), CAP_SETUID (open
+files with the user's rights) and CAP_DAC_OVERRIDE (enter and remove the scope's cgroup,
+whoever owns the one above)."""
 ATTACHER = (_CAP_SYS_ADMIN,)
 """What attaching probes to files takes."""
 _CAPABILITY_VERSION_3 = 0x20080522
 
 _SUDO = ("/usr/bin/sudo", "/usr/local/bin/sudo", "/run/wrappers/bin/sudo")
+_MAX_ANCESTORS = 64
 _SUDO_ONLY = ("SUDO_COMMAND", "SUDO_GID", "SUDO_UID", "SUDO_USER")
 
 
@@ -40,6 +44,13 @@ class User:
     gid: int
     groups: tuple[int, ...]
     environment: dict[bytes, bytes]
+    block: Block = ()
+    """The environment as it was given: each entry, in order, well-formed or not."""
+
+    @classmethod
+    def of_block(cls, ids: tuple[int, int, tuple[int, ...]], block: Block) -> "User":
+        """Return a user, by user id, group id and groups, with an environment."""
+        return cls(*ids, environment.variables(block), block)
 
 
 def invoking_user() -> User:
@@ -50,10 +61,10 @@ def invoking_user() -> User:
     """
     sudo = _calling_sudo()
     if os.geteuid() != 0 or sudo is None or "SUDO_UID" not in os.environ:
-        groups = tuple(os.getgroups())
-        return User(os.getuid(), os.getgid(), groups, environment.original())
+        ids = os.getuid(), os.getgid(), tuple(os.getgroups())
+        return User.of_block(ids, environment.original())
     uid, gid = int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"])
-    return User(uid, gid, _groups(uid, gid), _environment_of(sudo))
+    return User.of_block((uid, gid, _groups(uid, gid)), _environment_of(sudo))
 
 
 def _groups(uid: int, gid: int) -> tuple[int, ...]:
@@ -90,17 +101,32 @@ def _parent_of(pid: int) -> int:
     return int(stat.rpartition(")")[2].split()[1])
 
 
+def above_sudo() -> str | None:
+    """Return who is above this process by way of sudo, though not as its caller.
+
+    `sudo sh -c 'egressmon ...'`: the command is root's, which may not be meant.
+    """
+    pid = os.getppid()
+    for _ in range(_MAX_ANCESTORS):
+        if pid <= 1:
+            return None
+        if _is_sudo(pid):
+            return os.environ.get("SUDO_USER", "a user")
+        pid = _parent_of(pid)
+    return None
+
+
 # sudo itself was started with the user's environment, and the kernel keeps it.
-def _environment_of(pid: int) -> dict[bytes, bytes]:
+def _environment_of(pid: int) -> environment.Block:
     try:
-        block = Path(f"/proc/{pid}/environ").read_bytes()
+        block = environment.entries(Path(f"/proc/{pid}/environ").read_bytes())
     except OSError:
-        block = b""
-    return environment.parse(block) or {
-        name: value
-        for name, value in environment.original().items()
-        if name.decode("ascii", "replace") not in _SUDO_ONLY
-    }
+        block = ()
+    return block or tuple(
+        entry
+        for entry in environment.original()
+        if entry.partition(b"=")[0].decode("ascii", "replace") not in _SUDO_ONLY
+    )
 
 
 def become_root(arguments: list[str], *, quiet: bool) -> None:
@@ -158,8 +184,9 @@ def _root_python() -> str:
 
 def _exec_sudo(sudo: str, python: str, arguments: list[str]) -> NoReturn:
     command = [sudo, python, "-I", "-m", "egressmon", *arguments]
+    words = list(map(os.fsencode, command))
     try:
-        os.execve(sudo, command, environment.original())  # noqa: S606 -- no shell is the point
+        environment.execve(words[0], words, environment.original())
     except OSError as error:
         raise PrivilegeError(
             f"sudo could not be run: {error.strerror}", "run egressmon as root"

@@ -1,9 +1,9 @@
 """Who is who: the scope's processes, as the kernel told of them in order."""
 
-import os
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from egressmon import files
 from egressmon.events import FLAG_OWNERLESS, DnsPacket, Executed, Exited, Flow, Forked
 from egressmon.records import Actor
 from egressmon.sanitise import sanitise_argv
@@ -80,9 +80,8 @@ class Processes:
         if not self.proc_is_ours:
             return event.path
         try:
-            link = f"/proc/{event.pid}/exe"
-            found = os.fsencode(os.readlink(link))  # noqa: PTH115 -- hot path
-            if os.stat(link).st_ino != event.inode:  # noqa: PTH116 -- as above
+            found, status = files.program_of(event.pid)
+            if status.st_ino != event.inode:
                 return event.path
         except OSError:
             return event.path

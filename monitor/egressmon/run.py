@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import signal
 import traceback
 from collections.abc import Callable
 from contextlib import closing
@@ -10,28 +9,31 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from egressmon import blind_spots, host, signals
-from egressmon.canary import CanaryWatch
+from egressmon.canary import CanaryWatch, Plan
 from egressmon.clock import Clock
 from egressmon.conclude import Findings, end_record
 from egressmon.connections import Connections, Locality
 from egressmon.errors import UnfinishedError
+from egressmon.escalation import asks_for_root, runs_as_root
 from egressmon.evidence import Evidence
 from egressmon.follow import Follower, reap
-from egressmon.launch import Launched, flush_output, launch, send_from_scope
+from egressmon.keeper import Keeping
+from egressmon.kept import Kept
+from egressmon.launch import Launched, flush_output, launch
 from egressmon.listeners import Listeners
 from egressmon.names import Names, read_hosts_file, read_resolver, trusted_resolvers
 from egressmon.outcome import Ending, Outcome, RunOptions
 from egressmon.pipeline import Pipeline
 from egressmon.policy.judge import Judge
-from egressmon.privilege import AGENT, drop_capabilities
 from egressmon.probes.engine import Engine
 from egressmon.processes import Processes
 from egressmon.queries import Queries
-from egressmon.records import Record, RunStart
+from egressmon.records import ProcessRecord, Record, RunStart
 from egressmon.resolution import PolicyResolution
 from egressmon.sanitise import sanitise_argv
 from egressmon.scope import Scope, make_scope
 from egressmon.sensor import Sensor
+from egressmon.split import split
 from egressmon.tally import Tally
 from egressmon.text import from_bytes
 
@@ -65,28 +67,66 @@ class Run:
         self._canaries = CanaryWatch()
         self._processes = Processes(proc_is_ours=host.proc_is_ours())
         self._resolution = PolicyResolution(options.loaded.policy, self._names)
+        self._process_began_s = host.process_start_s()
+        self._refused_root = False
+        """Whether sudo failed in a command that may not become root."""
 
     def execute(self, engine: Engine) -> Outcome:
         """Run the command under the loaded engine and return how it went.
 
-        Raises an error with a hint where nothing could be monitored; then the
-        command was not started.
+        It returns in another process than it was called in, without rights. Raises an
+        error with a hint where nothing could be monitored; then the command was not
+        started.
         """
-        mask = signals.block()
         flush_output()
         scope = make_scope()
-        listeners = Listeners(scope.path)
         try:
-            with closing(Sensor(engine, scope, self._options.attribution)) as sensor:
-                self._sensor = sensor
-                self._pipeline = self._make_pipeline(listeners)
-                child = self._arm(scope, mask)
-                self._follow(scope, child)
-                return self._finished(scope)
-        finally:
-            listeners.close()
+            keeping, plan = self._prepare(engine, scope)
+        except BaseException:
             engine.close()
             scope.remove()
+            raise
+        kept = split(keeping, lambda: self._sensor.open_side_band(scope))
+        with closing(Listeners(scope.path)) as listeners, closing(self._sensor):
+            self._pipeline = self._make_pipeline(listeners)
+            self._arm(scope, kept, keeping.child, plan)
+            self._follow(kept, keeping)
+            return self._finished(kept)
+
+    # What takes rights: the probes are attached, and the command's process waits.
+    def _prepare(self, engine: Engine, scope: Scope) -> tuple[Keeping, Plan]:
+        options = self._options
+        mask = signals.block()
+        self._sensor = sensor = Sensor(engine, scope, options.attribution)
+        if sensor.attributor is not None:
+            sensor.attributor.begin()
+        plan = sensor.arm()
+        may_gain = options.may_gain
+        self._as_root = runs_as_root(options.user)
+        self._can_sudo = options.sudo.reason() if options.sudo and may_gain else None
+        child = launch(
+            scope, plan, options.user, options.command, mask, may_gain=may_gain
+        )
+        keeping = Keeping(
+            engine=engine,
+            scope=scope,
+            child=child,
+            relay=signals.SignalRelay(child.pidfd),
+            user=options.user,
+            ready_file=options.ready_file,
+            page=options.page,
+            allow_incomplete=options.allow_incomplete,
+            let_go=self._let_go,
+            at_end=options.at_end,
+        )
+        return keeping, plan
+
+    # In the keeper: what would stay open for whoever reads at its other end.
+    def _let_go(self) -> None:
+        if self._sensor.attributor is not None:
+            self._sensor.attributor.wind_up()
+        if self._options.evidence_file is not None:
+            self._options.evidence_file.close()
 
     def _make_pipeline(self, listeners: Listeners) -> Pipeline:
         for address, name in read_hosts_file(Path("/etc/hosts")):
@@ -114,36 +154,30 @@ class Run:
             sink=self._record_at,
         )
 
-    # The command's process waits in the scope; the sensor has proven itself.
-    def _arm(self, scope: Scope, mask: set[signal.Signals]) -> Launched:
+    # The command's process waits in the scope; the sensor proves itself.
+    def _arm(self, scope: Scope, kept: Kept, child: Launched, plan: Plan) -> None:
         options = self._options
-        plan = self._sensor.arm()
         self._canaries.begin(plan)
         attributor = self._sensor.attributor
         if attributor is not None:
             path = options.user.environment.get(b"PATH", b"")
             attributor.prepare(options.command, path)
-        child = launch(scope, plan, options.user, options.command, mask)
-        try:
-            self._sensor.drain(self._pipeline)
-            proof = self._sensor.prove("start", self._canaries, child.attempts)
-            if attributor is not None:
-                attributor.settle()
-            self._sensor.disarm()
-            drop_capabilities(AGENT)
-            self._record(self._start_record(scope))
-            for record in proof:
-                self._record(record)
-        except BaseException:
-            child.abandon()
-            raise
-        return child
+        self._sensor.drain(self._pipeline)
+        proof = self._sensor.prove("start", self._canaries, child.attempts)
+        if attributor is not None:
+            attributor.settle()
+        kept.disarm()
+        self._record(self._start_record(scope))
+        for record in proof:
+            self._record(record)
 
     def _record(self, record: Record) -> None:
         self._record_at(record, self._clock.now_ns())
 
     def _record_at(self, record: Record, ktime_ns: int) -> None:
         self._tally.add(record)
+        if isinstance(record, ProcessRecord) and not self._options.may_gain:
+            self._refused_root = self._refused_root or _is_refused(record)
         self._also(record)
         self._evidence.write(record, ktime_ns)
 
@@ -156,7 +190,7 @@ class Run:
             self._sensor.no_mappings,
             attributor.no_creators if attributor is not None else "",
             frames=options.attribution == "full",
-        )
+        ) + blind_spots.of_command(as_root=self._as_root, can_sudo=self._can_sudo)
         return RunStart(
             egressmon=host.egressmon_version(),
             engine=f"{engine.name} {engine.version}",
@@ -175,51 +209,60 @@ class Run:
             hooks=engine.hooks,
             blind_spots=self._blind_spots,
             attribution=options.attribution,
-            armed_ms=host.process_age_ms(),
+            armed_ms=host.age_ms(self._process_began_s),
         )
 
     # From the command's first instruction to its last descendant's end. Whatever
     # goes wrong on our side, the command runs on, and the evidence says so.
-    def _follow(self, scope: Scope, child: Launched) -> None:
+    def _follow(self, kept: Kept, keeping: Keeping) -> None:
         options, ending = self._options, self._ending
-        relay = signals.SignalRelay(child.pid)
-        relay.start()
         self._resolution.start()
-        if options.ready_file is not None:
-            Path(options.ready_file).touch()
         follower = Follower(
-            scope, self._sensor, self._pipeline, self._processes, self._record
+            kept, self._sensor, self._pipeline, self._processes, self._record
         )
-        ending.exec_errno = child.go()
-        self._sensor.intake.start()
+        kept.say_ready()
         try:
-            follower.until_command_ends(child.pid, ending)
-            relay.forget()
-            follower.linger(relay, options.linger_s, quiet=options.quiet)
+            self._start_command(kept)
+            follower.until_command_ends(keeping.child, ending)
+            wanted = keeping.relay.ending
+            follower.linger(wanted, options.linger_s, quiet=options.quiet)
             if self._sensor.attributor is not None:
                 self._sensor.attributor.wind_up()
-            self._sensor.intake.stop()  # a fork follows
+            self._sensor.intake.stop()
             ending.outlived = follower.outlived()
             if untold := follower.settle():
                 ending.doubts.append(f"the end of {untold} processes was not seen")
+            if follower.was_moved:
+                ending.doubts.append(
+                    "egressmon's own processes were moved into the scope"
+                )
         except Exception as error:  # noqa: BLE001 -- the command must not suffer
             if options.verbose:
                 traceback.print_exc()
             ending.doubts.append(f"egressmon failed: {error!r}")
             if not ending.is_known:
-                reap(child.pid, ending)
+                reap(kept, ending)
 
-    def _finished(self, scope: Scope) -> Outcome:
+    def _start_command(self, kept: Kept) -> None:
         try:
-            return self._conclude(scope)
+            self._ending.exec_errno = kept.go()
+        except OSError:
+            self._ending.doubts.append(
+                "the command's process was ended before its exec"
+            )
+        self._sensor.intake.start()
+
+    def _finished(self, kept: Kept) -> Outcome:
+        try:
+            return self._conclude(kept)
         except Exception as error:
             raise UnfinishedError(
                 f"the evidence could not be finished: {error!r}",
                 "what was recorded so far stands; please report this",
             ) from error
 
-    def _conclude(self, scope: Scope) -> Outcome:
-        self._last_canaries(scope)
+    def _conclude(self, kept: Kept) -> Outcome:
+        self._last_canaries(kept)
         self._pipeline.finish()
         for loss in self._sensor.new_losses():
             self._record(loss)
@@ -237,15 +280,26 @@ class Run:
             policy=self._options.loaded.path,
             enforce=self._options.enforce,
             exec_errno=self._ending.exec_errno,
+            notes=self._notes(),
         )
 
-    def _last_canaries(self, scope: Scope) -> None:
+    def _notes(self) -> list[str]:
+        notes: list[str] = []
+        if self._as_root is not None:
+            notes.append(f"{self._as_root}: it can keep from egressmon what it does")
+        if self._refused_root:
+            notes.append(
+                "sudo failed: the command may gain no rights under enforce = "
+                f'"{self._options.enforce}"; [command] allow_sudo = true lets it'
+            )
+        return notes
+
+    def _last_canaries(self, kept: Kept) -> None:
         try:
-            plan = self._sensor.arm()
+            plan, attempts = kept.send_canaries()
             self._canaries.begin(plan)
-            attempts = send_from_scope(scope, plan)
             self._sensor.drain(self._pipeline)
-            self._sensor.disarm()
+            kept.disarm()
         except Exception as error:  # noqa: BLE001 -- whatever it is, the proof is missing
             self._ending.doubts.append(f"the last canaries could not be sent: {error}")
             return
@@ -263,6 +317,16 @@ class Run:
             evidence_failure=self._evidence.failure,
             duration_ms=(self._clock.now_ns() - self._began_ns) // 1_000_000,
         )
+
+
+# sudo's exit status where it may not be root; what it runs instead is said on the
+# terminal, and its cure here.
+def _is_refused(record: ProcessRecord) -> bool:
+    return (
+        record.exit is not None
+        and record.exit.status == 1
+        and asks_for_root(record.exe)
+    )
 
 
 def _cwd() -> str | None:

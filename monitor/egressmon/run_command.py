@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from egressmon import privilege
+from egressmon import files, privilege
 from egressmon.errors import EvidenceError, UsageError
+from egressmon.escalation import SudoTrial
 from egressmon.evidence import open_evidence
 from egressmon.outcome import Outcome, RunOptions
 from egressmon.policy.file import LoadedPolicy, find_policy, load_policy
@@ -40,8 +41,8 @@ def watch(
     user = privilege.invoking_user()
     with acting_as(user):
         loaded = _load_policy(options)
-        page = _summary_page(user)
-    outcome = execute(options, loaded, user, engine)
+    page = _summary_page(user)
+    outcome = execute(options, loaded, user, engine, page=page)
     _tell(outcome, options, page)
     return outcome.end.exit_status
 
@@ -78,14 +79,22 @@ def require_command(options: argparse.Namespace) -> None:
         )
 
 
-def execute(
+def execute(  # noqa: PLR0913 -- what a run is made of
     options: argparse.Namespace,
     loaded: LoadedPolicy,
     user: User,
     engine: Engine,
+    *,
     also: Callable[[Record], None] = lambda _record: None,
+    at_end: Callable[[], None] | None = None,
+    page: str | None = None,
 ) -> Outcome:
-    """Run the command of options for user; records also go to the function also."""
+    """Run the command of options for user; records also go to the function also.
+
+    It returns in another process than it was called in, without rights. The one that
+    has them calls `at_end` with the user's, after all else, and opens `page`.
+    """
+    trial = SudoTrial(user)
     identifier = run_identifier()
     with acting_as(user):
         path, file, failure = _evidence(options.evidence, identifier)
@@ -105,6 +114,9 @@ def execute(
         quiet=options.quiet,
         verbose=options.verbose,
         ready_file=options.ready_file,
+        page=page,
+        at_end=at_end,
+        sudo=trial,
     )
     outcome = Run(run_options, identifier, also).execute(engine)
     if outcome.exec_errno:
@@ -113,7 +125,7 @@ def execute(
     return outcome
 
 
-def _tell(outcome: Outcome, options: argparse.Namespace, page: IO[str] | None) -> None:
+def _tell(outcome: Outcome, options: argparse.Namespace, page: str | None) -> None:
     # rich takes 60 ms to import, after the run and not before it.
     from egressmon import github, summary  # noqa: PLC0415
 
@@ -122,8 +134,9 @@ def _tell(outcome: Outcome, options: argparse.Namespace, page: IO[str] | None) -
         summary.print_summary(outcome)
     if page is not None:
         github.print_annotations(outcome, sys.stderr)
-        with page, contextlib.suppress(OSError):
-            page.write(github.job_summary(outcome))
+        with contextlib.suppress(OSError):
+            with os.fdopen(files.open_page(page), "w", encoding="utf-8") as text:
+                text.write(github.job_summary(outcome))
 
 
 # The file named, or a new one in a folder that version control passes over.
@@ -153,11 +166,7 @@ def _make_folder() -> None:
 
 
 # In GitHub Actions, the job's summary page, or nowhere when there is none.
-def _summary_page(user: User) -> IO[str] | None:
+def _summary_page(user: User) -> str | None:
     if user.environment.get(b"GITHUB_ACTIONS") != b"true":
         return None
-    path = user.environment.get(b"GITHUB_STEP_SUMMARY", os.devnull.encode())
-    try:
-        return open(path, "a", encoding="utf-8")  # noqa: PTH123 -- written at the end
-    except OSError:
-        return open(os.devnull, "a", encoding="utf-8")  # noqa: PTH123 -- as above
+    return os.fsdecode(user.environment.get(b"GITHUB_STEP_SUMMARY", b"/dev/null"))

@@ -3,7 +3,7 @@
 import os
 from typing import Literal
 
-from egressmon import blind_spots, host
+from egressmon import blind_spots, files, host
 from egressmon.attribution import Level
 from egressmon.attribution.result import Attribution, unknown
 from egressmon.attribution.stage import Attributor
@@ -46,8 +46,10 @@ class Sensor:
         self.level = level
         self.no_mappings = ""
         """Why the kernel's account of mappings cannot be had; empty: it can."""
-        self.attributor = self._prepare(scope)
-        self.intake = Intake(engine, self._side_band)
+        self._side_band: SideBand | None = None
+        self._lost_mappings = 0
+        self.intake = Intake(engine, None)
+        self.attributor = self._prepare()
         root_fd = os.open(scope.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             self.engine.attach(scope.fd)
@@ -57,22 +59,29 @@ class Sensor:
         self._reported: dict[str, int] = {}
         self.canaries: list[CanaryRecord] = []
 
-    def _prepare(self, scope: Scope) -> Attributor | None:
-        self._side_band = None
-        self._lost_mappings = 0
+    def _prepare(self) -> Attributor | None:
         if self.level == "process":
             return None
         if not host.proc_is_ours():
             return None  # a blind spot of its own
         self.engine.stack_bytes = CONSTANTS["STACK_BYTES"]
-        try:
-            self._side_band = SideBand(scope.fd)
-        except OSError as error:
-            self.no_mappings = blind_spots.refused(error)
         frames = self.engine.frames
         if self.level != "full":
             return Attributor(self.engine, None, f"--attribution {self.level}")
         return Attributor(self.engine, frames, self.engine.no_frames)
+
+    def open_side_band(self, scope: Scope) -> None:
+        """Have the kernel tell what is mapped, in the process that will read it.
+
+        A process that is forked does not inherit the memory (VM_DONTCOPY).
+        """
+        if self.attributor is None:
+            return
+        try:
+            self._side_band = SideBand(scope.fd)
+        except OSError as error:
+            self.no_mappings = blind_spots.refused(error)
+        self.intake = Intake(self.engine, self._side_band)
 
     def who_did_it(self, flow: Flow) -> Attribution:
         """Return who made flow."""
@@ -87,6 +96,7 @@ class Sensor:
 
         What was mapped before any of them is known to the attributor by then.
         """
+        files.begin_batch()
         batch = self.intake.take()
         if self.attributor is not None:
             lost = batch.lost_mappings
@@ -107,10 +117,6 @@ class Sensor:
         plan = make_plan()
         self.engine.arm_canary(plan.for_probes())
         return plan
-
-    def disarm(self) -> None:
-        """Have the probes refuse nothing."""
-        self.engine.arm_canary(None)
 
     def drain(self, pipeline: Pipeline) -> None:
         """Take everything that the ring holds now through the pipeline.

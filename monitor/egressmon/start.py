@@ -62,9 +62,9 @@ def _isolate() -> NoReturn:
     _start_again(environment.original())
 
 
-def _start_again(variables: environment.Variables) -> NoReturn:
+def _start_again(block: environment.Block) -> NoReturn:
     words = [sys.executable, "-I", "-m", "egressmon", *sys.argv[1:]]
-    os.execve(sys.executable, words, variables)  # noqa: S606 -- no shell is the point
+    environment.execve(os.fsencode(words[0]), list(map(os.fsencode, words)), block)
 
 
 def _refuse(reason: str) -> int:

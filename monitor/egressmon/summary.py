@@ -107,7 +107,7 @@ def _violations(outcome: Outcome) -> list[Table]:
 
 
 def _details(outcome: Outcome) -> list[str]:
-    lines = [*_doubts(outcome), *_evidence(outcome)]
+    lines = [*outcome.notes, *_doubts(outcome), *_evidence(outcome)]
     policy = [f"policy: {outcome.policy or 'none found'} ({outcome.enforce})"]
     if outcome.policy is None:
         policy.append("to get a policy for review: egressmon learn -- COMMAND")

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import EGRESSMON, HERE, Bench, output
+from bench import AGENT, EGRESSMON, HERE, Bench, output
 
 from egressmon.attribution import LEVELS
 from egressmon.attribution.images import Images
@@ -55,7 +55,7 @@ class Attributing(Bench):
         for level in LEVELS:
             script = (
                 f"{self._load} rate {CONNECTS_PER_S} {FOR_S}; "
-                f"cat /proc/$PPID/stat /proc/$PPID/status >{self._facts}"
+                f"{AGENT}; cat /proc/$AGENT/stat /proc/$AGENT/status >{self._facts}"
             )
             made = output(self._by(level, "sh", "-c", script))
             end = json.loads(self._evidence.read_bytes().splitlines()[-1])
@@ -81,9 +81,11 @@ class Attributing(Bench):
             "    except OSError: continue\n"
             f"    if len(loaded) == {LIBRARIES}: break\n"
             "socket.socket().connect_ex(('127.0.0.1', 9))\n"
+            "keeper = os.getppid()\n"
+            "children = open(f'/proc/{keeper}/task/{keeper}/children').read()\n"
+            "agent = f'/proc/{children.split()[-1]}'\n"
             f"open({str(self._facts)!r}, 'w').write("
-            "open(f'/proc/{os.getppid()}/stat').read() "
-            "+ open(f'/proc/{os.getppid()}/status').read())\n"
+            "open(f'{agent}/stat').read() + open(f'{agent}/status').read())\n"
         )
         print(f"\na process with the {LIBRARIES} largest libraries that load")
         for level in LEVELS:

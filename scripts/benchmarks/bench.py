@@ -20,6 +20,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 EGRESSMON = [sys.executable, "-I", "-m", "egressmon", "watch", "--quiet"]
+# The youngest child of egressmon's first process, in a watched shell.
+AGENT = "AGENT=$(tr ' ' '\\n' </proc/$PPID/task/$PPID/children | tail -n 1)"
 STRACE = ["strace", "-f", "-qq", "-e", "trace=network", "-o", "/dev/null"]
 TCP_CONNECTS = 20_000
 UDP_CONNECTS = 200_000
@@ -112,7 +114,7 @@ class Bench:
                 self._watched(
                     "sh",
                     "-c",
-                    f"kill -STOP $PPID; {' '.join(plain)}; kill -CONT $PPID",
+                    f"{AGENT}; kill -STOP $AGENT; {' '.join(plain)}; kill -CONT $AGENT",
                 )
             ),
             "strace": lambda: output(
@@ -127,7 +129,7 @@ class Bench:
         for rate in RATES:
             script = (
                 f"{self._load} rate {rate} {RATE_S}; "
-                f"cat /proc/$PPID/stat /proc/$PPID/status >{self._facts}"
+                f"{AGENT}; cat /proc/$AGENT/stat /proc/$AGENT/status >{self._facts}"
             )
             words = self._watched("sh", "-c", script)
             words.insert(-4, "--allow-incomplete")

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import EGRESSMON, Bench, alternate, output, show
+from bench import AGENT, EGRESSMON, Bench, alternate, output, show
 
 ENGINES = ("libbpf", "bcc")
 # What each needs beside the wheel, by the packages' names here (dpkg's patterns).
@@ -49,7 +49,7 @@ class Comparison(Bench):
         for engine in ENGINES:
             script = (
                 f"{self._load} rate 5000 1; "
-                f"cat /proc/$PPID/stat /proc/$PPID/status >{self._facts}"
+                f"{AGENT}; cat /proc/$AGENT/stat /proc/$AGENT/status >{self._facts}"
             )
             output(self._by(engine, "sh", "-c", script))
             print(f"  {engine:<13} {self._used()[1]:10.0f} MB")

@@ -25,7 +25,7 @@ IN_NAMESPACES = {
 
 def _expected() -> set[str]:
     series = ".".join(platform.release().split(".")[:2])
-    found = BY_SERIES.get(series, ANYWHERE)
+    found = BY_SERIES.get(series, ANYWHERE) | {"root-command"}
     return found | {"python-frames"} if ENGINE == "bcc" else found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.lab import OTHER4, SERVER4
-from support.watching import EGRESSMON, LIMIT_S, WATCH, Watched, read_evidence
+from support.watching import AGENT, EGRESSMON, LIMIT_S, WATCH, Watched, read_evidence
 
 Watch = Callable[..., Watched]
 PYTHON = sys.executable
@@ -44,7 +44,7 @@ def test_what_does_not_fit_the_ring_is_counted(
     assert network is not None
     evidence = tmp_path / "e.jsonl"
     burst = f"{build('connect')} 127.0.0.1 9 burst 60000"
-    script = f"kill -STOP $PPID; {burst}; kill -CONT $PPID"
+    script = f"{AGENT}; kill -STOP $agent; {burst}; kill -CONT $agent"
 
     done = subprocess.run(
         [*WATCH, "--evidence", str(evidence), "--", "sh", "-c", script],

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from support.users import NOBODY, as_nobody
 from support.watching import read_evidence
 
 pytestmark = pytest.mark.userspace
 
 ROOT = Path(__file__).parents[2]
-NOBODY = 65534
 
 
 @pytest.fixture(scope="module")
@@ -65,19 +65,6 @@ def test_the_wheel_runs_without_a_compiler(installed: Path, tmp_path: Path) -> N
 
     assert done.returncode == 0, done.stderr
     assert read_evidence(evidence)[-1]["verdict"] == "clean"
-
-
-# What an unprivileged user runs, on a machine where sudo asks no password: the
-# sudoers file is replaced in a mount namespace of the test's own.
-def as_nobody(folder: Path, words: list[str], sudoers: str) -> list[str]:
-    (folder / "sudoers").write_text(sudoers)
-    (folder / "sudoers").chmod(0o440)
-    script = (
-        f"mount --bind {folder}/sudoers /etc/sudoers && exec setpriv --reuid={NOBODY} "
-        f'--regid={NOBODY} --groups=1,{NOBODY} -- "$@"'
-    )
-    unshare = ["unshare", "--mount", "--propagation", "private"]
-    return [*unshare, "sh", "-c", script, "sh", *words]
 
 
 STATE = (
@@ -194,7 +181,7 @@ def test_root_stays_root(installed: Path, tmp_path: Path) -> None:
     assert done.stdout == "0\n"
 
 
-def test_the_agent_keeps_four_capabilities(tmp_path: Path) -> None:
+def test_the_keeper_keeps_five_capabilities(tmp_path: Path) -> None:
     ready = "grep -h CapEff /proc/$PPID/status"
 
     done = subprocess.run(
@@ -217,5 +204,5 @@ def test_the_agent_keeps_four_capabilities(tmp_path: Path) -> None:
     )
 
     held = int(done.stdout.split()[1], 16)
-    # CAP_DAC_OVERRIDE, CAP_KILL, CAP_SYS_PTRACE, CAP_BPF
-    assert held == 1 << 1 | 1 << 5 | 1 << 19 | 1 << 39
+    # CAP_DAC_OVERRIDE, CAP_KILL, CAP_SETUID, CAP_SYS_PTRACE, CAP_BPF
+    assert held == 1 << 1 | 1 << 5 | 1 << 7 | 1 << 19 | 1 << 39

@@ -1,4 +1,4 @@
-"""An unprivileged user with sudo, in a mount namespace of the test's own."""
+"""Unprivileged users, on a machine where sudo asks them no password."""
 
 import os
 import shutil
@@ -82,3 +82,18 @@ def user() -> Generator[User]:
         shutil.rmtree(folder)
         if made_opt:
             OPT.rmdir()
+
+
+def as_nobody(folder: Path, words: list[str], sudoers: str) -> list[str]:
+    """Return the words that run `words` as an unprivileged user.
+
+    The sudoers file is replaced in a mount namespace of the test's own.
+    """
+    (folder / "sudoers").write_text(sudoers)
+    (folder / "sudoers").chmod(0o440)
+    script = (
+        f"mount --bind {folder}/sudoers /etc/sudoers && exec setpriv --reuid={NOBODY} "
+        f'--regid={NOBODY} --groups=1,{NOBODY} -- "$@"'
+    )
+    unshare = ["unshare", "--mount", "--propagation", "private"]
+    return [*unshare, "sh", "-c", script, "sh", *words]

@@ -22,6 +22,8 @@ EGRESSMON = (sys.executable, "-I", "-m", "egressmon")
 # The engine that the kernel tests try: all of them must hold for each.
 ENGINE = os.environ.get("EGRESSMON_TEST_ENGINE", "auto")
 WATCH = (*EGRESSMON, "watch", "--engine", ENGINE)
+# In a watched shell: the agent is the youngest child of egressmon's first process.
+AGENT = "agent=$(tr ' ' '\\n' </proc/$PPID/task/$PPID/children | tail -n 1)"
 # An emulated machine, or a compiler in each run, takes its time.
 LIMIT_S = float(os.environ.get("EGRESSMON_TEST_LIMIT_S", "120"))
 

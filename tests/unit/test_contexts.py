@@ -17,7 +17,7 @@ from egressmon.attribution.return_probes import may_harm
 def python(tmp_path: Path) -> Interpreter:
     """A file that passes for an interpreter."""
     path = tmp_path / "python"
-    path.write_bytes(b"x")
+    path.write_bytes(bytes(8193))
     status = path.stat()
     return Interpreter(str(path), (4096, 8192), (status.st_dev, status.st_ino))
 

@@ -10,11 +10,13 @@ import errno
 import os
 import signal
 import socket
+import stat
 import struct
 from collections.abc import Callable
 from typing import NoReturn, TypeAlias
 
-from egressmon.privilege import ATTACHER, drop_capabilities
+from egressmon.confinement import PERF, become_nobody, unused_uid
+from egressmon.privilege import ATTACHER
 
 _REQUEST = struct.Struct("=QQ")  # where in the file that comes with it
 _ANSWER = struct.Struct("=i")  # an error number; 0: attached
@@ -35,8 +37,11 @@ class Attacher:
         self._connection, served = socket.socketpair(
             socket.AF_UNIX, socket.SOCK_SEQPACKET
         )
-        if not os.fork():
-            _serve(served, watch, needed)
+        uid = unused_uid()
+        self.pid = os.fork()
+        """The process's."""
+        if not self.pid:
+            _serve(served, watch, needed, uid)
         served.close()
 
     def ask(self, file: int, places: tuple[int, int]) -> None:
@@ -67,13 +72,13 @@ class Attacher:
 
 # In the child, which must not go on from here, whatever happens.
 def _serve(
-    connection: socket.socket, watch: Watch, needed: tuple[int, ...]
+    connection: socket.socket, watch: Watch, needed: tuple[int, ...], uid: int
 ) -> NoReturn:
     try:
         # It ends with the agent, which a signal to both is meant for.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         _close_all_but(connection.fileno(), *needed)
-        drop_capabilities(ATTACHER)
+        become_nobody(uid, ATTACHER, {PERF})
         while _attach_next(connection, watch):
             pass
     finally:
@@ -89,12 +94,21 @@ def _close_all_but(*kept: int) -> None:
     os.closerange(last + 1, os.sysconf("SC_OPEN_MAX"))
 
 
+# A probe is put where the agent says, and the agent may be deceived: but never into
+# anything but a file's own bytes.
+def _check(file: int, places: tuple[int, int]) -> None:
+    status = os.fstat(file)
+    if not stat.S_ISREG(status.st_mode) or max(places) >= status.st_size:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+
 def _attach_next(connection: socket.socket, watch: Watch) -> bool:
     data, files, _, _ = socket.recv_fds(connection, _REQUEST.size, 1)
     if len(data) != _REQUEST.size or len(files) != 1:
         return False
     error = 0
     try:
+        _check(files[0], _REQUEST.unpack(data))
         watch(f"/proc/self/fd/{files[0]}", _REQUEST.unpack(data))
     except OSError as refused:
         error = refused.errno or -1

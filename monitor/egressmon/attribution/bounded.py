@@ -1,8 +1,9 @@
 """Open and read files that others wrote, and may have put traps in the place of."""
 
 import os
-import stat
 from typing import Any, TypeAlias
+
+from egressmon import files
 
 MAX_TEXT = 200
 """How much of a name or a version is kept, in characters."""
@@ -19,13 +20,7 @@ def open_regular(path: str | bytes) -> int:
     What it is, is known before it is opened: to open a device can have effects, and
     to open a pipe can take for ever. Raises OSError.
     """
-    place = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(place).st_mode):
-            raise OSError(0, "not a regular file")
-        return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_CLOEXEC)
-    finally:
-        os.close(place)
+    return files.open_regular(path)
 
 
 def read_bounded(path: str, limit: int) -> bytes | None:
@@ -53,7 +48,7 @@ def root_identity(root: str) -> Identity:
     if not root:
         return _OURS
     try:
-        status = os.stat(root)  # noqa: PTH116 -- often
+        status = files.status(root)
     except OSError:
         return None
     return status.st_dev, status.st_ino

@@ -60,10 +60,18 @@ class PythonCode:
         """Where processes had their root folder as they last executed something."""
         self._waiting: OrderedDict[tuple[int, int], _Call] = OrderedDict()
 
-    def prepare(self, command: Iterable[bytes], path: bytes) -> None:
-        """Know what command, looked for in path, may run."""
+    def begin(self) -> None:
+        """Start what takes rights that will be given up."""
         own = self._interpreters.consider(sys.executable)
         self.no_creators = self._contexts.begin(own)
+
+    @property
+    def helper(self) -> int | None:
+        """The id of the process that attaches probes; None: there is none."""
+        return self._contexts.helper
+
+    def prepare(self, command: Iterable[bytes], path: bytes) -> None:
+        """Know what command, looked for in path, may run."""
         self._contexts.watch(self._interpreters.prepare(command, path))
 
     def settle(self) -> None:

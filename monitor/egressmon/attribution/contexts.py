@@ -72,6 +72,11 @@ class Contexts:
             self._fail(error)
         return self._failure
 
+    @property
+    def helper(self) -> int | None:
+        """The id of the process that attaches; None: there is none."""
+        return self._attacher.pid if self._attacher is not None else None
+
     def watch(self, interpreter: Interpreter | None) -> None:
         """Watch interpreter from a moment later on."""
         if interpreter is None or interpreter.contexts is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from egressmon import files
 from egressmon.attribution.bounded import open_regular
 from egressmon.attribution.cfi import FrameTable
 from egressmon.attribution.elf import Elf, ElfError
@@ -156,7 +157,7 @@ def root_of(pid: int) -> str:
     """Return where the root folder of process pid is: empty for our own, or gone."""
     theirs = f"/proc/{pid}/root"
     try:
-        if os.path.samestat(Path(theirs).stat(), Path("/").stat()):
+        if os.path.samestat(files.status(theirs), Path("/").stat()):
             return ""
     except OSError:
         return ""

@@ -8,14 +8,16 @@ mapped; what that process called until then has no frames, and is counted.
 import ctypes
 import os
 import re
-import shutil
+import stat
 import struct
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from egressmon import files
 from egressmon.attribution.bounded import open_regular
 from egressmon.attribution.elf import Elf, ElfError
 from egressmon.attribution.offsets import (
@@ -31,6 +33,7 @@ _MAX_FIRST_LINE = 256
 _MAX_FOLDERS = 64
 _MAX_LIKELY = 16
 _NAME = re.compile(r"python3(?:\.\d+t?)?")
+_LIBRARY = re.compile(r"libpython3\..*\.so\..*")
 # The size of _PyRuntime, which says its version where Py_Version (3.11) is missing.
 _RUNTIME_SIZES = {656: 9, 672: 10}
 _NEEDED, _RUNPATH, _RPATH = 1, 29, 15
@@ -145,7 +148,7 @@ class Interpreters:
         """Know what command, looked for in path, is likely to run, and return it."""
         folders = os.fsdecode(path)
         words = [os.fsdecode(word) for word in command]
-        program = shutil.which(words[0], path=folders) if words else None
+        program = _which(words[0], folders) if words else None
         for file in _likely(folders):
             self.consider(file)
         if program is None:
@@ -240,20 +243,38 @@ class Interpreters:
 
 # The agent's own interpreter, those of PATH, and the libraries that programs embed.
 def _likely(folders: str) -> list[str]:
-    files = [sys.executable]
+    found = [sys.executable]
     for folder in folders.split(":")[:_MAX_FOLDERS]:
         if folder.startswith("/"):
-            files += [
-                str(one) for one in Path(folder).glob("python3*") if _is_named(one)
-            ]
+            found += _named(folder, _NAME)
     for folder in _library_folders():
-        files += [str(one) for one in Path(folder).glob("libpython3.*.so.*")]
-    once = {os.path.realpath(file): file for file in files}
+        found += _named(folder, _LIBRARY)
+    once: dict[str, str] = {}
+    for file in found:
+        with suppress(OSError):
+            once[files.real_path(file)] = file
     return list(once.values())[:_MAX_LIKELY]
 
 
-def _is_named(file: Path) -> bool:
-    return _NAME.fullmatch(file.name) is not None
+def _named(folder: str, pattern: re.Pattern[str]) -> list[str]:
+    try:
+        names = files.names_in(folder)
+    except OSError:
+        return []
+    return [f"{folder}/{name}" for name in names if pattern.fullmatch(name)]
+
+
+# As shutil.which() has it, which would ask with this process's rights.
+def _which(name: str, folders: str) -> str | None:
+    if "/" in name:
+        return name if files.is_regular(name) else None
+    for folder in folders.split(":")[:_MAX_FOLDERS]:
+        candidate = f"{folder or '.'}/{name}"
+        with suppress(OSError):
+            mode = files.status(candidate).st_mode
+            if stat.S_ISREG(mode) and mode & 0o111:
+                return candidate
+    return None
 
 
 def _library_folders() -> list[str]:
@@ -266,7 +287,10 @@ def _libraries(elf: Elf, path: str) -> Iterator[str]:
     names = [name for name in elf.strings(_NEEDED) if name.startswith("libpython")]
     if not names:
         return
-    origin = str(Path(os.path.realpath(path)).parent)
+    try:
+        origin = str(Path(files.real_path(path)).parent)
+    except OSError:
+        return
     folders = [
         folder.replace("$ORIGIN", origin).replace("${ORIGIN}", origin)
         for tag in (_RUNPATH, _RPATH)
@@ -277,7 +301,7 @@ def _libraries(elf: Elf, path: str) -> Iterator[str]:
     folders += [f"{origin}/../lib", *_library_folders()]
     for name in names:
         for folder in folders:
-            if Path(folder, name).is_file():
+            if files.is_regular(f"{folder}/{name}"):
                 yield f"{folder}/{name}"
                 break
 
@@ -295,5 +319,5 @@ def _interpreter_of_script(file: str, folders: str) -> str | None:
         return None
     words = os.fsdecode(line[2:]).split()
     if words and words[0].endswith("/env"):
-        words = [shutil.which(word, path=folders) or "" for word in words[-1:]]
+        words = [_which(word, folders) or "" for word in words[-1:]]
     return words[0] if words else None

@@ -1,8 +1,8 @@
 """Native modules: stacks and mappings in; modules, packages and routes out."""
 
 from collections import OrderedDict
-from pathlib import Path
 
+from egressmon import files
 from egressmon.attribution.calls import Calls, Step, read_calls
 from egressmon.attribution.images import Image, Images, root_of
 from egressmon.attribution.mappings import (
@@ -118,12 +118,11 @@ class Modules:
     # A process older than the side band, or from before something was lost.
     def _seed(self, pid: int) -> AddressSpace | None:
         try:
-            with Path(f"/proc/{pid}/maps").open("rb") as file:
-                space = parse_maps(file.read(_MAX_MAPS))
-            program = Path(f"/proc/{pid}/exe").readlink()
+            space = parse_maps(files.read(f"/proc/{pid}/maps", _MAX_MAPS))
+            program, _ = files.program_of(pid)
         except OSError:
             return None
-        space.set_program(bytes(program))
+        space.set_program(program)
         self._spaces.seed(pid, space)
         return space
 

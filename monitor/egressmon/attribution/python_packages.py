@@ -5,9 +5,7 @@ editable install stands outside of it, in the project that direct_url.json names
 """
 
 import csv
-import glob
 import json
-import os
 import posixpath
 import re
 import urllib.parse
@@ -15,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from egressmon import files
 from egressmon.attribution.bounded import (
     MAX_TEXT,
     Identity,
@@ -88,7 +87,7 @@ class Distributions:
     def _site(self, folder: str, root: str) -> _Site | None:
         place = root + folder
         try:
-            changed = os.stat(place).st_mtime_ns  # noqa: PTH116 -- often
+            changed = files.status(place).st_mtime_ns
         except OSError:
             return None
         key = folder, root_identity(root)
@@ -103,19 +102,30 @@ class Distributions:
 
 
 def _sites_below(prefix: str) -> list[str]:
-    pattern = f"{glob.escape(prefix)}/lib*/python3*/*-packages"
-    return glob.glob(pattern)[:_MAX_SITES]  # noqa: PTH207 -- text in, text out
+    found = [prefix]
+    for begin, end in (("lib", ""), ("python3", ""), ("", "-packages")):
+        found = [
+            f"{folder}/{name}"
+            for folder in found
+            for name in _names(folder)
+            if name.startswith(begin) and name.endswith(end)
+        ][:_MAX_SITES]
+    return found
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return files.names_in(folder)
+    except OSError:
+        return []
 
 
 def _read_site(place: str, site: _Site) -> None:
-    with os.scandir(place) as entries:
-        for count, entry in enumerate(entries):
-            if count >= _MAX_DISTRIBUTIONS:
-                return
-            if entry.name.endswith(".dist-info"):
-                _read_distribution(entry.path, entry.name, site)
-            elif entry.name.endswith(".egg-info"):
-                _read_egg(entry.path, entry.name, site)
+    for name in files.names_in(place)[:_MAX_DISTRIBUTIONS]:
+        if name.endswith(".dist-info"):
+            _read_distribution(f"{place}/{name}", name, site)
+        elif name.endswith(".egg-info"):
+            _read_egg(f"{place}/{name}", name, site)
 
 
 def _read_distribution(folder: str, name: str, site: _Site) -> None:

@@ -28,6 +28,16 @@ class Attributor:
         self._no_frames = no_frames
         self._code = PythonCode(frames, self._packages) if frames is not None else None
 
+    def begin(self) -> None:
+        """Start what takes rights that will be given up."""
+        if self._code is not None:
+            self._code.begin()
+
+    @property
+    def helper(self) -> int | None:
+        """The id of the process that attaches probes; None: there is none."""
+        return self._code.helper if self._code is not None else None
+
     def prepare(self, command: Iterable[bytes], path: bytes) -> None:
         """Know what command, looked for in path, may run."""
         if self._code is not None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from egressmon import files
 from egressmon.attribution.bounded import MAX_TEXT, read_bounded
 from egressmon.attribution.records import PackageRecord
 
@@ -64,7 +65,7 @@ def _debian(wanted: tuple[bytes, bytes], folder: str) -> PackageRecord | None:
 # Those first whose name has to do with the file's: libcurl4 for libcurl.so.4.
 def _lists(folder: str, path: str) -> Iterator[str]:
     try:
-        names = [name for name in os.listdir(folder) if name.endswith(".list")]  # noqa: PTH208
+        names = [name for name in files.names_in(folder) if name.endswith(".list")]
     except OSError:
         return
     match = _STEM.match(path.rpartition("/")[2])

@@ -127,6 +127,16 @@ class Local(_Table):
     )
 
 
+class Command(_Table):
+    """What the command itself may do."""
+
+    allow_sudo: bool = Field(
+        default=False,
+        description="whether sudo and the like work in the command although violations "
+        "fail the run; what is root can hide from it",
+    )
+
+
 class Policy(_Table):
     """A whole policy file."""
 
@@ -144,6 +154,7 @@ class Policy(_Table):
     allow: tuple[Allow, ...] = ()
     dns: Dns = Dns()
     local: Local = Local()
+    command: Command = Command()
 
 
 DEFAULT = Policy(version=1)

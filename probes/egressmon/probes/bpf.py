@@ -33,6 +33,7 @@ _ENABLE = 0x2400
 # struct bpf_prog_info, as of Linux 5.12.
 _SKIPPED_AT = 208
 _INFO_SIZE = 216
+_MAP_INFO_SIZE = 80
 
 
 @cache
@@ -131,6 +132,18 @@ def delete(table: int, key: bytes) -> None:
     attributes = struct.pack("=IxxxxQ", table, ctypes.addressof(keys))
     with suppress(FileNotFoundError):
         _bpf(_MAP_DELETE_ELEM, attributes)
+
+
+def element_sizes(table: int) -> tuple[int, int]:
+    """Return how many bytes a key and a value of map table have."""
+    info = ctypes.create_string_buffer(_MAP_INFO_SIZE)
+    attributes = ctypes.create_string_buffer(
+        struct.pack("=IIQ", table, _MAP_INFO_SIZE, ctypes.addressof(info))
+    )
+    _bpf(_OBJ_GET_INFO_BY_FD, attributes)
+    # struct bpf_map_info: type, id, key_size, value_size.
+    key, value = struct.unpack_from("=II", info, 8)
+    return key, value
 
 
 def lookup_per_cpu(table: int, slot: int, width: int = 1) -> list[int]:

@@ -55,6 +55,28 @@ class Loaded:
     programs: dict[str, int]
     maps: dict[str, int]
 
+    def update(self, table: str, key: bytes, value: bytes) -> None:
+        """Set the element of a map at key. Raises OSError."""
+        bpf.update(self.maps[table], key, value)
+
+    def delete(self, table: str, key: bytes) -> None:
+        """Remove the element of a map at key, where there is one. Raises OSError."""
+        bpf.delete(self.maps[table], key)
+
+    def totals(self, table: str, slots: int, width: int = 1) -> list[list[int]]:
+        """Return the first slots of a per-CPU array, each summed over the CPUs.
+
+        A value has width 64-bit numbers. Raises OSError.
+        """
+        number = self.maps[table]
+        return [bpf.lookup_per_cpu(number, slot, width) for slot in range(slots)]
+
+    def skipped(self) -> dict[str, int | None]:
+        """Return how often the kernel skipped each program; None: it does not count."""
+        return {
+            name: bpf.skipped_runs(program) for name, program in self.programs.items()
+        }
+
     def close(self) -> None:
         """Let go of them all."""
         for descriptor in (*self.programs.values(), *self.maps.values()):
@@ -77,11 +99,8 @@ class FrameProbes:
         """
         if self._count >= CONSTANTS["MAX_INTERPRETERS"]:
             return False
-        bpf.update(
-            self.loaded.maps["interpreters"],
-            struct.pack("=I", self._count),
-            interpreter,
-        )
+        place = struct.pack("=I", self._count)
+        self.loaded.update("interpreters", place, interpreter)
         self._count += 1
         self.look_again()
         return True
@@ -90,7 +109,7 @@ class FrameProbes:
         """Have processes without an interpreter be searched at their next call."""
         self._generation += 1
         census = struct.pack("=II", self._count, self._generation)
-        bpf.update(self.loaded.maps["census"], bytes(4), census)
+        self.loaded.update("census", bytes(4), census)
 
     @property
     def context_programs(self) -> tuple[int, int]:
@@ -119,7 +138,7 @@ class FrameProbes:
 
     def forget_code(self, key: bytes) -> None:
         """Have a code object (struct code_key) be told of again."""
-        bpf.delete(self.loaded.maps["codes"], key)
+        self.loaded.delete("codes", key)
 
 
 class Engine:
@@ -148,7 +167,7 @@ class Engine:
 
         Raises ProbeError.
         """
-        bpf.update(self._loaded.maps["scope"], bytes(4), struct.pack("=i", scope_fd))
+        self._loaded.update("scope", bytes(4), struct.pack("=i", scope_fd))
         for hook in (*self._only_with_frames(FRAMES), *LIFE, *SCOPE):
             try:
                 self._attach(hook, scope_fd)
@@ -199,15 +218,15 @@ class Engine:
             value.canary_port = canary.port
             ctypes.memmove(value.canary_inet, canary.inet, 16)
             ctypes.memmove(value.canary_inet6, canary.inet6, 16)
-        bpf.update(self._loaded.maps["settings"], bytes(4), bytes(value))
+        self._loaded.update("settings", bytes(4), bytes(value))
 
     def remember(self, key: bytes, template: bytes) -> None:
         """Have the probes recognise a call site (template_key, template)."""
-        bpf.update(self._loaded.maps["templates"], key, template)
+        self._loaded.update("templates", key, template)
 
     def forget(self, key: bytes) -> None:
         """Have the probes copy the stack at that call site again."""
-        bpf.delete(self._loaded.maps["templates"], key)
+        self._loaded.delete("templates", key)
 
     def fileno(self) -> int:
         """Return a descriptor that polls readable when events press."""
@@ -232,18 +251,16 @@ class Engine:
 
     def counters(self) -> dict[str, int]:
         """Return the probes' loss counters by name (`lost_*`)."""
-        table = self._loaded.maps["counters"]
-        counters = {
-            name: bpf.lookup_per_cpu(table, slot)[0] for name, slot in _COUNTERS.items()
-        }
+        totals = self._loaded.totals("counters", CONSTANTS["COUNT_SLOTS"])
+        counters = {name: totals[slot][0] for name, slot in _COUNTERS.items()}
         # What all that stand in for each other were skipped for is at most what the
         # luckiest was.
         counters["lost_skipped"] = sum(
             min(one or 0 for one in skipped) for skipped in self._skipped()
         )
         if self.frames is not None:
-            starts = self.frames.loaded.programs[START.program]
-            counters["missed_frames"] += bpf.skipped_runs(starts) or 0
+            starts = self.frames.loaded.skipped()[START.program]
+            counters["missed_frames"] += starts or 0
         return counters
 
     @property
@@ -254,16 +271,38 @@ class Engine:
     # By what they tell of; cgroup programs are never skipped.
     def _skipped(self) -> list[list[int | None]]:
         found: dict[str, list[int | None]] = {}
+        skipped = self._loaded.skipped()
         for hook in LIFE:
-            skipped = bpf.skipped_runs(self._loaded.programs[hook.program])
             told = hook.program.removesuffix("_second")
-            found.setdefault(told, []).append(skipped)
+            found.setdefault(told, []).append(skipped[hook.program])
         return list(found.values())
 
     def sent(self) -> tuple[int, int]:
         """Return how many packets and bytes the scope's sockets sent."""
-        packets, size = bpf.lookup_per_cpu(self._loaded.maps["sent"], 0, 2)
+        packets, size = self._loaded.totals("sent", 1, 2)[0]
         return packets, size
+
+    @property
+    def parts(self) -> list[Loaded]:
+        """What the kernel took: the probes, and what reads Python frames."""
+        return [self._loaded] + ([self.frames.loaded] if self.frames else [])
+
+    def hand_over(self, parts: list[Loaded]) -> None:
+        """Have `parts` stand for what the kernel took, which may not be asked here.
+
+        Events are read as before. What holds the programs in place is let go of:
+        another process has it.
+        """
+        kept = {self.fileno()}
+        held = [*self._links]
+        for part in self.parts:
+            held += [*part.programs.values(), *part.maps.values()]
+        self._links.clear()
+        for descriptor in set(held) - kept:
+            os.close(descriptor)
+        self._loaded = parts[0]
+        if self.frames is not None:
+            self.frames.loaded = parts[1]
 
     def close(self) -> None:
         """Detach all programs and free their memory."""

@@ -1,0 +1,108 @@
+"""Whether the command is root or can become it, and how.
+
+Nothing is tried as the user: a refused sudo is logged, and mailed to root. Root may ask
+sudo what it would let a user do (sudo(8), -l -U): no password, no mail, no log.
+"""
+
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+from egressmon.privilege import User, above_sudo
+
+_PATIENCE_S = 3.0  # its rules may come from a directory server
+_DENIED = "is not allowed to run sudo"
+_SYSTEM = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_DOAS_RULES = (Path("/etc/doas.conf"), Path("/usr/local/etc/doas.conf"))
+_ROOT_TOOLS = frozenset({"sudo", "doas"})
+
+
+class SudoTrial:
+    """Asks what the user may become, beside other work. To be begun as root."""
+
+    def __init__(self, user: User) -> None:
+        self._user = user
+        self._asking: subprocess.Popen[str] | None = None
+        sudo = _set_uid_program("sudo") if user.uid else None
+        name = _name(user.uid)  # without one, sudo knows nobody
+        if sudo is not None and name is not None:
+            self._asking = _ask(sudo, name)
+
+    def reason(self) -> str | None:
+        """Return how the user can become root, or why that is not known; None: cannot.
+
+        To be asked once.
+        """
+        if self._user.uid == 0:
+            return None
+        return self._by_sudo() or _by_doas()
+
+    def _by_sudo(self) -> str | None:
+        if self._asking is None:
+            return None
+        try:
+            text, _ = self._asking.communicate(timeout=_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self._asking.kill()
+            self._asking.communicate()
+            return "sudo did not say in time whether it lets the user become root"
+        if _DENIED in text:
+            return None
+        if self._asking.returncode:
+            return "sudo is there, and does not say whom it lets become root"
+        return f"sudo lets user {self._user.uid} run commands as another user"
+
+
+def _name(uid: int) -> str | None:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return None
+
+
+def _ask(sudo: str, name: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # noqa: S603 -- no shell, and a path of the system's
+        [sudo, "-n", "-l", "-U", name],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={"PATH": _SYSTEM, "LC_ALL": "C"},
+        cwd="/",
+        text=True,
+        errors="replace",
+        start_new_session=True,  # no terminal to ask at
+    )
+
+
+def _by_doas() -> str | None:
+    if _set_uid_program("doas") and any(one.exists() for one in _DOAS_RULES):
+        return "doas is set up, and whom it lets become root is not looked into"
+    return None
+
+
+def _set_uid_program(name: str) -> str | None:
+    path = shutil.which(name, path=_SYSTEM)
+    if path is None or not Path(path).stat().st_mode & stat.S_ISUID:
+        return None
+    return path
+
+
+def runs_as_root(user: User) -> str | None:
+    """Return why the command runs as root; None: it does not."""
+    if user.uid:
+        return None
+    name = above_sudo() if "SUDO_UID" in os.environ else None
+    if name is None:
+        return "the command runs as root (uid 0)"
+    return (
+        f"the command runs as root (uid 0): sudo, called by {name}, started a program "
+        "that started egressmon"
+    )
+
+
+def asks_for_root(program: str | None) -> bool:
+    """Tell whether the executable at `program` makes its caller root."""
+    return program is not None and program.rpartition("/")[2] in _ROOT_TOOLS

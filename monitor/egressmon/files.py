@@ -1,0 +1,234 @@
+"""Open and look at files that others wrote, and may have put traps in the place of.
+
+The process that reads them has no right to most (docs/decisions/0013): then the keeper
+opens them, and hands over what it opened. All paths go through here.
+"""
+
+import ctypes
+import errno
+import os
+import re
+import stat
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from enum import IntEnum
+from functools import cache
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+_OPENAT2 = 437  # the same number on every architecture that has it
+_AT_FDCWD = -100
+_NO_MAGIC_LINKS, _IN_ROOT = 0x02, 0x10  # include/uapi/linux/openat2.h
+_PROC_MAGIC = 0x9FA0  # include/uapi/linux/magic.h
+_STATFS_SIZE = 256
+_MAX_NAMES = 100_000
+_CLEAN = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+# What /proc says of a process is asked for by these names alone: its memory and its
+# environment are never opened.
+_OF_PROCESS = re.compile(rb"/proc/([1-9]\d{0,9})/(exe|root|maps|stat)")
+_BELOW_ROOT = re.compile(rb"(/proc/[1-9]\d{0,9}/root)(/.*)", re.DOTALL)
+
+
+class Kind(IntEnum):
+    """What is wanted of a path."""
+
+    REGULAR = 0
+    """A regular file, to be read."""
+    FOLDER = 1
+    """A folder, whose names are to be read."""
+    PLACE = 2
+    """Only to know what it is (O_PATH)."""
+
+
+def open_here(path: bytes, kind: Kind) -> int:
+    """Open `path` in this process, with its rights, and return the descriptor.
+
+    What it is, is known before it is opened: to open a device can have effects, and
+    to open a pipe can take for ever. Below the root folder of another process, links
+    lead to places below it. Links of /proc are followed nowhere but at the path's
+    beginning. Raises OSError.
+    """
+    place = _place(path)
+    if kind is Kind.PLACE:
+        return place
+    try:
+        return _reopened(place, path, kind)
+    finally:
+        os.close(place)
+
+
+def _place(path: bytes) -> int:
+    if _OF_PROCESS.fullmatch(path):
+        return os.open(path, os.O_PATH | os.O_CLOEXEC)
+    below = _BELOW_ROOT.fullmatch(path)
+    if below is None:
+        return _openat2(_AT_FDCWD, path, _NO_MAGIC_LINKS)
+    root = os.open(below[1], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return _openat2(root, below[2], _IN_ROOT | _NO_MAGIC_LINKS)
+    finally:
+        os.close(root)
+
+
+def _reopened(place: int, path: bytes, kind: Kind) -> int:
+    mode = os.fstat(place).st_mode
+    if kind is Kind.FOLDER:
+        if not stat.S_ISDIR(mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        flags = os.O_DIRECTORY
+    elif stat.S_ISREG(mode):
+        flags = 0
+    else:
+        raise OSError(errno.EINVAL, "not a regular file")
+    # Whoever may ask about every process could read its memory there.
+    if not _OF_PROCESS.fullmatch(path) and _is_proc(place):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | flags | _CLEAN)
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _openat2(folder: int, path: bytes, resolve: int) -> int:
+    how = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, resolve)
+    call = _libc().syscall
+    call.restype = ctypes.c_long
+    found = call(
+        ctypes.c_long(_OPENAT2), ctypes.c_int(folder), ctypes.c_char_p(path),
+        ctypes.c_char_p(how), ctypes.c_size_t(len(how)),
+    )  # fmt: skip
+    if found < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return int(found)
+
+
+def _is_proc(place: int) -> bool:
+    room = ctypes.create_string_buffer(_STATFS_SIZE)
+    if _libc().fstatfs(place, room):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return int(struct.unpack_from("=q", room)[0]) == _PROC_MAGIC
+
+
+def append_here(path: bytes) -> int:
+    """Open `path` to add to it, without waiting for anybody. Raises OSError."""
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _CLEAN, 0o666)
+
+
+class Opener(Protocol):
+    """Who opens files."""
+
+    def open(self, path: bytes, kind: Kind) -> int:
+        """Open as open_here() does."""
+        ...
+
+    def open_page(self, path: bytes) -> int:
+        """Open as open_page() does."""
+        ...
+
+
+class _Here:
+    def open(self, path: bytes, kind: Kind) -> int:
+        return open_here(path, kind)
+
+    def open_page(self, path: bytes) -> int:
+        return append_here(path)
+
+
+_opener: Opener = _Here()
+_roots: dict[str, os.stat_result] | None = None
+
+
+def use(opener: Opener) -> None:
+    """Have `opener` open all files of this process from now on.
+
+    It takes its time: what root folders processes have is asked once a batch.
+    """
+    global _opener, _roots
+    _opener, _roots = opener, {}
+
+
+def begin_batch() -> None:
+    """Ask anew which root folders processes have."""
+    if _roots is not None:
+        _roots.clear()
+
+
+def open_regular(path: str | bytes) -> int:
+    """Return a descriptor to read the regular file at `path`. Raises OSError."""
+    return _opener.open(os.fsencode(path), Kind.REGULAR)
+
+
+def open_page(path: str) -> int:
+    """Return a descriptor to add to a page that the run was told of at its start.
+
+    With the user's rights (RunOptions.page). Raises OSError.
+    """
+    return _opener.open_page(os.fsencode(path))
+
+
+def status(path: str) -> os.stat_result:
+    """Return what stat(2) says of `path`. Raises OSError."""
+    if _roots is None or not path.endswith("/root"):
+        return _at(path, os.fstat)
+    known = _roots.get(path)
+    if known is None:
+        known = _roots[path] = _at(path, os.fstat)
+    return known
+
+
+def names_in(folder: str) -> list[str]:
+    """Return the names in `folder`, a bounded number. Raises OSError."""
+    descriptor = _opener.open(os.fsencode(folder), Kind.FOLDER)
+    names: list[str] = []
+    try:
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                if len(names) >= _MAX_NAMES:
+                    break
+                names.append(entry.name)
+    finally:
+        os.close(descriptor)
+    return names
+
+
+def real_path(path: str) -> str:
+    """Return `path` without links, as the kernel has it. Raises OSError."""
+    return os.fsdecode(_at(path, _path_of))
+
+
+def is_regular(path: str) -> bool:
+    """Tell whether `path` leads to a regular file."""
+    with suppress(OSError):
+        return stat.S_ISREG(status(path).st_mode)
+    return False
+
+
+def program_of(pid: int) -> tuple[bytes, os.stat_result]:
+    """Return the path of the program that `pid` runs, and what it is.
+
+    Raises OSError.
+    """
+    return _at(f"/proc/{pid}/exe", lambda place: (_path_of(place), os.fstat(place)))
+
+
+def read(path: str, limit: int) -> bytes:
+    """Return up to `limit` bytes of the regular file at `path`. Raises OSError."""
+    with os.fdopen(open_regular(path), "rb") as file:
+        return file.read(limit)
+
+
+def _path_of(place: int) -> bytes:
+    return os.readlink(f"/proc/self/fd/{place}".encode())  # noqa: PTH115 -- bytes
+
+
+def _at(path: str, ask: Callable[[int], T]) -> T:
+    place = _opener.open(os.fsencode(path), Kind.PLACE)
+    try:
+        return ask(place)
+    finally:
+        os.close(place)

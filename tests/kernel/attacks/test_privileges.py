@@ -1,0 +1,611 @@
+"""What reads the command's files and packets has no rights, and nothing becomes root."""
+
+import errno
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.lab import HTTP_PORT, OTHER4, Lab
+from support.users import NOBODY, as_nobody
+from support.watching import AGENT, EGRESSMON, LIMIT_S, WATCH, Watched, read_evidence
+
+Watch = Callable[..., Watched]
+PYTHON = sys.executable
+ALL_MAY = "root ALL=(ALL:ALL) ALL\nALL ALL=(ALL:ALL) NOPASSWD: ALL\n"
+FAIL = 'version = 1\nenforce = "fail"\n'
+_KEPT = 1 << 1 | 1 << 5 | 1 << 7 | 1 << 19 | 1 << 39
+_SYS_ADMIN = 1 << 21
+
+
+# The status files of all threads of egressmon's own processes, by process.
+STATUS = r"""
+import json, os, pathlib
+keeper = os.getppid()
+children = pathlib.Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+own = [keeper, *(int(pid) for pid in children if int(pid) != os.getpid())]
+print(json.dumps({
+    pid: [one.read_text() for one in pathlib.Path(f"/proc/{pid}/task").glob("*/status")]
+    for pid in own
+}))
+"""
+
+
+def _field(status: str, name: str) -> list[str]:
+    found = re.search(rf"^{name}:\s*(.*)$", status, re.MULTILINE)
+    assert found is not None
+    return found[1].split()
+
+
+def test_every_process_of_its_own_has_given_up_what_it_can(tmp_path: Path) -> None:
+    run = _watch(tmp_path, PYTHON, "-c", STATUS)
+
+    keeper, attacher, agent = json.loads(run.stdout).values()
+    for threads, kept in ((keeper, _KEPT), (attacher, _SYS_ADMIN), (agent, 0)):
+        for status in threads:
+            assert int(_field(status, "CapEff")[0], 16) == kept
+            assert int(_field(status, "CapPrm")[0], 16) == kept
+            for none in ("CapBnd", "CapInh", "CapAmb"):
+                assert int(_field(status, none)[0], 16) == 0
+            assert _field(status, "NoNewPrivs") == ["1"]
+            assert _field(status, "Seccomp") == ["2"]
+    uids = {uid for status in (*attacher, *agent) for uid in _field(status, "Uid")}
+    assert len(uids) == 2  # each its own, by all four ids
+    assert all(61184 <= int(uid) <= 65519 for uid in uids)
+    assert all(_field(status, "Groups") == [] for status in (*attacher, *agent))
+
+
+# A child that confines itself as the agent does, and tries.
+TRIES = r"""
+import ctypes, json, os, signal, sys, threading
+from egressmon import confinement
+confinement.become_nobody(confinement.unused_uid())
+libc = ctypes.CDLL(None, use_errno=True)
+def tried(*call):
+    ctypes.set_errno(0)
+    return libc.syscall(*call), ctypes.get_errno()
+def refused(function, *words):
+    try:
+        function(*words)
+    except OSError as error:
+        return error.errno
+numbers = {"x86_64": (59, 322, 101, 321), "aarch64": (221, 281, 117, 280)}
+execve, execveat, ptrace, bpf = numbers[os.uname().machine]
+words = (ctypes.c_char_p * 2)(b"true", None)
+done = []
+thread = threading.Thread(target=done.append, args=(1,))
+thread.start(); thread.join()
+print(json.dumps({
+    "execve": tried(execve, b"/bin/true", words, None)[1],
+    "execveat": tried(execveat, -100, b"/bin/true", words, None, 0)[1],
+    "ptrace": tried(ptrace, 16, os.getppid(), 0, 0)[1],
+    "bpf": tried(bpf, 0, 0, 0)[1],
+    "shadow": refused(os.open, "/etc/shadow", os.O_RDONLY),
+    "memory": refused(os.open, "/proc/1/mem", os.O_RDONLY),
+    "root": refused(os.setuid, 0),
+    "signal": refused(os.kill, os.getppid(), 0),
+    "bits": libc.prctl(27, 0, 0, 0, 0),
+    "dumpable": libc.prctl(3, 0, 0, 0, 0),
+    "threads": done,
+}))
+"""
+
+
+def test_what_reads_can_execute_nothing_and_reach_nobody() -> None:
+    done = subprocess.run(
+        [PYTHON, "-c", TRIES], check=True, capture_output=True, text=True
+    )
+
+    found = json.loads(done.stdout)
+    assert found.pop("bits") & 0b11000011 == 0b11000011  # NOROOT, no ambient; locked
+    assert found.pop("dumpable") == 0
+    assert found.pop("threads") == [1]
+    assert found.pop("shadow") == errno.EACCES
+    assert found.pop("memory") == errno.EACCES
+    assert set(found.values()) == {errno.EPERM}, found
+
+
+# By the numbers of 32-bit code, too: x32's, and int 0x80 with i386's.
+OTHER_NUMBERS = {
+    "x32": "libc.syscall(0x40000000 | 520, b'/bin/true', None, None)",
+    "i386": (
+        "room = mmap.mmap(-1, 4096, prot=7); room.write(bytes.fromhex('b80b000000cd80c3'))"
+        "; ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(room)))()"
+    ),
+}
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="x86-64 has three ABIs")
+@pytest.mark.parametrize("code", OTHER_NUMBERS.values(), ids=OTHER_NUMBERS)
+def test_another_abi_is_no_way_round_the_filter(code: str) -> None:
+    script = (
+        "import ctypes, mmap; from egressmon import confinement; "
+        "confinement.become_nobody(confinement.unused_uid()); "
+        f"libc = ctypes.CDLL(None); {code}; print('went on')"
+    )
+
+    done = subprocess.run(
+        [PYTHON, "-c", script], check=False, capture_output=True, text=True
+    )
+
+    # A kernel without 32-bit emulation knows no int 0x80: SIGSEGV.
+    assert -done.returncode in {signal.SIGSYS, signal.SIGSEGV}, done.stderr
+    assert "went on" not in done.stdout
+
+
+# In a process that is parted as a run is, the command's user being nobody.
+PARTED = r"""
+import json, os, signal, sys
+from egressmon.canary import make_plan
+from egressmon.files import Kind
+from egressmon.keeper import Keeping
+from egressmon.launch import launch
+from egressmon.privilege import User
+from egressmon.probes.loading import load
+from egressmon.scope import make_scope
+from egressmon.signals import SignalRelay
+from egressmon.split import split
+user = User(65534, 65534, (65534,), {})
+engine, scope = load("libbpf"), make_scope()
+child = launch(scope, make_plan(), user, [b"true"], set(), may_gain=False)
+kept = split(Keeping(engine=engine, scope=scope, child=child,
+    relay=SignalRelay(child.pidfd), user=user, ready_file=None, page=sys.argv[1] + "/page",
+    allow_incomplete=False, let_go=lambda: None, at_end=None), lambda: None)
+def asked(function, *words):
+    try:
+        found = function(*words)
+    except OSError as error:
+        return error.errno
+    return os.read(found, 9).decode() if isinstance(found, int) else found
+folder = sys.argv[1].encode()
+"""
+
+
+def _parted(folder: Path, code: str) -> Any:
+    done = subprocess.run(
+        [PYTHON, "-c", PARTED + code, str(folder)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+    )
+    return json.loads(done.stdout), done
+
+
+@pytest.fixture
+def hidden() -> Generator[Path]:
+    """A folder that only nobody may enter, with a file in it."""
+    folder = Path(tempfile.mkdtemp(prefix="egressmon-hidden-"))
+    (folder / "file").write_text("nobody's")
+    (folder / "roots").write_text("root's")
+    (folder / "roots").chmod(0o600)
+    (folder / "link").symlink_to("/proc/self/mem")
+    (folder / "page").touch()
+    for one in (folder, folder / "file", folder / "page"):
+        shutil.chown(one, NOBODY, NOBODY)
+    folder.chmod(0o700)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_the_keeper_opens_what_the_user_may_read_and_no_more(hidden: Path) -> None:
+    found, _ = _parted(
+        hidden,
+        "opened = lambda path, kind=Kind.REGULAR: asked(kept.open, path, kind)\n"
+        "print(json.dumps({'directly': asked(os.open, folder + b'/file', 0),\n"
+        "  'file': opened(folder + b'/file'), 'roots': opened(folder + b'/roots'),\n"
+        "  'shadow': opened(b'/etc/shadow'), 'memory': opened(b'/proc/1/mem'),\n"
+        "  'environment': opened(b'/proc/1/environ'), 'link': opened(folder + b'/link'),\n"
+        "  'below': opened(b'/proc/1/root/proc/1/mem'), 'device': opened(b'/dev/null'),\n"
+        "  'status': opened(b'/proc/1/../1/mem'), 'maps': len(opened(b'/proc/1/maps')),\n"
+        "  'page': asked(lambda: os.write(kept.open_page(folder + b'/page'), b'x')\n"
+        "      and None),\n"
+        "  'other': asked(kept.open_page, folder + b'/file')}), flush=True)\n",
+    )
+
+    assert found["directly"] == errno.EACCES
+    assert found["file"] == "nobody's"
+    assert found["maps"] == 9
+    assert found["page"] is None
+    assert found["other"] == errno.EINVAL
+    assert found["device"] == errno.EINVAL
+    refused = ("roots", "shadow", "memory", "environment", "link", "below", "status")
+    for name in refused:
+        assert found[name] == errno.EACCES, name
+
+
+def test_the_keeper_takes_no_request_that_does_not_fit(tmp_path: Path) -> None:
+    found, done = _parted(
+        tmp_path,
+        "from egressmon.keeper_protocol import REQUEST, Wanted\n"
+        "ask = lambda *words: asked(kept._ask, *words)\n"
+        "print(json.dumps([ask(Wanted.UPDATE, 2, b'x' * 33), ask(Wanted.UPDATE, 9, b''),\n"
+        "  ask(Wanted.DELETE, 2, b''), ask(Wanted.TOTALS, 0, b'\\xff' * 8), ask(0, 0),\n"
+        "  ask(77, 0), ask(Wanted.SKIPPED, 9), ask(Wanted.OPEN, 9, b'/'),\n"
+        "  ask(Wanted.OPEN, 0, b'etc'), ask(Wanted.OPEN, 0, b'/' * 5000),\n"
+        "  ask(Wanted.REAP, 0)]), flush=True)\n"
+        "os._exit(3)\n",
+    )
+
+    assert set(found) == {errno.EINVAL}
+    assert done.returncode == 3  # the agent's, and the child was abandoned
+
+
+def test_a_child_that_is_ended_before_its_exec_is_reaped(tmp_path: Path) -> None:
+    code = (
+        "import select\n"
+        "print(child.pid, flush=True)\n"
+        "select.select([child.pidfd], [], [])\n"
+        "print(json.dumps([asked(kept.go), kept.reap()]), flush=True)\n"
+        "os._exit(0)\n"
+    )
+    with subprocess.Popen(
+        [PYTHON, "-c", PARTED + code, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        os.kill(int(process.stdout.readline()), signal.SIGKILL)
+        found = json.loads(process.stdout.readline())
+
+    assert found == [errno.EPIPE, signal.SIGKILL]
+
+
+def _watch(folder: Path, *command: str, options: tuple[str, ...] = ()) -> Watched:
+    evidence = folder / "e.jsonl"
+    done = subprocess.run(
+        [*WATCH, "--evidence", str(evidence), *options, "--", *command],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        cwd=folder,
+    )
+    records = read_evidence(evidence) if evidence.exists() else []
+    return Watched(done.returncode, done.stdout, done.stderr, records)
+
+
+def _as_user(
+    folder: Path, *words: str, policy: str = "", sudoers: str = ALL_MAY, **how: Any
+) -> Watched:
+    """What `sudo egressmon watch` makes of words, called by nobody."""
+    own = Path(tempfile.mkdtemp(prefix="egressmon-user-", dir="/tmp"))
+    shutil.chown(own, NOBODY, NOBODY)
+    (own / "policy.toml").write_text(policy or "version = 1\n")
+    prefix = how.get("prefix", [])
+    called = ["sudo", "-n", *WATCH, "--evidence", "e", "--policy", "policy.toml", "--"]
+    try:
+        done = subprocess.run(
+            [*prefix, *as_nobody(folder, [*called, *words], sudoers)],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            cwd=own,
+        )
+        return Watched(
+            done.returncode, done.stdout, done.stderr, read_evidence(own / "e")
+        )
+    finally:
+        shutil.rmtree(own)
+
+
+def _blind(run: Watched) -> set[str]:
+    return {spot["name"] for spot in run.of("run.start")[0]["blind_spots"]}
+
+
+BECOME = ("sh", "-c", "sudo -n id -u; grep NoNewPrivs /proc/self/status")
+
+
+def test_a_command_that_may_become_root_is_a_declared_blind_spot(
+    tmp_path: Path,
+) -> None:
+    run = _as_user(tmp_path, *BECOME)
+
+    assert run.stdout.split() == ["0", "NoNewPrivs:", "0"]
+    assert "command-can-sudo" in _blind(run)
+    assert "root-command" not in _blind(run)
+    assert "command-can-sudo" in run.stderr
+
+
+def test_under_fail_the_command_gains_no_rights_and_is_told_the_cure(
+    tmp_path: Path,
+) -> None:
+    run = _as_user(tmp_path, *BECOME, policy=FAIL)
+
+    assert run.stdout.split() == ["NoNewPrivs:", "1"]
+    assert "command-can-sudo" not in _blind(run)
+    assert "[command] allow_sudo = true" in run.stderr
+    assert run.end["verdict"] == "clean"
+
+
+def test_the_reviewed_policy_can_allow_it(tmp_path: Path) -> None:
+    policy = FAIL + "[command]\nallow_sudo = true\n"
+
+    run = _as_user(tmp_path, *BECOME, policy=policy)
+
+    assert run.stdout.split() == ["0", "NoNewPrivs:", "0"]
+    assert "command-can-sudo" in _blind(run)
+    assert "allow_sudo" not in run.stderr
+
+
+# Under report nothing is withheld: a failing sudo has other reasons.
+def test_no_cure_is_named_for_what_was_not_withheld(tmp_path: Path) -> None:
+    run = _as_user(tmp_path, "sudo", "-n", "false")
+
+    assert run.status == 1
+    assert "allow_sudo" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("sudoers", "can"),
+    [
+        (ALL_MAY, True),
+        ("root ALL=(ALL:ALL) ALL\n", False),
+        ("nobody ALL=(root) /usr/bin/apt\n", True),
+        ("%daemon ALL=(ALL) ALL\n", False),
+    ],
+)
+def test_who_may_use_sudo_is_asked_of_sudo_itself(
+    tmp_path: Path, sudoers: str, can: bool
+) -> None:
+    (tmp_path / "sudoers").write_text(sudoers)
+    (tmp_path / "sudoers").chmod(0o440)
+    code = (
+        "from egressmon.escalation import SudoTrial\n"
+        "from egressmon.privilege import User\n"
+        "print(SudoTrial(User(65534, 65534, (), {})).reason())\n"
+    )
+    script = f'mount --bind {tmp_path}/sudoers /etc/sudoers && exec "$@"'
+
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", PYTHON, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert ("sudo lets user 65534" in done.stdout) is can, done.stdout
+    assert (done.stdout == "None\n") is not can
+
+
+def test_what_sudo_starts_is_watched_like_all_else(
+    network: Lab, tmp_path: Path
+) -> None:
+    url = f"http://{OTHER4}:{HTTP_PORT}/"
+
+    run = _as_user(tmp_path, "sudo", "-n", "curl", "-sS", url, prefix=network.enter())
+
+    (made,) = run.of("connection")
+    assert made["dst"]["ip"] == OTHER4
+    assert made["process"]["uid"] == 0
+    assert made["verdict"] == "violation"
+
+
+def test_a_command_that_runs_as_root_is_one_and_the_summary_says_so(
+    tmp_path: Path,
+) -> None:
+    run = _watch(tmp_path, "true")
+
+    (spot,) = [
+        one
+        for one in run.of("run.start")[0]["blind_spots"]
+        if one["name"] == "root-command"
+    ]
+    assert spot["reason"] == "the command runs as root (uid 0)"
+    assert "  the command runs as root (uid 0): " in run.stderr
+
+
+def test_root_by_way_of_a_shell_that_sudo_started_is_told_of(tmp_path: Path) -> None:
+    watch = " ".join([*WATCH, "--evidence", f"{tmp_path}/e", "--", "id", "-u"])
+
+    done = subprocess.run(
+        as_nobody(tmp_path, ["sudo", "-n", "sh", "-c", f"{watch}; true"], ALL_MAY),
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+
+    assert done.stdout == "0\n"
+    assert "sudo, called by nobody, started a program that started" in done.stderr
+
+
+COMMAND = (
+    "import sys\n"
+    "print('up', flush=True)\n"
+    "sys.stdin.readline()\n"
+    "open('done', 'w').write('as ever')\n"
+    "sys.exit(7)\n"
+)
+
+
+def _children(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in text.split()]
+
+
+@pytest.mark.parametrize(
+    ("options", "status"), [((), 121), (("--allow-incomplete",), 7)]
+)
+def test_without_its_reader_the_run_is_incomplete_and_the_command_goes_on(
+    tmp_path: Path, options: tuple[str, ...], status: int
+) -> None:
+    words = [*WATCH, "--evidence", "e.jsonl", *options, "--", PYTHON, "-c", COMMAND]
+    with subprocess.Popen(
+        words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        os.kill(_children(process.pid)[-1], signal.SIGKILL)
+        _, told = process.communicate("go on\n", timeout=LIMIT_S)
+
+    assert (tmp_path / "done").read_text() == "as ever"
+    assert process.returncode == status
+    assert "incomplete: its reading process was ended by signal 9" in told
+    records = read_evidence(tmp_path / "e.jsonl")
+    assert records[0]["type"] == "run.start"
+    assert "run.end" not in {one["type"] for one in records}
+    assert not Path(records[0]["scope"]).exists()
+
+
+def test_the_reader_ends_with_the_keeper(tmp_path: Path) -> None:
+    words = [*WATCH, "--evidence", "e.jsonl", "--", PYTHON, "-c", COMMAND]
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        ends = [os.pidfd_open(pid) for pid in _children(process.pid)]
+        process.kill()
+        process.communicate("go on\n", timeout=LIMIT_S)
+
+    for end in ends:  # what attaches, the command, the reader
+        assert select.select([end], [], [], LIMIT_S)[0]
+        os.close(end)
+    assert (tmp_path / "done").exists()
+    types = {one["type"] for one in read_evidence(tmp_path / "e.jsonl")}
+    assert "run.end" not in types
+
+
+def test_moved_into_the_scope_it_still_ends_and_says_so(tmp_path: Path) -> None:
+    script = (
+        f"{AGENT}; own=/sys/fs/cgroup/$(sed -n 's/^0:://p' /proc/self/cgroup); "
+        "root=$(findmnt -n -t cgroup2 -o TARGET | head -n 1); "
+        "own=$root$(sed -n 's/^0:://p' /proc/self/cgroup)/cgroup.procs; "
+        "echo $agent >$own && echo $PPID >$own"
+    )
+
+    run = _watch(tmp_path, "sh", "-c", script)
+
+    assert run.status == 121, run.stderr
+    assert run.end["outlived"] == []
+    (doubt,) = run.end["incomplete_reasons"]
+    assert doubt == "egressmon's own processes were moved into the scope"
+
+
+# execve(2) takes any block of bytes; os.execve() does not.
+EXECUTES = r"""
+import ctypes, sys
+entries = [bytes.fromhex(one) for one in sys.argv[1].split(",")]
+words = [one.encode() for one in sys.argv[2:]]
+array = lambda items: (ctypes.c_char_p * (len(items) + 1))(*items, None)
+ctypes.CDLL(None).execve(words[0], array(words), array(entries))
+"""
+
+
+def test_the_environment_is_handed_on_as_it_is(tmp_path: Path) -> None:
+    block = [
+        b"PATH=/usr/sbin:/usr/bin:/sbin:/bin", b"=oops", b"TWICE=1", b"no equals sign",
+        b"", b"TWICE=2", b"BYTES=\xff\n\x01", b"LC_ALL=",
+    ]  # fmt: skip
+    coded = ",".join(entry.hex() for entry in block)
+    words = [
+        *WATCH,
+        "--quiet",
+        "--evidence",
+        "e",
+        "--",
+        "/bin/cat",
+        "/proc/self/environ",
+    ]
+
+    done = subprocess.run(
+        [PYTHON, "-c", EXECUTES, coded, *words],
+        check=False,
+        capture_output=True,
+        cwd=tmp_path,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == b"".join(entry + b"\0" for entry in block)
+
+
+def test_a_pipe_that_nobody_reads_does_not_hang_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    done = subprocess.run(
+        [*WATCH, "--evidence", "pipe", "--", "echo", "ran"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        cwd=tmp_path,
+    )
+
+    assert done.stdout == "ran\n"
+    assert done.returncode == 121
+    assert "nobody reads this pipe" in done.stderr
+
+
+def test_a_pipe_with_a_reader_takes_the_evidence(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(
+        ["cat", "pipe"], stdout=subprocess.PIPE, cwd=tmp_path
+    ) as reader:
+        done = subprocess.run(
+            [*WATCH, "--quiet", "--evidence", "pipe", "--", "true"],
+            check=False,
+            timeout=LIMIT_S,
+            cwd=tmp_path,
+        )
+        text, _ = reader.communicate(timeout=LIMIT_S)
+
+    assert done.returncode == 0
+    assert json.loads(text.splitlines()[-1])["verdict"] == "clean"
+
+
+def test_the_ready_file_is_made_with_the_users_rights(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    ready = tmp_path / "ready"
+    words = ["sudo", "-n", *WATCH, "--ready-file", str(ready), "--", "true"]
+
+    done = subprocess.run(
+        as_nobody(tmp_path, words, ALL_MAY),
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd="/tmp",
+    )
+
+    assert done.returncode == 125, done.stderr
+    assert not ready.exists()
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_an_empty_policy_is_removed_and_nothing_else_in_its_place(
+    tmp_path: Path, swapped: bool
+) -> None:
+    other = tmp_path / "other"
+    other.write_text("")
+    words = [*EGRESSMON, "learn", "--output", "new.toml", "--", PYTHON, "-c", COMMAND]
+    with subprocess.Popen(
+        words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=tmp_path,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        if swapped:
+            other.replace(tmp_path / "new.toml")
+        os.kill(_children(process.pid)[-1], signal.SIGKILL)
+        process.communicate("go on\n", timeout=LIMIT_S)
+
+    assert process.returncode == 121
+    assert (tmp_path / "new.toml").exists() is swapped
