@@ -30,6 +30,8 @@ CONSEQUENCES = {
     "missed_frames": "the Python code behind connections is unknown",
     "missed_code": "functions behind connections are unnamed",
     "missed_mapping": "the modules behind connections may be unknown",
+    "lost_unread": "DNS messages beyond a socket's share were not read",
+    "lost_escape": "attempts to leave the scope are missing",
     "lost_packet": "packets could not be read; a flow may be missing",
 }
 

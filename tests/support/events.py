@@ -33,6 +33,7 @@ def flow(ip: str, port: int, kind: str = "KIND_CONNECT", **fields: object) -> by
         "netns": 1,
         "cookie": 7,
         "protocol": 6,
+        "start_ns": 1,
         "comm": b"client",
         **fields,
     }
@@ -60,6 +61,7 @@ def dns(server: str, payload: bytes, **fields: object) -> bytes:
     """Return a DNS event of pid 100; ingress by flags."""
     known: dict[str, object] = {
         "tgid": 100,
+        "start_ns": 1,
         "netns": 1,
         "cookie": 7,
         "protocol": 17,

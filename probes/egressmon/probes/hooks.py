@@ -90,6 +90,9 @@ FREED = Hook("frames_freed", "frames", _KPROBE)
 
 MAPS = (
     "events",
+    "life",
+    "lookups",
+    "calls",
     "counters",
     "sent",
     "settings",
