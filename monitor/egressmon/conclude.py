@@ -80,6 +80,10 @@ def _doubts(found: Findings, losses: dict[str, int]) -> list[str]:
         if count and (name.startswith("lost_") or name == "short_events")
     ]
     doubts += [
+        reason if count == 1 else f"{reason} ({count} times)"
+        for reason, count in found.tally.escapes.items()
+    ]
+    doubts += [
         f"canary {record.hook} at the {record.when}: {record.reason}"
         for record in found.sensor.failed_canaries()
     ]

@@ -6,6 +6,7 @@ Knows nothing of how events were captured: bytes come in, records go out.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from egressmon import escapes
 from egressmon.attribution.stage import Attributor
 from egressmon.canary import CanaryWatch, is_canary
 from egressmon.clock import Clock
@@ -14,6 +15,7 @@ from egressmon.decode import DecodeError, decode
 from egressmon.events import (
     CodeObject,
     DnsPacket,
+    Escape,
     Event,
     Executed,
     Exited,
@@ -88,6 +90,10 @@ class Pipeline:
             case Stack() | Frames() | CodeObject():
                 if self._attributor is not None:
                     self._attributor.saw(event)
+            case Escape():
+                record = escapes.record(event, self._processes)
+                if record is not None:
+                    self._sink(record, event.ktime_ns)
             case Forked() | Executed():
                 self._sink(self._begun(event), event.ktime_ns)
             case Exited():

@@ -186,6 +186,15 @@ class Processes:
             ancestry=self.ancestry(process) if process else [],
         ), why
 
+    def is_lost(self, event: Flow) -> bool:
+        """Tell whether the process is known as another, or running another program."""
+        process = self._known.get(event.pid)
+        if process is None or event.flags & FLAG_OWNERLESS:
+            return False
+        if process.start_ns != event.start_ns:
+            return True
+        return event.exec_id not in {process.exec_id, *process.earlier}
+
     def alive(self) -> list[Process]:
         """Return the processes that have not ended."""
         return [process for process in self._known.values() if process.alive]

@@ -209,7 +209,14 @@ def test_a_pid_that_is_used_again_is_another_process() -> None:
 def test_a_fork_runs_what_its_parent_runs() -> None:
     replay = Replay().feed(
         executed(50, b"server", path=b"/bin/server"),
-        event("process_event", "KIND_FORK", tgid=100, parent=50, comm=b"worker"),
+        event(
+            "process_event",
+            "KIND_FORK",
+            tgid=100,
+            start_ns=1,
+            parent=50,
+            comm=b"worker",
+        ),
         flow("203.0.113.9", 443),
     )
 

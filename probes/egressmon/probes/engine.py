@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from egressmon.probes import bpf
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.hooks import (
+    CALL,
     COPIED,
     FRAMES,
     FRAMES_ROOT,
     FREED,
     LIFE,
+    RING,
     ROOT,
     SCOPE,
     START,
@@ -140,6 +142,10 @@ class Engine:
         self.reason = reason
         self.hooks: list[str] = []
         self.root_hooks = False
+        self.watches_calls = False
+        """Whether what passes the hooks of sockets by is seen as it is made."""
+        self.watches_rings = False
+        """Whether it is, too, where it is made through io_uring."""
         self.frames = frames
         self.no_frames = "not asked for"
         """Why Python frames cannot be read, where `frames` is None."""
@@ -171,12 +177,21 @@ class Engine:
         Where that may not be, `root_hooks` stays False, and sockets that were made
         outside the scope are not seen.
         """
+        self.watches_calls = self._attach_if_there(CALL)
+        self.watches_rings = self._attach_if_there(RING)
         try:
             for hook in (*self._only_with_frames(FRAMES_ROOT), *ROOT):
                 self._attach(hook, root_fd)
         except OSError:
             return  # a blind spot, which the agent declares
         self.root_hooks = True
+
+    def _attach_if_there(self, hook: Hook) -> bool:
+        try:
+            self._attach(hook, -1)
+        except OSError:
+            return False
+        return True
 
     def _only_with_frames(self, hooks: tuple[Hook, ...]) -> tuple[Hook, ...]:
         return hooks if self.frames is not None else ()
