@@ -122,8 +122,8 @@ def decode(data: bytes) -> Event:
 
 
 def _process(data: bytes) -> Forked | Exited:
-    ktime, kind, pid, start, parent, uid, code, exec_id, comm = _PROCESS_EVENT.unpack_from(
-        data
+    ktime, kind, pid, start, parent, uid, code, exec_id, comm = (
+        _PROCESS_EVENT.unpack_from(data)
     )
     if kind == _FORK:
         return Forked(ktime, pid, start, parent, uid, _comm(comm), exec_id)

@@ -222,13 +222,5 @@ class Escape:
 
 
 Event: TypeAlias = (
-    Forked
-    | Executed
-    | Exited
-    | Flow
-    | DnsPacket
-    | Stack
-    | Frames
-    | CodeObject
-    | Escape
+    Forked | Executed | Exited | Flow | DnsPacket | Stack | Frames | CodeObject | Escape
 )

@@ -68,8 +68,8 @@ class Queries:
             process_reason=why_not,
             verdict="violation",
             rule=None,
-            reason=f"more than is read of one socket: {packet.total_size} bytes or more "
-            "to port 53 were not read",
+            reason=f"{packet.total_size} bytes or more to port 53 were not read: more "
+            "than is read of one socket",
         )
 
     def _record(self, exchange: Exchange) -> DnsRecord:

@@ -31,7 +31,7 @@ class Repeats:
         self._kinds: OrderedDict[tuple[object, ...], _Kind] = OrderedDict()
 
     def add(self, record: DnsRecord, ktime_ns: int) -> Iterator[Timed]:
-        """Yield what is to be told of now: record itself, several as one, or nothing."""
+        """Yield what is to be told of now: record, several as one, or nothing."""
         if record.verdict != "violation":
             yield record, ktime_ns
             return
