@@ -28,7 +28,7 @@
 struct escape {
 	u32 what;
 	u32 family;
-	KERNEL_STRUCT(sock) *socket; /* a UNIX socket's */
+	KERNEL_STRUCT(sock) * socket; /* a UNIX socket's */
 };
 
 struct escape_key {
@@ -64,12 +64,12 @@ static __always_inline bool is_hidden(u32 family)
 	       family != AF_NETLINK && family != AF_ALG;
 }
 
-static __always_inline KERNEL_STRUCT(sock) *socket_at(kernel_task *task, u32 number)
+static __always_inline KERNEL_STRUCT(sock) * socket_at(kernel_task *task, u32 number)
 {
 	KERNEL_STRUCT(fdtable) *table = READ(READ(task, files), fdt);
 	KERNEL_STRUCT(file) **files = READ(table, fd);
 	KERNEL_STRUCT(file) *file = NULL;
-	KERNEL_STRUCT(socket) *socket;
+	KERNEL_STRUCT(socket) * socket;
 
 	if (number >= READ(table, max_fds))
 		return NULL;
@@ -80,18 +80,17 @@ static __always_inline KERNEL_STRUCT(sock) *socket_at(kernel_task *task, u32 num
 	return READ(socket, sk);
 }
 
-static __always_inline u32 family_of(KERNEL_STRUCT(sock) *sk)
+static __always_inline u32 family_of(KERNEL_STRUCT(sock) * sk)
 {
 	return READ((KERNEL_STRUCT(sock_common) *)sk, skc_family);
 }
 
 /* Whose the UNIX socket at the other end is, and what it is called. */
-static __always_inline void describe_peer(struct escape_event *event,
-					  KERNEL_STRUCT(sock) *sk)
+static __always_inline void describe_peer(struct escape_event *event, KERNEL_STRUCT(sock) * sk)
 {
 	KERNEL_STRUCT(unix_sock) *peer = READ((KERNEL_STRUCT(unix_sock) *)sk, peer);
 	KERNEL_STRUCT(unix_address) *name = READ(peer, addr);
-	KERNEL_STRUCT(inode) *inode;
+	KERNEL_STRUCT(inode) * inode;
 	u32 size = READ(name, len);
 	struct path___read path = READ(peer, path);
 
@@ -101,11 +100,10 @@ static __always_inline void describe_peer(struct escape_event *event,
 	if (!name || size <= sizeof(u16) || size > sizeof(u16) + UNIX_PATH_SIZE)
 		return;
 	event->path_size = size - sizeof(u16);
-	bpf_probe_read_kernel(event->path, UNIX_PATH_SIZE,
-			      (void *)&name->name + sizeof(u16));
+	bpf_probe_read_kernel(event->path, UNIX_PATH_SIZE, (void *)&name->name + sizeof(u16));
 }
 
-static __always_inline u32 listener_of(KERNEL_STRUCT(sock) *sk)
+static __always_inline u32 listener_of(KERNEL_STRUCT(sock) * sk)
 {
 	KERNEL_STRUCT(pid) *pid = READ(sk, sk_peer_pid);
 
@@ -114,7 +112,7 @@ static __always_inline u32 listener_of(KERNEL_STRUCT(sock) *sk)
 
 static __always_inline u64 subject_of(const struct escape *escape)
 {
-	KERNEL_STRUCT(unix_sock) *peer;
+	KERNEL_STRUCT(unix_sock) * peer;
 	struct path___read path;
 
 	if (!escape->socket)

@@ -54,7 +54,7 @@
 #define FRAMES_UNNOTED 6 /* of a creator: it was not seen */
 
 /* A ring for each class of events: what fills one takes no room from another. */
-#define RING_BYTES 4194304 /* connections */
+#define RING_BYTES 4194304	/* connections */
 #define RING_LIFE_BYTES 2097152 /* processes, and attempts to leave the scope */
 #define RING_DNS_BYTES 2097152
 #define RING_CALLS_BYTES 4194304 /* stacks, frames and code */
@@ -239,7 +239,7 @@ struct escape_event {
 	u32 uid;
 	u32 what;
 	u32 family;
-	u32 peer; /* the process that listens there */
+	u32 peer;  /* the process that listens there */
 	u64 inode; /* of the socket file; 0: there is none */
 	u32 device;
 	u32 path_size;

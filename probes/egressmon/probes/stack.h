@@ -194,7 +194,7 @@ static __always_inline bool emit_caller(const struct caller *caller, u64 now)
 #define EMIT_STACK(caller, now, room)                                                          \
 	({                                                                                     \
 		struct stack_event *event = bpf_ringbuf_reserve(                               \
-			MAP(calls), sizeof(*event) + sizeof(struct registers) + (room), 0);   \
+			MAP(calls), sizeof(*event) + sizeof(struct registers) + (room), 0);    \
                                                                                                \
 		if (event) {                                                                   \
 			struct registers *registers = (struct registers *)(event + 1);         \
@@ -202,7 +202,7 @@ static __always_inline bool emit_caller(const struct caller *caller, u64 now)
 			fill_stack(event, caller, now);                                        \
 			fill_registers(registers, caller);                                     \
 			event->payload_size = copy_stack((u8 *)(registers + 1), caller, room); \
-			submit_call(event);                                                         \
+			submit_call(event);                                                    \
 		}                                                                              \
 		event != NULL;                                                                 \
 	})

@@ -26,7 +26,7 @@
 #define CALL_SECOND 13
 #define COMPAT_FIRST 5
 #define COMPAT_SECOND 11
-#define CALL_NUMBER(value) ((value) & 0xbfffffff) /* without the bit of x32 */
+#define CALL_NUMBER(value) ((value)&0xbfffffff) /* without the bit of x32 */
 #define CALL_IOCTL 16
 #define CALL_SOCKET 41
 #define CALL_CONNECT 42

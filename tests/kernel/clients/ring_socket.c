@@ -50,13 +50,12 @@ int main(int count, char **words)
 	ring.fd = syscall(SYS_io_uring_setup, 8, &ring.params);
 	if (ring.fd < 0 || !(ring.params.features & IORING_FEAT_SINGLE_MMAP))
 		return 77;
-	size = ring.params.cq_off.cqes +
-	       ring.params.cq_entries * sizeof(struct io_uring_cqe);
+	size = ring.params.cq_off.cqes + ring.params.cq_entries * sizeof(struct io_uring_cqe);
 	ring.queue = mmap(0, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring.fd,
 			  IORING_OFF_SQ_RING);
-	ring.entries = mmap(0, ring.params.sq_entries * sizeof(*ring.entries),
-			    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring.fd,
-			    IORING_OFF_SQES);
+	ring.entries =
+		mmap(0, ring.params.sq_entries * sizeof(*ring.entries), PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_POPULATE, ring.fd, IORING_OFF_SQES);
 	make.off = SOCK_RAW;
 	if (submit(&ring, make) < 0)
 		return 77;
