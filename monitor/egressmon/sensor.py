@@ -35,8 +35,8 @@ CONSEQUENCES = {
     "lost_packet": "packets could not be read; a flow may be missing",
 }
 
-# 4 MiB of the smallest events, 64 bytes in the ring, in batches of 4096.
-_FULL_RING_BATCHES = 16
+# What the rings can hold, in batches of 4096 events or half a megabyte of each.
+_FULL_RINGS_BATCHES = 64
 
 
 class Sensor:
@@ -115,12 +115,12 @@ class Sensor:
         self.engine.arm_canary(None)
 
     def drain(self, pipeline: Pipeline) -> None:
-        """Take everything that the ring holds now through the pipeline.
+        """Take everything that the rings hold now through the pipeline.
 
         Bounded by what it can hold: a process that makes events faster than they
         are read must not keep the run from its end.
         """
-        for _ in range(_FULL_RING_BATCHES):
+        for _ in range(_FULL_RINGS_BATCHES):
             batch = self.read()
             if not batch:
                 return

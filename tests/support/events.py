@@ -40,7 +40,9 @@ def flow(ip: str, port: int, kind: str = "KIND_CONNECT", **fields: object) -> by
     return event("flow_event", kind, address=address(ip), port=port, **known)
 
 
-def executed(pid: int, *argv: bytes, path: bytes = b"/bin/client") -> bytes:
+def executed(
+    pid: int, *argv: bytes, path: bytes = b"/bin/client", exec_id: int = 0
+) -> bytes:
     """Return an exec event of pid."""
     arguments = b"".join(word + b"\0" for word in argv)
     return event(
@@ -53,6 +55,7 @@ def executed(pid: int, *argv: bytes, path: bytes = b"/bin/client") -> bytes:
         arguments_size=len(arguments),
         payload_size=len(arguments),
         comm=b"client",
+        exec_id=exec_id,
         path=path,
     )
 

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Generator
@@ -15,6 +16,7 @@ from support.watching import Watched
 Watch = Callable[..., Watched]
 Build = Callable[[str], str]
 PYTHON = sys.executable
+CLIENTS = Path(__file__).parents[1] / "clients"
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 OPENED = {
     "AF_PACKET": ("socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 3)", "packet"),
@@ -224,35 +226,10 @@ def test_the_scopes_own_listener_is_no_escape(watched: Watch) -> None:
     assert run.end["verdict"] == "clean"
 
 
-COMPAT = """
-static int call(int number, int first, void *second)
-{
-	int result;
-
-	__asm__ volatile("int $0x80"
-			 : "=a"(result)
-			 : "a"(number), "b"(first), "c"(second), "d"(768)
-			 : "memory");
-	return result;
-}
-
-void _start(void)
-{
-	static unsigned long packet[3] = {17, 3, 768};
-
-	if (WAY)
-		call(102, 1, packet); /* socketcall(2): SYS_SOCKET */
-	else
-		call(359, 17, (void *)3); /* socket(2) */
-	call(1, 0, 0);
-}
-"""
-
-
 @pytest.mark.parametrize("way", [0, 1])
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="32-bit calls of x86")
 def test_a_32_bit_call_is_told_of(watched: Watch, compile_c: Build, way: int) -> None:
-    run = watched(compile_c(f"#define WAY {way}\n{COMPAT}"))
+    run = watched(compile_c(f"-DWAY={way}"))
 
     if run.status not in {0, 121}:
         pytest.skip("this kernel runs no 32-bit programs")
@@ -262,13 +239,12 @@ def test_a_32_bit_call_is_told_of(watched: Watch, compile_c: Build, way: int) ->
 
 @pytest.fixture
 def compile_c(tmp_path: Path) -> Build:
-    import subprocess  # noqa: PLC0415 -- here alone
+    """Compile the 32-bit program with an option; returns its path."""
 
-    def compiled(text: str) -> str:
-        (tmp_path / "call.c").write_text(text)
+    def compiled(option: str) -> str:
         options = ("-m32", "-nostdlib", "-static", "-fno-pic", "-fno-stack-protector")
-        target = str(tmp_path / "call")
-        words = ["gcc", "-O1", *options, "-o", target, str(tmp_path / "call.c")]
+        target, source = str(tmp_path / "packet32"), str(CLIENTS / "packet32.c")
+        words = ["gcc", "-O1", option, *options, "-o", target, source]
         subprocess.run(words, check=True)
         return target
 
