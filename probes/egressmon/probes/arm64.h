@@ -39,8 +39,8 @@
 #define COMPAT_CONNECT 283
 #define IS_NATIVE(number)                                                                      \
 	((number) == CALL_IOCTL || (number) == CALL_SOCKET || (number) == CALL_CONNECT)
-#define IS_OF_INTEREST(number)                                                                 \
-	(IS_NATIVE(number) || (number) == COMPAT_IOCTL || (number) == COMPAT_SOCKETCALL ||     \
+#define IS_COMPAT_CALL(number)                                                                 \
+	((number) == COMPAT_IOCTL || (number) == COMPAT_SOCKETCALL ||                          \
 	 (number) == COMPAT_SOCKET || (number) == COMPAT_CONNECT)
 #define CALL_IS_COMPAT(task, registers)                                                        \
 	(call_register(registers, REGISTER_STATE) & STATE_COMPAT)

@@ -16,8 +16,6 @@
 #define AF_ALG 38
 #define SOCK_PACKET 10 /* with AF_INET: AF_PACKET, net/socket.c __sock_create() */
 #define SOCK_TYPE 15
-#define FILE_TYPE 0xf000
-#define FILE_SOCKET 0xc000
 #define TUNSETIFF 0x400454ca /* include/uapi/linux/if_tun.h, on both architectures */
 #define SOCKETCALL_SOCKET 1  /* include/uapi/linux/net.h */
 #define SOCKETCALL_CONNECT 3
@@ -28,7 +26,7 @@
 struct escape {
 	u32 what;
 	u32 family;
-	KERNEL_STRUCT(sock) * socket; /* a UNIX socket's */
+	kernel_sock *socket; /* a UNIX socket's */
 };
 
 struct escape_key {
@@ -64,29 +62,25 @@ static __always_inline bool is_hidden(u32 family)
 	       family != AF_NETLINK && family != AF_ALG;
 }
 
-static __always_inline KERNEL_STRUCT(sock) * socket_at(kernel_task *task, u32 number)
+/* Of a call that succeeded: number is a socket, or else what is read means nothing. */
+static __always_inline kernel_sock *socket_at(kernel_task *task, u32 number)
 {
-	KERNEL_STRUCT(fdtable) *table = READ(READ(task, files), fdt);
-	KERNEL_STRUCT(file) **files = READ(table, fd);
+	KERNEL_STRUCT(file) **files = READ(READ(READ(task, files), fdt), fd);
 	KERNEL_STRUCT(file) *file = NULL;
 	KERNEL_STRUCT(socket) * socket;
 
-	if (number >= READ(table, max_fds))
-		return NULL;
 	bpf_probe_read_kernel(&file, sizeof(file), files + number);
-	if ((READ(READ(file, f_inode), i_mode) & FILE_TYPE) != FILE_SOCKET)
-		return NULL;
 	socket = READ(file, private_data);
 	return READ(socket, sk);
 }
 
-static __always_inline u32 family_of(KERNEL_STRUCT(sock) * sk)
+static __always_inline u32 family_of(kernel_sock *sk)
 {
 	return READ((KERNEL_STRUCT(sock_common) *)sk, skc_family);
 }
 
 /* Whose the UNIX socket at the other end is, and what it is called. */
-static __always_inline void describe_peer(struct escape_event *event, KERNEL_STRUCT(sock) * sk)
+static __always_inline void describe_peer(struct escape_event *event, kernel_sock *sk)
 {
 	KERNEL_STRUCT(unix_sock) *peer = READ((KERNEL_STRUCT(unix_sock) *)sk, peer);
 	KERNEL_STRUCT(unix_address) *name = READ(peer, addr);
@@ -103,7 +97,7 @@ static __always_inline void describe_peer(struct escape_event *event, KERNEL_STR
 	bpf_probe_read_kernel(event->path, UNIX_PATH_SIZE, (void *)&name->name + sizeof(u16));
 }
 
-static __always_inline u32 listener_of(KERNEL_STRUCT(sock) * sk)
+static __always_inline u32 listener_of(kernel_sock *sk)
 {
 	KERNEL_STRUCT(pid) *pid = READ(sk, sk_peer_pid);
 
@@ -167,7 +161,14 @@ static __always_inline void tell_escape(kernel_task *task, const struct escape *
 	submit_life(event);
 }
 
-/* A UNIX socket that was connected. */
+static __always_inline void tell_socket(kernel_task *task, u32 family)
+{
+	struct escape escape = {.what = ESCAPE_SOCKET, .family = family};
+
+	tell_escape(task, &escape);
+}
+
+/* Whom a UNIX socket is connected to. */
 static __always_inline void on_connected(kernel_task *task, u32 number)
 {
 	struct escape escape = {.what = ESCAPE_UNIX, .family = AF_UNIX};
@@ -179,52 +180,58 @@ static __always_inline void on_connected(kernel_task *task, u32 number)
 		tell_escape(task, &escape);
 }
 
-static __always_inline void on_made(kernel_task *task, u32 family, u32 type)
+/* The family that a socket is made of, if it has no hooks; else 0. */
+static __always_inline u32 hidden_family(u32 family, u32 type)
 {
-	struct escape escape = {.what = ESCAPE_SOCKET, .family = family};
-
 	if (family == AF_INET && (type & SOCK_TYPE) == SOCK_PACKET)
-		escape.family = AF_PACKET;
-	if (is_hidden(escape.family))
-		tell_escape(task, &escape);
+		return AF_PACKET;
+	return is_hidden(family) ? family : 0;
 }
 
 /* socketcall(2), whose arguments lie in memory: the kernel's socket says what it is. */
 static __always_inline void on_socketcall(kernel_task *task, const struct returned *call)
 {
 	u32 number = 0;
+	u32 family;
 
 	if (call->first == SOCKETCALL_SOCKET) {
-		on_made(task, family_of(socket_at(task, call->result)), 0);
+		family = family_of(socket_at(task, call->result));
+		if (is_hidden(family))
+			tell_socket(task, family);
 	} else if (call->first == SOCKETCALL_CONNECT) {
 		bpf_probe_read_user(&number, sizeof(number), (void *)call->second);
 		on_connected(task, number);
 	}
 }
 
-static __always_inline void on_native(kernel_task *task, const struct returned *call)
+/* Whether a call is what its arguments can tell to be harmless. */
+static __always_inline bool is_harmless(const struct returned *call, u32 socket, u32 connect)
 {
-	struct escape tun = {.what = ESCAPE_TUN};
-
-	if (call->number == CALL_SOCKET)
-		on_made(task, call->first, call->second);
-	else if (call->number == CALL_CONNECT)
-		on_connected(task, call->first);
-	else if (call->second == TUNSETIFF)
-		tell_escape(task, &tun);
+	if (call->number == socket)
+		return !hidden_family(call->first, call->second);
+	if (call->number == connect)
+		return call->result != 0;
+	return call->second != TUNSETIFF && call->number != COMPAT_SOCKETCALL;
 }
 
-static __always_inline void on_compat(kernel_task *task, const struct returned *call)
+static __always_inline void on_call(const struct returned *call, const void *registers,
+				    bool compat)
 {
+	kernel_task *task;
 	struct escape tun = {.what = ESCAPE_TUN};
 
-	if (call->number == COMPAT_SOCKET)
-		on_made(task, call->first, call->second);
-	else if (call->number == COMPAT_CONNECT)
+	if (!in_lineage(bpf_get_current_pid_tgid() >> 32))
+		return;
+	task = (kernel_task *)bpf_get_current_task();
+	if (compat != !!CALL_IS_COMPAT(task, registers))
+		return; /* the number means something else */
+	if (call->number == (compat ? COMPAT_SOCKET : CALL_SOCKET))
+		tell_socket(task, hidden_family(call->first, call->second));
+	else if (call->number == (compat ? COMPAT_CONNECT : CALL_CONNECT))
 		on_connected(task, call->first);
-	else if (call->number == COMPAT_SOCKETCALL)
+	else if (compat && call->number == COMPAT_SOCKETCALL)
 		on_socketcall(task, call);
-	else if (call->second == TUNSETIFF)
+	else
 		tell_escape(task, &tun);
 }
 
@@ -232,24 +239,20 @@ static __always_inline void on_compat(kernel_task *task, const struct returned *
 static __always_inline void on_return(const void *registers, u64 result)
 {
 	struct returned call = {.result = result};
-	kernel_task *task;
 
 	if ((long)result < 0)
 		return;
 	call.number = CALL_NUMBER(call_register(registers, REGISTER_CALL));
-	if (!IS_OF_INTEREST(call.number))
-		return;
-	if (!in_lineage(bpf_get_current_pid_tgid() >> 32))
-		return;
-	task = (kernel_task *)bpf_get_current_task();
-	if (CALL_IS_COMPAT(task, registers)) {
-		call.first = (u32)call_register(registers, COMPAT_FIRST);
-		call.second = (u32)call_register(registers, COMPAT_SECOND);
-		on_compat(task, &call);
-	} else if (IS_NATIVE(call.number)) {
+	if (IS_NATIVE(call.number)) {
 		call.first = call_register(registers, CALL_FIRST);
 		call.second = (u32)call_register(registers, CALL_SECOND);
-		on_native(task, &call);
+		if (!is_harmless(&call, CALL_SOCKET, CALL_CONNECT))
+			on_call(&call, registers, false);
+	} else if (IS_COMPAT_CALL(call.number)) {
+		call.first = (u32)call_register(registers, COMPAT_FIRST);
+		call.second = (u32)call_register(registers, COMPAT_SECOND);
+		if (!is_harmless(&call, COMPAT_SOCKET, COMPAT_CONNECT))
+			on_call(&call, registers, true);
 	}
 }
 
@@ -271,10 +274,8 @@ static __always_inline void on_request(const void *request)
 	code = READ((KERNEL_STRUCT(io_kiocb) *)request, opcode);
 	if (code == RING_SOCKET) {
 		bpf_probe_read_kernel(words, sizeof(words), request + sizeof(void *));
-		escape.family = words[0];
-		if (words[0] == AF_INET && (words[1] & SOCK_TYPE) == SOCK_PACKET)
-			escape.family = AF_PACKET;
-		if (!is_hidden(escape.family))
+		escape.family = hidden_family(words[0], words[1]);
+		if (!escape.family)
 			return;
 	} else if (code == RING_CONNECT) {
 		bpf_probe_read_kernel(&address, sizeof(address), request + sizeof(void *));

@@ -31,7 +31,6 @@ KERNEL_STRUCT(super_block)
 KERNEL_STRUCT(inode)
 {
 	KERNEL_FIELD(inode, unsigned long, i_ino);
-	KERNEL_FIELD(inode, u16, i_mode);
 	KERNEL_FIELD(inode, KERNEL_STRUCT(super_block) *, i_sb);
 };
 
@@ -43,7 +42,6 @@ KERNEL_STRUCT(file)
 
 KERNEL_STRUCT(fdtable)
 {
-	KERNEL_FIELD(fdtable, unsigned int, max_fds);
 	KERNEL_FIELD(fdtable, KERNEL_STRUCT(file) **, fd);
 };
 
@@ -171,5 +169,6 @@ KERNEL_STRUCT(linux_binprm)
 /* Not typedefs: libbpf looks for those by their own names. */
 #define kernel_task KERNEL_STRUCT(task_struct)
 #define kernel_program KERNEL_STRUCT(linux_binprm)
+#define kernel_sock KERNEL_STRUCT(sock)
 
 #endif

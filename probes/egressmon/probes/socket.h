@@ -133,7 +133,10 @@ static __always_inline void own(struct socket_state *state)
 	state->tgid = ids >> 32;
 	state->tid = ids;
 	state->uid = bpf_get_current_uid_gid();
-	state->start_ns = READ(READ(task, group_leader), start_boottime);
+	if ((u32)ids != state->tgid)
+		state->start_ns = READ(READ(task, group_leader), start_boottime);
+	else
+		state->start_ns = READ(task, start_boottime);
 	state->exec_id = READ(task, self_exec_id);
 	bpf_get_current_comm(state->comm, COMM_SIZE);
 }

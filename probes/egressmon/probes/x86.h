@@ -38,8 +38,8 @@
 #define IS_NATIVE(number)                                                                      \
 	((number) == CALL_IOCTL || (number) == CALL_SOCKET || (number) == CALL_CONNECT ||      \
 	 (number) == CALL_IOCTL_X32)
-#define IS_OF_INTEREST(number)                                                                 \
-	(IS_NATIVE(number) || (number) == COMPAT_IOCTL || (number) == COMPAT_SOCKETCALL ||     \
+#define IS_COMPAT_CALL(number)                                                                 \
+	((number) == COMPAT_IOCTL || (number) == COMPAT_SOCKETCALL ||                          \
 	 (number) == COMPAT_SOCKET || (number) == COMPAT_CONNECT)
 #define STATUS_COMPAT 2 /* TS_COMPAT: also 64-bit code may make 32-bit calls */
 #define CALL_IS_COMPAT(task, registers)                                                        \
