@@ -13,15 +13,18 @@ class Blind(Enum):
 
     PACKET_SOCKETS = BlindSpot(
         "packet-sockets",
-        "AF_PACKET, AF_XDP and TUN devices bypass the socket layer",
-        "a process with CAP_NET_RAW or CAP_NET_ADMIN can send unseen",
-        "run the command without these capabilities",
+        "AF_PACKET, AF_XDP, other families without hooks, and TUN devices bypass the "
+        "hooks: that one is opened is seen, and what goes over it is not",
+        "a run that opens one is incomplete; one that was opened outside the scope and "
+        "is handed in sends unseen",
+        "run the command without CAP_NET_RAW and CAP_NET_ADMIN",
     )
     UNIX_SOCKETS = BlindSpot(
         "unix-sockets",
-        "requests over AF_UNIX and AF_VSOCK are not seen",
-        "a helper outside the scope (dockerd, nscd, systemd-resolved) can connect on "
-        "the scope's behalf",
+        "requests over AF_UNIX are not read: that one is connected to a process "
+        "outside the scope is seen, but for datagrams and sockets handed in",
+        "a run that reaches a container engine is incomplete; another helper (nscd, "
+        "systemd-resolved, D-Bus) can connect on the scope's behalf",
         "keep such sockets out of the command's reach",
     )
     ENCRYPTED_DNS = BlindSpot(
@@ -94,6 +97,18 @@ class Blind(Enum):
         "sees",
         "run egressmon as a user, or through sudo directly: the command is the user's",
     )
+    SYSTEM_CALLS = BlindSpot(
+        "system-calls",
+        "the returns of system calls cannot be watched",
+        "packet sockets, TUN devices and container engines are reached unseen",
+        "a kernel with tracepoints of system calls (CONFIG_FTRACE_SYSCALLS)",
+    )
+    RING_SOCKETS = BlindSpot(
+        "ring-sockets",
+        "what is submitted to io_uring cannot be watched",
+        "sockets of other families than IP's may be made or connected there unseen",
+        "Linux 6.4 or later; kernel.io_uring_disabled",
+    )
     UNCOUNTED_SKIPS = BlindSpot(
         "uncounted-skips",
         "the kernel does not count the probes that it skips",
@@ -129,6 +144,10 @@ def declared(
         found.append(Blind.CGROUP_NAMESPACE)
     if not engine.root_hooks:
         found.append(Blind.FOREIGN_SOCKETS)
+    if not engine.watches_calls:
+        found.append(Blind.SYSTEM_CALLS)
+    if not engine.watches_rings:
+        found.append(Blind.RING_SOCKETS)
     if not engine.counts_skipped:
         found.append(Blind.UNCOUNTED_SKIPS)
     spots = [one.value for one in found]

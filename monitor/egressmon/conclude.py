@@ -80,6 +80,10 @@ def _doubts(found: Findings, losses: dict[str, int]) -> list[str]:
         if count and (name.startswith("lost_") or name == "short_events")
     ]
     doubts += [
+        reason if count == 1 else f"{reason} ({count} times)"
+        for reason, count in found.tally.escapes.items()
+    ]
+    doubts += [
         f"canary {record.hook} at the {record.when}: {record.reason}"
         for record in found.sensor.failed_canaries()
     ]
@@ -89,6 +93,8 @@ def _doubts(found: Findings, losses: dict[str, int]) -> list[str]:
             doubts.append("the command's exec was not seen")
         elif tracker.first_executed not in tracker.ended:
             doubts.append("the command's exit was not seen")
+    if found.sensor.intake.failure is not None:
+        doubts.append(f"events were not read ahead: {found.sensor.intake.failure!r}")
     if found.evidence_failure is not None:
         doubts.append(f"the evidence could not be written: {found.evidence_failure}")
     return doubts

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from egressmon.attribution.result import Attribution
+from egressmon.attribution.result import Attribution, unknown
 from egressmon.canary import CanaryWatch
 from egressmon.decode import protocol_name
 from egressmon.events import (
@@ -14,7 +14,7 @@ from egressmon.events import (
 )
 from egressmon.names import Name, Names, judged
 from egressmon.policy.judge import Destination, Judge, Listener, Origin
-from egressmon.processes import Processes
+from egressmon.processes import LOST, Processes
 from egressmon.records import Actor, ConnectionRecord, NameRecord, Peer
 
 _WITH_PORTS = frozenset({"tcp", "udp", "sctp", "udplite", "33"})
@@ -89,7 +89,7 @@ class Connections:
         listener = self._locality.listener(flow)
         names = self._names_of(flow, listener)
         actor, why_not = self._processes.actor(flow)
-        source = self._who_did_it(flow)
+        source = self._source(flow)
         verdict = self._judge.connection(
             Destination(flow.address, port, protocol, judged(names), listener),
             _origin(actor, source),
@@ -122,6 +122,12 @@ class Connections:
             code=source.code,
             code_reason=source.code_reason,
         )
+
+    # Mappings are those of a program, and which one it is, is not known.
+    def _source(self, flow: Flow) -> Attribution:
+        if self._processes.is_lost(flow):
+            return unknown(LOST)
+        return self._who_did_it(flow)
 
     def _names_of(self, flow: Flow, listener: Listener | None) -> tuple[Name, ...]:
         names = self._names.of(flow.address, flow.ktime_ns)

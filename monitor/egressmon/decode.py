@@ -9,6 +9,8 @@ from egressmon.events import (
     Address,
     CodeObject,
     DnsPacket,
+    Escape,
+    EscapeMeans,
     Event,
     Executed,
     Exited,
@@ -20,7 +22,7 @@ from egressmon.events import (
     StackStatus,
 )
 from egressmon.probes.wire import CONSTANTS, LAYOUTS
-from egressmon.text import from_c_string
+from egressmon.text import from_bytes, from_c_string
 
 _FORK = CONSTANTS["KIND_FORK"]
 _EXEC = CONSTANTS["KIND_EXEC"]
@@ -29,6 +31,7 @@ _DNS = CONSTANTS["KIND_DNS"]
 _STACK = CONSTANTS["KIND_STACK"]
 _FRAMES = CONSTANTS["KIND_FRAMES"]
 _CODE = CONSTANTS["KIND_CODE"]
+_ESCAPE = CONSTANTS["KIND_ESCAPE"]
 _OPERATIONS = {
     CONSTANTS["KIND_CONNECT"]: "connect",
     CONSTANTS["KIND_SENDMSG"]: "send",
@@ -41,6 +44,7 @@ _DNS_EVENT = LAYOUTS["dns_event"]
 _STACK_EVENT = LAYOUTS["stack_event"]
 _FRAMES_EVENT = LAYOUTS["frames_event"]
 _CODE_EVENT = LAYOUTS["code_event"]
+_ESCAPE_EVENT = LAYOUTS["escape_event"]
 _REGISTERS = LAYOUTS["registers"]
 # struct frame, whose place in the code is signed.
 _FRAME = struct.Struct("=QIi")
@@ -63,6 +67,12 @@ _REACHED: dict[int, FramesStatus] = {
 }
 # What a str keeps its characters in: PEP 393.
 _ENCODINGS = {0: "ascii", 1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
+_MEANS: dict[int, EscapeMeans] = {
+    CONSTANTS["ESCAPE_SOCKET"]: "socket",
+    CONSTANTS["ESCAPE_TUN"]: "tun",
+    CONSTANTS["ESCAPE_UNIX"]: "unix",
+    CONSTANTS["ESCAPE_RING"]: "ring",
+}
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
@@ -112,50 +122,72 @@ def decode(data: bytes) -> Event:
 
 
 def _process(data: bytes) -> Forked | Exited:
-    ktime, kind, pid, start, parent, uid, code, _, comm = _PROCESS_EVENT.unpack_from(
-        data
+    ktime, kind, pid, start, parent, uid, code, exec_id, comm = (
+        _PROCESS_EVENT.unpack_from(data)
     )
     if kind == _FORK:
-        return Forked(ktime, pid, start, parent, uid, _comm(comm))
+        return Forked(ktime, pid, start, parent, uid, _comm(comm), exec_id)
     return Exited(ktime, pid, start, code)
 
 
 def _executed(data: bytes) -> Executed:
     (
-        ktime, _, pid, start, inode, parent, uid, size, kept, comm, path,
+        ktime, _, pid, start, inode, parent, uid, size, kept, exec_id, _, comm, path,
     ) = _EXEC_EVENT.unpack_from(data)  # fmt: skip
     arguments = data[_EXEC_EVENT.size : _EXEC_EVENT.size + kept]
     if len(arguments) != kept:
         raise DecodeError(f"exec event: {len(arguments)} of {kept} argument bytes")
     return Executed(
         ktime, pid, start, parent, uid, _comm(comm), from_c_string(path), inode,
-        arguments, size,
+        arguments, size, exec_id,
     )  # fmt: skip
 
 
 def _flow(data: bytes) -> Flow:
     (
         ktime, kind, pid, cookie, netns, tid, uid, flags, socket_type,
-        protocol, port, _, stack_ns, frames_ns, peer, comm,
+        protocol, port, exec_id, start, stack_ns, frames_ns, peer, comm,
     ) = _FLOW_EVENT.unpack_from(data)  # fmt: skip
     return Flow(
         ktime, _OPERATIONS[kind], pid, tid, uid, _comm(comm), cookie, netns, flags,
-        socket_type, protocol, address(peer), port, stack_ns, frames_ns,
+        socket_type, protocol, address(peer), port, stack_ns, frames_ns, start,
+        exec_id,
     )  # fmt: skip
 
 
 def _dns(data: bytes) -> DnsPacket:
     (
         ktime, _, pid, cookie, netns, tid, uid, flags, sequence, segment, kept,
-        protocol, port, total, server, comm,
+        protocol, port, total, start, exec_id, _, server, comm,
     ) = _DNS_EVENT.unpack_from(data)  # fmt: skip
     payload = data[_DNS_EVENT.size : _DNS_EVENT.size + kept]
     if len(payload) != kept:
         raise DecodeError(f"DNS event: {len(payload)} of {kept} payload bytes")
     return DnsPacket(
         ktime, pid, tid, uid, _comm(comm), cookie, netns, flags, sequence, segment,
-        total, protocol, address(server), port, payload,
+        total, protocol, address(server), port, payload, start, exec_id,
     )  # fmt: skip
+
+
+def _escape(data: bytes) -> Escape:
+    (
+        ktime, _, pid, start, exec_id, tid, uid, what, family, peer, inode, device,
+        size, comm, path, _,
+    ) = _ESCAPE_EVENT.unpack_from(data)  # fmt: skip
+    word = _MEANS.get(what)
+    if word is None:
+        raise DecodeError(f"escape event of unknown kind {what}")
+    return Escape(
+        ktime, pid, tid, uid, _comm(comm), word, family, peer, inode, device,
+        _unix_name(path[:size]), start, exec_id,
+    )  # fmt: skip
+
+
+# unix(7): an abstract name begins with a zero byte, and is not ended by one.
+def _unix_name(data: bytes) -> str | None:
+    if data.startswith(b"\0"):
+        return f"@{from_bytes(data[1:])}"
+    return from_c_string(data) or None
 
 
 def _stack(data: bytes) -> Stack:
@@ -236,5 +268,6 @@ _READERS = {
     _STACK: (_STACK_EVENT, _stack),
     _FRAMES: (_FRAMES_EVENT, _frames),
     _CODE: (_CODE_EVENT, _code),
+    _ESCAPE: (_ESCAPE_EVENT, _escape),
     **dict.fromkeys(_OPERATIONS, (_FLOW_EVENT, _flow)),
 }

@@ -11,6 +11,7 @@ Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 StackStatus: TypeAlias = Literal[
     "copied", "known", "kernel-thread", "io-worker", "compat", "unreadable"
 ]
+EscapeMeans: TypeAlias = Literal["socket", "tun", "unix", "ring"]
 FramesStatus: TypeAlias = Literal[
     "whole", "no-thread", "idle", "unreadable", "cut", "odd", "unnoted"
 ]
@@ -24,6 +25,7 @@ FLAG_LISTENER_WILDCARD = CONSTANTS["FLAG_LISTENER_WILDCARD"]
 FLAG_OWNERLESS = CONSTANTS["FLAG_OWNERLESS"]
 FLAG_STACK_LOST = CONSTANTS["FLAG_STACK_LOST"]
 FLAG_FRAMES_LOST = CONSTANTS["FLAG_FRAMES_LOST"]
+FLAG_UNREAD = CONSTANTS["FLAG_UNREAD"]
 
 _ARCHITECTURE = this_machine()
 _PROGRAM_COUNTER = _ARCHITECTURE.program_counter if _ARCHITECTURE else 0
@@ -42,6 +44,8 @@ class Forked:
     parent: int
     uid: int
     comm: str
+    exec_id: int = 0
+    """How often it and its ancestors have run a program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class Executed:
     """The argument strings, each NUL-terminated; perhaps cut."""
     arguments_size: int
     """How many bytes the whole argument list takes."""
+    exec_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,10 @@ class Flow:
     """The time of the stack that the same thread was at; 0: none was copied."""
     frames_ns: int
     """The time of the Python frames that the same thread was in; 0: none."""
+    start_ns: int = 0
+    """When the process began."""
+    exec_id: int = 0
+    """Which of its programs it ran."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +194,33 @@ class DnsPacket:
     server: Address
     client_port: int
     payload: bytes
+    start_ns: int = 0
+    exec_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Escape:
+    """A process of the scope got hold of something that passes the hooks by."""
+
+    ktime_ns: int
+    pid: int
+    tid: int
+    uid: int
+    comm: str
+    means: EscapeMeans
+    family: int
+    """Of the socket."""
+    peer: int
+    """The process that listens at a UNIX socket, as the kernel numbers it."""
+    inode: int
+    """The inode of the socket's file; 0: it has none."""
+    device: int
+    path: str | None
+    """The name that its listener gave it."""
+    start_ns: int = 0
+    exec_id: int = 0
 
 
 Event: TypeAlias = (
-    Forked | Executed | Exited | Flow | DnsPacket | Stack | Frames | CodeObject
+    Forked | Executed | Exited | Flow | DnsPacket | Stack | Frames | CodeObject | Escape
 )

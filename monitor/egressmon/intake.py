@@ -42,19 +42,15 @@ class Intake:
         self._lock = threading.Lock()
         self._waiting: deque[Batch] = deque()
         self._bytes = 0
-        self._failure: Exception | None = None
+        self.failure: Exception | None = None
+        """What ended the thread: events were read late then, or not at all."""
         self._busy = threading.Event()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
     def take(self) -> Batch:
-        """Return the oldest batch that there is; without events: there is none.
-
-        Raises what went wrong in the thread: events may be missing then.
-        """
+        """Return the oldest batch that there is; without events: there is none."""
         with self._lock:
-            if self._failure is not None:
-                raise self._failure
             if not self._waiting:
                 return self._read()
             batch = self._waiting.popleft()
@@ -100,8 +96,8 @@ class Intake:
             with self._lock:
                 try:
                     self._read_ahead()
-                except Exception as error:  # noqa: BLE001 -- raised again by take()
-                    self._failure = error
+                except Exception as error:  # noqa: BLE001 -- a doubt, at the end
+                    self.failure = error
                     return
 
     def _read_ahead(self) -> None:
@@ -109,3 +105,5 @@ class Intake:
             batch = self._read()
             self._waiting.append(batch)
             self._bytes += batch.size
+            if not batch.events:
+                return  # they are being written

@@ -6,6 +6,7 @@ Knows nothing of how events were captured: bytes come in, records go out.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from egressmon import escapes
 from egressmon.attribution.stage import Attributor
 from egressmon.canary import CanaryWatch, is_canary
 from egressmon.clock import Clock
@@ -14,6 +15,7 @@ from egressmon.decode import DecodeError, decode
 from egressmon.events import (
     CodeObject,
     DnsPacket,
+    Escape,
     Event,
     Executed,
     Exited,
@@ -24,7 +26,7 @@ from egressmon.events import (
 )
 from egressmon.processes import Processes
 from egressmon.queries import Queries
-from egressmon.records import ProcessExit, ProcessRecord, Record
+from egressmon.records import EscapeRecord, ProcessExit, ProcessRecord, Record
 
 _DNS_PORT = 53
 
@@ -88,10 +90,20 @@ class Pipeline:
             case Stack() | Frames() | CodeObject():
                 if self._attributor is not None:
                     self._attributor.saw(event)
+            case Escape() | Forked() | Executed() | Exited():
+                self._live(event)
+
+    def _live(self, event: Escape | Forked | Executed | Exited) -> None:
+        record: ProcessRecord | EscapeRecord | None
+        match event:
+            case Escape():
+                record = escapes.record(event, self._processes)
             case Forked() | Executed():
-                self._sink(self._begun(event), event.ktime_ns)
+                record = self._begun(event)
             case Exited():
-                self._sink(self._ended(event), event.ktime_ns)
+                record = self._ended(event)
+        if record is not None:
+            self._sink(record, event.ktime_ns)
 
     def finish(self) -> None:
         """Record what was still open: queries without an answer."""

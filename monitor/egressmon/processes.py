@@ -2,9 +2,18 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from egressmon import files
-from egressmon.events import FLAG_OWNERLESS, DnsPacket, Executed, Exited, Flow, Forked
+from egressmon.events import (
+    FLAG_OWNERLESS,
+    DnsPacket,
+    Escape,
+    Executed,
+    Exited,
+    Flow,
+    Forked,
+)
 from egressmon.records import Actor
 from egressmon.sanitise import sanitise_argv
 from egressmon.text import from_bytes
@@ -12,6 +21,23 @@ from egressmon.text import from_bytes
 _MAX_ENDED = 4096
 _MAX_ANCESTORS = 32
 _MAX_ARGUMENTS = 512
+_MAX_PROGRAMS = 8  # of each process
+
+
+LOST = "what the kernel told of it was lost"
+Caused: TypeAlias = Flow | DnsPacket | Escape
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What a process runs, or ran; its argv is sanitised."""
+
+    exe: str | None = None
+    argv: list[str] | None = None
+    argv_cut: bool = False
+
+
+_UNKNOWN = Program()
 
 
 @dataclass(slots=True)
@@ -24,10 +50,19 @@ class Process:
     uid: int
     comm: str
     exe: str | None = None
-    argv: list[str] = field(default_factory=list[str])
+    argv: list[str] | None = None
     argv_cut: bool = False
     """Whether the argument list was longer than what is kept."""
+    exec_id: int = 0
+    """Which of its programs that is, as the kernel counts them."""
     alive: bool = True
+    earlier: dict[int, Program] = field(default_factory=dict[int, Program])
+    """What it ran before, by exec_id; a socket may be older than a program."""
+
+    @property
+    def program(self) -> Program:
+        """What it runs."""
+        return Program(self.exe, self.argv, self.argv_cut)
 
 
 class Processes:
@@ -40,12 +75,16 @@ class Processes:
         self.proc_is_ours = proc_is_ours
 
     def forked(self, event: Forked) -> Process:
-        """Add the child, which runs what its parent runs."""
+        """Add the child, which runs what its parent runs.
+
+        Where an event of the parent was lost, it runs what nobody told of.
+        """
         parent = self._known.get(event.parent)
         process = Process(
             event.pid, event.start_ns, event.parent, event.uid, event.comm
         )
-        if parent is not None:
+        process.exec_id = event.exec_id
+        if parent is not None and parent.exec_id == event.exec_id:
             process.exe = parent.exe
             process.argv = parent.argv
             process.argv_cut = parent.argv_cut
@@ -68,10 +107,21 @@ class Processes:
             argv=sanitise_argv([from_bytes(word) for word in words[:_MAX_ARGUMENTS]]),
             argv_cut=event.arguments_size > len(event.arguments)
             or len(words) > _MAX_ARGUMENTS,
+            exec_id=event.exec_id,
+            earlier=self._earlier(event),
         )
         self._ended.pop(event.pid, None)
         self._known[event.pid] = process
         return process
+
+    def _earlier(self, event: Executed) -> dict[int, Program]:
+        process = self._known.get(event.pid)
+        if process is None or process.start_ns != event.start_ns:
+            return {}
+        earlier = {**process.earlier, process.exec_id: process.program}
+        while len(earlier) > _MAX_PROGRAMS:
+            del earlier[next(iter(earlier))]
+        return earlier
 
     # The link in /proc resolves symbolic links and relative paths. It is believed
     # only while it leads to the very file of this exec: the process may run another
@@ -112,34 +162,48 @@ class Processes:
             parent = None if above is parent else above
         return names
 
-    def actor(self, event: Flow | DnsPacket) -> tuple[Actor | None, str | None]:
-        """Return the process behind event, and why it is not wholly known."""
-        if event.flags & FLAG_OWNERLESS:
+    def actor(self, event: Caused) -> tuple[Actor | None, str | None]:
+        """Return the process behind event, and why it is not wholly known.
+
+        What it runs is only said where no event about it was lost: the kernel says
+        with each flow when the process began, and which of its programs it ran.
+        """
+        if not isinstance(event, Escape) and event.flags & FLAG_OWNERLESS:
             return None, "the kernel named no owner of the packet's socket"
         process = self._known.get(event.pid)
-        if process is None:
-            why = "the process began before or outside the scope"
-            return Actor(
-                pid=event.pid,
-                tid=event.tid,
-                ppid=None,
-                uid=event.uid,
-                comm=event.comm,
-                exe=None,
-                argv=None,
-                ancestry=[],
-            ), why
+        if process is not None and process.start_ns != event.start_ns:
+            process = None
+        program, why = _program(process, event)
         return Actor(
             pid=event.pid,
             tid=event.tid,
-            ppid=process.parent,
+            ppid=process.parent if process else None,
             uid=event.uid,
             comm=event.comm,
-            exe=process.exe,
-            argv=process.argv,
-            ancestry=self.ancestry(process),
-        ), None
+            exe=program.exe,
+            argv=program.argv,
+            ancestry=self.ancestry(process) if process else [],
+        ), why
+
+    def is_lost(self, event: Flow) -> bool:
+        """Tell whether the process is known as another, or running another program."""
+        process = self._known.get(event.pid)
+        if process is None or event.flags & FLAG_OWNERLESS:
+            return False
+        if process.start_ns != event.start_ns:
+            return True
+        return event.exec_id not in {process.exec_id, *process.earlier}
 
     def alive(self) -> list[Process]:
         """Return the processes that have not ended."""
         return [process for process in self._known.values() if process.alive]
+
+
+def _program(process: Process | None, event: Caused) -> tuple[Program, str | None]:
+    if process is None:
+        return _UNKNOWN, "the process began before or outside the scope, or " + LOST
+    if process.exec_id == event.exec_id:
+        program = process.program
+    else:
+        program = process.earlier.get(event.exec_id, _UNKNOWN)
+    return program, None if program.exe is not None else f"what it runs: {LOST}"

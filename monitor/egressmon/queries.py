@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from egressmon.canary import CanaryWatch
 from egressmon.decode import protocol_name
 from egressmon.dns_watch import DnsWatch, Exchange
-from egressmon.events import Address, DnsPacket
+from egressmon.events import FLAG_INGRESS, FLAG_UNREAD, Address, DnsPacket
 from egressmon.names import Names
 from egressmon.policy.judge import Judge, Verdict
 from egressmon.processes import Processes
 from egressmon.records import DnsRecord
+from egressmon.repeats import Repeats
 
 _BILLION = 1_000_000_000
 
@@ -26,6 +27,7 @@ class Queries:
         self._processes = processes
         self._canaries = canaries
         self._own_servers: set[Address] = set()
+        self._repeats = Repeats()
         self.watch = DnsWatch()
 
     def distrust(self, server: Address) -> None:
@@ -34,13 +36,41 @@ class Queries:
 
     def records(self, packet: DnsPacket) -> Iterator[tuple[DnsRecord, int]]:
         """Yield each look-up that packet ends, with the time at which it began."""
+        if packet.flags & FLAG_UNREAD:
+            if not packet.flags & FLAG_INGRESS:  # what others send is no look-up
+                yield self._unread(packet), packet.ktime_ns
+            return
         for exchange in self.watch.feed(packet):
-            yield self._record(exchange), exchange.packet.ktime_ns
+            yield from self._repeats.add(
+                self._record(exchange), exchange.packet.ktime_ns
+            )
 
     def close(self, now_ns: int) -> Iterator[tuple[DnsRecord, int]]:
         """Yield the look-ups that nobody answered."""
         for exchange in self.watch.close(now_ns):
-            yield self._record(exchange), exchange.packet.ktime_ns
+            yield from self._repeats.add(
+                self._record(exchange), exchange.packet.ktime_ns
+            )
+        yield from self._repeats.close()
+
+    # The same socket tells of it again each time that it is twice as much.
+    def _unread(self, packet: DnsPacket) -> DnsRecord:
+        actor, why_not = self._processes.actor(packet)
+        return DnsRecord(
+            protocol=protocol_name(packet.protocol),
+            resolver=str(packet.server),
+            name=None,
+            kind=None,
+            status=None,
+            answers=[],
+            trusted=False,
+            process=actor,
+            process_reason=why_not,
+            verdict="violation",
+            rule=None,
+            reason=f"{packet.total_size} bytes or more to port 53 were not read: more "
+            "than is read of one socket",
+        )
 
     def _record(self, exchange: Exchange) -> DnsRecord:
         packet, response = exchange.packet, exchange.response

@@ -127,6 +127,7 @@ class DnsRecord:
     verdict: str
     rule: str | None
     reason: str
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,22 @@ class ConnectionRecord:
     bypass: bool | None
     code: CodeRecord | None
     code_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EscapeRecord:
+    """A process got hold of something that passes the hooks by."""
+
+    TYPE: ClassVar[str] = "escape"
+
+    what: str
+    family: str | None
+    path: str | None
+    listener: int | None
+    process: Actor | None
+    process_reason: str | None
+    doubt: bool
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +240,7 @@ Record: TypeAlias = (
     | ProcessRecord
     | DnsRecord
     | ConnectionRecord
+    | EscapeRecord
     | CanaryRecord
     | LossRecord
     | RunEnd

@@ -30,11 +30,13 @@ CONSEQUENCES = {
     "missed_frames": "the Python code behind connections is unknown",
     "missed_code": "functions behind connections are unnamed",
     "missed_mapping": "the modules behind connections may be unknown",
+    "lost_unread": "DNS messages beyond a socket's share were not read",
+    "lost_escape": "attempts to leave the scope are missing",
     "lost_packet": "packets could not be read; a flow may be missing",
 }
 
-# 4 MiB of the smallest events, 64 bytes in the ring, in batches of 4096.
-_FULL_RING_BATCHES = 16
+# What the rings can hold, in batches of 4096 events or half a megabyte of each.
+_FULL_RINGS_BATCHES = 64
 
 
 class Sensor:
@@ -119,12 +121,12 @@ class Sensor:
         return plan
 
     def drain(self, pipeline: Pipeline) -> None:
-        """Take everything that the ring holds now through the pipeline.
+        """Take everything that the rings hold now through the pipeline.
 
         Bounded by what it can hold: a process that makes events faster than they
         are read must not keep the run from its end.
         """
-        for _ in range(_FULL_RING_BATCHES):
+        for _ in range(_FULL_RINGS_BATCHES):
             batch = self.read()
             if not batch:
                 return

@@ -5,9 +5,17 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from egressmon.attribution.records import NOT_PYTHON
-from egressmon.records import Actor, ConnectionRecord, DnsRecord, ProcessRecord, Record
+from egressmon.records import (
+    Actor,
+    ConnectionRecord,
+    DnsRecord,
+    EscapeRecord,
+    ProcessRecord,
+    Record,
+)
 
 _MAX_GROUPS = 10_000
+_MAX_ESCAPES = 20
 
 GroupKey: TypeAlias = tuple[str, str, str, str]
 """Destination, process, the code behind it (perhaps empty), and why."""
@@ -27,6 +35,8 @@ class Tally:
     """Connections whose calling module is not known."""
     unknown_code: int = 0
     """Connections of Python processes whose code is not known."""
+    escapes: Counter[str] = field(default_factory=Counter[str])
+    """Ways around the hooks that were taken, by why the run is not whole then."""
     ungrouped: int = 0
     """Violations beyond the groups that are kept."""
     _alive: set[int] = field(default_factory=set[int])
@@ -40,9 +50,11 @@ class Tally:
                 if record.verdict == "violation":
                     self._group(_connection_key(record))
             case DnsRecord():
-                self.queries[record.verdict] += 1
+                self.queries[record.verdict] += record.count
                 if record.verdict == "violation":
-                    self._group(_query_key(record))
+                    self._group(_query_key(record), record.count)
+            case EscapeRecord(doubt=True):
+                self._escape(record.reason)
             case ProcessRecord():
                 self._process(record)
             case _:
@@ -67,11 +79,16 @@ class Tally:
                 label = "others"
             self.bypasses[label] += 1
 
-    def _group(self, key: GroupKey) -> None:
+    def _escape(self, reason: str) -> None:
+        if len(self.escapes) >= _MAX_ESCAPES and reason not in self.escapes:
+            reason = "others: the evidence has them"
+        self.escapes[reason] += 1
+
+    def _group(self, key: GroupKey, count: int = 1) -> None:
         if key not in self.violations and len(self.violations) >= _MAX_GROUPS:
-            self.ungrouped += 1
+            self.ungrouped += count
         else:
-            self.violations[key] += 1
+            self.violations[key] += count
 
     @property
     def has_violations(self) -> bool:

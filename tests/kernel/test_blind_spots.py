@@ -11,8 +11,8 @@ from support.watching import ENGINE, Watched, watch
 
 ANYWHERE = {"packet-sockets", "unix-sockets", "encrypted-dns", "foreign-packets"}
 BY_SERIES = {
-    "5.10": ANYWHERE | {"uncounted-skips", "python-frames"},
-    "6.1": ANYWHERE,
+    "5.10": ANYWHERE | {"uncounted-skips", "python-frames", "ring-sockets"},
+    "6.1": ANYWHERE | {"ring-sockets"},
     "6.12": ANYWHERE,
     "6.18": ANYWHERE,
     "7.3": ANYWHERE,

@@ -33,13 +33,16 @@ def flow(ip: str, port: int, kind: str = "KIND_CONNECT", **fields: object) -> by
         "netns": 1,
         "cookie": 7,
         "protocol": 6,
+        "start_ns": 1,
         "comm": b"client",
         **fields,
     }
     return event("flow_event", kind, address=address(ip), port=port, **known)
 
 
-def executed(pid: int, *argv: bytes, path: bytes = b"/bin/client") -> bytes:
+def executed(
+    pid: int, *argv: bytes, path: bytes = b"/bin/client", exec_id: int = 0
+) -> bytes:
     """Return an exec event of pid."""
     arguments = b"".join(word + b"\0" for word in argv)
     return event(
@@ -52,6 +55,7 @@ def executed(pid: int, *argv: bytes, path: bytes = b"/bin/client") -> bytes:
         arguments_size=len(arguments),
         payload_size=len(arguments),
         comm=b"client",
+        exec_id=exec_id,
         path=path,
     )
 
@@ -60,6 +64,7 @@ def dns(server: str, payload: bytes, **fields: object) -> bytes:
     """Return a DNS event of pid 100; ingress by flags."""
     known: dict[str, object] = {
         "tgid": 100,
+        "start_ns": 1,
         "netns": 1,
         "cookie": 7,
         "protocol": 17,

@@ -109,18 +109,40 @@ def test_stopping_twice_or_unstarted_is_nothing() -> None:
         assert taking.take().events == []
 
 
-def test_what_fails_in_the_thread_is_raised_where_events_are_taken() -> None:
+def test_what_fails_in_the_thread_is_told_and_what_was_read_is_kept() -> None:
     class Broken(Ring):
         def read(self) -> list[bytes]:
-            self.emptied.set()
-            raise OSError("the ring is gone")
+            if len(self.left) == 1:
+                self.emptied.set()
+                raise OSError("the ring is gone")
+            return super().read()
 
-    ring = Broken(1)
+    ring = Broken(3)
     taking = intake(ring)
     taking.start()
     with taking.working():
         assert ring.emptied.wait(5)
         taking.stop()
 
+    assert [taking.take().events for _ in range(2)] == [[b"\0" * 8], [b"\1" * 8]]
+    assert "gone" in str(taking.failure)
     with pytest.raises(OSError, match="gone"):
         taking.take()
+
+
+def test_a_ring_whose_next_record_is_not_finished_is_no_endless_work() -> None:
+    class Busy(Ring):
+        is_filling = True
+
+        def read(self) -> list[bytes]:
+            self.emptied.set()
+            return []
+
+    ring = Busy(0)
+    taking = intake(ring)
+    taking.start()
+    with taking.working():
+        assert ring.emptied.wait(5)
+    taking.stop()  # and not never
+
+    assert taking.failure is None

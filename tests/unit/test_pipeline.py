@@ -16,13 +16,14 @@ from egressmon.events import (
     FLAG_LISTENER_EXACT,
     FLAG_LISTENER_WILDCARD,
     FLAG_OWNERLESS,
+    FLAG_UNREAD,
     Address,
 )
 from egressmon.names import Names
 from egressmon.pipeline import Pipeline
 from egressmon.policy.judge import Judge, Listener
 from egressmon.policy.model import Allow, Policy
-from egressmon.processes import Processes
+from egressmon.processes import LOST, Processes
 from egressmon.queries import Queries
 from egressmon.records import (
     ConnectionRecord,
@@ -209,7 +210,14 @@ def test_a_pid_that_is_used_again_is_another_process() -> None:
 def test_a_fork_runs_what_its_parent_runs() -> None:
     replay = Replay().feed(
         executed(50, b"server", path=b"/bin/server"),
-        event("process_event", "KIND_FORK", tgid=100, parent=50, comm=b"worker"),
+        event(
+            "process_event",
+            "KIND_FORK",
+            tgid=100,
+            start_ns=1,
+            parent=50,
+            comm=b"worker",
+        ),
         flow("203.0.113.9", 443),
     )
 
@@ -233,3 +241,57 @@ def test_a_query_without_an_answer_is_recorded_at_the_end() -> None:
 
     assert replay.query().status is None
     assert "no answer was seen" in replay.query().reason
+
+
+# The kernel says with each flow which of its programs the process ran.
+def test_a_program_whose_exec_was_lost_is_unknown_and_so_is_what_it_starts() -> None:
+    replay = Replay().feed(
+        executed(100, b"allowed", path=b"/bin/allowed"),
+        flow("203.0.113.9", 443, exec_id=1),
+        event("process_event", "KIND_FORK", tgid=7, start_ns=2, parent=100, exec_id=1),
+        flow("203.0.113.9", 443, tgid=7, start_ns=2, exec_id=1),
+    )
+
+    for record in replay.records:
+        if isinstance(record, ConnectionRecord):
+            assert record.process is not None
+            assert record.process.exe is None
+            assert record.process.argv is None
+            assert "lost" in str(record.process_reason)
+    lost = [one for one in replay.records if isinstance(one, ConnectionRecord)]
+    assert [one.module_reason for one in lost] == [LOST, "a test"]
+
+
+def test_a_pid_that_is_used_again_unseen_is_nobody_known() -> None:
+    replay = Replay().feed(
+        executed(100, b"first", path=b"/bin/first"),
+        flow("203.0.113.9", 443, start_ns=9),
+    )
+
+    actor = replay.connection().process
+    assert actor is not None
+    assert (actor.exe, actor.ppid, actor.ancestry) == (None, None, [])
+    assert replay.connection().module_reason == LOST
+
+
+def test_a_socket_older_than_the_program_is_the_earlier_programs() -> None:
+    replay = Replay().feed(
+        executed(100, b"first", path=b"/bin/first"),
+        executed(100, b"second", path=b"/bin/second", exec_id=1),
+        flow("203.0.113.9", 443, "KIND_PACKET"),
+    )
+
+    actor = replay.connection().process
+    assert actor is not None
+    assert actor.exe == "/bin/first"
+
+
+def test_bytes_beyond_a_sockets_share_are_a_violation_of_who_sent_them() -> None:
+    replay = Replay().feed(
+        dns_event(RESOLVER, b"", total_size=4096, flags=FLAG_UNREAD),
+        dns_event(RESOLVER, b"", total_size=9, flags=FLAG_UNREAD | FLAG_INGRESS),
+    )
+
+    query = replay.query()
+    assert query.verdict == "violation"
+    assert query.reason.startswith("4096 bytes or more to port 53 were not read")

@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-from egressmon.probes.ring import Ring
+from egressmon.probes.ring import Ring, Rings
 
 SIZE = 4096
 BUSY, DISCARDED = 1 << 31, 1 << 30
@@ -108,3 +108,105 @@ def test_records_survive_the_end_of_the_ring(producer: Producer, ring: Ring) -> 
         producer.put(payload)
         assert ring.read(10, SIZE) == [payload]
     assert producer.at > 2 * SIZE
+
+
+def test_a_header_at_the_very_end_of_the_ring_is_read(
+    producer: Producer, ring: Ring
+) -> None:
+    producer.put(bytes(SIZE - 16))
+    assert len(ring.read(10, SIZE)[0]) == SIZE - 16
+
+    producer.put(b"behind its header, at the beginning")
+
+    assert ring.read(10, SIZE) == [b"behind its header, at the beginning"]
+
+
+def timed(time_ns: int, text: bytes = b"") -> bytes:
+    return struct.pack("=Q", time_ns) + text
+
+
+@pytest.fixture
+def pair(monkeypatch: pytest.MonkeyPatch) -> Generator[tuple[list[Producer], Rings]]:
+    # Files in memory cannot be polled, unlike maps.
+    monkeypatch.setattr("select.epoll", Poller)
+    made = [Producer(), Producer()]
+    rings = Rings([Ring(one.fd, SIZE) for one in made])
+    yield made, rings
+    rings.close()
+    for one in made:
+        one.memory.close()
+        os.close(one.fd)
+
+
+class Poller:
+    """An epoll that polls nothing."""
+
+    def register(self, fd: int, events: int) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+Pair = tuple[list[Producer], Rings]
+
+
+def test_several_rings_come_in_one_order(pair: Pair) -> None:
+    (first, second), rings = pair
+    for time_ns in (1, 4, 5):
+        first.put(timed(time_ns))
+    for time_ns in (2, 3, 6):
+        second.put(timed(time_ns))
+
+    assert rings.read(10, SIZE) == [timed(time_ns) for time_ns in range(1, 7)]
+    assert rings.read(10, SIZE) == []
+
+
+def test_of_one_time_the_first_ring_is_first(pair: Pair) -> None:
+    (first, second), rings = pair
+    second.put(timed(1, b"connect"))
+    first.put(timed(1, b"fork"))
+
+    assert rings.read(10, SIZE) == [timed(1, b"fork"), timed(1, b"connect")]
+
+
+# The program that writes it has its time already, and may be older than the other's.
+def test_a_record_that_is_being_written_holds_back_the_other_rings(pair: Pair) -> None:
+    (first, second), rings = pair
+    begun = first.put(timed(1), BUSY)
+    second.put(timed(2))
+
+    assert rings.read(10, SIZE) == []
+    first.commit(begun, 8)
+    assert rings.read(10, SIZE) == [timed(1), timed(2)]
+
+
+def test_a_full_ring_holds_nothing_of_another_up_for_good(pair: Pair) -> None:
+    (first, second), rings = pair
+    for time_ns in range(100):
+        first.put(timed(time_ns))
+    second.put(timed(50, b"between"))
+
+    found = [data for _ in range(20) for data in rings.read(10, SIZE)]
+
+    assert len(found) == 101
+    assert found.index(timed(50, b"between")) == 51
+    assert not rings.is_cut
+
+
+def test_an_event_that_comes_between_two_looks_keeps_its_place(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first, second), rings = pair
+    looked = Ring.read
+
+    def late(ring: Ring, limit: int, room: int) -> list[bytes]:
+        found = looked(ring, limit, room)
+        if second.at == 0:  # the first ring was read, the second is about to be
+            first.put(timed(1, b"exec"))
+            second.put(timed(2, b"connect"))
+        return found
+
+    monkeypatch.setattr(Ring, "read", late)
+
+    assert rings.read(10, SIZE) == [timed(1, b"exec"), timed(2, b"connect")]

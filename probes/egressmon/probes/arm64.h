@@ -20,6 +20,31 @@
 #define THREAD_KEYS 0 /* not at a fixed place */
 #define THREAD_POINTER(task) READ(task, thread.uw.tp_value)
 
+/*
+ * A system call, as it returns (include/uapi/asm-generic/unistd.h; arm's own). Behind
+ * struct user_pt_regs are the first argument, as it was, and the number.
+ */
+#define REGISTER_CALL 35
+#define CALL_FIRST 34
+#define CALL_SECOND 1
+#define COMPAT_FIRST 34
+#define COMPAT_SECOND 1
+#define CALL_NUMBER(value) ((u32)(value))
+#define CALL_IOCTL 29
+#define CALL_SOCKET 198
+#define CALL_CONNECT 203
+#define COMPAT_IOCTL 54
+#define COMPAT_SOCKETCALL 102
+#define COMPAT_SOCKET 281
+#define COMPAT_CONNECT 283
+#define IS_NATIVE(number)                                                                      \
+	((number) == CALL_IOCTL || (number) == CALL_SOCKET || (number) == CALL_CONNECT)
+#define IS_COMPAT_CALL(number)                                                                 \
+	((number) == COMPAT_IOCTL || (number) == COMPAT_SOCKETCALL ||                          \
+	 (number) == COMPAT_SOCKET || (number) == COMPAT_CONNECT)
+#define CALL_IS_COMPAT(task, registers)                                                        \
+	(call_register(registers, REGISTER_STATE) & STATE_COMPAT)
+
 #ifndef EGRESSMON_BCC
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 #endif

@@ -151,7 +151,8 @@ static __always_inline bool emit_code(struct slot *slot, const struct code_key *
 	barrier_var(size);
 	if (size > sizeof(struct code_record))
 		return false;
-	return !bpf_ringbuf_output(MAP(events), event, size, wake_flags());
+	return !bpf_ringbuf_output(MAP(calls), event, size,
+				   wake_flags(MAP(calls), RING_CALLS_BYTES));
 }
 
 /* Not more than so many in a window: new code without end must not fill the ring. */
@@ -166,7 +167,7 @@ static __always_inline bool may_tell(u32 tgid)
 		python->window_ns = now;
 		python->told = 0;
 	}
-	if (!has_room(RING_FOR_FRAMES))
+	if (!has_room(MAP(calls), RING_FOR_FRAMES))
 		return false;
 	return python->told++ < MAX_CODES_WINDOW;
 }

@@ -4,6 +4,7 @@
 #define EGRESSMON_DNS_H
 
 #include "packet.h"
+#include "quota.h"
 
 #define DNS_PORT 53
 #define MAX_CHUNKS 16
@@ -11,7 +12,7 @@
 struct dns_capture {
 	const struct packet *packet;
 	const struct endpoint *server;
-	const struct socket_state *owner;
+	struct socket_state *owner;
 	u32 flags;
 	u16 client_port;
 };
@@ -29,6 +30,9 @@ static __always_inline void fill_dns(struct __sk_buff *skb, struct dns_event *ev
 	event->segment_size = skb->gso_size;
 	event->payload_size = size;
 	event->total_size = skb->len - capture->packet->payload;
+	event->start_ns = owner ? owner->start_ns : 0;
+	event->exec_id = owner ? owner->exec_id : 0;
+	event->spare = 0;
 	event->protocol = capture->server->protocol;
 	event->port = capture->client_port;
 	event->tgid = owner ? owner->tgid : 0;
@@ -42,11 +46,34 @@ static __always_inline void fill_dns(struct __sk_buff *skb, struct dns_event *ev
 		__builtin_memset(event->comm, 0, COMM_SIZE);
 }
 
+/*
+ * That a socket has sent, or got, more than is read of it: as the bytes are twice as
+ * many as when it was told before.
+ */
+static __always_inline void tell_unread(struct __sk_buff *skb,
+					const struct dns_capture *capture)
+{
+	struct socket_state *owner = capture->owner;
+	struct dns_event *event;
+
+	count(COUNT_LOST_UNREAD, 1);
+	if (!owner || owner->dns_unread < 2 * owner->dns_told)
+		return;
+	event = bpf_ringbuf_reserve(MAP(lookups), sizeof(*event), 0);
+	if (!event)
+		return; /* the next one tells of it */
+	fill_dns(skb, event, capture, 0, 0);
+	event->flags |= FLAG_UNREAD;
+	event->total_size = owner->dns_unread > 0xffffffff ? 0xffffffff : owner->dns_unread;
+	owner->dns_told = owner->dns_unread;
+	submit_lookup(event);
+}
+
 /* Copy size bytes (1 to room, room a power of two) from skipped on. */
 #define EMIT_CHUNK(skb, capture, skipped, size, room)                                          \
 	({                                                                                     \
 		struct dns_event *event =                                                      \
-			bpf_ringbuf_reserve(MAP(events), sizeof(*event) + (room), 0);          \
+			bpf_ringbuf_reserve(MAP(lookups), sizeof(*event) + (room), 0);         \
 		u32 bounded = (size)-1;                                                        \
 		int failed = 1;                                                                \
                                                                                                \
@@ -60,7 +87,7 @@ static __always_inline void fill_dns(struct __sk_buff *skb, struct dns_event *ev
 			if (failed)                                                            \
 				bpf_ringbuf_discard(event, 0);                                 \
 			else                                                                   \
-				submit(event);                                                 \
+				submit_lookup(event);                                          \
 		}                                                                              \
 		if (failed)                                                                    \
 			count(COUNT_LOST_DNS, 1);                                              \
@@ -75,6 +102,10 @@ static __always_inline void emit_dns(struct __sk_buff *skb, const struct dns_cap
 	if (total <= capture->packet->payload)
 		return;
 	total -= capture->packet->payload;
+	if (!may_read(capture->owner, total)) {
+		tell_unread(skb, capture);
+		return;
+	}
 	if (total <= PAYLOAD_SMALL) {
 		EMIT_CHUNK(skb, capture, 0, total, PAYLOAD_SMALL);
 		return;

@@ -6,6 +6,7 @@
  * kernel's tracepoints.
  */
 #include "traffic.h"
+#include "escape.h"
 
 SEC("cgroup/sock_create")
 int scope_sock_create(struct bpf_sock *ctx)
@@ -135,6 +136,21 @@ SEC("raw_tp/sched_process_free")
 int life_exit_second(struct bpf_raw_tracepoint_args *ctx)
 {
 	on_free((kernel_task *)ctx->args[0]);
+	return 0;
+}
+
+/* Arguments of the tracepoint: include/trace/events/syscalls.h. */
+SEC("raw_tp/sys_exit")
+int escape_call(struct bpf_raw_tracepoint_args *ctx)
+{
+	on_return((const void *)ctx->args[0], ctx->args[1]);
+	return 0;
+}
+
+SEC("raw_tp/io_uring_submit_req")
+int escape_ring(struct bpf_raw_tracepoint_args *ctx)
+{
+	on_request((const void *)ctx->args[0]);
 	return 0;
 }
 

@@ -14,17 +14,19 @@ from dataclasses import dataclass
 from egressmon.probes import bpf
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.hooks import (
+    CALL,
     COPIED,
     FRAMES,
     FRAMES_ROOT,
     FREED,
     LIFE,
+    RING,
     ROOT,
     SCOPE,
     START,
     Hook,
 )
-from egressmon.probes.ring import Ring
+from egressmon.probes.ring import Ring, Rings
 from egressmon.probes.wire import CONSTANTS, STRUCTS
 
 _COUNTERS = {
@@ -32,9 +34,15 @@ _COUNTERS = {
     for name, slot in CONSTANTS.items()
     if name.startswith("COUNT_") and name != "COUNT_SLOTS"
 }
+# By the names of their maps; a later one's events come behind others of the same time.
+_RINGS = {
+    "life": CONSTANTS["RING_LIFE_BYTES"],
+    "calls": CONSTANTS["RING_CALLS_BYTES"],
+    "lookups": CONSTANTS["RING_DNS_BYTES"],
+    "events": CONSTANTS["RING_BYTES"],
+}
 _BATCH = 4096
-_BATCH_BYTES = 1 << 20
-_FILLING_BYTES = CONSTANTS["RING_BYTES"] // 16
+_BATCH_BYTES = 1 << 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +161,10 @@ class Engine:
         self.reason = reason
         self.hooks: list[str] = []
         self.root_hooks = False
+        self.watches_calls = False
+        """Whether what passes the hooks of sockets by is seen as it is made."""
+        self.watches_rings = False
+        """Whether it is, too, where it is made through io_uring."""
         self.frames = frames
         self.no_frames = "not asked for"
         """Why Python frames cannot be read, where `frames` is None."""
@@ -160,7 +172,7 @@ class Engine:
         """How much of a caller's stack to copy; arm_canary() tells the probes."""
         self._loaded = loaded
         self._links: list[int] = []
-        self._ring = Ring(loaded.maps["events"], CONSTANTS["RING_BYTES"])
+        self._rings = Rings([Ring(loaded.maps[name], _RINGS[name]) for name in _RINGS])
 
     def attach(self, scope_fd: int) -> None:
         """Attach what belongs to the scope, whose cgroup is scope_fd.
@@ -184,12 +196,21 @@ class Engine:
         Where that may not be, `root_hooks` stays False, and sockets that were made
         outside the scope are not seen.
         """
+        self.watches_calls = self._attach_if_there(CALL)
+        self.watches_rings = self._attach_if_there(RING)
         try:
             for hook in (*self._only_with_frames(FRAMES_ROOT), *ROOT):
                 self._attach(hook, root_fd)
         except OSError:
             return  # a blind spot, which the agent declares
         self.root_hooks = True
+
+    def _attach_if_there(self, hook: Hook) -> bool:
+        try:
+            self._attach(hook, -1)
+        except OSError:
+            return False
+        return True
 
     def _only_with_frames(self, hooks: tuple[Hook, ...]) -> tuple[Hook, ...]:
         return hooks if self.frames is not None else ()
@@ -230,24 +251,24 @@ class Engine:
 
     def fileno(self) -> int:
         """Return a descriptor that polls readable when events press."""
-        return self._ring.fileno()
+        return self._rings.fileno()
 
     def read(self) -> list[bytes]:
         """Return the events that arrived, oldest first, a bounded batch at a time.
 
         An empty list: there are none now.
         """
-        return self._ring.read(_BATCH, _BATCH_BYTES)
+        return self._rings.read(_BATCH, _BATCH_BYTES)
 
     @property
     def is_pressed(self) -> bool:
         """Whether the last read probably left more events behind."""
-        return self._ring.is_cut
+        return self._rings.is_cut
 
     @property
     def is_filling(self) -> bool:
-        """Whether the ring holds more than a little."""
-        return self._ring.filled > _FILLING_BYTES
+        """Whether a ring holds more than a little."""
+        return self._rings.is_filling
 
     def counters(self) -> dict[str, int]:
         """Return the probes' loss counters by name (`lost_*`)."""
@@ -293,7 +314,7 @@ class Engine:
         Events are read as before. What holds the programs in place is let go of:
         another process has it.
         """
-        kept = {self.fileno()}
+        kept = self._rings.descriptors
         held = [*self._links]
         for part in self.parts:
             held += [*part.programs.values(), *part.maps.values()]
@@ -308,7 +329,7 @@ class Engine:
         """Detach all programs and free their memory."""
         while self._links:
             os.close(self._links.pop())
-        self._ring.close()
+        self._rings.close()
         if self.frames is not None:
             self.frames.loaded.close()
         self._loaded.close()

@@ -22,6 +22,7 @@
 #define KIND_STACK 8
 #define KIND_FRAMES 9
 #define KIND_CODE 10
+#define KIND_ESCAPE 11
 
 #define FLAG_REFUSED 1
 #define FLAG_CANARY 2
@@ -33,6 +34,7 @@
 #define FLAG_OWNERLESS 128
 #define FLAG_STACK_LOST 256
 #define FLAG_FRAMES_LOST 512
+#define FLAG_UNREAD 1024 /* of total_size bytes, none were read */
 
 /* What a stack event holds, or why it holds no stack. */
 #define STACK_COPIED 0
@@ -51,7 +53,11 @@
 #define FRAMES_ODD 5	 /* a frame holds no code object */
 #define FRAMES_UNNOTED 6 /* of a creator: it was not seen */
 
-#define RING_BYTES 4194304
+/* A ring for each class of events: what fills one takes no room from another. */
+#define RING_BYTES 4194304	/* connections */
+#define RING_LIFE_BYTES 2097152 /* processes, and attempts to leave the scope */
+#define RING_DNS_BYTES 2097152
+#define RING_CALLS_BYTES 4194304 /* stacks, frames and code */
 
 #define COMM_SIZE 16
 #define ADDRESS_SIZE 16
@@ -95,7 +101,9 @@
 #define COUNT_MISSED_STACK 7
 #define COUNT_MISSED_FRAMES 8
 #define COUNT_MISSED_CODE 9
-#define COUNT_SLOTS 10
+#define COUNT_LOST_UNREAD 10
+#define COUNT_LOST_ESCAPE 11
+#define COUNT_SLOTS 12
 
 struct traffic {
 	u64 packets;
@@ -132,7 +140,7 @@ struct process_event {
 	u32 parent;
 	u32 uid;
 	u32 exit_code;
-	u32 spare;
+	u32 exec_id; /* how often it and its ancestors have run a program */
 	char comm[COMM_SIZE];
 };
 
@@ -146,6 +154,8 @@ struct exec_event {
 	u32 uid;
 	u32 arguments_size;
 	u32 payload_size;
+	u32 exec_id;
+	u32 spare;
 	char comm[COMM_SIZE];
 	char path[PATH_SIZE];
 };
@@ -162,7 +172,8 @@ struct flow_event {
 	u32 socket_type;
 	u16 protocol;
 	u16 port;
-	u32 spare;
+	u32 exec_id; /* which of its programs the process ran */
+	u64 start_ns;
 	u64 stack_ns;  /* ktime_ns of the stack event of the same tid; 0: none */
 	u64 frames_ns; /* the same of its frames event */
 	u8 address[ADDRESS_SIZE];
@@ -204,8 +215,37 @@ struct dns_event {
 	u16 protocol;
 	u16 port;
 	u32 total_size;
+	u64 start_ns;
+	u32 exec_id;
+	u32 spare;
 	u8 address[ADDRESS_SIZE];
 	char comm[COMM_SIZE];
+};
+
+/* What a process of the scope used to get past the hooks, if it worked. */
+#define ESCAPE_SOCKET 1 /* a socket of a family without hooks */
+#define ESCAPE_TUN 2	/* a TUN or TAP device */
+#define ESCAPE_UNIX 3	/* a UNIX socket that a process outside the scope listens at */
+#define ESCAPE_RING 4	/* one of these through io_uring */
+#define UNIX_PATH_SIZE 108
+
+struct escape_event {
+	u64 ktime_ns;
+	u32 kind;
+	u32 tgid;
+	u64 start_ns;
+	u32 exec_id;
+	u32 tid;
+	u32 uid;
+	u32 what;
+	u32 family;
+	u32 peer;  /* the process that listens there */
+	u64 inode; /* of the socket file; 0: there is none */
+	u32 device;
+	u32 path_size;
+	char comm[COMM_SIZE];
+	char path[UNIX_PATH_SIZE];
+	u32 spare;
 };
 
 /*

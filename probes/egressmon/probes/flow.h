@@ -30,7 +30,8 @@ static __always_inline void emit_flow(const struct flow *flow)
 	event->socket_type = flow->socket_type;
 	event->protocol = flow->peer->protocol;
 	event->port = flow->peer->port;
-	event->spare = 0;
+	event->exec_id = owner ? owner->exec_id : 0;
+	event->start_ns = owner ? owner->start_ns : 0;
 	event->stack_ns = owner ? owner->stack_ns : 0;
 	event->frames_ns = owner ? owner->frames_ns : 0;
 	if (owner && (owner->flags & SOCKET_STACK_LOST))

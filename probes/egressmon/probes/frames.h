@@ -218,16 +218,16 @@ static __always_inline bool emit_frames(const struct slot *slot)
 {
 	u64 flags, size;
 
-	if (!has_room(RING_FOR_FRAMES))
+	if (!has_room(MAP(calls), RING_FOR_FRAMES))
 		return false;
-	flags = wake_flags();
+	flags = wake_flags(MAP(calls), RING_CALLS_BYTES);
 	/* Last of all: on Linux 6.1 a bound is not kept for what went to the stack. */
 	size = slot->record.event.count;
 	barrier_var(size);
 	if (size > MAX_FRAMES)
 		return false;
 	size = sizeof(struct frames_event) + size * sizeof(struct frame);
-	return !bpf_ringbuf_output(MAP(events), (void *)&slot->record, size, flags);
+	return !bpf_ringbuf_output(MAP(calls), (void *)&slot->record, size, flags);
 }
 
 /*

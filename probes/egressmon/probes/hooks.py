@@ -27,7 +27,7 @@ _ATTACH = {
     "sock_release": (_CGROUP_SOCK, 34),
 }
 
-Place: TypeAlias = Literal["scope", "root", "life", "frames", "frames_root"]
+Place: TypeAlias = Literal["scope", "root", "life", "escape", "frames", "frames_root"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,10 @@ SCOPE = tuple(
 )
 _ADDRESS = ("connect4", "connect6", "sendmsg4", "sendmsg6")
 ROOT = tuple(_cgroup("root", what) for what in _ADDRESS)
-HOOKS = (*LIFE, *SCOPE, *ROOT)
+# Where they cannot be attached, that is a blind spot.
+CALL = _life("call", "sys_exit", "escape")
+RING = _life("ring", "io_uring_submit_req", "escape")
+HOOKS = (*LIFE, *SCOPE, *ROOT, CALL, RING)
 
 # In an object of their own, and attached before those that they prepare for.
 START = _life("start", "sched_process_fork", "frames")
@@ -90,6 +93,10 @@ FREED = Hook("frames_freed", "frames", _KPROBE)
 
 MAPS = (
     "events",
+    "life",
+    "lookups",
+    "calls",
+    "told",
     "counters",
     "sent",
     "settings",

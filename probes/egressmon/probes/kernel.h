@@ -23,14 +23,94 @@
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 #endif
 
+KERNEL_STRUCT(super_block)
+{
+	KERNEL_FIELD(super_block, u32, s_dev);
+};
+
 KERNEL_STRUCT(inode)
 {
 	KERNEL_FIELD(inode, unsigned long, i_ino);
+	KERNEL_FIELD(inode, KERNEL_STRUCT(super_block) *, i_sb);
 };
 
 KERNEL_STRUCT(file)
 {
 	KERNEL_FIELD(file, KERNEL_STRUCT(inode) *, f_inode);
+	KERNEL_FIELD(file, void *, private_data);
+};
+
+KERNEL_STRUCT(fdtable)
+{
+	KERNEL_FIELD(fdtable, KERNEL_STRUCT(file) **, fd);
+};
+
+KERNEL_STRUCT(files_struct)
+{
+	KERNEL_FIELD(files_struct, KERNEL_STRUCT(fdtable) *, fdt);
+};
+
+/* The first of the namespaces' numbers is the machine's own. */
+struct upid___read {
+	int nr;
+};
+
+typedef struct upid___read pid_numbers[1];
+
+KERNEL_STRUCT(pid)
+{
+	KERNEL_FIELD(pid, pid_numbers, numbers);
+};
+
+/* What a struct sock begins with. */
+KERNEL_STRUCT(sock_common)
+{
+	KERNEL_FIELD(sock_common, u16, skc_family);
+};
+
+KERNEL_STRUCT(sock)
+{
+	KERNEL_FIELD(sock, KERNEL_STRUCT(pid) *, sk_peer_pid);
+};
+
+KERNEL_STRUCT(socket)
+{
+	KERNEL_FIELD(socket, KERNEL_STRUCT(sock) *, sk);
+};
+
+KERNEL_STRUCT(dentry)
+{
+	KERNEL_FIELD(dentry, KERNEL_STRUCT(inode) *, d_inode);
+};
+
+struct path___read {
+	void *mnt;
+	void *dentry;
+};
+
+struct sockaddr_un___read {
+	u16 sun_family;
+};
+
+typedef struct sockaddr_un___read unix_names[1];
+
+KERNEL_STRUCT(unix_address)
+{
+	KERNEL_FIELD(unix_address, int, len);
+	KERNEL_FIELD(unix_address, unix_names, name);
+};
+
+/* Its first field is a struct sock. */
+KERNEL_STRUCT(unix_sock)
+{
+	KERNEL_FIELD(unix_sock, KERNEL_STRUCT(unix_address) *, addr);
+	KERNEL_FIELD(unix_sock, struct path___read, path);
+	KERNEL_FIELD(unix_sock, void *, peer);
+};
+
+KERNEL_STRUCT(io_kiocb)
+{
+	KERNEL_FIELD(io_kiocb, u8, opcode);
 };
 
 /* As much of it as there is on every architecture; pairs of a kind and a value. */
@@ -73,6 +153,7 @@ KERNEL_STRUCT(task_struct)
 	KERNEL_FIELD(task_struct, KERNEL_STRUCT(task_struct) *, group_leader);
 	KERNEL_FIELD(task_struct, KERNEL_STRUCT(signal_struct) *, signal);
 	KERNEL_FIELD(task_struct, KERNEL_STRUCT(mm_struct) *, mm);
+	KERNEL_FIELD(task_struct, KERNEL_STRUCT(files_struct) *, files);
 	KERNEL_FIELD(task_struct, command_name, comm);
 };
 
@@ -88,5 +169,6 @@ KERNEL_STRUCT(linux_binprm)
 /* Not typedefs: libbpf looks for those by their own names. */
 #define kernel_task KERNEL_STRUCT(task_struct)
 #define kernel_program KERNEL_STRUCT(linux_binprm)
+#define kernel_sock KERNEL_STRUCT(sock)
 
 #endif

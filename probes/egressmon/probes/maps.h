@@ -5,17 +5,26 @@
 
 #include "kernel.h"
 
-#define RING_WAKE_BYTES (RING_BYTES / 8)
-/* What must not be lost has a part of the ring to itself: who did it comes second. */
-#define RING_FOR_FRAMES (RING_BYTES / 4 * 3)
-#define RING_FOR_STACKS (RING_BYTES / 2)
+/* Frames say more than stacks. */
+#define RING_FOR_FRAMES (RING_CALLS_BYTES / 4 * 3)
+#define RING_FOR_STACKS (RING_CALLS_BYTES / 2)
+/* That a process is there matters more than its arguments. */
+#define RING_FOR_LONG_ARGUMENTS (RING_LIFE_BYTES / 4)
+#define RING_FOR_ARGUMENTS (RING_LIFE_BYTES / 2)
+#define RING_FOR_ESCAPES (RING_LIFE_BYTES / 4 * 3)
 #define RING_WAKE_WINDOW (32 * 1024) /* more than any event: it cannot be stepped over */
 #define MAX_PROCESSES 65536
 #define MAX_LISTENERS 16384
 #define MAX_PEERS 65536
 
-/* One ring for all kinds of events: their order survives. */
+/*
+ * The reader puts the rings' events in order again by their time, which is taken once
+ * there is room for the event: docs/decisions/0014-a-ring-for-each-class.md.
+ */
 DEFINE_RING(events, RING_BYTES);
+DEFINE_RING(life, RING_LIFE_BYTES);
+DEFINE_RING(lookups, RING_DNS_BYTES);
+DEFINE_RING(calls, RING_CALLS_BYTES);
 
 DEFINE_MAP(counters, PERCPU_ARRAY, u32, u64, COUNT_SLOTS, 0);
 
@@ -49,18 +58,34 @@ static __always_inline void count(u32 slot, u64 amount)
  * is woken once when the ring fills faster than it polls: as the fill passes the
  * threshold, not by every event above it.
  */
-static __always_inline u64 wake_flags(void)
+static __always_inline u64 wake_flags(void *ring, u64 size)
 {
-	u64 filled = bpf_ringbuf_query(MAP(events), BPF_RB_AVAIL_DATA);
+	u64 filled = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA);
 
-	if (filled >= RING_WAKE_BYTES && filled < RING_WAKE_BYTES + RING_WAKE_WINDOW)
+	if (filled >= size / 8 && filled < size / 8 + RING_WAKE_WINDOW)
 		return BPF_RB_FORCE_WAKEUP;
 	return BPF_RB_NO_WAKEUP;
 }
 
+/* An event of the ring `events`. */
 static __always_inline void submit(void *event)
 {
-	bpf_ringbuf_submit(event, wake_flags());
+	bpf_ringbuf_submit(event, wake_flags(MAP(events), RING_BYTES));
+}
+
+static __always_inline void submit_life(void *event)
+{
+	bpf_ringbuf_submit(event, wake_flags(MAP(life), RING_LIFE_BYTES));
+}
+
+static __always_inline void submit_lookup(void *event)
+{
+	bpf_ringbuf_submit(event, wake_flags(MAP(lookups), RING_DNS_BYTES));
+}
+
+static __always_inline void submit_call(void *event)
+{
+	bpf_ringbuf_submit(event, wake_flags(MAP(calls), RING_CALLS_BYTES));
 }
 
 /* Where the agent should look soon: a new program may need to be read before it calls. */
@@ -70,9 +95,9 @@ static __always_inline void submit_now(void *event)
 }
 
 /* Whether the ring holds no more than limit. */
-static __always_inline bool has_room(u64 limit)
+static __always_inline bool has_room(void *ring, u64 limit)
 {
-	return bpf_ringbuf_query(MAP(events), BPF_RB_AVAIL_DATA) <= limit;
+	return bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) <= limit;
 }
 
 static __always_inline bool in_lineage(u32 tgid)

@@ -23,7 +23,7 @@ static __always_inline bool in_scope(void)
 
 static __always_inline void emit_process(u32 kind, kernel_task *task, u32 parent, u32 exit_code)
 {
-	struct process_event *event = bpf_ringbuf_reserve(MAP(events), sizeof(*event), 0);
+	struct process_event *event = bpf_ringbuf_reserve(MAP(life), sizeof(*event), 0);
 
 	if (!event) {
 		count(COUNT_LOST_PROCESS, 1);
@@ -36,9 +36,9 @@ static __always_inline void emit_process(u32 kind, kernel_task *task, u32 parent
 	event->parent = parent;
 	event->uid = bpf_get_current_uid_gid();
 	event->exit_code = exit_code;
-	event->spare = 0;
+	event->exec_id = READ(task, self_exec_id);
 	bpf_probe_read_kernel(event->comm, COMM_SIZE, &task->comm);
-	submit(event);
+	submit_life(event);
 }
 
 /* The parent is the current process. */
@@ -71,13 +71,15 @@ static __always_inline void fill_exec(struct exec_event *event, kernel_task *tas
 	event->uid = bpf_get_current_uid_gid();
 	event->inode = READ(READ(READ(READ(task, mm), exe_file), f_inode), i_ino);
 	event->arguments_size = size > 0xffffffff ? 0xffffffff : size;
+	event->exec_id = READ(task, self_exec_id);
+	event->spare = 0;
 	bpf_probe_read_kernel(event->comm, COMM_SIZE, &task->comm);
 	if (bpf_probe_read_kernel_str(event->path, PATH_SIZE, READ(program, filename)) < 0)
 		event->path[0] = 0;
 	if (size > room)
 		size = room;
 	event->payload_size = size;
-	if (bpf_probe_read_user(event + 1, size, (void *)start))
+	if (room && bpf_probe_read_user(event + 1, size, (void *)start))
 		event->payload_size = 0;
 }
 
@@ -86,20 +88,28 @@ static __always_inline void emit_exec(kernel_task *task, kernel_program *program
 	u64 size = READ(READ(task, mm), arg_end) - READ(READ(task, mm), arg_start);
 	struct exec_event *event;
 
-	if (size > PAYLOAD_SMALL) {
-		event = bpf_ringbuf_reserve(MAP(events), sizeof(*event) + PAYLOAD_LARGE, 0);
+	if (size > PAYLOAD_SMALL && has_room(MAP(life), RING_FOR_LONG_ARGUMENTS)) {
+		event = bpf_ringbuf_reserve(MAP(life), sizeof(*event) + PAYLOAD_LARGE, 0);
 		if (event) {
 			fill_exec(event, task, program, PAYLOAD_LARGE);
 			submit_now(event);
 			return;
 		}
 	}
-	event = bpf_ringbuf_reserve(MAP(events), sizeof(*event) + PAYLOAD_SMALL, 0);
+	if (has_room(MAP(life), RING_FOR_ARGUMENTS)) {
+		event = bpf_ringbuf_reserve(MAP(life), sizeof(*event) + PAYLOAD_SMALL, 0);
+		if (event) {
+			fill_exec(event, task, program, PAYLOAD_SMALL);
+			submit_now(event);
+			return;
+		}
+	}
+	event = bpf_ringbuf_reserve(MAP(life), sizeof(*event), 0);
 	if (!event) {
 		count(COUNT_LOST_PROCESS, 1);
 		return;
 	}
-	fill_exec(event, task, program, PAYLOAD_SMALL);
+	fill_exec(event, task, program, 0);
 	submit_now(event);
 }
 

@@ -46,6 +46,12 @@ struct socket_state {
 	struct traffic sent;
 	u64 stack_ns; /* of the call that made or last aimed it; 0: none */
 	u64 frames_ns;
+	u64 start_ns; /* of the process, and which of its programs it ran */
+	u32 exec_id;
+	u32 dns_left;	/* how much of its DNS messages will be read: quota.h */
+	u64 dns_ns;	/* when that was reckoned */
+	u64 dns_unread; /* bytes that were not read, */
+	u64 dns_told;	/* and how many when that was last told of */
 	char comm[COMM_SIZE];
 };
 
@@ -121,11 +127,17 @@ static __always_inline void read_peer(struct bpf_sock_addr *ctx, bool inet,
 
 static __always_inline void own(struct socket_state *state)
 {
+	kernel_task *task = (kernel_task *)bpf_get_current_task();
 	u64 ids = bpf_get_current_pid_tgid();
 
 	state->tgid = ids >> 32;
 	state->tid = ids;
 	state->uid = bpf_get_current_uid_gid();
+	if ((u32)ids != state->tgid)
+		state->start_ns = READ(READ(task, group_leader), start_boottime);
+	else
+		state->start_ns = READ(task, start_boottime);
+	state->exec_id = READ(task, self_exec_id);
 	bpf_get_current_comm(state->comm, COMM_SIZE);
 }
 

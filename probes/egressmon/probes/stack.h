@@ -181,12 +181,12 @@ static __always_inline void fill_registers(struct registers *target,
 /* Without a stack: return false where the ring has no room. */
 static __always_inline bool emit_caller(const struct caller *caller, u64 now)
 {
-	struct stack_event *event = bpf_ringbuf_reserve(MAP(events), sizeof(*event), 0);
+	struct stack_event *event = bpf_ringbuf_reserve(MAP(calls), sizeof(*event), 0);
 
 	if (!event)
 		return false;
 	fill_stack(event, caller, now);
-	submit(event);
+	submit_call(event);
 	return true;
 }
 
@@ -194,7 +194,7 @@ static __always_inline bool emit_caller(const struct caller *caller, u64 now)
 #define EMIT_STACK(caller, now, room)                                                          \
 	({                                                                                     \
 		struct stack_event *event = bpf_ringbuf_reserve(                               \
-			MAP(events), sizeof(*event) + sizeof(struct registers) + (room), 0);   \
+			MAP(calls), sizeof(*event) + sizeof(struct registers) + (room), 0);    \
                                                                                                \
 		if (event) {                                                                   \
 			struct registers *registers = (struct registers *)(event + 1);         \
@@ -202,7 +202,7 @@ static __always_inline bool emit_caller(const struct caller *caller, u64 now)
 			fill_stack(event, caller, now);                                        \
 			fill_registers(registers, caller);                                     \
 			event->payload_size = copy_stack((u8 *)(registers + 1), caller, room); \
-			submit(event);                                                         \
+			submit_call(event);                                                    \
 		}                                                                              \
 		event != NULL;                                                                 \
 	})
@@ -222,7 +222,7 @@ static __always_inline void tell_caller(struct socket_state *state)
 	if (!set || !set->stack_bytes)
 		return;
 	look_at_caller(&caller, set->stack_bytes);
-	if (!has_room(RING_FOR_STACKS))
+	if (!has_room(MAP(calls), RING_FOR_STACKS))
 		told = false;
 	else if (!caller.size)
 		told = emit_caller(&caller, now);

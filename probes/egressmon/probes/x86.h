@@ -20,9 +20,40 @@
 #define THREAD_KEYS 0x310
 #define THREAD_POINTER(task) READ(task, thread.fsbase)
 
+/* A system call, as it returns: arch/x86/entry/syscalls/syscall_{64,32}.tbl. */
+#define REGISTER_CALL 15
+#define CALL_FIRST 14
+#define CALL_SECOND 13
+#define COMPAT_FIRST 5
+#define COMPAT_SECOND 11
+#define CALL_NUMBER(value) ((value)&0xbfffffff) /* without the bit of x32 */
+#define CALL_IOCTL 16
+#define CALL_SOCKET 41
+#define CALL_CONNECT 42
+#define CALL_IOCTL_X32 514
+#define COMPAT_IOCTL 54
+#define COMPAT_SOCKETCALL 102
+#define COMPAT_SOCKET 359
+#define COMPAT_CONNECT 362
+#define IS_NATIVE(number)                                                                      \
+	((number) == CALL_IOCTL || (number) == CALL_SOCKET || (number) == CALL_CONNECT ||      \
+	 (number) == CALL_IOCTL_X32)
+#define IS_COMPAT_CALL(number)                                                                 \
+	((number) == COMPAT_IOCTL || (number) == COMPAT_SOCKETCALL ||                          \
+	 (number) == COMPAT_SOCKET || (number) == COMPAT_CONNECT)
+#define STATUS_COMPAT 2 /* TS_COMPAT: also 64-bit code may make 32-bit calls */
+#define CALL_IS_COMPAT(task, registers)                                                        \
+	(READ((KERNEL_STRUCT(thread_info) *)(task), status) & STATUS_COMPAT)
+
 #ifndef EGRESSMON_BCC
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 #endif
+
+/* The first field of a task_struct. */
+KERNEL_STRUCT(thread_info)
+{
+	KERNEL_FIELD(thread_info, u32, status);
+};
 
 KERNEL_STRUCT(thread_struct)
 {
