@@ -11,6 +11,9 @@ Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 StackStatus: TypeAlias = Literal[
     "copied", "known", "kernel-thread", "io-worker", "compat", "unreadable"
 ]
+Receiver: TypeAlias = Literal[
+    "remote", "scope", "outside", "nobody", "shared", "ask"
+]
 FramesStatus: TypeAlias = Literal[
     "whole", "no-thread", "idle", "unreadable", "cut", "odd", "unnoted"
 ]
@@ -19,8 +22,6 @@ FLAG_REFUSED = CONSTANTS["FLAG_REFUSED"]
 FLAG_CANARY = CONSTANTS["FLAG_CANARY"]
 FLAG_FOREIGN = CONSTANTS["FLAG_FOREIGN"]
 FLAG_INGRESS = CONSTANTS["FLAG_INGRESS"]
-FLAG_LISTENER_EXACT = CONSTANTS["FLAG_LISTENER_EXACT"]
-FLAG_LISTENER_WILDCARD = CONSTANTS["FLAG_LISTENER_WILDCARD"]
 FLAG_OWNERLESS = CONSTANTS["FLAG_OWNERLESS"]
 FLAG_STACK_LOST = CONSTANTS["FLAG_STACK_LOST"]
 FLAG_FRAMES_LOST = CONSTANTS["FLAG_FRAMES_LOST"]
@@ -96,6 +97,8 @@ class Flow:
     """The time of the stack that the same thread was at; 0: none was copied."""
     frames_ns: int
     """The time of the Python frames that the same thread was in; 0: none."""
+    receiver: Receiver
+    """Who received it, as the kernel said when its first packet left."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,7 @@ class Run:
                 self._judge,
                 names,
                 processes,
-                Locality(listeners.who, host.own_addresses, canaries),
+                Locality(listeners.who, canaries),
                 self._resolution.finish,
                 self._sensor.who_did_it,
             ),

@@ -24,7 +24,6 @@ CONSEQUENCES = {
     "lost_dns": "DNS messages are missing; a connection may be unnamed",
     "lost_lineage": "processes are missing from the scope's lineage",
     "lost_socket": "sockets are unknown; their packets have no owner",
-    "lost_listener": "listeners of the scope are unknown; loopback may be misjudged",
     "lost_skipped": "the kernel skipped probes; processes may be missing",
     "missed_stack": "the modules behind connections are unknown",
     "missed_frames": "the Python code behind connections is unknown",
@@ -50,6 +49,7 @@ class Sensor:
         self.intake = Intake(engine, self._side_band)
         root_fd = os.open(scope.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
+            self.engine.scope_level = scope.level
             self.engine.attach(scope.fd)
             self.engine.attach_root(root_fd)
         finally:

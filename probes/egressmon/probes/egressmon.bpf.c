@@ -10,13 +10,13 @@
 SEC("cgroup/sock_create")
 int scope_sock_create(struct bpf_sock *ctx)
 {
-	return on_create(ctx);
+	return on_create(ctx, true);
 }
 
 SEC("cgroup/sock_release")
 int scope_sock_release(struct bpf_sock *ctx)
 {
-	return on_release(ctx);
+	return on_release(ctx, true);
 }
 
 SEC("cgroup/post_bind4")
@@ -28,7 +28,7 @@ int scope_post_bind4(struct bpf_sock *ctx)
 SEC("cgroup/post_bind6")
 int scope_post_bind6(struct bpf_sock *ctx)
 {
-	return on_bind(ctx, false);
+	return on_bind(ctx, true);
 }
 
 SEC("cgroup/connect4")

@@ -137,6 +137,9 @@ class Engine:
         self.frames = frames
         self.no_frames = "not asked for"
         """Why Python frames cannot be read, where `frames` is None."""
+        self.scope_level = 0
+        """How far the scope's cgroup is below the hierarchy's root; 0: not known."""
+        self._scope_id = 0
         self.stack_bytes = 0
         """How much of a caller's stack to copy; arm_canary() tells the probes."""
         self._loaded = loaded
@@ -149,6 +152,9 @@ class Engine:
         Raises ProbeError.
         """
         bpf.update(self._loaded.maps["scope"], bytes(4), struct.pack("=i", scope_fd))
+        if self.scope_level:
+            # A cgroup's number is that of its folder (kernfs, on 64-bit machines).
+            self._scope_id = os.fstat(scope_fd).st_ino
         for hook in (*self._only_with_frames(FRAMES), *LIFE, *SCOPE):
             try:
                 self._attach(hook, scope_fd)
@@ -193,7 +199,11 @@ class Engine:
 
     def arm_canary(self, canary: Canary | None) -> None:
         """Refuse exactly canary's addresses at its port from now on; None: nothing."""
-        value = STRUCTS["settings"](stack_bytes=self.stack_bytes)
+        value = STRUCTS["settings"](
+            stack_bytes=self.stack_bytes,
+            scope_level=self.scope_level,
+            scope_id=self._scope_id,
+        )
         if canary is not None:
             value.canary_armed = 1
             value.canary_port = canary.port

@@ -97,7 +97,6 @@ MAPS = (
     "lineage",
     "sockets",
     "peers",
-    "listeners",
     "templates",
 )
 # In the frames' object, beside those that it shares.

@@ -11,7 +11,6 @@
 #define RING_FOR_STACKS (RING_BYTES / 2)
 #define RING_WAKE_WINDOW (32 * 1024) /* more than any event: it cannot be stepped over */
 #define MAX_PROCESSES 65536
-#define MAX_LISTENERS 16384
 #define MAX_PEERS 65536
 
 /* One ring for all kinds of events: their order survives. */

@@ -4,6 +4,7 @@
 #define EGRESSMON_TRAFFIC_H
 
 #include "dns.h"
+#include "receiver.h"
 
 /* The canary's loopback datagram proves both packet hooks. */
 static __always_inline bool is_canary(const struct packet *packet)
@@ -12,41 +13,67 @@ static __always_inline bool is_canary(const struct packet *packet)
 	       canary_flags(&packet->target);
 }
 
-/* Say that a packet goes to a peer that its socket has not announced (or not yet). */
-static __always_inline void announce_packet(struct __sk_buff *skb, struct flow *flow)
+/* Say that a packet goes to a peer that its socket announced now, or not at all. */
+static __always_inline void announce_packet(struct __sk_buff *skb, const struct packet *packet,
+					    struct flow *flow)
 {
 	flow->cookie = bpf_get_socket_cookie(skb);
-	if (flow->owner)
-		flow->flags |= listener_flags(flow->owner->netns, flow->peer);
+	flow->receiver = receiver_of(skb, &packet->source, &packet->target);
 	emit_flow(flow);
 }
 
-static __always_inline void count_datagram(struct __sk_buff *skb, struct socket_state *state,
-					   struct flow *flow)
+/* Whether packet is the first that goes where its socket was connected to. */
+static __always_inline bool is_first(struct socket_state *state, const struct packet *packet)
 {
-	struct peer_key key = {.peer = *flow->peer};
+	if (!state || !(state->flags & SOCKET_PENDING) ||
+	    !is_aimed(&state->peer, &packet->target))
+		return false;
+	state->flags &= ~SOCKET_PENDING;
+	state->peer = packet->target;
+	return true;
+}
+
+/* The same where a peer was named with what is sent. */
+static __always_inline bool is_sent_now(struct socket_state *state, const struct packet *packet)
+{
+	if (!state || !(state->flags & SOCKET_SENDING) ||
+	    !is_aimed(&state->aim, &packet->target))
+		return false;
+	state->flags &= ~SOCKET_SENDING;
+	return true;
+}
+
+static __always_inline void count_datagram(struct __sk_buff *skb, struct socket_state *state,
+					   const struct packet *packet, struct flow *flow)
+{
+	struct peer_key key = {.peer = packet->target};
 	struct traffic first = {.packets = 1, .bytes = skb->len};
 	struct traffic *known;
+	bool is_new = true;
 
-	if (state && same_endpoint(&state->peer, flow->peer)) {
+	if (is_first(state, packet)) {
+		state->sent = first;
+		flow->kind = KIND_CONNECT;
+	} else if (state && same_endpoint(&state->peer, &packet->target)) {
 		state->sent.packets++;
 		state->sent.bytes += skb->len;
-		if (state->flags & SOCKET_PENDING) {
-			state->flags &= ~SOCKET_PENDING;
-			flow->kind = KIND_CONNECT;
-			announce_packet(skb, flow);
+		is_new = false;
+	} else {
+		key.cookie = bpf_get_socket_cookie(skb);
+		known = bpf_map_lookup_elem(MAP(peers), &key);
+		if (known) {
+			/* None yet: a sendmsg hook made the entry just now. */
+			is_new = known->packets == 0;
+			known->packets++;
+			known->bytes += skb->len;
+		} else {
+			bpf_map_update_elem(MAP(peers), &key, &first, BPF_ANY);
 		}
-		return;
+		if (is_new && is_sent_now(state, packet))
+			flow->kind = KIND_SENDMSG;
 	}
-	key.cookie = bpf_get_socket_cookie(skb);
-	known = bpf_map_lookup_elem(MAP(peers), &key);
-	if (known) {
-		known->packets++;
-		known->bytes += skb->len;
-		return;
-	}
-	bpf_map_update_elem(MAP(peers), &key, &first, BPF_ANY);
-	announce_packet(skb, flow);
+	if (is_new)
+		announce_packet(skb, packet, flow);
 }
 
 static __always_inline bool begins(u8 tcp_flags)
@@ -85,8 +112,11 @@ static __always_inline void count_stream(struct __sk_buff *skb, struct socket_st
 	/* Only a SYN begins something; the rest belongs to what began before. */
 	if (!begins(packet->tcp_flags))
 		return;
-	if (!state || !same_endpoint(&state->peer, flow->peer))
-		announce_packet(skb, flow);
+	if (is_first(state, packet))
+		flow->kind = KIND_CONNECT;
+	else if (state && same_endpoint(&state->peer, flow->peer))
+		return;
+	announce_packet(skb, packet, flow);
 }
 
 static __always_inline int on_egress(struct __sk_buff *skb)
@@ -117,14 +147,10 @@ static __always_inline int on_egress(struct __sk_buff *skb)
 		emit_flow(&flow);
 		return 1;
 	}
-	/* A raw socket may write any source; only a real one receives there. */
-	if (state && flow.socket_type == SOCK_DGRAM && packet.target.protocol == PROTOCOL_UDP &&
-	    is_loopback(packet.target.address))
-		add_listener(state, &packet.source);
 	if (packet.target.protocol == PROTOCOL_TCP && (!sk || sk->type == SOCK_STREAM))
 		count_stream(skb, state, &packet, &flow);
 	else
-		count_datagram(skb, state, &flow);
+		count_datagram(skb, state, &packet, &flow);
 	if (packet.payload && packet.target.port == DNS_PORT) {
 		struct dns_capture capture = {.packet = &packet,
 					      .server = &packet.target,
