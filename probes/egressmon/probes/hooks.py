@@ -58,23 +58,18 @@ LIFE = (
     _life("exit", "sched_process_exit"),
     _life("exit_second", "sched_process_free"),
 )
-SCOPE = tuple(
-    _cgroup("scope", what)
-    for what in (
-        "sock_create",
-        "sock_release",
-        "post_bind4",
-        "post_bind6",
-        "connect4",
-        "connect6",
-        "sendmsg4",
-        "sendmsg6",
-        "egress",
-        "ingress",
-    )
-)
 _ADDRESS = ("connect4", "connect6", "sendmsg4", "sendmsg6")
-ROOT = tuple(_cgroup("root", what) for what in _ADDRESS)
+_SOCKET = (
+    "sock_create",
+    "sock_release",
+    "post_bind4",
+    "post_bind6",
+    *_ADDRESS,
+    "egress",
+    "ingress",
+)
+SCOPE = tuple(_cgroup("scope", what) for what in _SOCKET)
+ROOT = tuple(_cgroup("root", what) for what in _SOCKET)
 HOOKS = (*LIFE, *SCOPE, *ROOT)
 
 # In an object of their own, and attached before those that they prepare for.

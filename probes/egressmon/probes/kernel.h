@@ -19,6 +19,11 @@
 #define TASK_IO_WORKER 0x10
 #define TASK_KERNEL_THREAD 0x200000
 
+/* As struct sock_cgroup_data begins; as a value, so not among those below. */
+struct socket_cgroup {
+	u64 cgroup;
+};
+
 #ifndef EGRESSMON_BCC
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 #endif
@@ -82,11 +87,6 @@ KERNEL_STRUCT(sock_common)
 	KERNEL_FIELD(sock_common, unsigned char, skc_state);
 };
 
-/* struct sock_cgroup_data: a pointer, with more behind it */
-struct socket_cgroup___read {
-	u64 cgroup;
-};
-
 typedef void *socket_list[1];
 
 /* net/core/sock_reuseport.c */
@@ -99,7 +99,7 @@ KERNEL_STRUCT(sock_reuseport)
 KERNEL_STRUCT(sock)
 {
 	KERNEL_FIELD(sock, KERNEL_STRUCT(sock_reuseport) *, sk_reuseport_cb);
-	KERNEL_FIELD(sock, struct socket_cgroup___read, sk_cgrp_data);
+	KERNEL_FIELD(sock, struct socket_cgroup, sk_cgrp_data);
 };
 
 KERNEL_STRUCT(linux_binprm)

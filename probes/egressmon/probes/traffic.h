@@ -119,18 +119,14 @@ static __always_inline void count_stream(struct __sk_buff *skb, struct socket_st
 	announce_packet(skb, packet, flow);
 }
 
-static __always_inline int on_egress(struct __sk_buff *skb)
+static __always_inline int observe_egress(struct __sk_buff *skb, struct bpf_sock *sk,
+					   struct socket_state *state, u32 flags)
 {
 	struct packet packet = {};
 	struct glance glance;
-	struct socket_state *state;
-	struct bpf_sock *sk = skb->sk;
-	struct flow flow = {.peer = &packet.target, .kind = KIND_PACKET};
+	struct flow flow = {.peer = &packet.target, .kind = KIND_PACKET, .flags = flags};
 
 	count_total(skb);
-	if (sk)
-		sk = bpf_sk_fullsock(sk);
-	state = state_of(sk);
 	if (look(skb, &glance) && glance.protocol == PROTOCOL_TCP &&
 	    glance.target != DNS_PORT && !begins(glance.tcp_flags) &&
 	    (!sk || sk->type == SOCK_STREAM)) {
@@ -142,7 +138,7 @@ static __always_inline int on_egress(struct __sk_buff *skb)
 	if (sk)
 		flow.socket_type = sk->type;
 	flow.owner = state;
-	if (is_canary(&packet)) {
+	if (!flags && is_canary(&packet)) {
 		flow.flags = FLAG_CANARY;
 		emit_flow(&flow);
 		return 1;
@@ -162,23 +158,45 @@ static __always_inline int on_egress(struct __sk_buff *skb)
 	return 1;
 }
 
-static __always_inline int on_ingress(struct __sk_buff *skb)
+static __always_inline int on_egress(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	if (sk)
+		sk = bpf_sk_fullsock(sk);
+	return observe_egress(skb, sk, state_of(sk), 0);
+}
+
+/* The whole machine's packets pass here: all but those of foreign sockets at once. */
+static __always_inline struct socket_state *foreign_state(struct bpf_sock *sk)
+{
+	struct socket_state *state = state_of(sk);
+
+	return state && !(state->flags & SOCKET_INSIDE) ? state : NULL;
+}
+
+static __always_inline void on_root_egress(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+	struct socket_state *state;
+
+	if (sk)
+		sk = bpf_sk_fullsock(sk);
+	state = foreign_state(sk);
+	if (state)
+		observe_egress(skb, sk, state, FLAG_FOREIGN);
+}
+
+static __always_inline int observe_ingress(struct __sk_buff *skb, struct socket_state *state,
+					    bool inside)
 {
 	struct packet packet = {};
 	struct glance glance;
-	struct socket_state *state;
-	struct bpf_sock *sk;
 
 	if (look(skb, &glance) && glance.protocol == PROTOCOL_TCP && glance.source != DNS_PORT)
 		return 1;
 	if (!parse(skb, &packet))
 		return 1;
-	if (packet.source.port != DNS_PORT && !is_canary(&packet))
-		return 1;
-	sk = skb->sk;
-	if (sk)
-		sk = bpf_sk_fullsock(sk);
-	state = state_of(sk);
 	if (packet.source.port == DNS_PORT && packet.payload) {
 		struct dns_capture capture = {.packet = &packet,
 					      .server = &packet.source,
@@ -187,7 +205,7 @@ static __always_inline int on_ingress(struct __sk_buff *skb)
 					      .client_port = packet.target.port};
 
 		emit_dns(skb, &capture);
-	} else {
+	} else if (inside && is_canary(&packet)) {
 		struct flow flow = {.peer = &packet.target,
 				    .owner = state,
 				    .cookie = bpf_get_socket_cookie(skb),
@@ -197,6 +215,27 @@ static __always_inline int on_ingress(struct __sk_buff *skb)
 		emit_flow(&flow);
 	}
 	return 1;
+}
+
+static __always_inline int on_ingress(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	if (sk)
+		sk = bpf_sk_fullsock(sk);
+	return observe_ingress(skb, state_of(sk), true);
+}
+
+static __always_inline void on_root_ingress(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+	struct socket_state *state;
+
+	if (sk)
+		sk = bpf_sk_fullsock(sk);
+	state = foreign_state(sk);
+	if (state)
+		observe_ingress(skb, state, false);
 }
 
 #endif
