@@ -80,12 +80,15 @@ class Connections:
         names = self._names_of(flow, listener)
         actor, why_not = self._processes.actor(flow)
         source = self._who_did_it(flow)
-        verdict = self._judge.connection(
-            Destination(flow.address, port, protocol, judged(names), listener),
-            _origin(actor, source),
-        )
-        if not names and listener is None and verdict.rule != "dns.resolvers":
-            self.unnamed.add(flow.address)
+        if flow.operation == "accept":
+            verdict = self._judge.accepted(flow.address, is_local=listener is not None)
+        else:
+            verdict = self._judge.connection(
+                Destination(flow.address, port, protocol, judged(names), listener),
+                _origin(actor, source),
+            )
+            if not names and listener is None and verdict.rule != "dns.resolvers":
+                self.unnamed.add(flow.address)
         if actor is None:
             self.unattributed += 1
         return ConnectionRecord(
@@ -111,11 +114,12 @@ class Connections:
             bypass=source.bypass,
             code=source.code,
             code_reason=source.code_reason,
+            local_port=flow.local_port or None,
         )
 
     def _names_of(self, flow: Flow, listener: Listener | None) -> tuple[Name, ...]:
         names = self._names.of(flow.address, flow.ktime_ns)
-        if names or listener is not None:
+        if names or listener is not None or flow.operation == "accept":
             return names
         self._before_unnamed()
         return self._names.of(flow.address, flow.ktime_ns)

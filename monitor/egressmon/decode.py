@@ -34,6 +34,7 @@ _OPERATIONS = {
     CONSTANTS["KIND_CONNECT"]: "connect",
     CONSTANTS["KIND_SENDMSG"]: "send",
     CONSTANTS["KIND_PACKET"]: "packet",
+    CONSTANTS["KIND_ACCEPT"]: "accept",
 }
 _PROCESS_EVENT = LAYOUTS["process_event"]
 _EXEC_EVENT = LAYOUTS["exec_event"]
@@ -145,14 +146,14 @@ def _executed(data: bytes) -> Executed:
 def _flow(data: bytes) -> Flow:
     (
         ktime, kind, pid, cookie, netns, tid, uid, flags, socket_type,
-        protocol, port, receiver, stack_ns, frames_ns, peer, comm,
+        protocol, port, receiver, local_port, stack_ns, frames_ns, peer, comm,
     ) = _FLOW_EVENT.unpack_from(data)  # fmt: skip
     if receiver not in _RECEIVERS:
         raise DecodeError(f"flow event of unknown receiver {receiver}")
     return Flow(
         ktime, _OPERATIONS[kind], pid, tid, uid, _comm(comm), cookie, netns, flags,
         socket_type, protocol, address(peer), port, stack_ns, frames_ns,
-        _RECEIVERS[receiver],
+        _RECEIVERS[receiver], local_port,
     )  # fmt: skip
 
 

@@ -11,9 +11,7 @@ Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 StackStatus: TypeAlias = Literal[
     "copied", "known", "kernel-thread", "io-worker", "compat", "unreadable"
 ]
-Receiver: TypeAlias = Literal[
-    "remote", "scope", "outside", "nobody", "shared", "ask"
-]
+Receiver: TypeAlias = Literal["remote", "scope", "outside", "nobody", "shared", "ask"]
 FramesStatus: TypeAlias = Literal[
     "whole", "no-thread", "idle", "unreadable", "cut", "odd", "unnoted"
 ]
@@ -99,6 +97,8 @@ class Flow:
     """The time of the Python frames that the same thread was in; 0: none."""
     receiver: Receiver
     """Who received it, as the kernel said when its first packet left."""
+    local_port: int
+    """Of the listener that accepts a connection; else 0."""
 
 
 @dataclass(frozen=True, slots=True)

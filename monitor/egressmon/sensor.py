@@ -76,6 +76,8 @@ class Sensor:
 
     def who_did_it(self, flow: Flow) -> Attribution:
         """Return who made flow."""
+        if flow.operation == "accept":
+            return unknown("the peer made the connection")
         if self.attributor is not None:
             return self.attributor.of(flow)
         if self.level == "process":

@@ -22,6 +22,7 @@
 #define KIND_STACK 8
 #define KIND_FRAMES 9
 #define KIND_CODE 10
+#define KIND_ACCEPT 11 /* a peer connects to a listener */
 
 #define FLAG_REFUSED 1
 #define FLAG_CANARY 2
@@ -168,7 +169,8 @@ struct flow_event {
 	u32 socket_type;
 	u16 protocol;
 	u16 port;
-	u32 receiver;
+	u16 receiver;
+	u16 local_port; /* of the listener that accepts; else 0 */
 	u64 stack_ns;  /* ktime_ns of the stack event of the same tid; 0: none */
 	u64 frames_ns; /* the same of its frames event */
 	u8 address[ADDRESS_SIZE];

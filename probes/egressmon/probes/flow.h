@@ -12,7 +12,9 @@ struct flow {
 	u32 kind;
 	u32 flags;
 	u32 socket_type;
-	u32 receiver;
+	u16 receiver;
+	u16 local_port;
+	u64 ktime_ns; /* 0: now */
 };
 
 static __always_inline void emit_flow(const struct flow *flow)
@@ -24,8 +26,7 @@ static __always_inline void emit_flow(const struct flow *flow)
 		count(COUNT_LOST_FLOW, 1);
 		return;
 	}
-	event->ktime_ns = owner && flow->kind != KIND_PACKET ? owner->aimed_ns
-							     : bpf_ktime_get_boot_ns();
+	event->ktime_ns = flow->ktime_ns ? flow->ktime_ns : bpf_ktime_get_boot_ns();
 	event->kind = flow->kind;
 	event->cookie = flow->cookie;
 	event->flags = flow->flags | (owner ? 0 : FLAG_OWNERLESS);
@@ -33,6 +34,7 @@ static __always_inline void emit_flow(const struct flow *flow)
 	event->protocol = flow->peer->protocol;
 	event->port = flow->peer->port;
 	event->receiver = flow->receiver;
+	event->local_port = flow->local_port;
 	event->stack_ns = owner ? owner->stack_ns : 0;
 	event->frames_ns = owner ? owner->frames_ns : 0;
 	if (owner && (owner->flags & SOCKET_STACK_LOST))
@@ -76,7 +78,8 @@ static __always_inline void emit_unsent(struct socket_state *state, u64 cookie, 
 			    .owner = state,
 			    .cookie = cookie,
 			    .kind = sending ? KIND_SENDMSG : KIND_CONNECT,
-			    .socket_type = type};
+			    .socket_type = type,
+			    .ktime_ns = state->aimed_ns};
 
 	if (!sending && (!(state->flags & SOCKET_PENDING) || type == SOCK_DGRAM))
 		return;

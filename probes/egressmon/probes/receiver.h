@@ -88,25 +88,16 @@ static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol)
 	return receiver;
 }
 
-/*
- * Who receives what source sends to target, given that target is this machine's: as
- * the kernel itself would look it up now. Source's port matters to UDP alone, whose
- * connected sockets come first; with port 0, TCP finds none but listeners.
- */
-static __always_inline u32 listener_at(struct __sk_buff *skb, const struct endpoint *source,
-				       const struct endpoint *target)
+/* Whose socket has, or would accept, the connection from source, a port of it, to target. */
+static __always_inline u32 socket_at(struct __sk_buff *skb, const struct endpoint *source,
+				     const struct endpoint *target, u16 source_port)
 {
 	bool inet = is_inet(target->address);
 	struct bpf_sock_tuple tuple = {};
 	u32 size = inet ? sizeof(tuple.ipv4) : sizeof(tuple.ipv6);
-	bool is_udp = target->protocol == PROTOCOL_UDP;
-	u16 port = is_udp ? bpf_htons(source->port) : 0;
+	u16 port = bpf_htons(source_port);
 	struct bpf_sock *sk;
 
-	if (target->protocol == PROTOCOL_ICMP || target->protocol == PROTOCOL_ICMPV6)
-		return RECEIVER_NOBODY; /* the kernel itself answers */
-	if (!is_udp && target->protocol != PROTOCOL_TCP)
-		return RECEIVER_ASK;
 	if (inet) {
 		tuple.ipv4.saddr = source->address[3];
 		tuple.ipv4.daddr = target->address[3];
@@ -118,11 +109,27 @@ static __always_inline u32 listener_at(struct __sk_buff *skb, const struct endpo
 		tuple.ipv6.sport = port;
 		tuple.ipv6.dport = bpf_htons(target->port);
 	}
-	if (is_udp)
+	if (target->protocol == PROTOCOL_UDP)
 		sk = bpf_sk_lookup_udp(skb, &tuple, size, THIS_NAMESPACE, 0);
 	else
 		sk = bpf_sk_lookup_tcp(skb, &tuple, size, THIS_NAMESPACE, 0);
 	return sk ? owner_of(sk, target->protocol) : RECEIVER_NOBODY;
+}
+
+/*
+ * Who receives what source sends to target, given that target is this machine's: as
+ * the kernel itself would look it up now. Source's port matters to UDP alone, whose
+ * connected sockets come first; with port 0, TCP finds none but listeners.
+ */
+static __always_inline u32 listener_at(struct __sk_buff *skb, const struct endpoint *source,
+				       const struct endpoint *target)
+{
+	if (target->protocol == PROTOCOL_ICMP || target->protocol == PROTOCOL_ICMPV6)
+		return RECEIVER_NOBODY; /* the kernel itself answers */
+	if (target->protocol != PROTOCOL_UDP && target->protocol != PROTOCOL_TCP)
+		return RECEIVER_ASK;
+	return socket_at(skb, source, target,
+			 target->protocol == PROTOCOL_UDP ? source->port : 0);
 }
 
 /* The same of a packet on its way out: what leaves by another device goes elsewhere. */

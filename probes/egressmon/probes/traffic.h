@@ -76,9 +76,45 @@ static __always_inline void count_datagram(struct __sk_buff *skb, struct socket_
 		announce_packet(skb, packet, flow);
 }
 
+/* A SYN begins a connection, a SYN with an ACK takes one up. */
 static __always_inline bool begins(u8 tcp_flags)
 {
-	return (tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	return tcp_flags & TCP_SYN;
+}
+
+/* Whether packet is one more answer to the same SYN. */
+static __always_inline bool is_repeated(struct __sk_buff *skb, const struct packet *packet)
+{
+	struct peer_key key = {.cookie = bpf_get_socket_cookie(skb), .peer = packet->target};
+	struct traffic answer = {.packets = 1, .bytes = packet->sequence};
+	struct traffic *known = bpf_map_lookup_elem(MAP(peers), &key);
+
+	if (known && known->bytes == answer.bytes)
+		return true;
+	bpf_map_update_elem(MAP(peers), &key, &answer, BPF_ANY);
+	return false;
+}
+
+/*
+ * A listener answers who connects to it, from this machine or another one. What the
+ * scope connects to itself is told of as that.
+ */
+static __always_inline void accept(struct __sk_buff *skb, struct bpf_sock *sk,
+				   const struct packet *packet, struct flow *flow)
+{
+	if (!sk || sk->state != STATE_LISTEN || is_repeated(skb, packet))
+		return;
+	flow->receiver = RECEIVER_REMOTE;
+	if (skb->ifindex == LOOPBACK_INDEX) {
+		flow->receiver = socket_at(skb, &packet->source, &packet->target,
+					   packet->source.port);
+		if (flow->receiver == RECEIVER_SCOPE || flow->receiver == RECEIVER_SHARED)
+			return;
+	}
+	flow->kind = KIND_ACCEPT;
+	flow->local_port = packet->source.port;
+	flow->cookie = bpf_get_socket_cookie(skb);
+	emit_flow(flow);
 }
 
 static __always_inline void count_sent(struct __sk_buff *skb, struct socket_state *state)
@@ -105,13 +141,18 @@ static __always_inline struct socket_state *state_of(struct bpf_sock *sk)
 	return sk ? bpf_sk_storage_get(MAP(sockets), sk, 0, 0) : NULL;
 }
 
-static __always_inline void count_stream(struct __sk_buff *skb, struct socket_state *state,
+static __always_inline void count_stream(struct __sk_buff *skb, struct bpf_sock *sk,
+					 struct socket_state *state,
 					 const struct packet *packet, struct flow *flow)
 {
 	count_sent(skb, state);
 	/* Only a SYN begins something; the rest belongs to what began before. */
 	if (!begins(packet->tcp_flags))
 		return;
+	if (packet->tcp_flags & TCP_ACK) {
+		accept(skb, sk, packet, flow);
+		return;
+	}
 	if (is_first(state, packet))
 		flow->kind = KIND_CONNECT;
 	else if (state && same_endpoint(&state->peer, flow->peer))
@@ -144,7 +185,7 @@ static __always_inline int observe_egress(struct __sk_buff *skb, struct bpf_sock
 		return 1;
 	}
 	if (packet.target.protocol == PROTOCOL_TCP && (!sk || sk->type == SOCK_STREAM))
-		count_stream(skb, state, &packet, &flow);
+		count_stream(skb, sk, state, &packet, &flow);
 	else
 		count_datagram(skb, state, &packet, &flow);
 	if (packet.payload && packet.target.port == DNS_PORT) {
