@@ -70,7 +70,7 @@ class Connections:
 
     def is_own(self, flow: Flow) -> bool:
         """Tell whether the scope itself receives what flow sends."""
-        return self._locality.listener(flow) == "scope"
+        return flow.receiver in {"scope", "shared"}
 
     def record(self, flow: Flow) -> ConnectionRecord:
         """Return the record of flow."""
