@@ -30,7 +30,10 @@ struct peer_key {
 	struct endpoint peer;
 };
 
-/* The process that made or last aimed the socket, and its connected peer. */
+/*
+ * The process that made or last aimed the socket, and its connected peer. The agent
+ * writes zeros for what the command inherits.
+ */
 struct socket_state {
 	u64 netns;
 	u32 flags;

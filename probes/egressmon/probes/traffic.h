@@ -102,7 +102,7 @@ static __always_inline bool is_repeated(struct __sk_buff *skb, const struct pack
 static __always_inline void accept(struct __sk_buff *skb, struct bpf_sock *sk,
 				   const struct packet *packet, struct flow *flow)
 {
-	if (!sk || sk->state != STATE_LISTEN || is_repeated(skb, packet))
+	if (!sk || sk->state != STATE_LISTEN)
 		return;
 	flow->receiver = RECEIVER_REMOTE;
 	if (skb->ifindex == LOOPBACK_INDEX) {
@@ -111,6 +111,8 @@ static __always_inline void accept(struct __sk_buff *skb, struct bpf_sock *sk,
 		if (flow->receiver == RECEIVER_SCOPE || flow->receiver == RECEIVER_SHARED)
 			return;
 	}
+	if (is_repeated(skb, packet))
+		return;
 	flow->kind = KIND_ACCEPT;
 	flow->local_port = packet->source.port;
 	flow->cookie = bpf_get_socket_cookie(skb);
@@ -141,14 +143,26 @@ static __always_inline struct socket_state *state_of(struct bpf_sock *sk)
 	return sk ? bpf_sk_storage_get(MAP(sockets), sk, 0, 0) : NULL;
 }
 
+/* Whether a socket was connected before the scope got it: all others have a peer. */
+static __always_inline bool is_untold(const struct socket_state *state)
+{
+	return state && !(state->flags & (SOCKET_INSIDE | SOCKET_LINEAGE)) &&
+	       !state->peer.protocol;
+}
+
 static __always_inline void count_stream(struct __sk_buff *skb, struct bpf_sock *sk,
 					 struct socket_state *state,
 					 const struct packet *packet, struct flow *flow)
 {
 	count_sent(skb, state);
 	/* Only a SYN begins something; the rest belongs to what began before. */
-	if (!begins(packet->tcp_flags))
+	if (!begins(packet->tcp_flags)) {
+		if (is_untold(state) && skb->len > packet->payload) {
+			state->peer = packet->target;
+			announce_packet(skb, packet, flow);
+		}
 		return;
+	}
 	if (packet->tcp_flags & TCP_ACK) {
 		accept(skb, sk, packet, flow);
 		return;
@@ -158,6 +172,19 @@ static __always_inline void count_stream(struct __sk_buff *skb, struct bpf_sock 
 	else if (state && same_endpoint(&state->peer, flow->peer))
 		return;
 	announce_packet(skb, packet, flow);
+}
+
+/* Who uses a socket that nobody of the scope has aimed: who sends, if it is of the scope. */
+static __always_inline struct socket_state *holder_of(struct socket_state *state,
+						      const struct packet *packet)
+{
+	if (state->tgid)
+		return state;
+	/* A SYN is answered in whatever process the CPU is. */
+	if ((packet->tcp_flags & TCP_SYN) || !in_lineage(bpf_get_current_pid_tgid() >> 32))
+		return NULL;
+	own(state);
+	return state;
 }
 
 static __always_inline int observe_egress(struct __sk_buff *skb, struct bpf_sock *sk,
@@ -170,7 +197,7 @@ static __always_inline int observe_egress(struct __sk_buff *skb, struct bpf_sock
 	count_total(skb);
 	if (look(skb, &glance) && glance.protocol == PROTOCOL_TCP &&
 	    glance.target != DNS_PORT && !begins(glance.tcp_flags) &&
-	    (!sk || sk->type == SOCK_STREAM)) {
+	    (!sk || sk->type == SOCK_STREAM) && !(flags && is_untold(state))) {
 		count_sent(skb, state);
 		return 1;
 	}
@@ -179,6 +206,8 @@ static __always_inline int observe_egress(struct __sk_buff *skb, struct bpf_sock
 	if (sk)
 		flow.socket_type = sk->type;
 	flow.owner = state;
+	if (flags)
+		flow.owner = holder_of(state, &packet);
 	if (!flags && is_canary(&packet)) {
 		flow.flags = FLAG_CANARY;
 		emit_flow(&flow);
