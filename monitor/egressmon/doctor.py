@@ -9,6 +9,7 @@ from typing import TextIO
 from egressmon import host
 from egressmon.blind_spots import ALWAYS, declared, refused
 from egressmon.errors import EgressmonError
+from egressmon.privilege import invoking_user
 from egressmon.probes import libbpf, obstacles
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.loading import Choice, load
@@ -16,6 +17,7 @@ from egressmon.probes.obstacles import Obstacle
 from egressmon.probes.sideband import SideBand
 from egressmon.records import BlindSpot
 from egressmon.scope import find_root
+from egressmon.surroundings import look_around
 from egressmon.text import printable
 
 
@@ -166,7 +168,8 @@ def _blind_spots() -> tuple[list[BlindSpot], str]:
             no_mappings = _without_mappings(root_fd)
         finally:
             os.close(root_fd)
-        return declared(engine, no_mappings, frames=True), ""
+        around = look_around(invoking_user().uid)
+        return declared(engine, no_mappings, around=around, frames=True), ""
     except EgressmonError:
         return [one.value for one in ALWAYS], " (nothing can be watched)"
     finally:

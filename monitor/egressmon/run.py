@@ -32,6 +32,7 @@ from egressmon.resolution import PolicyResolution
 from egressmon.sanitise import sanitise_argv
 from egressmon.scope import Scope, make_scope
 from egressmon.sensor import Sensor
+from egressmon.surroundings import NetworkWatch, look_around
 from egressmon.tally import Tally
 from egressmon.text import from_bytes
 
@@ -72,6 +73,8 @@ class Run:
         Raises an error with a hint where nothing could be monitored; then the
         command was not started.
         """
+        self._around = look_around(self._options.user.uid)
+        self._watch_network()
         mask = signals.block()
         flush_output()
         scope = make_scope()
@@ -84,9 +87,21 @@ class Run:
                 self._follow(scope, child)
                 return self._finished(scope)
         finally:
+            if self._network is not None:
+                self._network.close()
             listeners.close()
             engine.close()
             scope.remove()
+
+    # Who may not change the network is not to be blamed for what others change.
+    def _watch_network(self) -> None:
+        self._network: NetworkWatch | None = None
+        if self._around.network:
+            try:
+                self._network = NetworkWatch()
+            except OSError as error:
+                why = f"the network's configuration could not be watched ({error})"
+                self._ending.doubts.append(why)
 
     def _make_pipeline(self, listeners: Listeners) -> Pipeline:
         for address, name in read_hosts_file(Path("/etc/hosts")):
@@ -123,6 +138,7 @@ class Run:
         if attributor is not None:
             path = options.user.environment.get(b"PATH", b"")
             attributor.prepare(options.command, path)
+        self._sensor.adopt_inherited()
         child = launch(scope, plan, options.user, options.command, mask)
         try:
             self._sensor.drain(self._pipeline)
@@ -155,6 +171,7 @@ class Run:
             engine,
             self._sensor.no_mappings,
             attributor.no_creators if attributor is not None else "",
+            around=self._around,
             frames=options.attribution == "full",
         )
         return RunStart(
@@ -220,6 +237,11 @@ class Run:
 
     def _conclude(self, scope: Scope) -> Outcome:
         self._last_canaries(scope)
+        if self._network is not None:
+            self._ending.doubts += [
+                f"the network was changed during the run: {change}"
+                for change in self._network.changes()
+            ]
         self._pipeline.finish()
         for loss in self._sensor.new_losses():
             self._record(loss)

@@ -1,6 +1,9 @@
 """The probes around one scope, with the proof that they see."""
 
 import os
+import socket
+import stat
+from contextlib import suppress
 from typing import Literal
 
 from egressmon import blind_spots, host
@@ -34,6 +37,13 @@ CONSEQUENCES = {
 
 # 4 MiB of the smallest events, 64 bytes in the ring, in batches of 4096.
 _FULL_RING_BATCHES = 16
+
+
+def _is_ip_socket(descriptor: int) -> bool:
+    if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+        return False
+    with socket.socket(fileno=os.dup(descriptor)) as duplicate:
+        return duplicate.family in {socket.AF_INET, socket.AF_INET6}
 
 
 class Sensor:
@@ -109,6 +119,13 @@ class Sensor:
         plan = make_plan()
         self.engine.arm_canary(plan.for_probes())
         return plan
+
+    def adopt_inherited(self) -> None:
+        """Have what the command inherits of sockets watched as well."""
+        for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 -- numbers
+            with suppress(OSError):  # no IP socket, or the listing's own
+                if os.get_inheritable(int(name)) and _is_ip_socket(int(name)):
+                    self.engine.adopt(int(name))
 
     def disarm(self) -> None:
         """Have the probes refuse nothing."""

@@ -33,6 +33,8 @@ _ENABLE = 0x2400
 # struct bpf_prog_info, as of Linux 5.12.
 _SKIPPED_AT = 208
 _INFO_SIZE = 216
+# The beginning of struct bpf_map_info: type, id, key_size, value_size.
+_MAP_INFO_SIZE = 16
 
 
 @cache
@@ -123,6 +125,15 @@ def update(table: int, key: bytes, value: bytes) -> None:
     keys, values = ctypes.create_string_buffer(key), ctypes.create_string_buffer(value)
     where = ctypes.addressof(keys), ctypes.addressof(values)
     _bpf(_MAP_UPDATE_ELEM, struct.pack("=IxxxxQQQ", table, *where, 0))
+
+
+def value_size(table: int) -> int:
+    """Return how many bytes an element of map `table` takes."""
+    info = ctypes.create_string_buffer(_MAP_INFO_SIZE)
+    attributes = struct.pack("=IIQ", table, _MAP_INFO_SIZE, ctypes.addressof(info))
+    _bpf(_OBJ_GET_INFO_BY_FD, attributes)
+    (size,) = struct.unpack_from("=I", info, 12)
+    return int(size)
 
 
 def delete(table: int, key: bytes) -> None:

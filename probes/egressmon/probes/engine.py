@@ -211,6 +211,15 @@ class Engine:
             ctypes.memmove(value.canary_inet6, canary.inet6, 16)
         bpf.update(self._loaded.maps["settings"], bytes(4), bytes(value))
 
+    def adopt(self, socket_fd: int) -> None:
+        """Have the root's probes watch a socket that the command will inherit.
+
+        Raises OSError where `socket_fd` is no socket.
+        """
+        sockets = self._loaded.maps["sockets"]
+        nothing = bytes(bpf.value_size(sockets))
+        bpf.update(sockets, struct.pack("=i", socket_fd), nothing)
+
     def remember(self, key: bytes, template: bytes) -> None:
         """Have the probes recognise a call site (template_key, template)."""
         bpf.update(self._loaded.maps["templates"], key, template)
