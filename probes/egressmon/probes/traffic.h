@@ -174,17 +174,27 @@ static __always_inline void count_stream(struct __sk_buff *skb, struct bpf_sock 
 	announce_packet(skb, packet, flow);
 }
 
-/* Who uses a socket that nobody of the scope has aimed: who sends, if it is of the scope. */
-static __always_inline struct socket_state *holder_of(struct socket_state *state,
-						      const struct packet *packet)
+/*
+ * Everything is read once more: what the verifier knows of the packet's flow is dropped
+ * so, where it would follow each way here by itself (1,000,000 instructions on 6.1).
+ */
+static __always_inline void capture_sent(struct __sk_buff *skb)
 {
-	if (state->tgid)
-		return state;
-	/* A SYN is answered in whatever process the CPU is. */
-	if ((packet->tcp_flags & TCP_SYN) || !in_lineage(bpf_get_current_pid_tgid() >> 32))
-		return NULL;
-	own(state);
-	return state;
+	struct packet packet = {};
+	struct bpf_sock *sk;
+
+	asm volatile("" ::: "memory");
+	sk = skb->sk;
+	if (sk)
+		sk = bpf_sk_fullsock(sk);
+	if (parse(skb, &packet) && packet.payload) {
+		struct dns_capture capture = {.packet = &packet,
+					      .server = &packet.target,
+					      .owner = state_of(sk),
+					      .client_port = packet.source.port};
+
+		emit_dns(skb, &capture);
+	}
 }
 
 static __always_inline int observe_egress(struct __sk_buff *skb, struct bpf_sock *sk,
@@ -205,9 +215,8 @@ static __always_inline int observe_egress(struct __sk_buff *skb, struct bpf_sock
 		count(COUNT_LOST_PACKET, 1);
 	if (sk)
 		flow.socket_type = sk->type;
-	flow.owner = state;
-	if (flags)
-		flow.owner = holder_of(state, &packet);
+	/* What was inherited has no owner until the scope aims it. */
+	flow.owner = state && state->tgid ? state : NULL;
 	if (!flags && is_canary(&packet)) {
 		flow.flags = FLAG_CANARY;
 		emit_flow(&flow);
@@ -217,14 +226,8 @@ static __always_inline int observe_egress(struct __sk_buff *skb, struct bpf_sock
 		count_stream(skb, sk, state, &packet, &flow);
 	else
 		count_datagram(skb, state, &packet, &flow);
-	if (packet.payload && packet.target.port == DNS_PORT) {
-		struct dns_capture capture = {.packet = &packet,
-					      .server = &packet.target,
-					      .owner = state,
-					      .client_port = packet.source.port};
-
-		emit_dns(skb, &capture);
-	}
+	if (packet.payload && packet.target.port == DNS_PORT)
+		capture_sent(skb);
 	return 1;
 }
 
@@ -299,13 +302,12 @@ static __always_inline int on_ingress(struct __sk_buff *skb)
 static __always_inline void on_root_ingress(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
-	struct socket_state *state;
 
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
-	state = foreign_state(sk);
-	if (state)
-		observe_ingress(skb, state, false);
+	/* Found again, as what the verifier knows by now costs 6.1's too much. */
+	if (foreign_state(sk))
+		observe_ingress(skb, state_of(sk), false);
 }
 
 #endif
