@@ -6,6 +6,7 @@ from enum import Enum
 from egressmon import host
 from egressmon.probes.engine import Engine
 from egressmon.records import BlindSpot
+from egressmon.surroundings import Surroundings
 
 
 class Blind(Enum):
@@ -35,10 +36,26 @@ class Blind(Enum):
     )
     FOREIGN_PACKETS = BlindSpot(
         "foreign-packets",
-        "packets of a socket made outside the scope are not counted; its connects "
-        "and unconnected sends are seen",
-        "more may be sent over an inherited, connected socket than is counted",
-        "let the command inherit no sockets",
+        "no hook runs as a connected socket is passed to a process of the scope, by one "
+        "outside it, during the run",
+        "what is sent over it is neither recorded nor counted; what goes over sockets "
+        "that the command inherits, or makes after leaving the cgroup, is",
+        "let no process outside the scope pass connected sockets to the command",
+    )
+    KERNEL_NETWORKING = BlindSpot(
+        "kernel-networking",
+        "the command may configure the network (CAP_NET_ADMIN)",
+        "what the kernel itself sends for it is not seen, or not where it goes: tunnels "
+        "(vxlan, gre, ipip), traffic control, packet filter rules. A change that is "
+        "noticed makes the run incomplete",
+        "run the command as a user without CAP_NET_ADMIN",
+    )
+    SAME_USER = BlindSpot(
+        "same-user",
+        "processes of the command's user run outside the scope",
+        "the command can have them connect in its place (ptrace, FIFOs, a crontab, files "
+        "that they run)",
+        "run the command as a user of its own",
     )
     PID_NAMESPACE = BlindSpot(
         "pid-namespace",
@@ -130,14 +147,20 @@ def declared(
     no_mappings: str = "",
     no_creators: str = "",
     *,
+    around: Surroundings,
     frames: bool = False,
 ) -> list[BlindSpot]:
     """Return what cannot be seen with engine, its root hooks attached or not.
 
     No_mappings says why the kernel's account of mappings cannot be had, and no_creators
-    why that of tasks, if so; frames whether Python frames are wanted.
+    why that of tasks, if so; frames whether Python frames are wanted. `around` is
+    what the command could have others do.
     """
     found: list[Blind] = list(ALWAYS)
+    if around.network:
+        found.append(Blind.KERNEL_NETWORKING)
+    if around.company:
+        found.append(Blind.SAME_USER)
     if not host.proc_is_ours():
         found.append(Blind.PID_NAMESPACE)
     if not host.hierarchy_is_whole():

@@ -5,13 +5,7 @@ from collections.abc import Callable
 from egressmon.attribution.result import Attribution, unknown
 from egressmon.canary import CanaryWatch
 from egressmon.decode import protocol_name
-from egressmon.events import (
-    FLAG_FOREIGN,
-    FLAG_LISTENER_EXACT,
-    FLAG_LISTENER_WILDCARD,
-    Address,
-    Flow,
-)
+from egressmon.events import FLAG_FOREIGN, Address, Flow
 from egressmon.names import Name, Names, judged
 from egressmon.policy.judge import Destination, Judge, Listener, Origin
 from egressmon.processes import LOST, Processes
@@ -21,37 +15,33 @@ _WITH_PORTS = frozenset({"tcp", "udp", "sctp", "udplite", "33"})
 
 
 class Locality:
-    """Who receives at an address of this machine."""
+    """Who receives what stays on this machine: the probes' word, or sock_diag's."""
 
     def __init__(
         self,
         who_listens: Callable[[Address, int, int], Listener],
-        own_addresses: Callable[[], frozenset[Address]],
         canaries: CanaryWatch,
     ) -> None:
-        """Who_listens answers for the network namespace that the canaries know."""
+        """`who_listens` asks sock_diag, in the agent's own network namespace only.
+
+        `canaries` know which one that is.
+        """
         self._who_listens = who_listens
-        self._own_addresses = own_addresses
         self._canaries = canaries
 
     def listener(self, flow: Flow) -> Listener | None:
-        """Return who receives what flow sends; None: it goes to another machine."""
-        address, home = flow.address, self._is_home(flow)
-        is_loopback = address.is_loopback or address.is_unspecified
-        if not is_loopback and not (home and address in self._own_addresses()):
+        """Return who receives what `flow` sends; None: it goes to another machine."""
+        if flow.receiver == "remote":
             return None
-        if flow.flags & FLAG_LISTENER_EXACT:
-            return "scope"
-        wildcard = bool(flow.flags & FLAG_LISTENER_WILDCARD)
-        if not home:
-            # sock_diag cannot be asked about another network namespace, but the
-            # probes count listeners by namespace.
-            return "scope" if wildcard else "unknown"
-        answer = self._who_listens(address, flow.port, flow.protocol)
-        return "scope" if wildcard and answer != "outside" else answer
-
-    def _is_home(self, flow: Flow) -> bool:
-        return flow.netns in {0, self._canaries.netns}
+        if flow.receiver not in {"shared", "ask"}:
+            return flow.receiver
+        if flow.netns not in {0, self._canaries.netns}:
+            return "unknown"
+        answer = self._who_listens(flow.address, flow.port, flow.protocol)
+        # Somebody received there, so that what is gone by now says nothing.
+        if flow.receiver == "shared" and answer == "nobody":
+            return "unknown"
+        return answer
 
 
 class Connections:
@@ -80,7 +70,7 @@ class Connections:
 
     def is_own(self, flow: Flow) -> bool:
         """Tell whether the scope itself receives what flow sends."""
-        return self._locality.listener(flow) == "scope"
+        return flow.receiver in {"scope", "shared"}
 
     def record(self, flow: Flow) -> ConnectionRecord:
         """Return the record of flow."""
@@ -90,12 +80,15 @@ class Connections:
         names = self._names_of(flow, listener)
         actor, why_not = self._processes.actor(flow)
         source = self._source(flow)
-        verdict = self._judge.connection(
-            Destination(flow.address, port, protocol, judged(names), listener),
-            _origin(actor, source),
-        )
-        if not names and listener is None and verdict.rule != "dns.resolvers":
-            self.unnamed.add(flow.address)
+        if flow.operation == "accept":
+            verdict = self._judge.accepted(flow.address, is_local=listener is not None)
+        else:
+            verdict = self._judge.connection(
+                Destination(flow.address, port, protocol, judged(names), listener),
+                _origin(actor, source),
+            )
+            if not names and listener is None and verdict.rule != "dns.resolvers":
+                self.unnamed.add(flow.address)
         if actor is None:
             self.unattributed += 1
         return ConnectionRecord(
@@ -121,6 +114,7 @@ class Connections:
             bypass=source.bypass,
             code=source.code,
             code_reason=source.code_reason,
+            local_port=flow.local_port or None,
         )
 
     # Mappings are those of a program, and which one it is, is not known.
@@ -131,7 +125,7 @@ class Connections:
 
     def _names_of(self, flow: Flow, listener: Listener | None) -> tuple[Name, ...]:
         names = self._names.of(flow.address, flow.ktime_ns)
-        if names or listener is not None:
+        if names or listener is not None or flow.operation == "accept":
             return names
         self._before_unnamed()
         return self._names.of(flow.address, flow.ktime_ns)

@@ -18,6 +18,7 @@ from egressmon.events import (
     Forked,
     Frames,
     FramesStatus,
+    Receiver,
     Stack,
     StackStatus,
 )
@@ -36,6 +37,7 @@ _OPERATIONS = {
     CONSTANTS["KIND_CONNECT"]: "connect",
     CONSTANTS["KIND_SENDMSG"]: "send",
     CONSTANTS["KIND_PACKET"]: "packet",
+    CONSTANTS["KIND_ACCEPT"]: "accept",
 }
 _PROCESS_EVENT = LAYOUTS["process_event"]
 _EXEC_EVENT = LAYOUTS["exec_event"]
@@ -55,6 +57,14 @@ _STATUSES: dict[int, StackStatus] = {
     CONSTANTS["STACK_IO_WORKER"]: "io-worker",
     CONSTANTS["STACK_COMPAT"]: "compat",
     CONSTANTS["STACK_UNREADABLE"]: "unreadable",
+}
+_RECEIVERS: dict[int, Receiver] = {
+    CONSTANTS["RECEIVER_REMOTE"]: "remote",
+    CONSTANTS["RECEIVER_SCOPE"]: "scope",
+    CONSTANTS["RECEIVER_OUTSIDE"]: "outside",
+    CONSTANTS["RECEIVER_NOBODY"]: "nobody",
+    CONSTANTS["RECEIVER_SHARED"]: "shared",
+    CONSTANTS["RECEIVER_ASK"]: "ask",
 }
 _REACHED: dict[int, FramesStatus] = {
     CONSTANTS["FRAMES_WHOLE"]: "whole",
@@ -146,12 +156,15 @@ def _executed(data: bytes) -> Executed:
 def _flow(data: bytes) -> Flow:
     (
         ktime, kind, pid, cookie, netns, tid, uid, flags, socket_type,
-        protocol, port, exec_id, start, stack_ns, frames_ns, peer, comm,
+        protocol, port, receiver, local_port, exec_id, _, start, stack_ns, frames_ns,
+        peer, comm,
     ) = _FLOW_EVENT.unpack_from(data)  # fmt: skip
+    if receiver not in _RECEIVERS:
+        raise DecodeError(f"flow event of unknown receiver {receiver}")
     return Flow(
         ktime, _OPERATIONS[kind], pid, tid, uid, _comm(comm), cookie, netns, flags,
-        socket_type, protocol, address(peer), port, stack_ns, frames_ns, start,
-        exec_id,
+        socket_type, protocol, address(peer), port, stack_ns, frames_ns,
+        _RECEIVERS[receiver], local_port, start, exec_id,
     )  # fmt: skip
 
 

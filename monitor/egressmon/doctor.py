@@ -18,6 +18,7 @@ from egressmon.probes.obstacles import Obstacle
 from egressmon.probes.sideband import SideBand
 from egressmon.records import BlindSpot
 from egressmon.scope import find_root
+from egressmon.surroundings import look_around
 from egressmon.text import printable
 
 
@@ -174,7 +175,9 @@ def _blind_spots() -> tuple[list[BlindSpot], str]:
             no_mappings = _without_mappings(root_fd)
         finally:
             os.close(root_fd)
-        return declared(engine, no_mappings, frames=True) + _of_command(), ""
+        around = look_around(invoking_user().uid)
+        spots = declared(engine, no_mappings, around=around, frames=True)
+        return spots + _of_command(), ""
     except EgressmonError:
         return [one.value for one in ALWAYS], " (nothing can be watched)"
     finally:

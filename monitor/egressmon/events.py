@@ -12,6 +12,7 @@ StackStatus: TypeAlias = Literal[
     "copied", "known", "kernel-thread", "io-worker", "compat", "unreadable"
 ]
 EscapeMeans: TypeAlias = Literal["socket", "tun", "unix", "ring"]
+Receiver: TypeAlias = Literal["remote", "scope", "outside", "nobody", "shared", "ask"]
 FramesStatus: TypeAlias = Literal[
     "whole", "no-thread", "idle", "unreadable", "cut", "odd", "unnoted"
 ]
@@ -20,8 +21,6 @@ FLAG_REFUSED = CONSTANTS["FLAG_REFUSED"]
 FLAG_CANARY = CONSTANTS["FLAG_CANARY"]
 FLAG_FOREIGN = CONSTANTS["FLAG_FOREIGN"]
 FLAG_INGRESS = CONSTANTS["FLAG_INGRESS"]
-FLAG_LISTENER_EXACT = CONSTANTS["FLAG_LISTENER_EXACT"]
-FLAG_LISTENER_WILDCARD = CONSTANTS["FLAG_LISTENER_WILDCARD"]
 FLAG_OWNERLESS = CONSTANTS["FLAG_OWNERLESS"]
 FLAG_STACK_LOST = CONSTANTS["FLAG_STACK_LOST"]
 FLAG_FRAMES_LOST = CONSTANTS["FLAG_FRAMES_LOST"]
@@ -101,6 +100,10 @@ class Flow:
     """The time of the stack that the same thread was at; 0: none was copied."""
     frames_ns: int
     """The time of the Python frames that the same thread was in; 0: none."""
+    receiver: Receiver
+    """Who received it, as the kernel said when its first packet left."""
+    local_port: int
+    """Of the listener that accepts a connection; else 0."""
     start_ns: int = 0
     """When the process began."""
     exec_id: int = 0

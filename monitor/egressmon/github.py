@@ -20,7 +20,8 @@ def print_annotations(outcome: Outcome, stream: TextIO) -> None:
     groups = outcome.tally.violations.most_common(_MAX_ANNOTATIONS)
     for (destination, process, code, reason), count in groups:
         who = f"{process}, {code}," if code else process
-        text = f"{who} reached {destination} ({count}x): {reason}"
+        did = "" if destination.startswith("accepted from") else "reached "
+        text = f"{who} {did}{destination} ({count}x): {reason}"
         stream.write(f"::{level} title=Egress violation::{_escape(text)}\n")
     for reason in outcome.end.incomplete_reasons[:_MAX_ANNOTATIONS]:
         stream.write(f"::warning title=Egress evidence incomplete::{_escape(reason)}\n")

@@ -1,13 +1,9 @@
 """Facts about this machine."""
 
-import ipaddress
 import os
 import platform
 import time
-from functools import cache
 from pathlib import Path
-
-from egressmon.events import Address
 
 # The numbers of the first namespaces (include/linux/proc_ns.h).
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
@@ -42,19 +38,6 @@ def _namespace(kind: str) -> int | None:
         return Path(f"/proc/self/ns/{kind}").stat().st_ino
     except OSError:
         return None
-
-
-@cache
-def own_addresses() -> frozenset[Address]:
-    """Return the addresses of this machine, in the agent's network namespace."""
-    import psutil  # noqa: PLC0415 -- 20 ms, not before the command starts
-
-    return frozenset(
-        ipaddress.ip_address(entry.address.partition("%")[0])
-        for entries in psutil.net_if_addrs().values()
-        for entry in entries
-        if entry.family.name in {"AF_INET", "AF_INET6"}
-    )
 
 
 def process_start_s() -> float:

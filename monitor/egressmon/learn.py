@@ -16,6 +16,7 @@ LEARNING = Policy(version=1, dns=Dns(queries="any"))
 """The policy of a run that learns: all but local traffic stands out."""
 
 _MAX_USES = 100_000
+_MAX_SOURCES = 100
 
 # A host pattern or a cidr, with the protocol of its entry.
 _Target: TypeAlias = tuple[str, str, str]
@@ -44,6 +45,7 @@ class Lesson:
         self._queries: dict[str, Counter[str]] = defaultdict(Counter)
         self._resolvers: set[str] = set()
         self._asked: set[str] = set()
+        self._sources: dict[str, Counter[str]] = defaultdict(Counter)
         self.forgotten = 0
         """Connections beyond the different ones that are kept."""
 
@@ -57,6 +59,9 @@ class Lesson:
     def _connection(self, record: ConnectionRecord) -> None:
         if record.verdict == "local" or record.rule == "dns.resolvers":
             return
+        if record.op == "accept":
+            self._accepted(record)
+            return
         use = _Use(
             names=tuple(name.name for name in record.dst.names),
             address=record.dst.ip,
@@ -68,6 +73,13 @@ class Lesson:
             self.forgotten += 1
             return
         self._uses[use] += 1
+
+    def _accepted(self, record: ConnectionRecord) -> None:
+        if record.dst.ip not in self._sources and len(self._sources) >= _MAX_SOURCES:
+            self.forgotten += 1
+            return
+        process = record.process.comm if record.process else "unknown process"
+        self._sources[record.dst.ip][process] += 1
 
     def _query(self, record: DnsRecord) -> None:
         self._asked.add(record.resolver)
@@ -94,6 +106,7 @@ class Lesson:
         for target, entry in sorted(entries.items()):
             lines += ["", *_entry_lines(target, entry)]
         lines += self._dns_lines(Policy(version=1, allow=tuple(allow)), search)
+        lines += self._accept_lines()
         return "\n".join(lines) + "\n"
 
     # Greedy: the name that explains most connections first, so that an address
@@ -138,6 +151,18 @@ class Lesson:
             lines += [f'  "{name}",  # {_used_by(uses)}' for name, uses in left.items()]
             lines += ["]"]
         return ["", "[dns]", *lines] if lines else []
+
+    # Who connected says nothing of who should: it is for the reader to admit them.
+    def _accept_lines(self) -> list[str]:
+        if not self._sources:
+            return []
+        lines = ["", "# Other machines connected to the command; to admit them:"]
+        lines += ["# [accept]", "# from = ["]
+        lines += [
+            f'#   "{source}",  # {_used_by(uses)}'
+            for source, uses in sorted(self._sources.items())
+        ]
+        return [*lines, "# ]"]
 
 
 def _note(

@@ -1,93 +1,107 @@
-"""Ask the kernel who listens on this machine (sock_diag(7), through pyroute2)."""
+"""Ask the kernel who shares a port of this machine (sock_diag(7))."""
 
 import ipaddress
 import os
 import socket
+import struct
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from egressmon.events import Address
 from egressmon.policy.judge import Listener
 
+_NETLINK_SOCK_DIAG = 4
+_SOCK_DIAG_BY_FAMILY = 20
+_NLM_F_REQUEST_DUMP = 0x301
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _TCP_LISTEN = 1 << 10  # include/net/tcp_states.h
 _ANY_STATE = 0xFFF
-_FRESH_S = 0.5
-_MAX_CACHED = 4096
+# include/uapi/linux/netlink.h, inet_diag.h
+_HEADER = struct.Struct("=IHHII")
+_REQUEST = struct.Struct("=BBBxI2s46x")
+_MESSAGE = struct.Struct("=4x2s2s16s16s12x20x")
+_ATTRIBUTE = struct.Struct("=HH")
+_SKV6ONLY, _CGROUP_ID = 11, 21
+_PATIENCE_S = 1.0
+_MOST_S = 5.0
+"""How long a run may be kept by such questions in all: the rest are `unknown`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A socket that was bound to the port in question."""
+
+    address: Address
+    peer_port: int
+    only_v6: bool
+    cgroup: int | None
 
 
 class Listeners:
-    """Who receives at an address of this machine, by the socket's cgroup.
+    """Whose sockets receive at an address of this machine, by their cgroups.
 
-    Sees the agent's own network namespace alone. Answers hold for half a
-    second, so that a loop of connections does not become a loop of dumps.
+    Sees the agent's own network namespace alone.
     """
 
     def __init__(self, scope: Path) -> None:
         self._scope = scope
-        self._cache: dict[tuple[Address, int, int], tuple[float, Listener]] = {}
-        self._socket: Any = None
+        self._spent_s = 0.0
+        self._socket: socket.socket | None = None
 
     def who(self, address: Address, port: int, protocol: int) -> Listener:
-        """Return who receives at address and port: the scope, others, nobody."""
-        key = (address, port, protocol)
-        now = time.monotonic()
-        cached = self._cache.get(key)
-        if cached is not None and now - cached[0] < _FRESH_S:
-            return cached[1]
-        answer = self._ask(address, port, protocol)
-        if len(self._cache) >= _MAX_CACHED:
-            self._cache.clear()
-        self._cache[key] = (now, answer)
-        return answer
-
-    def _ask(self, address: Address, port: int, protocol: int) -> Listener:
+        """Return who receives at `address` and `port`: one socket outside decides."""
+        if self._spent_s > _MOST_S:
+            return "unknown"
+        began = time.monotonic()
         try:
-            best = max(self._matching(address, port, protocol), default=None)
-        except Exception:  # noqa: BLE001 -- pyroute2 has no common base for its errors
+            found = list(self._receivers(address, port, protocol))
+        except (OSError, ValueError, struct.error):
+            self.close()  # what is still to come answers another question
             return "unknown"
-        if best is None:
-            return "nobody"
-        cgroup = best[1]
-        if cgroup is None:
-            return "unknown"
-        return "scope" if cgroup in self._cgroup_ids() else "outside"
+        finally:
+            self._spent_s += time.monotonic() - began
+        return self._owner(found)
 
-    # (how specific, cgroup id) of each socket that would receive it.
-    def _matching(
-        self, address: Address, port: int, protocol: int
-    ) -> Iterator[tuple[int, int | None]]:
+    def _owner(self, found: list[Bound]) -> Listener:
+        if not found:
+            return "nobody"
+        cgroups = {one.cgroup for one in found}
+        if None in cgroups:
+            return "unknown"
+        return "scope" if cgroups <= self._cgroup_ids() else "outside"
+
+    def _receivers(self, address: Address, port: int, protocol: int) -> Iterator[Bound]:
         states = _TCP_LISTEN if protocol == socket.IPPROTO_TCP else _ANY_STATE
         families = [socket.AF_INET6]
         if address.version == 4:
             families.append(socket.AF_INET)
         for family in families:
-            for message in self._dump(family, states, protocol, port):
-                bound = ipaddress.ip_address(message["idiag_src"])
-                mapped = getattr(bound, "ipv4_mapped", None)
-                rank = _rank(mapped or bound, address, message)
-                if rank:
-                    cgroup = message.get_attr("INET_DIAG_CGROUP_ID")
-                    yield rank, cgroup
+            for bound in self._dump(family, protocol, states, port):
+                if not bound.peer_port and _receives(bound, address):
+                    yield bound
 
-    def _dump(self, family: int, states: int, protocol: int, port: int) -> list[Any]:
+    def _dump(
+        self, family: int, protocol: int, states: int, port: int
+    ) -> Iterator[Bound]:
         if self._socket is None:
-            # Slow to import (0.2 s) and seldom needed: only for loopback peers
-            # that the probes do not know for listeners of the scope.
-            from pyroute2.netlink.diag import DiagSocket  # noqa: PLC0415
-
-            self._socket = DiagSocket()
-            self._socket.bind()
-        found = self._socket.get_sock_stats(
-            family=family, states=states, protocol=protocol
-        )
-        return [
-            message
-            for message in found
-            if message["idiag_sport"] == port
-            and (protocol != socket.IPPROTO_UDP or not message["idiag_dport"])
-        ]
+            kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
+            self._socket = socket.socket(socket.AF_NETLINK, kind, _NETLINK_SOCK_DIAG)
+            self._socket.settimeout(_PATIENCE_S)
+        request = _REQUEST.pack(
+            family, protocol, 0, states, port.to_bytes(2, "big")
+        )  # the kernel passes over sockets at other ports
+        size = _HEADER.size + len(request)
+        header = _HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST_DUMP, 0, 0)
+        self._socket.sendto(header + request, (0, 0))
+        while True:
+            for kind, body in _messages(self._socket.recv(1 << 16)):
+                if kind == _NLMSG_DONE:
+                    return
+                if kind == _NLMSG_ERROR:
+                    raise OSError(-struct.unpack_from("=i", body)[0], "sock_diag")
+                yield _bound(family, body)
 
     def _cgroup_ids(self) -> set[int]:
         try:
@@ -100,15 +114,43 @@ class Listeners:
         """Close the netlink socket."""
         if self._socket is not None:
             self._socket.close()
+            self._socket = None
 
 
-def _rank(bound: Address, address: Address, message: Any) -> int:
-    wanted_any = address.is_unspecified
-    if bound == address or (wanted_any and (bound.is_loopback or bound.is_unspecified)):
-        return 3
-    if not bound.is_unspecified:
-        return 0
-    if bound.version == address.version:
-        return 2
-    only_v6 = message.get_attr("INET_DIAG_SKV6ONLY")
-    return 0 if only_v6 else 1
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    place = 0
+    while place + _HEADER.size <= len(data):
+        size, kind, *_ = _HEADER.unpack_from(data, place)
+        if size < _HEADER.size:
+            raise ValueError("a netlink message without its header")
+        yield kind, data[place + _HEADER.size : place + size]
+        place += size + 3 & ~3
+
+
+def _bound(family: int, body: bytes) -> Bound:
+    _, peer_port, source, _ = _MESSAGE.unpack_from(body)
+    attributes = dict(_attributes(body[_MESSAGE.size :]))
+    address = ipaddress.ip_address(source if family == socket.AF_INET6 else source[:4])
+    cgroup = attributes.get(_CGROUP_ID)
+    return Bound(
+        address=getattr(address, "ipv4_mapped", None) or address,
+        peer_port=int.from_bytes(peer_port, "big"),
+        only_v6=attributes.get(_SKV6ONLY, b"\0")[:1] != b"\0",
+        cgroup=struct.unpack("=Q", cgroup)[0] if cgroup is not None else None,
+    )
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    place = 0
+    while place + _ATTRIBUTE.size <= len(data):
+        size, kind = _ATTRIBUTE.unpack_from(data, place)
+        if size < _ATTRIBUTE.size:
+            raise ValueError("a netlink attribute without its header")
+        yield kind, data[place + _ATTRIBUTE.size : place + size]
+        place += size + 3 & ~3
+
+
+def _receives(bound: Bound, address: Address) -> bool:
+    if not bound.address.is_unspecified:
+        return bound.address == address or address.is_unspecified
+    return bound.address.version == address.version or not bound.only_v6

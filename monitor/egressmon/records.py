@@ -101,7 +101,7 @@ class NameRecord:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Where a connection goes."""
+    """Where a connection goes, or comes from."""
 
     ip: str
     port: int | None
@@ -132,7 +132,7 @@ class DnsRecord:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRecord:
-    """One attempt to reach a peer."""
+    """One attempt to reach a peer, or of a peer to reach a listener."""
 
     TYPE: ClassVar[str] = "connection"
 
@@ -154,6 +154,8 @@ class ConnectionRecord:
     bypass: bool | None
     code: CodeRecord | None
     code_reason: str | None
+    local_port: int | None = None
+    """Where a peer was accepted."""
 
 
 @dataclass(frozen=True, slots=True)

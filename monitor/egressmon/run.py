@@ -34,6 +34,7 @@ from egressmon.sanitise import sanitise_argv
 from egressmon.scope import Scope, make_scope
 from egressmon.sensor import Sensor
 from egressmon.split import split
+from egressmon.surroundings import NetworkWatch, look_around
 from egressmon.tally import Tally
 from egressmon.text import from_bytes
 
@@ -101,6 +102,9 @@ class Run:
         if sensor.attributor is not None:
             sensor.attributor.begin()
         plan = sensor.arm()
+        self._around = look_around(options.user.uid)
+        self._watch_network()
+        sensor.adopt_inherited()
         may_gain = options.may_gain
         self._as_root = runs_as_root(options.user)
         self._can_sudo = options.sudo.reason() if options.sudo and may_gain else None
@@ -125,8 +129,20 @@ class Run:
     def _let_go(self) -> None:
         if self._sensor.attributor is not None:
             self._sensor.attributor.wind_up()
+        if self._network is not None:
+            self._network.close()
         if self._options.evidence_file is not None:
             self._options.evidence_file.close()
+
+    # Who may not change the network is not to be blamed for what others change.
+    def _watch_network(self) -> None:
+        self._network: NetworkWatch | None = None
+        if self._around.network:
+            try:
+                self._network = NetworkWatch()
+            except OSError as error:
+                why = f"the network's configuration could not be watched ({error})"
+                self._ending.doubts.append(why)
 
     def _make_pipeline(self, listeners: Listeners) -> Pipeline:
         for address, name in read_hosts_file(Path("/etc/hosts")):
@@ -144,7 +160,7 @@ class Run:
                 self._judge,
                 names,
                 processes,
-                Locality(listeners.who, host.own_addresses, canaries),
+                Locality(listeners.who, canaries),
                 self._resolution.finish,
                 self._sensor.who_did_it,
             ),
@@ -189,6 +205,7 @@ class Run:
             engine,
             self._sensor.no_mappings,
             attributor.no_creators if attributor is not None else "",
+            around=self._around,
             frames=options.attribution == "full",
         ) + blind_spots.of_command(as_root=self._as_root, can_sudo=self._can_sudo)
         return RunStart(
@@ -263,6 +280,11 @@ class Run:
 
     def _conclude(self, kept: Kept) -> Outcome:
         self._last_canaries(kept)
+        if self._network is not None:
+            self._ending.doubts += [
+                f"the network was changed during the run: {change}"
+                for change in self._network.changes()
+            ]
         self._pipeline.finish()
         for loss in self._sensor.new_losses():
             self._record(loss)

@@ -78,6 +78,13 @@ class Scope:
         self.root = root
         self.fd = fd
 
+    @property
+    def level(self) -> int:
+        """How far it is below the hierarchy's own root; 0: that root is not seen."""
+        if (self.root / "cgroup.type").exists():
+            return 0  # which the hierarchy's root alone has not (cgroup-v2.rst)
+        return len(self.path.relative_to(self.root).parts)
+
     def enter(self) -> None:
         """Move the calling process into the scope."""
         (self.path / "cgroup.procs").write_text("0")

@@ -1,6 +1,9 @@
 """The probes around one scope, with the proof that they see."""
 
 import os
+import socket
+import stat
+from contextlib import suppress
 from typing import Literal
 
 from egressmon import blind_spots, files, host
@@ -24,7 +27,6 @@ CONSEQUENCES = {
     "lost_dns": "DNS messages are missing; a connection may be unnamed",
     "lost_lineage": "processes are missing from the scope's lineage",
     "lost_socket": "sockets are unknown; their packets have no owner",
-    "lost_listener": "listeners of the scope are unknown; loopback may be misjudged",
     "lost_skipped": "the kernel skipped probes; processes may be missing",
     "missed_stack": "the modules behind connections are unknown",
     "missed_frames": "the Python code behind connections is unknown",
@@ -37,6 +39,13 @@ CONSEQUENCES = {
 
 # What the rings can hold, in batches of 4096 events or half a megabyte of each.
 _FULL_RINGS_BATCHES = 64
+
+
+def _is_ip_socket(descriptor: int) -> bool:
+    if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+        return False
+    with socket.socket(fileno=os.dup(descriptor)) as duplicate:
+        return duplicate.family in {socket.AF_INET, socket.AF_INET6}
 
 
 class Sensor:
@@ -54,6 +63,7 @@ class Sensor:
         self.attributor = self._prepare()
         root_fd = os.open(scope.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
+            self.engine.scope_level = scope.level
             self.engine.attach(scope.fd)
             self.engine.attach_root(root_fd)
         finally:
@@ -87,6 +97,8 @@ class Sensor:
 
     def who_did_it(self, flow: Flow) -> Attribution:
         """Return who made flow."""
+        if flow.operation == "accept":
+            return unknown("the peer made the connection")
         if self.attributor is not None:
             return self.attributor.of(flow)
         if self.level == "process":
@@ -119,6 +131,13 @@ class Sensor:
         plan = make_plan()
         self.engine.arm_canary(plan.for_probes())
         return plan
+
+    def adopt_inherited(self) -> None:
+        """Have what the command inherits of sockets watched as well."""
+        for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 -- numbers
+            with suppress(OSError):  # no IP socket, or the listing's own
+                if os.get_inheritable(int(name)) and _is_ip_socket(int(name)):
+                    self.engine.adopt(int(name))
 
     def drain(self, pipeline: Pipeline) -> None:
         """Take everything that the rings hold now through the pipeline.

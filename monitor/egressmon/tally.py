@@ -127,8 +127,11 @@ def _connection_key(record: ConnectionRecord) -> GroupKey:
     if ":" in host:
         host = f"[{host}]"
     port = f":{record.dst.port}" if record.dst.port is not None else ""
+    where = f"{host}{port}/{record.protocol}"
+    if record.op == "accept":  # whose port is a new one each time
+        where = f"accepted from {host} at port {record.local_port}/{record.protocol}"
     return (
-        f"{host}{port}/{record.protocol}",
+        where,
         _process_label(record.process),
         code_label(record),
         record.reason,

@@ -11,7 +11,7 @@ import pytest
 
 from egressmon import conclude, options
 from egressmon.blind_spots import Blind
-from egressmon.policy.model import Allow, By, Dns, Local, Policy
+from egressmon.policy.model import Accept, Allow, By, Dns, Local, Policy
 from egressmon.probes.wire import CONSTANTS
 from egressmon.records import Actor, NameRecord, Outlived, Peer, ProcessExit, Record
 
@@ -98,15 +98,16 @@ def test_every_nested_field_is_documented(nested: type) -> None:
         ("allow.by.", By),
         ("dns.", Dns),
         ("local.", Local),
+        ("accept.", Accept),
     ],
 )
 def test_every_policy_key_is_documented(
-    prefix: str, model: type[Policy | Allow | By | Dns | Local]
+    prefix: str, model: type[Policy | Allow | By | Dns | Local | Accept]
 ) -> None:
     keys = set(re.findall(r"^\| `([\w.]+)` \|", POLICY, re.MULTILINE))
-    for name in model.model_fields:
-        if name not in {"by", "dns", "local"}:
-            assert prefix + name in keys
+    for name, field in model.model_fields.items():
+        if name not in {"by", "dns", "local", "accept"}:
+            assert prefix + (field.alias or name) in keys
 
 
 def test_every_blind_spot_is_in_the_threat_model() -> None:

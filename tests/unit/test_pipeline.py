@@ -13,8 +13,6 @@ from egressmon.connections import Connections, Locality
 from egressmon.events import (
     FLAG_CANARY,
     FLAG_INGRESS,
-    FLAG_LISTENER_EXACT,
-    FLAG_LISTENER_WILDCARD,
     FLAG_OWNERLESS,
     FLAG_UNREAD,
     Address,
@@ -23,6 +21,7 @@ from egressmon.names import Names
 from egressmon.pipeline import Pipeline
 from egressmon.policy.judge import Judge, Listener
 from egressmon.policy.model import Allow, Policy
+from egressmon.probes.wire import CONSTANTS
 from egressmon.processes import LOST, Processes
 from egressmon.queries import Queries
 from egressmon.records import (
@@ -51,11 +50,7 @@ class Replay:
         trusted = frozenset(map(ipaddress.ip_address, (RESOLVER, STUB)))
         judge = Judge(POLICY, trusted)
         names, processes = Names(), Processes(proc_is_ours=False)
-        locality = Locality(
-            lambda ip, port, _: self._who(ip, port, listener),
-            lambda: frozenset({ipaddress.ip_address("198.51.100.1")}),
-            canaries,
-        )
+        locality = Locality(lambda ip, port, _: self._who(ip, port, listener), canaries)
         self.pipeline = Pipeline(
             processes=processes,
             queries=Queries(judge, names, processes, canaries),
@@ -128,7 +123,7 @@ def test_an_answer_from_another_network_namespace_names_nothing() -> None:
 
 def test_an_answer_from_the_scopes_own_server_names_nothing() -> None:
     replay = Replay().feed(
-        flow(STUB, 53, protocol=17, flags=FLAG_LISTENER_EXACT),
+        flow(STUB, 53, protocol=17, receiver=CONSTANTS["RECEIVER_SCOPE"]),
         *lookup("api.example.org", "203.0.113.9", STUB),
     )
 
@@ -137,33 +132,44 @@ def test_an_answer_from_the_scopes_own_server_names_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "netns", "answer", "verdict", "asks"),
+    ("receiver", "netns", "answer", "verdict", "asks"),
     [
-        (FLAG_LISTENER_EXACT, 1, "outside", "local", 0),
-        (FLAG_LISTENER_WILDCARD, 1, "nobody", "local", 1),
-        (FLAG_LISTENER_WILDCARD, 1, "outside", "violation", 1),
-        (0, 1, "nobody", "local", 1),
-        (0, 1, "outside", "violation", 1),
-        (0, 1, "unknown", "violation", 1),
-        (FLAG_LISTENER_WILDCARD, 2, "outside", "local", 0),
-        (0, 2, "nobody", "violation", 0),
+        ("SCOPE", 1, "outside", "local", 0),
+        ("NOBODY", 1, "outside", "local", 0),
+        ("OUTSIDE", 1, "scope", "violation", 0),
+        ("REMOTE", 1, "scope", "violation", 0),
+        ("SHARED", 1, "scope", "local", 1),
+        ("SHARED", 1, "outside", "violation", 1),
+        ("SHARED", 1, "nobody", "violation", 1),
+        ("SHARED", 2, "scope", "violation", 0),
+        ("ASK", 1, "nobody", "local", 1),
+        ("ASK", 1, "unknown", "violation", 1),
+        ("ASK", 2, "scope", "violation", 0),
     ],
 )
-def test_who_listens_on_loopback_decides(
-    flags: int, netns: int, answer: Listener, verdict: str, asks: int
+@pytest.mark.parametrize("address", ["127.0.0.1", "203.0.113.9"])
+def test_who_receives_decides_and_no_address(
+    receiver: str, netns: int, answer: Listener, verdict: str, asks: int, address: str
 ) -> None:
-    replay = Replay(answer).feed(flow("127.0.0.1", 80, flags=flags, netns=netns))
+    number = CONSTANTS[f"RECEIVER_{receiver}"]
+
+    replay = Replay(answer).feed(flow(address, 80, receiver=number, netns=netns))
 
     assert replay.connection().verdict == verdict
     assert len(replay.asked) == asks
 
 
-def test_the_machines_own_address_is_local_and_no_others() -> None:
-    own = Replay().feed(flow("198.51.100.1", 80, flags=FLAG_LISTENER_EXACT))
-    other = Replay().feed(flow("198.51.100.2", 80, flags=FLAG_LISTENER_EXACT))
+def test_an_accepted_peer_is_judged_by_where_it_is() -> None:
+    kind = "KIND_ACCEPT"
+    near = flow("10.0.0.1", 999, kind, receiver=CONSTANTS["RECEIVER_OUTSIDE"])
+    far = flow("203.0.113.9", 999, kind, local_port=80)
 
-    assert own.connection().verdict == "local"
-    assert other.connection().verdict == "violation"
+    here = Replay().feed(near).connection()
+    there = Replay().feed(far).connection()
+
+    assert (here.verdict, here.rule) == ("local", "accept.from")
+    assert (there.verdict, there.rule) == ("violation", "accept.from")
+    assert there.local_port == 80
 
 
 def test_a_flow_without_an_owner_is_recorded_and_counted() -> None:

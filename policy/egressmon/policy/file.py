@@ -24,11 +24,12 @@ _REMEDIES = {
     "too_short": "an empty list allows nothing; name at least one",
 }
 _KNOWN: dict[tuple[str, ...], str] = {
-    (): "version, enforce, bypass, allow, dns, local",
+    (): "version, enforce, bypass, allow, dns, local, accept",
     ("allow",): "host, cidr, ports, protocol, reason, by",
     ("allow", "by"): "package, exe, module, route",
     ("dns",): "resolvers, queries, names",
     ("local",): "listeners",
+    ("accept",): "from",
 }
 
 

@@ -13,6 +13,7 @@ Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Word: TypeAlias = Literal["allowed", "violation", "local"]
 Listener: TypeAlias = Literal["scope", "nobody", "outside", "unknown"]
 
+_FROM = "accept.from"
 _PORTLESS = frozenset({"icmp", "icmpv6", "raw"})
 
 
@@ -73,6 +74,12 @@ class Judge:
         self.resolvers = resolvers
         self._search = tuple(map(canonical, search))
         self._entries = tuple(map(_Entry, range(len(policy.allow)), policy.allow))
+        sources = policy.accept.sources
+        self._sources = (
+            ()
+            if isinstance(sources, str)
+            else tuple(map(ipaddress.ip_network, sources))
+        )
 
     def connection(self, target: Destination, origin: Origin = NOBODY) -> Verdict:
         """Return the verdict on a connection to target by origin."""
@@ -124,6 +131,20 @@ class Judge:
             return Verdict("violation", None, f"{why} no allow entry covers it")
         why = "the listener is outside the scope (a relay?)"
         return Verdict("violation", None, f"{why}, and no allow entry covers it")
+
+    def accepted(self, peer: Address, *, is_local: bool) -> Verdict:
+        """Return the verdict on a connection that `peer` makes to the scope.
+
+        `is_local` says that it comes from this machine itself.
+        """
+        if is_local:
+            return Verdict("local", _FROM, "the peer is on this machine")
+        if self.policy.accept.sources == "any":
+            return Verdict("allowed", _FROM, "any peer may connect")
+        for network in self._sources:
+            if peer in network:
+                return Verdict("allowed", _FROM, f"{peer} in {network}")
+        return Verdict("violation", _FROM, f"accept.from does not admit {peer}")
 
     def query(self, name: str, resolver: Address) -> Verdict:
         """Return the verdict on a DNS query for name, asked of resolver."""

@@ -137,6 +137,24 @@ class Command(_Table):
     )
 
 
+class Accept(_Table):
+    """Who may connect to the command's own listeners."""
+
+    sources: Literal["local", "any"] | tuple[Cidr, ...] = Field(
+        default="local",
+        alias="from",
+        description='"local": this machine alone; "any": everybody; or a list of '
+        "addresses and ranges, beside this machine",
+    )
+
+    @field_validator("sources")
+    @classmethod
+    def _some_source(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if value == ():
+            raise ValueError('an empty list; write "local" or list ranges')
+        return value
+
+
 class Policy(_Table):
     """A whole policy file."""
 
@@ -155,6 +173,7 @@ class Policy(_Table):
     dns: Dns = Dns()
     local: Local = Local()
     command: Command = Command()
+    accept: Accept = Accept()
 
 
 DEFAULT = Policy(version=1)

@@ -11,13 +11,13 @@
 SEC("cgroup/sock_create")
 int scope_sock_create(struct bpf_sock *ctx)
 {
-	return on_create(ctx);
+	return on_create(ctx, true);
 }
 
 SEC("cgroup/sock_release")
 int scope_sock_release(struct bpf_sock *ctx)
 {
-	return on_release(ctx);
+	return on_release(ctx, true);
 }
 
 SEC("cgroup/post_bind4")
@@ -29,7 +29,7 @@ int scope_post_bind4(struct bpf_sock *ctx)
 SEC("cgroup/post_bind6")
 int scope_post_bind6(struct bpf_sock *ctx)
 {
-	return on_bind(ctx, false);
+	return on_bind(ctx, true);
 }
 
 SEC("cgroup/connect4")
@@ -68,6 +68,34 @@ int scope_ingress(struct __sk_buff *skb)
 	return on_ingress(skb);
 }
 
+SEC("cgroup/sock_create")
+int root_sock_create(struct bpf_sock *ctx)
+{
+	on_create(ctx, false);
+	return 1;
+}
+
+SEC("cgroup/sock_release")
+int root_sock_release(struct bpf_sock *ctx)
+{
+	on_release(ctx, false);
+	return 1;
+}
+
+SEC("cgroup/post_bind4")
+int root_post_bind4(struct bpf_sock *ctx)
+{
+	on_bind(ctx, false);
+	return 1;
+}
+
+SEC("cgroup/post_bind6")
+int root_post_bind6(struct bpf_sock *ctx)
+{
+	on_bind(ctx, false);
+	return 1;
+}
+
 SEC("cgroup/connect4")
 int root_connect4(struct bpf_sock_addr *ctx)
 {
@@ -93,6 +121,20 @@ SEC("cgroup/sendmsg6")
 int root_sendmsg6(struct bpf_sock_addr *ctx)
 {
 	on_address(ctx, KIND_SENDMSG, false, false);
+	return 1;
+}
+
+SEC("cgroup_skb/egress")
+int root_egress(struct __sk_buff *skb)
+{
+	on_root_egress(skb);
+	return 1;
+}
+
+SEC("cgroup_skb/ingress")
+int root_ingress(struct __sk_buff *skb)
+{
+	on_root_ingress(skb);
 	return 1;
 }
 

@@ -168,6 +168,9 @@ class Engine:
         self.frames = frames
         self.no_frames = "not asked for"
         """Why Python frames cannot be read, where `frames` is None."""
+        self.scope_level = 0
+        """How far the scope's cgroup is below the hierarchy's root; 0: not known."""
+        self._scope_id = 0
         self.stack_bytes = 0
         """How much of a caller's stack to copy; arm_canary() tells the probes."""
         self._loaded = loaded
@@ -180,6 +183,9 @@ class Engine:
         Raises ProbeError.
         """
         self._loaded.update("scope", bytes(4), struct.pack("=i", scope_fd))
+        if self.scope_level:
+            # A cgroup's number is that of its folder (kernfs, on 64-bit machines).
+            self._scope_id = os.fstat(scope_fd).st_ino
         for hook in (*self._only_with_frames(FRAMES), *LIFE, *SCOPE):
             try:
                 self._attach(hook, scope_fd)
@@ -233,13 +239,26 @@ class Engine:
 
     def arm_canary(self, canary: Canary | None) -> None:
         """Refuse exactly canary's addresses at its port from now on; None: nothing."""
-        value = STRUCTS["settings"](stack_bytes=self.stack_bytes)
+        value = STRUCTS["settings"](
+            stack_bytes=self.stack_bytes,
+            scope_level=self.scope_level,
+            scope_id=self._scope_id,
+        )
         if canary is not None:
             value.canary_armed = 1
             value.canary_port = canary.port
             ctypes.memmove(value.canary_inet, canary.inet, 16)
             ctypes.memmove(value.canary_inet6, canary.inet6, 16)
         self._loaded.update("settings", bytes(4), bytes(value))
+
+    def adopt(self, socket_fd: int) -> None:
+        """Have the root's probes watch a socket that the command will inherit.
+
+        Raises OSError where `socket_fd` is no socket.
+        """
+        sockets = self._loaded.maps["sockets"]
+        _, value = bpf.element_sizes(sockets)
+        bpf.update(sockets, struct.pack("=i", socket_fd), bytes(value))
 
     def remember(self, key: bytes, template: bytes) -> None:
         """Have the probes recognise a call site (template_key, template)."""

@@ -23,18 +23,25 @@
 #define KIND_FRAMES 9
 #define KIND_CODE 10
 #define KIND_ESCAPE 11
+#define KIND_ACCEPT 12 /* a peer connects to a listener */
 
 #define FLAG_REFUSED 1
 #define FLAG_CANARY 2
 #define FLAG_FOREIGN 4
 #define FLAG_INGRESS 8
-#define FLAG_LISTENER_EXACT 16
-#define FLAG_LISTENER_WILDCARD 32
 #define FLAG_TRUNCATED 64
 #define FLAG_OWNERLESS 128
 #define FLAG_STACK_LOST 256
 #define FLAG_FRAMES_LOST 512
 #define FLAG_UNREAD 1024 /* of total_size bytes, none were read */
+
+/* Who receives what a flow sends. */
+#define RECEIVER_REMOTE 0  /* it leaves this machine */
+#define RECEIVER_SCOPE 1   /* a socket of the scope's */
+#define RECEIVER_OUTSIDE 2 /* another's on this machine */
+#define RECEIVER_NOBODY 3  /* nobody on this machine */
+#define RECEIVER_SHARED 4  /* a socket of the scope's, if none outside shares its port */
+#define RECEIVER_ASK 5	   /* of this machine, but the probe cannot tell */
 
 /* What a stack event holds, or why it holds no stack. */
 #define STACK_COPIED 0
@@ -96,14 +103,13 @@
 #define COUNT_LOST_DNS 2
 #define COUNT_LOST_LINEAGE 3
 #define COUNT_LOST_SOCKET 4
-#define COUNT_LOST_LISTENER 5
-#define COUNT_LOST_PACKET 6
-#define COUNT_MISSED_STACK 7
-#define COUNT_MISSED_FRAMES 8
-#define COUNT_MISSED_CODE 9
-#define COUNT_LOST_UNREAD 10
-#define COUNT_LOST_ESCAPE 11
-#define COUNT_SLOTS 12
+#define COUNT_LOST_PACKET 5
+#define COUNT_MISSED_STACK 6
+#define COUNT_MISSED_FRAMES 7
+#define COUNT_MISSED_CODE 8
+#define COUNT_LOST_UNREAD 9
+#define COUNT_LOST_ESCAPE 10
+#define COUNT_SLOTS 11
 
 struct traffic {
 	u64 packets;
@@ -117,7 +123,8 @@ struct settings {
 	u32 canary_inet[ADDRESS_WORDS]; /* network order, as in the packet */
 	u32 canary_inet6[ADDRESS_WORDS];
 	u32 stack_bytes; /* how much of a caller's stack to copy; 0: none */
-	u32 spare;
+	u32 scope_level; /* of the scope's cgroup below the hierarchy's root */
+	u64 scope_id;	 /* of the scope's cgroup; 0: its level is not known */
 };
 
 /* A call site: two calls from it agree in the words of the template, or differ. */
@@ -172,7 +179,10 @@ struct flow_event {
 	u32 socket_type;
 	u16 protocol;
 	u16 port;
-	u32 exec_id; /* which of its programs the process ran */
+	u16 receiver;
+	u16 local_port; /* of the listener that accepts; else 0 */
+	u32 exec_id;	/* which of its programs the process ran */
+	u32 spare;
 	u64 start_ns;
 	u64 stack_ns;  /* ktime_ns of the stack event of the same tid; 0: none */
 	u64 frames_ns; /* the same of its frames event */

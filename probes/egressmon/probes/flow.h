@@ -5,6 +5,9 @@
 
 #include "stack.h"
 
+/* By number: each engine's headers declare it with types of their own. */
+static u64 (*current_ancestor_cgroup_id)(int level) = (void *)123;
+
 struct flow {
 	const struct endpoint *peer;
 	const struct socket_state *owner; /* NULL: nobody known */
@@ -12,6 +15,9 @@ struct flow {
 	u32 kind;
 	u32 flags;
 	u32 socket_type;
+	u16 receiver;
+	u16 local_port;
+	u64 ktime_ns; /* 0: now */
 };
 
 static __always_inline void emit_flow(const struct flow *flow)
@@ -23,14 +29,17 @@ static __always_inline void emit_flow(const struct flow *flow)
 		count(COUNT_LOST_FLOW, 1);
 		return;
 	}
-	event->ktime_ns = bpf_ktime_get_boot_ns();
+	event->ktime_ns = flow->ktime_ns ? flow->ktime_ns : bpf_ktime_get_boot_ns();
 	event->kind = flow->kind;
 	event->cookie = flow->cookie;
 	event->flags = flow->flags | (owner ? 0 : FLAG_OWNERLESS);
 	event->socket_type = flow->socket_type;
 	event->protocol = flow->peer->protocol;
 	event->port = flow->peer->port;
+	event->receiver = flow->receiver;
+	event->local_port = flow->local_port;
 	event->exec_id = owner ? owner->exec_id : 0;
+	event->spare = 0;
 	event->start_ns = owner ? owner->start_ns : 0;
 	event->stack_ns = owner ? owner->stack_ns : 0;
 	event->frames_ns = owner ? owner->frames_ns : 0;
@@ -62,18 +71,46 @@ static __always_inline bool is_new_peer(const struct flow *flow)
 	return true;
 }
 
-static __always_inline void announce_connect(struct socket_state *state, struct flow *flow)
+/*
+ * A connection is told of as its first packet leaves: only then the kernel says by
+ * which device, and who receives it. What never sends a packet is told of as the socket
+ * is aimed elsewhere or closed, except for datagram sockets: libc sorts addresses by
+ * connecting those.
+ */
+static __always_inline void emit_unsent(struct socket_state *state, u64 cookie, u32 type)
+{
+	bool sending = state->flags & SOCKET_SENDING;
+	struct flow flow = {.peer = sending ? &state->aim : &state->peer,
+			    .owner = state,
+			    .cookie = cookie,
+			    .kind = sending ? KIND_SENDMSG : KIND_CONNECT,
+			    .socket_type = type,
+			    .ktime_ns = state->aimed_ns};
+
+	if (!sending && (!(state->flags & SOCKET_PENDING) || type == SOCK_DGRAM))
+		return;
+	state->flags &= ~(SOCKET_SENDING | SOCKET_PENDING);
+	if (!(state->flags & SOCKET_INSIDE))
+		flow.flags = FLAG_FOREIGN;
+	if (is_loopback(flow.peer->address) || is_unspecified(flow.peer->address))
+		flow.receiver = RECEIVER_NOBODY;
+	emit_flow(&flow);
+}
+
+/* Of other protocols, the packets may be those of a socket that the kernel makes. */
+static __always_inline void announce_connect(struct socket_state *state, struct flow *flow,
+					     u32 protocol)
 {
 	state->peer = *flow->peer;
 	state->sent.packets = 0;
 	state->sent.bytes = 0;
 	tell_caller(state);
-	if (flow->socket_type == SOCK_DGRAM && (state->flags & SOCKET_INSIDE)) {
-		/* libc sorts addresses by connecting datagram sockets that never send. */
-		state->flags |= SOCKET_PENDING;
+	state->flags |= SOCKET_PENDING;
+	if (flow->socket_type == SOCK_DGRAM || protocol == PROTOCOL_TCP)
 		return;
-	}
 	state->flags &= ~SOCKET_PENDING;
+	if (is_loopback(flow->peer->address) || is_unspecified(flow->peer->address))
+		flow->receiver = RECEIVER_ASK;
 	emit_flow(flow);
 }
 
@@ -85,7 +122,8 @@ static __always_inline void announce_send(struct socket_state *state, struct flo
 	if (!is_new_peer(flow))
 		return;
 	tell_caller(state);
-	emit_flow(flow);
+	state->aim = *flow->peer;
+	state->flags |= SOCKET_SENDING;
 }
 
 /* Returns 1 (let it happen), and 0 (EPERM) for the agent's canaries alone. */
@@ -107,11 +145,13 @@ static __always_inline int on_address(struct bpf_sock_addr *ctx, u32 kind, bool 
 		return 1; /* the scope's own hook ran just before */
 	if (inside)
 		state->flags |= SOCKET_INSIDE;
+	flow.cookie = bpf_get_socket_cookie(ctx);
+	emit_unsent(state, flow.cookie, flow.socket_type);
 	read_peer(ctx, inet, &peer);
 	own(state);
 	state->netns = bpf_get_netns_cookie(ctx);
+	state->aimed_ns = bpf_ktime_get_boot_ns();
 	flow.owner = state;
-	flow.cookie = bpf_get_socket_cookie(ctx);
 	if (inside) {
 		flow.flags = canary_flags(&peer);
 		if (flow.flags) {
@@ -121,70 +161,82 @@ static __always_inline int on_address(struct bpf_sock_addr *ctx, u32 kind, bool 
 	} else {
 		flow.flags = FLAG_FOREIGN;
 	}
-	flow.flags |= listener_flags(state->netns, &peer);
 	if (kind == KIND_CONNECT)
-		announce_connect(state, &flow);
+		announce_connect(state, &flow, ctx->protocol);
 	else
 		announce_send(state, &flow);
 	return 1;
 }
 
 /*
+ * Whether a socket that is made now is foreign, and a process of the scope makes it. By
+ * the cgroup's number: Linux 6.1 offers no other question here.
+ */
+static __always_inline bool is_foreign_here(void)
+{
+	u32 first = 0;
+	struct settings *set;
+
+	if (!in_lineage(bpf_get_current_pid_tgid() >> 32))
+		return false;
+	set = bpf_map_lookup_elem(MAP(settings), &first);
+	if (!set || !set->scope_id)
+		return true;
+	return current_ancestor_cgroup_id(set->scope_level) != set->scope_id;
+}
+
+/*
  * A TCP socket's connect hook tells all; the makers of others are remembered here,
  * as several protocols have no such hook.
  */
-static __always_inline int on_create(struct bpf_sock *ctx)
+static __always_inline int on_create(struct bpf_sock *ctx, bool inside)
 {
 	struct socket_state *state;
 
-	if (ctx->type == SOCK_STREAM && ctx->protocol == PROTOCOL_TCP)
+	if (inside && ctx->type == SOCK_STREAM && ctx->protocol == PROTOCOL_TCP)
+		return 1;
+	if (!inside && !is_foreign_here())
 		return 1;
 	state = bpf_sk_storage_get(MAP(sockets), ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!state) {
 		count(COUNT_LOST_SOCKET, 1);
 		return 1;
 	}
-	state->flags |= SOCKET_INSIDE;
+	state->flags |= inside ? SOCKET_INSIDE : SOCKET_LINEAGE;
 	state->netns = bpf_get_netns_cookie(ctx);
 	own(state);
-	/* Only UDP has hooks that run as a peer is named. */
-	if (ctx->protocol != PROTOCOL_UDP)
+	/* Only TCP and UDP have hooks that run as a peer is named. */
+	if (ctx->protocol != PROTOCOL_UDP && ctx->protocol != PROTOCOL_TCP)
 		tell_caller(state);
 	return 1;
 }
 
-static __always_inline int on_bind(struct bpf_sock *ctx, bool inet)
+/* Who binds a socket is the owner of what it accepts. */
+static __always_inline int on_bind(struct bpf_sock *ctx, bool inside)
 {
-	struct endpoint local = {};
 	struct socket_state *state;
 
+	if (!inside && !in_lineage(bpf_get_current_pid_tgid() >> 32))
+		return 1;
 	state = bpf_sk_storage_get(MAP(sockets), ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!state) {
-		count(COUNT_LOST_LISTENER, 1);
+		count(COUNT_LOST_SOCKET, 1);
 		return 1;
 	}
+	if (!inside && (state->flags & SOCKET_INSIDE))
+		return 1; /* the scope's own hook ran just before */
+	state->flags |= inside ? SOCKET_INSIDE : SOCKET_LINEAGE;
 	state->netns = bpf_get_netns_cookie(ctx);
-	if (inet) {
-		set_inet(local.address, ctx->src_ip4);
-	} else {
-		local.address[0] = ctx->src_ip6[0];
-		local.address[1] = ctx->src_ip6[1];
-		local.address[2] = ctx->src_ip6[2];
-		local.address[3] = ctx->src_ip6[3];
-	}
-	local.port = ctx->src_port;
-	local.protocol = ctx->protocol;
-	normalise(&local);
-	add_listener(state, &local);
+	own(state);
 	return 1;
 }
 
-static __always_inline int on_release(struct bpf_sock *ctx)
+static __always_inline int on_release(struct bpf_sock *ctx, bool inside)
 {
 	struct socket_state *state = bpf_sk_storage_get(MAP(sockets), ctx, 0, 0);
 
-	if (state && (state->flags & SOCKET_BOUND))
-		drop_listener(state);
+	if (state && (inside || !(state->flags & SOCKET_INSIDE)))
+		emit_unsent(state, bpf_get_socket_cookie(ctx), ctx->type);
 	return 1;
 }
 

@@ -58,23 +58,18 @@ LIFE = (
     _life("exit", "sched_process_exit"),
     _life("exit_second", "sched_process_free"),
 )
-SCOPE = tuple(
-    _cgroup("scope", what)
-    for what in (
-        "sock_create",
-        "sock_release",
-        "post_bind4",
-        "post_bind6",
-        "connect4",
-        "connect6",
-        "sendmsg4",
-        "sendmsg6",
-        "egress",
-        "ingress",
-    )
-)
 _ADDRESS = ("connect4", "connect6", "sendmsg4", "sendmsg6")
-ROOT = tuple(_cgroup("root", what) for what in _ADDRESS)
+_SOCKET = (
+    "sock_create",
+    "sock_release",
+    "post_bind4",
+    "post_bind6",
+    *_ADDRESS,
+    "egress",
+    "ingress",
+)
+SCOPE = tuple(_cgroup("scope", what) for what in _SOCKET)
+ROOT = tuple(_cgroup("root", what) for what in _SOCKET)
 # Where they cannot be attached, that is a blind spot.
 CALL = _life("call", "sys_exit", "escape")
 RING = _life("ring", "io_uring_submit_req", "escape")
@@ -104,7 +99,6 @@ MAPS = (
     "lineage",
     "sockets",
     "peers",
-    "listeners",
     "templates",
 )
 # In the frames' object, beside those that it shares.

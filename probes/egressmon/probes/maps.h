@@ -14,7 +14,6 @@
 #define RING_FOR_ESCAPES (RING_LIFE_BYTES / 4 * 3)
 #define RING_WAKE_WINDOW (32 * 1024) /* more than any event: it cannot be stepped over */
 #define MAX_PROCESSES 65536
-#define MAX_LISTENERS 16384
 #define MAX_PEERS 65536
 
 /*

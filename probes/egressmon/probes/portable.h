@@ -37,6 +37,7 @@ static u64 (*socket_cookie)(void *ctx) = (void *)BPF_FUNC_get_socket_cookie;
 #define bpf_get_socket_cookie socket_cookie
 
 #define KERNEL_STRUCT(name) union name##___read
+#define OFFSET(name, field) OFFSET_##name##_##field
 #define KERNEL_FIELD(name, type, field)                                                        \
 	struct {                                                                               \
 		char before_##field[OFFSET_##name##_##field];                                  \
@@ -79,6 +80,7 @@ typedef __u64 u64;
 
 /* libbpf takes name___read for the kernel's struct name. */
 #define KERNEL_STRUCT(name) struct name##___read
+#define OFFSET(name, field) bpf_core_field_offset(struct name##___read, field)
 #define KERNEL_FIELD(name, type, field) type field
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
-/* What the probes remember of a socket, of its peers, and of the scope's listeners. */
+/* What the probes remember of a socket and of its peers. */
 #ifndef EGRESSMON_SOCKET_H
 #define EGRESSMON_SOCKET_H
 
@@ -12,10 +12,11 @@
 #define PROTOCOL_MPTCP 262
 
 #define SOCKET_INSIDE 1	    /* made inside the scope: its own hooks see it */
-#define SOCKET_PENDING 2    /* a datagram connect that has not sent yet */
-#define SOCKET_BOUND 4	    /* counted in `listeners` under `local` */
+#define SOCKET_PENDING 2    /* connected, and nothing was sent yet */
+#define SOCKET_LINEAGE 4    /* made or bound outside it, by a process of the scope's */
 #define SOCKET_STACK_LOST 8 /* the stack did not fit the ring */
 #define SOCKET_FRAMES_LOST 16
+#define SOCKET_SENDING 32 /* something is being sent to `aim` */
 
 struct endpoint {
 	u32 address[4];
@@ -29,12 +30,10 @@ struct peer_key {
 	struct endpoint peer;
 };
 
-struct listener_key {
-	u64 netns;
-	struct endpoint local;
-};
-
-/* The process that made or last aimed the socket, and its connected peer. */
+/*
+ * The process that made or last aimed the socket, and its connected peer. The agent
+ * writes zeros for what the command inherits.
+ */
 struct socket_state {
 	u64 netns;
 	u32 flags;
@@ -42,8 +41,9 @@ struct socket_state {
 	u32 tid;
 	u32 uid;
 	struct endpoint peer;
-	struct endpoint local;
+	struct endpoint aim;
 	struct traffic sent;
+	u64 aimed_ns; /* when it was last aimed */
 	u64 stack_ns; /* of the call that made or last aimed it; 0: none */
 	u64 frames_ns;
 	u64 start_ns; /* of the process, and which of its programs it ran */
@@ -59,9 +59,6 @@ DEFINE_SOCKET_STORAGE(sockets, struct socket_state);
 
 /* Peers of sockets that have several; an evicted one is announced again, never lost. */
 DEFINE_MAP(peers, LRU_HASH, struct peer_key, struct traffic, MAX_PEERS, 0);
-
-/* Where the scope's own sockets receive, with how many sockets do. */
-DEFINE_MAP(listeners, HASH, struct listener_key, u32, MAX_LISTENERS, BPF_F_NO_PREALLOC);
 
 static __always_inline void set_inet(u32 address[4], u32 inet)
 {
@@ -103,6 +100,19 @@ static __always_inline bool same_endpoint(const struct endpoint *a, const struct
 	       same_address(a->address, b->address);
 }
 
+static __always_inline bool is_unspecified(const u32 address[4])
+{
+	return !address[0] && !address[1] && !address[3] &&
+	       (!address[2] || address[2] == bpf_htonl(0xffff));
+}
+
+/* Whether aim leads to target: no address at all becomes one of this machine's. */
+static __always_inline bool is_aimed(const struct endpoint *aim, const struct endpoint *target)
+{
+	return aim->port == target->port && aim->protocol == target->protocol &&
+	       (is_unspecified(aim->address) || same_address(aim->address, target->address));
+}
+
 static __always_inline bool is_known_peer(const struct peer_key *key)
 {
 	return bpf_map_lookup_elem(MAP(peers), key) != NULL;
@@ -139,58 +149,6 @@ static __always_inline void own(struct socket_state *state)
 		state->start_ns = READ(task, start_boottime);
 	state->exec_id = READ(task, self_exec_id);
 	bpf_get_current_comm(state->comm, COMM_SIZE);
-}
-
-/* Remember that the scope receives at local; state remembers to forget it. */
-static __always_inline void add_listener(struct socket_state *state,
-					 const struct endpoint *local)
-{
-	struct listener_key key = {.netns = state->netns, .local = *local};
-	u32 one = 1;
-	u32 *known;
-
-	if (state->flags & SOCKET_BOUND)
-		return;
-	known = bpf_map_lookup_elem(MAP(listeners), &key);
-	if (known)
-		__sync_fetch_and_add(known, 1);
-	else if (bpf_map_update_elem(MAP(listeners), &key, &one, BPF_NOEXIST))
-		count(COUNT_LOST_LISTENER, 1);
-	state->local = *local;
-	state->flags |= SOCKET_BOUND;
-}
-
-static __always_inline void drop_listener(struct socket_state *state)
-{
-	struct listener_key key = {.netns = state->netns, .local = state->local};
-	u32 *known = bpf_map_lookup_elem(MAP(listeners), &key);
-
-	state->flags &= ~SOCKET_BOUND;
-	if (!known)
-		return;
-	if (*known > 1)
-		__sync_fetch_and_add(known, -1);
-	else
-		bpf_map_delete_elem(MAP(listeners), &key);
-}
-
-/* Whether the scope itself receives at peer: exactly there, or on any address. */
-static __always_inline u32 listener_flags(u64 netns, const struct endpoint *peer)
-{
-	struct listener_key key = {.netns = netns, .local = *peer};
-
-	if (bpf_map_lookup_elem(MAP(listeners), &key))
-		return FLAG_LISTENER_EXACT;
-	if (is_inet(peer->address)) {
-		key.local.address[3] = 0;
-		if (bpf_map_lookup_elem(MAP(listeners), &key))
-			return FLAG_LISTENER_WILDCARD;
-	}
-	key.local.address[2] = 0;
-	key.local.address[3] = 0;
-	key.local.address[0] = 0;
-	key.local.address[1] = 0;
-	return bpf_map_lookup_elem(MAP(listeners), &key) ? FLAG_LISTENER_WILDCARD : 0;
 }
 
 /*

@@ -1,0 +1,221 @@
+"""What the command could have others do for it: the kernel, and its user's processes."""
+
+import errno
+import ipaddress
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_CAP_NET_ADMIN = 12
+# include/uapi/linux/rtnetlink.h, nfnetlink.h, netlink.h
+_NETLINK_ROUTE, _NETLINK_NETFILTER = 0, 12
+_RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 16, 17, 18
+_RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR = 20, 21, 22
+_RTM_ROUTES = {24: "a route was added", 25: "a route was removed"}
+_RTM_RULES = {32: "a routing rule was added", 33: "a routing rule was removed"}
+_RTM_TRAFFIC = {
+    36: "a queueing discipline was added",
+    37: "a queueing discipline was removed",
+    40: "a traffic class was added",
+    44: "a traffic filter was added",
+}
+_ROUTE_GROUPS = (1, 4, 5, 7, 8, 9, 11, 19)
+"""RTNLGRP_LINK, TC, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE,
+IPV6_RULE."""
+_NFNLGRP_NFTABLES = 7
+_NFT_MSG_NEWGEN = 10 << 8 | 15
+_DUMP = 0x301
+_HEADER = struct.Struct("=IHHII")
+_LINK = struct.Struct("=BxHiII")
+_ADDRESS = struct.Struct("=BBBBi")
+_ATTRIBUTE = struct.Struct("=HH")
+_SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_MAX_CHANGES = 8
+_MAX_MESSAGES = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a command of some user could have others do for it."""
+
+    network: bool
+    """It gets CAP_NET_ADMIN."""
+    company: bool
+    """Processes of its user run that are not its own."""
+
+
+def look_around(uid: int) -> Surroundings:
+    """Return what a command of `uid` could use, before this process drops anything."""
+    return Surroundings(_may_change_network(uid), _has_company(uid))
+
+
+def _may_change_network(uid: int) -> bool:
+    if uid != os.getuid():
+        return False
+    status = Path("/proc/self/status").read_text()
+    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    # execve(2) gives a root user all that is bounded, any other what is ambient.
+    given = fields["CapBnd" if uid == 0 else "CapAmb"]
+    return bool(int(given, 16) >> _CAP_NET_ADMIN & 1)
+
+
+def _has_company(uid: int) -> bool:
+    for name in os.listdir("/proc"):  # noqa: PTH208 -- numbers
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        with suppress(OSError):
+            folder = Path("/proc", name)
+            # Threads of the kernel have no command line, nor have zombies.
+            if folder.stat().st_uid == uid and (folder / "cmdline").read_bytes():
+                return True
+    return False
+
+
+class NetworkWatch:
+    """Notes what changes in this network namespace's configuration."""
+
+    def __init__(self) -> None:
+        """Begin to watch; raises OSError where that may not be."""
+        self._route = _subscribed(_NETLINK_ROUTE, _ROUTE_GROUPS)
+        try:
+            self._filter = _subscribed(_NETLINK_NETFILTER, (_NFNLGRP_NFTABLES,))
+        except OSError:
+            self._filter = None  # a kernel without nftables
+        self._links = set(_dumped(_RTM_GETLINK))
+        self._addresses = set(_dumped(_RTM_GETADDR))
+
+    def changes(self) -> list[str]:
+        """Return what changed since the watch began, each kind once, at most 8."""
+        found = dict.fromkeys(self._route_changes())
+        if self._filter is not None:
+            found |= dict.fromkeys(_filter_changes(self._filter))
+        return list(found)[:_MAX_CHANGES]
+
+    def _route_changes(self) -> Iterator[str]:
+        for message in _waiting(self._route):
+            if message is None:
+                yield "more changed than could be followed"
+                return
+            kind, body = message
+            if kind in {_RTM_NEWLINK, _RTM_DELLINK}:
+                yield from self._link(kind, body)
+            elif kind in {_RTM_NEWADDR, _RTM_DELADDR}:
+                yield from self._address(kind, body)
+            elif why := (_RTM_ROUTES | _RTM_RULES | _RTM_TRAFFIC).get(kind):
+                yield why
+
+    # A device that is known tells of itself whenever its state changes.
+    def _link(self, kind: int, body: bytes) -> Iterator[str]:
+        if kind == _RTM_DELLINK:
+            yield "a network device was removed"
+        elif _key(_RTM_GETLINK, body) not in self._links:
+            yield "a network device was added"
+
+    def _address(self, kind: int, body: bytes) -> Iterator[str]:
+        key = _key(_RTM_GETADDR, body)
+        word = "removed" if kind == _RTM_DELADDR else "added"
+        if kind == _RTM_DELADDR or key not in self._addresses:
+            yield f"the address {_shown(key)} was {word}"
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._route.close()
+        if self._filter is not None:
+            self._filter.close()
+
+
+def _filter_changes(subscribed: socket.socket) -> Iterator[str]:
+    for message in _waiting(subscribed):
+        if message is None or message[0] == _NFT_MSG_NEWGEN:
+            yield "nftables rules were changed"
+
+
+def _open(protocol: int) -> socket.socket:
+    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
+    return socket.socket(socket.AF_NETLINK, kind, protocol)
+
+
+def _subscribed(protocol: int, groups: tuple[int, ...]) -> socket.socket:
+    opened = _open(protocol)
+    try:
+        opened.bind((0, 0))
+        for group in groups:
+            opened.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+        opened.setblocking(False)
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
+# None: some were dropped, as nobody read them in time, or there are too many.
+def _waiting(subscribed: socket.socket) -> Iterator[tuple[int, bytes] | None]:
+    for _ in range(_MAX_MESSAGES):
+        try:
+            data = subscribed.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            break
+        yield from _messages(data)
+    yield None
+
+
+def _dumped(what: int) -> Iterator[bytes]:
+    with _open(_NETLINK_ROUTE) as asked:
+        asked.settimeout(1)
+        body = bytes(_LINK.size)
+        asked.sendto(
+            _HEADER.pack(_HEADER.size + len(body), what, _DUMP, 0, 0) + body, (0, 0)
+        )
+        while True:
+            for kind, answer in _messages(asked.recv(1 << 16)):
+                if kind in {_NLMSG_DONE, _NLMSG_ERROR}:
+                    return
+                yield _key(what, answer)
+
+
+# What stays the same of a device or an address while it is there.
+def _key(what: int, body: bytes) -> bytes:
+    if what == _RTM_GETLINK:
+        _, _, index, _, _ = _LINK.unpack_from(body)
+        return struct.pack("=i", index)
+    _, prefix, _, _, index = _ADDRESS.unpack_from(body)
+    return struct.pack("=iB", index, prefix) + _local_address(body[_ADDRESS.size :])
+
+
+# IFA_ADDRESS, or rather IFA_LOCAL, which differs at the end of a point-to-point wire.
+def _local_address(attributes: bytes) -> bytes:
+    found: dict[int, bytes] = {}
+    place = 0
+    while place + _ATTRIBUTE.size <= len(attributes):
+        size, kind = _ATTRIBUTE.unpack_from(attributes, place)
+        if size < _ATTRIBUTE.size:
+            break
+        found[kind] = attributes[place + _ATTRIBUTE.size : place + size]
+        place += size + 3 & ~3
+    return found.get(2) or found.get(1) or b""
+
+
+def _shown(key: bytes) -> str:
+    try:
+        return str(ipaddress.ip_address(key[5:]))
+    except ValueError:
+        return "of a device"
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    place = 0
+    while place + _HEADER.size <= len(data):
+        size, kind, *_ = _HEADER.unpack_from(data, place)
+        if size < _HEADER.size:
+            return
+        yield kind, data[place + _HEADER.size : place + size]
+        place += size + 3 & ~3

@@ -1,0 +1,333 @@
+"""Local is what stays on this machine, with the scope: the kernel's word, as it goes."""
+
+import os
+import sys
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+
+from egressmon.scope import find_root
+from support.lab import OTHER4, UDP_PORT, Lab
+from support.outside import outside
+from support.watching import Json, Watched
+
+Watch = Callable[..., Watched]
+PYTHON = sys.executable
+REUSEPORT, REUSEADDR = 15, 2
+
+# A relay that shares its port with whoever asks: argv is option, type, device.
+RELAY = """
+import socket, sys
+option, kind, device = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3].encode()
+server = socket.socket(socket.AF_INET, kind)
+if option:
+    server.setsockopt(socket.SOL_SOCKET, option, 1)
+if device:
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
+server.bind(("127.0.0.1", 0))
+if kind == socket.SOCK_STREAM:
+    server.listen()
+print(server.getsockname()[1], flush=True)
+while True:
+    server.accept()[0].close() if kind == socket.SOCK_STREAM else server.recv(9)
+"""
+# What a decoy is, and how the command then uses the relay's port.
+DECOYS = {
+    "reuseport-that-never-listens": (
+        (REUSEPORT, 1, ""),
+        "d.setsockopt(1, 15, 1); d.bind(('127.0.0.1', P))",
+        "socket.create_connection(('127.0.0.1', P))",
+    ),
+    "reuseport-that-listens": (
+        (REUSEPORT, 1, ""),
+        "d.setsockopt(1, 15, 1); d.bind(('127.0.0.1', P)); d.listen()",
+        "socket.create_connection(('127.0.0.1', P))",
+    ),
+    "bound-to-another-device": (
+        (0, 1, "lo"),
+        "d.setsockopt(1, socket.SO_BINDTODEVICE, b'wire'); d.bind(('127.0.0.1', P))\n"
+        "d.listen()",
+        "socket.create_connection(('127.0.0.1', P))",
+    ),
+    "reused-datagram-port": (
+        (REUSEADDR, 2, ""),
+        "d = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+        "d.setsockopt(1, 2, 1); d.bind(('127.0.0.1', P))",
+        "socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', P))",
+    ),
+    "reused-and-connected-elsewhere": (
+        (REUSEADDR, 2, ""),
+        "d = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+        "d.setsockopt(1, 2, 1); d.bind(('127.0.0.1', P)); d.connect(('127.0.0.1', 1))",
+        "socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', P))",
+    ),
+    # The packet says that it comes from the relay's address.
+    "borrowed-source": (
+        (0, 2, ""),
+        "d = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+        "d.bind(('127.0.0.2', P))\n"
+        "who = struct.pack('=i4s4x', 0, socket.inet_aton('127.0.0.1'))\n"
+        "d.sendmsg([b'x'], [(0, 8, who)], 0, ('127.0.0.2', P))",
+        "socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', P))",
+    ),
+}
+
+
+def to(run: Watched, ip: str, port: int) -> list[Json]:
+    """Return the connections to ip and port."""
+    return [
+        one
+        for one in run.of("connection")
+        if (one["dst"]["ip"], one["dst"]["port"]) == (ip, port)
+    ]
+
+
+@pytest.mark.parametrize("name", DECOYS)
+def test_no_decoy_makes_a_relay_the_scopes_own(
+    watched: Watch, network: Lab, name: str
+) -> None:
+    (option, kind, device), decoy, use = DECOYS[name]
+    code = f"import socket, struct, sys\nP = int(sys.argv[1])\nd = socket.socket()\n{decoy}\n{use}"
+    with outside(network, RELAY, str(option), str(kind), device) as relay:
+        port = relay.says()
+        run = watched(PYTHON, "-c", code, port, options=["--enforce", "fail"])
+
+    (connection,) = to(run, "127.0.0.1", int(port))
+    assert connection["verdict"] == "violation", run.stderr
+    assert "outside the scope" in connection["reason"]
+    assert run.status == 120
+
+
+# The agent is stopped until all is over, as a busy machine would do.
+STOPPED = "import os, signal\nos.kill(os.getppid(), signal.SIGSTOP)\ntry:\n {}\nfinally:\n os.kill(os.getppid(), signal.SIGCONT)\n"
+
+
+def test_a_relay_that_closes_as_it_accepts_is_no_less_a_relay(
+    watched: Watch, network: Lab
+) -> None:
+    relay_code = (
+        "import socket\n"
+        "s = socket.create_server(('127.0.0.1', 0))\n"
+        "print(s.getsockname()[1], flush=True)\n"
+        "c = s.accept()[0]; s.close(); c.sendall(b'x'); c.recv(1)\n"
+    )
+    use = "import socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); s.recv(1); s.close()"
+    with outside(network, relay_code) as relay:
+        run = watched(PYTHON, "-c", STOPPED.format(use), relay.says())
+
+    (connection,) = run.of("connection")
+    assert connection["verdict"] == "violation"
+    assert "outside the scope" in connection["reason"]
+
+
+def test_a_refused_connect_stays_refused_when_somebody_listens_later(
+    watched: Watch, network: Lab, tmp_path: Path
+) -> None:
+    go, up = tmp_path / "go", tmp_path / "up"
+    os.mkfifo(go)
+    os.mkfifo(up)
+    listener = (
+        "import socket, sys\n"
+        "s = socket.socket(); s.bind(('127.0.0.1', 0))\n"
+        "print(s.getsockname()[1], flush=True)\n"
+        "open(sys.argv[1]).read(); s.listen(); open(sys.argv[2], 'w').close()\n"
+        "s.accept()\n"
+    )
+    use = (
+        "import socket, sys; socket.socket().connect_ex(('127.0.0.1', int(sys.argv[1])));"
+        " open(sys.argv[2], 'w').close(); open(sys.argv[3]).read()"
+    )
+    with outside(network, listener, str(go), str(up)) as later:
+        port = later.says()
+        run = watched(PYTHON, "-c", STOPPED.format(use), port, str(go), str(up))
+
+    (connection,) = run.of("connection")
+    assert connection["verdict"] == "local"
+    assert connection["reason"] == "nothing listens there"
+
+
+def test_an_address_is_local_only_while_the_machine_has_it(watched: Watch) -> None:
+    script = (
+        f"c() {{ {PYTHON} -c \"import socket; socket.socket().connect_ex(('$1', 8999))\"; }}; "
+        f"c {OTHER4}; ip addr add {OTHER4}/32 dev lo; c {OTHER4}; "
+        f"ip addr del {OTHER4}/32 dev lo; c {OTHER4}"
+    )
+
+    run = watched("sh", "-c", script)
+
+    verdicts = [one["verdict"] for one in run.of("connection")]
+    assert verdicts == ["violation", "local", "violation"], run.stderr
+
+
+OWN_SERVER = """
+import socket, sys
+server = socket.create_server((sys.argv[1], 0))
+socket.create_connection((sys.argv[1], server.getsockname()[1]))
+"""
+
+
+def test_an_address_that_is_added_during_the_run_is_local(watched: Watch) -> None:
+    script = (
+        f"{PYTHON} -c \"import socket; socket.socket().connect_ex(('{OTHER4}', 9))\";"
+        f"ip addr add 10.213.7.77/32 dev lo && {PYTHON} -c '{OWN_SERVER}' 10.213.7.77;"
+        "ip addr del 10.213.7.77/32 dev lo"
+    )
+
+    run = watched("sh", "-c", script)
+
+    own = [one for one in run.of("connection") if one["dst"]["ip"] == "10.213.7.77"]
+    assert [one["verdict"] for one in own] == ["local"], run.stderr
+
+
+@pytest.mark.parametrize("address", ["10.9.8.7", "fd00:9::7", "127.0.0.1"])
+def test_an_own_address_in_a_namespace_of_the_scopes_own_is_local(
+    watched: Watch, address: str
+) -> None:
+    bits = 128 if ":" in address else 32
+    server = OWN_SERVER.replace(
+        "create_server((sys.argv[1], 0))",
+        f"create_server((sys.argv[1], 0), family={10 if ':' in address else 2})",
+    )
+    script = (
+        f"ip link set lo up; ip addr add {address}/{bits} dev lo nodad 2>/dev/null; "
+        f"exec {PYTHON} -c '{server}' {address}"
+    )
+
+    run = watched("unshare", "--net", "sh", "-c", script)
+
+    assert [one["verdict"] for one in run.of("connection")] == ["local"], run.stderr
+    assert run.end["verdict"] == "clean"
+
+
+def test_loopback_that_is_routed_off_the_machine_is_not_local(watched: Watch) -> None:
+    script = (
+        "ip link set lo up; ip link add off type veth peer name far; "
+        "ip link set off up; ip link set far up; "
+        "ip addr add 10.9.8.7/24 dev off; "
+        "ip route del local 127.0.0.0/8 dev lo table local; "
+        "ip route add 127.0.0.0/8 dev off; "
+        f'exec {PYTHON} -c "import socket; s = socket.socket(type=2);'
+        " s.bind(('10.9.8.7', 0)); s.sendto(b'x', ('127.1.2.3', 9))\""
+    )
+
+    run = watched("unshare", "--net", "sh", "-c", script)
+
+    (connection,) = to(run, "127.1.2.3", 9)
+    assert connection["verdict"] == "violation"
+
+
+def test_a_listener_that_was_never_bound_is_the_scopes(watched: Watch) -> None:
+    code = (
+        "import socket\n"
+        "s = socket.socket(); s.listen()\n"
+        "socket.create_connection(('127.0.0.1', s.getsockname()[1]))\n"
+    )
+
+    run = watched(PYTHON, "-c", code)
+
+    (connection,) = run.of("connection")
+    assert connection["verdict"] == "local"
+    assert connection["reason"] == "a listener inside the scope"
+
+
+def test_a_shared_port_of_the_scope_alone_is_the_scopes(watched: Watch) -> None:
+    code = (
+        "import socket\n"
+        "s = [socket.create_server(('127.0.0.1', 0), reuse_port=True)]\n"
+        "at = s[0].getsockname()\n"
+        "s += [socket.create_server(at, reuse_port=True) for _ in range(3)]\n"
+        "u = [socket.socket(type=socket.SOCK_DGRAM) for _ in range(2)]\n"
+        "for one in u: one.setsockopt(1, 2, 1); one.bind(at)\n"
+        "for _ in range(20): socket.create_connection(at)\n"
+        "socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', at)\n"
+        "import time; time.sleep(0.5)\n"
+    )
+
+    run = watched(PYTHON, "-c", code)
+
+    assert run.end["connections"] == {"local": 21}, run.stderr
+
+
+@pytest.fixture
+def elsewhere() -> Generator[Path]:
+    """A cgroup beside the scope's."""
+    folder = find_root() / f"egm-elsewhere-{os.getpid()}"
+    folder.mkdir()
+    yield folder
+    folder.rmdir()
+
+
+def leave(folder: Path, code: str) -> str:
+    """Return code that first leaves the scope's cgroup for folder."""
+    return f"open('{folder}/cgroup.procs', 'w').write('0')\nimport socket\n{code}"
+
+
+def test_who_left_the_cgroup_still_listens_inside_the_scope(
+    watched: Watch, elsewhere: Path
+) -> None:
+    code = (
+        "s = socket.create_server(('127.0.0.1', 0))\n"
+        "socket.create_connection(s.getsockname())\n"
+        "s = socket.socket(); s.listen()\n"
+        "socket.create_connection(('127.0.0.1', s.getsockname()[1]))\n"
+    )
+
+    run = watched(PYTHON, "-c", leave(elsewhere, code))
+
+    made = run.of("connection")
+    assert [one["socket"] for one in made] == ["foreign", "foreign"]
+    assert {one["reason"] for one in made} == {"a listener inside the scope"}
+
+
+def test_a_foreign_datagram_connect_that_never_sends_is_no_egress(
+    watched: Watch, elsewhere: Path
+) -> None:
+    code = (
+        "s = socket.socket(type=socket.SOCK_DGRAM)\n"
+        f"s.connect(('{OTHER4}', {UDP_PORT}))\n"
+        "t = socket.socket(type=socket.SOCK_DGRAM)\n"
+        f"t.connect(('{OTHER4}', {UDP_PORT + 1})); t.send(b'x')\n"
+    )
+
+    run = watched(PYTHON, "-c", leave(elsewhere, code))
+
+    assert run.reached() == {("connect", OTHER4, UDP_PORT + 1, "violation")}
+
+
+# No route: no packet ever leaves, and the attempt is a connection all the same.
+@pytest.mark.parametrize(
+    ("code", "op"),
+    [
+        ("s = socket.socket(); s.connect_ex(at); s.close()", "connect"),
+        ("s = socket.socket(); s.connect_ex(at)\nos._exit(0)", "connect"),
+        (
+            "s = socket.socket(type=2)\ntry: s.sendto(b'x', at)\nexcept OSError: 0",
+            "send",
+        ),
+    ],
+)
+def test_an_attempt_without_a_packet_is_recorded(
+    watched: Watch, code: str, op: str
+) -> None:
+    run = watched(PYTHON, "-c", f"import os, socket\nat = ('198.18.0.1', 443)\n{code}")
+
+    assert run.reached() == {(op, "198.18.0.1", 443, "violation")}
+    (connection,) = run.of("connection")
+    assert connection["process"]["exe"]
+    assert connection["code"]["language"] == "python"
+
+
+def test_no_address_is_one_connection_to_this_machine(watched: Watch) -> None:
+    code = (
+        "import socket\n"
+        "s = socket.create_server(('127.0.0.1', 0)); p = s.getsockname()[1]\n"
+        "socket.create_connection(('0.0.0.0', p))\n"
+        "u = socket.socket(type=2); u.bind(('127.0.0.1', 0))\n"
+        "socket.socket(type=2).sendto(b'x', ('0.0.0.0', u.getsockname()[1]))\n"
+    )
+
+    run = watched(PYTHON, "-c", code)
+
+    assert [one["dst"]["ip"] for one in run.of("connection")] == ["127.0.0.1"] * 2
+    assert run.end["connections"] == {"local": 2}
