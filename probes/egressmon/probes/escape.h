@@ -63,7 +63,7 @@ static __always_inline bool is_hidden(u32 family)
 }
 
 /* Of a call that succeeded: number is a socket, or else what is read means nothing. */
-static __always_inline kernel_sock *socket_at(kernel_task *task, u32 number)
+static __always_inline kernel_sock *socket_behind(kernel_task *task, u32 number)
 {
 	KERNEL_STRUCT(file) **files = READ(READ(READ(task, files), fdt), fd);
 	KERNEL_STRUCT(file) *file = NULL;
@@ -173,7 +173,7 @@ static __always_inline void on_connected(kernel_task *task, u32 number)
 {
 	struct escape escape = {.what = ESCAPE_UNIX, .family = AF_UNIX};
 
-	escape.socket = socket_at(task, number);
+	escape.socket = socket_behind(task, number);
 	if (!escape.socket || family_of(escape.socket) != AF_UNIX)
 		return;
 	if (!in_lineage(listener_of(escape.socket)))
@@ -195,7 +195,7 @@ static __always_inline void on_socketcall(kernel_task *task, const struct return
 	u32 family;
 
 	if (call->first == SOCKETCALL_SOCKET) {
-		family = family_of(socket_at(task, call->result));
+		family = family_of(socket_behind(task, call->result));
 		if (is_hidden(family))
 			tell_socket(task, family);
 	} else if (call->first == SOCKETCALL_CONNECT) {

@@ -67,15 +67,27 @@ KERNEL_STRUCT(pid)
 	KERNEL_FIELD(pid, pid_numbers, numbers);
 };
 
-/* What a struct sock begins with. */
+/* include/net/sock.h: what a struct sock begins with. */
 KERNEL_STRUCT(sock_common)
 {
 	KERNEL_FIELD(sock_common, u16, skc_family);
+	KERNEL_FIELD(sock_common, unsigned char, skc_state);
+};
+
+typedef void *socket_list[1];
+
+/* net/core/sock_reuseport.c */
+KERNEL_STRUCT(sock_reuseport)
+{
+	KERNEL_FIELD(sock_reuseport, u16, num_socks);
+	KERNEL_FIELD(sock_reuseport, socket_list, socks);
 };
 
 KERNEL_STRUCT(sock)
 {
 	KERNEL_FIELD(sock, KERNEL_STRUCT(pid) *, sk_peer_pid);
+	KERNEL_FIELD(sock, KERNEL_STRUCT(sock_reuseport) *, sk_reuseport_cb);
+	KERNEL_FIELD(sock, struct socket_cgroup, sk_cgrp_data);
 };
 
 KERNEL_STRUCT(socket)
@@ -162,27 +174,6 @@ KERNEL_STRUCT(task_struct)
 	KERNEL_FIELD(task_struct, command_name, comm);
 };
 
-/* include/net/sock.h */
-KERNEL_STRUCT(sock_common)
-{
-	KERNEL_FIELD(sock_common, unsigned char, skc_state);
-};
-
-typedef void *socket_list[1];
-
-/* net/core/sock_reuseport.c */
-KERNEL_STRUCT(sock_reuseport)
-{
-	KERNEL_FIELD(sock_reuseport, u16, num_socks);
-	KERNEL_FIELD(sock_reuseport, socket_list, socks);
-};
-
-KERNEL_STRUCT(sock)
-{
-	KERNEL_FIELD(sock, KERNEL_STRUCT(sock_reuseport) *, sk_reuseport_cb);
-	KERNEL_FIELD(sock, struct socket_cgroup, sk_cgrp_data);
-};
-
 KERNEL_STRUCT(linux_binprm)
 {
 	KERNEL_FIELD(linux_binprm, const char *, filename);
@@ -194,7 +185,6 @@ KERNEL_STRUCT(linux_binprm)
 
 /* Not typedefs: libbpf looks for those by their own names. */
 #define kernel_task KERNEL_STRUCT(task_struct)
-#define kernel_socket KERNEL_STRUCT(sock)
 #define kernel_group KERNEL_STRUCT(sock_reuseport)
 #define kernel_program KERNEL_STRUCT(linux_binprm)
 #define kernel_sock KERNEL_STRUCT(sock)

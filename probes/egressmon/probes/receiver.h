@@ -24,9 +24,9 @@ static __always_inline bool is_made_here(struct bpf_sock *sk)
 }
 
 /* As a number: no arithmetic is allowed on a socket's pointer. */
-static __always_inline kernel_socket *address_of(struct bpf_sock *sk)
+static __always_inline kernel_sock *address_of(struct bpf_sock *sk)
 {
-	kernel_socket *address = NULL;
+	kernel_sock *address = NULL;
 	struct bpf_sock *held = sk;
 
 	bpf_probe_read_kernel(&address, sizeof(address), &held);
@@ -34,7 +34,7 @@ static __always_inline kernel_socket *address_of(struct bpf_sock *sk)
 }
 
 /* Whether all sockets that take turns at a port were made in the same cgroup. */
-static __always_inline bool is_group_here(kernel_socket *sk)
+static __always_inline bool is_group_here(kernel_sock *sk)
 {
 	kernel_group *group = READ(sk, sk_reuseport_cb);
 	u64 cgroup = READ(sk, sk_cgrp_data).cgroup;
@@ -43,7 +43,7 @@ static __always_inline bool is_group_here(kernel_socket *sk)
 	if (!group || !members || members > MAX_MEMBERS)
 		return false;
 	for (u32 i = 0; i < MAX_MEMBERS; i++) {
-		kernel_socket *member = NULL;
+		kernel_sock *member = NULL;
 
 		if (i >= members)
 			break;
@@ -60,7 +60,7 @@ static __always_inline bool is_group_here(kernel_socket *sk)
  */
 static __always_inline bool is_shared(struct bpf_sock *sk, u16 protocol)
 {
-	kernel_socket *address = address_of(sk);
+	kernel_sock *address = address_of(sk);
 	u8 bits = 0;
 
 	bpf_probe_read_kernel(&bits, sizeof(bits),
