@@ -78,10 +78,6 @@ class Connections:
         self.unnamed: set[Address] = set()
         """Addresses of other machines, resolvers apart, that had no name."""
 
-    def is_own(self, flow: Flow) -> bool:
-        """Tell whether the scope itself receives what flow sends."""
-        return self._locality.listener(flow) == "scope"
-
     def record(self, flow: Flow) -> ConnectionRecord:
         """Return the record of flow."""
         protocol = protocol_name(flow.protocol)

@@ -9,7 +9,7 @@ from egressmon.attribution.result import Attribution, unknown
 from egressmon.attribution.stage import Attributor
 from egressmon.canary import Attempt, CanaryWatch, Plan, failed, make_plan
 from egressmon.errors import SensorError
-from egressmon.events import Flow
+from egressmon.events import Traffic
 from egressmon.intake import Intake
 from egressmon.pipeline import Pipeline
 from egressmon.probes.engine import Engine
@@ -74,7 +74,7 @@ class Sensor:
             return Attributor(self.engine, None, f"--attribution {self.level}")
         return Attributor(self.engine, frames, self.engine.no_frames)
 
-    def who_did_it(self, flow: Flow) -> Attribution:
+    def who_did_it(self, flow: Traffic) -> Attribution:
         """Return who made flow."""
         if self.attributor is not None:
             return self.attributor.of(flow)

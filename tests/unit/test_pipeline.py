@@ -57,7 +57,9 @@ class Replay:
         )
         self.pipeline = Pipeline(
             processes=processes,
-            queries=Queries(judge, names, processes, canaries),
+            queries=Queries(
+                judge, names, processes, canaries, lambda _: unknown("a test")
+            ),
             connections=Connections(
                 judge,
                 names,

@@ -34,6 +34,14 @@
 #define FLAG_STACK_LOST 256
 #define FLAG_FRAMES_LOST 512
 
+/* What the probes know of a packet to or from port 53. */
+#define DNS_BEGIN 1	      /* TCP: the first of its stream */
+#define DNS_URGENT 2	      /* TCP: the receiver may leave a byte out */
+#define DNS_RAW 4	      /* from a raw socket: its headers may lie */
+#define DNS_LOOPBACK 8	      /* by the loopback device */
+#define DNS_SCOPE_RECEIVES 16 /* a socket of the scope is bound at the server's address */
+#define DNS_SCOPE_ANSWERS 32  /* no payload: the scope sent from that address and port 53 */
+
 /* What a stack event holds, or why it holds no stack. */
 #define STACK_COPIED 0
 #define STACK_KNOWN 1 /* the same calls as those of a template */
@@ -204,6 +212,10 @@ struct dns_event {
 	u16 protocol;
 	u16 port;
 	u32 total_size;
+	u32 traits;
+	u32 spare;
+	u64 stack_ns; /* as in flow_event */
+	u64 frames_ns;
 	u8 address[ADDRESS_SIZE];
 	char comm[COMM_SIZE];
 };

@@ -76,15 +76,26 @@ static __always_inline void announce_connect(struct socket_state *state, struct 
 	emit_flow(flow);
 }
 
-static __always_inline void announce_send(struct socket_state *state, struct flow *flow)
+static __always_inline bool is_announced(const struct socket_state *state,
+					 const struct flow *flow)
 {
 	/* An IPv4 peer of an IPv6 socket runs this hook at each send (v4-mapped). */
-	if (same_endpoint(&state->peer, flow->peer))
+	return same_endpoint(&state->peer, flow->peer) || !is_new_peer(flow);
+}
+
+static __always_inline void announce_send(struct socket_state *state, struct flow *flow)
+{
+	bool announced = is_announced(state, flow);
+	bool copy = true;
+
+	/* Each question is somebody's: its packet will name this call. */
+	if (announced && flow->peer->port != DNS_PORT)
 		return;
-	if (!is_new_peer(flow))
-		return;
+	/* For the verifier, which would follow what comes twice: it does not know the copy. */
+	bpf_probe_read_kernel(&copy, sizeof(copy), &announced);
 	tell_caller(state);
-	emit_flow(flow);
+	if (!copy)
+		emit_flow(flow);
 }
 
 /* Returns 1 (let it happen), and 0 (EPERM) for the agent's canaries alone. */

@@ -98,6 +98,7 @@ MAPS = (
     "sockets",
     "peers",
     "listeners",
+    "answerers",
     "templates",
 )
 # In the frames' object, beside those that it shares.

@@ -102,8 +102,8 @@ static __always_inline int on_egress(struct __sk_buff *skb)
 		sk = bpf_sk_fullsock(sk);
 	state = state_of(sk);
 	if (look(skb, &glance) && glance.protocol == PROTOCOL_TCP &&
-	    glance.target != DNS_PORT && !begins(glance.tcp_flags) &&
-	    (!sk || sk->type == SOCK_STREAM)) {
+	    glance.target != DNS_PORT && glance.source != DNS_PORT &&
+	    !begins(glance.tcp_flags) && (!sk || sk->type == SOCK_STREAM)) {
 		count_sent(skb, state);
 		return 1;
 	}
@@ -125,14 +125,8 @@ static __always_inline int on_egress(struct __sk_buff *skb)
 		count_stream(skb, state, &packet, &flow);
 	else
 		count_datagram(skb, state, &flow);
-	if (packet.payload && packet.target.port == DNS_PORT) {
-		struct dns_capture capture = {.packet = &packet,
-					      .server = &packet.target,
-					      .owner = state,
-					      .client_port = packet.source.port};
-
-		emit_dns(skb, &capture);
-	}
+	if (is_dns(&packet.target) || is_dns(&packet.source) || packet.is_fragment)
+		dns_egress(skb);
 	return 1;
 }
 
@@ -153,15 +147,9 @@ static __always_inline int on_ingress(struct __sk_buff *skb)
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
 	state = state_of(sk);
-	if (packet.source.port == DNS_PORT && packet.payload) {
-		struct dns_capture capture = {.packet = &packet,
-					      .server = &packet.source,
-					      .owner = state,
-					      .flags = FLAG_INGRESS,
-					      .client_port = packet.target.port};
-
-		emit_dns(skb, &capture);
-	} else {
+	if (is_dns(&packet.source)) {
+		dns_ingress(skb);
+	} else if (is_canary(&packet)) {
 		struct flow flow = {.peer = &packet.target,
 				    .owner = state,
 				    .cookie = bpf_get_socket_cookie(skb),
