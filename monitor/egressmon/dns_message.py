@@ -163,7 +163,7 @@ def _named(wire: Wire, records: Iterable[Resource]) -> list[Address]:
     return found[:_MAX_ANSWERS]
 
 
-# Where a CNAME leads, or a DNAME above the name (RFC 6672); two that differ lead nowhere.
+# Where a CNAME leads, or a DNAME above the name (RFC 6672); two of them lead nowhere.
 def _alias(wire: Wire, records: list[Resource], name: str) -> tuple[str, int] | None:
     leads = {
         canonical(dns_records.target(wire, one)): one.ttl

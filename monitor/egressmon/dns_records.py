@@ -13,6 +13,7 @@ A, AAAA, CNAME, DNAME, OPT = 1, 28, 5, 39, 41
 SVCB, HTTPS = 64, 65
 MAX_TEXT = 255
 _MAX_PARAMETERS = 64
+_MAX_HINTS = 64
 _PARAMETERS = {
     0: "mandatory",
     1: "alpn",
@@ -155,7 +156,7 @@ def _value(key: int, value: bytes) -> str:
         return f'"{int.from_bytes(value, "big")}"'
     if key in _SIZES:
         family, step = (AF_INET, 4) if key == 4 else (AF_INET6, 16)
-        starts = range(0, min(len(value), MAX_TEXT), step)
+        starts = range(0, min(len(value), _MAX_HINTS * step), step)
         hints = [inet_ntop(family, value[at : at + step]) for at in starts]
         return '"' + ",".join(hints) + '"'
     if key == 5:

@@ -11,6 +11,7 @@ from egressmon.canary import CanaryWatch, make_plan
 from egressmon.clock import Clock
 from egressmon.connections import Connections, Locality
 from egressmon.events import (
+    DNS_SCOPE_RECEIVES,
     FLAG_CANARY,
     FLAG_INGRESS,
     FLAG_LISTENER_EXACT,
@@ -129,8 +130,7 @@ def test_an_answer_from_another_network_namespace_names_nothing() -> None:
 
 def test_an_answer_from_the_scopes_own_server_names_nothing() -> None:
     replay = Replay().feed(
-        flow(STUB, 53, protocol=17, flags=FLAG_LISTENER_EXACT),
-        *lookup("api.example.org", "203.0.113.9", STUB),
+        *lookup("api.example.org", "203.0.113.9", STUB, traits=DNS_SCOPE_RECEIVES),
     )
 
     assert replay.query().trusted is False
