@@ -82,7 +82,7 @@ def _doubts(found: Findings, losses: dict[str, int]) -> list[str]:
     ]
     if broken := losses["dns_broken"]:
         doubts.append(
-            f"{broken} times DNS traffic of the scope could not be followed (dns_broken)"
+            f"{broken} times, DNS traffic that left was not followed (dns_broken)"
         )
     doubts += [
         f"canary {record.hook} at the {record.when}: {record.reason}"

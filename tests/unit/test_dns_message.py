@@ -4,9 +4,10 @@ import contextlib
 import ipaddress
 import struct
 import time
+from collections.abc import Iterable
+from typing import cast
 
 import dns.edns
-import dns.flags
 import dns.message
 import dns.name
 import dns.opcode
@@ -162,12 +163,12 @@ INETS = st.integers(0, 2**32 - 1).map(ipaddress.IPv4Address)
 INETS6 = st.integers(0, 2**128 - 1).map(ipaddress.IPv6Address)
 
 
-def wired(name: dns.name.Name) -> bytes:
-    return name.to_wire()
-
-
 def counted(data: bytes) -> bytes:
     return bytes([len(data)]) + data
+
+
+def wired(name: dns.name.Name) -> bytes:
+    return b"".join(map(counted, name.labels))
 
 
 def parameter(key: int, value: bytes) -> bytes:
@@ -255,12 +256,17 @@ def response(
     return made.to_wire(max_size=65535)
 
 
+# dnspython leaves the records of a set untyped.
+def rdatas(rrset: dns.rrset.RRset) -> Iterable[dns.rdata.Rdata]:
+    return cast("Iterable[dns.rdata.Rdata]", rrset)
+
+
 def lines_of(parsed: dns.message.Message) -> set[str]:
     return {
         f"{canonical(rrset.name.to_text())} {dns.rdatatype.to_text(rrset.rdtype)} "
         f"{rdata.to_text()[:255]}".rstrip()
         for rrset in parsed.answer
-        for rdata in rrset
+        for rdata in rdatas(rrset)
     }
 
 
@@ -272,7 +278,7 @@ def chain_of(parsed: dns.message.Message) -> tuple[set[str], int]:
         return set(), 0
     if parsed.rcode() != dns.rcode.NOERROR or chain.answer is None:
         return set(), 0
-    texts = [rdata.to_text() for rdata in chain.answer]
+    texts = [rdata.to_text() for rdata in rdatas(chain.answer)]
     return set(texts), min(chain.minimum_ttl, 86400)
 
 
@@ -321,7 +327,9 @@ def test_a_query_reads_as_dnspython_reads_it(
 
 def test_kinds_and_statuses_are_called_as_in_the_registry() -> None:
     for number in range(65536):
-        assert kind_name(number) == dns.rdatatype.to_text(number)
+        assert kind_name(number) == dns.rdatatype.to_text(
+            dns.rdatatype.RdataType.make(number)
+        )
     for number in range(4096):
         assert status_name(number) == dns.rcode.to_text(dns.rcode.Rcode.make(number))
 
@@ -361,7 +369,7 @@ def test_the_spelling_of_a_name_is_kept() -> None:
 
 def with_options(*options: dns.edns.Option) -> bytes:
     made = dns.message.make_query("api.example.org", "A", use_edns=0)
-    made.use_edns(0, options=options)
+    made.use_edns(0, options=list(options))
     return made.to_wire()
 
 
@@ -391,7 +399,10 @@ def notified() -> bytes:
     return made.to_wire()
 
 
-GENERIC = dns.edns.GenericOption
+def option(number: int, data: bytes) -> dns.edns.Option:
+    return dns.edns.GenericOption(dns.edns.OptionType.make(number), data)
+
+
 BESIDE = {
     "bytes behind it": (query() + b"secret", "6 bytes behind"),
     "bytes behind EDNS": (with_options() + b"x", "1 bytes behind"),
@@ -403,14 +414,14 @@ BESIDE = {
     "the reserved bit": (with_bits(0x40), "header bits"),
     "a status": (with_bits(0x9), "header bits"),
     "another class": (query()[:-2] + b"\0\3", "class 3"),
-    "an unknown option": (with_options(GENERIC(65001, b"secret")), "65001"),
-    "a long cookie": (with_options(GENERIC(10, b"s" * 41)), "cookie of 41"),
+    "an unknown option": (with_options(option(65001, b"secret")), "65001"),
+    "a long cookie": (with_options(option(10, b"s" * 41)), "cookie of 41"),
     "two cookies": (
-        with_options(GENERIC(10, b"s" * 8), GENERIC(10, b"t" * 8)),
+        with_options(option(10, b"s" * 8), option(10, b"t" * 8)),
         "cookie of 8",
     ),
-    "padding that says something": (with_options(GENERIC(12, b"secret")), "not zero"),
-    "much padding": (with_options(GENERIC(12, bytes(1000))), "padding of 1000"),
+    "padding that says something": (with_options(option(12, b"secret")), "not zero"),
+    "much padding": (with_options(option(12, bytes(1000))), "padding of 1000"),
 }
 
 
@@ -428,10 +439,10 @@ def test_what_a_query_carries_beside_its_question_is_told(
     "options",
     [
         [],
-        [GENERIC(10, b"s" * 8)],
-        [GENERIC(10, b"s" * 24), GENERIC(12, bytes(60))],
+        [option(10, b"s" * 8)],
+        [option(10, b"s" * 24), option(12, bytes(60))],
         [dns.edns.ECSOption("203.0.113.0", 24)],
-        [GENERIC(3, b""), GENERIC(11, b"")],
+        [option(3, b""), option(11, b"")],
     ],
     ids=["none", "cookie", "cookie and padding", "client subnet", "empty ones"],
 )

@@ -134,7 +134,7 @@ def test_an_answer_from_the_scopes_own_server_names_nothing() -> None:
     )
 
     assert replay.query().trusted is False
-    assert "the scope itself listens there" in replay.query().reason
+    assert "the scope itself receives there" in replay.query().reason
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ struct answerer_key {
 /* From where the scope sent as a DNS server does; one that is evicted is told of again. */
 DEFINE_MAP(answerers, LRU_HASH, struct answerer_key, u8, MAX_ANSWERERS, 0);
 
-static __always_inline struct socket_state *owner_of(struct __sk_buff *skb)
+static __always_inline struct socket_state *packet_owner(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
 

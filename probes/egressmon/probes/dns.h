@@ -62,7 +62,7 @@ static __always_inline void fill_dns(struct __sk_buff *skb, struct dns_event *ev
 	event->traits = (how >> 16) & 0xffff;
 	event->spare = 0;
 	fill_server(skb, event);
-	fill_owner(event, owner_of(skb));
+	fill_owner(event, packet_owner(skb));
 }
 
 /* Copy size bytes (1 to room, room a power of two) from skipped on. */
@@ -165,7 +165,7 @@ static __always_inline u32 traits_of(struct __sk_buff *skb, const struct packet 
 }
 
 /* The scope sent something to a DNS port, or from one, or a part of what it made by hand. */
-SUBPROGRAM int dns_egress(struct __sk_buff *skb)
+SUBPROGRAM int dns_egress(struct __sk_buff *skb, u32 flags)
 {
 	struct packet packet = {};
 	struct bpf_sock *sk = skb->sk;
@@ -174,8 +174,8 @@ SUBPROGRAM int dns_egress(struct __sk_buff *skb)
 	if (!parse(skb, &packet))
 		return 0;
 	if ((is_dns(&packet.source) || packet.is_fragment) &&
-	    is_first_answer(&packet, owner_of(skb)))
-		dns_mark(skb, 0, HOW(0, packet.source.protocol, DNS_SCOPE_ANSWERS, 0));
+	    is_first_answer(&packet, packet_owner(skb)))
+		dns_mark(skb, 0, HOW(flags, packet.source.protocol, DNS_SCOPE_ANSWERS, 0));
 	if (!is_dns(&packet.target))
 		return 0;
 	traits = traits_of(skb, &packet, &packet.target);
@@ -184,12 +184,12 @@ SUBPROGRAM int dns_egress(struct __sk_buff *skb)
 	if (sk && sk->type == SOCK_RAW)
 		traits |= DNS_RAW;
 	traits = forget(skb, traits);
-	emit_dns(skb, &packet, HOW(0, packet.target.protocol, traits, packet.source.port));
+	emit_dns(skb, &packet, HOW(flags, packet.target.protocol, traits, packet.source.port));
 	return 0;
 }
 
 /* Something came from a DNS port. */
-SUBPROGRAM int dns_ingress(struct __sk_buff *skb)
+SUBPROGRAM int dns_ingress(struct __sk_buff *skb, u32 flags)
 {
 	struct packet packet = {};
 	u32 traits;
@@ -198,7 +198,7 @@ SUBPROGRAM int dns_ingress(struct __sk_buff *skb)
 		return 0;
 	traits = forget(skb, traits_of(skb, &packet, &packet.source));
 	emit_dns(skb, &packet,
-		 HOW(FLAG_INGRESS, packet.source.protocol, traits, packet.target.port));
+		 HOW(flags | FLAG_INGRESS, packet.source.protocol, traits, packet.target.port));
 	return 0;
 }
 

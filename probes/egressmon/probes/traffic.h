@@ -126,7 +126,7 @@ static __always_inline int on_egress(struct __sk_buff *skb)
 	else
 		count_datagram(skb, state, &flow);
 	if (is_dns(&packet.target) || is_dns(&packet.source) || packet.is_fragment)
-		dns_egress(skb);
+		dns_egress(skb, 0);
 	return 1;
 }
 
@@ -148,7 +148,7 @@ static __always_inline int on_ingress(struct __sk_buff *skb)
 		sk = bpf_sk_fullsock(sk);
 	state = state_of(sk);
 	if (is_dns(&packet.source)) {
-		dns_ingress(skb);
+		dns_ingress(skb, 0);
 	} else if (is_canary(&packet)) {
 		struct flow flow = {.peer = &packet.target,
 				    .owner = state,

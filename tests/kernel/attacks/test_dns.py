@@ -4,11 +4,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-from support.lab import CLIENT4, OTHER4, SERVER4, SERVER6, Lab
+from support.lab import CLIENT4, OTHER4, SERVER4, Lab
 from support.watching import Watched
 
 Watch = Callable[..., Watched]
@@ -178,7 +177,7 @@ def test_a_stream_that_others_push_out_is_told(watched: Watch) -> None:
 
     run = run_program(watched, PRESSED, policy)
 
-    told = [one for one in run.of("dns", resolver=SERVER4)]
+    told = list(run.of("dns", resolver=SERVER4))
     assert [one["verdict"] for one in told] == ["violation"]
     assert run.end["losses"]["dns_broken"] > 0
     assert any("dns_broken" in one for one in run.end["incomplete_reasons"])
@@ -381,7 +380,7 @@ reach(SERVER)
 
     run = run_program(watched, code)
 
-    (record,) = [one for one in run.of("dns", resolver=SERVER4)]
+    (record,) = list(run.of("dns", resolver=SERVER4))
     assert record["trusted"] is True
     (reached,) = [one for one in run.of("connection") if one["dst"]["port"] == 80]
     assert reached["dst"]["names"][0]["source"] == "dns"
@@ -412,13 +411,17 @@ def test_a_question_by_a_raw_socket_is_a_violation(watched: Watch) -> None:
             "UPDATE",
         ),
         (
-            'header(7, 0x0100, 1, 0, 0, 1) + question("api.example.test")[12:]'
-            ' + b"\\0\\0\\x10\\0\\1\\0\\0\\0\\0\\0\\7\\6secret"',
+            (
+                'header(7, 0x0100, 1, 0, 0, 1) + question("api.example.test")[12:]'
+                ' + b"\\0\\0\\x10\\0\\1\\0\\0\\0\\0\\0\\7\\6secret"'
+            ),
             "not OPT",
         ),
         (
-            'header(7, 0x0100, 1, 0, 0, 1) + question("api.example.test")[12:]'
-            ' + b"\\0\\0\\x29\\4\\0\\0\\0\\0\\0\\0\\x0a\\xfd\\xe9\\0\\6secret"',
+            (
+                'header(7, 0x0100, 1, 0, 0, 1) + question("api.example.test")[12:]'
+                ' + b"\\0\\0\\x29\\4\\0\\0\\0\\0\\0\\0\\x0a\\xfd\\xe9\\0\\6secret"'
+            ),
             "65001",
         ),
     ],
@@ -468,57 +471,3 @@ made.sendto(b"secret", (SERVER, 53))
     assert reached["protocol"] == "udplite"
     assert reached["verdict"] == "violation"
     assert run.status == 120
-
-
-ASKERS = """
-asks = udp()
-def first():
-    asks.sendto(question("one.evil.test", 1), (SERVER, 53))
-    asks.recv(512)
-def second():
-    asks.sendto(question("two.evil.test", 2), (SERVER, 53))
-    asks.recv(512)
-def third():
-    try:
-        socket.getaddrinfo("three.evil.test", 80)
-    except OSError:
-        pass
-first()
-second()
-third()
-"""
-
-
-def test_a_look_up_names_the_code_that_asked(watched: Watch, tmp_path: Path) -> None:
-    program = tmp_path / "asks.py"
-    program.write_text(PRELUDE + ASKERS)
-
-    run = watched(PYTHON, str(program), policy=POLICY)
-
-    asked = {one["name"]: one for one in run.of("dns")}
-    for name in ("one", "two", "three"):
-        record = asked[f"{name}.evil.test"]
-        assert record["route"] == "python-socket"
-        assert record["bypass"] is False
-        assert record["module"]["caller"]["path"]
-        functions = [frame["function"] for frame in record["code"]["stack"]]
-        expected = {"one": "first", "two": "second", "three": "third"}[name]
-        assert expected in functions
-        assert record["code"]["file"] is not None
-    assert "first (" in run.stderr
-    assert "second (" in run.stderr
-
-
-def test_a_test_that_only_looks_up_is_named(watched: Watch, tmp_path: Path) -> None:
-    (tmp_path / "test_it.py").write_text(
-        "import socket\n"
-        "def test_no_such_host():\n"
-        "    try: socket.getaddrinfo('stats.vendor.test', 443)\n"
-        "    except OSError: pass\n"
-    )
-
-    run = watched(PYTHON, "-m", "pytest", "-q", "test_it.py", policy=POLICY)
-
-    names = {one["code"]["test"] for one in run.of("dns")}
-    assert names == {"test_it.py::test_no_such_host (call)"}
-    assert "test_no_such_host" in run.stderr
