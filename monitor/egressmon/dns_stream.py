@@ -78,8 +78,9 @@ class _Stream:
             size = int.from_bytes(self.buffer[:2], "big")
             if len(self.buffer) < 2 + size:
                 break
-            yield bytes(self.buffer[2 : 2 + size])
+            message = bytes(self.buffer[2 : 2 + size])
             del self.buffer[: 2 + size]
+            yield message
 
     def rest(self) -> Rest | None:
         """Return what is left of it, if anything is."""
@@ -115,6 +116,18 @@ class Reassembly:
             yield from self._datagram_parts(packet)
         while len(self._streams) > _MAX_STREAMS or self._held > _MAX_HELD:
             yield from self._evict()
+
+    def refuse(self, packet: DnsPacket, message: bytes, why: str) -> bool:
+        """Read no more of the stream in which `packet` brought `message`.
+
+        Returns False where it is a datagram, which stands for itself.
+        """
+        stream = self._streams.get(_key(packet)) if packet.protocol == _TCP else None
+        if stream is None:
+            return False
+        stream.give_up(why)
+        stream.unread += 2 + len(message)
+        return True
 
     def close(self) -> Iterator[Rest]:
         """Yield what is left of everything."""
@@ -175,8 +188,8 @@ class Reassembly:
             why = "the beginning of their stream was not seen"
             stream.give_up(why, is_lost=True)
             self.broken += 1
-        yield from self._read(stream, packet)
         self._streams[key] = stream
+        yield from self._read(stream, packet)
         self._held += stream.held
 
     def _read(self, stream: _Stream, packet: DnsPacket) -> Iterator[bytes]:

@@ -103,7 +103,9 @@ class DnsWatch(Generic[Asker]):
                 message = read_message(part)
             except MessageError as error:
                 self.malformed += 1
-                yield self._odd(packet, f"unreadable message: {error}", len(part))
+                why = f"unreadable message: {error}"
+                if not self._sent.refuse(packet, part, why):
+                    yield self._odd(packet, why, len(part))
                 continue
             yield from self._asked(packet, message, part)
 
@@ -115,7 +117,9 @@ class DnsWatch(Generic[Asker]):
                 yield self._answered(packet, read_message(part))
             except MessageError as error:
                 self.malformed += 1
-                yield self._odd(packet, f"unreadable message: {error}")
+                why = f"unreadable message: {error}"
+                self._received.refuse(packet, part, why)
+                yield self._odd(packet, why)
 
     def _odd(self, packet: DnsPacket, why: str, unread: int = 0) -> Exchange[Asker]:
         return Exchange(

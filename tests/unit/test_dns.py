@@ -404,3 +404,18 @@ def test_what_is_left_of_a_stream_is_a_violation_at_the_end() -> None:
     (left,) = watch.close(9)
     assert left.violation is not None
     assert (left.unread, left.ended_ns) == (5, 9)
+
+
+# Else 4 KiB of empty messages were 2,048 records.
+def test_a_stream_with_an_unreadable_message_is_read_no_further() -> None:
+    packets = [segment(framed(query()) + bytes(4000)), segment(framed(query()), 5000)]
+
+    exchanges, watch = follow(packets)
+
+    assert exchanges == []
+    assert watch.malformed == 1
+    rest, asked = watch.close(0)
+    assert rest.violation is not None
+    assert "unreadable message: 0 bytes" in rest.violation
+    assert rest.unread == 4000 + len(framed(query()))
+    assert asked.query is not None

@@ -56,16 +56,34 @@ def test_a_look_up_names_the_code_that_asked(watched: Watch, tmp_path: Path) -> 
     assert "second (" in run.stderr
 
 
-def test_a_test_that_only_looks_up_is_named(watched: Watch, tmp_path: Path) -> None:
-    (tmp_path / "test_it.py").write_text(
-        "import socket\n"
-        "def test_no_such_host():\n"
-        "    try: socket.getaddrinfo('stats.vendor.test', 443)\n"
-        "    except OSError: pass\n"
-    )
+TEST = """
+import socket
+def test_no_such_host():
+    try:
+        socket.getaddrinfo("stats.vendor.test", 443)
+    except OSError:
+        pass
+"""
 
-    run = watched(PYTHON, "-m", "pytest", "-q", "test_it.py", policy=POLICY)
+
+def test_a_test_that_only_looks_up_is_named(watched: Watch, tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(TEST)
+    command = (PYTHON, "-m", "pytest", "-q", "test_it.py")
+
+    run = watched(*command, policy=POLICY)
 
     names = {one["code"]["test"] for one in run.of("dns")}
     assert names == {"test_it.py::test_no_such_host (call)"}
     assert "test_no_such_host" in run.stderr
+
+
+def test_a_learned_name_says_which_test_looked_it_up(
+    watched: Watch, tmp_path: Path
+) -> None:
+    (tmp_path / "test_it.py").write_text(TEST)
+
+    watched(PYTHON, "-m", "pytest", "-q", "test_it.py", verb="learn")
+
+    learned = (tmp_path / "egress.toml").read_text()
+    assert '"stats.vendor.test",  # ' in learned
+    assert "test_it.py::test_no_such_host (call)" in learned
