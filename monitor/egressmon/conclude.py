@@ -67,18 +67,23 @@ def _losses(found: Findings) -> dict[str, int]:
         "short_events": found.pipeline.tracker.short_events,
         "dns_malformed": found.pipeline.queries.watch.malformed,
         "dns_broken": found.pipeline.queries.watch.broken,
+        "dns_unread": found.pipeline.queries.watch.unread,
         "names_dropped": found.names.dropped,
     }
 
 
-# Why "clean" may not be said. Messages that a peer malformed are no loss of
-# ours: they are recorded, and what they name stays unnamed.
+# Why "clean" may not be said. Messages that a peer malformed are no loss of ours: they
+# are recorded, and what they name stays unnamed; so does what came and was not read.
 def _doubts(found: Findings, losses: dict[str, int]) -> list[str]:
     doubts = [
         f"{count} events lost ({name})"
         for name, count in losses.items()
         if count and (name.startswith("lost_") or name == "short_events")
     ]
+    if broken := losses["dns_broken"]:
+        doubts.append(
+            f"{broken} times, DNS traffic that left was not followed (dns_broken)"
+        )
     doubts += [
         reason if count == 1 else f"{reason} ({count} times)"
         for reason, count in found.tally.escapes.items()

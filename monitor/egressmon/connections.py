@@ -33,7 +33,7 @@ class Locality:
         """Return who receives what `flow` sends; None: it goes to another machine."""
         if flow.receiver == "remote":
             return None
-        if flow.receiver not in {"shared", "ask"}:
+        if flow.receiver != "shared" and flow.receiver != "ask":  # noqa: PLR1714 -- mypy
             return flow.receiver
         if flow.netns not in {0, self._canaries.netns}:
             return "unknown"
@@ -67,10 +67,6 @@ class Connections:
         """Connections whose process is unknown."""
         self.unnamed: set[Address] = set()
         """Addresses of other machines, resolvers apart, that had no name."""
-
-    def is_own(self, flow: Flow) -> bool:
-        """Tell whether the scope itself receives what flow sends."""
-        return flow.receiver in {"scope", "shared"}
 
     def record(self, flow: Flow) -> ConnectionRecord:
         """Return the record of flow."""

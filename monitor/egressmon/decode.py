@@ -171,14 +171,16 @@ def _flow(data: bytes) -> Flow:
 def _dns(data: bytes) -> DnsPacket:
     (
         ktime, _, pid, cookie, netns, tid, uid, flags, sequence, segment, kept,
-        protocol, port, total, start, exec_id, _, server, comm,
+        protocol, port, total, traits, exec_id, start, stack_ns, frames_ns, server,
+        comm,
     ) = _DNS_EVENT.unpack_from(data)  # fmt: skip
     payload = data[_DNS_EVENT.size : _DNS_EVENT.size + kept]
     if len(payload) != kept:
         raise DecodeError(f"DNS event: {len(payload)} of {kept} payload bytes")
     return DnsPacket(
         ktime, pid, tid, uid, _comm(comm), cookie, netns, flags, sequence, segment,
-        total, protocol, address(server), port, payload, start, exec_id,
+        total, protocol, address(server), port, payload, traits, stack_ns, frames_ns,
+        start, exec_id,
     )  # fmt: skip
 
 

@@ -1,24 +1,27 @@
 """Read one DNS message (RFC 1035), whoever wrote it: never fails, says why not."""
 
-import ipaddress
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import cast
 
-import dns.exception
-import dns.flags
-import dns.message
-import dns.rcode
-import dns.rdata
-import dns.rdatatype
-import dns.rdtypes.svcbbase
-import dns.rrset
-
+from egressmon import dns_records
+from egressmon.dns_beside import beside_question
+from egressmon.dns_kinds import kind_name, status_name
+from egressmon.dns_wire import MessageError, Resource, Wire
 from egressmon.events import Address
 from egressmon.policy.names import canonical
 
-_MAX_ANSWERS = 64
+__all__ = ["Message", "MessageError", "read_message"]
+
+_MAX_ANSWERS = 64  # records, and addresses
+_MAX_SKIPPED = 128
+_MAX_CHAIN = 16  # aliases that a resolver follows
 _MAX_TTL = 86400  # a week-long lie shall not outlive a day
+_HEADER = struct.Struct("!HHHHHH")
+_QUESTION = struct.Struct("!HH")
+_RESPONSE = 0x8000
+_TRUNCATED = 0x0200
+_INTERNET = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,106 +33,147 @@ class Message:
     name: str
     kind: str
     """The record type asked for, such as AAAA."""
+    asked: str = ""
+    """The name as it was written: its letters' case may carry something."""
+    beside: str | None = None
+    """What a query carries beside its question."""
     status: str = ""
     """The response code, such as NOERROR."""
     truncated: bool = False
     answers: tuple[str, ...] = ()
     """The answer section as text, at most 64 records."""
+    answer_count: int = 0
+    """How many records the answer section has, by the header."""
     addresses: tuple[Address, ...] = ()
-    """The addresses that the question's name leads to."""
+    """The addresses that the question's name leads to, at most 64."""
     ttl: int = 0
     """Seconds for which that holds."""
 
 
-class MessageError(ValueError):
-    """Bytes that are no DNS message with one question."""
+@dataclass(frozen=True, slots=True)
+class _Question:
+    name: str
+    asked: str
+    kind: int
+    family: int
+    end: int
 
 
 def read_message(data: bytes) -> Message:
-    """Return the message in data; raises MessageError, and nothing else."""
-    try:
-        parsed = dns.message.from_wire(
-            data, ignore_trailing=True, raise_on_truncation=False
-        )
-        return _message(parsed)
-    except MessageError:
-        raise
-    # dnspython raises ValueError, struct.error, KeyError and more on hostile bytes.
-    except Exception as error:
-        raise MessageError(f"{type(error).__name__}: {error}") from error
-
-
-def _message(parsed: dns.message.Message) -> Message:
-    if len(parsed.question) != 1:
-        raise MessageError(f"{len(parsed.question)} questions in one message")
-    question = parsed.question[0]
-    name = canonical(question.name.to_text())
-    kind = dns.rdatatype.to_text(question.rdtype)
-    if not parsed.flags & dns.flags.QR:
-        return Message(parsed.id, is_response=False, name=name, kind=kind)
-    addresses, ttl = _addresses(parsed, question)
+    """Return the message in `data`; raises MessageError, and nothing else."""
+    if len(data) < _HEADER.size:
+        raise MessageError(f"{len(data)} bytes are too few")
+    identifier, flags, questions, *counts = _HEADER.unpack_from(data)
+    if questions != 1:
+        raise MessageError(f"{questions} questions in one message")
+    wire = Wire(data)
+    question = _question(wire)
+    if flags & _RESPONSE:
+        return _response(wire, identifier, flags, question, counts)
     return Message(
-        identifier=parsed.id,
+        identifier,
+        is_response=False,
+        name=question.name,
+        kind=kind_name(question.kind),
+        asked=question.asked,
+        beside=beside_question(wire, flags, question.family, counts, question.end),
+    )
+
+
+def _question(wire: Wire) -> _Question:
+    asked, at = wire.name(_HEADER.size)
+    try:
+        kind, family = _QUESTION.unpack_from(wire.data, at)
+    except struct.error:
+        raise MessageError("the question runs over the message's end") from None
+    return _Question(canonical(asked), asked, kind, family, at + _QUESTION.size)
+
+
+def _response(
+    wire: Wire, identifier: int, flags: int, question: _Question, counts: list[int]
+) -> Message:
+    records: list[Resource] = []
+    at = question.end
+    for _ in range(min(counts[0], _MAX_ANSWERS)):
+        records.append(wire.resource(at))
+        at = records[-1].stop
+    status = flags & 15 | _extended_status(wire, at, sum(counts) - len(records))
+    answers = tuple(_line(wire, record) for record in records)
+    found, ttl = ([], 0) if status else _addresses(wire, question, records)
+    return Message(
+        identifier=identifier,
         is_response=True,
-        name=name,
-        kind=kind,
-        status=dns.rcode.to_text(parsed.rcode()),
-        truncated=bool(parsed.flags & dns.flags.TC),
-        answers=_answers(parsed),
-        addresses=addresses,
+        name=question.name,
+        kind=kind_name(question.kind),
+        asked=question.asked,
+        status=status_name(status),
+        truncated=bool(flags & _TRUNCATED),
+        answers=answers,
+        answer_count=counts[0],
+        addresses=tuple(found),
         ttl=ttl,
     )
 
 
-def _answers(parsed: dns.message.Message) -> tuple[str, ...]:
-    lines: list[str] = []
-    for rrset in parsed.answer:
-        kind = dns.rdatatype.to_text(rrset.rdtype)
-        owner = canonical(rrset.name.to_text())
-        for rdata in _records(rrset):
-            if len(lines) == _MAX_ANSWERS:
-                return tuple(lines)
-            lines.append(f"{owner} {kind} {rdata.to_text()[:255]}")
-    return tuple(lines)
+def _line(wire: Wire, record: Resource) -> str:
+    value = dns_records.text(wire, record)
+    return f"{canonical(record.owner)} {kind_name(record.kind)} {value}"
 
 
-# The addresses at the end of the question's CNAME chain, with the least TTL.
-def _addresses(
-    parsed: dns.message.Message, question: dns.rrset.RRset
-) -> tuple[tuple[Address, ...], int]:
-    if not isinstance(parsed, dns.message.QueryMessage):
-        return (), 0
-    if parsed.rcode() != dns.rcode.NOERROR:
-        return (), 0
+# The upper bits of the code stand in the OPT record (RFC 6891 section 6.1.3), if it
+# can be reached; nothing else of the rest matters.
+def _extended_status(wire: Wire, at: int, left: int) -> int:
     try:
-        chain = parsed.resolve_chaining()
-    except dns.exception.DNSException:
-        return (), 0  # a loop, or a chain longer than any resolver follows
-    if chain.answer is None:
-        return (), 0
-    found: list[Address] = []
-    for rdata in _records(chain.answer):
-        if question.rdtype in {dns.rdatatype.A, dns.rdatatype.AAAA}:
-            found.append(ipaddress.ip_address(rdata.to_text()))
-        elif isinstance(rdata, dns.rdtypes.svcbbase.SVCBBase):
-            found += _hints(rdata)
-    return tuple(found), min(chain.minimum_ttl, _MAX_TTL)
+        for _ in range(min(left, _MAX_SKIPPED)):
+            record = wire.resource(at)
+            if record.kind == dns_records.OPT:
+                return record.ttl >> 24 << 4
+            at = record.stop
+    except MessageError:
+        pass
+    return 0
 
 
-# HTTPS and SVCB records may name addresses by themselves (RFC 9460 section 7.3).
-def _hints(rdata: dns.rdtypes.svcbbase.SVCBBase) -> list[Address]:
-    parameters = cast("Iterable[object]", rdata.params.values())
-    found: list[Address] = []
-    for parameter in parameters:
-        if isinstance(
-            parameter,
-            dns.rdtypes.svcbbase.IPv4HintParam | dns.rdtypes.svcbbase.IPv6HintParam,
-        ):
-            hints = cast("Iterable[str]", getattr(parameter, "addresses", ()))
-            found += [ipaddress.ip_address(hint) for hint in hints]
-    return found
+# The addresses at the end of the question's chain of aliases, with the least TTL.
+def _addresses(
+    wire: Wire, question: _Question, records: list[Resource]
+) -> tuple[list[Address], int]:
+    kinds = {dns_records.A, dns_records.AAAA, dns_records.SVCB, dns_records.HTTPS}
+    if question.kind not in kinds or question.family != _INTERNET:
+        return [], 0
+    records = [one for one in records if one.family == _INTERNET]
+    name, ttl = question.name, _MAX_TTL
+    for _ in range(_MAX_CHAIN):
+        found = [one for one in records if _is(one, name, question.kind)]
+        if found:
+            return _named(wire, found), min(ttl, *(one.ttl for one in found))
+        alias = _alias(wire, records, name)
+        if alias is None:
+            break
+        name, ttl = alias[0], min(ttl, alias[1])
+    return [], 0  # nothing there, a loop, or more than any resolver follows
 
 
-# dnspython leaves the records of a set untyped.
-def _records(rrset: dns.rrset.RRset) -> "Iterable[dns.rdata.Rdata]":
-    return cast("Iterable[dns.rdata.Rdata]", rrset)
+def _is(record: Resource, name: str, kind: int) -> bool:
+    return record.kind == kind and canonical(record.owner) == name
+
+
+def _named(wire: Wire, records: Iterable[Resource]) -> list[Address]:
+    found = [one for record in records for one in dns_records.addresses(wire, record)]
+    return found[:_MAX_ANSWERS]
+
+
+# Where a CNAME leads, or a DNAME above the name (RFC 6672); two of them lead nowhere.
+def _alias(wire: Wire, records: list[Resource], name: str) -> tuple[str, int] | None:
+    leads = {
+        canonical(dns_records.target(wire, one)): one.ttl
+        for one in records
+        if _is(one, name, dns_records.CNAME)
+    }
+    if not leads:
+        for one in records:
+            above = "." + canonical(one.owner)
+            if one.kind == dns_records.DNAME and name.endswith(above):
+                below = canonical(dns_records.target(wire, one))
+                leads[f"{name.removesuffix(above)}.{below}"] = one.ttl
+    return leads.popitem() if len(leads) == 1 else None

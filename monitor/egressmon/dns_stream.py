@@ -1,114 +1,223 @@
-"""Put DNS messages together again from the packets that carried them."""
+"""Put DNS messages together again from the packets that carried them.
+
+Every byte comes out again, in a message or as part of a rest, or is counted as lost.
+"""
 
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
-from egressmon.events import FLAG_INGRESS, DnsPacket
+from egressmon.events import DNS_BEGIN, DNS_URGENT, Address, DnsPacket
 
 _TCP = 6
 _MAX_STREAMS = 4096
-_MAX_BUFFER = 1 << 17  # two messages of the greatest length (RFC 1035 section 4.2.2)
+_MAX_HELD = 16 << 20  # bytes of all streams
 _MAX_AHEAD = 64  # segments kept that came too early
 _WRAP = 1 << 32
+
+_Key: TypeAlias = tuple[int, Address, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Bytes to or from a DNS port that are in no message."""
+
+    packet: DnsPacket
+    """The packet that began what they belong to."""
+    size: int
+    why: str
+    is_lost: bool
+    """Whether the probes or this module lost a part, whatever the bytes were."""
 
 
 @dataclass(slots=True)
 class _Stream:
+    first: DnsPacket
     expected: int
+    why: str = ""
+    """Why its bytes are only counted; empty: they are read."""
+    is_lost: bool = False
+    unread: int = 0
     buffer: bytearray = field(default_factory=bytearray)
     ahead: dict[int, bytes] = field(default_factory=dict[int, bytes])
 
+    @property
+    def held(self) -> int:
+        """How many bytes it keeps."""
+        return len(self.buffer) + sum(map(len, self.ahead.values()))
+
+    def give_up(self, why: str, *, is_lost: bool = False) -> None:
+        """Count its bytes from now on, and those that it keeps."""
+        self.unread += self.held
+        self.buffer.clear()
+        self.ahead.clear()
+        if not self.why:
+            self.why, self.is_lost = why, is_lost
+
+    def insert(self, packet: DnsPacket) -> None:
+        """Add what `packet` carries, and what came before its turn."""
+        known = self.ahead.get(packet.sequence, b"")
+        self.ahead[packet.sequence] = max(known, packet.payload, key=len)
+        moved = True
+        while moved:
+            moved = False
+            for sequence, data in list(self.ahead.items()):
+                behind = (self.expected - sequence) % _WRAP
+                if behind > _WRAP // 2:
+                    continue  # still ahead
+                del self.ahead[sequence]
+                if behind < len(data):  # the rest was seen before: retransmitted
+                    self.buffer += data[behind:]
+                    self.expected = (sequence + len(data)) % _WRAP
+                    moved = True
+
+    def messages(self) -> Iterator[bytes]:
+        """Yield the messages that are whole (RFC 1035 section 4.2.2)."""
+        while len(self.buffer) >= 2:
+            size = int.from_bytes(self.buffer[:2], "big")
+            if len(self.buffer) < 2 + size:
+                break
+            message = bytes(self.buffer[2 : 2 + size])
+            del self.buffer[: 2 + size]
+            yield message
+
+    def rest(self) -> Rest | None:
+        """Return what is left of it, if anything is."""
+        why = self.why or "they are no whole DNS message"
+        size = self.unread + self.held
+        if not size and not self.why:
+            return None
+        return Rest(self.first, size, why, self.is_lost or bool(self.ahead))
+
 
 class Reassembly:
-    """Yields whole messages of UDP datagrams (also segmented ones) and TCP streams.
+    """The datagrams (also segmented ones) and TCP streams of one direction.
 
-    Bounded in streams, bytes and segments; `broken` counts what was given up.
+    Bounded in streams, bytes and segments. `broken` counts the streams and datagrams
+    that were given up for a bound, or because a part of them was not seen.
     """
 
     def __init__(self) -> None:
-        self._streams: OrderedDict[tuple[int, int], _Stream] = OrderedDict()
+        self._streams: OrderedDict[_Key, _Stream] = OrderedDict()
+        self._held = 0
         self.broken = 0
 
     @property
     def open_streams(self) -> int:
-        """How many streams and datagrams are not whole yet."""
+        """How many streams and datagrams are remembered."""
         return len(self._streams)
 
-    def messages(self, packet: DnsPacket) -> Iterator[bytes]:
-        """Yield each message that packet completes."""
+    def parts(self, packet: DnsPacket) -> Iterator[bytes | Rest]:
+        """Yield each message that `packet` completes, and each rest that it ends."""
         if packet.protocol == _TCP:
-            yield from self._stream_messages(packet)
-            return
-        payload = self._whole_datagram(packet)
-        if payload is None:
-            return
+            yield from self._stream_parts(packet)
+        else:
+            yield from self._datagram_parts(packet)
+        while len(self._streams) > _MAX_STREAMS or self._held > _MAX_HELD:
+            yield from self._evict()
+
+    def refuse(self, packet: DnsPacket, message: bytes, why: str) -> bool:
+        """Read no more of the stream in which `packet` brought `message`.
+
+        Returns False where it is a datagram, which stands for itself.
+        """
+        stream = self._streams.get(_key(packet)) if packet.protocol == _TCP else None
+        if stream is None:
+            return False
+        stream.give_up(why)
+        stream.unread += 2 + len(message)
+        return True
+
+    def close(self) -> Iterator[Rest]:
+        """Yield what is left of everything."""
+        while self._streams:
+            _, stream = self._streams.popitem(last=False)
+            if stream.ahead:
+                self.broken += 1
+            if rest := stream.rest():
+                yield rest
+        self._held = 0
+
+    # A datagram over the capture's size comes in parts, one behind the other.
+    def _datagram_parts(self, packet: DnsPacket) -> Iterator[bytes | Rest]:
+        payload = packet.payload
+        if len(payload) != packet.total_size:
+            whole = self._whole(packet)
+            if whole is None:
+                return
+            payload = whole
         # UDP_SEGMENT hands several datagrams to the kernel as one packet.
         step = packet.segment_size or len(payload) or 1
         for start in range(0, len(payload), step):
             yield payload[start : start + step]
 
-    # A datagram over the capture's size comes in parts, one behind the other.
-    def _whole_datagram(self, packet: DnsPacket) -> bytes | None:
-        if len(packet.payload) == packet.total_size:
-            return packet.payload
+    def _whole(self, packet: DnsPacket) -> bytes | None:
         key = _key(packet)
+        stream = self._streams.pop(key, None)
+        if stream is not None:
+            self._held -= stream.held
         if packet.sequence == 0:
-            self._remember(key, _Stream(0))
-        stream = self._streams.get(key)
-        if stream is None or stream.expected != packet.sequence:
-            self._give_up(key)
+            self.broken += stream is not None
+            stream = _Stream(packet, 0)
+        elif stream is None or stream.expected != packet.sequence:
+            self.broken += 1
             return None
         stream.buffer += packet.payload
         stream.expected += len(packet.payload)
-        if stream.expected < packet.total_size:
-            return None
-        del self._streams[key]
-        return bytes(stream.buffer)
-
-    def _stream_messages(self, packet: DnsPacket) -> Iterator[bytes]:
-        key = _key(packet)
-        stream = self._streams.get(key)
-        if stream is None:
-            stream = _Stream(packet.sequence)
-            self._remember(key, stream)
-        if not self._insert(stream, packet):
-            self._give_up(key)
-            return
-        while len(stream.buffer) >= 2:
-            size = int.from_bytes(stream.buffer[:2], "big")
-            if len(stream.buffer) < 2 + size:
-                break
-            yield bytes(stream.buffer[2 : 2 + size])
-            del stream.buffer[: 2 + size]
-
-    def _insert(self, stream: _Stream, packet: DnsPacket) -> bool:
-        stream.ahead[packet.sequence] = packet.payload
-        moved = True
-        while moved:
-            moved = False
-            for sequence, data in list(stream.ahead.items()):
-                behind = (stream.expected - sequence) % _WRAP
-                if behind > _WRAP // 2:
-                    continue  # still ahead
-                del stream.ahead[sequence]
-                if behind < len(data):  # the rest was seen before: retransmitted
-                    stream.buffer += data[behind:]
-                    stream.expected = (sequence + len(data)) % _WRAP
-                    moved = True
-        return len(stream.buffer) <= _MAX_BUFFER and len(stream.ahead) <= _MAX_AHEAD
-
-    def _remember(self, key: tuple[int, int], stream: _Stream) -> None:
+        if stream.expected >= packet.total_size:
+            return bytes(stream.buffer)
         self._streams[key] = stream
-        if len(self._streams) > _MAX_STREAMS:
-            _, dropped = self._streams.popitem(last=False)
-            if dropped.buffer or dropped.ahead:
-                self.broken += 1
+        self._held += stream.held
+        return None
 
-    def _give_up(self, key: tuple[int, int]) -> None:
-        self._streams.pop(key, None)
+    def _stream_parts(self, packet: DnsPacket) -> Iterator[bytes | Rest]:
+        key = _key(packet)
+        stream = self._streams.pop(key, None)
+        if stream is not None:
+            self._held -= stream.held
+        if packet.traits & DNS_BEGIN and not (
+            stream is not None and _repeats(stream, packet)
+        ):
+            rest = stream.rest() if stream is not None else None
+            if rest is not None:
+                yield rest
+            stream = _Stream(packet, packet.sequence)
+        elif stream is None:
+            stream = _Stream(packet, packet.sequence)
+            why = "the beginning of their stream was not seen"
+            stream.give_up(why, is_lost=True)
+            self.broken += 1
+        self._streams[key] = stream
+        yield from self._read(stream, packet)
+        self._held += stream.held
+
+    def _read(self, stream: _Stream, packet: DnsPacket) -> Iterator[bytes]:
+        if packet.traits & DNS_URGENT:
+            stream.give_up("urgent data are among them: what is read may differ")
+        if stream.why:
+            stream.unread += len(packet.payload)
+            return
+        stream.insert(packet)
+        yield from stream.messages()
+        if len(stream.ahead) > _MAX_AHEAD:
+            self.broken += 1
+            stream.give_up("a part of their stream was not seen", is_lost=True)
+
+    def _evict(self) -> Iterator[Rest]:
+        _, stream = self._streams.popitem(last=False)
+        self._held -= stream.held
+        if not stream.held and not stream.why:
+            return  # it ended, or it can go on only to be counted
         self.broken += 1
+        if rest := stream.rest():
+            yield rest
 
 
-def _key(packet: DnsPacket) -> tuple[int, int]:
-    return packet.cookie, packet.flags & FLAG_INGRESS
+# The first packet again, and no other connection of the same socket.
+def _repeats(stream: _Stream, packet: DnsPacket) -> bool:
+    return stream.first.sequence == packet.sequence
+
+
+def _key(packet: DnsPacket) -> _Key:
+    return packet.cookie, packet.server, packet.client_port, packet.protocol

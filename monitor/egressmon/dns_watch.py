@@ -1,115 +1,211 @@
 """Follow DNS conversations: which process asked whom for what, and what came back."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Generic, TypeAlias, TypeVar
 
-from egressmon.dns_stream import Reassembly
-from egressmon.events import FLAG_INGRESS, Address, DnsPacket
-
-if TYPE_CHECKING:
-    from egressmon.dns_message import Message
+from egressmon.dns_message import Message, MessageError, read_message
+from egressmon.dns_stream import Reassembly, Rest
+from egressmon.dns_trust import Answerers
+from egressmon.events import DNS_RAW, DNS_SCOPE_ANSWERS, FLAG_INGRESS, DnsPacket
 
 _MAX_OPEN = 8192
+_UDP = 17
+_BESIDE = "it carries more than its question"
+
+Asker = TypeVar("Asker")
+_Key: TypeAlias = tuple[int, object, int, str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(Generic[Asker]):
     """A query with its response, or one of them alone with the reason."""
 
     packet: DnsPacket
     """The packet that began it: the process and the resolver are there."""
-    query: "Message | None"
-    response: "Message | None"
-    trusted: bool
-    """Whether the response answers this socket's own query, from where it went."""
-    reason: str | None
-    """What is missing, or why the response is not trusted."""
+    asker: Asker
+    """Who sent that packet, as it was found out then."""
+    query: Message | None
+    response: Message | None
     ended_ns: int
+    doubt: str | None = None
+    """What is missing, or why the response names nothing; None: it is believed."""
+    violation: str | None = None
+    """Why it violates any policy."""
+    unread: int = 0
+    """How many bytes were sent that are in no message."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
-    cookie: int
-    server: Address
-    identifier: int
-    name: str
-    kind: str
+@dataclass(slots=True)
+class _Open(Generic[Asker]):
+    packet: DnsPacket
+    asker: Asker
+    query: Message
+    digest: bytes
 
 
-class DnsWatch:
+class DnsWatch(Generic[Asker]):
     """Pairs queries with responses.
 
     A response is believed only when the same socket asked the same server that
-    very question before; anybody can send a datagram to an open port.
+    very question before, and the scope could not have answered it: anybody can send
+    a datagram to an open port.
     """
 
-    def __init__(self) -> None:
-        self._reassembly = Reassembly()
-        self._open: OrderedDict[_Key, tuple[DnsPacket, Message]] = OrderedDict()
+    def __init__(self, who_asks: Callable[[DnsPacket], Asker]) -> None:
+        """Call `who_asks` for each packet that begins something, as it comes."""
+        self._who_asks = who_asks
+        self._sent = Reassembly()
+        self._received = Reassembly()
+        self._answerers = Answerers()
+        self._open: OrderedDict[_Key, _Open[Asker]] = OrderedDict()
+        self._evicted = 0
         self.malformed = 0
         """Messages that could not be read."""
 
     @property
     def broken(self) -> int:
-        """Streams and datagrams that could not be put together."""
-        return self._reassembly.broken
+        """What was sent and could not be followed: it may have been anything."""
+        return self._sent.broken + self._evicted
 
-    def feed(self, packet: DnsPacket) -> Iterator[Exchange]:
-        """Yield the exchanges that packet ends."""
-        # dnspython takes 40 ms to import: at the first DNS packet, not before
-        # the command starts.
-        from egressmon.dns_message import MessageError, read_message  # noqa: PLC0415
+    @property
+    def unread(self) -> int:
+        """Streams and datagrams that came and could not be put together."""
+        return self._received.broken
 
-        for data in self._reassembly.messages(packet):
+    def feed(self, packet: DnsPacket) -> Iterator[Exchange[Asker]]:
+        """Yield the exchanges that `packet` ends."""
+        if packet.traits & DNS_SCOPE_ANSWERS:
+            self._answerers.add(packet)
+        elif packet.flags & FLAG_INGRESS:
+            yield from self._came(packet)
+        elif packet.traits & DNS_RAW:
+            yield self._raw(packet)
+        else:
+            yield from self._went(packet)
+
+    def close(self, now_ns: int) -> Iterator[Exchange[Asker]]:
+        """Yield the queries that nobody answered, and what was left unread."""
+        for rest in self._sent.close():
+            yield from self._rest(rest, now_ns)
+        while self._open:
+            _, one = self._open.popitem(last=False)
+            yield _unanswered(one, now_ns, "no answer was seen")
+
+    def _went(self, packet: DnsPacket) -> Iterator[Exchange[Asker]]:
+        for part in self._sent.parts(packet):
+            if isinstance(part, Rest):
+                yield from self._rest(part, packet.ktime_ns)
+                continue
             try:
-                message = read_message(data)
+                message = read_message(part)
             except MessageError as error:
                 self.malformed += 1
                 why = f"unreadable message: {error}"
-                yield Exchange(packet, None, None, False, why, packet.ktime_ns)
+                if not self._sent.refuse(packet, part, why):
+                    yield self._odd(packet, why, len(part))
                 continue
-            if packet.flags & FLAG_INGRESS:
-                yield self._answered(packet, message)
-            else:
-                yield from self._asked(packet, message)
+            yield from self._asked(packet, message, part)
 
-    def _asked(self, packet: DnsPacket, message: "Message") -> Iterator[Exchange]:
+    def _came(self, packet: DnsPacket) -> Iterator[Exchange[Asker]]:
+        for part in self._received.parts(packet):
+            if isinstance(part, Rest):
+                continue  # it names nothing, and nothing left by it
+            try:
+                yield self._answered(packet, read_message(part))
+            except MessageError as error:
+                self.malformed += 1
+                why = f"unreadable message: {error}"
+                self._received.refuse(packet, part, why)
+                yield self._odd(packet, why)
+
+    def _odd(self, packet: DnsPacket, why: str, unread: int = 0) -> Exchange[Asker]:
+        return Exchange(
+            packet,
+            self._who_asks(packet),
+            None,
+            None,
+            packet.ktime_ns,
+            why,
+            why,
+            unread,
+        )
+
+    # Bytes that the probes lost a part of are a loss, and no violation.
+    def _rest(self, rest: Rest, now_ns: int) -> Iterator[Exchange[Asker]]:
+        if not rest.is_lost:
+            why = f"{rest.size} bytes to a DNS port: {rest.why}"
+            yield replace(self._odd(rest.packet, why, rest.size), ended_ns=now_ns)
+
+    # Who makes the headers himself decides what arrives, and not what stands there.
+    def _raw(self, packet: DnsPacket) -> Exchange[Asker]:
+        why = "a raw socket sent it: whether and as what it arrives is not known"
+        odd = self._odd(packet, why, len(packet.payload))
+        if packet.protocol != _UDP:
+            return odd
+        try:
+            return replace(odd, query=read_message(packet.payload))
+        except MessageError:
+            return odd
+
+    def _asked(
+        self, packet: DnsPacket, message: Message, data: bytes
+    ) -> Iterator[Exchange[Asker]]:
+        key = _key(packet, message)
+        digest = blake2b(data, digest_size=16).digest()
+        known = self._open.get(key)
+        if known is not None and known.digest == digest:
+            return  # a retry
+        asker = self._who_asks(packet)
         if message.is_response:
             why = "a response was sent: the process acts as a DNS server"
-            yield Exchange(packet, None, message, False, why, packet.ktime_ns)
+            yield Exchange(
+                packet, asker, None, message, packet.ktime_ns, why, why, len(data)
+            )
             return
-        key = _key(packet, message)
-        if key in self._open:
-            return  # the same question again: a retry
-        self._open[key] = (packet, message)
+        if known is not None:
+            why = "the question was asked again, and not in the same bytes"
+            yield _unanswered(self._open.pop(key), packet.ktime_ns, why)
+        self._open[key] = _Open(packet, asker, message, digest)
         if len(self._open) > _MAX_OPEN:
-            _, (old, query) = self._open.popitem(last=False)
-            yield _unanswered(old, query, packet.ktime_ns)
+            self._evicted += 1
+            _, one = self._open.popitem(last=False)
+            why = "too many questions were open: its answer was not waited for"
+            yield _unanswered(one, packet.ktime_ns, why)
 
-    def _answered(self, packet: DnsPacket, message: "Message") -> Exchange:
+    def _answered(self, packet: DnsPacket, message: Message) -> Exchange[Asker]:
+        now = packet.ktime_ns
         if not message.is_response:
             why = "a query came from a DNS port"
-            return Exchange(packet, message, None, False, why, packet.ktime_ns)
+            return Exchange(packet, self._who_asks(packet), message, None, now, why)
         asked = self._open.pop(_key(packet, message), None)
         if asked is None:
             why = "this socket did not ask that server this question"
-            return Exchange(packet, None, message, False, why, packet.ktime_ns)
-        return Exchange(asked[0], asked[1], message, True, None, packet.ktime_ns)
-
-    def close(self, now_ns: int) -> Iterator[Exchange]:
-        """Yield the queries that nobody answered."""
-        while self._open:
-            _, (packet, query) = self._open.popitem(last=False)
-            yield _unanswered(packet, query, now_ns)
-
-
-def _unanswered(packet: DnsPacket, query: "Message", now_ns: int) -> Exchange:
-    return Exchange(packet, query, None, False, "no answer was seen", now_ns)
+            return Exchange(packet, self._who_asks(packet), None, message, now, why)
+        return Exchange(
+            asked.packet,
+            asked.asker,
+            asked.query,
+            message,
+            now,
+            self._answerers.doubt(asked.packet, packet),
+            _beside(asked.query),
+        )
 
 
-def _key(packet: DnsPacket, message: "Message") -> _Key:
-    return _Key(
-        packet.cookie, packet.server, message.identifier, message.name, message.kind
+def _unanswered(one: _Open[Asker], now_ns: int, why: str) -> Exchange[Asker]:
+    return Exchange(
+        one.packet, one.asker, one.query, None, now_ns, why, _beside(one.query)
     )
+
+
+def _beside(query: Message) -> str | None:
+    return f"{_BESIDE}: {query.beside}" if query.beside else None
+
+
+def _key(packet: DnsPacket, message: Message) -> _Key:
+    return (
+        packet.cookie, packet.server, message.identifier, message.name, message.kind
+    )  # fmt: skip

@@ -26,6 +26,13 @@ FLAG_STACK_LOST = CONSTANTS["FLAG_STACK_LOST"]
 FLAG_FRAMES_LOST = CONSTANTS["FLAG_FRAMES_LOST"]
 FLAG_UNREAD = CONSTANTS["FLAG_UNREAD"]
 
+DNS_BEGIN = CONSTANTS["DNS_BEGIN"]
+DNS_URGENT = CONSTANTS["DNS_URGENT"]
+DNS_RAW = CONSTANTS["DNS_RAW"]
+DNS_LOOPBACK = CONSTANTS["DNS_LOOPBACK"]
+DNS_SCOPE_RECEIVES = CONSTANTS["DNS_SCOPE_RECEIVES"]
+DNS_SCOPE_ANSWERS = CONSTANTS["DNS_SCOPE_ANSWERS"]
+
 _ARCHITECTURE = this_machine()
 _PROGRAM_COUNTER = _ARCHITECTURE.program_counter if _ARCHITECTURE else 0
 _STACK_POINTER = (
@@ -197,6 +204,11 @@ class DnsPacket:
     server: Address
     client_port: int
     payload: bytes
+    traits: int
+    """What the probes know of the packet: DNS_*."""
+    stack_ns: int
+    """As in Flow: of the call that asked, or that connected the socket."""
+    frames_ns: int
     start_ns: int = 0
     exec_id: int = 0
 
@@ -223,6 +235,9 @@ class Escape:
     start_ns: int = 0
     exec_id: int = 0
 
+
+Traffic: TypeAlias = Flow | DnsPacket
+"""What a call of the scope's led to."""
 
 Event: TypeAlias = (
     Forked | Executed | Exited | Flow | DnsPacket | Stack | Frames | CodeObject | Escape

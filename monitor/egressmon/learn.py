@@ -10,6 +10,7 @@ from egressmon.policy.judge import Judge
 from egressmon.policy.model import Allow, Dns, Policy
 from egressmon.policy.names import parse_host_pattern
 from egressmon.records import ConnectionRecord, DnsRecord, Record
+from egressmon.tally import code_label
 from egressmon.text import printable
 
 LEARNING = Policy(version=1, dns=Dns(queries="any"))
@@ -86,8 +87,10 @@ class Lesson:
         if record.rule == "dns.resolvers":
             self._resolvers.add(record.resolver)
         if record.name is not None:
-            process = record.process.comm if record.process else "unknown process"
-            self._queries[record.name][process] += 1
+            asker = record.process.comm if record.process else "unknown process"
+            if code := code_label(record):
+                asker += f": {code}"
+            self._queries[record.name][asker] += 1
 
     def policy_text(self, command: str, search: tuple[str, ...]) -> str:
         """Return the policy file for command; search are the resolver's domains."""

@@ -28,8 +28,6 @@ from egressmon.processes import Processes
 from egressmon.queries import Queries
 from egressmon.records import EscapeRecord, ProcessExit, ProcessRecord, Record
 
-_DNS_PORT = 53
-
 
 @dataclass(slots=True)
 class Tracker:
@@ -81,8 +79,6 @@ class Pipeline:
             case Flow() if is_canary(event):
                 self._canaries.saw(event)
             case Flow():
-                if event.port == _DNS_PORT and self.connections.is_own(event):
-                    self.queries.distrust(event.address)
                 self._sink(self.connections.record(event), event.ktime_ns)
             case DnsPacket():
                 for record, ktime_ns in self.queries.records(event):

@@ -13,6 +13,7 @@ from egressmon.events import (
     Exited,
     Flow,
     Forked,
+    Traffic,
 )
 from egressmon.records import Actor
 from egressmon.sanitise import sanitise_argv
@@ -185,7 +186,7 @@ class Processes:
             ancestry=self.ancestry(process) if process else [],
         ), why
 
-    def is_lost(self, event: Flow) -> bool:
+    def is_lost(self, event: Traffic) -> bool:
         """Tell whether the process is known as another, or running another program."""
         process = self._known.get(event.pid)
         if process is None or event.flags & FLAG_OWNERLESS:

@@ -1,41 +1,51 @@
 """DNS exchange -> look-up: what it teaches about addresses, and the verdict on it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
+from egressmon.attribution.result import Attribution, unknown
 from egressmon.canary import CanaryWatch
 from egressmon.decode import protocol_name
 from egressmon.dns_watch import DnsWatch, Exchange
-from egressmon.events import FLAG_INGRESS, FLAG_UNREAD, Address, DnsPacket
+from egressmon.events import FLAG_INGRESS, FLAG_UNREAD, DnsPacket
 from egressmon.names import Names
 from egressmon.policy.judge import Judge, Verdict
-from egressmon.processes import Processes
-from egressmon.records import DnsRecord
+from egressmon.processes import LOST, Processes
+from egressmon.records import Actor, DnsRecord
 from egressmon.repeats import Repeats
 
 _BILLION = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Asker:
+    process: Actor | None
+    process_reason: str | None
+    source: Attribution
 
 
 class Queries:
     """Turns DNS packets into judged records, and their answers into names."""
 
     def __init__(
-        self, judge: Judge, names: Names, processes: Processes, canaries: CanaryWatch
+        self,
+        judge: Judge,
+        names: Names,
+        processes: Processes,
+        canaries: CanaryWatch,
+        who_did_it: Callable[[DnsPacket], Attribution],
     ) -> None:
         """The canaries know which network namespace is the scope's own."""
         self._judge = judge
         self._names = names
         self._processes = processes
         self._canaries = canaries
-        self._own_servers: set[Address] = set()
+        self._who_did_it = who_did_it
         self._repeats = Repeats()
-        self.watch = DnsWatch()
-
-    def distrust(self, server: Address) -> None:
-        """Note that the scope itself receives at server's DNS port."""
-        self._own_servers.add(server)
+        self.watch = DnsWatch(self._who_asks)
 
     def records(self, packet: DnsPacket) -> Iterator[tuple[DnsRecord, int]]:
-        """Yield each look-up that packet ends, with the time at which it began."""
+        """Yield each look-up that `packet` ends, with the time at which it began."""
         if packet.flags & FLAG_UNREAD:
             if not packet.flags & FLAG_INGRESS:  # what others send is no look-up
                 yield self._unread(packet), packet.ktime_ns
@@ -46,7 +56,7 @@ class Queries:
             )
 
     def close(self, now_ns: int) -> Iterator[tuple[DnsRecord, int]]:
-        """Yield the look-ups that nobody answered."""
+        """Yield the look-ups that nobody answered, and the bytes that are in none."""
         for exchange in self.watch.close(now_ns):
             yield from self._repeats.add(
                 self._record(exchange), exchange.packet.ktime_ns
@@ -55,52 +65,86 @@ class Queries:
 
     # The same socket tells of it again each time that it is twice as much.
     def _unread(self, packet: DnsPacket) -> DnsRecord:
-        actor, why_not = self._processes.actor(packet)
+        asker = self._who_asks(packet)
+        source = asker.source
         return DnsRecord(
             protocol=protocol_name(packet.protocol),
             resolver=str(packet.server),
             name=None,
+            asked=None,
             kind=None,
             status=None,
             answers=[],
+            answer_count=None,
+            unread_bytes=packet.total_size,
             trusted=False,
-            process=actor,
-            process_reason=why_not,
+            process=asker.process,
+            process_reason=asker.process_reason,
             verdict="violation",
             rule=None,
             reason=f"{packet.total_size} bytes or more to port 53 were not read: more "
             "than is read of one socket",
+            module=source.module,
+            module_reason=source.module_reason,
+            route=source.route,
+            route_reason=source.route_reason,
+            bypass=source.bypass,
+            code=source.code,
+            code_reason=source.code_reason,
         )
 
-    def _record(self, exchange: Exchange) -> DnsRecord:
+    # As the question comes: by the answer, the process may run another program.
+    def _who_asks(self, packet: DnsPacket) -> _Asker:
+        lost = self._processes.is_lost(packet)
+        source = unknown(LOST) if lost else self._who_did_it(packet)
+        return _Asker(*self._processes.actor(packet), source)
+
+    def _record(self, exchange: Exchange[_Asker]) -> DnsRecord:
         packet, response = exchange.packet, exchange.response
+        asker, source = exchange.asker, exchange.asker.source
         message = exchange.query or response
-        trusted, reason = self._trust(exchange)
-        if trusted:
+        doubt = self._doubt(exchange)
+        if doubt is None:
             self._learn(exchange)
-        verdict = Verdict("violation", None, reason or "unreadable message")
-        if message is not None:
-            verdict = self._judge.query(message.name, packet.server)
-        why = verdict.reason
-        if message is not None and reason is not None:
-            why = f"{why}; {reason}"
-        actor, why_not = self._processes.actor(packet)
+        verdict = self._verdict(exchange, doubt)
+        spelling = message.asked.rstrip(".") if message else None
         return DnsRecord(
             protocol=protocol_name(packet.protocol),
             resolver=str(packet.server),
             name=message.name if message else None,
+            asked=spelling if message and spelling != message.name else None,
             kind=message.kind if message else None,
             status=response.status if response else None,
             answers=list(response.answers) if response else [],
-            trusted=trusted,
-            process=actor,
-            process_reason=why_not,
+            answer_count=response.answer_count if response else None,
+            unread_bytes=exchange.unread,
+            trusted=doubt is None,
+            process=asker.process,
+            process_reason=asker.process_reason,
             verdict=verdict.word,
             rule=verdict.rule,
-            reason=why,
+            reason=verdict.reason,
+            module=source.module,
+            module_reason=source.module_reason,
+            route=source.route,
+            route_reason=source.route_reason,
+            bypass=source.bypass,
+            code=source.code,
+            code_reason=source.code_reason,
         )
 
-    def _learn(self, exchange: Exchange) -> None:
+    def _verdict(self, exchange: Exchange[_Asker], doubt: str | None) -> Verdict:
+        message = exchange.query or exchange.response
+        if exchange.violation is not None:
+            return Verdict("violation", None, exchange.violation)
+        if message is None:
+            return Verdict("violation", None, doubt or "unreadable message")
+        verdict = self._judge.query(message.name, exchange.packet.server)
+        if doubt is None:
+            return verdict
+        return Verdict(verdict.word, verdict.rule, f"{verdict.reason}; {doubt}")
+
+    def _learn(self, exchange: Exchange[_Asker]) -> None:
         query, response = exchange.query, exchange.response
         if query is None or response is None:
             return
@@ -110,14 +154,13 @@ class Queries:
 
     # An answer names addresses only when it came from a trusted resolver, in the
     # scope's own network namespace (anybody can play 127.0.0.53 in another one).
-    def _trust(self, exchange: Exchange) -> tuple[bool, str | None]:
-        if not exchange.trusted:
-            return False, exchange.reason
+    def _doubt(self, exchange: Exchange[_Asker]) -> str | None:
         packet = exchange.packet
+        if exchange.query is None or exchange.response is None:
+            return exchange.doubt
+        why = exchange.doubt
         if packet.server not in self._judge.resolvers:
-            return False, "the answer names nothing: not a trusted resolver"
-        if packet.server in self._own_servers:
-            return False, "the answer names nothing: the scope itself listens there"
-        if packet.netns != self._canaries.netns:
-            return False, "the answer names nothing: another network namespace"
-        return True, None
+            why = "not a trusted resolver"
+        elif packet.netns != self._canaries.netns:
+            why = "another network namespace"
+        return f"the answer names nothing: {why}" if why else None

@@ -118,15 +118,25 @@ class DnsRecord:
     protocol: str
     resolver: str
     name: str | None
+    asked: str | None
     kind: str | None
     status: str | None
     answers: list[str]
+    answer_count: int | None
+    unread_bytes: int
     trusted: bool
     process: Actor | None
     process_reason: str | None
     verdict: str
     rule: str | None
     reason: str
+    module: ModuleRecord | None
+    module_reason: str | None
+    route: str
+    route_reason: str | None
+    bypass: bool | None
+    code: CodeRecord | None
+    code_reason: str | None
     count: int = 1
 
 

@@ -21,6 +21,7 @@ Timed: TypeAlias = tuple[DnsRecord, int]
 class _Kind:
     told: int
     waiting: int
+    unread: int
     last: Timed
 
 
@@ -35,9 +36,10 @@ class Repeats:
         if record.verdict != "violation":
             yield record, ktime_ns
             return
-        kind = self._kinds.setdefault(_key(record), _Kind(0, 0, (record, ktime_ns)))
+        kind = self._kinds.setdefault(_key(record), _Kind(0, 0, 0, (record, ktime_ns)))
         kind.last = record, ktime_ns
         kind.waiting += 1
+        kind.unread += record.unread_bytes
         if kind.told < _IN_FULL or kind.waiting >= kind.told:
             yield from _tell(kind)
         if len(self._kinds) > _MAX_KINDS:
@@ -53,17 +55,20 @@ def _tell(kind: _Kind) -> Iterator[Timed]:
     if not kind.waiting:
         return
     record, ktime_ns = kind.last
-    yield replace(record, count=kind.waiting), ktime_ns
+    whole = replace(record, count=kind.waiting, unread_bytes=kind.unread)
+    yield whole, ktime_ns
     kind.told += kind.waiting
-    kind.waiting = 0
+    kind.waiting = kind.unread = 0
 
 
 # What makes a message unreadable differs from one piece of junk to the next.
 def _key(record: DnsRecord) -> tuple[object, ...]:
     pid = record.process.pid if record.process else None
     why = record.reason if record.name is not None else None
+    code = record.code
     return (
         pid,
+        (code.test, code.file, code.line) if code is not None else None,
         record.protocol,
         record.resolver,
         record.name,

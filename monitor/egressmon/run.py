@@ -155,7 +155,9 @@ class Run:
         names, processes, canaries = self._names, self._processes, self._canaries
         return Pipeline(
             processes=processes,
-            queries=Queries(self._judge, names, processes, canaries),
+            queries=Queries(
+                self._judge, names, processes, canaries, self._sensor.who_did_it
+            ),
             connections=Connections(
                 self._judge,
                 names,

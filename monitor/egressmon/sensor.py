@@ -12,7 +12,7 @@ from egressmon.attribution.result import Attribution, unknown
 from egressmon.attribution.stage import Attributor
 from egressmon.canary import Attempt, CanaryWatch, Plan, failed, make_plan
 from egressmon.errors import SensorError
-from egressmon.events import Flow
+from egressmon.events import Flow, Traffic
 from egressmon.intake import Intake
 from egressmon.pipeline import Pipeline
 from egressmon.probes.engine import Engine
@@ -95,9 +95,9 @@ class Sensor:
             self.no_mappings = blind_spots.refused(error)
         self.intake = Intake(self.engine, self._side_band)
 
-    def who_did_it(self, flow: Flow) -> Attribution:
+    def who_did_it(self, flow: Traffic) -> Attribution:
         """Return who made flow."""
-        if flow.operation == "accept":
+        if isinstance(flow, Flow) and flow.operation == "accept":
             return unknown("the peer made the connection")
         if self.attributor is not None:
             return self.attributor.of(flow)

@@ -109,8 +109,8 @@ def module_label(record: ConnectionRecord) -> str:
     return f"{name} ({package.name} {package.version or ''}".rstrip() + ")"
 
 
-def code_label(record: ConnectionRecord) -> str:
-    """Return the test or the function behind a connection; empty: neither is known."""
+def code_label(record: ConnectionRecord | DnsRecord) -> str:
+    """Return the test or the function behind a record; empty: neither is known."""
     code = record.code
     if code is None:
         return ""
@@ -141,7 +141,7 @@ def _connection_key(record: ConnectionRecord) -> GroupKey:
 def _query_key(record: DnsRecord) -> GroupKey:
     name = record.name or "an unreadable message"
     label = f"lookup of {name} at {record.resolver}"
-    return label, _process_label(record.process), "", record.reason
+    return label, _process_label(record.process), code_label(record), record.reason
 
 
 def _process_label(process: Actor | None) -> str:

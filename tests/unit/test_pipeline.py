@@ -11,6 +11,7 @@ from egressmon.canary import CanaryWatch, make_plan
 from egressmon.clock import Clock
 from egressmon.connections import Connections, Locality
 from egressmon.events import (
+    DNS_SCOPE_RECEIVES,
     FLAG_CANARY,
     FLAG_INGRESS,
     FLAG_OWNERLESS,
@@ -53,7 +54,9 @@ class Replay:
         locality = Locality(lambda ip, port, _: self._who(ip, port, listener), canaries)
         self.pipeline = Pipeline(
             processes=processes,
-            queries=Queries(judge, names, processes, canaries),
+            queries=Queries(
+                judge, names, processes, canaries, lambda _: unknown("a test")
+            ),
             connections=Connections(
                 judge,
                 names,
@@ -123,12 +126,11 @@ def test_an_answer_from_another_network_namespace_names_nothing() -> None:
 
 def test_an_answer_from_the_scopes_own_server_names_nothing() -> None:
     replay = Replay().feed(
-        flow(STUB, 53, protocol=17, receiver=CONSTANTS["RECEIVER_SCOPE"]),
-        *lookup("api.example.org", "203.0.113.9", STUB),
+        *lookup("api.example.org", "203.0.113.9", STUB, traits=DNS_SCOPE_RECEIVES),
     )
 
     assert replay.query().trusted is False
-    assert "the scope itself listens there" in replay.query().reason
+    assert "the scope itself receives there" in replay.query().reason
 
 
 @pytest.mark.parametrize(

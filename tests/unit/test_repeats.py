@@ -9,15 +9,25 @@ JUNK = DnsRecord(
     protocol="udp",
     resolver="192.0.2.53",
     name=None,
+    asked=None,
     kind=None,
     status=None,
     answers=[],
+    answer_count=None,
+    unread_bytes=64,
     trusted=False,
     process=None,
     process_reason="a test",
     verdict="violation",
     rule=None,
     reason="unreadable message: ShortHeader",
+    module=None,
+    module_reason="a test",
+    route="unknown",
+    route_reason="a test",
+    bypass=None,
+    code=None,
+    code_reason="a test",
 )
 
 
@@ -30,6 +40,7 @@ def test_the_first_ones_are_told_in_full_and_all_are_counted() -> None:
     assert [record.count for record, _ in told[:8]] == [1] * 8
     assert len(told) < 24
     assert sum(record.count for record, _ in told) == 100_000
+    assert sum(record.unread_bytes for record, _ in told) == 6_400_000
     assert told[-1][1] == 99_999
 
 

@@ -22,9 +22,9 @@ from egressmon.events import (
     FLAG_FRAMES_LOST,
     FLAG_OWNERLESS,
     CodeObject,
-    Flow,
     Forked,
     Frames,
+    Traffic,
 )
 
 _MAX_WAITING = 4096
@@ -122,7 +122,7 @@ class PythonCode:
             if len(self._waiting) > _MAX_WAITING:
                 self._waiting.popitem(last=False)
 
-    def of(self, flow: Flow, without: str) -> tuple[CodeRecord | None, str | None]:
+    def of(self, flow: Traffic, without: str) -> tuple[CodeRecord | None, str | None]:
         """Return the code behind flow, or None and why it is not known.
 
         Without is what it means that the probes found no CPython in the process.
@@ -161,7 +161,7 @@ class PythonCode:
             return f"{end}: {failure}"
         return end
 
-    def _call(self, flow: Flow, without: str) -> tuple[_Call | None, str | None]:
+    def _call(self, flow: Traffic, without: str) -> tuple[_Call | None, str | None]:
         if flow.flags & FLAG_FRAMES_LOST:
             return None, "the Python frames did not fit the ring"
         if flow.frames_ns:

@@ -16,7 +16,7 @@ from egressmon.attribution.records import ChainStep, ModuleFile, ModuleRecord
 from egressmon.attribution.result import Attribution, unknown
 from egressmon.attribution.templates import Memory, Templates
 from egressmon.attribution.unwind import Unwinder, Unwound
-from egressmon.events import FLAG_OWNERLESS, FLAG_STACK_LOST, Flow, Stack
+from egressmon.events import FLAG_OWNERLESS, FLAG_STACK_LOST, Stack, Traffic
 from egressmon.probes.architecture import this_machine
 
 _MAX_WAITING = 4096
@@ -75,7 +75,7 @@ class Modules:
         self._spaces.drop(pid)
         self._templates.forget(pid)
 
-    def of(self, flow: Flow) -> Attribution:
+    def of(self, flow: Traffic) -> Attribution:
         """Return which modules made flow."""
         if flow.flags & FLAG_OWNERLESS:
             return unknown("the kernel named no owner of the packet's socket")

@@ -10,7 +10,7 @@ from egressmon.attribution.packages import Packages
 from egressmon.attribution.records import NOT_PYTHON
 from egressmon.attribution.result import Attribution
 from egressmon.attribution.templates import Memory
-from egressmon.events import CodeObject, Flow, Forked, Frames, Stack
+from egressmon.events import CodeObject, Forked, Frames, Stack, Traffic
 
 
 class Attributor:
@@ -90,7 +90,7 @@ class Attributor:
         if self._code is not None:
             self._code.ended(pid)
 
-    def of(self, flow: Flow) -> Attribution:
+    def of(self, flow: Traffic) -> Attribution:
         """Return who made flow."""
         found = self._modules.of(flow)
         if self._code is None:

@@ -108,7 +108,12 @@ class Judge:
         return verdict
 
     def _without_entry(self, target: Destination) -> Verdict:
-        if target.port == 53 and target.address in self.resolvers:
+        # Of these the payload is read.
+        if (
+            target.port == 53
+            and target.protocol in {"tcp", "udp"}
+            and target.address in self.resolvers
+        ):
             return Verdict("allowed", "dns.resolvers", "a trusted resolver")
         if target.listener is not None:
             return self._local(target.listener)

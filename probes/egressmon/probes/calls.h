@@ -72,7 +72,7 @@ static __always_inline void frames_at_address(struct bpf_sock_addr *ctx, u32 kin
 	read_peer(ctx, inet, &key.peer);
 	if (inside && canary_flags(&key.peer))
 		return;
-	if (kind == KIND_SENDMSG) {
+	if (kind == KIND_SENDMSG && key.peer.port != DNS_PORT) {
 		key.cookie = bpf_get_socket_cookie(ctx);
 		if (same_endpoint(&state->peer, &key.peer))
 			return;

@@ -3,74 +3,75 @@
 #ifndef EGRESSMON_DNS_H
 #define EGRESSMON_DNS_H
 
-#include "packet.h"
+#include "answerer.h"
 #include "quota.h"
 
-#define DNS_PORT 53
 #define MAX_CHUNKS 16
 
-struct dns_capture {
-	const struct packet *packet;
-	const struct endpoint *server;
-	struct socket_state *owner;
-	u32 flags;
-	u16 client_port;
-};
+/* How a packet is to be told of, in a number: a subprogram takes five. */
+#define HOW(flags, protocol, traits, port)                                                     \
+	((u64)(flags) << 48 | (u64)(protocol) << 32 | (u64)(traits) << 16 | (port))
 
-static __always_inline void fill_dns(struct __sk_buff *skb, struct dns_event *event,
-				     const struct dns_capture *capture, u32 skipped, u32 size)
+static __always_inline void fill_owner(struct dns_event *event,
+				       const struct socket_state *owner)
 {
-	const struct socket_state *owner = capture->owner;
-
-	event->ktime_ns = bpf_ktime_get_boot_ns();
-	event->kind = KIND_DNS;
-	event->cookie = bpf_get_socket_cookie(skb);
-	event->flags = capture->flags | (owner ? 0 : FLAG_OWNERLESS);
-	event->sequence = capture->packet->sequence + skipped;
-	event->segment_size = skb->gso_size;
-	event->payload_size = size;
-	event->total_size = skb->len - capture->packet->payload;
+	/* What was inherited has no owner until the scope aims it. */
+	if (owner && !owner->tgid)
+		owner = NULL;
+	event->flags |= owner ? 0 : FLAG_OWNERLESS;
+	if (owner && (owner->flags & SOCKET_STACK_LOST))
+		event->flags |= FLAG_STACK_LOST;
+	if (owner && (owner->flags & SOCKET_FRAMES_LOST))
+		event->flags |= FLAG_FRAMES_LOST;
+	event->stack_ns = owner ? owner->stack_ns : 0;
+	event->frames_ns = owner ? owner->frames_ns : 0;
 	event->start_ns = owner ? owner->start_ns : 0;
 	event->exec_id = owner ? owner->exec_id : 0;
-	event->spare = 0;
-	event->protocol = capture->server->protocol;
-	event->port = capture->client_port;
 	event->tgid = owner ? owner->tgid : 0;
 	event->netns = owner ? owner->netns : 0;
 	event->tid = owner ? owner->tid : 0;
 	event->uid = owner ? owner->uid : 0;
-	__builtin_memcpy(event->address, capture->server->address, ADDRESS_SIZE);
 	if (owner)
 		__builtin_memcpy(event->comm, owner->comm, COMM_SIZE);
 	else
 		__builtin_memset(event->comm, 0, COMM_SIZE);
 }
 
-/*
- * That a socket has sent, or got, more than is read of it: as the bytes are twice as
- * many as when it was told before.
- */
-static __always_inline void tell_unread(struct __sk_buff *skb,
-					const struct dns_capture *capture)
+static __always_inline void fill_server(struct __sk_buff *skb, struct dns_event *event)
 {
-	struct socket_state *owner = capture->owner;
-	struct dns_event *event;
+	bool is_source = (event->flags & FLAG_INGRESS) || (event->traits & DNS_SCOPE_ANSWERS);
+	u32 inet = 0;
+	u8 first = 0;
 
-	count(COUNT_LOST_UNREAD, 1);
-	if (!owner || owner->dns_unread < 2 * owner->dns_told)
-		return;
-	event = bpf_ringbuf_reserve(MAP(lookups), sizeof(*event), 0);
-	if (!event)
-		return; /* the next one tells of it */
-	fill_dns(skb, event, capture, 0, 0);
-	event->flags |= FLAG_UNREAD;
-	event->total_size = owner->dns_unread > 0xffffffff ? 0xffffffff : owner->dns_unread;
-	owner->dns_told = owner->dns_unread;
-	submit_lookup(event);
+	bpf_skb_load_bytes(skb, 0, &first, sizeof(first));
+	if (first >> 4 == 4) {
+		bpf_skb_load_bytes(skb, is_source ? 12 : 16, &inet, sizeof(inet));
+		set_inet((u32 *)event->address, inet);
+	} else {
+		bpf_skb_load_bytes(skb, is_source ? 8 : 24, event->address, ADDRESS_SIZE);
+	}
+}
+
+static __always_inline void fill_dns(struct __sk_buff *skb, struct dns_event *event, u64 how,
+				     u32 sequence, u32 size, u32 total)
+{
+	event->ktime_ns = bpf_ktime_get_boot_ns();
+	event->kind = KIND_DNS;
+	event->cookie = bpf_get_socket_cookie(skb);
+	event->flags = how >> 48;
+	event->sequence = sequence;
+	event->segment_size = skb->gso_size;
+	event->payload_size = size;
+	event->total_size = total;
+	event->protocol = how >> 32;
+	event->port = how;
+	event->traits = (how >> 16) & 0xffff;
+	fill_server(skb, event);
+	fill_owner(event, packet_owner(skb));
 }
 
 /* Copy size bytes (1 to room, room a power of two) from skipped on. */
-#define EMIT_CHUNK(skb, capture, skipped, size, room)                                          \
+#define EMIT_CHUNK(skb, how, payload, skipped, sequence, size, total, room)                    \
 	({                                                                                     \
 		struct dns_event *event =                                                      \
 			bpf_ringbuf_reserve(MAP(lookups), sizeof(*event) + (room), 0);         \
@@ -80,10 +81,9 @@ static __always_inline void tell_unread(struct __sk_buff *skb,
 		if (event) {                                                                   \
 			asm volatile("" : "+r"(bounded));                                      \
 			bounded = (bounded & ((room)-1)) + 1;                                  \
-			fill_dns(skb, event, capture, skipped, bounded);                       \
-			failed = bpf_skb_load_bytes(skb,                                       \
-						    (capture)->packet->payload + (skipped),    \
-						    event + 1, bounded);                       \
+			fill_dns(skb, event, how, (sequence) + (skipped), bounded, total);     \
+			failed = bpf_skb_load_bytes(skb, (payload) + (skipped), event + 1,     \
+						    bounded);                                  \
 			if (failed)                                                            \
 				bpf_ringbuf_discard(event, 0);                                 \
 			else                                                                   \
@@ -94,31 +94,144 @@ static __always_inline void tell_unread(struct __sk_buff *skb,
 		failed;                                                                        \
 	})
 
-static __always_inline void emit_dns(struct __sk_buff *skb, const struct dns_capture *capture)
+/* Say what is known of a packet that carries nothing. */
+SUBPROGRAM int dns_mark(struct __sk_buff *skb, u32 sequence, u64 how)
 {
-	u32 total = skb->len;
+	struct dns_event *event = bpf_ringbuf_reserve(MAP(lookups), sizeof(*event), 0);
+
+	if (!event) {
+		count(COUNT_LOST_DNS, 1);
+		return 1;
+	}
+	fill_dns(skb, event, how, sequence, 0, 0);
+	submit_lookup(event);
+	return 0;
+}
+
+/*
+ * Say that a socket has sent, or got, more than is read of it: as the bytes are twice as
+ * many as when it was told before.
+ */
+SUBPROGRAM int dns_unread(struct __sk_buff *skb, u64 how)
+{
+	struct socket_state *owner = packet_owner(skb);
+	struct dns_event *event;
+
+	count(COUNT_LOST_UNREAD, 1);
+	if (!owner || owner->dns_unread < 2 * owner->dns_told)
+		return 0;
+	event = bpf_ringbuf_reserve(MAP(lookups), sizeof(*event), 0);
+	if (!event)
+		return 0; /* the next one tells of it */
+	fill_dns(skb, event, how, 0, 0, 0);
+	event->flags |= FLAG_UNREAD;
+	event->total_size = owner->dns_unread > 0xffffffff ? 0xffffffff : owner->dns_unread;
+	owner->dns_told = owner->dns_unread;
+	submit_lookup(event);
+	return 0;
+}
+
+static __always_inline u32 carried(struct __sk_buff *skb, u32 payload)
+{
+	return skb->len > payload ? skb->len - payload : 0;
+}
+
+/* Copy the chunk behind skipped. */
+SUBPROGRAM int dns_chunk(struct __sk_buff *skb, u32 payload, u32 skipped, u32 sequence, u64 how)
+{
+	u32 total = carried(skb, payload);
+	u32 rest = total - skipped;
+
+	if (rest <= PAYLOAD_SMALL)
+		return EMIT_CHUNK(skb, how, payload, skipped, sequence, rest, total,
+				  PAYLOAD_SMALL);
+	if (rest > PAYLOAD_LARGE)
+		rest = PAYLOAD_LARGE;
+	return EMIT_CHUNK(skb, how, payload, skipped, sequence, rest, total, PAYLOAD_LARGE);
+}
+
+static __always_inline void emit_dns(struct __sk_buff *skb, const struct packet *packet,
+				     u64 how)
+{
+	u32 total = carried(skb, packet->payload);
 	u32 skipped = 0;
 
-	if (total <= capture->packet->payload)
-		return;
-	total -= capture->packet->payload;
-	if (!may_read(capture->owner, total)) {
-		tell_unread(skb, capture);
+	if (!total) {
+		if (how & HOW(0, 0, DNS_BEGIN | DNS_RAW, 0))
+			dns_mark(skb, packet->sequence, how);
 		return;
 	}
-	if (total <= PAYLOAD_SMALL) {
-		EMIT_CHUNK(skb, capture, 0, total, PAYLOAD_SMALL);
+	if (!may_read(packet_owner(skb), total)) {
+		dns_unread(skb, how);
 		return;
 	}
-	for (int i = 0; i < MAX_CHUNKS && skipped < total; i++) {
-		u32 rest = total - skipped;
-
-		if (rest > PAYLOAD_LARGE)
-			rest = PAYLOAD_LARGE;
-		if (EMIT_CHUNK(skb, capture, skipped, rest, PAYLOAD_LARGE))
+	for (int i = 0; i < MAX_CHUNKS; i++) {
+		if (dns_chunk(skb, packet->payload, skipped, packet->sequence, how))
 			return;
-		skipped = forget(skb, skipped + rest);
+		skipped = forget(skb, skipped + PAYLOAD_LARGE);
+		if (skipped >= total)
+			return;
+		how &= ~HOW(0, 0, DNS_BEGIN, 0);
 	}
+	count(COUNT_LOST_DNS, 1); /* BIG TCP (IFLA_GSO_MAX_SIZE) has packets beyond 64 KiB */
+}
+
+static __always_inline bool is_dns(const struct endpoint *server)
+{
+	return server->port == DNS_PORT &&
+	       (server->protocol == PROTOCOL_TCP || server->protocol == PROTOCOL_UDP);
+}
+
+static __always_inline u32 traits_of(struct __sk_buff *skb, const struct packet *packet,
+				     const struct endpoint *server)
+{
+	u32 traits = 0;
+
+	if (server->protocol == PROTOCOL_TCP && (packet->tcp_flags & TCP_SYN))
+		traits |= DNS_BEGIN;
+	if (server->protocol == PROTOCOL_TCP && (packet->tcp_flags & TCP_URG))
+		traits |= DNS_URGENT;
+	if (skb->ifindex != LOOPBACK_INDEX)
+		return traits;
+	return traits | DNS_LOOPBACK | (scope_receives(skb, server) ? DNS_SCOPE_RECEIVES : 0);
+}
+
+/* The scope sent something to a DNS port, or from one, or a part of what it made by hand. */
+SUBPROGRAM int dns_egress(struct __sk_buff *skb, u32 flags)
+{
+	struct packet packet = {};
+	struct bpf_sock *sk = skb->sk;
+	u32 traits;
+
+	if (!parse(skb, &packet))
+		return 0;
+	if ((is_dns(&packet.source) || packet.is_fragment) &&
+	    is_first_answer(&packet, packet_owner(skb)))
+		dns_mark(skb, 0, HOW(flags, packet.source.protocol, DNS_SCOPE_ANSWERS, 0));
+	if (!is_dns(&packet.target))
+		return 0;
+	traits = traits_of(skb, &packet, &packet.target);
+	if (sk)
+		sk = bpf_sk_fullsock(sk);
+	if (sk && sk->type == SOCK_RAW)
+		traits |= DNS_RAW;
+	traits = forget(skb, traits);
+	emit_dns(skb, &packet, HOW(flags, packet.target.protocol, traits, packet.source.port));
+	return 0;
+}
+
+/* Something came from a DNS port. */
+SUBPROGRAM int dns_ingress(struct __sk_buff *skb, u32 flags)
+{
+	struct packet packet = {};
+	u32 traits;
+
+	if (!parse(skb, &packet))
+		return 0;
+	traits = forget(skb, traits_of(skb, &packet, &packet.source));
+	emit_dns(skb, &packet,
+		 HOW(flags | FLAG_INGRESS, packet.source.protocol, traits, packet.target.port));
+	return 0;
 }
 
 #endif

@@ -43,6 +43,14 @@
 #define RECEIVER_SHARED 4  /* a socket of the scope's, if none outside shares its port */
 #define RECEIVER_ASK 5	   /* of this machine, but the probe cannot tell */
 
+/* What the probes know of a packet to or from port 53. */
+#define DNS_BEGIN 1	      /* TCP: the first of its stream */
+#define DNS_URGENT 2	      /* TCP: the receiver may leave a byte out */
+#define DNS_RAW 4	      /* from a raw socket: its headers may lie */
+#define DNS_LOOPBACK 8	      /* by the loopback device */
+#define DNS_SCOPE_RECEIVES 16 /* a socket of the scope is bound at the server's address */
+#define DNS_SCOPE_ANSWERS 32  /* no payload: the scope sent from that address and port 53 */
+
 /* What a stack event holds, or why it holds no stack. */
 #define STACK_COPIED 0
 #define STACK_KNOWN 1 /* the same calls as those of a template */
@@ -225,9 +233,11 @@ struct dns_event {
 	u16 protocol;
 	u16 port;
 	u32 total_size;
+	u32 traits;
+	u32 exec_id; /* as in flow_event, like those that follow */
 	u64 start_ns;
-	u32 exec_id;
-	u32 spare;
+	u64 stack_ns;
+	u64 frames_ns;
 	u8 address[ADDRESS_SIZE];
 	char comm[COMM_SIZE];
 };

@@ -114,14 +114,23 @@ static __always_inline void announce_connect(struct socket_state *state, struct 
 	emit_flow(flow);
 }
 
-static __always_inline void announce_send(struct socket_state *state, struct flow *flow)
+static __always_inline bool is_announced(const struct socket_state *state,
+					 const struct flow *flow)
 {
 	/* An IPv4 peer of an IPv6 socket runs this hook at each send (v4-mapped). */
-	if (same_endpoint(&state->peer, flow->peer))
-		return;
-	if (!is_new_peer(flow))
+	return same_endpoint(&state->peer, flow->peer) || !is_new_peer(flow);
+}
+
+static __always_inline void announce_send(struct socket_state *state, struct flow *flow)
+{
+	bool announced = is_announced(state, flow);
+
+	/* Each question is somebody's: its packet will name this call. */
+	if (announced && flow->peer->port != DNS_PORT)
 		return;
 	tell_caller(state);
+	if (announced)
+		return;
 	state->aim = *flow->peer;
 	state->flags |= SOCKET_SENDING;
 }

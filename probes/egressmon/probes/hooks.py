@@ -99,6 +99,7 @@ MAPS = (
     "lineage",
     "sockets",
     "peers",
+    "answerers",
     "templates",
 )
 # In the frames' object, beside those that it shares.

@@ -14,6 +14,7 @@
 #define AF_INET6 10
 #define SOCK_STREAM 1
 #define SOCK_DGRAM 2
+#define SOCK_RAW 3
 
 /* include/linux/sched.h */
 #define TASK_IO_WORKER 0x10

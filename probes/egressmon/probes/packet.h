@@ -7,6 +7,7 @@
 
 #define TCP_SYN 0x02
 #define TCP_ACK 0x10
+#define TCP_URG 0x20
 #define MAX_EXTENSIONS 8
 
 struct packet {
@@ -14,12 +15,15 @@ struct packet {
 	struct endpoint target;
 	u32 payload; /* offset of what the transport carries */
 	u32 sequence;
+	u32 is_fragment; /* whose ports may stand in another packet */
 	u8 tcp_flags;
 };
 
 /* RFC 791 */
 struct inet_header {
-	u8 start[9];
+	u8 start[6];
+	u8 fragment[2];
+	u8 life;
 	u8 protocol;
 	u16 checksum;
 	u32 source;
@@ -104,7 +108,8 @@ static __always_inline u32 forget(struct __sk_buff *skb, u32 value)
 }
 
 /* Step over IPv6 extension headers; returns the transport protocol. */
-static __always_inline u8 skip_extensions(struct __sk_buff *skb, u8 next, u32 *offset)
+static __always_inline u8 skip_extensions(struct __sk_buff *skb, u8 next, u32 *offset,
+					  u32 *is_fragment)
 {
 	u8 header[2];
 
@@ -113,6 +118,7 @@ static __always_inline u8 skip_extensions(struct __sk_buff *skb, u8 next, u32 *o
 			break;
 		if (bpf_skb_load_bytes(skb, *offset, header, sizeof(header)))
 			break;
+		*is_fragment = forget(skb, *is_fragment | (next == 44));
 		if (next == 44)
 			*offset += 8;
 		else if (next == 51)
@@ -140,6 +146,7 @@ static __always_inline u32 parse_network(struct __sk_buff *skb, struct packet *p
 		set_inet(packet->source.address, inet.source);
 		set_inet(packet->target.address, inet.target);
 		packet->target.protocol = inet.protocol;
+		packet->is_fragment = (inet.fragment[0] & 0x3f) | inet.fragment[1];
 		offset = (first & 15) * 4;
 	} else {
 		struct inet6_header inet6;
@@ -149,7 +156,8 @@ static __always_inline u32 parse_network(struct __sk_buff *skb, struct packet *p
 		__builtin_memcpy(packet->source.address, inet6.source, ADDRESS_SIZE);
 		__builtin_memcpy(packet->target.address, inet6.target, ADDRESS_SIZE);
 		offset = sizeof(inet6);
-		packet->target.protocol = skip_extensions(skb, inet6.next, &offset);
+		packet->target.protocol =
+			skip_extensions(skb, inet6.next, &offset, &packet->is_fragment);
 	}
 	packet->source.protocol = packet->target.protocol;
 	return offset;

@@ -19,6 +19,8 @@
 
 #define SEC(name)
 
+#define SUBPROGRAM static __always_inline /* BCC inlines all functions */
+
 #define MAP(name) ((void *)bpf_pseudo_fd(1, MAP_ID_##name))
 
 #define BCC_TABLE_ARRAY "array"
@@ -60,6 +62,12 @@ typedef __u32 u32;
 typedef __u64 u64;
 
 #define MAP(name) (&name)
+
+/*
+ * A global function: the verifier takes it once and by itself, with any arguments, and not
+ * again for each way that leads to it. They are numbers and the context (Linux 5.6).
+ */
+#define SUBPROGRAM __attribute__((noinline))
 
 #define DEFINE_MAP(name, map_type, key_type, value_type, entries, flags)                       \
 	struct {                                                                               \

@@ -106,8 +106,8 @@ static __always_inline void accept(struct __sk_buff *skb, struct bpf_sock *sk,
 		return;
 	flow->receiver = RECEIVER_REMOTE;
 	if (skb->ifindex == LOOPBACK_INDEX) {
-		flow->receiver = socket_at(skb, &packet->source, &packet->target,
-					   packet->source.port);
+		flow->receiver =
+			socket_at(skb, &packet->source, &packet->target, packet->source.port);
 		if (flow->receiver == RECEIVER_SCOPE || flow->receiver == RECEIVER_SHARED)
 			return;
 	}
@@ -174,31 +174,8 @@ static __always_inline void count_stream(struct __sk_buff *skb, struct bpf_sock 
 	announce_packet(skb, packet, flow);
 }
 
-/*
- * Everything is read once more: what the verifier knows of the packet's flow is dropped
- * so, where it would follow each way here by itself (1,000,000 instructions on 6.1).
- */
-static __always_inline void capture_sent(struct __sk_buff *skb)
-{
-	struct packet packet = {};
-	struct bpf_sock *sk;
-
-	asm volatile("" ::: "memory");
-	sk = skb->sk;
-	if (sk)
-		sk = bpf_sk_fullsock(sk);
-	if (parse(skb, &packet) && packet.payload) {
-		struct dns_capture capture = {.packet = &packet,
-					      .server = &packet.target,
-					      .owner = state_of(sk),
-					      .client_port = packet.source.port};
-
-		emit_dns(skb, &capture);
-	}
-}
-
 static __always_inline int observe_egress(struct __sk_buff *skb, struct bpf_sock *sk,
-					   struct socket_state *state, u32 flags)
+					  struct socket_state *state, u32 flags)
 {
 	struct packet packet = {};
 	struct glance glance;
@@ -206,8 +183,9 @@ static __always_inline int observe_egress(struct __sk_buff *skb, struct bpf_sock
 
 	count_total(skb);
 	if (look(skb, &glance) && glance.protocol == PROTOCOL_TCP &&
-	    glance.target != DNS_PORT && !begins(glance.tcp_flags) &&
-	    (!sk || sk->type == SOCK_STREAM) && !(flags && is_untold(state))) {
+	    glance.target != DNS_PORT && glance.source != DNS_PORT &&
+	    !begins(glance.tcp_flags) && (!sk || sk->type == SOCK_STREAM) &&
+	    !(flags && is_untold(state))) {
 		count_sent(skb, state);
 		return 1;
 	}
@@ -226,8 +204,8 @@ static __always_inline int observe_egress(struct __sk_buff *skb, struct bpf_sock
 		count_stream(skb, sk, state, &packet, &flow);
 	else
 		count_datagram(skb, state, &packet, &flow);
-	if (packet.payload && packet.target.port == DNS_PORT)
-		capture_sent(skb);
+	if (is_dns(&packet.target) || is_dns(&packet.source) || packet.is_fragment)
+		dns_egress(skb, flags);
 	return 1;
 }
 
@@ -261,7 +239,7 @@ static __always_inline void on_root_egress(struct __sk_buff *skb)
 }
 
 static __always_inline int observe_ingress(struct __sk_buff *skb, struct socket_state *state,
-					    bool inside)
+					   bool inside)
 {
 	struct packet packet = {};
 	struct glance glance;
@@ -270,14 +248,8 @@ static __always_inline int observe_ingress(struct __sk_buff *skb, struct socket_
 		return 1;
 	if (!parse(skb, &packet))
 		return 1;
-	if (packet.source.port == DNS_PORT && packet.payload) {
-		struct dns_capture capture = {.packet = &packet,
-					      .server = &packet.source,
-					      .owner = state,
-					      .flags = FLAG_INGRESS,
-					      .client_port = packet.target.port};
-
-		emit_dns(skb, &capture);
+	if (is_dns(&packet.source)) {
+		dns_ingress(skb, inside ? 0 : FLAG_FOREIGN);
 	} else if (inside && is_canary(&packet)) {
 		struct flow flow = {.peer = &packet.target,
 				    .owner = state,
