@@ -33,7 +33,7 @@ class Locality:
         """Return who receives what `flow` sends; None: it goes to another machine."""
         if flow.receiver == "remote":
             return None
-        if flow.receiver not in {"shared", "ask"}:
+        if flow.receiver != "shared" and flow.receiver != "ask":  # noqa: PLR1714 -- mypy
             return flow.receiver
         if flow.netns not in {0, self._canaries.netns}:
             return "unknown"
