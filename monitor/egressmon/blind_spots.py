@@ -36,8 +36,8 @@ class Blind(Enum):
     )
     FOREIGN_PACKETS = BlindSpot(
         "foreign-packets",
-        "no hook runs as a connected socket is passed to a process of the scope, by one "
-        "outside it, during the run",
+        "no hook runs as a process outside the scope passes a connected socket to one "
+        "of the scope's during the run",
         "what is sent over it is neither recorded nor counted; what goes over sockets "
         "that the command inherits, or makes after leaving the cgroup, is",
         "let no process outside the scope pass connected sockets to the command",
@@ -45,16 +45,16 @@ class Blind(Enum):
     KERNEL_NETWORKING = BlindSpot(
         "kernel-networking",
         "the command may configure the network (CAP_NET_ADMIN)",
-        "what the kernel itself sends for it is not seen, or not where it goes: tunnels "
-        "(vxlan, gre, ipip), traffic control, packet filter rules. A change that is "
-        "noticed makes the run incomplete",
+        "what the kernel itself sends for it is not seen, or not where it goes "
+        "(tunnels: vxlan, gre, ipip; traffic control; packet filter rules); a change "
+        "that is noticed makes the run incomplete",
         "run the command as a user without CAP_NET_ADMIN",
     )
     SAME_USER = BlindSpot(
         "same-user",
         "processes of the command's user run outside the scope",
-        "the command can have them connect in its place (ptrace, FIFOs, a crontab, files "
-        "that they run)",
+        "the command can have them connect in its place (ptrace, FIFOs, a crontab, "
+        "files that they run)",
         "run the command as a user of its own",
     )
     PID_NAMESPACE = BlindSpot(

@@ -1,4 +1,4 @@
-"""What the command could have others do for it: the kernel, and its user's processes."""
+"""What the command could have others do: the kernel, and its user's processes."""
 
 import errno
 import ipaddress
@@ -82,10 +82,9 @@ class NetworkWatch:
     def __init__(self) -> None:
         """Begin to watch; raises OSError where that may not be."""
         self._route = _subscribed(_NETLINK_ROUTE, _ROUTE_GROUPS)
-        try:
+        self._filter: socket.socket | None = None
+        with suppress(OSError):  # a kernel without nftables
             self._filter = _subscribed(_NETLINK_NETFILTER, (_NFNLGRP_NFTABLES,))
-        except OSError:
-            self._filter = None  # a kernel without nftables
         self._links = set(_dumped(_RTM_GETLINK))
         self._addresses = set(_dumped(_RTM_GETADDR))
 

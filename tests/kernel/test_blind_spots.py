@@ -9,7 +9,10 @@ import pytest
 from egressmon.blind_spots import Blind
 from support.watching import ENGINE, Watched, watch
 
-ANYWHERE = {"packet-sockets", "unix-sockets", "encrypted-dns", "foreign-packets"}
+ANYWHERE = {
+    *("packet-sockets", "unix-sockets", "encrypted-dns", "foreign-packets"),
+    *("kernel-networking", "same-user"),  # of a command that root runs
+}
 BY_SERIES = {
     "5.10": ANYWHERE | {"uncounted-skips", "python-frames", "ring-sockets"},
     "6.1": ANYWHERE | {"ring-sockets"},

@@ -52,7 +52,7 @@ def dialling(namespace: str, to: str, source: str) -> Generator[Callable[[], str
         text=True,
     )
     try:
-        yield lambda: process.communicate(timeout=30)[0].strip()
+        yield lambda: str(process.communicate(timeout=30)[0]).strip()
     finally:
         process.kill()
         process.wait()

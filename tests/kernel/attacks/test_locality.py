@@ -1,4 +1,4 @@
-"""Local is what stays on this machine, with the scope: the kernel's word, as it goes."""
+"""Local is what stays on this machine, by the kernel's word as it leaves."""
 
 import os
 import sys
@@ -32,46 +32,53 @@ print(server.getsockname()[1], flush=True)
 while True:
     server.accept()[0].close() if kind == socket.SOCK_STREAM else server.recv(9)
 """
-# What a decoy is, and how the command then uses the relay's port.
-DECOYS = {
+TCP = "socket.create_connection(('127.0.0.1', P))"
+UDP = "socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', P))"
+# Option, type and device of the relay; what a decoy does; how the port is then used.
+DECOYS: dict[str, tuple[tuple[int, int, str], str, str]] = {
     "reuseport-that-never-listens": (
         (REUSEPORT, 1, ""),
         "d.setsockopt(1, 15, 1); d.bind(('127.0.0.1', P))",
-        "socket.create_connection(('127.0.0.1', P))",
+        TCP,
     ),
     "reuseport-that-listens": (
         (REUSEPORT, 1, ""),
         "d.setsockopt(1, 15, 1); d.bind(('127.0.0.1', P)); d.listen()",
-        "socket.create_connection(('127.0.0.1', P))",
+        TCP,
     ),
     "bound-to-another-device": (
         (0, 1, "lo"),
-        "d.setsockopt(1, socket.SO_BINDTODEVICE, b'wire'); d.bind(('127.0.0.1', P))\n"
-        "d.listen()",
-        "socket.create_connection(('127.0.0.1', P))",
+        "d.setsockopt(1, 25, b'wire'); d.bind(('127.0.0.1', P)); d.listen()",
+        TCP,
     ),
     "reused-datagram-port": (
         (REUSEADDR, 2, ""),
-        "d = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
-        "d.setsockopt(1, 2, 1); d.bind(('127.0.0.1', P))",
-        "socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', P))",
+        "u.setsockopt(1, 2, 1); u.bind(('127.0.0.1', P))",
+        UDP,
     ),
     "reused-and-connected-elsewhere": (
         (REUSEADDR, 2, ""),
-        "d = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
-        "d.setsockopt(1, 2, 1); d.bind(('127.0.0.1', P)); d.connect(('127.0.0.1', 1))",
-        "socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', P))",
+        "u.setsockopt(1, 2, 1); u.bind(('127.0.0.1', P)); u.connect(('127.0.0.1', 1))",
+        UDP,
     ),
     # The packet says that it comes from the relay's address.
     "borrowed-source": (
         (0, 2, ""),
-        "d = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
-        "d.bind(('127.0.0.2', P))\n"
-        "who = struct.pack('=i4s4x', 0, socket.inet_aton('127.0.0.1'))\n"
-        "d.sendmsg([b'x'], [(0, 8, who)], 0, ('127.0.0.2', P))",
-        "socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', P))",
+        """
+u.bind(('127.0.0.2', P))
+who = struct.pack('=i4s4x', 0, socket.inet_aton('127.0.0.1'))
+u.sendmsg([b'x'], [(0, 8, who)], 0, ('127.0.0.2', P))
+""",
+        UDP,
     ),
 }
+USE = """
+import socket, struct, sys
+P = int(sys.argv[1])
+d, u = socket.socket(), socket.socket(type=socket.SOCK_DGRAM)
+{}
+{}
+"""
 
 
 def to(run: Watched, ip: str, port: int) -> list[Json]:
@@ -88,7 +95,7 @@ def test_no_decoy_makes_a_relay_the_scopes_own(
     watched: Watch, network: Lab, name: str
 ) -> None:
     (option, kind, device), decoy, use = DECOYS[name]
-    code = f"import socket, struct, sys\nP = int(sys.argv[1])\nd = socket.socket()\n{decoy}\n{use}"
+    code = USE.format(decoy, use)
     with outside(network, RELAY, str(option), str(kind), device) as relay:
         port = relay.says()
         run = watched(PYTHON, "-c", code, port, options=["--enforce", "fail"])
@@ -100,7 +107,15 @@ def test_no_decoy_makes_a_relay_the_scopes_own(
 
 
 # The agent is stopped until all is over, as a busy machine would do.
-STOPPED = "import os, signal\nos.kill(os.getppid(), signal.SIGSTOP)\ntry:\n {}\nfinally:\n os.kill(os.getppid(), signal.SIGCONT)\n"
+STOPPED = """
+import os, signal, socket, sys
+at = ('127.0.0.1', int(sys.argv[1]))
+os.kill(os.getppid(), signal.SIGSTOP)
+try:
+    {}
+finally:
+    os.kill(os.getppid(), signal.SIGCONT)
+"""
 
 
 def test_a_relay_that_closes_as_it_accepts_is_no_less_a_relay(
@@ -112,7 +127,7 @@ def test_a_relay_that_closes_as_it_accepts_is_no_less_a_relay(
         "print(s.getsockname()[1], flush=True)\n"
         "c = s.accept()[0]; s.close(); c.sendall(b'x'); c.recv(1)\n"
     )
-    use = "import socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); s.recv(1); s.close()"
+    use = "s = socket.create_connection(at); s.recv(1); s.close()"
     with outside(network, relay_code) as relay:
         run = watched(PYTHON, "-c", STOPPED.format(use), relay.says())
 
@@ -135,8 +150,8 @@ def test_a_refused_connect_stays_refused_when_somebody_listens_later(
         "s.accept()\n"
     )
     use = (
-        "import socket, sys; socket.socket().connect_ex(('127.0.0.1', int(sys.argv[1])));"
-        " open(sys.argv[2], 'w').close(); open(sys.argv[3]).read()"
+        "socket.socket().connect_ex(at); "
+        "open(sys.argv[2], 'w').close(); open(sys.argv[3]).read()"
     )
     with outside(network, listener, str(go), str(up)) as later:
         port = later.says()
@@ -147,11 +162,14 @@ def test_a_refused_connect_stays_refused_when_somebody_listens_later(
     assert connection["reason"] == "nothing listens there"
 
 
+CONNECT = "import socket, sys; socket.socket().connect_ex((sys.argv[1], 8999))"
+
+
 def test_an_address_is_local_only_while_the_machine_has_it(watched: Watch) -> None:
+    connect = f"{PYTHON} -c '{CONNECT}' {OTHER4}"
     script = (
-        f"c() {{ {PYTHON} -c \"import socket; socket.socket().connect_ex(('$1', 8999))\"; }}; "
-        f"c {OTHER4}; ip addr add {OTHER4}/32 dev lo; c {OTHER4}; "
-        f"ip addr del {OTHER4}/32 dev lo; c {OTHER4}"
+        f"{connect}; ip addr add {OTHER4}/32 dev lo; {connect}; "
+        f"ip addr del {OTHER4}/32 dev lo; {connect}"
     )
 
     run = watched("sh", "-c", script)
@@ -169,7 +187,7 @@ socket.create_connection((sys.argv[1], server.getsockname()[1]))
 
 def test_an_address_that_is_added_during_the_run_is_local(watched: Watch) -> None:
     script = (
-        f"{PYTHON} -c \"import socket; socket.socket().connect_ex(('{OTHER4}', 9))\";"
+        f"{PYTHON} -c '{CONNECT}' {OTHER4};"
         f"ip addr add 10.213.7.77/32 dev lo && {PYTHON} -c '{OWN_SERVER}' 10.213.7.77;"
         "ip addr del 10.213.7.77/32 dev lo"
     )

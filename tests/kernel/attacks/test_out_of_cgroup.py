@@ -26,7 +26,10 @@ def elsewhere() -> Generator[Path]:
     folder.rmdir()
 
 
-LEAVE = "import os, socket, struct, sys\nopen(sys.argv[1] + '/cgroup.procs', 'w').write('0')\n"
+LEAVE = """
+import os, socket, struct, sys
+open(sys.argv[1] + '/cgroup.procs', 'w').write('0')
+"""
 RAW = f"""
 r = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
 r.sendto(struct.pack('!BBHHH', 8, 0, 0xf7fd, 1, 1), ('{OTHER4}', 0))
