@@ -11,7 +11,7 @@ import pytest
 
 from egressmon import conclude, options
 from egressmon.blind_spots import Blind
-from egressmon.policy.model import Allow, By, Dns, Local, Policy
+from egressmon.policy.model import Allow, By, Command, Dns, Local, Policy
 from egressmon.probes.wire import CONSTANTS
 from egressmon.records import Actor, NameRecord, Outlived, Peer, ProcessExit, Record
 
@@ -98,14 +98,15 @@ def test_every_nested_field_is_documented(nested: type) -> None:
         ("allow.by.", By),
         ("dns.", Dns),
         ("local.", Local),
+        ("command.", Command),
     ],
 )
 def test_every_policy_key_is_documented(
-    prefix: str, model: type[Policy | Allow | By | Dns | Local]
+    prefix: str, model: type[Policy | Allow | By | Dns | Local | Command]
 ) -> None:
     keys = set(re.findall(r"^\| `([\w.]+)` \|", POLICY, re.MULTILINE))
     for name in model.model_fields:
-        if name not in {"by", "dns", "local"}:
+        if name not in {"by", "dns", "local", "command"}:
             assert prefix + name in keys
 
 
