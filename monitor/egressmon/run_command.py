@@ -135,7 +135,8 @@ def _tell(outcome: Outcome, options: argparse.Namespace, page: str | None) -> No
     if page is not None:
         github.print_annotations(outcome, sys.stderr)
         with contextlib.suppress(OSError):
-            with os.fdopen(files.open_page(page), "w", encoding="utf-8") as text:
+            text = os.fdopen(files.open_page(page), "w", encoding="utf-8")
+            with text:
                 text.write(github.job_summary(outcome))
 
 

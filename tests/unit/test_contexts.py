@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +18,15 @@ from egressmon.attribution.return_probes import may_harm
 def python(tmp_path: Path) -> Interpreter:
     """A file that passes for an interpreter."""
     path = tmp_path / "python"
-    path.write_bytes(bytes(8193))
+    path.write_bytes(b"x")
     status = path.stat()
     return Interpreter(str(path), (4096, 8192), (status.st_dev, status.st_ino))
+
+
+def found(file: int) -> tuple[int, int]:
+    """Take any file for an interpreter."""
+    os.close(file)
+    return 4096, 8192
 
 
 class Probes:
@@ -57,7 +64,7 @@ def probes(tmp_path: Path) -> Probes:
 def test_a_file_is_watched_once_by_whatever_path(
     probes: Probes, python: Interpreter, tmp_path: Path
 ) -> None:
-    contexts = Contexts(probes)
+    contexts = Contexts(probes, found)
     other = tmp_path / "other"
     other.symlink_to(python.path)
 
@@ -74,7 +81,7 @@ def test_a_file_is_watched_once_by_whatever_path(
 
 def test_what_is_refused_is_tried_again(python: Interpreter, tmp_path: Path) -> None:
     probes = Probes(tmp_path / "log", refuses=True)
-    contexts = Contexts(probes)
+    contexts = Contexts(probes, found)
     contexts.begin(None)
 
     for _ in range(2):
@@ -89,7 +96,7 @@ def test_what_is_refused_is_tried_again(python: Interpreter, tmp_path: Path) -> 
 def test_another_file_at_its_path_is_left_alone(
     probes: Probes, python: Interpreter
 ) -> None:
-    contexts = Contexts(probes)
+    contexts = Contexts(probes, found)
     contexts.begin(None)
 
     contexts.watch(replace(python, file=(1, 2)))
@@ -103,8 +110,27 @@ def test_another_file_at_its_path_is_left_alone(
     contexts.close()
 
 
+def ends(file: int) -> None:
+    """Be ended by what is in the file."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("find", [os.close, ends])
+def test_a_probe_goes_nowhere_but_where_the_file_itself_says(
+    probes: Probes, python: Interpreter, find: Callable[[int], None]
+) -> None:
+    contexts = Contexts(probes, find)
+    contexts.begin(None)
+
+    contexts.watch(python)
+
+    assert "could not be attached (Exec format error)" in contexts.settle()
+    assert probes.asked == []
+    contexts.close()
+
+
 def test_what_attaches_may_die(probes: Probes, python: Interpreter) -> None:
-    contexts = Contexts(probes)
+    contexts = Contexts(probes, found)
     before = children()
     contexts.begin(None)
     (attacher,) = children() - before
@@ -121,7 +147,7 @@ def test_what_attaches_may_die(probes: Probes, python: Interpreter) -> None:
 def test_what_attaches_may_die_before_it_answers(
     probes: Probes, python: Interpreter
 ) -> None:
-    contexts = Contexts(probes)
+    contexts = Contexts(probes, found)
     before = children()
     contexts.begin(None)
     (attacher,) = children() - before
@@ -135,7 +161,7 @@ def test_what_attaches_may_die_before_it_answers(
 
 
 def test_what_attaches_ends_with_the_connection(probes: Probes) -> None:
-    contexts = Contexts(probes)
+    contexts = Contexts(probes, found)
     before = children()
     contexts.begin(None)
     (attacher,) = children() - before
@@ -148,7 +174,7 @@ def test_what_attaches_ends_with_the_connection(probes: Probes) -> None:
 def test_nothing_is_watched_before_it_can_be(
     probes: Probes, python: Interpreter
 ) -> None:
-    contexts = Contexts(probes)
+    contexts = Contexts(probes, found)
 
     contexts.watch(python)
 

@@ -11,7 +11,7 @@ import pytest
 
 from egressmon import conclude, options
 from egressmon.blind_spots import Blind
-from egressmon.policy.model import Accept, Allow, By, Dns, Local, Policy
+from egressmon.policy.model import Accept, Allow, By, Command, Dns, Local, Policy
 from egressmon.probes.wire import CONSTANTS
 from egressmon.records import Actor, NameRecord, Outlived, Peer, ProcessExit, Record
 
@@ -99,14 +99,15 @@ def test_every_nested_field_is_documented(nested: type) -> None:
         ("dns.", Dns),
         ("local.", Local),
         ("accept.", Accept),
+        ("command.", Command),
     ],
 )
 def test_every_policy_key_is_documented(
-    prefix: str, model: type[Policy | Allow | By | Dns | Local | Accept]
+    prefix: str, model: type[Policy | Allow | By | Dns | Local | Accept | Command]
 ) -> None:
     keys = set(re.findall(r"^\| `([\w.]+)` \|", POLICY, re.MULTILINE))
     for name, field in model.model_fields.items():
-        if name not in {"by", "dns", "local", "accept"}:
+        if name not in {"by", "dns", "local", "accept", "command"}:
             assert prefix + (field.alias or name) in keys
 
 

@@ -11,9 +11,9 @@ import os
 from collections import deque
 from typing import Protocol
 
-from egressmon.attribution.attacher import Attacher
+from egressmon.attribution.attacher import Attacher, Find
 from egressmon.attribution.bounded import open_regular
-from egressmon.attribution.interpreters import Interpreter
+from egressmon.attribution.interpreters import Interpreter, context_places
 from egressmon.attribution.return_probes import may_harm
 
 _MAX_WATCHED = 64
@@ -42,8 +42,10 @@ class ContextProbes(Protocol):
 class Contexts:
     """The interpreters that are watched."""
 
-    def __init__(self, probes: ContextProbes) -> None:
+    def __init__(self, probes: ContextProbes, find: Find = context_places) -> None:
+        """Find returns where in a file Contexts are copied, and where freed."""
         self._probes = probes
+        self._find = find
         self._watched: set[tuple[int, int]] = set()
         self._attacher: Attacher | None = None
         self._asked: deque[tuple[int, int]] = deque()
@@ -67,7 +69,9 @@ class Contexts:
                 )
                 return self._failure
         try:
-            self._attacher = Attacher(self._attach, self._probes.context_programs)
+            self._attacher = Attacher(
+                self._find, self._attach, self._probes.context_programs
+            )
         except OSError as error:
             self._fail(error)
         return self._failure
@@ -92,7 +96,7 @@ class Contexts:
         try:
             status = os.fstat(file)
             if (status.st_dev, status.st_ino) == interpreter.file:
-                self._attacher.ask(file, interpreter.contexts)
+                self._attacher.ask(file)
                 self._watched.add(interpreter.file)
                 self._asked.append(interpreter.file)
         except OSError as error:

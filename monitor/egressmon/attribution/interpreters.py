@@ -131,6 +131,24 @@ def _contexts(elf: Elf, build: bytes) -> tuple[int, int] | None:
     return elf.offset_of(copies[0]), elf.offset_of(freed)
 
 
+def context_places(descriptor: int) -> tuple[int, int] | None:
+    """Return Interpreter.contexts of the open file, which is closed; None: it has none.
+
+    Raises OSError.
+    """
+    try:
+        elf = Elf(descriptor)
+    except ValueError:
+        return None
+    try:
+        build = read_interpreter(elf)
+        return _contexts(elf, build) if isinstance(build, bytes) else None
+    except (ArithmeticError, ValueError, struct.error):
+        return None
+    finally:
+        elf.close()
+
+
 class Interpreters:
     """Has the probes know each interpreter once."""
 
