@@ -4,7 +4,6 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from egressmon.probes.architecture import this_machine
 from egressmon.probes.wire import CONSTANTS
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -24,12 +23,6 @@ FLAG_LISTENER_WILDCARD = CONSTANTS["FLAG_LISTENER_WILDCARD"]
 FLAG_OWNERLESS = CONSTANTS["FLAG_OWNERLESS"]
 FLAG_STACK_LOST = CONSTANTS["FLAG_STACK_LOST"]
 FLAG_FRAMES_LOST = CONSTANTS["FLAG_FRAMES_LOST"]
-
-_ARCHITECTURE = this_machine()
-_PROGRAM_COUNTER = _ARCHITECTURE.program_counter if _ARCHITECTURE else 0
-_STACK_POINTER = (
-    _ARCHITECTURE.registers[_ARCHITECTURE.stack_pointer] if _ARCHITECTURE else 0
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,17 +102,8 @@ class Stack:
     address_space: int
     template: int
     registers: tuple[int, ...]
+    """As the kernel of the machine that it was copied on orders them."""
     content: bytes
-
-    @property
-    def program_counter(self) -> int:
-        """Where the thread was."""
-        return self.registers[_PROGRAM_COUNTER]
-
-    @property
-    def stack_pointer(self) -> int:
-        """Where its stack was: content begins there."""
-        return self.registers[_STACK_POINTER]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,15 @@ Knows nothing of how events were captured: bytes come in, records go out.
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from egressmon import faults
 from egressmon.attribution.stage import Attributor
 from egressmon.canary import CanaryWatch, is_canary
 from egressmon.clock import Clock
 from egressmon.connections import Connections
-from egressmon.decode import DecodeError, decode
+from egressmon.decode import decode, kind_of
 from egressmon.events import (
     CodeObject,
     DnsPacket,
@@ -24,16 +26,25 @@ from egressmon.events import (
 )
 from egressmon.processes import Processes
 from egressmon.queries import Queries
-from egressmon.records import ProcessExit, ProcessRecord, Record
+from egressmon.records import (
+    LossRecord,
+    ProcessExit,
+    ProcessRecord,
+    Record,
+    UnreadableRecord,
+)
 
 _DNS_PORT = 53
+_MAX_UNREADABLE = 100
+_HEAD_BYTES = 64  # no more than an event's own fields: what follows may be secret
 
 
 @dataclass(slots=True)
 class Tracker:
     """What the pipeline learned of the run's soundness, besides its records."""
 
-    short_events: int = 0
+    unreadable: int = 0
+    """Events that could not be processed; the first of them are recorded."""
     ended: set[int] = field(default_factory=set[int])
     """Every pid of the scope that ended."""
     first_executed: int | None = None
@@ -65,14 +76,26 @@ class Pipeline:
         self._sink = sink
 
     def feed(self, events: Iterable[bytes]) -> None:
-        """Take events through all stages, oldest first."""
+        """Take events through all stages, oldest first; one that fails ends none."""
         for data in events:
             try:
-                event = decode(data)
-            except DecodeError:
-                self.tracker.short_events += 1
-                continue
-            self._take(event)
+                self._take(decode(data))
+            except Exception as error:  # noqa: BLE001 -- the next ones must be read
+                self._unreadable(data, error)
+
+    def _unreadable(self, data: bytes, error: Exception) -> None:
+        self.tracker.unreadable += 1
+        if self.tracker.unreadable > _MAX_UNREADABLE:
+            return
+        with suppress(Exception):  # it is counted
+            record = UnreadableRecord(
+                event=kind_of(data),
+                size=len(data),
+                head=data[:_HEAD_BYTES].hex(),
+                error=type(error).__name__,
+                message=faults.message(error),
+            )
+            self._sink(record, self._clock.now_ns())
 
     def _take(self, event: Event) -> None:
         match event:
@@ -95,7 +118,12 @@ class Pipeline:
 
     def finish(self) -> None:
         """Record what was still open: queries without an answer."""
-        for record, ktime_ns in self.queries.close(self._clock.now_ns()):
+        now_ns = self._clock.now_ns()
+        more = self.tracker.unreadable - _MAX_UNREADABLE
+        if more > 0:
+            consequence = "more events could not be processed than are recorded"
+            self._sink(LossRecord("unreadable", more, consequence), now_ns)
+        for record, ktime_ns in self.queries.close(now_ns):
             self._sink(record, ktime_ns)
 
     def _begun(self, event: Forked | Executed) -> ProcessRecord:

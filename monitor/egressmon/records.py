@@ -7,7 +7,12 @@ a test keeps the two in step.
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
-from egressmon.attribution.records import CodeRecord, ModuleRecord
+from egressmon.attribution.records import (
+    CodeRecord,
+    CodeStatus,
+    ModuleRecord,
+    StackRecord,
+)
 
 SCHEMA = "egressmon/1"
 
@@ -152,6 +157,7 @@ class ConnectionRecord:
     route_reason: str | None
     bypass: bool | None
     code: CodeRecord | None
+    code_status: CodeStatus
     code_reason: str | None
 
 
@@ -168,7 +174,21 @@ class CanaryRecord:
     sent: bool
     refused: bool
     seen: bool
+    errno: str | None
     reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableRecord:
+    """An event that could not be processed; the ones after it were."""
+
+    TYPE: ClassVar[str] = "unreadable"
+
+    event: str
+    size: int
+    head: str
+    error: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +229,7 @@ class RunEnd:
     bypasses: int
     unnamed_addresses: int
     canaries: dict[str, int]
+    evidence: Literal["whole", "replaced", "changed", "unchecked"]
     sent_packets: int
     sent_bytes: int
     command_status: int | None
@@ -223,7 +244,9 @@ Record: TypeAlias = (
     | ProcessRecord
     | DnsRecord
     | ConnectionRecord
+    | StackRecord
     | CanaryRecord
+    | UnreadableRecord
     | LossRecord
     | RunEnd
 )

@@ -3,7 +3,6 @@
 import os
 import secrets
 import signal
-import traceback
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
@@ -15,7 +14,8 @@ from egressmon.clock import Clock
 from egressmon.conclude import Findings, end_record
 from egressmon.connections import Connections, Locality
 from egressmon.errors import UnfinishedError
-from egressmon.evidence import Evidence
+from egressmon.evidence import Evidence, EvidenceState
+from egressmon.faults import Faults
 from egressmon.follow import Follower, reap
 from egressmon.launch import Launched, flush_output, launch, send_from_scope
 from egressmon.listeners import Listeners
@@ -56,9 +56,14 @@ class Run:
         self._clock = Clock()
         self._began_ns = self._clock.now_ns()
         self._evidence = Evidence(
-            options.evidence_file, identifier, self._clock, options.evidence_error
+            options.evidence_file,
+            identifier,
+            self._clock,
+            options.evidence_error,
+            options.evidence_limit,
         )
         self._also = also
+        self._faults = Faults(verbose=options.verbose)
         self._tally = Tally()
         self._ending = Ending()
         self._names = Names()
@@ -77,7 +82,9 @@ class Run:
         scope = make_scope()
         listeners = Listeners(scope.path)
         try:
-            with closing(Sensor(engine, scope, self._options.attribution)) as sensor:
+            level = self._options.attribution
+            with closing(Sensor(engine, scope, level, self._faults)) as sensor:
+                sensor.attach()
                 self._sensor = sensor
                 self._pipeline = self._make_pipeline(listeners)
                 child = self._arm(scope, mask)
@@ -143,9 +150,12 @@ class Run:
         self._record_at(record, self._clock.now_ns())
 
     def _record_at(self, record: Record, ktime_ns: int) -> None:
-        self._tally.add(record)
-        self._also(record)
-        self._evidence.write(record, ktime_ns)
+        written = self._evidence.write(record, ktime_ns)
+        self._tally.add(record, written=written)
+        try:
+            self._also(record)
+        except Exception as error:  # noqa: BLE001 -- it is recorded
+            self._faults.note("learning from a record", error)
 
     def _start_record(self, scope: Scope) -> RunStart:
         options, engine = self._options, self._sensor.engine
@@ -188,26 +198,39 @@ class Run:
         if options.ready_file is not None:
             Path(options.ready_file).touch()
         follower = Follower(
-            scope, self._sensor, self._pipeline, self._processes, self._record
+            scope,
+            self._sensor,
+            self._pipeline,
+            self._processes,
+            self._record,
+            self._faults,
         )
         ending.exec_errno = child.go()
-        self._sensor.intake.start()
-        try:
+        isolated = self._faults.isolated
+        with isolated("reading ahead"):
+            self._sensor.intake.start()
+        with isolated("following the command"):
             follower.until_command_ends(child.pid, ending)
-            relay.forget()
-            follower.linger(relay, options.linger_s, quiet=options.quiet)
-            if self._sensor.attributor is not None:
-                self._sensor.attributor.wind_up()
-            self._sensor.intake.stop()  # a fork follows
-            ending.outlived = follower.outlived()
-            if untold := follower.settle():
-                ending.doubts.append(f"the end of {untold} processes was not seen")
-        except Exception as error:  # noqa: BLE001 -- the command must not suffer
-            if options.verbose:
-                traceback.print_exc()
-            ending.doubts.append(f"egressmon failed: {error!r}")
+        with isolated("waiting for the command"):
             if not ending.is_known:
                 reap(child.pid, ending)
+        relay.forget()
+        with isolated("following what the command left"):
+            follower.linger(relay, options.linger_s, quiet=options.quiet)
+        self._wind_up(follower)
+
+    def _wind_up(self, follower: Follower) -> None:
+        ending, isolated = self._ending, self._faults.isolated
+        with isolated("detaching"):
+            if self._sensor.attributor is not None:
+                self._sensor.attributor.wind_up()
+        with isolated("reading ahead"):
+            self._sensor.intake.stop()  # a fork follows
+        with isolated("looking for what still runs"):
+            ending.outlived = follower.outlived()
+        with isolated("waiting for the last ends"):
+            if untold := follower.settle():
+                ending.doubts.append(f"the end of {untold} processes was not seen")
 
     def _finished(self, scope: Scope) -> Outcome:
         try:
@@ -219,40 +242,46 @@ class Run:
             ) from error
 
     def _conclude(self, scope: Scope) -> Outcome:
-        self._last_canaries(scope)
-        self._pipeline.finish()
-        for loss in self._sensor.new_losses():
-            self._record(loss)
+        isolated = self._faults.isolated
+        with isolated("sending the last canaries"):
+            self._last_canaries(scope)
+        with isolated("recording look-ups without an answer"):
+            self._pipeline.finish()
+        with isolated("recording losses"):
+            for loss in self._sensor.new_losses():
+                self._record(loss)
         end = end_record(self._findings())
         self._record(end)
+        state = self._evidence.examine()
         self._evidence.close()
-        if self._evidence.failure is not None and end.complete:
-            end = end_record(self._findings())  # the disk filled at the very end
+        # The disk may have filled, or the file have changed, at the very end.
+        if self._evidence.failure is not None or state != end.evidence:
+            end = end_record(self._findings(state))
         return Outcome(
             end=end,
             tally=self._tally,
             blind_spots=[spot.name for spot in self._blind_spots],
             evidence_path=self._options.evidence_path,
             evidence_failure=self._evidence.failure,
+            evidence_records=self._evidence.records,
+            evidence_head=self._evidence.head,
             policy=self._options.loaded.path,
             enforce=self._options.enforce,
             exec_errno=self._ending.exec_errno,
         )
 
     def _last_canaries(self, scope: Scope) -> None:
+        plan = self._sensor.arm()
         try:
-            plan = self._sensor.arm()
             self._canaries.begin(plan)
             attempts = send_from_scope(scope, plan)
             self._sensor.drain(self._pipeline)
+        finally:
             self._sensor.disarm()
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the proof is missing
-            self._ending.doubts.append(f"the last canaries could not be sent: {error}")
-            return
         for record in self._sensor.prove("end", self._canaries, attempts):
             self._record(record)
 
-    def _findings(self) -> Findings:
+    def _findings(self, state: EvidenceState | None = None) -> Findings:
         return Findings(
             options=self._options,
             ending=self._ending,
@@ -260,7 +289,10 @@ class Run:
             pipeline=self._pipeline,
             names=self._names,
             tally=self._tally,
+            faults=self._faults,
             evidence_failure=self._evidence.failure,
+            evidence_state=state or self._evidence.examine(),
+            evidence_left_out=self._evidence.left_out,
             duration_ms=(self._clock.now_ns() - self._began_ns) // 1_000_000,
         )
 

@@ -4,7 +4,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from egressmon.attribution.records import NOT_PYTHON
 from egressmon.records import Actor, ConnectionRecord, DnsRecord, ProcessRecord, Record
 
 _MAX_GROUPS = 10_000
@@ -23,6 +22,8 @@ class Tally:
     violations: Counter[GroupKey] = field(default_factory=Counter[GroupKey])
     bypasses: Counter[str] = field(default_factory=Counter[str])
     """Connections that passed their language's own sockets by, by who made them."""
+    unattributed: int = 0
+    """Connections whose process is unknown."""
     unknown_modules: int = 0
     """Connections whose calling module is not known."""
     unknown_code: int = 0
@@ -31,22 +32,31 @@ class Tally:
     """Violations beyond the groups that are kept."""
     _alive: set[int] = field(default_factory=set[int])
 
-    def add(self, record: Record) -> None:
-        """Count record."""
+    def add(self, record: Record, *, written: bool = True) -> None:
+        """Count `record`; of one that is not `written` the violation alone."""
         match record:
             case ConnectionRecord():
-                self.connections[record.verdict] += 1
-                self._attribution(record)
-                if record.verdict == "violation":
-                    self._group(_connection_key(record))
+                self._verdict(record, self.connections, written=written)
+                if written:
+                    self._attribution(record)
             case DnsRecord():
-                self.queries[record.verdict] += 1
-                if record.verdict == "violation":
-                    self._group(_query_key(record))
-            case ProcessRecord():
+                self._verdict(record, self.queries, written=written)
+            case ProcessRecord() if written:
                 self._process(record)
             case _:
                 pass
+
+    def _verdict(
+        self,
+        record: ConnectionRecord | DnsRecord,
+        counts: Counter[str],
+        *,
+        written: bool,
+    ) -> None:
+        if record.verdict == "violation":
+            self._group(_key(record))
+        if written:
+            counts[record.verdict] += 1
 
     # A process begins with a fork, or, the command's own, with its exec.
     def _process(self, record: ProcessRecord) -> None:
@@ -59,7 +69,9 @@ class Tally:
     def _attribution(self, record: ConnectionRecord) -> None:
         if record.module is None:
             self.unknown_modules += 1
-        if record.code is None and record.code_reason != NOT_PYTHON:
+        if record.process is None:
+            self.unattributed += 1
+        if record.code_status == "unknown":
             self.unknown_code += 1
         if record.bypass:
             label = module_label(record)
@@ -103,6 +115,12 @@ def code_label(record: ConnectionRecord) -> str:
         return ""
     file = "/".join((code.file or "?").split("/")[-2:])
     return f"{code.function} ({file}:{code.line or '?'})"
+
+
+def _key(record: ConnectionRecord | DnsRecord) -> GroupKey:
+    if isinstance(record, DnsRecord):
+        return _query_key(record)
+    return _connection_key(record)
 
 
 def _connection_key(record: ConnectionRecord) -> GroupKey:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
+from egressmon.attribution.records import StackRecord
 from egressmon.clock import Clock
 from egressmon.errors import EvidenceError
 from egressmon.evidence import Evidence, open_evidence
@@ -50,11 +51,11 @@ def test_a_write_that_fails_is_final_and_said() -> None:
 def test_a_short_write_is_continued() -> None:
     read, write = os.pipe()
     evidence = Evidence(os.fdopen(write, "wb", buffering=0), "run-1", Clock(), None)
-    long = LossRecord("x", 1, "y" * 60_000)
+    long = StackRecord("x", ["y" * 4000] * 14, [], 0)
 
     evidence.write(long, 1)
 
-    assert json.loads(os.read(read, 100_000))["consequence"] == "y" * 60_000
+    assert json.loads(os.read(read, 100_000))["names"] == ["y" * 4000] * 14
     os.close(read)
     evidence.close()
 

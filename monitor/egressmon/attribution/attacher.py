@@ -35,9 +35,14 @@ class Attacher:
         self._connection, served = socket.socketpair(
             socket.AF_UNIX, socket.SOCK_SEQPACKET
         )
-        if not os.fork():
-            _serve(served, watch, needed)
-        served.close()
+        try:
+            if not os.fork():
+                _serve(served, watch, needed)
+        except OSError:
+            self._connection.close()
+            raise
+        finally:
+            served.close()
 
     def ask(self, file: int, places: tuple[int, int]) -> None:
         """Have the probes attached at places in the open file. Raises OSError."""

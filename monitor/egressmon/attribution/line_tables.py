@@ -5,6 +5,7 @@ A table that is cut or nonsense ends the search: then the line is None.
 
 _OLDEST, _PAIRS, _LOCATIONS = 9, 10, 11
 _NO_LINE = -128
+_MAX_SHIFT = 36  # lines are C ints, here doubled for the sign
 
 
 def line_of(minor: int, table: bytes, first: int, place: int) -> int | None:
@@ -81,6 +82,8 @@ def _varint(table: bytes, index: int) -> tuple[int, int]:
         if not byte & 64:
             return value, index
         shift += 6
+        if shift > _MAX_SHIFT:
+            raise IndexError("no line is that far away")
 
 
 def _signed(byte: int) -> int:
