@@ -1,7 +1,6 @@
 """The probes around one scope, with the proof that they see."""
 
 import os
-from contextlib import ExitStack
 from typing import Literal
 
 from egressmon import blind_spots, host
@@ -133,12 +132,11 @@ class Sensor:
 
     def close(self) -> None:
         """Close what was opened beside the engine."""
-        with ExitStack() as closing:
-            if self._side_band is not None:
-                closing.callback(self._side_band.close)
-            if self.attributor is not None:
-                closing.callback(self.attributor.close)
-            closing.callback(self.intake.stop)
+        opened = (self.attributor, self._side_band)
+        closings = [one.close for one in opened if one is not None]
+        for close in (self.intake.stop, *closings):
+            with self._faults.isolated("closing"):  # what was found out stands
+                close()
 
     def arm(self) -> Plan:
         """Have the probes refuse a new plan's addresses."""
