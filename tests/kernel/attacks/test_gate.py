@@ -432,6 +432,25 @@ def test_a_sensor_that_cannot_attach_leaves_nothing_open(tmp_path: Path) -> None
         scope.remove()
 
 
+RECIPE = Path(__file__).parents[3] / "docs/evidence.md"
+
+
+def test_the_recipe_of_the_docs_puts_stacks_back(
+    watched: Watch, tmp_path: Path
+) -> None:
+    code = "import socket; socket.socket().connect_ex(('127.0.0.1', 9))"
+    recipe = RECIPE.read_text().partition("```sh\n")[2].partition("```")[0]
+
+    run = watched(PYTHON, "-c", f"{code}\ndef f():\n  {code}\nf()")
+    done = subprocess.run(
+        ["sh", "-c", recipe], cwd=tmp_path, check=True, capture_output=True
+    )
+
+    shown = [json.loads(line)["code"]["stack"] for line in done.stdout.splitlines()]
+    assert shown == [one["code"]["stack"] for one in run.of("connection")]
+    assert [len(one) for one in shown] == [1, 2]
+
+
 def test_a_watch_of_nothing_hostile_is_clean(tmp_path: Path) -> None:
     run = watch(tmp_path, "true")
 
