@@ -123,7 +123,7 @@ class Follower:
         inside = self._scope.pids() if self._scope.is_populated() else []
         if not self._processes.proc_is_ours:
             return inside
-        lineage = [one.pid for one in self._processes.alive() if _runs(one)]
+        lineage = [one.pid for one in self._processes.alive() if is_running(one)]
         return sorted({*inside, *lineage})
 
     def _comm(self, pid: int) -> str:
@@ -149,7 +149,8 @@ def reap(pid: int, ending: Ending) -> None:
 
 # Fields 3 and 22 of proc_pid_stat(5): a zombie runs nothing any more, and another
 # process may have got the number. The kernel cuts the start to clock ticks.
-def _runs(process: Process) -> bool:
+def is_running(process: Process) -> bool:
+    """Tell whether this very process still runs."""
     try:
         stat = Path(f"/proc/{process.pid}/stat").read_text(errors="replace")
     except OSError:

@@ -69,7 +69,85 @@ def test_without_a_file_nothing_is_written() -> None:
     assert evidence.failure == "no such folder"
 
 
-@pytest.mark.parametrize("path", ["/", "/proc/nowhere/x"])
+def changed(path: Path, how: str) -> None:
+    """What somebody else does to the file."""
+    content = path.read_bytes()
+    if how == "replaced":
+        path.unlink()
+        path.write_bytes(content)
+    elif how == "removed":
+        path.unlink()
+    elif how == "truncated":
+        os.truncate(path, 10)
+    elif how == "appended":
+        with path.open("ab") as file:
+            file.write(b"{}\n")
+    else:
+        path.write_bytes(content.replace(b"lost_flow", b"lost_wolf"))
+
+
+@pytest.mark.parametrize(
+    ("how", "state"),
+    [
+        ("replaced", "replaced"),
+        ("removed", "replaced"),
+        ("truncated", "changed"),
+        ("appended", "changed"),
+        ("rewritten", "changed"),
+    ],
+)
+def test_what_somebody_does_to_the_file_is_seen(
+    tmp_path: Path, how: str, state: str
+) -> None:
+    path = tmp_path / "e.jsonl"
+    evidence = Evidence(open_evidence(str(path)), "run-1", Clock(), None)
+    evidence.write(LOSS, 1)
+    assert evidence.examine() == "whole"
+
+    changed(path, how)
+
+    assert evidence.examine() == state
+    evidence.close()
+
+
+# Whatever others do to the file, a line goes to its end: no hole of NULs.
+def test_a_file_that_is_cut_short_is_appended_to(tmp_path: Path) -> None:
+    path = tmp_path / "e.jsonl"
+    evidence = Evidence(open_evidence(str(path)), "run-1", Clock(), None)
+    evidence.write(LOSS, 1)
+    os.truncate(path, 0)
+    evidence.write(LOSS, 1)
+    evidence.close()
+
+    (line,) = path.read_bytes().splitlines()
+    assert json.loads(line)["seq"] == 1
+
+
+def test_a_file_for_writing_alone_is_written_and_half_examined(tmp_path: Path) -> None:
+    path = tmp_path / "e.jsonl"
+    with path.open("wb", buffering=0) as file:
+        evidence = Evidence(file, "run-1", Clock(), None)
+        evidence.write(LOSS, 1)
+
+        assert evidence.examine() == "unchecked"
+        os.truncate(path, 3)
+        assert evidence.examine() == "changed"
+
+
+def test_a_named_pipe_is_waited_for_and_not_examined(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    evidence = Evidence(open_evidence(str(path)), "run-1", Clock(), None)
+    evidence.write(LOSS, 1)
+
+    assert evidence.examine() == "unchecked"
+    assert json.loads(os.read(reader, 10_000))["count"] == 3
+    evidence.close()
+    os.close(reader)
+
+
+@pytest.mark.parametrize("path", ["/", "/proc/nowhere/x", "a\0b"])
 def test_a_path_that_cannot_be_opened(path: str) -> None:
     with pytest.raises(EvidenceError, match="cannot be written") as caught:
         open_evidence(path)

@@ -53,6 +53,24 @@ def number_of(template: bytes) -> int:
     return int.from_bytes(template[:8], "little")
 
 
+# A recording may be from another machine than the one that reads it.
+def test_a_site_is_where_the_machine_of_the_stack_has_its_program_counter() -> None:
+    keys: list[bytes] = []
+    for machine in ARCHITECTURES.values():
+        words = [0] * WORDS
+        words[machine.program_counter] = 0x1000
+        words[machine.registers[machine.stack_pointer]] = 0x7000
+        probes = Probes()
+        templates = Templates(probes, machine)
+        for _ in range(2):
+            copied = Stack(1, 7, 7, "copied", 99, 0, tuple(words), b"")
+            templates.offer(copied, CHAIN, judge)
+        keys += probes.sites
+
+    assert len(keys) == len(ARCHITECTURES)
+    assert len(set(keys)) == 1
+
+
 def test_a_site_is_told_at_its_second_call() -> None:
     probes = Probes()
     templates = Templates(probes, MACHINE)

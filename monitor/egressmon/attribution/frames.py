@@ -19,7 +19,6 @@ _MAX_CODES = 65536
 _MAX_BYTES = 32 << 20
 _MAX_STARTS = 16384
 _MAX_LINES_KEPT = 4096
-_MAX_LINE = 2**31 - 1  # lines are C ints: Include/cpython/code.h, co_firstlineno
 
 _ENDS: dict[FramesStatus, str | None] = {
     "whole": None,
@@ -76,8 +75,6 @@ class _Code:
             line = None
             if told.lines is not None:
                 line = line_of(told.minor, told.lines, told.first_line, place)
-                if line is not None and not 0 <= line <= _MAX_LINE:
-                    line = None
             known = FrameRecord(self.function, self.file, line)
             if len(self.frames) < _MAX_LINES_KEPT:
                 self.frames[place] = known
