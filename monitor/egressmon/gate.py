@@ -6,9 +6,10 @@ too much is cut, and said to be.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from functools import cache
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -71,9 +72,9 @@ class _Walk:
         if isinstance(value, int):
             return self._integer(value, path)
         if isinstance(value, list | tuple):
-            return self._items(value, path)
+            return self._items(cast("Sequence[Any]", value), path)
         if isinstance(value, dict):
-            return self._entries(value, path)
+            return self._entries(cast("dict[object, Any]", value), path)
         if dataclasses.is_dataclass(value):
             kind: type = type(value)
             return {
@@ -96,7 +97,7 @@ class _Walk:
         self._cut(path)
         return MAX_INTEGER if value > 0 else -MAX_INTEGER
 
-    def _items(self, items: "list[Any] | tuple[Any, ...]", path: str) -> list[Any]:
+    def _items(self, items: Sequence[Any], path: str) -> list[Any]:
         if len(items) > self._limit:
             self._cut(path)
         return [
@@ -104,7 +105,7 @@ class _Walk:
             for index, item in enumerate(items[: self._limit])
         ]
 
-    def _entries(self, entries: dict[Any, Any], path: str) -> dict[str, Any]:
+    def _entries(self, entries: dict[object, Any], path: str) -> dict[str, Any]:
         if len(entries) > self._limit:
             self._cut(path)
         found: dict[str, Any] = {}
