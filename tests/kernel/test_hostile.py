@@ -132,7 +132,7 @@ def test_the_longest_and_oddest_host_names_are_recorded(watched: Watch) -> None:
 
     names = [one["name"] for one in run.of("dns")]
     assert longest in names
-    assert any(r"\255\010\027[31m" in name for name in names)
+    assert any(r"\\255\\010\\027[31m" in name for name in names)
 
 
 GARBAGE = """
