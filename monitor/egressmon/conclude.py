@@ -75,6 +75,7 @@ def _losses(found: Findings) -> dict[str, int]:
     return {
         **found.sensor.losses(),
         "unreadable": found.pipeline.tracker.unreadable,
+        "unread": found.pipeline.tracker.unread,
         "left_out": found.evidence_left_out,
         "dns_malformed": found.pipeline.queries.watch.malformed,
         "dns_broken": found.pipeline.queries.watch.broken,
@@ -92,6 +93,8 @@ def _doubts(found: Findings, losses: dict[str, int]) -> list[str]:
     ]
     if losses["unreadable"]:
         doubts.append(f"{losses['unreadable']} events could not be processed")
+    if losses["unread"]:
+        doubts.append(f"{losses['unread']} events were left unread: they took too long")
     doubts += [
         f"canary {record.hook} at the {record.when}: {record.reason}"
         for record in found.sensor.failed_canaries()

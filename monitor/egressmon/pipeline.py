@@ -49,6 +49,8 @@ class Tracker:
     """Every pid of the scope that ended."""
     first_executed: int | None = None
     """The first pid that ran a program: the command's."""
+    unread: int = 0
+    """Events that were left when the time for the last of them was over."""
 
 
 class Pipeline:
@@ -113,8 +115,22 @@ class Pipeline:
                     self._attributor.saw(event)
             case Forked() | Executed():
                 self._sink(self._begun(event), event.ktime_ns)
+                self._attribute(event)
             case Exited():
                 self._sink(self._ended(event), event.ktime_ns)
+                self._attribute(event)
+
+    # After the record, which so is written whatever becomes of this.
+    def _attribute(self, event: Forked | Executed | Exited) -> None:
+        if self._attributor is None:
+            return
+        match event:
+            case Forked():
+                self._attributor.forked(event)
+            case Executed():
+                self._attributor.executed(event.pid, event.path, event.ktime_ns)
+            case Exited():
+                self._attributor.ended(event.pid, event.ktime_ns)
 
     def finish(self) -> None:
         """Record what was still open: queries without an answer."""
@@ -131,12 +147,8 @@ class Pipeline:
             process = self._processes.executed(event)
             if self.tracker.first_executed is None:
                 self.tracker.first_executed = event.pid
-            if self._attributor is not None:
-                self._attributor.executed(event.pid, event.path, event.ktime_ns)
         else:
             process = self._processes.forked(event)
-            if self._attributor is not None:
-                self._attributor.forked(event)
         return ProcessRecord(
             event="exec" if isinstance(event, Executed) else "fork",
             pid=process.pid,
@@ -152,8 +164,6 @@ class Pipeline:
     def _ended(self, event: Exited) -> ProcessRecord:
         process = self._processes.exited(event)
         self.tracker.ended.add(event.pid)
-        if self._attributor is not None:
-            self._attributor.ended(event.pid, event.ktime_ns)
         signal = event.code & 0x7F
         return ProcessRecord(
             event="exit",

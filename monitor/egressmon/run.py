@@ -205,8 +205,9 @@ class Run:
             self._record,
             self._faults,
         )
-        ending.exec_errno = child.go()
         isolated = self._faults.isolated
+        with isolated("starting the command"):
+            ending.exec_errno = child.go()
         with isolated("reading ahead"):
             self._sensor.intake.start()
         with isolated("following the command"):

@@ -1,6 +1,7 @@
 """The probes around one scope, with the proof that they see."""
 
 import os
+import time
 from typing import Literal
 
 from egressmon import blind_spots, host
@@ -38,6 +39,8 @@ CONSEQUENCES = {
 
 # 4 MiB of the smallest events, 64 bytes in the ring, in batches of 4096.
 _FULL_RING_BATCHES = 16
+_DRAIN_S = 60.0
+_SLICE = 64
 
 
 class Sensor:
@@ -151,14 +154,19 @@ class Sensor:
     def drain(self, pipeline: Pipeline) -> None:
         """Take everything that the ring holds now through the pipeline.
 
-        Bounded by what it can hold: a process that makes events faster than they
-        are read must not keep the run from its end.
+        Bounded by what it can hold, and in time: a process that makes events faster
+        than they are read, or such as take long, must not keep the run from its end.
         """
+        deadline = time.monotonic() + _DRAIN_S
         for _ in range(_FULL_RING_BATCHES):
             batch = self.read()
             if not batch:
                 return
-            pipeline.feed(batch)
+            for begin in range(0, len(batch), _SLICE):
+                if time.monotonic() >= deadline:
+                    pipeline.tracker.unread += len(batch) - begin
+                    return
+                pipeline.feed(batch[begin : begin + _SLICE])
 
     def prove(
         self,

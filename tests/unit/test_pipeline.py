@@ -1,12 +1,14 @@
 """The whole story from bytes to records, without a kernel."""
 
 import ipaddress
+from typing import cast
 
 import dns.message
 import dns.rrset
 import pytest
 
 from egressmon.attribution.result import unknown
+from egressmon.attribution.stage import Attributor
 from egressmon.canary import CanaryWatch, make_plan
 from egressmon.clock import Clock
 from egressmon.connections import Connections, Locality
@@ -34,6 +36,7 @@ from egressmon.records import (
     Record,
     UnreadableRecord,
 )
+from egressmon.sensor import Sensor
 from egressmon.tally import Tally
 from support.events import dns as dns_event
 from support.events import event, executed, flow
@@ -46,7 +49,9 @@ POLICY = Policy(version=1, allow=(Allow(host="api.example.org"),))
 class Replay:
     """A pipeline whose records are kept, in network namespace 1."""
 
-    def __init__(self, listener: Listener = "nobody") -> None:
+    def __init__(
+        self, listener: Listener = "nobody", attributor: Attributor | None = None
+    ) -> None:
         self.records: list[Record] = []
         self.asked: list[tuple[str, int]] = []
         canaries = CanaryWatch()
@@ -71,6 +76,7 @@ class Replay:
                 lambda _: unknown("a test"),
             ),
             canaries=canaries,
+            attributor=attributor,
             clock=Clock(),
             sink=lambda record, _: self.records.append(record),
         )
@@ -262,6 +268,44 @@ def test_an_event_that_breaks_a_stage_does_not_end_the_reading() -> None:
     assert (first.event, first.error) == ("connect", "RuntimeError")
     assert "hunter2" not in first.message
     assert first.message.isprintable()
+
+
+def test_a_process_is_recorded_whatever_becomes_of_its_attribution() -> None:
+    class Broken:
+        def forked(self, _: object) -> None:
+            raise RuntimeError("put here for a test")
+
+        executed = ended = forked
+
+    replay = Replay(attributor=cast("Attributor", Broken())).feed(
+        event("process_event", "KIND_FORK", tgid=100, parent=1, start_ns=2),
+        executed(100, b"first"),
+        event("process_event", "KIND_EXIT", tgid=100),
+    )
+
+    made = [one.event for one in replay.records if isinstance(one, ProcessRecord)]
+    assert made == ["fork", "exec", "exit"]
+    assert [one.event for one in unreadable(replay)] == made
+
+
+def test_the_last_events_have_so_much_time_and_the_rest_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Full:
+        """A ring that is never empty, of events that take their time."""
+
+        def read(self) -> list[bytes]:
+            return [flow("203.0.113.9", port) for port in range(1, 201)]
+
+    ticks = iter(range(0, 1000, 20))
+    monkeypatch.setattr("egressmon.sensor.time.monotonic", lambda: next(ticks))
+    replay = Replay()
+
+    Sensor.drain(cast("Sensor", Full()), replay.pipeline)
+
+    made = [one for one in replay.records if isinstance(one, ConnectionRecord)]
+    assert len(made) == 128
+    assert replay.pipeline.tracker.unread == 200 - 128
 
 
 def test_only_the_first_unreadable_events_are_recorded_and_all_counted() -> None:
