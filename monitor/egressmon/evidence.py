@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import IO, Literal, TypeAlias
 
 import orjson
@@ -30,17 +31,21 @@ class Evidence:
     are dropped, and the run goes on (`failure` says why).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 -- what a line is made of
         self,
         file: IO[bytes] | None,
         run: str,
         clock: Clock,
         failure: str | None,
         limit: int = DEFAULT_LIMIT,
+        path: str = STDOUT,
     ) -> None:
-        """Without a file, `failure` says why there is none; `limit` is its size."""
+        """Without a file, `failure` says why there is none; `limit` is its size.
+
+        `path` is where others find the file.
+        """
         self._file = file
-        self._path = _path_of(file)
+        self._place = _place_of(file, path)
         self._run = run
         self._clock = clock
         self._limit = limit
@@ -122,20 +127,15 @@ class Evidence:
 
     def examine(self) -> EvidenceState:
         """Compare what is in the file, and at its path, with what was written."""
-        if self._file is None or self.failure is not None or self._path is None:
+        place = self._place
+        if place is None or self.failure is not None:
             return "unchecked"
-        fd = self._file.fileno()
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            return "unchecked"
-        if found.st_nlink == 0 or not _is_at(self._path, found):
+        found = os.fstat(place.fd)
+        if found.st_nlink == 0 or not place.is_there(found):
             return "replaced"
-        if found.st_size != self.size:
+        if found.st_size != self.size or place.digest() != self._written.digest():
             return "changed"
-        try:
-            return "whole" if _digest(fd) == self._written.digest() else "changed"
-        except OSError:
-            return "unchecked"  # it could be opened for writing alone
+        return "whole"
 
     def close(self) -> None:
         """Flush the file to the disk and close it."""
@@ -148,30 +148,55 @@ class Evidence:
             if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP, errno.EROFS}:
                 self.failure = self.failure or error.strerror
         self._file.close()
+        if self._place is not None:
+            os.close(self._place.fd)
+            self._place = None
 
 
-def _path_of(file: IO[bytes] | None) -> str | None:
-    name = getattr(file, "name", None)  # of a descriptor alone, its number
-    return os.path.abspath(name) if isinstance(name, str) else None  # noqa: PTH100 -- text in, text out
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A regular file, open for reading, with its path and what the kernel calls it."""
+
+    fd: int
+    path: str
+    link: str
+
+    def is_there(self, found: os.stat_result) -> bool:
+        """Tell whether the file found is still at its path."""
+        try:
+            there = os.stat(self.path)  # noqa: PTH116 -- text in
+        except PermissionError:  # the agent may have fewer rights by now
+            return _link(self.fd) == self.link
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino)
+
+    def digest(self) -> bytes:
+        """Return the digest of what is in the file."""
+        digest, place = blake3(), 0
+        while piece := os.pread(self.fd, _PIECE, place):
+            digest.update(piece)
+            place += len(piece)
+        return digest.digest()
 
 
-# A path that may not be looked at proves nothing either way.
-def _is_at(path: str, found: os.stat_result) -> bool:
+# proc_pid_fd(5): where the file is now, with " (deleted)" where it is no more.
+def _link(fd: int) -> str:
+    return os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 -- text out
+
+
+# None where nothing can be read back: a pipe, or standard output, which is others' too.
+def _place_of(file: IO[bytes] | None, path: str) -> _Place | None:
+    if file is None or path == STDOUT:
+        return None
+    fd = file.fileno()
     try:
-        there = os.stat(path)  # noqa: PTH116 -- text in
-    except PermissionError:
-        return True
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return None
+        reader = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return False
-    return (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino)
-
-
-def _digest(fd: int) -> bytes:
-    digest, place = blake3(), 0
-    while piece := os.pread(fd, _PIECE, place):
-        digest.update(piece)
-        place += len(piece)
-    return digest.digest()
+        return None
+    return _Place(reader, os.path.abspath(path), _link(reader))  # noqa: PTH100 -- as above
 
 
 def open_evidence(path: str) -> IO[bytes]:
@@ -188,17 +213,6 @@ def open_evidence(path: str) -> IO[bytes]:
         ) from error
 
 
-# Every write goes to the end, whatever others do to the file. A regular file can be
-# read back at the end of the run; to open a pipe so would not wait for its reader.
-def _open(path: str, _: int) -> int:
-    flags = os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-    try:
-        regular = stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 -- text in
-    except FileNotFoundError:
-        regular = True
-    if regular:
-        try:
-            return os.open(path, flags | os.O_RDWR, _MODE)
-        except PermissionError:  # one's own, but for writing alone
-            pass
-    return os.open(path, flags | os.O_WRONLY, _MODE)
+# Every write goes to the end, whatever others do to the file.
+def _open(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_APPEND, _MODE)

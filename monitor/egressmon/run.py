@@ -61,6 +61,7 @@ class Run:
             self._clock,
             options.evidence_error,
             options.evidence_limit,
+            options.evidence_path,
         )
         self._also = also
         self._faults = Faults(verbose=options.verbose)

@@ -1,5 +1,6 @@
 """Evidence: one line a record, chained, and honest about a disk that fails."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -14,12 +15,18 @@ from egressmon.evidence import Evidence, open_evidence
 from egressmon.records import LossRecord
 from egressmon.schema import EVIDENCE_FILE, evidence_schema, text
 
+
+def opened(path: Path) -> Evidence:
+    file = open_evidence(str(path))
+    return Evidence(file, "run-1", Clock(), None, path=str(path))
+
+
 LOSS = LossRecord("lost_flow", 3, "connections are missing")
 
 
 def test_lines_are_chained_and_numbered(tmp_path: Path) -> None:
     path = tmp_path / "e.jsonl"
-    evidence = Evidence(open_evidence(str(path)), "run-1", Clock(), None)
+    evidence = opened(path)
     for _ in range(3):
         evidence.write(LOSS, 1)
     evidence.close()
@@ -100,7 +107,7 @@ def test_what_somebody_does_to_the_file_is_seen(
     tmp_path: Path, how: str, state: str
 ) -> None:
     path = tmp_path / "e.jsonl"
-    evidence = Evidence(open_evidence(str(path)), "run-1", Clock(), None)
+    evidence = opened(path)
     evidence.write(LOSS, 1)
     assert evidence.examine() == "whole"
 
@@ -113,7 +120,7 @@ def test_what_somebody_does_to_the_file_is_seen(
 # Whatever others do to the file, a line goes to its end: no hole of NULs.
 def test_a_file_that_is_cut_short_is_appended_to(tmp_path: Path) -> None:
     path = tmp_path / "e.jsonl"
-    evidence = Evidence(open_evidence(str(path)), "run-1", Clock(), None)
+    evidence = opened(path)
     evidence.write(LOSS, 1)
     os.truncate(path, 0)
     evidence.write(LOSS, 1)
@@ -123,22 +130,30 @@ def test_a_file_that_is_cut_short_is_appended_to(tmp_path: Path) -> None:
     assert json.loads(line)["seq"] == 1
 
 
-def test_a_file_for_writing_alone_is_written_and_half_examined(tmp_path: Path) -> None:
+# An agent that has given up its rights may not look at the path any longer.
+def test_a_path_that_may_not_be_looked_at_is_asked_of_the_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "e.jsonl"
-    with path.open("wb", buffering=0) as file:
-        evidence = Evidence(file, "run-1", Clock(), None)
-        evidence.write(LOSS, 1)
+    evidence = opened(path)
+    evidence.write(LOSS, 1)
 
-        assert evidence.examine() == "unchecked"
-        os.truncate(path, 3)
-        assert evidence.examine() == "changed"
+    def refuse(path: str) -> os.stat_result:
+        raise PermissionError(errno.EACCES, "no", path)
+
+    monkeypatch.setattr("egressmon.evidence.os.stat", refuse)
+
+    assert evidence.examine() == "whole"
+    path.rename(tmp_path / "elsewhere")
+    assert evidence.examine() == "replaced"
+    evidence.close()
 
 
 def test_a_named_pipe_is_waited_for_and_not_examined(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    evidence = Evidence(open_evidence(str(path)), "run-1", Clock(), None)
+    evidence = opened(path)
     evidence.write(LOSS, 1)
 
     assert evidence.examine() == "unchecked"

@@ -51,7 +51,8 @@ def connection(stack: StackReference | None) -> ConnectionRecord:
 
 def written(path: Path, *records: Record) -> list[dict[str, object]]:
     """Return what is in the file after these records, references expanded."""
-    evidence = Evidence(open_evidence(str(path)), "run-1", Clock(), None)
+    file = open_evidence(str(path))
+    evidence = Evidence(file, "run-1", Clock(), None, path=str(path))
     for record in records:
         evidence.write(record, 1)
     assert evidence.examine() == "whole"
