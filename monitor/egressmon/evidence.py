@@ -2,9 +2,7 @@
 
 import errno
 import os
-import stat
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import IO, Literal, TypeAlias
 
 import orjson
@@ -14,6 +12,7 @@ from egressmon import gate
 from egressmon.attribution.records import CodeRecord, StackRecord
 from egressmon.clock import Clock
 from egressmon.errors import EvidenceError
+from egressmon.evidence_place import place_of
 from egressmon.records import SCHEMA, Record, RunEnd
 
 STDOUT = "-"
@@ -21,7 +20,6 @@ DEFAULT_LIMIT = 10**9
 EvidenceState: TypeAlias = Literal["whole", "replaced", "changed", "unchecked"]
 _MODE = 0o640  # command lines are not for everybody
 _MAX_STACKS = 65536
-_PIECE = 1 << 20
 
 
 class Evidence:
@@ -45,7 +43,7 @@ class Evidence:
         `path` is where others find the file.
         """
         self._file = file
-        self._place = _place_of(file, path)
+        self._place = place_of(file, path) if path != STDOUT else None
         self._run = run
         self._clock = clock
         self._limit = limit
@@ -130,12 +128,16 @@ class Evidence:
         place = self._place
         if place is None or self.failure is not None:
             return "unchecked"
-        found = os.fstat(place.fd)
-        if found.st_nlink == 0 or not place.is_there(found):
-            return "replaced"
-        if found.st_size != self.size or place.digest() != self._written.digest():
-            return "changed"
-        return "whole"
+        try:
+            found = os.fstat(place.fd)
+            if found.st_nlink == 0 or not place.is_there(found):
+                return "replaced"
+            if found.st_size != self.size:
+                return "changed"
+            same = place.digest(self.size) == self._written.digest()
+        except OSError:
+            return "changed"  # what cannot be read back is not what was written
+        return "whole" if same else "changed"
 
     def close(self) -> None:
         """Flush the file to the disk and close it."""
@@ -151,52 +153,6 @@ class Evidence:
         if self._place is not None:
             os.close(self._place.fd)
             self._place = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A regular file, open for reading, with its path and what the kernel calls it."""
-
-    fd: int
-    path: str
-    link: str
-
-    def is_there(self, found: os.stat_result) -> bool:
-        """Tell whether the file found is still at its path."""
-        try:
-            there = os.stat(self.path)  # noqa: PTH116 -- text in
-        except PermissionError:  # the agent may have fewer rights by now
-            return _link(self.fd) == self.link
-        except OSError:
-            return False
-        return (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino)
-
-    def digest(self) -> bytes:
-        """Return the digest of what is in the file."""
-        digest, place = blake3(), 0
-        while piece := os.pread(self.fd, _PIECE, place):
-            digest.update(piece)
-            place += len(piece)
-        return digest.digest()
-
-
-# proc_pid_fd(5): where the file is now, with " (deleted)" where it is no more.
-def _link(fd: int) -> str:
-    return os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 -- text out
-
-
-# None where nothing can be read back: a pipe, or standard output, which is others' too.
-def _place_of(file: IO[bytes] | None, path: str) -> _Place | None:
-    if file is None or path == STDOUT:
-        return None
-    fd = file.fileno()
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return None
-        reader = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    return _Place(reader, os.path.abspath(path), _link(reader))  # noqa: PTH100 -- as above
 
 
 def open_evidence(path: str) -> IO[bytes]:

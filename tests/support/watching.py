@@ -89,7 +89,25 @@ def read_evidence(path: Path) -> list[Json]:
         prev = "blake3:" + blake3(line).hexdigest()
         _expand(record, stacks)
         records.append(record)
+    if records and records[-1]["type"] == "run.end":
+        check_counts(records)
     return records
+
+
+def check_counts(records: Sequence[Json]) -> None:
+    """Assert that `run.end` counts what is in the file."""
+    end = records[-1]
+    counted: dict[str, Counter[str]] = {"connection": Counter(), "dns": Counter()}
+    for record in records:
+        if record["type"] in counted:
+            counted[record["type"]][record["verdict"]] += 1
+    assert end["connections"] == counted["connection"]
+    assert end["queries"] == counted["dns"]
+    made = [one for one in records if one["type"] == "connection"]
+    assert end["unattributed_flows"] == sum(one["process"] is None for one in made)
+    assert end["unknown_modules"] == sum(one["module"] is None for one in made)
+    assert end["unknown_code"] == sum(one["code_status"] == "unknown" for one in made)
+    assert end["bypasses"] == sum(one["bypass"] is True for one in made)
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ def test_a_path_that_may_not_be_looked_at_is_asked_of_the_descriptor(
     def refuse(path: str) -> os.stat_result:
         raise PermissionError(errno.EACCES, "no", path)
 
-    monkeypatch.setattr("egressmon.evidence.os.stat", refuse)
+    monkeypatch.setattr("egressmon.evidence_place.os.stat", refuse)
 
     assert evidence.examine() == "whole"
     path.rename(tmp_path / "elsewhere")
