@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from egressmon.sanitise import sanitise_text
-from egressmon.text import printable
+
+_MAX_MESSAGE = 200
 
 
 @dataclass(slots=True)
@@ -49,10 +50,10 @@ class Faults:
 
 
 def describe(error: Exception) -> str:
-    """Return error's class and message, bounded, printable and without secrets."""
+    """Return error's class and message, bounded and without secrets."""
     return f"{type(error).__name__}: {message(error)}"
 
 
 def message(error: Exception) -> str:
-    """Return error's message, bounded, printable and without secrets."""
-    return printable(sanitise_text(str(error)[:1000]))
+    """Return error's message, bounded and without secrets."""
+    return sanitise_text(str(error)[: 5 * _MAX_MESSAGE])[:_MAX_MESSAGE]

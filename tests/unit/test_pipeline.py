@@ -267,7 +267,7 @@ def test_an_event_that_breaks_a_stage_does_not_end_the_reading() -> None:
     first = unreadable(replay)[0]
     assert (first.event, first.error) == ("connect", "RuntimeError")
     assert "hunter2" not in first.message
-    assert first.message.isprintable()
+    assert first.message.startswith("password=***")
 
 
 def test_a_process_is_recorded_whatever_becomes_of_its_attribution() -> None:
