@@ -311,6 +311,25 @@ def test_a_full_file_is_said_and_the_counts_are_those_of_its_records(
     assert "the file reached its limit" in run.stderr
 
 
+def test_a_violation_that_finds_no_room_is_one_all_the_same(watched: Watch) -> None:
+    code = (
+        "import socket\n"
+        "for _ in range(200): socket.socket().connect_ex(('127.0.0.1', 9))\n"
+        "socket.socket().connect_ex(('192.0.2.9', 666))\n"
+    )
+
+    run = watched(
+        *(PYTHON, "-c", code),
+        policy=VIOLATION,
+        options=("--evidence-limit", "60kB"),
+    )
+
+    assert run.of("connection", verdict="violation") == []
+    assert "violation" not in run.end["connections"]
+    assert (run.end["verdict"], run.status) == ("violations", 120)
+    assert "192.0.2.9:666/tcp" in run.stderr
+
+
 # A step of the agent's that fails is put there for the test; the kernel is real.
 FAULTY = """
 import importlib, sys
