@@ -7,9 +7,11 @@ the machine, and the refusal shows that the hook is in the path.
 
 import ipaddress
 import json
+import os
 import secrets
 import socket
 from dataclasses import asdict, dataclass
+from errno import EADDRINUSE, EAFNOSUPPORT, EIO, errorcode
 from typing import Literal
 
 from egressmon.events import FLAG_CANARY, FLAG_INGRESS, FLAG_REFUSED, Address, Flow
@@ -53,7 +55,7 @@ class Attempt:
     hook: str
     address: str
     refused: bool
-    error: str | None
+    errno: int | None
     """Why it could not be sent at all; None when it was."""
 
 
@@ -84,18 +86,18 @@ def _attempt(
             else:
                 attempt.sendto(b"egressmon canary", target)
     except PermissionError:
-        return Attempt(hook, target[0], refused=True, error=None)
+        return Attempt(hook, target[0], refused=True, errno=None)
     except BlockingIOError:
-        return Attempt(hook, target[0], refused=False, error=None)
+        return Attempt(hook, target[0], refused=False, errno=None)
     except OSError as error:
-        return Attempt(hook, target[0], refused=False, error=error.strerror)
-    return Attempt(hook, target[0], refused=False, error=None)
+        return Attempt(hook, target[0], refused=False, errno=error.errno or EIO)
+    return Attempt(hook, target[0], refused=False, errno=None)
 
 
 # One datagram to itself passes both packet hooks.
 def _loopback(port: int) -> list[Attempt]:
     address = "127.0.0.1"
-    error: str | None = None
+    failure: int | None = None
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
             try:
@@ -103,13 +105,13 @@ def _loopback(port: int) -> list[Attempt]:
             except OSError:
                 # Somebody has the port: send it there all the same, to be seen
                 # on the way out; only the way in cannot be proven.
-                error = "the canary's loopback port is taken"
+                failure = EADDRINUSE
             receiver.sendto(b"egressmon canary", (address, port))
-    except OSError as failure:
-        error = failure.strerror
+    except OSError as error:
+        failure = error.errno or EIO
     return [
-        Attempt("egress", address, refused=False, error=error),
-        Attempt("ingress", address, refused=False, error=error),
+        Attempt("egress", address, refused=False, errno=failure),
+        Attempt("ingress", address, refused=False, errno=failure),
     ]
 
 
@@ -158,8 +160,8 @@ class CanaryWatch:
         seen = self._was_seen(attempt)
         must_be_refused = attempt.hook not in {"egress", "ingress"}
         reason: str | None = None
-        if attempt.error is not None:
-            reason = f"could not be sent: {attempt.error}"
+        if attempt.errno is not None:
+            reason = f"could not be sent: {_words(attempt.errno)}"
         elif not seen:
             reason = "the probes did not report it"
         elif must_be_refused and not attempt.refused:
@@ -169,9 +171,10 @@ class CanaryWatch:
             hook=attempt.hook,
             dst=attempt.address,
             port=self._port,
-            sent=attempt.error is None,
+            sent=attempt.errno is None,
             refused=attempt.refused,
             seen=seen,
+            errno=_symbol(attempt.errno) if attempt.errno is not None else None,
             reason=reason,
         )
 
@@ -187,8 +190,18 @@ def is_canary(flow: Flow) -> bool:
     return bool(flow.flags & FLAG_CANARY)
 
 
+def _words(number: int) -> str:
+    if number == EADDRINUSE:
+        return "the canary's loopback port is taken"
+    return os.strerror(number)
+
+
+def _symbol(number: int) -> str:
+    return errorcode.get(number, str(number))
+
+
 # A family that the machine does not have cannot be left by, either.
-_NOT_THERE = ("Address family not supported by protocol",)
+_NOT_THERE = _symbol(EAFNOSUPPORT)
 
 
 def failed(records: list[CanaryRecord]) -> list[CanaryRecord]:
@@ -196,6 +209,5 @@ def failed(records: list[CanaryRecord]) -> list[CanaryRecord]:
     return [
         record
         for record in records
-        if record.reason is not None
-        and not any(text in record.reason for text in _NOT_THERE)
+        if record.reason is not None and record.errno != _NOT_THERE
     ]

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from egressmon.evidence import EvidenceState
+from egressmon.faults import Faults
 from egressmon.names import Names
 from egressmon.outcome import Ending, RunOptions
 from egressmon.pipeline import Pipeline
@@ -11,6 +13,10 @@ from egressmon.tally import Tally
 
 VIOLATIONS = 120
 INCOMPLETE = 121
+_TAMPERED: dict[EvidenceState, str] = {
+    "replaced": "another file is in its place",
+    "changed": "not what was written is in it",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +29,10 @@ class Findings:
     pipeline: Pipeline
     names: Names
     tally: Tally
+    faults: Faults
     evidence_failure: str | None
+    evidence_state: EvidenceState
+    evidence_left_out: int
     duration_ms: int
 
 
@@ -42,7 +51,7 @@ def end_record(found: Findings) -> RunEnd:
         queries=dict(found.tally.queries),
         processes=found.tally.processes,
         losses=losses,
-        unattributed_flows=connections.unattributed,
+        unattributed_flows=found.tally.unattributed,
         unknown_modules=found.tally.unknown_modules,
         unknown_code=found.tally.unknown_code,
         bypasses=found.tally.bypasses.total(),
@@ -51,6 +60,7 @@ def end_record(found: Findings) -> RunEnd:
             "sent": sum(record.sent for record in canaries),
             "seen": sum(record.seen for record in canaries),
         },
+        evidence=found.evidence_state,
         sent_packets=packets,
         sent_bytes=size,
         command_status=None if ending.exec_errno else ending.status,
@@ -64,7 +74,9 @@ def end_record(found: Findings) -> RunEnd:
 def _losses(found: Findings) -> dict[str, int]:
     return {
         **found.sensor.losses(),
-        "short_events": found.pipeline.tracker.short_events,
+        "unreadable": found.pipeline.tracker.unreadable,
+        "unread": found.pipeline.tracker.unread,
+        "left_out": found.evidence_left_out,
         "dns_malformed": found.pipeline.queries.watch.malformed,
         "dns_broken": found.pipeline.queries.watch.broken,
         "dns_unread": found.pipeline.queries.watch.unread,
@@ -78,7 +90,7 @@ def _doubts(found: Findings, losses: dict[str, int]) -> list[str]:
     doubts = [
         f"{count} events lost ({name})"
         for name, count in losses.items()
-        if count and (name.startswith("lost_") or name == "short_events")
+        if count and name.startswith("lost_")
     ]
     if broken := losses["dns_broken"]:
         doubts.append(
@@ -88,6 +100,10 @@ def _doubts(found: Findings, losses: dict[str, int]) -> list[str]:
         reason if count == 1 else f"{reason} ({count} times)"
         for reason, count in found.tally.escapes.items()
     ]
+    if losses["unreadable"]:
+        doubts.append(f"{losses['unreadable']} events could not be processed")
+    if losses["unread"]:
+        doubts.append(f"{losses['unread']} events were left unread: they took too long")
     doubts += [
         f"canary {record.hook} at the {record.when}: {record.reason}"
         for record in found.sensor.failed_canaries()
@@ -98,11 +114,19 @@ def _doubts(found: Findings, losses: dict[str, int]) -> list[str]:
             doubts.append("the command's exec was not seen")
         elif tracker.first_executed not in tracker.ended:
             doubts.append("the command's exit was not seen")
-    if found.sensor.intake.failure is not None:
-        doubts.append(f"events were not read ahead: {found.sensor.intake.failure!r}")
     if found.evidence_failure is not None:
         doubts.append(f"the evidence could not be written: {found.evidence_failure}")
-    return doubts
+    if found.evidence_state in _TAMPERED:
+        doubts.append(
+            "the evidence file was changed by somebody else "
+            f"({_TAMPERED[found.evidence_state]})"
+        )
+    if found.evidence_left_out:
+        doubts.append(
+            f"{found.evidence_left_out} records are not in the evidence: the file "
+            "reached its limit (--evidence-limit)"
+        )
+    return [*doubts, *found.faults.doubts()]
 
 
 def _verdict(tally: Tally, doubts: list[str]) -> RunVerdict:

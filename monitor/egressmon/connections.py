@@ -63,8 +63,6 @@ class Connections:
         self._processes = processes
         self._locality = locality
         self._before_unnamed = before_unnamed
-        self.unattributed = 0
-        """Connections whose process is unknown."""
         self.unnamed: set[Address] = set()
         """Addresses of other machines, resolvers apart, that had no name."""
 
@@ -85,8 +83,6 @@ class Connections:
             )
             if not names and listener is None and verdict.rule != "dns.resolvers":
                 self.unnamed.add(flow.address)
-        if actor is None:
-            self.unattributed += 1
         return ConnectionRecord(
             op=flow.operation,
             protocol=protocol,
@@ -109,6 +105,7 @@ class Connections:
             route_reason=source.route_reason,
             bypass=source.bypass,
             code=source.code,
+            code_status=source.code_status,
             code_reason=source.code_reason,
             local_port=flow.local_port or None,
         )

@@ -39,6 +39,16 @@ _OPERATIONS = {
     CONSTANTS["KIND_PACKET"]: "packet",
     CONSTANTS["KIND_ACCEPT"]: "accept",
 }
+_NAMES = {
+    **_OPERATIONS,
+    _FORK: "fork",
+    _EXEC: "exec",
+    _EXIT: "exit",
+    _DNS: "dns",
+    _STACK: "stack",
+    _FRAMES: "frames",
+    _CODE: "code",
+}
 _PROCESS_EVENT = LAYOUTS["process_event"]
 _EXEC_EVENT = LAYOUTS["exec_event"]
 _FLOW_EVENT = LAYOUTS["flow_event"]
@@ -82,6 +92,13 @@ _MEANS: dict[int, EscapeMeans] = {
     CONSTANTS["ESCAPE_TUN"]: "tun",
     CONSTANTS["ESCAPE_UNIX"]: "unix",
     CONSTANTS["ESCAPE_RING"]: "ring",
+}
+# Which may be anything, lone surrogates, too: the gate of the evidence escapes them.
+_SURROGATES = {
+    0: "surrogateescape",
+    1: "strict",
+    2: "surrogatepass",
+    4: "surrogatepass",
 }
 _MAPPED = bytes(10) + b"\xff\xff"
 
@@ -129,6 +146,12 @@ def decode(data: bytes) -> Event:
     if len(data) < layout.size:
         raise DecodeError(f"event of kind {kind}: {len(data)} of {layout.size} bytes")
     return read(data)
+
+
+def kind_of(data: bytes) -> str:
+    """Return what data says that it is, for whoever cannot read the rest."""
+    kind = int.from_bytes(data[8:12], "little")
+    return _NAMES.get(kind) or f"kind {kind}"
 
 
 def _process(data: bytes) -> Forked | Exited:
@@ -272,7 +295,10 @@ def _text(data: bytes, kind: int) -> str:
     encoding = _ENCODINGS.get(kind)
     if encoding is None:
         raise DecodeError(f"code event: characters of {kind} bytes")
-    return data.decode(encoding, "backslashreplace")
+    try:
+        return data.decode(encoding, _SURROGATES[kind])
+    except UnicodeDecodeError:
+        return data.decode(encoding, "replace")
 
 
 _READERS = {

@@ -4,7 +4,6 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from egressmon.probes.architecture import this_machine
 from egressmon.probes.wire import CONSTANTS
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -32,12 +31,6 @@ DNS_RAW = CONSTANTS["DNS_RAW"]
 DNS_LOOPBACK = CONSTANTS["DNS_LOOPBACK"]
 DNS_SCOPE_RECEIVES = CONSTANTS["DNS_SCOPE_RECEIVES"]
 DNS_SCOPE_ANSWERS = CONSTANTS["DNS_SCOPE_ANSWERS"]
-
-_ARCHITECTURE = this_machine()
-_PROGRAM_COUNTER = _ARCHITECTURE.program_counter if _ARCHITECTURE else 0
-_STACK_POINTER = (
-    _ARCHITECTURE.registers[_ARCHITECTURE.stack_pointer] if _ARCHITECTURE else 0
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,17 +121,8 @@ class Stack:
     address_space: int
     template: int
     registers: tuple[int, ...]
+    """As the kernel of the machine that it was copied on orders them."""
     content: bytes
-
-    @property
-    def program_counter(self) -> int:
-        """Where the thread was."""
-        return self.registers[_PROGRAM_COUNTER]
-
-    @property
-    def stack_pointer(self) -> int:
-        """Where its stack was: content begins there."""
-        return self.registers[_STACK_POINTER]
 
 
 @dataclass(frozen=True, slots=True)

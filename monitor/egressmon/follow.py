@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable
 
 from egressmon import files
+from egressmon.faults import Faults
 from egressmon.kept import Kept
 from egressmon.launch import Launched
 from egressmon.outcome import Ending
 from egressmon.pipeline import Pipeline
-from egressmon.processes import Processes
+from egressmon.processes import Process, Processes
 from egressmon.records import Outlived, Record
 from egressmon.sensor import Sensor
 from egressmon.signals import EndWanted
@@ -27,15 +28,17 @@ _GRACE_S = 5.0  # for the kernel to free a task: an RCU grace period and its cal
 class Follower:
     """Reads events while the command and its descendants run."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 -- what it joins
         self,
         kept: Kept,
         sensor: Sensor,
         pipeline: Pipeline,
         processes: Processes,
         record: Callable[[Record], None],
+        faults: Faults,
     ) -> None:
         self._kept = kept
+        self._faults = faults
         self._sensor = sensor
         self._pipeline = pipeline
         self._processes = processes
@@ -60,15 +63,23 @@ class Follower:
 
     # One turn of reading; returns how long to wait before the next, in ms.
     def _turn(self) -> int:
-        batch = self._sensor.read()
-        with self._sensor.intake.working():
-            self._pipeline.feed(batch)
+        try:
+            batch = self._sensor.read()
+            with self._sensor.intake.working():
+                self._pipeline.feed(batch)
+            self._record_losses()
+        except Exception as error:  # noqa: BLE001 -- what comes after must be read
+            self._faults.note("reading events", error)
+            time.sleep(_POLL_MS / 1000)  # what could not be read is still readable
+            return _POLL_MS
+        return 0 if self._sensor.intake.has_more else _POLL_MS
+
+    def _record_losses(self) -> None:
         now = time.monotonic()
         if now >= self._next_loss_check:
             self._next_loss_check = now + _LOSS_EVERY_S
             for loss in self._sensor.new_losses():
                 self._record(loss)
-        return 0 if self._sensor.intake.has_more else _POLL_MS
 
     def linger(self, wanted: EndWanted, limit_s: float | None, *, quiet: bool) -> None:
         """Return when no descendant is left, limit_s is over, or an end is wanted."""
@@ -83,7 +94,7 @@ class Follower:
                 self._tell()
             wanted.wait(_POLL_MS)
             self._turn()
-        self._sensor.drain(self._pipeline)
+        self._drain()
 
     def settle(self) -> int:
         """Wait until each process that is gone has been told of; return how many not.
@@ -94,8 +105,12 @@ class Follower:
         deadline = time.monotonic() + _GRACE_S
         while (missing := self._untold()) and time.monotonic() < deadline:
             time.sleep(_POLL_MS / 1000)
-            self._sensor.drain(self._pipeline)
+            self._drain()
         return missing
+
+    def _drain(self) -> None:
+        with self._faults.isolated("reading events"):
+            self._sensor.drain(self._pipeline)
 
     def _untold(self) -> int:
         alive = {one.pid for one in self._processes.alive()}
@@ -112,7 +127,7 @@ class Follower:
         inside = self._inside()
         if not self._processes.proc_is_ours:
             return inside
-        lineage = [one.pid for one in self._processes.alive() if _runs(one.pid)]
+        lineage = [one.pid for one in self._processes.alive() if is_running(one)]
         return sorted({*inside, *lineage})
 
     # Without egressmon's own: whoever is root can move them there.
@@ -142,10 +157,14 @@ def reap(kept: Kept, ending: Ending) -> None:
         ending.status = os.WEXITSTATUS(status)
 
 
-# Field 3 of proc_pid_stat(5): a zombie runs nothing any more.
-def _runs(pid: int) -> bool:
+# Fields 3 and 22 of proc_pid_stat(5): a zombie runs nothing any more, and another
+# process may have got the number. The kernel cuts the start to clock ticks.
+def is_running(process: Process) -> bool:
+    """Tell whether this very process still runs."""
     try:
-        stat = files.read(f"/proc/{pid}/stat", _MAX_STAT)
+        stat = files.read(f"/proc/{process.pid}/stat", _MAX_STAT)
     except OSError:
         return False
-    return stat.rpartition(b")")[2].split()[:1] not in ([b"Z"], [b"X"])
+    words = stat.rpartition(b")")[2].split()
+    started = process.start_ns * os.sysconf("SC_CLK_TCK") // 1_000_000_000
+    return words[:1] not in ([b"Z"], [b"X"]) and words[19:20] == [b"%d" % started]

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from egressmon.attribution.mappings import SideRecord
+from egressmon.faults import Faults
 from egressmon.probes.engine import Engine
 from egressmon.probes.sideband import SideBand
 
@@ -36,14 +37,17 @@ class Batch:
 class Intake:
     """The ring and the side band, as one queue."""
 
-    def __init__(self, engine: Engine, side_band: SideBand | None) -> None:
+    def __init__(
+        self, engine: Engine, side_band: SideBand | None, faults: Faults
+    ) -> None:
+        """What goes wrong in the thread, or with the side band, goes to `faults`."""
         self._engine = engine
         self._side_band = side_band
+        self._faults = faults
+        self._unread_mappings = 0
         self._lock = threading.Lock()
         self._waiting: deque[Batch] = deque()
         self._bytes = 0
-        self.failure: Exception | None = None
-        """What ended the thread: events were read late then, or not at all."""
         self._busy = threading.Event()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -89,15 +93,21 @@ class Intake:
         events = self._engine.read()
         if self._side_band is None:
             return Batch(events, [], 0)
-        return Batch(events, self._side_band.read(), self._side_band.lost)
+        mapped: list[SideRecord] = []
+        try:
+            mapped = self._side_band.read()
+        except Exception as error:  # noqa: BLE001 -- the events must not be lost with it
+            self._faults.note("reading what was mapped", error)
+            self._unread_mappings += 1
+        return Batch(events, mapped, self._side_band.lost + self._unread_mappings)
 
     def _empty(self) -> None:
         while self._busy.wait() and not self._ended.wait(_TICK_S):
             with self._lock:
                 try:
                     self._read_ahead()
-                except Exception as error:  # noqa: BLE001 -- a doubt, at the end
-                    self.failure = error
+                except Exception as error:  # noqa: BLE001 -- take() reads on by itself
+                    self._faults.note("reading events ahead", error)
                     return
 
     def _read_ahead(self) -> None:

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from egressmon.attribution import LEVELS
 from egressmon.errors import UsageError
+from egressmon.evidence import DEFAULT_LIMIT
 from egressmon.policy.routes import ROUTES
 from egressmon.probes.loading import CHOICES
 
@@ -20,6 +21,8 @@ exit status: COMMAND's own, unless there is something graver:
   128+n  COMMAND was killed by signal n"""
 _ANALYSES = "exit status: 0 fine, 1 a finding, 2 bad usage or unreadable input"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
+_SIZE = re.compile(r"(\d{1,9})(kB|MB|GB)?")
+_POWERS = {"kB": 1000, "MB": 1000**2, "GB": 1000**3, None: 1}
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
 
@@ -42,6 +45,14 @@ def duration(text: str) -> float:
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r}: write 0s, 500ms, 2m or 1h")
     return float(match.group(1)) * _UNITS[match.group(2)]
+
+
+def size(text: str) -> int:
+    """Return a size such as 64kB, 500MB or 2GB in bytes."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r}: write 64kB, 500MB or 2GB")
+    return int(match.group(1)) * _POWERS[match.group(2)]
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -114,6 +125,14 @@ def _runs(
         metavar="FILE",
         help="write the evidence (JSONL) to FILE, replacing it; - is standard "
         "output (default: a new file in .egressmon/)",
+    )
+    sub.add_argument(
+        "--evidence-limit",
+        metavar="SIZE",
+        type=size,
+        default=DEFAULT_LIMIT,
+        help="write no more than SIZE of evidence, such as 500MB; what is left out "
+        "makes it incomplete (default: 1GB)",
     )
     sub.add_argument(
         "--linger",

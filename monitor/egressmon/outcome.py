@@ -7,6 +7,7 @@ from typing import IO, Literal
 
 from egressmon.attribution import Level
 from egressmon.escalation import SudoTrial
+from egressmon.evidence import DEFAULT_LIMIT
 from egressmon.launch import status_of
 from egressmon.policy.file import LoadedPolicy
 from egressmon.privilege import User
@@ -26,6 +27,8 @@ class RunOptions:
     evidence_error: str | None
     user: User
     attribution: Level = "full"
+    evidence_limit: int = DEFAULT_LIMIT
+    """How many bytes of evidence are written at most."""
     linger_s: float | None = None
     """How long to wait for descendants after the command; None: to the last."""
     allow_incomplete: bool = False
@@ -84,6 +87,8 @@ class Outcome:
     blind_spots: list[str]
     evidence_path: str
     evidence_failure: str | None
+    evidence_records: int
+    evidence_head: str | None
     policy: Path | None
     enforce: str
     exec_errno: int

@@ -4,14 +4,15 @@ Knows nothing of how events were captured: bytes come in, records go out.
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from egressmon import escapes
+from egressmon import escapes, faults
 from egressmon.attribution.stage import Attributor
 from egressmon.canary import CanaryWatch, is_canary
 from egressmon.clock import Clock
 from egressmon.connections import Connections
-from egressmon.decode import DecodeError, decode
+from egressmon.decode import decode, kind_of
 from egressmon.events import (
     CodeObject,
     DnsPacket,
@@ -26,18 +27,31 @@ from egressmon.events import (
 )
 from egressmon.processes import Processes
 from egressmon.queries import Queries
-from egressmon.records import EscapeRecord, ProcessExit, ProcessRecord, Record
+from egressmon.records import (
+    EscapeRecord,
+    LossRecord,
+    ProcessExit,
+    ProcessRecord,
+    Record,
+    UnreadableRecord,
+)
+
+_MAX_UNREADABLE = 100
+_HEAD_BYTES = 64  # no more than an event's own fields: what follows may be secret
 
 
 @dataclass(slots=True)
 class Tracker:
     """What the pipeline learned of the run's soundness, besides its records."""
 
-    short_events: int = 0
+    unreadable: int = 0
+    """Events that could not be processed; the first of them are recorded."""
     ended: set[int] = field(default_factory=set[int])
     """Every pid of the scope that ended."""
     first_executed: int | None = None
     """The first pid that ran a program: the command's."""
+    unread: int = 0
+    """Events that were left when the time for the last of them was over."""
 
 
 class Pipeline:
@@ -65,14 +79,26 @@ class Pipeline:
         self._sink = sink
 
     def feed(self, events: Iterable[bytes]) -> None:
-        """Take events through all stages, oldest first."""
+        """Take events through all stages, oldest first; one that fails ends none."""
         for data in events:
             try:
-                event = decode(data)
-            except DecodeError:
-                self.tracker.short_events += 1
-                continue
-            self._take(event)
+                self._take(decode(data))
+            except Exception as error:  # noqa: BLE001 -- the next ones must be read
+                self._unreadable(data, error)
+
+    def _unreadable(self, data: bytes, error: Exception) -> None:
+        self.tracker.unreadable += 1
+        if self.tracker.unreadable > _MAX_UNREADABLE:
+            return
+        with suppress(Exception):  # it is counted
+            record = UnreadableRecord(
+                event=kind_of(data),
+                size=len(data),
+                head=data[:_HEAD_BYTES].hex(),
+                error=type(error).__name__,
+                message=faults.message(error),
+            )
+            self._sink(record, self._clock.now_ns())
 
     def _take(self, event: Event) -> None:
         match event:
@@ -100,10 +126,29 @@ class Pipeline:
                 record = self._ended(event)
         if record is not None:
             self._sink(record, event.ktime_ns)
+        if not isinstance(event, Escape):
+            self._attribute(event)
+
+    # After the record, which so is written whatever becomes of this.
+    def _attribute(self, event: Forked | Executed | Exited) -> None:
+        if self._attributor is None:
+            return
+        match event:
+            case Forked():
+                self._attributor.forked(event)
+            case Executed():
+                self._attributor.executed(event.pid, event.path, event.ktime_ns)
+            case Exited():
+                self._attributor.ended(event.pid, event.ktime_ns)
 
     def finish(self) -> None:
         """Record what was still open: queries without an answer."""
-        for record, ktime_ns in self.queries.close(self._clock.now_ns()):
+        now_ns = self._clock.now_ns()
+        more = self.tracker.unreadable - _MAX_UNREADABLE
+        if more > 0:
+            consequence = "more events could not be processed than are recorded"
+            self._sink(LossRecord("unreadable", more, consequence), now_ns)
+        for record, ktime_ns in self.queries.close(now_ns):
             self._sink(record, ktime_ns)
 
     def _begun(self, event: Forked | Executed) -> ProcessRecord:
@@ -111,12 +156,8 @@ class Pipeline:
             process = self._processes.executed(event)
             if self.tracker.first_executed is None:
                 self.tracker.first_executed = event.pid
-            if self._attributor is not None:
-                self._attributor.executed(event.pid, event.path, event.ktime_ns)
         else:
             process = self._processes.forked(event)
-            if self._attributor is not None:
-                self._attributor.forked(event)
         return ProcessRecord(
             event="exec" if isinstance(event, Executed) else "fork",
             pid=process.pid,
@@ -132,8 +173,6 @@ class Pipeline:
     def _ended(self, event: Exited) -> ProcessRecord:
         process = self._processes.exited(event)
         self.tracker.ended.add(event.pid)
-        if self._attributor is not None:
-            self._attributor.ended(event.pid, event.ktime_ns)
         signal = event.code & 0x7F
         return ProcessRecord(
             event="exit",

@@ -29,10 +29,12 @@ def check(file: str, *, strict: bool) -> int:
         text = path.read_text("utf-8")
         for index in bare:
             line = line_of(text, ("allow", index))
-            sys.stdout.write(f"{file}:{line}: allow[{index}]: no reason is given\n")
+            sys.stdout.write(
+                f"{printable(file)}:{line}: allow[{index}]: no reason is given\n"
+            )
         return 1
     sys.stdout.write(
-        f"{file}: fine; {len(policy.allow)} allow entries, enforce = "
+        f"{printable(file)}: fine; {len(policy.allow)} allow entries, enforce = "
         f'"{policy.enforce}"\n'
     )
     return 0
@@ -53,7 +55,9 @@ def explain(file: str, destination: str, origin: Origin) -> int:
     sys.stdout.write(f"{printable(destination)}: {line}: {printable(verdict.reason)}\n")
     for name in target.names:
         query = judge.query(name, next(iter(judge.resolvers)))
-        sys.stdout.write(f"looking up {name}: {query.word}: {query.reason}\n")
+        sys.stdout.write(
+            f"looking up {name}: {query.word}: {printable(query.reason)}\n"
+        )
     return 1 if verdict.word == "violation" else 0
 
 

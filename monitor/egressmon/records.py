@@ -7,7 +7,12 @@ a test keeps the two in step.
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
-from egressmon.attribution.records import CodeRecord, ModuleRecord
+from egressmon.attribution.records import (
+    CodeRecord,
+    CodeStatus,
+    ModuleRecord,
+    StackRecord,
+)
 
 SCHEMA = "egressmon/1"
 
@@ -163,6 +168,7 @@ class ConnectionRecord:
     route_reason: str | None
     bypass: bool | None
     code: CodeRecord | None
+    code_status: CodeStatus
     code_reason: str | None
     local_port: int | None = None
     """Where a peer was accepted."""
@@ -197,7 +203,21 @@ class CanaryRecord:
     sent: bool
     refused: bool
     seen: bool
+    errno: str | None
     reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableRecord:
+    """An event that could not be processed; the ones after it were."""
+
+    TYPE: ClassVar[str] = "unreadable"
+
+    event: str
+    size: int
+    head: str
+    error: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +258,7 @@ class RunEnd:
     bypasses: int
     unnamed_addresses: int
     canaries: dict[str, int]
+    evidence: Literal["whole", "replaced", "changed", "unchecked"]
     sent_packets: int
     sent_bytes: int
     command_status: int | None
@@ -253,7 +274,9 @@ Record: TypeAlias = (
     | DnsRecord
     | ConnectionRecord
     | EscapeRecord
+    | StackRecord
     | CanaryRecord
+    | UnreadableRecord
     | LossRecord
     | RunEnd
 )

@@ -68,7 +68,7 @@ class PolicyResolution:
 def _addresses(host: str) -> set[Address]:
     try:
         answers = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):  # UnicodeError: a label that IDNA does not take
         return set()
     return {
         ipaddress.ip_address(str(answer[4][0]).partition("%")[0]) for answer in answers

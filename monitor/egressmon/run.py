@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import traceback
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
@@ -15,7 +14,8 @@ from egressmon.conclude import Findings, end_record
 from egressmon.connections import Connections, Locality
 from egressmon.errors import UnfinishedError
 from egressmon.escalation import asks_for_root, runs_as_root
-from egressmon.evidence import Evidence
+from egressmon.evidence import Evidence, EvidenceState
+from egressmon.faults import Faults
 from egressmon.follow import Follower, reap
 from egressmon.keeper import Keeping
 from egressmon.kept import Kept
@@ -59,9 +59,15 @@ class Run:
         self._clock = Clock()
         self._began_ns = self._clock.now_ns()
         self._evidence = Evidence(
-            options.evidence_file, identifier, self._clock, options.evidence_error
+            options.evidence_file,
+            identifier,
+            self._clock,
+            options.evidence_error,
+            options.evidence_limit,
+            options.evidence_path,
         )
         self._also = also
+        self._faults = Faults(verbose=options.verbose)
         self._tally = Tally()
         self._ending = Ending()
         self._names = Names()
@@ -81,9 +87,12 @@ class Run:
         """
         flush_output()
         scope = make_scope()
+        level = self._options.attribution
+        self._sensor = Sensor(engine, scope, level, self._faults)
         try:
             keeping, plan = self._prepare(engine, scope)
         except BaseException:
+            self._sensor.close()
             engine.close()
             scope.remove()
             raise
@@ -98,7 +107,8 @@ class Run:
     def _prepare(self, engine: Engine, scope: Scope) -> tuple[Keeping, Plan]:
         options = self._options
         mask = signals.block()
-        self._sensor = sensor = Sensor(engine, scope, options.attribution)
+        sensor = self._sensor
+        sensor.attach()
         if sensor.attributor is not None:
             sensor.attributor.begin()
         plan = sensor.arm()
@@ -193,11 +203,14 @@ class Run:
         self._record_at(record, self._clock.now_ns())
 
     def _record_at(self, record: Record, ktime_ns: int) -> None:
-        self._tally.add(record)
+        written = self._evidence.write(record, ktime_ns)
+        self._tally.add(record, written=written)
         if isinstance(record, ProcessRecord) and not self._options.may_gain:
             self._refused_root = self._refused_root or _is_refused(record)
-        self._also(record)
-        self._evidence.write(record, ktime_ns)
+        try:
+            self._also(record)
+        except Exception as error:  # noqa: BLE001 -- it is recorded
+            self._faults.note("learning from a record", error)
 
     def _start_record(self, scope: Scope) -> RunStart:
         options, engine = self._options, self._sensor.engine
@@ -237,30 +250,43 @@ class Run:
         options, ending = self._options, self._ending
         self._resolution.start()
         follower = Follower(
-            kept, self._sensor, self._pipeline, self._processes, self._record
+            kept,
+            self._sensor,
+            self._pipeline,
+            self._processes,
+            self._record,
+            self._faults,
         )
         kept.say_ready()
-        try:
+        isolated = self._faults.isolated
+        with isolated("starting the command"):
             self._start_command(kept)
+        with isolated("reading ahead"):
+            self._sensor.intake.start()
+        with isolated("following the command"):
             follower.until_command_ends(keeping.child, ending)
-            wanted = keeping.relay.ending
-            follower.linger(wanted, options.linger_s, quiet=options.quiet)
-            if self._sensor.attributor is not None:
-                self._sensor.attributor.wind_up()
-            self._sensor.intake.stop()
-            ending.outlived = follower.outlived()
-            if untold := follower.settle():
-                ending.doubts.append(f"the end of {untold} processes was not seen")
-            if follower.was_moved:
-                ending.doubts.append(
-                    "egressmon's own processes were moved into the scope"
-                )
-        except Exception as error:  # noqa: BLE001 -- the command must not suffer
-            if options.verbose:
-                traceback.print_exc()
-            ending.doubts.append(f"egressmon failed: {error!r}")
+        with isolated("waiting for the command"):
             if not ending.is_known:
                 reap(kept, ending)
+        with isolated("following what the command left"):
+            wanted = keeping.relay.ending
+            follower.linger(wanted, options.linger_s, quiet=options.quiet)
+        self._wind_up(follower)
+
+    def _wind_up(self, follower: Follower) -> None:
+        ending, isolated = self._ending, self._faults.isolated
+        with isolated("detaching"):
+            if self._sensor.attributor is not None:
+                self._sensor.attributor.wind_up()
+        with isolated("reading ahead"):
+            self._sensor.intake.stop()
+        with isolated("looking for what still runs"):
+            ending.outlived = follower.outlived()
+        with isolated("waiting for the last ends"):
+            if untold := follower.settle():
+                ending.doubts.append(f"the end of {untold} processes was not seen")
+        if follower.was_moved:
+            ending.doubts.append("egressmon's own processes were moved into the scope")
 
     def _start_command(self, kept: Kept) -> None:
         try:
@@ -269,7 +295,6 @@ class Run:
             self._ending.doubts.append(
                 "the command's process was ended before its exec"
             )
-        self._sensor.intake.start()
 
     def _finished(self, kept: Kept) -> Outcome:
         try:
@@ -281,31 +306,43 @@ class Run:
             ) from error
 
     def _conclude(self, kept: Kept) -> Outcome:
-        self._last_canaries(kept)
-        if self._network is not None:
-            self._ending.doubts += [
-                f"the network was changed during the run: {change}"
-                for change in self._network.changes()
-            ]
-        self._pipeline.finish()
-        for loss in self._sensor.new_losses():
-            self._record(loss)
+        isolated = self._faults.isolated
+        with isolated("sending the last canaries"):
+            self._last_canaries(kept)
+        with isolated("looking for changes of the network"):
+            self._doubt_network()
+        with isolated("recording look-ups without an answer"):
+            self._pipeline.finish()
+        with isolated("recording losses"):
+            for loss in self._sensor.new_losses():
+                self._record(loss)
         end = end_record(self._findings())
         self._record(end)
+        state = self._evidence.examine()
         self._evidence.close()
-        if self._evidence.failure is not None and end.complete:
-            end = end_record(self._findings())  # the disk filled at the very end
+        # The disk may have filled, or the file have changed, at the very end.
+        if self._evidence.failure is not None or state != end.evidence:
+            end = end_record(self._findings(state))
         return Outcome(
             end=end,
             tally=self._tally,
             blind_spots=[spot.name for spot in self._blind_spots],
             evidence_path=self._options.evidence_path,
             evidence_failure=self._evidence.failure,
+            evidence_records=self._evidence.records,
+            evidence_head=self._evidence.head,
             policy=self._options.loaded.path,
             enforce=self._options.enforce,
             exec_errno=self._ending.exec_errno,
             notes=self._notes(),
         )
+
+    def _doubt_network(self) -> None:
+        if self._network is not None:
+            self._ending.doubts += [
+                f"the network was changed during the run: {change}"
+                for change in self._network.changes()
+            ]
 
     def _notes(self) -> list[str]:
         notes: list[str] = []
@@ -319,18 +356,16 @@ class Run:
         return notes
 
     def _last_canaries(self, kept: Kept) -> None:
+        plan, attempts = kept.send_canaries()
         try:
-            plan, attempts = kept.send_canaries()
             self._canaries.begin(plan)
             self._sensor.drain(self._pipeline)
+        finally:
             kept.disarm()
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the proof is missing
-            self._ending.doubts.append(f"the last canaries could not be sent: {error}")
-            return
         for record in self._sensor.prove("end", self._canaries, attempts):
             self._record(record)
 
-    def _findings(self) -> Findings:
+    def _findings(self, state: EvidenceState | None = None) -> Findings:
         return Findings(
             options=self._options,
             ending=self._ending,
@@ -338,7 +373,10 @@ class Run:
             pipeline=self._pipeline,
             names=self._names,
             tally=self._tally,
+            faults=self._faults,
             evidence_failure=self._evidence.failure,
+            evidence_state=state or self._evidence.examine(),
+            evidence_left_out=self._evidence.left_out,
             duration_ms=(self._clock.now_ns() - self._began_ns) // 1_000_000,
         )
 

@@ -109,6 +109,7 @@ def execute(  # noqa: PLR0913 -- what a run is made of
         evidence_error=failure,
         user=user,
         attribution=options.attribution,
+        evidence_limit=options.evidence_limit,
         linger_s=options.linger,
         allow_incomplete=options.allow_incomplete,
         quiet=options.quiet,

@@ -39,10 +39,12 @@ def evidence_schema() -> dict[str, Any]:
     choices: list[dict[str, str]] = []
     for record in get_args(Record):
         body = TypeAdapter(record).json_schema(ref_template="#/$defs/{model}")
-        definitions.update(body.pop("$defs", {}))
+        definitions.update(_written(body.pop("$defs", {})))
         envelope = _envelope(record.TYPE)
         body["properties"] = {**envelope, **body["properties"]}
         body["required"] = list(body["properties"])
+        # Only where something was cut: what.
+        body["properties"]["cut"] = {"type": "array", "items": {"type": "string"}}
         body["additionalProperties"] = False
         definitions[record.__name__] = body
         choices.append({"$ref": f"#/$defs/{record.__name__}"})
@@ -53,6 +55,15 @@ def evidence_schema() -> dict[str, Any]:
         "oneOf": choices,
         "$defs": definitions,
     }
+
+
+# What begins with an underscore is not written.
+def _written(definitions: dict[str, Any]) -> dict[str, Any]:
+    for body in definitions.values():
+        for name in [one for one in body["properties"] if one.startswith("_")]:
+            del body["properties"][name]
+            body["required"].remove(name)
+    return definitions
 
 
 def text(schema: dict[str, Any]) -> str:

@@ -3,18 +3,22 @@
 import os
 import socket
 import stat
+import time
 from contextlib import suppress
 from typing import Literal
 
 from egressmon import blind_spots, files, host
 from egressmon.attribution import Level
+from egressmon.attribution.mappings import SideRecord
 from egressmon.attribution.result import Attribution, unknown
 from egressmon.attribution.stage import Attributor
 from egressmon.canary import Attempt, CanaryWatch, Plan, failed, make_plan
 from egressmon.errors import SensorError
 from egressmon.events import Flow, Traffic
+from egressmon.faults import Faults
 from egressmon.intake import Intake
 from egressmon.pipeline import Pipeline
+from egressmon.probes.architecture import this_machine
 from egressmon.probes.engine import Engine
 from egressmon.probes.sideband import SideBand
 from egressmon.probes.wire import CONSTANTS
@@ -39,6 +43,8 @@ CONSEQUENCES = {
 
 # What the rings can hold, in batches of 4096 events or half a megabyte of each.
 _FULL_RINGS_BATCHES = 64
+_DRAIN_S = 60.0
+_SLICE = 64
 
 
 def _is_ip_socket(descriptor: int) -> bool:
@@ -51,15 +57,29 @@ def _is_ip_socket(descriptor: int) -> bool:
 class Sensor:
     """An engine attached to a scope: events, losses and canaries."""
 
-    def __init__(self, engine: Engine, scope: Scope, level: Level) -> None:
-        """Attach the loaded engine to scope, to attribute up to level."""
+    def __init__(
+        self, engine: Engine, scope: Scope, level: Level, faults: Faults
+    ) -> None:
+        """Take over the loaded engine, to attribute up to `level`; nothing is attached.
+
+        What goes wrong while events are read goes to `faults`.
+        """
         self.engine = engine
         self.level = level
         self.no_mappings = ""
         """Why the kernel's account of mappings cannot be had; empty: it can."""
+        self.attributor: Attributor | None = None
+        self.intake = Intake(engine, None, faults)
+        self.canaries: list[CanaryRecord] = []
+        self._scope = scope
+        self._faults = faults
         self._side_band: SideBand | None = None
         self._lost_mappings = 0
-        self.intake = Intake(engine, None)
+        self._reported: dict[str, int] = {}
+
+    def attach(self) -> None:
+        """Attach everything to the scope; close() closes what was, if this raises."""
+        scope = self._scope
         self.attributor = self._prepare()
         root_fd = os.open(scope.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -68,8 +88,6 @@ class Sensor:
             self.engine.attach_root(root_fd)
         finally:
             os.close(root_fd)
-        self._reported: dict[str, int] = {}
-        self.canaries: list[CanaryRecord] = []
 
     def _prepare(self) -> Attributor | None:
         if self.level == "process":
@@ -79,8 +97,9 @@ class Sensor:
         self.engine.stack_bytes = CONSTANTS["STACK_BYTES"]
         frames = self.engine.frames
         if self.level != "full":
-            return Attributor(self.engine, None, f"--attribution {self.level}")
-        return Attributor(self.engine, frames, self.engine.no_frames)
+            why = f"--attribution {self.level}"
+            return Attributor(self.engine, None, why, this_machine())
+        return Attributor(self.engine, frames, self.engine.no_frames, this_machine())
 
     def open_side_band(self, scope: Scope) -> None:
         """Have the kernel tell what is mapped, in the process that will read it.
@@ -93,14 +112,18 @@ class Sensor:
             self._side_band = SideBand(scope.fd)
         except OSError as error:
             self.no_mappings = blind_spots.refused(error)
-        self.intake = Intake(self.engine, self._side_band)
+        self.intake = Intake(self.engine, self._side_band, self._faults)
 
     def who_did_it(self, flow: Traffic) -> Attribution:
         """Return who made flow."""
         if isinstance(flow, Flow) and flow.operation == "accept":
             return unknown("the peer made the connection")
         if self.attributor is not None:
-            return self.attributor.of(flow)
+            try:
+                return self.attributor.of(flow)
+            except Exception as error:  # noqa: BLE001 -- the connection is recorded
+                self._faults.note("saying who made a connection", error)
+                return unknown(f"egressmon failed ({type(error).__name__})")
         if self.level == "process":
             return unknown("--attribution process")
         return unknown("egressmon runs in a pid namespace")
@@ -114,17 +137,32 @@ class Sensor:
         batch = self.intake.take()
         if self.attributor is not None:
             lost = batch.lost_mappings
-            self.attributor.learn(batch.mapped, lost=lost > self._lost_mappings)
+            self._learn(self.attributor, batch.mapped, lost > self._lost_mappings)
             self._lost_mappings = lost
         return batch.events
 
+    # What it learned in part is not to be relied on: then it is as if it were lost.
+    def _learn(
+        self,
+        attributor: Attributor,
+        mapped: list[SideRecord],
+        lost: bool,  # noqa: FBT001 -- of two
+    ) -> None:
+        try:
+            attributor.learn(mapped, lost=lost)
+        except Exception as error:  # noqa: BLE001 -- the events of the batch must be read
+            step = "learning what was mapped"
+            self._faults.note(step, error)
+            with self._faults.isolated(step):
+                attributor.learn([], lost=True)
+
     def close(self) -> None:
         """Close what was opened beside the engine."""
-        self.intake.stop()
-        if self.attributor is not None:
-            self.attributor.close()
-        if self._side_band is not None:
-            self._side_band.close()
+        opened = (self.attributor, self._side_band)
+        closings = [one.close for one in opened if one is not None]
+        for close in (self.intake.stop, *closings):
+            with self._faults.isolated("closing"):  # what was found out stands
+                close()
 
     def arm(self) -> Plan:
         """Have the probes refuse a new plan's addresses."""
@@ -142,14 +180,19 @@ class Sensor:
     def drain(self, pipeline: Pipeline) -> None:
         """Take everything that the rings hold now through the pipeline.
 
-        Bounded by what it can hold: a process that makes events faster than they
-        are read must not keep the run from its end.
+        Bounded by what it can hold, and in time: a process that makes events faster
+        than they are read, or such as take long, must not keep the run from its end.
         """
+        deadline = time.monotonic() + _DRAIN_S
         for _ in range(_FULL_RINGS_BATCHES):
             batch = self.read()
             if not batch:
                 return
-            pipeline.feed(batch)
+            for begin in range(0, len(batch), _SLICE):
+                if time.monotonic() >= deadline:
+                    pipeline.tracker.unread += len(batch) - begin
+                    return
+                pipeline.feed(batch[begin : begin + _SLICE])
 
     def prove(
         self,
@@ -179,7 +222,11 @@ class Sensor:
 
     def losses(self) -> dict[str, int]:
         """Return the probes' loss counters."""
-        counters = self.engine.counters()
+        try:
+            counters = self.engine.counters()
+        except Exception as error:  # noqa: BLE001 -- the end must be recorded
+            self._faults.note("counting losses", error)
+            counters = {**dict.fromkeys(CONSEQUENCES, 0), **self._reported}
         counters["missed_mapping"] = self._lost_mappings
         return {name: counters[name] for name in CONSEQUENCES}
 

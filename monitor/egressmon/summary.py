@@ -144,7 +144,10 @@ def _doubts(outcome: Outcome) -> list[str]:
 def _evidence(outcome: Outcome) -> list[str]:
     end = outcome.end
     lost = sum(end.losses.values())
-    where = f"evidence: {outcome.evidence_path}"
+    where = (
+        f"evidence: {outcome.evidence_path} "
+        f"({_plural(outcome.evidence_records, 'record')}, head {outcome.evidence_head})"
+    )
     if outcome.evidence_failure is not None:
         where = f"evidence NOT written: {outcome.evidence_path}: "
         where += outcome.evidence_failure

@@ -4,7 +4,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from egressmon.attribution.records import NOT_PYTHON
 from egressmon.records import (
     Actor,
     ConnectionRecord,
@@ -31,6 +30,8 @@ class Tally:
     violations: Counter[GroupKey] = field(default_factory=Counter[GroupKey])
     bypasses: Counter[str] = field(default_factory=Counter[str])
     """Connections that passed their language's own sockets by, by who made them."""
+    unattributed: int = 0
+    """Connections whose process is unknown."""
     unknown_modules: int = 0
     """Connections whose calling module is not known."""
     unknown_code: int = 0
@@ -41,24 +42,34 @@ class Tally:
     """Violations beyond the groups that are kept."""
     _alive: set[int] = field(default_factory=set[int])
 
-    def add(self, record: Record) -> None:
-        """Count record."""
+    def add(self, record: Record, *, written: bool = True) -> None:
+        """Count `record`; of one that is not `written` the violation alone."""
         match record:
             case ConnectionRecord():
-                self.connections[record.verdict] += 1
-                self._attribution(record)
-                if record.verdict == "violation":
-                    self._group(_connection_key(record))
+                self._verdict(record, self.connections, written=written)
+                if written:
+                    self._attribution(record)
             case DnsRecord():
-                self.queries[record.verdict] += record.count
-                if record.verdict == "violation":
-                    self._group(_query_key(record), record.count)
+                self._verdict(record, self.queries, written=written)
             case EscapeRecord(doubt=True):
                 self._escape(record.reason)
-            case ProcessRecord():
+            case ProcessRecord() if written:
                 self._process(record)
             case _:
                 pass
+
+    def _verdict(
+        self,
+        record: ConnectionRecord | DnsRecord,
+        counts: Counter[str],
+        *,
+        written: bool,
+    ) -> None:
+        times = record.count if isinstance(record, DnsRecord) else 1
+        if record.verdict == "violation":
+            self._group(_key(record), times)
+        if written:
+            counts[record.verdict] += times
 
     # A process begins with a fork, or, the command's own, with its exec.
     def _process(self, record: ProcessRecord) -> None:
@@ -71,7 +82,9 @@ class Tally:
     def _attribution(self, record: ConnectionRecord) -> None:
         if record.module is None:
             self.unknown_modules += 1
-        if record.code is None and record.code_reason != NOT_PYTHON:
+        if record.process is None:
+            self.unattributed += 1
+        if record.code_status == "unknown":
             self.unknown_code += 1
         if record.bypass:
             label = module_label(record)
@@ -120,6 +133,12 @@ def code_label(record: ConnectionRecord | DnsRecord) -> str:
         return ""
     file = "/".join((code.file or "?").split("/")[-2:])
     return f"{code.function} ({file}:{code.line or '?'})"
+
+
+def _key(record: ConnectionRecord | DnsRecord) -> GroupKey:
+    if isinstance(record, DnsRecord):
+        return _query_key(record)
+    return _connection_key(record)
 
 
 def _connection_key(record: ConnectionRecord) -> GroupKey:

@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema
 from blake3 import blake3
 
+from egressmon.gate import MAX_RECORD
 from egressmon.schema import evidence_schema
 
 Json = dict[str, Any]
@@ -38,9 +39,45 @@ def _validator(kind: str) -> Any:
     raise AssertionError(f"no schema for records of type {kind!r}")
 
 
+def frames_of(stack: Json) -> list[Json]:
+    """Return the frames of a `stack` record, each with its names."""
+    names = stack["names"]
+    return [
+        {
+            "function": None if function is None else names[function],
+            "file": None if file is None else names[file],
+            "line": line,
+        }
+        for function, file, line in stack["frames"]
+    ]
+
+
+def check_digest(stack: Json) -> None:
+    """Assert that a `stack` record's digest is that of what is in it."""
+    content = {name: stack[name] for name in ("names", "frames", "left_out")}
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+    assert blake3(text.encode()).hexdigest(16) == stack["digest"]
+
+
+# Each stack is written before the first record that refers to it.
+def _expand(record: Json, stacks: dict[str, list[Json]]) -> None:
+    if record["type"] == "stack":
+        check_digest(record)
+        stacks[record["digest"]] = frames_of(record)
+    code = record.get("code")
+    if code is not None:
+        for name in ("stack", "created_by", "started_by"):
+            if code[name] is not None:
+                code[name] = stacks[code[name]["digest"]]
+
+
 def read_evidence(path: Path) -> list[Json]:
-    """Return the records in path: valid, numbered without holes, the chain whole."""
+    """Return the records in path: valid, numbered without holes, the chain whole.
+
+    References to stacks are replaced by the frames that they stand for.
+    """
     records: list[Json] = []
+    stacks: dict[str, list[Json]] = {}
     prev: str | None = None
     seen: Counter[str] = Counter()
     for number, line in enumerate(path.read_bytes().splitlines()):
@@ -50,9 +87,29 @@ def read_evidence(path: Path) -> list[Json]:
             assert _validator(record["type"]).is_valid(record), record
         assert record["seq"] == number
         assert record["prev"] == prev
+        assert len(line) <= MAX_RECORD
         prev = "blake3:" + blake3(line).hexdigest()
+        _expand(record, stacks)
         records.append(record)
+    if records and records[-1]["type"] == "run.end":
+        check_counts(records)
     return records
+
+
+def check_counts(records: Sequence[Json]) -> None:
+    """Assert that `run.end` counts what is in the file."""
+    end = records[-1]
+    counted: dict[str, Counter[str]] = {"connection": Counter(), "dns": Counter()}
+    for record in records:
+        if record["type"] in counted:
+            counted[record["type"]][record["verdict"]] += 1
+    assert end["connections"] == counted["connection"]
+    assert end["queries"] == counted["dns"]
+    made = [one for one in records if one["type"] == "connection"]
+    assert end["unattributed_flows"] == sum(one["process"] is None for one in made)
+    assert end["unknown_modules"] == sum(one["module"] is None for one in made)
+    assert end["unknown_code"] == sum(one["code_status"] == "unknown" for one in made)
+    assert end["bypasses"] == sum(one["bypass"] is True for one in made)
 
 
 @dataclass(frozen=True)

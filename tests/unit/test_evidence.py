@@ -1,5 +1,6 @@
 """Evidence: one line a record, chained, and honest about a disk that fails."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -7,18 +8,25 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
+from egressmon.attribution.records import StackRecord
 from egressmon.clock import Clock
 from egressmon.errors import EvidenceError
 from egressmon.evidence import Evidence, open_evidence
 from egressmon.records import LossRecord
 from egressmon.schema import EVIDENCE_FILE, evidence_schema, text
 
+
+def opened(path: Path) -> Evidence:
+    file = open_evidence(str(path))
+    return Evidence(file, "run-1", Clock(), None, path=str(path))
+
+
 LOSS = LossRecord("lost_flow", 3, "connections are missing")
 
 
 def test_lines_are_chained_and_numbered(tmp_path: Path) -> None:
     path = tmp_path / "e.jsonl"
-    evidence = Evidence(open_evidence(str(path)), "run-1", Clock(), None)
+    evidence = opened(path)
     for _ in range(3):
         evidence.write(LOSS, 1)
     evidence.close()
@@ -50,11 +58,11 @@ def test_a_write_that_fails_is_final_and_said() -> None:
 def test_a_short_write_is_continued() -> None:
     read, write = os.pipe()
     evidence = Evidence(os.fdopen(write, "wb", buffering=0), "run-1", Clock(), None)
-    long = LossRecord("x", 1, "y" * 60_000)
+    long = StackRecord("x", ["y" * 4000] * 14, [], 0)
 
     evidence.write(long, 1)
 
-    assert json.loads(os.read(read, 100_000))["consequence"] == "y" * 60_000
+    assert json.loads(os.read(read, 100_000))["names"] == ["y" * 4000] * 14
     os.close(read)
     evidence.close()
 
@@ -68,7 +76,93 @@ def test_without_a_file_nothing_is_written() -> None:
     assert evidence.failure == "no such folder"
 
 
-@pytest.mark.parametrize("path", ["/", "/proc/nowhere/x"])
+def changed(path: Path, how: str) -> None:
+    """What somebody else does to the file."""
+    content = path.read_bytes()
+    if how == "replaced":
+        path.unlink()
+        path.write_bytes(content)
+    elif how == "removed":
+        path.unlink()
+    elif how == "truncated":
+        os.truncate(path, 10)
+    elif how == "appended":
+        with path.open("ab") as file:
+            file.write(b"{}\n")
+    else:
+        path.write_bytes(content.replace(b"lost_flow", b"lost_wolf"))
+
+
+@pytest.mark.parametrize(
+    ("how", "state"),
+    [
+        ("replaced", "replaced"),
+        ("removed", "replaced"),
+        ("truncated", "changed"),
+        ("appended", "changed"),
+        ("rewritten", "changed"),
+    ],
+)
+def test_what_somebody_does_to_the_file_is_seen(
+    tmp_path: Path, how: str, state: str
+) -> None:
+    path = tmp_path / "e.jsonl"
+    evidence = opened(path)
+    evidence.write(LOSS, 1)
+    assert evidence.examine() == "whole"
+
+    changed(path, how)
+
+    assert evidence.examine() == state
+    evidence.close()
+
+
+# Whatever others do to the file, a line goes to its end: no hole of NULs.
+def test_a_file_that_is_cut_short_is_appended_to(tmp_path: Path) -> None:
+    path = tmp_path / "e.jsonl"
+    evidence = opened(path)
+    evidence.write(LOSS, 1)
+    os.truncate(path, 0)
+    evidence.write(LOSS, 1)
+    evidence.close()
+
+    (line,) = path.read_bytes().splitlines()
+    assert json.loads(line)["seq"] == 1
+
+
+# An agent that has given up its rights may not look at the path any longer.
+def test_a_path_that_may_not_be_looked_at_is_asked_of_the_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "e.jsonl"
+    evidence = opened(path)
+    evidence.write(LOSS, 1)
+
+    def refuse(path: str) -> os.stat_result:
+        raise PermissionError(errno.EACCES, "no", path)
+
+    monkeypatch.setattr("egressmon.evidence_place.os.stat", refuse)
+
+    assert evidence.examine() == "whole"
+    path.rename(tmp_path / "elsewhere")
+    assert evidence.examine() == "replaced"
+    evidence.close()
+
+
+def test_a_named_pipe_is_waited_for_and_not_examined(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    evidence = opened(path)
+    evidence.write(LOSS, 1)
+
+    assert evidence.examine() == "unchecked"
+    assert json.loads(os.read(reader, 10_000))["count"] == 3
+    evidence.close()
+    os.close(reader)
+
+
+@pytest.mark.parametrize("path", ["/", "/proc/nowhere/x", "a\0b"])
 def test_a_path_that_cannot_be_opened(path: str) -> None:
     with pytest.raises(EvidenceError, match="cannot be written") as caught:
         open_evidence(path)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from egressmon.attribution.code import PythonCode
+from egressmon.attribution.code import NoFrames, PythonCode
 from egressmon.attribution.frames import PythonFrames, confirms, is_standard
 from egressmon.attribution.packages import Packages
-from egressmon.attribution.records import FrameRecord
+from egressmon.attribution.records import CodeRecord, FrameRecord, StackReference
 from egressmon.attribution.stage import Attributor
 from egressmon.decode import DecodeError, decode
 from egressmon.events import CodeObject, Flow, Frames
@@ -256,6 +256,15 @@ def test_a_test_is_confirmed_by_the_stack(
     assert confirms(test, [frame]) is confirmed
 
 
+MISSING = NoFrames("no CPython was found")
+
+
+def functions(reference: StackReference | None) -> list[str | None]:
+    assert reference is not None
+    record = reference.record
+    return [None if row[0] is None else record.names[row[0]] for row in record.frames]
+
+
 def python_code() -> PythonCode:
     code = PythonCode(Probes(), Packages())
     code.saw(told(code_event(1, b"a.py", b"f", b"\x04\x00")))
@@ -269,13 +278,11 @@ def test_the_frames_of_a_connection_are_those_that_it_refers_to() -> None:
     code.saw(walked(frames_event((2, 1, 0), ktime_ns=9, level=1)))
     code.saw(walked(frames_event((2, 1, 0), ktime_ns=10, tid=101)))
 
-    found, reason = code.of(flow_of(flow("192.0.2.1", 1, frames_ns=9)), "")
+    found = code.of(flow_of(flow("192.0.2.1", 1, frames_ns=9)), MISSING)
 
-    assert reason is None
-    assert found is not None
-    assert [one.function for one in found.stack] == ["f"]
-    assert found.created_by is not None
-    assert [one.function for one in found.created_by] == ["creator"]
+    assert isinstance(found, CodeRecord)
+    assert functions(found.stack) == ["f"]
+    assert functions(found.created_by) == ["creator"]
     assert found.created_by_end is None
     assert (found.language, found.function, found.line) == ("python", "f", 5)
 
@@ -287,11 +294,10 @@ def test_a_creator_that_was_not_seen() -> None:
     unnoted = CONSTANTS["FRAMES_UNNOTED"]
     code.saw(walked(frames_event(ktime_ns=9, level=2, status=unnoted)))
 
-    found, _ = code.of(flow_of(flow("192.0.2.1", 1, frames_ns=9)), "")
+    found = code.of(flow_of(flow("192.0.2.1", 1, frames_ns=9)), MISSING)
 
-    assert found is not None
-    assert found.created_by is not None
-    assert len(found.created_by) == 1
+    assert isinstance(found, CodeRecord)
+    assert len(functions(found.created_by)) == 1
     assert found.created_by_end == "who created it was not seen"
 
 
@@ -312,11 +318,11 @@ def test_frames_that_are_missing(fields: dict[str, int], reason: str) -> None:
     code.saw(walked(frames_event((1, 1, 0), ktime_ns=9)))
 
     call = flow_of(flow("192.0.2.1", 1, "KIND_CONNECT", **fields))
-    found, why = code.of(call, "no CPython was found")
+    found = code.of(call, MISSING)
 
-    assert found is None
-    assert why is not None
-    assert why.startswith(reason)
+    assert isinstance(found, NoFrames)
+    assert found.may_be_python
+    assert found.reason.startswith(reason)
 
 
 @pytest.mark.parametrize(
@@ -329,11 +335,12 @@ def test_frames_that_are_missing(fields: dict[str, int], reason: str) -> None:
 def test_without_modules_nobody_says_that_it_is_not_python(
     flags: str, reason: str
 ) -> None:
-    attributor = Attributor(Sites(), Probes(), "")
+    attributor = Attributor(Sites(), Probes(), "", None)
 
     found = attributor.of(flow_of(flow("192.0.2.1", 1, flags=CONSTANTS[flags])))
 
     assert (found.code, found.code_reason) == (None, reason)
+    assert found.code_status == "unknown"
 
 
 def test_a_number_that_is_used_again_has_another_origin() -> None:

@@ -3,8 +3,7 @@
 import threading
 from typing import cast
 
-import pytest
-
+from egressmon.faults import Faults
 from egressmon.intake import Intake
 from egressmon.probes.engine import Engine
 from egressmon.probes.sideband import Ended, SideBand, SideRecord
@@ -47,8 +46,12 @@ class Band:
         return [Ended(self.time, 1)]
 
 
-def intake(ring: Ring, band: Band | None = None) -> Intake:
-    return Intake(cast("Engine", ring), cast("SideBand | None", band))
+def intake(
+    ring: Ring, band: Band | None = None, faults: Faults | None = None
+) -> Intake:
+    return Intake(
+        cast("Engine", ring), cast("SideBand | None", band), faults or Faults()
+    )
 
 
 def test_without_work_the_caller_reads_by_itself() -> None:
@@ -109,25 +112,26 @@ def test_stopping_twice_or_unstarted_is_nothing() -> None:
         assert taking.take().events == []
 
 
-def test_what_fails_in_the_thread_is_told_and_what_was_read_is_kept() -> None:
+def test_what_fails_in_the_thread_is_noted_and_reading_goes_on() -> None:
     class Broken(Ring):
         def read(self) -> list[bytes]:
-            if len(self.left) == 1:
-                self.emptied.set()
-                raise OSError("the ring is gone")
-            return super().read()
+            if threading.current_thread() is threading.main_thread():
+                return super().read()
+            self.emptied.set()
+            raise OSError("the ring is gone")
 
-    ring = Broken(3)
-    taking = intake(ring)
+    faults = Faults()
+    ring = Broken(2)
+    taking = intake(ring, None, faults)
     taking.start()
     with taking.working():
         assert ring.emptied.wait(5)
         taking.stop()
 
-    assert [taking.take().events for _ in range(2)] == [[b"\0" * 8], [b"\1" * 8]]
-    assert "gone" in str(taking.failure)
-    with pytest.raises(OSError, match="gone"):
-        taking.take()
+    assert taking.take().events == [b"\0" * 8]
+    assert taking.take().events == [b"\1" * 8]
+    (doubt,) = faults.doubts()
+    assert doubt == "reading events ahead failed: OSError: the ring is gone"
 
 
 def test_a_ring_whose_next_record_is_not_finished_is_no_endless_work() -> None:
@@ -138,11 +142,26 @@ def test_a_ring_whose_next_record_is_not_finished_is_no_endless_work() -> None:
             self.emptied.set()
             return []
 
-    ring = Busy(0)
-    taking = intake(ring)
+    ring, faults = Busy(0), Faults()
+    taking = intake(ring, None, faults)
     taking.start()
     with taking.working():
         assert ring.emptied.wait(5)
     taking.stop()  # and not never
 
-    assert taking.failure is None
+    assert faults.doubts() == []
+
+
+def test_a_side_band_that_fails_takes_no_events_with_it() -> None:
+    class Broken(Band):
+        def read(self) -> list[SideRecord]:
+            raise ValueError("a record of no length")
+
+    faults = Faults()
+    taking = intake(Ring(1), Broken(), faults)
+
+    batch = taking.take()
+
+    assert batch.events == [b"\0" * 8]
+    assert batch.lost_mappings == 4
+    assert len(faults.doubts()) == 1

@@ -75,4 +75,12 @@ def test_a_damaged_table_ends_the_search(
 ) -> None:
     found = line_of(minor, table, first, place)
 
-    assert found is None or isinstance(found, int)
+    assert found is None or 0 <= found < 1 << 31
+
+
+@pytest.mark.parametrize("pieces", [6, 30, 150])
+def test_a_line_that_no_file_has_is_none(pieces: int) -> None:
+    far = bytes([0x40 | 63] * pieces + [1]) + bytes(3)
+    table = bytes([0x80 | 14 << 3 | 7]) + far
+
+    assert line_of(11, table, 1, 0) is None

@@ -1,5 +1,7 @@
 """What is mapped where, at which moment."""
 
+import pytest
+
 from egressmon.attribution.mappings import AddressSpace, Mapping, Spaces, parse_maps
 from egressmon.probes.sideband import Ended, Executed, Forked, Mapped
 
@@ -130,3 +132,21 @@ def test_code_in_no_file_is_known_as_such() -> None:
         assert mapping(0, 1, path).is_unbacked
     for path in (b"/lib/x.so", b"[vdso]", b"/home/memfd:x"):
         assert not mapping(0, 1, path).is_unbacked
+
+
+def test_a_record_that_fails_is_not_met_again_and_its_process_is_unknown() -> None:
+    def refuse(pid: int) -> None:
+        if pid == 8:
+            raise OSError("put here for a test")
+
+    spaces = Spaces(refuse)
+    spaces.push([Executed(1, 7), told(2, 0x1000, b"/a"), Executed(3, 8)])
+    spaces.push([told(4, 0x2000, b"/b"), Executed(5, 9)])
+
+    with pytest.raises(OSError, match="put here"):
+        spaces.until(9)
+    spaces.until(9)
+
+    assert path_at(spaces, 0x2000) == b"/b"
+    assert spaces.of(8) is None
+    assert spaces.of(9) is not None

@@ -1,12 +1,14 @@
 """The whole story from bytes to records, without a kernel."""
 
 import ipaddress
+from typing import cast
 
 import dns.message
 import dns.rrset
 import pytest
 
 from egressmon.attribution.result import unknown
+from egressmon.attribution.stage import Attributor
 from egressmon.canary import CanaryWatch, make_plan
 from egressmon.clock import Clock
 from egressmon.connections import Connections, Locality
@@ -17,6 +19,7 @@ from egressmon.events import (
     FLAG_OWNERLESS,
     FLAG_UNREAD,
     Address,
+    Flow,
 )
 from egressmon.names import Names
 from egressmon.pipeline import Pipeline
@@ -28,10 +31,14 @@ from egressmon.queries import Queries
 from egressmon.records import (
     ConnectionRecord,
     DnsRecord,
+    LossRecord,
     ProcessExit,
     ProcessRecord,
     Record,
+    UnreadableRecord,
 )
+from egressmon.sensor import Sensor
+from egressmon.tally import Tally
 from support.events import dns as dns_event
 from support.events import event, executed, flow
 
@@ -43,7 +50,9 @@ POLICY = Policy(version=1, allow=(Allow(host="api.example.org"),))
 class Replay:
     """A pipeline whose records are kept, in network namespace 1."""
 
-    def __init__(self, listener: Listener = "nobody") -> None:
+    def __init__(
+        self, listener: Listener = "nobody", attributor: Attributor | None = None
+    ) -> None:
         self.records: list[Record] = []
         self.asked: list[tuple[str, int]] = []
         canaries = CanaryWatch()
@@ -66,6 +75,7 @@ class Replay:
                 lambda _: unknown("a test"),
             ),
             canaries=canaries,
+            attributor=attributor,
             clock=Clock(),
             sink=lambda record, _: self.records.append(record),
         )
@@ -184,7 +194,9 @@ def test_a_flow_without_an_owner_is_recorded_and_counted() -> None:
     assert connection.process is None
     assert connection.process_reason
     assert connection.dst.port is None
-    assert replay.pipeline.connections.unattributed == 1
+    tally = Tally()
+    tally.add(connection)
+    assert tally.unattributed == 1
 
 
 def test_a_process_from_before_is_named_by_what_the_kernel_said() -> None:
@@ -236,10 +248,92 @@ def test_a_fork_runs_what_its_parent_runs() -> None:
     assert actor.ancestry == ["client"]
 
 
-def test_short_events_are_counted() -> None:
-    replay = Replay().feed(b"", flow("203.0.113.9", 443)[:-1], b"\xff" * 200)
+def unreadable(replay: Replay) -> list[UnreadableRecord]:
+    return [one for one in replay.records if isinstance(one, UnreadableRecord)]
 
-    assert replay.pipeline.tracker.short_events == 3
+
+def test_what_is_no_event_is_recorded_and_the_next_one_read() -> None:
+    replay = Replay().feed(
+        b"", flow("203.0.113.9", 443)[:-1], b"\xff" * 200, flow("203.0.113.9", 443)
+    )
+
+    assert replay.pipeline.tracker.unreadable == 3
+    assert [(one.event, one.size, one.error) for one in unreadable(replay)] == [
+        ("kind 0", 0, "DecodeError"),
+        ("connect", len(flow("203.0.113.9", 443)) - 1, "DecodeError"),
+        ("kind 4294967295", 200, "DecodeError"),
+    ]
+    assert [len(one.head) for one in unreadable(replay)] == [0, 128, 128]
+    assert replay.connection().dst.port == 443
+
+
+def test_an_event_that_breaks_a_stage_does_not_end_the_reading() -> None:
+    replay = Replay()
+    whole = replay.pipeline.connections.record
+
+    def breaking(flow: Flow) -> ConnectionRecord:
+        if flow.port == 666:
+            raise RuntimeError("password=hunter2hunter2 \x1b[31m\ud800")
+        return whole(flow)
+
+    replay.pipeline.connections.record = breaking  # type: ignore[method-assign]
+    replay.feed(*(flow("203.0.113.9", port) for port in (666, 443, 666)))
+
+    assert replay.connection().dst.port == 443
+    assert replay.pipeline.tracker.unreadable == 2
+    first = unreadable(replay)[0]
+    assert (first.event, first.error) == ("connect", "RuntimeError")
+    assert "hunter2" not in first.message
+    assert first.message.startswith("password=***")
+
+
+def test_a_process_is_recorded_whatever_becomes_of_its_attribution() -> None:
+    class Broken:
+        def forked(self, _: object) -> None:
+            raise RuntimeError("put here for a test")
+
+        executed = ended = forked
+
+    replay = Replay(attributor=cast("Attributor", Broken())).feed(
+        event("process_event", "KIND_FORK", tgid=100, parent=1, start_ns=2),
+        executed(100, b"first"),
+        event("process_event", "KIND_EXIT", tgid=100),
+    )
+
+    made = [one.event for one in replay.records if isinstance(one, ProcessRecord)]
+    assert made == ["fork", "exec", "exit"]
+    assert [one.event for one in unreadable(replay)] == made
+
+
+def test_the_last_events_have_so_much_time_and_the_rest_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Full:
+        """A ring that is never empty, of events that take their time."""
+
+        def read(self) -> list[bytes]:
+            return [flow("203.0.113.9", port) for port in range(1, 201)]
+
+    ticks = iter(range(0, 1000, 20))
+    monkeypatch.setattr("egressmon.sensor.time.monotonic", lambda: next(ticks))
+    replay = Replay()
+
+    Sensor.drain(cast("Sensor", Full()), replay.pipeline)
+
+    made = [one for one in replay.records if isinstance(one, ConnectionRecord)]
+    assert len(made) == 128
+    assert replay.pipeline.tracker.unread == 200 - 128
+
+
+def test_only_the_first_unreadable_events_are_recorded_and_all_counted() -> None:
+    replay = Replay().feed(*[b"\xff" * 200] * 250)
+
+    replay.pipeline.finish()
+
+    assert len(unreadable(replay)) == 100
+    assert replay.pipeline.tracker.unreadable == 250
+    losses = [one for one in replay.records if isinstance(one, LossRecord)]
+    assert [(one.where, one.count) for one in losses] == [("unreadable", 150)]
 
 
 def test_a_query_without_an_answer_is_recorded_at_the_end() -> None:

@@ -53,9 +53,27 @@ def number_of(template: bytes) -> int:
     return int.from_bytes(template[:8], "little")
 
 
+# A recording may be from another machine than the one that reads it.
+def test_a_site_is_where_the_machine_of_the_stack_has_its_program_counter() -> None:
+    keys: list[bytes] = []
+    for machine in ARCHITECTURES.values():
+        words = [0] * WORDS
+        words[machine.program_counter] = 0x1000
+        words[machine.registers[machine.stack_pointer]] = 0x7000
+        probes = Probes()
+        templates = Templates(probes, machine)
+        for _ in range(2):
+            copied = Stack(1, 7, 7, "copied", 99, 0, tuple(words), b"")
+            templates.offer(copied, CHAIN, judge)
+        keys += probes.sites
+
+    assert len(keys) == len(ARCHITECTURES)
+    assert len(set(keys)) == 1
+
+
 def test_a_site_is_told_at_its_second_call() -> None:
     probes = Probes()
-    templates = Templates(probes)
+    templates = Templates(probes, MACHINE)
 
     templates.offer(stack(), CHAIN, judge)
     assert not probes.sites
@@ -73,7 +91,7 @@ def test_a_site_is_told_at_its_second_call() -> None:
 
 def test_another_process_may_not_use_it() -> None:
     probes = Probes()
-    templates = Templates(probes)
+    templates = Templates(probes, MACHINE)
     for _ in range(2):
         templates.offer(stack(), CHAIN, judge)
     (content,) = probes.sites.values()
@@ -84,7 +102,7 @@ def test_another_process_may_not_use_it() -> None:
 
 def test_a_change_of_mappings_forgets_all_of_the_process() -> None:
     probes = Probes()
-    templates = Templates(probes)
+    templates = Templates(probes, MACHINE)
     for place in (0x1000, 0x2000):
         for pid in (7, 8):
             for _ in range(2):
@@ -99,7 +117,7 @@ def test_a_change_of_mappings_forgets_all_of_the_process() -> None:
 
 def test_only_what_the_words_verify_is_judged() -> None:
     probes = Probes()
-    templates = Templates(probes)
+    templates = Templates(probes, MACHINE)
     judged: list[Unwound] = []
     frames = [frame(1, None), frame(2, 8), frame(3, None), frame(4, 40)]
 
@@ -117,7 +135,7 @@ def test_only_what_the_words_verify_is_judged() -> None:
 
 def test_a_bounded_number_is_kept() -> None:
     probes = Probes()
-    templates = Templates(probes)
+    templates = Templates(probes, MACHINE)
     for place in range(5000):
         for _ in range(2):
             templates.offer(stack(place=place), CHAIN, judge)
@@ -157,7 +175,7 @@ def test_a_call_without_a_stack_needs_none() -> None:
 
 def test_a_site_whose_words_do_not_reach_the_caller_is_copied_each_time() -> None:
     probes = Probes()
-    templates = Templates(probes)
+    templates = Templates(probes, MACHINE)
 
     for _ in range(3):
         templates.offer(stack(), CHAIN, lambda _: unknown("too short"))
@@ -167,7 +185,7 @@ def test_a_site_whose_words_do_not_reach_the_caller_is_copied_each_time() -> Non
 
 def test_a_site_is_told_once_however_many_stacks_are_on_their_way() -> None:
     probes = Probes()
-    templates = Templates(probes)
+    templates = Templates(probes, MACHINE)
     templates.offer(stack(), CHAIN, judge)
     templates.offer(stack(), CHAIN, judge)
     (template,) = probes.sites.values()
@@ -181,7 +199,7 @@ def test_a_site_is_told_once_however_many_stacks_are_on_their_way() -> None:
 
 def test_other_words_at_a_site_take_the_place_of_those_before() -> None:
     probes = Probes()
-    templates = Templates(probes)
+    templates = Templates(probes, MACHINE)
     other = Unwound([frame(1, None), frame(4, 8)], None)
     for chain in (CHAIN, CHAIN, other):
         templates.offer(stack(), chain, judge)

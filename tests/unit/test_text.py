@@ -1,29 +1,71 @@
 """Nothing from outside moves a terminal, and durations and destinations parse."""
 
 import argparse
+import os
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from egressmon.errors import UsageError
-from egressmon.options import duration
+from egressmon.options import duration, size
 from egressmon.policy_command import parse_destination
-from egressmon.text import from_bytes, printable
+from egressmon.text import escape, from_bytes, printable
 
 
 @given(st.text(max_size=300))
 def test_printable_text_has_no_control_character(text: str) -> None:
     shown = printable(text)
 
-    assert len(shown) <= 200 * 6
+    assert len(shown) <= 200 * 10
     assert all(ord(one) >= 32 and not 127 <= ord(one) < 160 for one in shown)
     assert not set(shown) & set("\u202e\u2066\u200b\u2028\ufeff")
 
 
 @given(st.binary(max_size=100))
 def test_any_bytes_become_text(data: bytes) -> None:
-    from_bytes(data).encode("utf-8")
+    assert os.fsencode(from_bytes(data)) == data
+
+
+def unescape(text: str) -> str:
+    def one(match: re.Match[str]) -> str:
+        kind, digits = match[1][0], match[1][1:]
+        if not digits:
+            return {"n": "\n", "r": "\r", "t": "\t"}.get(kind, kind)
+        code = int(digits, 16)
+        return chr(0xDC00 + code if kind == "x" and code >= 0x80 else code)
+
+    return re.sub(r"\\([\\nrt]|x..|u....|U........)", one, text)
+
+
+@given(st.text(st.characters()))
+def test_what_is_escaped_is_printable_and_can_be_had_back(text: str) -> None:
+    escaped = escape(text)
+
+    assert escaped.isprintable()
+    escaped.encode()
+    assert unescape(escaped) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("\x1b[31m", r"\x1b[31m"),
+        (r"\x1b[31m", r"\\x1b[31m"),
+        ("\x7f", r"\x7f"),
+        ("a\nb\rc\td", r"a\nb\rc\td"),
+        ("\x9b31m", r"\u009b31m"),
+        ("a\u202eb\u2066c\u200fd\u061c", r"a\u202eb\u2066c\u200fd\u061c"),
+        ("a\u2028b\u2029", r"a\u2028b\u2029"),
+        (os.fsdecode(b"ev\xffil"), r"ev\xffil"),
+        ("\ud800", r"\ud800"),
+        ("\U000e0041", r"\U000e0041"),
+        ("caf\u00e9 \u05d0 \u65e5\u672c", "caf\u00e9 \u05d0 \u65e5\u672c"),
+    ],
+)
+def test_each_kind_of_character_has_its_form(text: str, escaped: str) -> None:
+    assert escape(text) == escaped
 
 
 @pytest.mark.parametrize(
@@ -38,6 +80,19 @@ def test_durations(text: str, seconds: float) -> None:
 def test_other_durations_are_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="write 0s"):
         duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_"), [("0", 0), ("64kB", 64_000), ("500MB", 5 * 10**8)]
+)
+def test_sizes(text: str, bytes_: int) -> None:
+    assert size(text) == bytes_
+
+
+@pytest.mark.parametrize("text", ["", "MB", "-1", "1TB", "1.5GB", "9" * 10])
+def test_other_sizes_are_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="write 64kB"):
+        size(text)
 
 
 def test_destinations() -> None:

@@ -47,11 +47,16 @@ class Attacher:
             socket.AF_UNIX, socket.SOCK_SEQPACKET
         )
         uid = unused_uid()
-        self.pid = os.fork()
-        """The process's."""
-        if not self.pid:
-            _serve(_Service(served, find, watch), needed, uid)
-        served.close()
+        try:
+            self.pid = os.fork()
+            """The process's."""
+            if not self.pid:
+                _serve(_Service(served, find, watch), needed, uid)
+        except OSError:
+            self._connection.close()
+            raise
+        finally:
+            served.close()
 
     def ask(self, file: int) -> None:
         """Have the probes attached to the open file. Raises OSError."""

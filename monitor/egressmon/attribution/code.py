@@ -7,17 +7,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from egressmon.attribution.contexts import ContextProbes, Contexts
-from egressmon.attribution.frames import UNSEEN, PythonFrames, Walk, confirms
+from egressmon.attribution.frames import PythonFrames, Walk, confirms
 from egressmon.attribution.images import root_of
 from egressmon.attribution.interpreters import Finder, Interpreters
 from egressmon.attribution.mappings import SideRecord
 from egressmon.attribution.packages import Packages, Place
-from egressmon.attribution.records import (
-    NOT_PYTHON,
-    CodeRecord,
-    FrameRecord,
-    PackageRecord,
-)
+from egressmon.attribution.records import CodeRecord, FrameRecord, PackageRecord
+from egressmon.attribution.stacks import Stacks
 from egressmon.events import (
     FLAG_FRAMES_LOST,
     FLAG_OWNERLESS,
@@ -30,12 +26,22 @@ from egressmon.events import (
 _MAX_WAITING = 4096
 
 
+@dataclass(frozen=True, slots=True)
+class NoFrames:
+    """Why there are no Python frames of a call."""
+
+    reason: str
+    may_be_python: bool = True
+    """Whether there may have been some all the same."""
+
+
 @dataclass(slots=True)
 class _Call:
     walk: Walk
     thread_ns: int
     creators: list[FrameRecord] = field(default_factory=list[FrameRecord])
     creators_end: str | None = None
+    creators_unseen: bool = False
 
 
 class FrameMemory(Finder, ContextProbes, Protocol):
@@ -54,6 +60,7 @@ class PythonCode:
         """Why the creators of tasks are not noted; empty: they are."""
         self._packages = packages
         self._frames = PythonFrames(memory.forget_code)
+        self._stacks = Stacks()
         self._interpreters = Interpreters(memory)
         self._contexts = Contexts(memory)
         self._roots: dict[int, str] = {}
@@ -116,28 +123,29 @@ class PythonCode:
             call = self._waiting.get(key)
             if call is not None:
                 call.creators += walk.frames
-                call.creators_end = call.creators_end or walk.end
+                if call.creators_end is None:
+                    call.creators_end, call.creators_unseen = walk.end, walk.unseen
         elif not event.child:
             self._waiting[key] = _Call(walk, event.thread_ns)
             if len(self._waiting) > _MAX_WAITING:
                 self._waiting.popitem(last=False)
 
-    def of(self, flow: Traffic, without: str) -> tuple[CodeRecord | None, str | None]:
-        """Return the code behind flow, or None and why it is not known.
+    def of(self, flow: Traffic, without: NoFrames) -> CodeRecord | NoFrames:
+        """Return the code behind `flow`, or why it is not known.
 
-        Without is what it means that the probes found no CPython in the process.
+        `without` is what it means that the probes found no CPython in the process.
         """
         if flow.flags & FLAG_OWNERLESS:
-            return None, "the kernel named no owner of the packet's socket"
-        call, reason = self._call(flow, without)
+            return NoFrames("the kernel named no owner of the packet's socket")
+        found = self._call(flow, without)
+        call = found if isinstance(found, _Call) else None
         walk = call.walk if call is not None else None
         start = self._frames.started(flow.pid, flow.tid, call.thread_ns if call else 0)
-        if walk is None and (start is None or reason != NOT_PYTHON):
-            return None, reason
+        if isinstance(found, NoFrames) and (start is None or found.may_be_python):
+            return found
         source = walk.source if walk is not None else None
         test = walk.test if walk is not None else start.test if start else None
         created = call.creators if call is not None else []
-        created_end = call.creators_end if call is not None else None
         stacks = [created, *(one.frames for one in (walk, start) if one is not None)]
         return CodeRecord(
             language="python" if walk is not None else None,
@@ -149,27 +157,26 @@ class PythonCode:
             test_confirmed=(
                 any(confirms(test, stack) for stack in stacks) if test else None
             ),
-            stack=walk.frames if walk is not None else [],
-            stack_end=walk.end if walk is not None else reason,
-            created_by=created or None,
-            created_by_end=self._why_unseen(created_end),
-            started_by=start.frames if start is not None else None,
-        ), None
+            stack=self._stacks.refer(walk.frames) if walk is not None else None,
+            stack_end=found.reason if isinstance(found, NoFrames) else found.walk.end,
+            created_by=self._stacks.refer(created) if created else None,
+            created_by_end=self._why_unseen(call) if call is not None else None,
+            started_by=self._stacks.refer(start.frames) if start is not None else None,
+        )
 
-    def _why_unseen(self, end: str | None) -> str | None:
-        if end == UNSEEN and (failure := self._contexts.failure):
-            return f"{end}: {failure}"
-        return end
+    def _why_unseen(self, call: _Call) -> str | None:
+        if call.creators_unseen and (failure := self._contexts.failure):
+            return f"{call.creators_end}: {failure}"
+        return call.creators_end
 
-    def _call(self, flow: Traffic, without: str) -> tuple[_Call | None, str | None]:
+    def _call(self, flow: Traffic, without: NoFrames) -> _Call | NoFrames:
         if flow.flags & FLAG_FRAMES_LOST:
-            return None, "the Python frames did not fit the ring"
+            return NoFrames("the Python frames did not fit the ring")
         if flow.frames_ns:
-            found = self._waiting.get((flow.tid, flow.frames_ns))
-            if found is None:
-                return None, "too many calls before it: its frames are forgotten"
-            return found, None
-        return None, without
+            return self._waiting.get((flow.tid, flow.frames_ns)) or NoFrames(
+                "too many calls before it: its frames are forgotten"
+            )
+        return without
 
     def _package(self, source: FrameRecord | None, pid: int) -> PackageRecord | None:
         if source is None or source.file is None or not source.file.startswith("/"):

@@ -20,14 +20,13 @@ _MAX_BYTES = 32 << 20
 _MAX_STARTS = 16384
 _MAX_LINES_KEPT = 4096
 
-UNSEEN = "who created it was not seen"
 _ENDS: dict[FramesStatus, str | None] = {
     "whole": None,
     "no-thread": "the interpreter does not know the thread",
     "idle": "the thread runs no Python code",
     "unreadable": "the process's memory could not be read farther",
     "odd": "a frame holds no code object",
-    "unnoted": UNSEEN,
+    "unnoted": "who created it was not seen",
 }
 _STANDARD_LIBRARY = re.compile(
     r".*/lib(?:64)?/python3\.\d+t?/(?!(?:site|dist)-packages/).*"
@@ -45,6 +44,8 @@ class Walk:
     end: str | None
     """Why they end before the outermost; None: they do not."""
     test: str | None
+    unseen: bool = False
+    """Whether they are missing because the probes did not see who created it."""
 
     @property
     def source(self) -> FrameRecord | None:
@@ -124,7 +125,12 @@ class PythonFrames:
                 frames.append(FrameRecord(None, None, None))
             elif not _is_shim(code):
                 frames.append(code.at(place))
-        walk = Walk(frames, _end(event, unnamed), _clean(event.test))
+        walk = Walk(
+            frames,
+            _end(event, unnamed),
+            _clean(event.test),
+            unseen=event.status == "unnoted" and not unnamed,
+        )
         if event.child:
             self._keep_start(event, walk)
         return walk

@@ -5,6 +5,8 @@ A table that is cut or nonsense ends the search: then the line is None.
 
 _OLDEST, _PAIRS, _LOCATIONS = 9, 10, 11
 _NO_LINE = -128
+_MAX_LINE = 2**31 - 1  # lines are C ints: Include/cpython/code.h, co_firstlineno
+_MAX_SHIFT = 36  # of such a number, doubled for its sign, in pieces of 6 bits
 
 
 def line_of(minor: int, table: bytes, first: int, place: int) -> int | None:
@@ -12,6 +14,11 @@ def line_of(minor: int, table: bytes, first: int, place: int) -> int | None:
 
     First is the code object's own first line. None: no line, or none that is told.
     """
+    line = _line(minor, table, first, place)
+    return line if line is not None and 0 <= line <= _MAX_LINE else None
+
+
+def _line(minor: int, table: bytes, first: int, place: int) -> int | None:
     if minor < _LOCATIONS and place < 0:
         return first  # not begun yet
     try:
@@ -81,6 +88,8 @@ def _varint(table: bytes, index: int) -> tuple[int, int]:
         if not byte & 64:
             return value, index
         shift += 6
+        if shift > _MAX_SHIFT:
+            raise IndexError("no line is that far away")
 
 
 def _signed(byte: int) -> int:

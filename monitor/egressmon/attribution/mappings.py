@@ -145,11 +145,15 @@ class Spaces:
 
     def until(self, ktime_ns: int) -> None:
         """Apply what happened up to ktime_ns."""
-        pending, place = self._pending, self._place
-        while place < len(pending) and pending[place].ktime_ns <= ktime_ns:
-            self._apply(pending[place])
-            place += 1
-        self._place = place
+        pending = self._pending
+        while self._place < len(pending) and pending[self._place].ktime_ns <= ktime_ns:
+            record = pending[self._place]
+            self._place += 1  # one that fails is not met again
+            try:
+                self._apply(record)
+            except BaseException:
+                self._spaces.pop(record.pid, None)  # then its modules are unknown
+                raise
 
     def of(self, pid: int) -> AddressSpace | None:
         """Return the mappings of process pid, where they are known."""

@@ -17,7 +17,7 @@ from egressmon.attribution.result import Attribution, unknown
 from egressmon.attribution.templates import Memory, Templates
 from egressmon.attribution.unwind import Unwinder, Unwound
 from egressmon.events import FLAG_OWNERLESS, FLAG_STACK_LOST, Stack, Traffic
-from egressmon.probes.architecture import this_machine
+from egressmon.probes.architecture import Architecture
 
 _MAX_WAITING = 4096
 _MAX_CALLS = 1024
@@ -34,14 +34,18 @@ _WITHOUT_STACK = {
 class Modules:
     """Keeps what stacks said until the connections that they belong to arrive."""
 
-    def __init__(self, memory: Memory, packages: Packages) -> None:
-        """Memory is the probes' of call sites."""
+    def __init__(
+        self, memory: Memory, packages: Packages, architecture: Architecture | None
+    ) -> None:
+        """`memory` is the probes' map of call sites.
+
+        `architecture` is that of the machine on which stacks are copied.
+        """
         self._images = Images()
         self._packages = packages
-        self._templates = Templates(memory)
+        self._templates = Templates(memory, architecture)
         self._spaces = Spaces(self._templates.forget)
         self._waiting: OrderedDict[tuple[int, int], Attribution] = OrderedDict()
-        architecture = this_machine()
         self._unwinder = (
             Unwinder(architecture, self._images) if architecture is not None else None
         )

@@ -1,9 +1,10 @@
 """What a `connection` says of the code behind it, in the order it is written."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-NOT_PYTHON = "the process does not run Python"
+CodeStatus = Literal["known", "none", "unknown"]
+"""Whether Python code is behind a connection: `none` where none can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,34 @@ class FrameRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class StackRecord:
+    """Python frames, innermost first, which other records refer to."""
+
+    TYPE: ClassVar[str] = "stack"
+
+    digest: str
+    names: list[str]
+    frames: list[tuple[int | None, int | None, int | None]]
+    """Which of the names are its function and its file, and its line."""
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class StackReference:
+    """A stack by its digest; what it stands for is not written with it."""
+
+    digest: str
+    _record: StackRecord
+
+    @property
+    def record(self) -> StackRecord:
+        """What is to be written before the first reference."""
+        return self._record
+
+
+@dataclass(frozen=True, slots=True)
 class CodeRecord:
-    """The Python code behind a connection, innermost first in each stack."""
+    """The Python code behind a connection, with references to its stacks."""
 
     language: Literal["python"] | None
     function: str | None
@@ -62,8 +89,14 @@ class CodeRecord:
     package: PackageRecord | None
     test: str | None
     test_confirmed: bool | None
-    stack: list[FrameRecord]
+    stack: StackReference | None
     stack_end: str | None
-    created_by: list[FrameRecord] | None
+    created_by: StackReference | None
     created_by_end: str | None
-    started_by: list[FrameRecord] | None
+    started_by: StackReference | None
+
+    @property
+    def stacks(self) -> tuple[StackRecord, ...]:
+        """What the references stand for."""
+        referred = (self.stack, self.created_by, self.started_by)
+        return tuple(one.record for one in referred if one is not None)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from egressmon.attribution.calls import Language
-from egressmon.attribution.records import CodeRecord, ModuleRecord
+from egressmon.attribution.records import CodeRecord, CodeStatus, ModuleRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,7 @@ class Attribution:
     language: Language | None = None
     """Of the process."""
     code: CodeRecord | None = None
+    code_status: CodeStatus = "unknown"
     code_reason: str | None = None
 
 

@@ -3,28 +3,34 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from egressmon.attribution.code import FrameMemory, PythonCode
+from egressmon.attribution.code import FrameMemory, NoFrames, PythonCode
 from egressmon.attribution.mappings import SideRecord
 from egressmon.attribution.modules import Modules
 from egressmon.attribution.packages import Packages
-from egressmon.attribution.records import NOT_PYTHON
+from egressmon.attribution.records import CodeStatus
 from egressmon.attribution.result import Attribution
 from egressmon.attribution.templates import Memory
 from egressmon.events import CodeObject, Forked, Frames, Stack, Traffic
+from egressmon.probes.architecture import Architecture
 
 
 class Attributor:
     """Joins what is found out about connections."""
 
     def __init__(
-        self, memory: Memory, frames: FrameMemory | None, no_frames: str
+        self,
+        memory: Memory,
+        frames: FrameMemory | None,
+        no_frames: str,
+        architecture: Architecture | None,
     ) -> None:
         """Memory is the probes' of call sites, frames theirs of Python code.
 
-        No_frames says why Python frames are not read, where frames is None.
+        No_frames says why Python frames are not read, where frames is None. Events are
+        from a machine of `architecture`.
         """
         self._packages = Packages()
-        self._modules = Modules(memory, self._packages)
+        self._modules = Modules(memory, self._packages, architecture)
         self._no_frames = no_frames
         self._code = PythonCode(frames, self._packages) if frames is not None else None
 
@@ -95,8 +101,11 @@ class Attributor:
         found = self._modules.of(flow)
         if self._code is None:
             return replace(found, code_reason=self._no_frames)
-        code, why_not = self._code.of(flow, _without_frames(found))
-        return replace(found, code=code, code_reason=why_not)
+        answer = self._code.of(flow, _without_frames(found))
+        if isinstance(answer, NoFrames):
+            status: CodeStatus = "unknown" if answer.may_be_python else "none"
+            return replace(found, code_status=status, code_reason=answer.reason)
+        return replace(found, code=answer, code_status="known", code_reason=None)
 
     def close(self) -> None:
         """Close the files that were read."""
@@ -105,9 +114,9 @@ class Attributor:
 
 
 # What it means where no frames were read: by the modules, if they are known.
-def _without_frames(found: Attribution) -> str:
+def _without_frames(found: Attribution) -> NoFrames:
     if found.language == "python":
-        return "the probes did not know the interpreter at the call"
+        return NoFrames("the probes did not know the interpreter at the call")
     if found.language is None and found.module_reason is not None:
-        return found.module_reason
-    return NOT_PYTHON
+        return NoFrames(found.module_reason)
+    return NoFrames("the process does not run Python", may_be_python=False)

@@ -9,6 +9,7 @@ from typing import Protocol
 from egressmon.attribution.result import Attribution
 from egressmon.attribution.unwind import Unwound
 from egressmon.events import Stack
+from egressmon.probes.architecture import Architecture
 from egressmon.probes.wire import CONSTANTS, LAYOUTS
 
 _KEY = LAYOUTS["template_key"]
@@ -35,8 +36,10 @@ class Templates:
     forgotten as its mappings change: then the same words may mean other modules.
     """
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, architecture: Architecture | None) -> None:
+        """Stacks are from a machine of `architecture`."""
         self._memory = memory
+        self._architecture = architecture
         self._once: OrderedDict[bytes, None] = OrderedDict()
         self._known: OrderedDict[int, tuple[int, bytes, Attribution]] = OrderedDict()
         self._told: dict[bytes, tuple[int, list[tuple[int, int]]]] = {}
@@ -61,7 +64,13 @@ class Templates:
 
         Judge is asked about as much of the chain as the template's words verify.
         """
-        key = _KEY.pack(stack.address_space, stack.program_counter, stack.stack_pointer)
+        if self._architecture is None:
+            return
+        counter = stack.registers[self._architecture.program_counter]
+        top = stack.registers[
+            self._architecture.registers[self._architecture.stack_pointer]
+        ]
+        key = _KEY.pack(stack.address_space, counter, top)
         if key not in self._once:
             self._once[key] = None
             if len(self._once) > _MAX_KEPT:

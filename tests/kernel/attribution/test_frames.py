@@ -252,7 +252,7 @@ def test_violations_name_their_tests(watched: Watch, tmp_path: Path) -> None:
     assert "test_thread" in [one["function"] for one in starter]
     for port in (17, 18):
         child = found[port]["code"]
-        assert (child["language"], child["stack"]) == (None, [])
+        assert (child["language"], child["stack"]) == (None, None)
         assert child["stack_end"] == "the process does not run Python"
         functions = [one["function"] for one in child["started_by"]]
         assert NODES[port].partition("::")[2].partition(" ")[0] in functions

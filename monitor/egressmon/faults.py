@@ -1,0 +1,59 @@
+"""Steps of the agent's own that fail while the run goes on: noted, then doubted."""
+
+import traceback
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from egressmon.sanitise import sanitise_text
+
+_MAX_MESSAGE = 200
+
+
+@dataclass(slots=True)
+class _Fault:
+    first: str
+    count: int = 0
+
+
+class Faults:
+    """What failed, by step: each makes the run incomplete, and none ends it."""
+
+    def __init__(self, *, verbose: bool = False) -> None:
+        """With verbose, each one's traceback is shown."""
+        self._verbose = verbose
+        self._of_step: dict[str, _Fault] = {}
+
+    def note(self, step: str, error: Exception) -> None:
+        """Note that error ended step."""
+        if self._verbose:
+            traceback.print_exception(error)
+        fault = self._of_step.setdefault(step, _Fault(describe(error)))
+        fault.count += 1
+
+    @contextmanager
+    def isolated(self, step: str) -> Generator[None]:
+        """Note what the block raises, and go on after it."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 -- the next step must run
+            self.note(step, error)
+
+    def doubts(self) -> list[str]:
+        """Return a sentence for each step that failed."""
+        return [
+            f"{step} failed"
+            + (f" {fault.count} times, first" if fault.count > 1 else "")
+            + f": {fault.first}"
+            for step, fault in self._of_step.items()
+        ]
+
+
+def describe(error: Exception) -> str:
+    """Return error's class and message, bounded and without secrets."""
+    return f"{type(error).__name__}: {message(error)}"
+
+
+def message(error: Exception) -> str:
+    """Return error's message, bounded and without secrets."""
+    return sanitise_text(str(error)[: 5 * _MAX_MESSAGE])[:_MAX_MESSAGE]

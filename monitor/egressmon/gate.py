@@ -1,0 +1,126 @@
+"""The gate that every string and number passes on its way into the evidence.
+
+What comes out is one line of JSON: UTF-8, printable characters alone, integers that
+every reader can hold, each string, list and record bounded. It never refuses: what is
+too much is cut, and said to be.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from functools import cache
+from itertools import islice
+from typing import Any, cast
+
+import orjson
+
+from egressmon.text import escape
+
+MAX_RECORD = 64 << 10
+"""How long a line of evidence may be, in bytes."""
+MAX_BODY = 60 << 10
+"""The same without what each record begins with, and without the account of cuts."""
+MAX_TEXT = 4096
+"""How many characters of a string are kept at most, and how many items of a list."""
+MAX_INTEGER = 2**53 - 1
+"""Beyond it readers that take numbers for doubles read another one (RFC 8259, 6)."""
+_LEAST_TEXT = 64  # of which any record has room for as many strings as it has fields
+_MAX_CUTS = 16
+_MAX_PATH = 120
+
+
+def admit(value: object) -> tuple[bytes, list[str]]:
+    """Return value as JSON, and which parts of it were cut (`argv[3]`, `reason`)."""
+    try:
+        line = orjson.dumps(value, option=orjson.OPT_STRICT_INTEGER)
+    except TypeError:  # a lone surrogate, or an integer that is too large
+        return _admit_slowly(value)
+    # Most records: short, so nothing in them is long, and with nothing to escape.
+    # orjson writes what JSON may not hold as it is with a backslash; where each of
+    # these stands before a quotation mark, there is none in any value.
+    if (
+        len(line) <= MAX_TEXT
+        and line.count(b"\\") == line.count(b'\\"')
+        and line.decode().isprintable()
+    ):
+        return line, []
+    return _admit_slowly(value)
+
+
+def _admit_slowly(value: object) -> tuple[bytes, list[str]]:
+    limit = MAX_TEXT
+    while True:
+        walk = _Walk(limit)
+        line = orjson.dumps(walk.plain(value, ""))
+        if len(line) <= MAX_BODY or limit == 1:
+            return line, walk.cuts
+        limit //= 4
+
+
+class _Walk:
+    """Rebuilds a value from what JSON has, with nothing longer than `limit`."""
+
+    def __init__(self, limit: int) -> None:
+        self.cuts: list[str] = []
+        self._limit = limit
+        self._text_limit = max(limit, _LEAST_TEXT)
+
+    def plain(self, value: Any, path: str) -> Any:  # noqa: PLR0911 -- one for each type
+        if isinstance(value, str):
+            return self._text(value, path)
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, int):
+            return self._integer(value, path)
+        if isinstance(value, list | tuple):
+            return self._items(cast("Sequence[Any]", value), path)
+        if isinstance(value, dict):
+            return self._entries(cast("dict[object, Any]", value), path)
+        if dataclasses.is_dataclass(value):
+            kind: type = type(value)
+            return {
+                name: self.plain(
+                    getattr(value, name), f"{path}.{name}" if path else name
+                )
+                for name in _names(kind)
+            }
+        return self._text(str(value), path)
+
+    def _text(self, text: str, path: str) -> str:
+        if len(text) > self._text_limit:
+            self._cut(path)
+            return escape(text[: self._text_limit]) + "…"
+        return escape(text)
+
+    def _integer(self, value: int, path: str) -> int:
+        if abs(value) <= MAX_INTEGER:
+            return int(value)
+        self._cut(path)
+        return MAX_INTEGER if value > 0 else -MAX_INTEGER
+
+    def _items(self, items: Sequence[Any], path: str) -> list[Any]:
+        if len(items) > self._limit:
+            self._cut(path)
+        return [
+            self.plain(item, f"{path}[{index}]")
+            for index, item in enumerate(items[: self._limit])
+        ]
+
+    def _entries(self, entries: dict[object, Any], path: str) -> dict[str, Any]:
+        if len(entries) > self._limit:
+            self._cut(path)
+        found: dict[str, Any] = {}
+        for name, item in islice(entries.items(), self._limit):
+            key = self._text(str(name), path)
+            found[key] = self.plain(item, f"{path}.{key}" if path else key)
+        return found
+
+    def _cut(self, path: str) -> None:
+        if len(self.cuts) < _MAX_CUTS and path not in self.cuts:
+            self.cuts.append(path[:_MAX_PATH])
+
+
+# As orjson: what begins with an underscore is not written.
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    fields = dataclasses.fields(kind)
+    return tuple(one.name for one in fields if not one.name.startswith("_"))
