@@ -41,7 +41,7 @@ def learn(
                 Path(output).unlink()  # an empty policy would be in the way
             raise
         search = read_resolver(Path("/etc/resolv.conf")).search
-        command = shlex.join(sanitise_argv(options.command))
+        command = shlex.join(sanitise_argv(options.command, options.argv))
         text = lesson.policy_text(command, search)
         if output != "-":
             target.truncate(0)

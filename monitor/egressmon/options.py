@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from egressmon.argv_mode import ARGV_MODES
 from egressmon.attribution import LEVELS
 from egressmon.errors import UsageError
 from egressmon.policy.routes import ROUTES
@@ -131,6 +132,13 @@ def _runs(
         default="full",
         help="how much to find out about who connects: the process alone, native "
         "modules and packages too, or Python code and tests as well (default: full)",
+    )
+    sub.add_argument(
+        "--argv",
+        choices=ARGV_MODES,
+        default="masked",
+        help="how much of command lines to record: nothing, the program's name, or all "
+        "with secrets masked (default: masked)",
     )
     _talk(sub)
     return sub

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
 
+from egressmon.argv_mode import ArgvMode
 from egressmon.attribution import Level
 from egressmon.launch import status_of
 from egressmon.policy.file import LoadedPolicy
@@ -24,6 +25,7 @@ class RunOptions:
     evidence_error: str | None
     user: User
     attribution: Level = "full"
+    argv: ArgvMode = "masked"
     linger_s: float | None = None
     """How long to wait for descendants after the command; None: to the last."""
     allow_incomplete: bool = False

@@ -100,6 +100,7 @@ def execute(
         evidence_error=failure,
         user=user,
         attribution=options.attribution,
+        argv=options.argv,
         linger_s=options.linger,
         allow_incomplete=options.allow_incomplete,
         quiet=options.quiet,

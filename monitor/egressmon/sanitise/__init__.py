@@ -5,16 +5,16 @@ are read as their programs read them (`tools.py` has who takes a secret where), 
 by names and shapes. docs/evidence.md says what stays.
 """
 
-from typing import Literal, TypeAlias, get_args
-
+from egressmon.argv_mode import ArgvMode
 from egressmon.sanitise.command import mask_command
-from egressmon.sanitise.text import MASK, MAX_TEXT, sanitise_text
+from egressmon.sanitise.text import MASK, MAX_TEXT, sanitise_place, sanitise_text
 
-__all__ = ["ARGV_MODES", "MASK", "ArgvMode", "sanitise_argv", "sanitise_text"]
-
-ArgvMode: TypeAlias = Literal["none", "program", "masked"]
-"""How much of a command line is recorded."""
-ARGV_MODES: tuple[ArgvMode, ...] = get_args(ArgvMode)
+__all__ = [
+    "MASK",
+    "sanitise_argv",
+    "sanitise_place",
+    "sanitise_text",
+]
 
 _MAX_WORDS = 1024
 _MAX_CHARACTERS = 16384

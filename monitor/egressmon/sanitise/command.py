@@ -144,7 +144,9 @@ class _Command:
             if self._is_command(at):
                 return at if word[:1] != "-" else at + 1
             if word.startswith(self._rules.prefixes) and self._rules.prefixes:
-                start = next(one for one in self._rules.prefixes if word.startswith(one))
+                start = next(
+                    one for one in self._rules.prefixes if word.startswith(one)
+                )
                 self.shown[at] = start + MASK
             elif word[:1] == "-" and len(word) > 1:
                 at = self._option(at)
@@ -166,7 +168,9 @@ class _Command:
         if self._program == "sshpass":
             return True
         behind = before[:1] != "-" or _SWITCHES.fullmatch(before) is not None
-        return behind and (tools.is_command(word) or _PYTHON.fullmatch(word) is not None)
+        return behind and (
+            tools.is_command(word) or _PYTHON.fullmatch(word) is not None
+        )
 
     # A word without an option; returns whether the next is a secret.
     def _word(self, at: int, place: int, *, secret: bool) -> bool:
@@ -275,7 +279,9 @@ class _Command:
     def _plain(self, at: int) -> None:
         word = self.words[at]
         head = word.split(maxsplit=1) if " " in word or "\n" in word else []
-        if (len(head) > 1 and tools.is_known(head[0].rpartition("/")[2])) or "$(" in word:
+        if (
+            len(head) > 1 and tools.is_known(head[0].rpartition("/")[2])
+        ) or "$(" in word:
             self.shown[at] = mask_shell(word, self._depth)
         else:
             self.shown[at] = masked_word(word)

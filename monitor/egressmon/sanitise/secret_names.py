@@ -105,6 +105,11 @@ def _holds(words: tuple[str, ...], index: int) -> bool:
     return last not in _ABOUT
 
 
+def is_password(name: str) -> bool:
+    """Tell whether `name` speaks of a password, which may be any word."""
+    return any(word in _PASSWORDS or word.endswith(_ENDING) for word in words_of(name))
+
+
 def is_switch(name: str) -> bool:
     """Tell whether an option of `name` is a switch (`--no-password`), without value."""
     words = words_of(name)

@@ -7,15 +7,17 @@ understand it takes for words, and every word is looked at.
 import re
 from typing import NamedTuple
 
-# Each alternative takes what it begins, to the end of the text where nothing closes it.
+# Each alternative takes what it begins, to the end of the text where nothing closes it,
+# so that none fails late. Groups are repeated greedily: before 3.11.5 the possessive
+# repetition of a group matches too much (cpython gh-106052).
 _WORD = re.compile(
-    r"(?:[^\s;|&()<>\"'\\`]++|\\(?:.|\Z)|\"(?:[^\"\\]++|\\(?:.|\Z))*+(?:\"|\Z)"
-    r"|'[^']*+(?:'|\Z))++",
+    r"(?:[^\s;|&()<>\"'\\`$]++|\$(?!\()|\\(?:.|\Z)|\"(?:[^\"\\]++|\\(?:.|\Z))*(?:\"|\Z)"
+    r"|'[^']*+(?:'|\Z))+",
     re.DOTALL,
 )
 _BETWEEN = re.compile(r"[\n;|&()`]")
 _PIECE = re.compile(
-    r"\\(?P<escaped>.?)|\"(?P<double>(?:[^\"\\]++|\\(?:.|\Z))*+)\"?|'(?P<single>[^']*+)'?"
+    r"\\(?P<escaped>.?)|\"(?P<double>(?:[^\"\\]++|\\(?:.|\Z))*)\"?|'(?P<single>[^']*+)'?"
     r"|(?P<bare>[^\\\"']++)",
     re.DOTALL,
 )

@@ -83,7 +83,7 @@ _IN_NAME = re.compile(
     r"|hv[sb]\.[a-z0-9_-]{20,}+|dckr[-_]pat[-_][a-z0-9_-]{16,}+"
     r"|dapi[0-9a-f]{32}|shpat[-_][0-9a-f]{16,}+|whsec[-_][a-z0-9]{16,}+"
     r"|gocspx-[a-z0-9_-]{16,}+|pypi-ageic[a-z0-9_-]{12,}+|do[opr][-_]v1[-_][0-9a-f]{32,}+"
-    r"|eyj(?:hbgci|0exai|rawqi)[a-z0-9_-]{8,}+(?:\.[a-z0-9_-]{8,}+)*+)",
+    r"|eyj(?:hbgci|0exai|rawqi)[a-z0-9_-]{8,}+(?:\.[a-z0-9_-]{8,}+)*)",
     re.IGNORECASE,
 )
 

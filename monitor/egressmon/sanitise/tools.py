@@ -28,10 +28,7 @@ _MYSQL = "joined: -p; takes: h P u D S e"
 _MONGO = "secret: -p --password; takes: u h"
 _CREDS = "userpass: --creds --src-creds --dest-creds; plain: --secret"
 _LOGIN = "secret: -p --password; takes: u"
-_RUN = (
-    "plain: -p -u --user -a --secret --publish --tmpfs; text: -e; "
-    "takes: v w h l m c"
-)
+_RUN = "plain: -p -u --user -a --secret --publish --tmpfs; text: -e; takes: v w h l m c"
 _LDAP = "secret: -w; takes: D H b s f y h p"
 _SAMBA = "userpass: -U --user; takes: I p A W c D"
 _AGE = "secret: -P -p; takes: S U d"

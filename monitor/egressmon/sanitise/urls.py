@@ -6,7 +6,7 @@ import re
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}\Z")
 _REST = re.compile(r"[^\s\"'<>`]*+")
 _HOST = re.compile(
-    r"(?:\[[0-9A-Fa-f:.%]+\]|localhost|[\w-]++(?:\.[\w-]++)++\.?)(?::\d{1,5})?(?=[/?#,;]|\Z)"
+    r"(?:\[[0-9A-Fa-f:.%]+\]|localhost|[\w-]++(?:\.[\w-]++)+\.?)(?::\d{1,5})?(?=[/?#,;]|\Z)"
     r"|[\w-]++:\d{1,5}(?=[/?#,;]|\Z)"
 )
 _USER = re.compile(r"[\w.+-]{1,64}")
