@@ -21,6 +21,7 @@ exit status: COMMAND's own, unless there is something graver:
   128+n  COMMAND was killed by signal n"""
 _ANALYSES = "exit status: 0 fine, 1 a finding, 2 bad usage or unreadable input"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
+_DIGEST = re.compile(r"(?:sha256:)?([0-9A-Fa-f]{64})")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
 
@@ -43,6 +44,16 @@ def duration(text: str) -> float:
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r}: write 0s, 500ms, 2m or 1h")
     return float(match.group(1)) * _UNITS[match.group(2)]
+
+
+def digest(text: str) -> str:
+    """Return a SHA-256 in hexadecimal, perhaps after `sha256:`, in the one form."""
+    found = _DIGEST.fullmatch(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: write the 64 hexadecimal digits of a SHA-256"
+        )
+    return f"sha256:{found[1].lower()}"
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -161,10 +172,21 @@ def _watch(sub: argparse.ArgumentParser) -> None:
         help="the policy (default: egress.toml, else [tool.egressmon] in "
         "pyproject.toml, searched upward)",
     )
+    _digest_option(sub)
     sub.add_argument(
         "--enforce",
         choices=["report", "fail"],
         help="override the policy: only report violations, or end with 120",
+    )
+
+
+def _digest_option(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--policy-digest",
+        metavar="HEX",
+        type=digest,
+        help="refuse a policy file of another SHA-256 than this "
+        "(`egressmon policy check` prints it)",
     )
 
 
@@ -192,6 +214,7 @@ def _policy(sub: argparse.ArgumentParser) -> None:
     check.add_argument(
         "--strict", action="store_true", help="require a reason for every allow entry"
     )
+    _digest_option(check)
     explain = verbs.add_parser(
         "explain",
         help="say what a destination would get, and why",

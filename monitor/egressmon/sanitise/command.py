@@ -78,7 +78,7 @@ class _Command:
         if program in tools.WRAPPERS:
             return self._wrapper(at, tools.WRAPPERS[program])
         if _PYTHON.fullmatch(program) and self.words[at + 1 : at + 2] == ["-m"]:
-            return at + 2 if at + 2 < len(self.words) else len(self.words)
+            return min(at + 2, len(self.words))
         if " " in word and at:
             self.shown[at] = mask_shell(word, self._depth)
         elif word != MASK:
@@ -193,30 +193,26 @@ class _Command:
 
     # Returns where what follows the option begins.
     def _option(self, at: int) -> int:
-        word = self.words[at]
-        name, equals, value = word.partition("=")
+        name, equals, value = self.words[at].partition("=")
         kind = self._rules.options.get(name)
-        if kind is None and not _NAME.fullmatch(name):
-            return self._clustered(at)
-        if equals and (kind is not None or name.startswith("--")):
+        is_name = kind is not None or _NAME.fullmatch(name) is not None
+        if is_name and equals and (kind is not None or name.startswith("--")):
             self.shown[at] = self._joined(name, kind, value)
             return at + 1
         if kind is not None:
             return self._next(at, name, kind)
-        if end := self._cluster(at):
-            return end
-        if not equals and is_secret_name(name) and not is_switch(name):
-            return self._next(at, name, None)
+        return self._cluster(at) or self._unlisted(at, name if is_name else "")
+
+    # An option that is not in the table: its name says what it is.
+    def _unlisted(self, at: int, name: str) -> int:
+        behind = "".join(self.words[at + 1 : at + 2])
         if name in _DSN:
             return self._next(at, name, "oracle")
-        if name in _USER_OPTIONS and ":" in "".join(self.words[at + 1 : at + 2]):
+        if name in _USER_OPTIONS and ":" in behind:
             return self._next(at, name, "userpass")
-        self._plain(at)
-        return at + 1
-
-    def _clustered(self, at: int) -> int:
-        if end := self._cluster(at):
-            return end
+        joined = "=" in self.words[at]
+        if not joined and is_secret_name(name) and not is_switch(name):
+            return self._next(at, name, None)
         self._plain(at)
         return at + 1
 

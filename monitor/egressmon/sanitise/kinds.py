@@ -2,7 +2,7 @@
 
 import re
 
-from egressmon.sanitise.secret_names import is_harmless, is_secret_name
+from egressmon.sanitise.secret_names import is_harmless, is_no_value, is_secret_name
 from egressmon.sanitise.text import MASK, cut, sanitise_text
 
 _NUMBERS = re.compile(r"\d+:\d+")
@@ -17,29 +17,34 @@ _harmless: set[str] = set()
 
 def masked(kind: str, value: str) -> str:
     """Return `value` with what `kind` says is a secret masked."""
-    match kind:
-        case "secret":
-            keep = value == "-" or is_harmless("x", value)
-            return value if keep and not value.isdecimal() else MASK
-        case "userpass":
-            parted = any(mark in value for mark in ":%,")
-            return MASK if parted and not _NUMBERS.fullmatch(value) else _text(value)
-        case "pair":
-            name, equals, _ = value.partition("=")
-            return f"{name}={MASK}" if equals else _text(value)
-        case "cookie":
-            return MASK if "=" in value else value
-        case "cert":
-            file, colon, _ = value.partition(":")
-            return f"{file}:{MASK}" if colon else value
-        case "source":
-            return f"pass:{MASK}" if value.startswith("pass:") else _text(value)
-        case "oracle":
-            return _oracle(value)
-        case "plain":
-            return _text(value)
-        case _:
-            return masked_word(value)
+    return _KINDS.get(kind, masked_word)(value)
+
+
+def _secret(value: str) -> str:
+    return value if value == "-" or is_no_value(value) else MASK
+
+
+def _userpass(value: str) -> str:
+    parted = any(mark in value for mark in ":%,")
+    return MASK if parted and not _NUMBERS.fullmatch(value) else _text(value)
+
+
+def _pair(value: str) -> str:
+    name, equals, _ = value.partition("=")
+    return f"{name}={MASK}" if equals else _text(value)
+
+
+def _cookie(value: str) -> str:
+    return MASK if "=" in value else value
+
+
+def _certificate(value: str) -> str:
+    file, colon, _ = value.partition(":")
+    return f"{file}:{MASK}" if colon else value
+
+
+def _source(value: str) -> str:
+    return f"pass:{MASK}" if value.startswith("pass:") else _text(value)
 
 
 def _oracle(value: str) -> str:
@@ -75,3 +80,15 @@ def _text(word: str) -> str:
             _harmless.clear()
         _harmless.add(word)
     return shown
+
+
+_KINDS = {
+    "secret": _secret,
+    "userpass": _userpass,
+    "pair": _pair,
+    "cookie": _cookie,
+    "cert": _certificate,
+    "source": _source,
+    "oracle": _oracle,
+    "plain": _text,
+}

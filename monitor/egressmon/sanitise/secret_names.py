@@ -37,14 +37,15 @@ _KEYS = frozenset(
 # What such a name ends with when its value is no secret itself.
 _ABOUT = frozenset(
     """file files filename path paths dir directory folder stdin fd env cmd command name
-    names type types limit limits count length len size policy prompt store helper format
-    ring expiry expires expiration expire timeout age version endpoint host port
+    names type types limit limits count length len size policy prompt store helper
+    format ring expiry expires expiration expire timeout age version endpoint host port
     algorithm algorithms alg algo mode provider manager sock socket class field column
     method methods scheme issuer audience budget usage rate delay max min index idx
     position enabled disabled check only less free url uri ttl id ids agent cache config
-    duration lifetime interval refresh rotation hint label prefix suffix strategy backend
-    scope scopes domain realm server plugin plugins module location source src dest
-    required retries retry window per second minute hour jar encoding style kind list
+    duration lifetime interval refresh rotation hint label prefix suffix strategy
+    backend scope scopes domain realm server plugin plugins module location source src
+    dest required retries retry window per second minute hour jar encoding style kind
+    list
     quota strength complexity history validation validator validators generator length
     forwarding request requests response challenge level levels counter counts stats
     metrics service services ref refs arn bits digest""".split()
@@ -128,12 +129,14 @@ _NOTHING = frozenset(
 _KINDS_OF_AUTH = frozenset(
     """auto default basic digest ntlm negotiate bearer oauth oauth2 ident trust peer
     md5 plain login cram-md5 always never inherit any kerberos gssapi scram-sha-256
-    strict lax session header iam sso anonymous publickey jwt ldap saml oidc mtls""".split()
+    strict lax session header iam sso anonymous publickey jwt ldap saml oidc
+    mtls""".split()
 )
 _A_FILE = re.compile(
     r"(?:/|\./|\.\./|~/)[^\s]*+"
     r"|[^\s=]*\.(?:pem|key|crt|cer|json|txt|sig|asc|gpg|pub|p12|pfx|jks|toml|ya?ml|env|ini)"
 )
+_MAY_BE_KINDS = frozenset("auth authorization credentials cookies token".split())
 _MAY_BE_FILES = frozenset(
     "key keys credential credentials creds cookie cookies signature sig id jar".split()
 )
@@ -141,21 +144,25 @@ _MAY_BE_FILES = frozenset(
 
 def is_harmless(name: str, value: str) -> bool:
     """Tell whether `value` is no secret although `name` stands for one."""
-    if not value or value.startswith("***"):
+    if is_no_value(value):
         return True
-    if _REFERENCE.fullmatch(value) or _CODE.fullmatch(value):
-        return True
-    lowered = value.lower()
     words = words_of(name)
     last = words[-1] if words else ""
-    if lowered in _NOTHING:
-        return True
-    if value.isdecimal() and len(value) <= (1 if last in _PASSWORDS else 6):
-        return last not in {"pw", "pwd", "password", "secret", "pin"} or not last
+    if value.isdecimal():
+        return len(value) <= (1 if last in _PASSWORDS else 6)
     if last == "pwd" and value.startswith(("/", "~")):
         return name.lstrip("-") in {"PWD", "OLDPWD", "pwd"}
-    if last in {"auth", "authorization", "credentials", "cookies", "token"} and (
-        lowered in _KINDS_OF_AUTH
-    ):
+    if last in _MAY_BE_KINDS and value.lower() in _KINDS_OF_AUTH:
         return True
     return last in _MAY_BE_FILES and _A_FILE.fullmatch(value) is not None
+
+
+def is_no_value(value: str) -> bool:
+    """Tell whether `value` only refers to a value, or says that there is none."""
+    return (
+        not value
+        or value.startswith("***")
+        or value.lower() in _NOTHING
+        or _REFERENCE.fullmatch(value) is not None
+        or _CODE.fullmatch(value) is not None
+    )

@@ -24,7 +24,8 @@ _NAMED = re.compile(
     r"(?<![\w.$-])(?P<name>[\w.$-]++)(?P<gap>[\"'\\]{0,3}[ \t]{0,8}(?:=>|:=|==?|:(?!:))"
     r"[ \t]{0,8})(?P<quote>\\?[\"'])?"
 )
-# (No possessive groups: see shell.py.) To a blank or a mark; a comma ends it only where another name follows.
+# To a blank or a mark; a comma ends it only where another name follows. (No group is
+# repeated possessively: see shell.py.)
 _BARE = re.compile(
     r"(?:[^\s&;,\"'`)}\]|]|,(?![\s\"']|\Z|[\w.-]{1,64}[=:]))+|\([^()]*+\)?"
 )

@@ -111,7 +111,7 @@ TABLE: dict[str, str] = {
     "plain: -key -pubkey -certsout -signature -cert",
     "openssl enc": "secret: -k",
     "openssl passwd": "words: secret*; plain: -salt -in",
-    "gpg": "plain: --keyring --default-key --recv-keys --keyserver --export-secret-keys",
+    "gpg": "plain: --keyring --default-key --recv-keys --keyserver",
     "gpg2": "plain: --keyring --default-key --recv-keys --keyserver",
     "zip": "secret: -P; takes: b t n",
     "unzip": "secret: -P; takes: d",
@@ -204,9 +204,8 @@ TABLE: dict[str, str] = {
     "terraform": "text: -var",
     "tofu": "text: -var",
     "pulumi config": "last: --secret",
-    "ansible": "text: -e; takes: i m a u t l; plain: --vault-password-file --private-key",
-    "ansible-playbook": "text: -e; takes: i u t l; plain: --vault-password-file "
-    "--become-password-file --connection-password-file --private-key",
+    "ansible": "text: -e; takes: i m a u t l; plain: --private-key",
+    "ansible-playbook": "text: -e; takes: i u t l; plain: --private-key",
     "twine": "secret: -p; takes: u r",
     "hatch": "secret: -a --auth; takes: u r",
     "uv": "secret: -t; takes: p i f",
@@ -345,8 +344,8 @@ _BEGINNINGS = frozenset(
 )
 # These words mean something else behind a runner: docker exec, kubectl exec.
 _KEYWORDS = frozenset(
-    "exec command builtin time watch script coverage then do else if while until elif ! {"
-    " net security http https find ip".split()
+    "exec command builtin time watch script coverage then do else if while until elif "
+    "! { net security http https find ip".split()
 )
 
 

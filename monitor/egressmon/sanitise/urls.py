@@ -22,7 +22,7 @@ _BARE = re.compile(
     r"(?::\d{1,5})?(?![\w.@-]))"
 )
 _NO_USERS = frozenset(
-    "mailto acct sip sips xmpp cid mid urn npm jsr file workspace docker oci tag".split()
+    "mailto acct sip sips xmpp cid mid urn npm jsr file workspace docker oci".split()
 )
 
 
