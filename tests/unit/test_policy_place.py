@@ -3,18 +3,22 @@
 import os
 import pwd
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from egressmon.policy import place
 from egressmon.policy.errors import PolicyError
 from egressmon.policy.file import find_policy, load_policy
 
 POLICY = "version = 1\n"
 TABLE = "[tool.egressmon]\nversion = 1\n"
 STRANGER = frozenset({os.getuid() + 1})
+
+
+def _always(answer: object) -> Callable[..., object]:
+    return lambda *_ignored: answer
 
 
 @pytest.fixture
@@ -59,7 +63,7 @@ def test_the_search_ends_at_the_home_folder(
     put(inner.parents[2] / "egress.toml")
     home = inner.parents[1]
     account = SimpleNamespace(pw_dir=str(home), pw_name="me")
-    monkeypatch.setattr(place.pwd, "getpwuid", lambda _uid: account)
+    monkeypatch.setattr("pwd.getpwuid", _always(account))
     assert found(inner) is None
 
     own = put(home / "egress.toml")
@@ -133,9 +137,9 @@ def _group(
     me.pw_dir = "/nowhere"
     guests = [SimpleNamespace(pw_uid=4242, pw_gid=os.getgid(), pw_name="guest")]
     group = SimpleNamespace(gr_name="me", gr_mem=members)
-    monkeypatch.setattr(place.grp, "getgrgid", lambda _gid: group)
-    monkeypatch.setattr(place.pwd, "getpwnam", lambda _name: me)
-    monkeypatch.setattr(place.pwd, "getpwall", lambda: [me, *guests[:others]])
+    monkeypatch.setattr("grp.getgrgid", _always(group))
+    monkeypatch.setattr("pwd.getpwnam", _always(me))
+    monkeypatch.setattr("pwd.getpwall", _always([me, *guests[:others]]))
 
 
 def test_the_users_private_group_may_write(
@@ -260,7 +264,7 @@ def test_a_named_file_of_another_is_taken_and_told(
 ) -> None:
     path = put(inner / "egress.toml")
     assert load_policy(path).warning is None
-    monkeypatch.setattr("egressmon.policy.file.trusted_owners", lambda: STRANGER)
+    monkeypatch.setattr("egressmon.policy.file.trusted_owners", _always(STRANGER))
 
     warning = load_policy(path).warning
 

@@ -19,6 +19,8 @@ SECRETS = {
     "@S@": "Zx9Qw3Er7Ty1Uo5P",
     "@H@": "0123456789abcdef0123456789abcdef01234567",
     "@U@": "ZX9QW3ER7TY1UO5P",
+    "@P@": "hunter2",
+    "@L@": "correcthorsebattery",
     "@V@": "Zx9Qw3Er7Ty1Uo5PZx9Qw3Er",
 }
 

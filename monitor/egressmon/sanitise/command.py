@@ -201,7 +201,14 @@ class _Command:
             return at + 1
         if kind is not None:
             return self._next(at, name, kind)
-        return self._cluster(at) or self._unlisted(at, name if is_name else "")
+        name = name if is_name else ""
+        if self._is_long(name) and not equals and is_secret_name(name):
+            return self._unlisted(at, name)
+        return self._cluster(at) or self._unlisted(at, name)
+
+    # Some programs have long options with one dash: -password.
+    def _is_long(self, name: str) -> bool:
+        return len(name) > 4 and name[:2] not in self._rules.options
 
     # An option that is not in the table: its name says what it is.
     def _unlisted(self, at: int, name: str) -> int:
@@ -233,7 +240,9 @@ class _Command:
         value = self.words[at + 1]
         if _AN_OPTION.fullmatch(value):
             return at + 1
-        if kind is None:
+        if kind == "text":
+            self._plain(at + 1)
+        elif kind is None:
             self.shown[at + 1] = masked_by_name(name, value)
         else:
             self.shown[at + 1] = masked(kind, value)

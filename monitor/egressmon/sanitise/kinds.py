@@ -12,7 +12,7 @@ _MAX_REMEMBERED = 20_000
 _MAX_WORD = 256
 
 # Words in which nothing was masked. One that was masked is the secret: never kept.
-_harmless: set[str] = set()
+harmless: set[str] = set()
 
 
 def masked(kind: str, value: str) -> str:
@@ -61,7 +61,7 @@ def masked_by_name(name: str, value: str) -> str:
 
 def masked_word(word: str) -> str:
     """Return `word` masked; NAME=VALUE as a whole where the name says secret."""
-    if word in _harmless:
+    if word in harmless:
         return word
     found = _WHOLE.match(word)
     if found is not None and "://" not in found["name"]:
@@ -72,13 +72,13 @@ def masked_word(word: str) -> str:
 
 
 def _text(word: str) -> str:
-    if word in _harmless:
+    if word in harmless:
         return word
     shown = sanitise_text(word)
     if shown == word and len(word) <= _MAX_WORD:
-        if len(_harmless) >= _MAX_REMEMBERED:
-            _harmless.clear()
-        _harmless.add(word)
+        if len(harmless) >= _MAX_REMEMBERED:
+            harmless.clear()
+        harmless.add(word)
     return shown
 
 

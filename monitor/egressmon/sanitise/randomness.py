@@ -38,7 +38,7 @@ def is_random(word: str, *, alone: bool) -> bool:
     if size < 16 or _HEX.fullmatch(word) or len(set(word)) < 10:
         return False
     classes = word.translate(_CLASSES)
-    changes = sum(map(ne, classes, classes[1:])) / (size - 1)
+    changes = _changes(classes)
     kinds = len(set(classes))
     if kinds == 3:
         return changes >= (0.5 if size < 20 else 0.42 if size < 32 else 0.36)
@@ -47,6 +47,12 @@ def is_random(word: str, *, alone: bool) -> bool:
         pairs = sum(one == two == "A" for one, two in pairwise(classes))
         return size >= 32 and changes >= 0.4 and pairs >= 0.15 * size
     return alone and kinds == 2 and size >= 28 and changes >= 0.3
+
+
+# How often, from one character to the next, the class changes.
+def _changes(classes: str) -> float:
+    changes: int = sum(map(ne, classes, classes[1:]))
+    return changes / (len(classes) - 1)
 
 
 def mask_random(text: str, mask: str) -> str:
@@ -70,7 +76,7 @@ def _marked(word: str, mask: str) -> str:
     if len(bare) < 30 or len(set(bare)) < 16 or _HEX.fullmatch(bare):
         return word
     classes = bare.translate(_CLASSES)
-    changes = sum(map(ne, classes, classes[1:])) / (len(bare) - 1)
+    changes = _changes(classes)
     return mask if len(set(classes)) == 3 and changes >= 0.5 else word
 
 

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import secrets
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from egressmon.records import (
     Actor,
@@ -36,7 +36,7 @@ def sanitise_record(record: _AnyRecord) -> _AnyRecord:
     """Return `record` with the tokens in its names and paths masked."""
     for text in _texts(record):
         if text not in _harmless and not _is_harmless(text):
-            return _walked(record)
+            return cast("_AnyRecord", _walked(record))
     return record
 
 
@@ -87,13 +87,13 @@ def _is_harmless(text: str | None) -> bool:
 
 
 # The record again, with every text in it masked.
-def _walked(value: Any) -> Any:
+def _walked(value: object) -> object:
     if isinstance(value, str):
         return shown(value)
     if isinstance(value, list):
-        return [_walked(item) for item in value]
+        return [_walked(item) for item in cast("list[object]", value)]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        changes = {
+        changes: dict[str, Any] = {
             field.name: _walked(getattr(value, field.name))
             for field in dataclasses.fields(value)
         }

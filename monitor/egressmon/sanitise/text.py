@@ -27,7 +27,7 @@ _NAMED = re.compile(
 # To a blank or a mark; a comma ends it only where another name follows. (No group is
 # repeated possessively: see shell.py.)
 _BARE = re.compile(
-    r"(?:[^\s&;,\"'`)}\]|]|,(?![\s\"']|\Z|[\w.-]{1,64}[=:]))+|\([^()]*+\)?"
+    r"\([^()]*+\)?|(?:[^\s&;,\"'`)}\]|]|,(?![\s\"']|\Z|[\w.-]{1,64}[=:]))+"
 )
 _LINE = re.compile(r"[^\r\n]*+")
 _SCHEME = re.compile(

@@ -21,8 +21,8 @@ A row is a program, perhaps with a subcommand (`docker login`), and what holds w
 Names that speak for themselves (`--password`, `--api-key`) need no row.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 _MYSQL = "joined: -p; takes: h P u D S e"
 _MONGO = "secret: -p --password; takes: u h"
@@ -139,6 +139,7 @@ TABLE: dict[str, str] = {
     "net": _SAMBA,
     "wmic": _SAMBA,
     "lftp": "userpass: -u; text: -e; takes: p c f",
+    "open": "userpass: -u",
     "ncftp": "secret: -p; takes: u P",
     "ncftpget": "secret: -p; takes: u P",
     "ncftpput": "secret: -p; takes: u P",
@@ -217,7 +218,9 @@ TABLE: dict[str, str] = {
     "pip": "takes: i f r c e t",
     "pip config": "words: named*",
     "npm config": "words: named*",
+    "npm set": "words: named*",
     "pnpm config": "words: named*",
+    "pnpm set": "words: named*",
     "yarn config": "words: named*",
     "composer config": "words: named*",
     "bundle config": "words: userpass*",
@@ -327,8 +330,7 @@ RUNNERS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(NamedTuple):
     """What a program's options and words hold: the kind of each by its name."""
 
     options: dict[str, str]

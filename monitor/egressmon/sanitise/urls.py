@@ -19,7 +19,7 @@ _USERS_ONLY = frozenset(
 _BARE = re.compile(
     r"(?<![^\s=,\"'])(?P<user>[^\s/:@=,\"']{1,64}+):(?:[^\s/@\"']{1,256}+@){1,8}"
     r"(?=(?:[A-Za-z][\w-]{0,62}(?:\.[\w-]{1,63}){1,8}|localhost|\d{1,3}(?:\.\d{1,3}){3})"
-    r"(?::\d{1,5})?(?![\w.@-]))"
+    r"(?::\d{1,5})?(?![\w.@-])|[A-Za-z][\w-]{0,62}:\d{2,5}(?![\w.@-])|(?:tcp|unix)?\()"
 )
 _NO_USERS = frozenset(
     "mailto acct sip sips xmpp cid mid urn npm jsr file workspace docker oci".split()
