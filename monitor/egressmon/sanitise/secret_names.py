@@ -118,7 +118,9 @@ def is_switch(name: str) -> bool:
 
 
 _REFERENCE = re.compile(
-    r"\$\{?\w+\}?|\$\(.*|`.*|%\w+%|\{\{.*|<[\w -]+>|\$\{[^}]*+\}", re.DOTALL
+    r"(?:(?:Bearer|Basic|Token|token)\s)?"
+    r"(?:\$\{?\w+\}?|\$\(.*|`.*|%\w+%|\{\{.*|<[\w -]+>|\$\{[^}]*+\})",
+    re.DOTALL,
 )
 # A call or a look-up in code: os.environ["X"], get_token().
 _CODE = re.compile(r"[a-z]{2,32}(?:[._][a-z]{2,32}){1,4}[(\[][\w., =]*+\)?")
@@ -136,6 +138,8 @@ _A_FILE = re.compile(
     r"(?:/|\./|\.\./|~/)[^\s]*+"
     r"|[^\s=]*\.(?:pem|key|crt|cer|json|txt|sig|asc|gpg|pub|p12|pfx|jks|toml|ya?ml|env|ini)"
 )
+# Base64 may begin with a slash.
+_NEVER_FILES = frozenset("secret access api account token password".split())
 _MAY_BE_KINDS = frozenset("auth authorization credentials cookies token".split())
 _MAY_BE_FILES = frozenset(
     "key keys credential credentials creds cookie cookies signature sig id jar".split()
@@ -154,7 +158,9 @@ def is_harmless(name: str, value: str) -> bool:
         return name.lstrip("-") in {"PWD", "OLDPWD", "pwd"}
     if last in _MAY_BE_KINDS and value.lower() in _KINDS_OF_AUTH:
         return True
-    return last in _MAY_BE_FILES and _A_FILE.fullmatch(value) is not None
+    if not _MAY_BE_FILES.isdisjoint(words) and _NEVER_FILES.isdisjoint(words):
+        return _A_FILE.fullmatch(value) is not None
+    return False
 
 
 def is_no_value(value: str) -> bool:

@@ -97,7 +97,9 @@ def _mask_named(text: str) -> str:
 
 # "auth: rotate the keys" is a sentence; of a password nobody can tell.
 def _is_prose(match: re.Match[str], value: str) -> bool:
-    sentence = match["gap"].endswith(": ") and value.isalpha() and value.islower()
+    sentence = (
+        match["gap"].rstrip().endswith(":") and value.isalpha() and value.islower()
+    )
     if sentence and not is_password(match["name"]):
         return True
     return is_harmless(match["name"], value)

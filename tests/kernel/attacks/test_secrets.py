@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -41,10 +41,10 @@ def texts() -> Callable[[Watched], list[str]]:
         if isinstance(value, str):
             yield value
         elif isinstance(value, dict):
-            for item in value.values():
+            for item in cast("dict[str, Any]", value).values():
                 yield from walk(item)
         elif isinstance(value, list):
-            for item in value:
+            for item in cast("list[Any]", value):
                 yield from walk(item)
 
     return lambda run: [text for record in run.records for text in walk(record)]
