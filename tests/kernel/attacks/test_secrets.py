@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -37,14 +37,14 @@ for line in sys.stdin:
 def texts() -> Callable[[Watched], list[str]]:
     """Return every text of a run's records."""
 
-    def walk(value: Any) -> Iterator[str]:
+    def walk(value: object) -> Iterator[str]:
         if isinstance(value, str):
             yield value
         elif isinstance(value, dict):
-            for item in cast("dict[str, Any]", value).values():
+            for item in cast("dict[str, object]", value).values():
                 yield from walk(item)
         elif isinstance(value, list):
-            for item in cast("list[Any]", value):
+            for item in cast("list[object]", value):
                 yield from walk(item)
 
     return lambda run: [text for record in run.records for text in walk(record)]
