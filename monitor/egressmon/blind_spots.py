@@ -156,23 +156,17 @@ def declared(
     why that of tasks, if so; frames whether Python frames are wanted. `around` is
     what the command could have others do.
     """
-    found: list[Blind] = list(ALWAYS)
-    if around.network:
-        found.append(Blind.KERNEL_NETWORKING)
-    if around.company:
-        found.append(Blind.SAME_USER)
-    if not host.proc_is_ours():
-        found.append(Blind.PID_NAMESPACE)
-    if not host.hierarchy_is_whole():
-        found.append(Blind.CGROUP_NAMESPACE)
-    if not engine.root_hooks:
-        found.append(Blind.FOREIGN_SOCKETS)
-    if not engine.watches_calls:
-        found.append(Blind.SYSTEM_CALLS)
-    if not engine.watches_rings:
-        found.append(Blind.RING_SOCKETS)
-    if not engine.counts_skipped:
-        found.append(Blind.UNCOUNTED_SKIPS)
+    holds = {
+        Blind.KERNEL_NETWORKING: around.network,
+        Blind.SAME_USER: around.company,
+        Blind.PID_NAMESPACE: not host.proc_is_ours(),
+        Blind.CGROUP_NAMESPACE: not host.hierarchy_is_whole(),
+        Blind.FOREIGN_SOCKETS: not engine.root_hooks,
+        Blind.SYSTEM_CALLS: not engine.watches_calls,
+        Blind.RING_SOCKETS: not engine.watches_rings,
+        Blind.UNCOUNTED_SKIPS: not engine.counts_skipped,
+    }
+    found = [*ALWAYS, *(blind for blind, is_true in holds.items() if is_true)]
     spots = [one.value for one in found]
     if no_mappings:
         spots.append(replace(Blind.MAPPINGS.value, reason=no_mappings))

@@ -63,7 +63,9 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
             from egressmon import policy_command  # noqa: PLC0415
 
             if options.policy_verb == "check":
-                return policy_command.check(options.file, strict=options.strict)
+                return policy_command.check(
+                    options.file, strict=options.strict, digest=options.policy_digest
+                )
             origin = policy_command.parse_origin(options)
             return policy_command.explain(options.file, options.destination, origin)
         case "install":

@@ -159,8 +159,8 @@ class Evidence:
             self._place = None
 
 
-# Every write goes to the end, whatever others do to the file. Nobody may be made to wait,
-# nor a device to do something: a pipe is given a moment for its reader to come.
+# Every write goes to the end, whatever others do to the file. Nobody may be made to
+# wait, nor a device to do something: a pipe is given a moment for its reader to come.
 def _open_for_writing(path: str) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
     flags |= os.O_NONBLOCK | os.O_NOCTTY

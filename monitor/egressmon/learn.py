@@ -2,7 +2,10 @@
 
 import ipaddress
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
+from heapq import heapify, heappop, heappush
 from typing import TypeAlias
 
 from egressmon.events import Address
@@ -18,6 +21,7 @@ LEARNING = Policy(version=1, dns=Dns(queries="any"))
 
 _MAX_USES = 100_000
 _MAX_SOURCES = 100
+_MAX_ODD = 20
 
 # A host pattern or a cidr, with the protocol of its entry.
 _Target: TypeAlias = tuple[str, str, str]
@@ -121,15 +125,19 @@ class Lesson:
             for use, count in self._uses.items()
             if not self._is_resolver_traffic(use)
         }
-        while pending:
-            votes: Counter[str] = Counter()
-            for use, count in pending.items():
-                votes.update(dict.fromkeys(filter(_expressible, use.names), count))
-            best = votes.most_common(1)[0][0] if votes else None
-            for use, count in list(pending.items()):
-                if best is None or best in use.names:
-                    _note(entries, best, use, count)
-                    del pending[use]
+        votes: Counter[str] = Counter()
+        users: dict[str, list[_Use]] = defaultdict(list)
+        for use, count in pending.items():
+            for name in _candidates(use):
+                votes[name] += count
+                users[name].append(use)
+        for name in _best_first(votes):
+            for use in users[name]:
+                if count := pending.pop(use, 0):
+                    _note(entries, name, use, count)
+                    votes.subtract(dict.fromkeys(_candidates(use), count))
+        for use, count in pending.items():
+            _note(entries, None, use, count)
         return entries
 
     def _is_resolver_traffic(self, use: _Use) -> bool:
@@ -147,11 +155,18 @@ class Lesson:
             for name, uses in sorted(self._queries.items())
             if judge.query(name, resolver).word == "violation"
         }
-        if any(not _expressible(name) for name in left):
-            lines.append('queries = "any"  # a name was asked that is no host name')
-        elif left:
+        # What a policy cannot name is for the reader: allowing any name instead
+        # would let one odd look-up open the rest.
+        odd = [name for name in left if not _expressible(name)]
+        for name in odd[:_MAX_ODD]:
+            uses = _used_by(left.pop(name))
+            lines.append(f"# left out, no host name: {printable(name, 80)}  ({uses})")
+        if len(odd) > _MAX_ODD:
+            lines.append(f"# and {len(odd) - _MAX_ODD} more that are no host names")
+        names = [name for name in left if name not in odd]
+        if names:
             lines += ["names = [  # looked up, nothing connected there"]
-            lines += [f'  "{name}",  # {_used_by(uses)}' for name, uses in left.items()]
+            lines += [f'  "{name}",  # {_used_by(left[name])}' for name in names]
             lines += ["]"]
         return ["", "[dns]", *lines] if lines else []
 
@@ -179,6 +194,23 @@ def _note(
     entry.uses[use.process] += count
 
 
+def _candidates(use: _Use) -> list[str]:
+    return list(dict.fromkeys(filter(_expressible, use.names)))
+
+
+# Names by their votes, most first, as the votes are while names are taken.
+def _best_first(votes: Counter[str]) -> Iterator[str]:
+    heap = [(-count, place, name) for place, (name, count) in enumerate(votes.items())]
+    heapify(heap)
+    while heap:
+        count, place, name = heappop(heap)
+        if votes[name] == -count:
+            yield name
+        elif votes[name] > 0:
+            heappush(heap, (-votes[name], place, name))
+
+
+@lru_cache(maxsize=65536)
 def _expressible(name: str) -> bool:
     try:
         return parse_host_pattern(name) == name

@@ -45,7 +45,7 @@ def learn(
                 _remove_empty(target, output)
             raise
         search = read_resolver(Path("/etc/resolv.conf")).search
-        command = shlex.join(sanitise_argv(options.command))
+        command = shlex.join(sanitise_argv(options.command, options.argv))
         text = lesson.policy_text(command, search)
         if output != "-":
             target.truncate(0)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from egressmon.argv_mode import ARGV_MODES
 from egressmon.attribution import LEVELS
 from egressmon.errors import UsageError
 from egressmon.evidence import DEFAULT_LIMIT
@@ -23,6 +24,7 @@ _ANALYSES = "exit status: 0 fine, 1 a finding, 2 bad usage or unreadable input"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 _SIZE = re.compile(r"(\d{1,9})(kB|MB|GB)?")
 _POWERS = {"kB": 1000, "MB": 1000**2, "GB": 1000**3, None: 1}
+_DIGEST = re.compile(r"(?:sha256:)?([0-9A-Fa-f]{64})")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
 
@@ -53,6 +55,16 @@ def size(text: str) -> int:
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r}: write 64kB, 500MB or 2GB")
     return int(match.group(1)) * _POWERS[match.group(2)]
+
+
+def digest(text: str) -> str:
+    """Return a SHA-256 in hexadecimal, perhaps after `sha256:`, in the one form."""
+    found = _DIGEST.fullmatch(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: write the 64 hexadecimal digits of a SHA-256"
+        )
+    return f"sha256:{found[1].lower()}"
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -160,6 +172,13 @@ def _runs(
         help="how much to find out about who connects: the process alone, native "
         "modules and packages too, or Python code and tests as well (default: full)",
     )
+    sub.add_argument(
+        "--argv",
+        choices=ARGV_MODES,
+        default="masked",
+        help="how much of command lines to record: nothing, the program's name, or all "
+        "with secrets masked (default: masked)",
+    )
     _talk(sub)
     return sub
 
@@ -181,10 +200,21 @@ def _watch(sub: argparse.ArgumentParser) -> None:
         help="the policy (default: egress.toml, else [tool.egressmon] in "
         "pyproject.toml, searched upward)",
     )
+    _digest_option(sub)
     sub.add_argument(
         "--enforce",
         choices=["report", "fail"],
         help="override the policy: only report violations, or end with 120",
+    )
+
+
+def _digest_option(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--policy-digest",
+        metavar="HEX",
+        type=digest,
+        help="refuse a policy file of another SHA-256 than this "
+        "(`egressmon policy check` prints it)",
     )
 
 
@@ -218,6 +248,7 @@ def _policy(sub: argparse.ArgumentParser) -> None:
     check.add_argument(
         "--strict", action="store_true", help="require a reason for every allow entry"
     )
+    _digest_option(check)
     explain = verbs.add_parser(
         "explain",
         help="say what a destination would get, and why",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
 
+from egressmon.argv_mode import ArgvMode
 from egressmon.attribution import Level
 from egressmon.escalation import SudoTrial
 from egressmon.evidence import DEFAULT_LIMIT
@@ -29,6 +30,7 @@ class RunOptions:
     attribution: Level = "full"
     evidence_limit: int = DEFAULT_LIMIT
     """How many bytes of evidence are written at most."""
+    argv: ArgvMode = "masked"
     linger_s: float | None = None
     """How long to wait for descendants after the command; None: to the last."""
     allow_incomplete: bool = False

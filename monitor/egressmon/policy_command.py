@@ -8,7 +8,7 @@ from pathlib import Path
 
 from egressmon.errors import UsageError
 from egressmon.names import read_resolver, trusted_resolvers
-from egressmon.policy.file import line_of, load_policy
+from egressmon.policy.file import LoadedPolicy, line_of, load_policy
 from egressmon.policy.judge import Destination, Judge, Listener, Origin
 from egressmon.policy.names import canonical
 from egressmon.text import printable
@@ -19,25 +19,35 @@ _DESTINATION = re.compile(
 )
 
 
-def check(file: str, *, strict: bool) -> int:
-    """Validate file; returns 0, or 1 when --strict finds entries without a reason."""
-    path = Path(file)
-    loaded = load_policy(path)
+def check(file: str, *, strict: bool, digest: str | None = None) -> int:
+    """Validate `file` and print its digest.
+
+    Returns 0, or 1 when the digest is another than `digest`, or with `strict` where
+    entries have no reason.
+    """
+    loaded, shown = _load(file), printable(file)
+    if digest is not None and loaded.digest != digest:
+        sys.stdout.write(f"{shown}: its digest is {loaded.digest}, not {digest}\n")
+        return 1
     policy = loaded.policy
     bare = [index for index, entry in enumerate(policy.allow) if not entry.reason]
     if strict and bare:
-        text = path.read_text("utf-8")
         for index in bare:
-            line = line_of(text, ("allow", index))
-            sys.stdout.write(
-                f"{printable(file)}:{line}: allow[{index}]: no reason is given\n"
-            )
+            line = line_of(loaded.text, ("allow", index))
+            sys.stdout.write(f"{shown}:{line}: allow[{index}]: no reason is given\n")
         return 1
     sys.stdout.write(
-        f"{printable(file)}: fine; {len(policy.allow)} allow entries, enforce = "
-        f'"{policy.enforce}"\n'
+        f"{shown}: fine; {len(policy.allow)} allow entries, enforce = "
+        f'"{policy.enforce}"\n{shown}: {loaded.digest}\n'
     )
     return 0
+
+
+def _load(file: str) -> LoadedPolicy:
+    loaded = load_policy(Path(file))
+    if loaded.warning is not None:
+        sys.stderr.write(f"egressmon: policy: {printable(loaded.warning)}\n")
+    return loaded
 
 
 def explain(file: str, destination: str, origin: Origin) -> int:
@@ -45,7 +55,7 @@ def explain(file: str, destination: str, origin: Origin) -> int:
 
     Returns 0 when it is let through, else 1.
     """
-    policy = load_policy(Path(file)).policy
+    policy = _load(file).policy
     target = parse_destination(destination)
     resolver = read_resolver(Path("/etc/resolv.conf"))
     judge = Judge(policy, trusted_resolvers(policy, resolver), resolver.search)

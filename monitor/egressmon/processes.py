@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from egressmon import files
+from egressmon.argv_mode import ArgvMode
 from egressmon.events import (
     FLAG_OWNERLESS,
     DnsPacket,
@@ -69,8 +70,12 @@ class Process:
 class Processes:
     """The scope's processes by pid; an ended one stays until its pid is needed."""
 
-    def __init__(self, *, proc_is_ours: bool) -> None:
-        """With proc_is_ours, /proc names processes by the same pids as the kernel."""
+    def __init__(self, *, proc_is_ours: bool, argv: ArgvMode = "masked") -> None:
+        """With proc_is_ours, /proc names processes by the same pids as the kernel.
+
+        `argv` is how much of command lines is kept.
+        """
+        self._argv: ArgvMode = argv
         self._known: dict[int, Process] = {}
         self._ended: OrderedDict[int, int] = OrderedDict()
         self.proc_is_ours = proc_is_ours
@@ -98,6 +103,8 @@ class Processes:
         words = event.arguments.split(b"\0")
         if words and not words[-1]:
             words.pop()
+        given = [from_bytes(word) for word in words[:_MAX_ARGUMENTS]]
+        argv = sanitise_argv(given, self._argv)
         process = Process(
             pid=event.pid,
             start_ns=event.start_ns,
@@ -105,9 +112,9 @@ class Processes:
             uid=event.uid,
             comm=event.comm,
             exe=self._exe(event),
-            argv=sanitise_argv([from_bytes(word) for word in words[:_MAX_ARGUMENTS]]),
+            argv=argv,
             argv_cut=event.arguments_size > len(event.arguments)
-            or len(words) > _MAX_ARGUMENTS,
+            or len(words) > len(argv),
             exec_id=event.exec_id,
             earlier=self._earlier(event),
         )

@@ -44,6 +44,7 @@ class RunStart:
     scope: str
     user: int
     command: list[str]
+    argv: str
     cwd: str | None
     policy: str | None
     policy_digest: str | None

@@ -31,6 +31,7 @@ from egressmon.queries import Queries
 from egressmon.records import ProcessRecord, Record, RunStart
 from egressmon.resolution import PolicyResolution
 from egressmon.sanitise import sanitise_argv
+from egressmon.sanitise.records import sanitise_record
 from egressmon.scope import Scope, make_scope
 from egressmon.sensor import Sensor
 from egressmon.split import split
@@ -72,7 +73,7 @@ class Run:
         self._ending = Ending()
         self._names = Names()
         self._canaries = CanaryWatch()
-        self._processes = Processes(proc_is_ours=host.proc_is_ours())
+        self._processes = Processes(proc_is_ours=host.proc_is_ours(), argv=options.argv)
         self._resolution = PolicyResolution(options.loaded.policy, self._names)
         self._process_began_s = host.process_start_s()
         self._refused_root = False
@@ -203,6 +204,7 @@ class Run:
         self._record_at(record, self._clock.now_ns())
 
     def _record_at(self, record: Record, ktime_ns: int) -> None:
+        record = sanitise_record(record)
         written = self._evidence.write(record, ktime_ns)
         self._tally.add(record, written=written)
         if isinstance(record, ProcessRecord) and not self._options.may_gain:
@@ -232,7 +234,8 @@ class Run:
             host=os.uname().nodename,
             scope=str(scope.path),
             user=options.user.uid,
-            command=sanitise_argv(command),
+            command=sanitise_argv(command, options.argv),
+            argv=options.argv,
             cwd=_cwd(),
             policy=str(options.loaded.path) if options.loaded.path else None,
             policy_digest=options.loaded.digest,

@@ -41,6 +41,8 @@ def watch(
     user = privilege.invoking_user()
     with acting_as(user):
         loaded = _load_policy(options)
+        if loaded.warning is not None and not options.quiet:
+            sys.stderr.write(f"egressmon: policy: {printable(loaded.warning)}\n")
     page = _summary_page(user)
     outcome = execute(options, loaded, user, engine, page=page)
     _tell(outcome, options, page)
@@ -48,8 +50,8 @@ def watch(
 
 
 def _load_policy(options: argparse.Namespace) -> LoadedPolicy:
-    path = Path(options.policy) if options.policy else find_policy(Path.cwd())
-    return load_policy(path)
+    named = Path(options.policy) if options.policy else find_policy(Path.cwd())
+    return load_policy(named, options.policy_digest)
 
 
 def engine_for(
@@ -110,6 +112,7 @@ def execute(  # noqa: PLR0913 -- what a run is made of
         user=user,
         attribution=options.attribution,
         evidence_limit=options.evidence_limit,
+        argv=options.argv,
         linger_s=options.linger,
         allow_incomplete=options.allow_incomplete,
         quiet=options.quiet,

@@ -1,5 +1,6 @@
 """The command line, as a process without root."""
 
+import hashlib
 import subprocess
 from pathlib import Path
 
@@ -81,7 +82,24 @@ def test_check_accepts_a_good_policy(policy: str) -> None:
     done = run("policy", "check", policy)
 
     assert done.returncode == 0
-    assert done.stdout == f'{policy}: fine; 2 allow entries, enforce = "report"\n'
+    digest = hashlib.sha256(Path(policy).read_bytes()).hexdigest()
+    assert done.stdout == (
+        f'{policy}: fine; 2 allow entries, enforce = "report"\n'
+        f"{policy}: sha256:{digest}\n"
+    )
+
+
+def test_check_compares_the_digest(policy: str) -> None:
+    digest = hashlib.sha256(Path(policy).read_bytes()).hexdigest()
+    same = run("policy", "check", policy, "--policy-digest", digest.upper())
+    other = run("policy", "check", policy, "--policy-digest", "sha256:" + "0" * 64)
+    bad = run("policy", "check", policy, "--policy-digest", "0f")
+
+    assert same.returncode == 0
+    assert other.returncode == 1
+    assert f"its digest is sha256:{digest}" in other.stdout
+    assert bad.returncode == 2
+    assert "64 hexadecimal digits" in bad.stderr
 
 
 def test_check_strict_wants_reasons(policy: str) -> None:

@@ -12,7 +12,7 @@ from egressmon.attribution.line_tables import line_of
 from egressmon.attribution.records import FrameRecord
 from egressmon.events import CodeObject, Frames, FramesStatus
 from egressmon.probes.wire import LAYOUTS
-from egressmon.sanitise import sanitise_text
+from egressmon.sanitise import sanitise_place
 
 _KEY = LAYOUTS["code_key"]
 _MAX_CODES = 65536
@@ -204,7 +204,7 @@ def _is_shim(code: _Code) -> bool:
 
 
 def _clean(text: str | None) -> str | None:
-    return sanitise_text(text) if text else text
+    return sanitise_place(text) if text else text
 
 
 def _end(event: Frames, unnamed: int) -> str | None:

@@ -12,9 +12,17 @@ from pydantic import ValidationError
 
 from egressmon.policy.errors import PolicyError
 from egressmon.policy.model import DEFAULT, Policy
+from egressmon.policy.place import (
+    Candidate,
+    PolicyFile,
+    folders,
+    read_in,
+    read_named,
+    trusted_owners,
+)
 
 FILE_NAME = "egress.toml"
-_MAX_BYTES = 1 << 20
+PROJECT = "pyproject.toml"
 _PYPROJECT = ("tool", "egressmon")
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\]#]+?)\s*\]\]?\s*(#.*)?")
 _KEY = re.compile(r"""\s*(?P<key>[\w-]+|"[^"]*"|'[^']*')\s*(?:\.|=)""")
@@ -41,59 +49,101 @@ class LoadedPolicy:
     path: Path | None
     digest: str | None
     """`sha256:` and the hexadecimal digest of the file's bytes."""
+    warning: str | None = None
+    """Who else could have written the file that the user named."""
+    text: str = ""
+    """The file's text, as it was read once."""
 
 
-def find_policy(start: Path) -> Path | None:
-    """Return the policy file nearest to start, upward: egress.toml or pyproject.toml.
+def find_policy(
+    start: Path, trusted: frozenset[int] | None = None
+) -> PolicyFile | None:
+    """Return the policy file nearest to `start`, upward: egress.toml or pyproject.toml.
 
-    A pyproject.toml counts only with a table `[tool.egressmon]`.
+    A pyproject.toml counts only with a table `[tool.egressmon]`. Raises PolicyError
+    for two in one folder, and for one that others than `trusted` could have written
+    (None: than root and the user).
     """
-    for folder in (start, *start.parents):
-        if (folder / FILE_NAME).is_file():
-            return folder / FILE_NAME
-        project = folder / "pyproject.toml"
-        if project.is_file() and _has_table(project):
-            return project
+    trusted = trusted_owners() if trusted is None else trusted
+    for folder in folders(start, trusted):
+        found = read_in(folder, FILE_NAME, trusted)
+        project = read_in(folder, PROJECT, trusted)
+        if project is not None and not _has_table(project, alone=found is None):
+            project = None
+        if found is not None and project is not None:
+            raise PolicyError(
+                f"{folder.path}: two policies: {FILE_NAME}, and [tool.egressmon] in "
+                f"{PROJECT}",
+                "keep one of them, or name one with --policy",
+            )
+        candidate = found or project
+        if candidate is not None:
+            return _trusted(candidate)
     return None
 
 
-def _has_table(path: Path) -> bool:
+def _trusted(candidate: Candidate) -> PolicyFile:
+    if candidate.problem is not None:
+        raise PolicyError(
+            f"{candidate.path}: not used: {candidate.problem}",
+            "mend that, or name the policy with --policy",
+        )
+    return PolicyFile(candidate.path, candidate.data)
+
+
+def _has_table(project: Candidate, *, alone: bool) -> bool:
     try:
-        data = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
-    return "egressmon" in data.get("tool", {})
+        data = tomllib.loads(project.data.decode("utf-8"))
+    except ValueError:
+        # Not to be passed over if it means to be the policy: that would be none.
+        return alone and b"tool.egressmon" in project.data
+    tool = data.get("tool", {})
+    return isinstance(tool, dict) and "egressmon" in tool
 
 
-def load_policy(path: Path | None) -> LoadedPolicy:
-    """Return the policy in path, or the default one for None; raises PolicyError."""
-    if path is None:
+def load_policy(
+    source: Path | PolicyFile | None, digest: str | None = None
+) -> LoadedPolicy:
+    """Return the policy in `source`, or the default one for None.
+
+    A path is one that the user named. Raises PolicyError, also for a file of another
+    `digest` than the one given (`sha256:` and hexadecimal).
+    """
+    if source is None:
+        _compare_digest(None, digest)
         return LoadedPolicy(DEFAULT, None, None)
-    data = _read(path)
-    text = _decode(path, data)
+    if isinstance(source, Path):
+        source = read_named(source, trusted_owners())
+    path = source.path
+    found = "sha256:" + hashlib.sha256(source.data).hexdigest()
+    _compare_digest((path, found), digest)
+    text = _decode(path, source.data)
     table = _parse(path, text)
     prefix: tuple[str, ...] = ()
-    if path.name == "pyproject.toml":
+    if path.name == PROJECT:
         prefix = _PYPROJECT
         table = table.get("tool", {}).get("egressmon", {})
-    digest = "sha256:" + hashlib.sha256(data).hexdigest()
     try:
-        return LoadedPolicy(Policy.model_validate(table), path, digest)
+        policy = Policy.model_validate(table)
     except ValidationError as error:
         raise _explained(path, text, prefix, error) from error
+    return LoadedPolicy(policy, path, found, source.warning, text)
 
 
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
+def _compare_digest(found: tuple[Path, str] | None, wanted: str | None) -> None:
+    if wanted is None:
+        return
+    if found is None:
         raise PolicyError(
-            f"{path}: {error.strerror}", "name a readable file with --policy"
-        ) from error
-    if len(data) > _MAX_BYTES:
-        raise PolicyError(f"{path}: larger than 1 MiB", "name a policy file")
-    return data
+            "no policy file was found, and --policy-digest names one",
+            "run in the project's folder, or name the file with --policy",
+        )
+    path, digest = found
+    if digest != wanted:
+        raise PolicyError(
+            f"{path}: its digest is {digest}, not {wanted}",
+            "review the file; `egressmon policy check` prints the digest to give",
+        )
 
 
 def _decode(path: Path, data: bytes) -> str:

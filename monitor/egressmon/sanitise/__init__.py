@@ -1,0 +1,43 @@
+"""Take secrets out of what is recorded.
+
+What looks like a secret is replaced by `***`; when in doubt, it is replaced. Commands
+are read as their programs read them (`tools.py` has who takes a secret where), words
+by names and shapes. docs/evidence.md says what stays.
+"""
+
+from egressmon.argv_mode import ArgvMode
+from egressmon.sanitise.command import mask_command
+from egressmon.sanitise.text import MASK, MAX_TEXT, sanitise_place, sanitise_text
+
+__all__ = [
+    "MASK",
+    "sanitise_argv",
+    "sanitise_place",
+    "sanitise_text",
+]
+
+_MAX_WORDS = 1024
+_MAX_CHARACTERS = 16384
+
+
+def sanitise_argv(argv: list[str], mode: ArgvMode = "masked") -> list[str]:
+    """Return `argv` with secrets masked; as `mode` says, less of it, or nothing.
+
+    Of a very long one, the beginning: the last word then says how many are left out.
+    """
+    if mode == "none":
+        return []
+    kept = _bounded(argv[:1] if mode == "program" else argv)
+    shown = mask_command(kept)
+    if mode == "masked" and len(kept) < len(argv):
+        shown.append(f"… ({len(argv) - len(kept)} words more)")
+    return shown
+
+
+def _bounded(argv: list[str]) -> list[str]:
+    left = _MAX_CHARACTERS
+    for index, word in enumerate(argv[:_MAX_WORDS]):
+        left -= min(len(word), MAX_TEXT + 1)
+        if left < 0:
+            return argv[:index]
+    return argv[:_MAX_WORDS]

@@ -1,0 +1,292 @@
+"""Mask secrets in a command: its own options, and the commands that it runs."""
+
+import re
+
+from egressmon.sanitise import tools
+from egressmon.sanitise.kinds import masked, masked_by_name, masked_word
+from egressmon.sanitise.secret_names import is_secret_name, is_switch
+from egressmon.sanitise.shell import simple_commands
+from egressmon.sanitise.text import MASK, cut, mask_known
+
+_MAX_DEPTH = 4
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=")
+_AN_OPTION = re.compile(r"--[a-z][a-z0-9-]*(?:=.*)?|-[A-Za-z0-9]", re.DOTALL)
+_OF_SHELLS = re.compile(r"[\s;|&()<>\"'\\`]")
+_NO_COMMANDS = frozenset({"$", ""})
+_PYTHON = re.compile(r"(?:python|pypy)[\d.]*t?")
+_NAME = re.compile(r"--?[A-Za-z0-9][\w.-]*")
+_EXECS = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
+# Options of programs that are not in the table.
+_USER_OPTIONS = frozenset({"-u", "--user", "-U", "--proxy-user", "--auth"})
+_DSN = frozenset({"--dsn", "-dsn", "--connect"})
+# Switches of runners: a word behind one is no value of it.
+_SWITCHES = re.compile(
+    r"-[itdTAaqvntC46]+|--(?:rm|interactive|tty|detach|init|privileged|read-only|quiet|"
+    r"no-deps|verbose|isolated|stdin)"
+)
+
+
+def mask_shell(text: str, depth: int = 0) -> str:
+    """Return `text`, a shell's, with the secrets of its commands masked."""
+    if not _OF_SHELLS.search(text):
+        return masked_word(text)
+    if depth > _MAX_DEPTH:
+        return MASK
+    text = cut(text)
+    shown: list[str] = []
+    at = 0
+    for words in simple_commands(text):
+        values = [word.value for word in words]
+        if len(values) == 1 and values[0] in _NO_COMMANDS:
+            continue
+        for word, value in zip(words, mask_command(values, depth + 1), strict=True):
+            if value != word.value:
+                shown += [text[at : word.start], word.quote, value, word.quote]
+                at = word.end
+    # Once more as a text: here-documents and comments are no commands.
+    return mask_known("".join([*shown, text[at:]]))
+
+
+def mask_command(words: list[str], depth: int = 0) -> list[str]:
+    """Return `words`, a command, with secrets masked; as many as there were."""
+    command = _Command(words, depth)
+    at = 0
+    while at < len(words):
+        at = command.take(at)
+    return command.shown
+
+
+class _Command:
+    """The words of a command, and what is shown of them so far."""
+
+    def __init__(self, words: list[str], depth: int) -> None:
+        self.words = words
+        self.shown = list(words)
+        self._depth = depth
+        self._program = ""
+        self._rules = tools.NONE
+
+    def take(self, at: int) -> int:
+        """Mask the command that begins at `at`; returns where the next begins."""
+        word = self.words[at]
+        program = word.rpartition("/")[2]
+        if _ASSIGNMENT.match(word):
+            self._plain(at)
+            return at + 1
+        if program in tools.SHELLS:
+            return self._shell(at + 1)
+        if program in tools.WRAPPERS:
+            return self._wrapper(at, tools.WRAPPERS[program])
+        if _PYTHON.fullmatch(program) and self.words[at + 1 : at + 2] == ["-m"]:
+            return min(at + 2, len(self.words))
+        if " " in word and at:
+            self.shown[at] = mask_shell(word, self._depth)
+        elif word != MASK:
+            self.shown[at] = masked_word(word)
+        return self._arguments(at, program)
+
+    # Past a wrapper's own options and words, to the command that it runs.
+    def _wrapper(self, at: int, row: str) -> int:
+        takes, _, count = row.partition(" ")
+        left = int(count)
+        at += 1
+        while at < len(self.words):
+            word = self.words[at]
+            if word == "--":
+                return at + 1
+            if word.startswith("-") and len(word) > 1:
+                self._plain(at)
+                if word[1] != "-" and word[-1] in takes and at + 1 < len(self.words):
+                    at += 1
+                    self._plain(at)
+            elif left:
+                left -= 1
+                self._plain(at)
+            else:
+                return at
+            at += 1
+        return at
+
+    # Whatever follows -c is a shell's text; eval takes nothing but such texts.
+    def _shell(self, at: int) -> int:
+        is_eval = self.words[at - 1] == "eval"
+        script = False
+        for index in range(at, len(self.words)):
+            word = self.words[index]
+            if script or is_eval or word.startswith("--command="):
+                self.shown[index] = mask_shell(word, self._depth)
+                script = False
+            elif word == "--command":
+                script = True
+            else:
+                script = word[:1] == "-" and word[1:2] != "-" and "c" in word[1:8]
+                self._plain(index)
+        return len(self.words)
+
+    def _arguments(self, at: int, program: str) -> int:
+        names = self._subcommand(at, program)
+        self._program = program
+        self._rules = tools.rules_of(program, names)
+        end = self._options_and_words(at + 1, len(names))
+        if end >= len(self.words) and self._rules.last:
+            self._last(at)
+        return end
+
+    def _subcommand(self, at: int, program: str) -> tuple[str, ...]:
+        near = [word for word in self.words[at + 1 : at + 9] if word[:1] != "-"]
+        # The first word may be the value of an option (git -C FOLDER config).
+        return tools.subcommand(program, near) or tools.subcommand(program, near[1:])
+
+    def _options_and_words(self, at: int, used: int) -> int:
+        place, name = -used, False
+        while at < len(self.words):
+            word = self.words[at]
+            if self._is_command(at):
+                return at if word[:1] != "-" else at + 1
+            if word.startswith(self._rules.prefixes) and self._rules.prefixes:
+                start = next(
+                    one for one in self._rules.prefixes if word.startswith(one)
+                )
+                self.shown[at] = start + MASK
+            elif word[:1] == "-" and len(word) > 1:
+                at = self._option(at)
+                continue
+            else:
+                name = self._word(at, place, secret=name)
+                place += 1
+            at += 1
+        return at
+
+    def _is_command(self, at: int) -> bool:
+        word, before = self.words[at], self.words[at - 1]
+        if word == "--" and at + 1 < len(self.words):
+            return tools.is_command(self.words[at + 1])
+        if word in _EXECS:
+            return self._program == "find"
+        if word[:1] == "-" or self._program not in tools.RUNNERS:
+            return False
+        if self._program == "sshpass":
+            return True
+        behind = before[:1] != "-" or _SWITCHES.fullmatch(before) is not None
+        return behind and (
+            tools.is_command(word) or _PYTHON.fullmatch(word) is not None
+        )
+
+    # A word without an option; returns whether the next is a secret.
+    def _word(self, at: int, place: int, *, secret: bool) -> bool:
+        word, kinds = self.words[at], self._rules.words
+        if place < 0 or not kinds:
+            self._plain(at)
+            return False
+        kind = kinds[min(place, len(kinds) - 1)]
+        if place >= len(kinds) and not kind.endswith("*"):
+            kind = "text"
+        kind = kind.rstrip("*")
+        if kind == "named":
+            if secret:
+                self.shown[at] = MASK
+                return True
+            self._plain(at)
+            return "=" not in word and is_secret_name(word.rpartition(":")[2])
+        self.shown[at] = masked(kind, word)
+        return False
+
+    # Returns where what follows the option begins.
+    def _option(self, at: int) -> int:
+        name, equals, value = self.words[at].partition("=")
+        kind = self._rules.options.get(name)
+        is_name = kind is not None or _NAME.fullmatch(name) is not None
+        if is_name and equals and (kind is not None or name.startswith("--")):
+            self.shown[at] = self._joined(name, kind, value)
+            return at + 1
+        if kind is not None:
+            return self._next(at, name, kind)
+        name = name if is_name else ""
+        if self._is_long(name) and not equals and is_secret_name(name):
+            return self._unlisted(at, name)
+        return self._cluster(at) or self._unlisted(at, name)
+
+    # Some programs have long options with one dash: -password.
+    def _is_long(self, name: str) -> bool:
+        return len(name) > 4 and name[:2] not in self._rules.options
+
+    # An option that is not in the table: its name says what it is.
+    def _unlisted(self, at: int, name: str) -> int:
+        behind = "".join(self.words[at + 1 : at + 2])
+        if name in _DSN:
+            return self._next(at, name, "oracle")
+        if name in _USER_OPTIONS and ":" in behind:
+            return self._next(at, name, "userpass")
+        joined = "=" in self.words[at]
+        if not joined and is_secret_name(name) and not is_switch(name):
+            return self._next(at, name, None)
+        self._plain(at)
+        return at + 1
+
+    def _joined(self, name: str, kind: str | None, value: str) -> str:
+        if kind is None and name in _USER_OPTIONS:
+            kind = "userpass"
+        if kind is None and name in _DSN:
+            kind = "oracle"
+        if kind is None and is_secret_name(name):
+            return f"{name}={masked_by_name(name, value)}"
+        return f"{name}={masked(kind or 'text', value)}"
+
+    def _next(self, at: int, name: str, kind: str | None) -> int:
+        if kind is None:
+            self.shown[at] = masked_word(self.words[at])
+        if at + 1 >= len(self.words) or kind == "joined":
+            return at + 1
+        value = self.words[at + 1]
+        if _AN_OPTION.fullmatch(value):
+            return at + 1
+        if kind == "text":
+            self._plain(at + 1)
+        elif kind is None:
+            self.shown[at + 1] = masked_by_name(name, value)
+        else:
+            self.shown[at + 1] = masked(kind, value)
+        return at + 2
+
+    # Short options in one word, with the last one's value joined or behind it.
+    def _cluster(self, at: int) -> int:
+        word = self.words[at]
+        if word[1] == "-":
+            return 0
+        for index, letter in enumerate(word[1:17], 1):
+            kind = self._rules.options.get(f"-{letter}")
+            if kind is None and letter in self._rules.takes:
+                kind = "text"
+            if kind is not None:
+                head, value = word[: index + 1], word[index + 1 :]
+                if not value:
+                    return self._next(at, head, kind)
+                kind = "secret" if kind == "joined" else kind
+                self.shown[at] = head + masked(kind, value)
+                return at + 1
+            if not letter.isalnum():
+                break
+        return 0
+
+    # With that option among them, the last of the words is a secret.
+    def _last(self, at: int) -> None:
+        options = [word for word in self.words[at:] if word[:1] == "-"]
+        for name in self._rules.last:
+            wanted = name.lstrip("-")
+            found = name in options or (
+                len(wanted) == 1
+                and any(wanted in one for one in options if one[1:2] != "-")
+            )
+            if found and self.words[-1][:1] != "-":
+                self.shown[-1] = MASK
+
+    # A word of no known meaning; it may be a shell's text (ssh HOST 'COMMAND').
+    def _plain(self, at: int) -> None:
+        word = self.words[at]
+        head = word.split(maxsplit=1) if " " in word or "\n" in word else []
+        if (
+            len(head) > 1 and tools.is_known(head[0].rpartition("/")[2])
+        ) or "$(" in word:
+            self.shown[at] = mask_shell(word, self._depth)
+        else:
+            self.shown[at] = masked_word(word)

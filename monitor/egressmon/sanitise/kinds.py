@@ -1,0 +1,94 @@
+"""Mask one value by what kind of value it is (the kinds of tools.py)."""
+
+import re
+
+from egressmon.sanitise.secret_names import is_harmless, is_no_value, is_secret_name
+from egressmon.sanitise.text import MASK, cut, sanitise_text
+
+_NUMBERS = re.compile(r"\d+:\d+")
+_ORACLE = re.compile(r"(?P<user>[^/@\s]+)/(?P<secret>[^\s]+?)(?P<db>@[^@\s]*)?")
+_WHOLE = re.compile(r"(?P<name>[\w.$/:@+-]{1,256}+)=(?P<value>.+)", re.DOTALL)
+_MAX_REMEMBERED = 20_000
+_MAX_WORD = 256
+
+# Words in which nothing was masked. One that was masked is the secret: never kept.
+harmless: set[str] = set()
+
+
+def masked(kind: str, value: str) -> str:
+    """Return `value` with what `kind` says is a secret masked."""
+    return _KINDS.get(kind, masked_word)(value)
+
+
+def _secret(value: str) -> str:
+    return value if value == "-" or is_no_value(value) else MASK
+
+
+def _userpass(value: str) -> str:
+    parted = any(mark in value for mark in ":%,")
+    return MASK if parted and not _NUMBERS.fullmatch(value) else _text(value)
+
+
+def _pair(value: str) -> str:
+    name, equals, _ = value.partition("=")
+    return f"{name}={MASK}" if equals else _text(value)
+
+
+def _cookie(value: str) -> str:
+    return MASK if "=" in value else value
+
+
+def _certificate(value: str) -> str:
+    file, colon, _ = value.partition(":")
+    return f"{file}:{MASK}" if colon else value
+
+
+def _source(value: str) -> str:
+    return f"pass:{MASK}" if value.startswith("pass:") else _text(value)
+
+
+def _oracle(value: str) -> str:
+    found = _ORACLE.fullmatch(cut(value))
+    if found is None:
+        return masked_word(value)
+    return f"{found['user']}/{MASK}{found['db'] or ''}"
+
+
+def masked_by_name(name: str, value: str) -> str:
+    """Return `value`, of an option or variable whose `name` says secret, masked."""
+    return _text(value) if is_harmless(name, value) else MASK
+
+
+def masked_word(word: str) -> str:
+    """Return `word` masked; NAME=VALUE as a whole where the name says secret."""
+    if word in harmless:
+        return word
+    found = _WHOLE.match(word)
+    if found is not None and "://" not in found["name"]:
+        name = re.split(r"[/:@]", found["name"])[-1]
+        if is_secret_name(name) and not is_harmless(name, found["value"]):
+            return f"{found['name']}={MASK}"
+    return _text(word)
+
+
+def _text(word: str) -> str:
+    if word in harmless:
+        return word
+    shown = sanitise_text(word)
+    if shown == word and len(word) <= _MAX_WORD:
+        if len(harmless) >= _MAX_REMEMBERED:
+            harmless.clear()
+        harmless.add(word)
+    return shown
+
+
+_KINDS = {
+    "secret": _secret,
+    "userpass": _userpass,
+    "pair": _pair,
+    "cookie": _cookie,
+    "cert": _certificate,
+    "source": _source,
+    "oracle": _oracle,
+    "plain": _text,
+}

@@ -1,0 +1,89 @@
+"""Tell random words (keys without a known shape) from words that people made.
+
+A random word changes between capitals, small letters and digits at every second
+character or so; names, versions, paths and camel case do not. Hexadecimal numbers
+(digests, commits, UUIDs) stay: as evidence they are worth more than the keys among
+them, which mostly stand behind an option or a name that says what they are.
+"""
+
+import re
+from itertools import pairwise
+from operator import ne
+
+_CLASSES = str.maketrans(
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
+    "A" * 26 + "a" * 26 + "0" * 10,
+)
+_RUN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9]{16,}+")
+# With the marks of base64 inside: longer, for names have such marks, too.
+_MARKED = re.compile(r"(?<![\w+/=.-])[A-Za-z0-9+/_-]{32,}+={0,2}(?![\w+/.-])")
+_HEX = re.compile(r"(?:0x)?(?:[0-9a-f]+|[0-9A-F]+)")
+_MARKS = re.compile(r"[+/_-]")
+# Written-out digests (subresource integrity, fingerprints of SSH keys, go.sum), public
+# keys (RFC 4253), and pictures: random, and no secret.
+_KNOWN = re.compile(
+    r"((?<![A-Za-z0-9])(?:sha(?:1|256|384|512)-|md5-|SHA256:|h1:)[A-Za-z0-9+/=]{20,}+"
+    r"|AAAA(?:[BC]3NzaC1|E2VjZHNh|GnNr|InNr)[A-Za-z0-9+/=]*+"
+    r"|data:(?:image|font|audio|video)/[\w.+-]*+;base64,[A-Za-z0-9+/=_-]*+)"
+)
+
+
+def is_random(word: str, *, alone: bool) -> bool:
+    """Tell whether `word`, letters and digits, is random.
+
+    `alone` is whether it is a word of its own and not a part of a path or a name:
+    parts are often made of small letters and digits by package managers.
+    """
+    size = len(word)
+    if size < 16 or _HEX.fullmatch(word) or len(set(word)) < 10:
+        return False
+    classes = word.translate(_CLASSES)
+    changes = _changes(classes)
+    kinds = len(set(classes))
+    if kinds == 3:
+        return changes >= (0.5 if size < 20 else 0.42 if size < 32 else 0.36)
+    if "0" not in classes:
+        # Camel case has no capitals in a row, or few changes besides.
+        pairs = sum(one == two == "A" for one, two in pairwise(classes))
+        return size >= 32 and changes >= 0.4 and pairs >= 0.15 * size
+    return alone and kinds == 2 and size >= 28 and changes >= 0.3
+
+
+# How often, from one character to the next, the class changes.
+def _changes(classes: str) -> float:
+    changes: int = sum(map(ne, classes, classes[1:]))
+    return changes / (len(classes) - 1)
+
+
+def mask_random(text: str, mask: str) -> str:
+    """Return `text` with random words replaced by `mask`."""
+    if len(text) < 16:
+        return text
+    pieces = _KNOWN.split(text)
+    pieces[::2] = [_masked(piece, mask) for piece in pieces[::2]]
+    return "".join(pieces)
+
+
+def _masked(text: str, mask: str) -> str:
+    text = _MARKED.sub(lambda match: _marked(match[0], mask), text)
+    return _RUN.sub(lambda match: _run(match, mask), text)
+
+
+def _marked(word: str, mask: str) -> str:
+    if word.startswith(("/", "-")):
+        return word
+    bare = _MARKS.sub("", word.rstrip("="))
+    if len(bare) < 30 or len(set(bare)) < 16 or _HEX.fullmatch(bare):
+        return word
+    classes = bare.translate(_CLASSES)
+    changes = _changes(classes)
+    return mask if len(set(classes)) == 3 and changes >= 0.5 else word
+
+
+def _run(match: re.Match[str], mask: str) -> str:
+    word, text = match[0], match.string
+    before = text[max(0, match.start() - 1) : match.start()]
+    after = text[match.end() : match.end() + 1]
+    alone = not before or before not in "/.-_"
+    alone = alone and (not after or after not in "/.-_")
+    return mask if is_random(word, alone=alone) else word

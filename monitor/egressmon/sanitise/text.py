@@ -1,0 +1,144 @@
+"""Mask secrets in a text whose grammar nobody knows: code, JSON, URLs, headers.
+
+Every pattern is linear: a run of characters is entered at its beginning and taken
+possessively, and what follows it is bounded.
+"""
+
+import re
+
+from egressmon.sanitise.randomness import mask_random
+from egressmon.sanitise.secret_names import (
+    is_harmless,
+    is_password,
+    is_secret_name,
+    words_of,
+)
+from egressmon.sanitise.tokens import mask_tokens
+from egressmon.sanitise.urls import mask_urls
+
+MASK = "***"
+MAX_TEXT = 4096
+"""Characters of a word that are looked at and shown; the rest is left out."""
+
+_NAMED = re.compile(
+    r"(?<![\w.$-])(?P<name>[\w.$-]++)(?P<gap>[\"'\\]{0,3}[ \t]{0,8}(?:=>|:=|==?|:(?!:))"
+    r"[ \t]{0,8})(?P<quote>\\?[\"'])?"
+)
+# To a blank or a mark; a comma ends it only where another name follows. (No group is
+# repeated possessively: see shell.py.)
+_BARE = re.compile(
+    r"\([^()]*+\)?|(?:[^\s&;,\"'`)}\]|]|,(?![\s\"']|\Z|[\w.-]{1,64}[=:]))+"
+)
+_LINE = re.compile(r"[^\r\n]*+")
+_SCHEME = re.compile(
+    r"(?<![\w.-])(?P<scheme>bearer|basic|token|apikey)[ \t]{1,4}"
+    r"(?P<value>[\w.~+/=-]{6,}+)",
+    re.IGNORECASE,
+)
+_HEADERS = frozenset({"authorization", "cookie"})
+
+
+def cut(text: str) -> str:
+    """Return `text` if it is short; else its beginning, cut where no word is cut."""
+    if len(text) <= MAX_TEXT:
+        return text
+    kept = text[:MAX_TEXT]
+    # Half a token has no known shape: the last run of characters goes, too.
+    end = max(map(kept.rfind, " \t\n\"'&;,<>()[]{}|"))
+    return (kept[: end + 1] if end >= 0 else "") + MASK + "…"
+
+
+def sanitise_text(text: str) -> str:
+    """Return `text` with everything that looks like a secret masked."""
+    return mask_random(mask_known(text), MASK)
+
+
+def sanitise_place(text: str) -> str:
+    """Return `text`, a path or a test's id, with what is known as secret masked.
+
+    Random words stay: in paths they are mostly digests.
+    """
+    text = mask_urls(cut(text), MASK)
+    if "/" not in text:
+        return mask_known(text)
+    # A value in a path ends with its folder.
+    masked = "/".join(mask_known(part) for part in text.split("/"))
+    return mask_tokens(masked, MASK)
+
+
+def mask_known(text: str) -> str:
+    """Return `text` with what has a secret's name or shape masked."""
+    text = cut(text)
+    if "-----BEGIN" in text:
+        text = mask_tokens(text, MASK)
+    text = mask_urls(text, MASK)
+    if "=" in text or ":" in text:
+        text = _mask_named(text)
+    text = _SCHEME.sub(_masked_scheme, text)
+    return mask_tokens(text, MASK)
+
+
+def _mask_named(text: str) -> str:
+    shown: list[str] = []
+    at = 0
+    while match := _NAMED.search(text, at):
+        start, end = match.end(), match.end()
+        if is_secret_name(match["name"]) and not text.startswith("//", start):
+            end = _value_end(text, match)
+        value = text[start:end]
+        if end > start and not _is_prose(match, value):
+            shown += [text[at:start], MASK]
+            at = end
+            continue
+        shown.append(text[at : match.end("gap")])
+        at = match.end("gap")
+    return "".join([*shown, text[at:]])
+
+
+# "auth: rotate the keys" is a sentence; of a password nobody can tell.
+def _is_prose(match: re.Match[str], value: str) -> bool:
+    sentence = (
+        match["gap"].rstrip().endswith(":") and value.isalpha() and value.islower()
+    )
+    if sentence and not is_password(match["name"]):
+        return True
+    return is_harmless(match["name"], value)
+
+
+# Where the value ends that begins behind match.
+def _value_end(text: str, match: re.Match[str]) -> int:
+    start = match.end()
+    if quote := match["quote"]:
+        return _closing(text, start, quote)
+    words = words_of(match["name"])
+    if words[-1] in _HEADERS:
+        before = text[match.start() - 1 : match.start()] if match.start() else ""
+        if before in {'"', "'"}:
+            return _closing(text, start, before)
+        line = _LINE.match(text, start)
+        return line.end() if line else start
+    bare = _BARE.match(text, start)
+    return bare.end() if bare else start
+
+
+# Where the quoted value ends: at the same mark, not escaped, or with the text.
+def _closing(text: str, start: int, quote: str) -> int:
+    at = start
+    while (found := text.find(quote, at)) >= 0:
+        if len(quote) > 1 or found == start or text[found - 1] != "\\":
+            return found
+        at = found + 1
+    return len(text)
+
+
+def _masked_scheme(match: re.Match[str]) -> str:
+    value = match["value"]
+    letters = value.isalpha() and (value.islower() or value.istitle())
+    scheme = match["scheme"].lower()
+    if scheme == "bearer":
+        harmless = letters and len(value) <= 16
+    elif scheme == "basic":
+        harmless = letters or len(value) < 8 or "-" in value.strip("-")
+    else:
+        harmless = len(value) < 16 or not any(map(str.isdecimal, value))
+    return match[0] if harmless else f"{match['scheme']} {MASK}"

@@ -1,0 +1,82 @@
+"""Mask the user information of URLs, and of addresses written like them."""
+
+import re
+
+# A scheme is at most this long; longer ones would make the search quadratic.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}\Z")
+_REST = re.compile(r"[^\s\"'<>`]*+")
+_HOST = re.compile(
+    r"(?:\[[0-9A-Fa-f:.%]+\]|localhost|[\w-]++(?:\.[\w-]++)+\.?)(?::\d{1,5})?(?=[/?#,;]|\Z)"
+    r"|[\w-]++:\d{1,5}(?=[/?#,;]|\Z)"
+)
+_USER = re.compile(r"[\w.+-]{1,64}")
+# A user without a password is none of a secret here: it is not a token either.
+_USERS_ONLY = frozenset(
+    """ssh sftp scp rsync git+ssh svn+ssh ssh+git bzr+ssh postgresql postgres psql mysql
+    mariadb ldap ldaps imap imaps smtp smtps pop3 mongodb mongodb+srv ftp amqp amqps irc
+    ircs sip sips xmpp mailto telnet vnc rdp qemu+ssh docker+ssh""".split()
+)
+_BARE = re.compile(
+    r"(?<![^\s=,\"'])(?P<user>[^\s/:@=,\"']{1,64}+):(?:[^\s/@\"']{1,256}+@){1,8}"
+    r"(?=(?:[A-Za-z][\w-]{0,62}(?:\.[\w-]{1,63}){1,8}|localhost|\d{1,3}(?:\.\d{1,3}){3})"
+    r"(?::\d{1,5})?(?![\w.@-])|[A-Za-z][\w-]{0,62}:\d{2,5}(?![\w.@-])|(?:tcp|unix)?\()"
+)
+_NO_USERS = frozenset(
+    "mailto acct sip sips xmpp cid mid urn npm jsr file workspace docker oci".split()
+)
+
+
+def mask_urls(text: str, mask: str) -> str:
+    """Return `text` with the user information of each URL replaced by `mask`."""
+    if "@" not in text:
+        return text
+    shown: list[str] = []
+    at = 0
+    while (mark := text.find("://", at)) >= 0:
+        end = mark + 3
+        shown.append(text[at:end])
+        at = end
+        scheme = _SCHEME.search(text[max(0, mark - 31) : mark])
+        # Another URL may follow behind a comma or in a parameter.
+        limit = text.find("://", end)
+        rest = _REST.match(text, end, limit if limit >= 0 else len(text))
+        if scheme is None or rest is None:
+            continue
+        if length := _userinfo(scheme[0].lower(), rest[0]):
+            shown.append(mask)
+            at = end + length
+    text = "".join([*shown, text[at:]])
+    return _BARE.sub(lambda match: _bare(match, mask), text)
+
+
+# The length of the user information at the beginning of rest; 0: there is none, or it
+# is no secret. A password may hold `@` and, against RFC 3986, `/`.
+def _userinfo(scheme: str, rest: str) -> int:
+    segment = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    last = segment.rfind("@")
+    if last < 0:
+        colon = segment.find(":")
+        port = segment[colon + 1 :]
+        if colon < 0 or port.isdecimal() or not port or segment.startswith("["):
+            return 0
+    elif ":" not in segment[:last] and scheme in _USERS_ONLY:
+        return 0
+    # Up to the first `@` that a host follows; with none, up to the last.
+    end = max(last, 0)
+    at = rest.find("@", end)
+    found = -1
+    while at >= 0:
+        found = at
+        if _HOST.match(rest, at + 1):
+            break
+        at = rest.find("@", at + 1)
+    user = rest[:found]
+    if found <= 0 or (scheme == "ssh" and _USER.fullmatch(user)):
+        return 0
+    return found
+
+
+def _bare(match: re.Match[str], mask: str) -> str:
+    if match["user"].lower() in _NO_USERS or match[0].startswith("***"):
+        return match[0]
+    return f"{mask}@"

@@ -1,0 +1,251 @@
+"""Find and read a policy file, and say whom it can be trusted to come from.
+
+A policy decides what passes, so it must be nobody's but the user's: who else could
+have written the file, put it there or exchanged it makes it no policy. Everything is
+asked of descriptors that are open, so that what is checked is what is read.
+"""
+
+import contextlib
+import errno
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from egressmon.policy.errors import PolicyError
+
+MAX_BYTES = 1 << 20
+
+_REPOSITORIES = (".git", ".hg", ".svn", ".jj", ".bzr", "_darcs", ".fslckout")
+_FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+# Never waits for the other end of a pipe, and never takes a terminal.
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFile:
+    """A policy file's path with its bytes, as they were read once."""
+
+    path: Path
+    data: bytes
+    warning: str | None = None
+    """Who else could have written a file that the user named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A file that may hold a policy; `problem` says why it must not be used."""
+
+    path: Path
+    data: bytes
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of the search: its path, and its descriptor while it is looked at."""
+
+    path: Path
+    descriptor: int
+    others: str | None
+    """Who but the user can write into it or into one nearer to the start."""
+
+
+def trusted_owners() -> frozenset[int]:
+    """Return whose files decide: root's, and those of the user who asks."""
+    return frozenset({0, os.getuid(), os.geteuid()})
+
+
+def folders(start: Path, trusted: frozenset[int]) -> Iterator[Folder]:
+    """Yield `start` and the folders above it in which a policy is looked for.
+
+    They end with the root of the repository, the home folder, or the file system.
+    """
+    path, others = start, None
+    end = {_home(), _identity(Path("/").stat())}
+    descriptor = os.open(start, _FOLDER)
+    try:
+        device = os.fstat(descriptor).st_dev
+        while True:
+            others = others or who_else(path, descriptor, trusted)
+            yield Folder(path, descriptor, others)
+            found = os.fstat(descriptor)
+            if _identity(found) in end or _is_repository(descriptor):
+                return
+            try:
+                above = os.open("..", _FOLDER, dir_fd=descriptor)
+            except OSError:
+                return  # nobody here may look into this folder
+            os.close(descriptor)
+            descriptor, path = above, path.parent
+            if os.fstat(descriptor).st_dev != device:
+                return
+    finally:
+        os.close(descriptor)
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+# The home folder of the account, not of the environment: sudo may leave another's.
+def _home() -> tuple[int, int] | None:
+    try:
+        return _identity(Path(pwd.getpwuid(os.geteuid()).pw_dir).stat())
+    except (KeyError, OSError):
+        return None
+
+
+# A worktree's and a submodule's .git is a file.
+def _is_repository(descriptor: int) -> bool:
+    for name in _REPOSITORIES:
+        with contextlib.suppress(OSError):
+            os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            return True
+    return False
+
+
+def who_else(path: Path, descriptor: int, trusted: frozenset[int]) -> str | None:
+    """Return who but the trusted can write what is open, or None for nobody.
+
+    `path` is how it is called in the answer.
+    """
+    found = os.fstat(descriptor)
+    if found.st_uid not in trusted:
+        return f"{path} is owned by {_user_name(found.st_uid)}"
+    if found.st_mode & stat.S_IWOTH:
+        return f"{path} can be written by everybody"
+    if found.st_mode & stat.S_IWGRP and not _is_private(
+        descriptor, found.st_gid, trusted
+    ):
+        return f"{path} can be written by the group {_group_name(found.st_gid)}"
+    return None
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def _group_name(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return f"gid {gid}"
+
+
+# Where each user has a group of his own (Debian, Fedora), umask 002 is common, and
+# what the group can write the user alone can. With an access control list the
+# group's bits are the list's mask (acl(5)): then others may be meant.
+def _is_private(descriptor: int, gid: int, trusted: frozenset[int]) -> bool:
+    with contextlib.suppress(OSError):
+        # By its name in /proc: a descriptor of O_PATH has no attributes itself.
+        os.getxattr(f"/proc/self/fd/{descriptor}", "system.posix_acl_access")
+        return False
+    try:
+        group = grp.getgrgid(gid)
+        owner = pwd.getpwnam(group.gr_name)
+    except KeyError:
+        return False
+    if owner.pw_uid not in trusted or owner.pw_gid != gid:
+        return False
+    sharing = (one.pw_uid for one in pwd.getpwall() if one.pw_gid == gid)
+    return set(group.gr_mem) <= {owner.pw_name} and set(sharing) <= {owner.pw_uid}
+
+
+def read_in(folder: Folder, name: str, trusted: frozenset[int]) -> Candidate | None:
+    """Return the file `name` in `folder`, or None where there is none.
+
+    Raises PolicyError for what is no file, or cannot be read.
+    """
+    path = folder.path / name
+    try:
+        link = os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False)
+    except OSError:
+        return None  # not there; or nobody here may look into the folder
+    flags = _READ if stat.S_ISLNK(link.st_mode) else _READ | os.O_NOFOLLOW
+    try:
+        descriptor = os.open(name, flags, dir_fd=folder.descriptor)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    try:
+        _refuse_irregular(path, os.fstat(descriptor))
+        problem = who_else(path, descriptor, trusted) or folder.others
+        if stat.S_ISLNK(link.st_mode):
+            problem = problem or _of_link(path, link, descriptor, trusted)
+        return Candidate(path, _bytes(path, descriptor), problem)
+    finally:
+        os.close(descriptor)
+
+
+# A link is its owner's word, and its target lies in a folder of its own.
+def _of_link(
+    path: Path, link: os.stat_result, descriptor: int, trusted: frozenset[int]
+) -> str | None:
+    if link.st_uid not in trusted:
+        return f"{path} is a link of {_user_name(link.st_uid)}'s"
+    try:
+        target = Path(f"/proc/self/fd/{descriptor}").readlink().parent
+        folder = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return f"{path} is a link, and its target is gone"
+    try:
+        return who_else(target, folder, trusted)
+    finally:
+        os.close(folder)
+
+
+def read_named(path: Path, trusted: frozenset[int]) -> PolicyFile:
+    """Return the file at `path`, which the user named; raises PolicyError.
+
+    Whose it is is the user's own choice, and told; what everybody can write is no
+    choice of anybody's.
+    """
+    try:
+        descriptor = os.open(path, _READ)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    try:
+        found = os.fstat(descriptor)
+        _refuse_irregular(path, found)
+        if found.st_mode & stat.S_IWOTH:
+            raise PolicyError(
+                f"{path}: not used: everybody can write it",
+                f"review it, and then: chmod o-w {path}",
+            )
+        problem = who_else(path, descriptor, trusted)
+        return PolicyFile(path, _bytes(path, descriptor), problem)
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_irregular(path: Path, found: os.stat_result) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise _unreadable(path, OSError(errno.EISDIR, os.strerror(errno.EISDIR)))
+    if not stat.S_ISREG(found.st_mode):
+        raise PolicyError(f"{path}: not a regular file", "name a policy file")
+
+
+def _bytes(path: Path, descriptor: int) -> bytes:
+    parts: list[bytes] = []
+    left = MAX_BYTES + 1
+    try:
+        while left and (part := os.read(descriptor, left)):
+            parts.append(part)
+            left -= len(part)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if not left:
+        raise PolicyError(f"{path}: larger than 1 MiB", "name a policy file")
+    return b"".join(parts)
+
+
+def _unreadable(path: Path, error: OSError) -> PolicyError:
+    return PolicyError(
+        f"{path}: {error.strerror}", "name a readable file with --policy"
+    )
