@@ -24,6 +24,8 @@ FLAG_LISTENER_WILDCARD = CONSTANTS["FLAG_LISTENER_WILDCARD"]
 FLAG_OWNERLESS = CONSTANTS["FLAG_OWNERLESS"]
 FLAG_STACK_LOST = CONSTANTS["FLAG_STACK_LOST"]
 FLAG_FRAMES_LOST = CONSTANTS["FLAG_FRAMES_LOST"]
+PRELOAD_NONE = CONSTANTS["PRELOAD_NONE"]
+PRELOAD_SET = CONSTANTS["PRELOAD_SET"]
 
 _ARCHITECTURE = this_machine()
 _PROGRAM_COUNTER = _ARCHITECTURE.program_counter if _ARCHITECTURE else 0
@@ -58,6 +60,14 @@ class Executed:
     """What the kernel was asked to run, as the process named it."""
     inode: int
     """The inode number of the executable, or of a script's interpreter."""
+    device: int
+    """Of its file system, as the kernel knows it."""
+    mounts: int
+    """The inode number of the process's mount namespace."""
+    users: int
+    """The same of its user namespace."""
+    preload: int
+    """Whether the loader was told to load more: one of PRELOAD_*."""
     arguments: bytes
     """The argument strings, each NUL-terminated; perhaps cut."""
     arguments_size: int
@@ -110,6 +120,10 @@ class Stack:
     template: int
     registers: tuple[int, ...]
     content: bytes
+    mounts: int = 0
+    """The inode number of the process's mount namespace, at the call."""
+    users: int = 0
+    """The same of its user namespace."""
 
     @property
     def program_counter(self) -> int:

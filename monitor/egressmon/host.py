@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import platform
+import pwd
 import time
 from functools import cache
 from pathlib import Path
@@ -55,6 +56,14 @@ def own_addresses() -> frozenset[Address]:
         for entry in entries
         if entry.family.name in {"AF_INET", "AF_INET6"}
     )
+
+
+def home_of(uid: int) -> str | None:
+    """Return the home folder of the user of that number; None: there is none."""
+    try:
+        return pwd.getpwuid(uid).pw_dir
+    except KeyError:
+        return None
 
 
 def process_age_ms() -> int:

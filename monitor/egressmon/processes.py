@@ -1,10 +1,12 @@
 """Who is who: the scope's processes, as the kernel told of them in order."""
 
-import os
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from egressmon.attribution.records import ClaimRecord
+from egressmon.beginning import Beginning
 from egressmon.events import FLAG_OWNERLESS, DnsPacket, Executed, Exited, Flow, Forked
+from egressmon.executables import Executables, why_preloaded
 from egressmon.records import Actor
 from egressmon.sanitise import sanitise_argv
 from egressmon.text import from_bytes
@@ -24,19 +26,35 @@ class Process:
     uid: int
     comm: str
     exe: str | None = None
+    exe_claimed: str | None = None
+    """Why the executable may be made up; None: it is not."""
+    preloaded: str | None = None
+    """Why the code in it may not be its program's own; None: it is."""
     argv: list[str] = field(default_factory=list[str])
     argv_cut: bool = False
     """Whether the argument list was longer than what is kept."""
     alive: bool = True
 
+    def claims(self) -> list[ClaimRecord]:
+        """Return what of its program the command could have made up."""
+        why = self.exe_claimed or self.preloaded
+        return [ClaimRecord("process.exe", why)] if why is not None else []
+
 
 class Processes:
     """The scope's processes by pid; an ended one stays until its pid is needed."""
 
-    def __init__(self, *, proc_is_ours: bool) -> None:
-        """With proc_is_ours, /proc names processes by the same pids as the kernel."""
+    def __init__(
+        self, *, proc_is_ours: bool, beginning: Beginning | None = None
+    ) -> None:
+        """With proc_is_ours, /proc names processes by the same pids as the kernel.
+
+        Beginning is the run's; without one, it is now.
+        """
+        beginning = beginning or Beginning()
         self._known: dict[int, Process] = {}
         self._ended: OrderedDict[int, int] = OrderedDict()
+        self._executables = Executables(beginning, proc_is_ours=proc_is_ours)
         self.proc_is_ours = proc_is_ours
 
     def forked(self, event: Forked) -> Process:
@@ -47,6 +65,8 @@ class Processes:
         )
         if parent is not None:
             process.exe = parent.exe
+            process.exe_claimed = parent.exe_claimed
+            process.preloaded = parent.preloaded
             process.argv = parent.argv
             process.argv_cut = parent.argv_cut
         self._ended.pop(event.pid, None)
@@ -58,13 +78,16 @@ class Processes:
         words = event.arguments.split(b"\0")
         if words and not words[-1]:
             words.pop()
+        exe, exe_claimed = self._executables.of(event)
         process = Process(
             pid=event.pid,
             start_ns=event.start_ns,
             parent=event.parent,
             uid=event.uid,
             comm=event.comm,
-            exe=self._exe(event),
+            exe=exe,
+            exe_claimed=exe_claimed,
+            preloaded=why_preloaded(event),
             argv=sanitise_argv([from_bytes(word) for word in words[:_MAX_ARGUMENTS]]),
             argv_cut=event.arguments_size > len(event.arguments)
             or len(words) > _MAX_ARGUMENTS,
@@ -72,21 +95,6 @@ class Processes:
         self._ended.pop(event.pid, None)
         self._known[event.pid] = process
         return process
-
-    # The link in /proc resolves symbolic links and relative paths. It is believed
-    # only while it leads to the very file of this exec: the process may run another
-    # program by now, or be gone; then what the kernel captured at the exec stands.
-    def _exe(self, event: Executed) -> str:
-        if not self.proc_is_ours:
-            return event.path
-        try:
-            link = f"/proc/{event.pid}/exe"
-            found = os.fsencode(os.readlink(link))  # noqa: PTH115 -- hot path
-            if os.stat(link).st_ino != event.inode:  # noqa: PTH116 -- as above
-                return event.path
-        except OSError:
-            return event.path
-        return from_bytes(found.removesuffix(b" (deleted)"))
 
     def exited(self, event: Exited) -> Process | None:
         """Note the end of a process; None for one that was never seen."""
@@ -117,6 +125,8 @@ class Processes:
         """Return the process behind event, and why it is not wholly known."""
         if event.flags & FLAG_OWNERLESS:
             return None, "the kernel named no owner of the packet's socket"
+        if not event.pid:
+            return None, "a kernel thread made the socket, for nobody that it names"
         process = self._known.get(event.pid)
         if process is None:
             why = "the process began before or outside the scope"

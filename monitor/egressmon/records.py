@@ -4,10 +4,10 @@ Unknown is None, with a reason beside it. docs/evidence.md explains each field;
 a test keeps the two in step.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
-from egressmon.attribution.records import CodeRecord, ModuleRecord
+from egressmon.attribution.records import ClaimRecord, CodeRecord, ModuleRecord
 
 SCHEMA = "egressmon/1"
 
@@ -74,6 +74,7 @@ class ProcessRecord:
     argv_cut: bool
     started: str
     exit: ProcessExit | None = None
+    claimed: list[ClaimRecord] = field(default_factory=list[ClaimRecord])
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,7 @@ class ConnectionRecord:
     bypass: bool | None
     code: CodeRecord | None
     code_reason: str | None
+    claimed: list[ClaimRecord] = field(default_factory=list[ClaimRecord])
 
 
 @dataclass(frozen=True, slots=True)

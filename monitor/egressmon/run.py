@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from egressmon import blind_spots, host, signals
+from egressmon.beginning import Beginning
 from egressmon.canary import CanaryWatch
 from egressmon.clock import Clock
 from egressmon.conclude import Findings, end_record
@@ -63,7 +64,10 @@ class Run:
         self._ending = Ending()
         self._names = Names()
         self._canaries = CanaryWatch()
-        self._processes = Processes(proc_is_ours=host.proc_is_ours())
+        self._beginning = Beginning()
+        self._processes = Processes(
+            proc_is_ours=host.proc_is_ours(), beginning=self._beginning
+        )
         self._resolution = PolicyResolution(options.loaded.policy, self._names)
 
     def execute(self, engine: Engine) -> Outcome:
@@ -77,7 +81,7 @@ class Run:
         scope = make_scope()
         listeners = Listeners(scope.path)
         try:
-            with closing(Sensor(engine, scope, self._options.attribution)) as sensor:
+            with closing(self._make_sensor(engine, scope)) as sensor:
                 self._sensor = sensor
                 self._pipeline = self._make_pipeline(listeners)
                 child = self._arm(scope, mask)
@@ -87,6 +91,11 @@ class Run:
             listeners.close()
             engine.close()
             scope.remove()
+
+    def _make_sensor(self, engine: Engine, scope: Scope) -> Sensor:
+        options = self._options
+        home = host.home_of(options.user.uid)
+        return Sensor(engine, scope, options.attribution, self._beginning, home)
 
     def _make_pipeline(self, listeners: Listeners) -> Pipeline:
         for address, name in read_hosts_file(Path("/etc/hosts")):

@@ -7,6 +7,7 @@ from egressmon import blind_spots, host
 from egressmon.attribution import Level
 from egressmon.attribution.result import Attribution, unknown
 from egressmon.attribution.stage import Attributor
+from egressmon.beginning import Beginning
 from egressmon.canary import Attempt, CanaryWatch, Plan, failed, make_plan
 from egressmon.errors import SensorError
 from egressmon.events import Flow
@@ -40,8 +41,19 @@ _FULL_RING_BATCHES = 16
 class Sensor:
     """An engine attached to a scope: events, losses and canaries."""
 
-    def __init__(self, engine: Engine, scope: Scope, level: Level) -> None:
-        """Attach the loaded engine to scope, to attribute up to level."""
+    def __init__(
+        self,
+        engine: Engine,
+        scope: Scope,
+        level: Level,
+        beginning: Beginning,
+        home: str | None = None,
+    ) -> None:
+        """Attach the loaded engine to scope, to attribute up to level.
+
+        Beginning is the run's, home the folder of the command's user.
+        """
+        self._beginning, self._home = beginning, home
         self.engine = engine
         self.level = level
         self.no_mappings = ""
@@ -69,10 +81,11 @@ class Sensor:
             self._side_band = SideBand(scope.fd)
         except OSError as error:
             self.no_mappings = blind_spots.refused(error)
-        frames = self.engine.frames
         if self.level != "full":
-            return Attributor(self.engine, None, f"--attribution {self.level}")
-        return Attributor(self.engine, frames, self.engine.no_frames)
+            frames, why_none = None, f"--attribution {self.level}"
+        else:
+            frames, why_none = self.engine.frames, self.engine.no_frames
+        return Attributor(self.engine, frames, why_none, self._beginning, self._home)
 
     def who_did_it(self, flow: Flow) -> Attribution:
         """Return who made flow."""

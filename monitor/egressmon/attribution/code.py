@@ -38,6 +38,13 @@ class _Call:
     creators_end: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Test:
+    name: str | None
+    confirmed: bool | None
+    other: str | None = None
+
+
 class FrameMemory(Finder, ContextProbes, Protocol):
     """The probes' memory of interpreters and code objects."""
 
@@ -127,20 +134,18 @@ class PythonCode:
         if walk is None and (start is None or reason != NOT_PYTHON):
             return None, reason
         source = walk.source if walk is not None else None
-        test = walk.test if walk is not None else start.test if start else None
         created = call.creators if call is not None else []
         created_end = call.creators_end if call is not None else None
-        stacks = [created, *(one.frames for one in (walk, start) if one is not None)]
+        test = _test(walk, created, start)
         return CodeRecord(
             language="python" if walk is not None else None,
             function=source.function if source else None,
             file=source.file if source else None,
             line=source.line if source else None,
             package=self._package(source, flow.pid),
-            test=test,
-            test_confirmed=(
-                any(confirms(test, stack) for stack in stacks) if test else None
-            ),
+            test=test.name,
+            test_confirmed=test.confirmed,
+            test_at_call=test.other,
             stack=walk.frames if walk is not None else [],
             stack_end=walk.end if walk is not None else reason,
             created_by=created or None,
@@ -168,3 +173,19 @@ class PythonCode:
             return None
         root = root_of(pid) or self._roots.get(pid, "")
         return self._packages.of(Place(source.file, root))
+
+
+# A thread that one test leaves behind runs on during the next, whose name is then in
+# the environment: the test that runs it, else that which started it, else that name.
+def _test(walk: Walk | None, created: list[FrameRecord], start: Walk | None) -> _Test:
+    now = walk.test if walk is not None else None
+    began = start.test if start is not None else None
+    stacks = [created, walk.frames] if walk is not None else [created]
+    if now is not None and any(confirms(now, stack) for stack in stacks):
+        return _Test(now, confirmed=True)
+    if start is not None and began is not None:
+        other = now if now != began else None
+        return _Test(began, confirmed=confirms(began, start.frames), other=other)
+    if start is not None and now is not None:
+        return _Test(now, confirmed=confirms(now, start.frames))
+    return _Test(now, confirmed=False if now is not None else None)

@@ -7,6 +7,14 @@ NOT_PYTHON = "the process does not run Python"
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimRecord:
+    """A field that the watched command could have made up in this run, and how."""
+
+    field: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class PackageRecord:
     """What owns a file, by its package manager's own account."""
 
@@ -22,6 +30,9 @@ class ModuleFile:
     path: str | None
     build_id: str | None
     package: PackageRecord | None
+    verified: bool | None = None
+    """Whether it is the file that was installed; None: nothing to compare, or too
+    much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +73,7 @@ class CodeRecord:
     package: PackageRecord | None
     test: str | None
     test_confirmed: bool | None
+    test_at_call: str | None
     stack: list[FrameRecord]
     stack_end: str | None
     created_by: list[FrameRecord] | None

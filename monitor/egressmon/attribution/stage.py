@@ -10,6 +10,7 @@ from egressmon.attribution.packages import Packages
 from egressmon.attribution.records import NOT_PYTHON
 from egressmon.attribution.result import Attribution
 from egressmon.attribution.templates import Memory
+from egressmon.beginning import Beginning
 from egressmon.events import CodeObject, Flow, Forked, Frames, Stack
 
 
@@ -17,14 +18,21 @@ class Attributor:
     """Joins what is found out about connections."""
 
     def __init__(
-        self, memory: Memory, frames: FrameMemory | None, no_frames: str
+        self,
+        memory: Memory,
+        frames: FrameMemory | None,
+        no_frames: str,
+        beginning: Beginning | None = None,
+        home: str | None = None,
     ) -> None:
         """Memory is the probes' of call sites, frames theirs of Python code.
 
-        No_frames says why Python frames are not read, where frames is None.
+        No_frames says why Python frames are not read, where frames is None. Beginning
+        is the run's (without one, it is now), home the user's folder.
         """
-        self._packages = Packages()
-        self._modules = Modules(memory, self._packages)
+        beginning = beginning or Beginning()
+        self._packages = Packages(beginning, home)
+        self._modules = Modules(memory, self._packages, beginning)
         self._no_frames = no_frames
         self._code = PythonCode(frames, self._packages) if frames is not None else None
 

@@ -132,7 +132,8 @@ static __always_inline void look_at_caller(struct caller *caller, u64 wanted)
 
 /*
  * Copy the caller's stack into room bytes: at once where its end is known, else piece
- * by piece up to what is not there. Every size but one is a constant, for the verifier.
+ * by piece. What is not there below a known end was never written (a large buffer): it is
+ * zero then, and what is above it is read. Every size but one is a constant, for the verifier.
  */
 static __always_inline u64 copy_stack(u8 *target, const struct caller *caller, u64 room)
 {
@@ -148,7 +149,8 @@ static __always_inline u64 copy_stack(u8 *target, const struct caller *caller, u
 		if (i * PIECE >= room)
 			break;
 		if (bpf_probe_read_user(target + i * PIECE, PIECE,
-					(void *)(caller->stack + i * PIECE)))
+					(void *)(caller->stack + i * PIECE)) &&
+		    !caller->bounded)
 			break;
 		done += PIECE;
 	}
@@ -168,6 +170,8 @@ static __always_inline void fill_stack(struct stack_event *event, const struct c
 	event->address_space = (u64)caller->address_space;
 	event->template = caller->template;
 	event->payload_size = 0;
+	event->mounts = mounts_of(caller->task);
+	event->users = users_of(caller->task);
 	event->spare = 0;
 }
 
@@ -216,6 +220,8 @@ static __always_inline void tell_caller(struct socket_state *state)
 	u32 first = 0;
 	bool told = false;
 
+	if (is_kernel_thread() && state->tgid)
+		return; /* as in own() */
 	state->stack_ns = 0;
 	state->flags &= ~SOCKET_STACK_LOST;
 	set = bpf_map_lookup_elem(MAP(settings), &first);
