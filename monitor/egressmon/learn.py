@@ -10,6 +10,7 @@ from egressmon.policy.judge import Judge
 from egressmon.policy.model import Allow, Dns, Policy
 from egressmon.policy.names import parse_host_pattern
 from egressmon.records import ConnectionRecord, DnsRecord, Record
+from egressmon.tally import program_label
 from egressmon.text import printable
 
 LEARNING = Policy(version=1, dns=Dns(queries="any"))
@@ -62,7 +63,7 @@ class Lesson:
             address=record.dst.ip,
             port=record.dst.port,
             protocol=record.protocol,
-            process=record.process.comm if record.process else "unknown process",
+            process=program_label(record.process),
         )
         if use not in self._uses and len(self._uses) >= _MAX_USES:
             self.forgotten += 1
@@ -74,8 +75,7 @@ class Lesson:
         if record.rule == "dns.resolvers":
             self._resolvers.add(record.resolver)
         if record.name is not None:
-            process = record.process.comm if record.process else "unknown process"
-            self._queries[record.name][process] += 1
+            self._queries[record.name][program_label(record.process)] += 1
 
     def policy_text(self, command: str, search: tuple[str, ...]) -> str:
         """Return the policy file for command; search are the resolver's domains."""

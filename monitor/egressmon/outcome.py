@@ -6,6 +6,7 @@ from typing import IO, Literal
 
 from egressmon.attribution import Level
 from egressmon.launch import status_of
+from egressmon.page import Page
 from egressmon.policy.file import LoadedPolicy
 from egressmon.privilege import User
 from egressmon.records import Outlived, RunEnd
@@ -31,6 +32,8 @@ class RunOptions:
     verbose: bool = False
     ready_file: str | None = None
     """A file to make once the probes are armed, for tests."""
+    page: Page | None = None
+    """The job's summary page, as it was before the run; None: there is none."""
 
 
 @dataclass(slots=True)
@@ -71,3 +74,5 @@ class Outcome:
     policy: Path | None
     enforce: str
     exec_errno: int
+    command: str = ""
+    """The command's first word."""

@@ -230,6 +230,9 @@ class Run:
     def _conclude(self, scope: Scope) -> Outcome:
         self._last_canaries(scope)
         self._pipeline.finish()
+        page = self._options.page
+        if page is not None and (why := page.why_not_ours()):
+            self._ending.doubts.append(why)
         for loss in self._sensor.new_losses():
             self._record(loss)
         end = end_record(self._findings())
@@ -246,6 +249,7 @@ class Run:
             policy=self._options.loaded.path,
             enforce=self._options.enforce,
             exec_errno=self._ending.exec_errno,
+            command=from_bytes(self._options.command[0]),
         )
 
     def _last_canaries(self, scope: Scope) -> None:

@@ -1,7 +1,6 @@
 """`egressmon watch`: from options to an exit status."""
 
 import argparse
-import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -12,13 +11,14 @@ from egressmon import privilege
 from egressmon.errors import EvidenceError, UsageError
 from egressmon.evidence import open_evidence
 from egressmon.outcome import Outcome, RunOptions
+from egressmon.page import Page
 from egressmon.policy.file import LoadedPolicy, find_policy, load_policy
 from egressmon.privilege import User, acting_as
 from egressmon.probes.engine import Engine
 from egressmon.probes.loading import Preparation
 from egressmon.records import Record
 from egressmon.run import Run, run_identifier
-from egressmon.text import printable
+from egressmon.text import printable, unguarded
 
 _FOLDER = Path(".egressmon")
 
@@ -41,8 +41,8 @@ def watch(
     with acting_as(user):
         loaded = _load_policy(options)
         page = _summary_page(user)
-    outcome = execute(options, loaded, user, engine)
-    _tell(outcome, options, page)
+    outcome = execute(options, loaded, user, engine, page=page)
+    _tell(outcome, options, user, page)
     return outcome.end.exit_status
 
 
@@ -78,14 +78,19 @@ def require_command(options: argparse.Namespace) -> None:
         )
 
 
-def execute(
+def execute(  # noqa: PLR0913 -- the last two are optional
     options: argparse.Namespace,
     loaded: LoadedPolicy,
     user: User,
     engine: Engine,
     also: Callable[[Record], None] = lambda _record: None,
+    *,
+    page: Page | None = None,
 ) -> Outcome:
-    """Run the command of options for user; records also go to the function also."""
+    """Run the command of options for user; records also go to the function also.
+
+    Page is the job's summary page, if it has one.
+    """
     identifier = run_identifier()
     with acting_as(user):
         path, file, failure = _evidence(options.evidence, identifier)
@@ -105,6 +110,7 @@ def execute(
         quiet=options.quiet,
         verbose=options.verbose,
         ready_file=options.ready_file,
+        page=page,
     )
     outcome = Run(run_options, identifier, also).execute(engine)
     if outcome.exec_errno:
@@ -113,17 +119,21 @@ def execute(
     return outcome
 
 
-def _tell(outcome: Outcome, options: argparse.Namespace, page: IO[str] | None) -> None:
+def _tell(
+    outcome: Outcome, options: argparse.Namespace, user: User, page: Page | None
+) -> None:
     # rich takes 60 ms to import, after the run and not before it.
     from egressmon import github, summary  # noqa: PLC0415
 
     grave = outcome.end.verdict != "clean" or outcome.evidence_failure is not None
-    if grave or not options.quiet:
+    if (grave and not outcome.exec_errno) or not options.quiet:
         summary.print_summary(outcome)
+    if _is_github(user):
+        workspace = user.environment.get(b"GITHUB_WORKSPACE")
+        github.print_annotations(outcome, unguarded(sys.stderr), workspace)
     if page is not None:
-        github.print_annotations(outcome, sys.stderr)
-        with page, contextlib.suppress(OSError):
-            page.write(github.job_summary(outcome))
+        page.write(github.job_summary(outcome))
+        page.close()
 
 
 # The file named, or a new one in a folder that version control passes over.
@@ -152,12 +162,17 @@ def _make_folder() -> None:
         ) from error
 
 
-# In GitHub Actions, the job's summary page, or nowhere when there is none.
-def _summary_page(user: User) -> IO[str] | None:
-    if user.environment.get(b"GITHUB_ACTIONS") != b"true":
+def _is_github(user: User) -> bool:
+    return user.environment.get(b"GITHUB_ACTIONS") == b"true"
+
+
+# In GitHub Actions, the job's summary page; None where there is none to write.
+def _summary_page(user: User) -> Page | None:
+    path = user.environment.get(b"GITHUB_STEP_SUMMARY")
+    if path is None or not _is_github(user):
         return None
-    path = user.environment.get(b"GITHUB_STEP_SUMMARY", os.devnull.encode())
     try:
-        return open(path, "a", encoding="utf-8")  # noqa: PTH123 -- written at the end
-    except OSError:
-        return open(os.devnull, "a", encoding="utf-8")  # noqa: PTH123 -- as above
+        return Page(path)
+    except OSError as error:
+        sys.stderr.write(f"egressmon: no summary page: {error.strerror}\n")
+        return None

@@ -1,16 +1,20 @@
 """Count what was recorded, for the end of the run and for the reader."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from egressmon.attribution.records import NOT_PYTHON
+from egressmon.attribution.records import NOT_PYTHON, CodeRecord
 from egressmon.records import Actor, ConnectionRecord, DnsRecord, ProcessRecord, Record
 
 _MAX_GROUPS = 10_000
 
 GroupKey: TypeAlias = tuple[str, str, str, str]
-"""Destination, process, the code behind it (perhaps empty), and why."""
+"""Destination, program, the code behind it (perhaps empty), and why."""
+# The destination has a column of its own.
+_REPEATED = re.compile(r"(no allow entry covers) .*?(?=;|$)")
+_RESOLVER = re.compile(r"^\S+ is (not a trusted resolver)")
 
 
 @dataclass(slots=True)
@@ -21,6 +25,10 @@ class Tally:
     queries: Counter[str] = field(default_factory=Counter[str])
     processes: int = 0
     violations: Counter[GroupKey] = field(default_factory=Counter[GroupKey])
+    places: dict[GroupKey, CodeRecord] = field(
+        default_factory=dict[GroupKey, CodeRecord]
+    )
+    """The code behind the first of each group, where it is known."""
     bypasses: Counter[str] = field(default_factory=Counter[str])
     """Connections that passed their language's own sockets by, by who made them."""
     unknown_modules: int = 0
@@ -38,11 +46,11 @@ class Tally:
                 self.connections[record.verdict] += 1
                 self._attribution(record)
                 if record.verdict == "violation":
-                    self._group(_connection_key(record))
+                    self._group(_connection_key(record), record.code)
             case DnsRecord():
                 self.queries[record.verdict] += 1
                 if record.verdict == "violation":
-                    self._group(_query_key(record))
+                    self._group(_query_key(record), None)
             case ProcessRecord():
                 self._process(record)
             case _:
@@ -67,11 +75,13 @@ class Tally:
                 label = "others"
             self.bypasses[label] += 1
 
-    def _group(self, key: GroupKey) -> None:
+    def _group(self, key: GroupKey, code: CodeRecord | None) -> None:
         if key not in self.violations and len(self.violations) >= _MAX_GROUPS:
             self.ungrouped += 1
-        else:
-            self.violations[key] += 1
+            return
+        self.violations[key] += 1
+        if code is not None:
+            self.places.setdefault(key, code)
 
     @property
     def has_violations(self) -> bool:
@@ -92,13 +102,13 @@ def module_label(record: ConnectionRecord) -> str:
     return f"{name} ({package.name} {package.version or ''}".rstrip() + ")"
 
 
-def code_label(record: ConnectionRecord) -> str:
-    """Return the test or the function behind a connection; empty: neither is known."""
-    code = record.code
+def code_label(code: CodeRecord | None) -> str:
+    """Return the test or the function behind something; empty: neither is known."""
     if code is None:
         return ""
     if code.test is not None:
-        return code.test
+        during = f", during {code.test_at_call}" if code.test_at_call else ""
+        return code.test + ("" if code.test_confirmed else " (claimed)") + during
     if code.function is None:
         return ""
     file = "/".join((code.file or "?").split("/")[-2:])
@@ -112,19 +122,26 @@ def _connection_key(record: ConnectionRecord) -> GroupKey:
     port = f":{record.dst.port}" if record.dst.port is not None else ""
     return (
         f"{host}{port}/{record.protocol}",
-        _process_label(record.process),
-        code_label(record),
-        record.reason,
+        program_label(record.process),
+        code_label(record.code),
+        _why(record.reason),
     )
 
 
 def _query_key(record: DnsRecord) -> GroupKey:
     name = record.name or "an unreadable message"
     label = f"lookup of {name} at {record.resolver}"
-    return label, _process_label(record.process), "", record.reason
+    return label, program_label(record.process), "", _why(record.reason)
 
 
-def _process_label(process: Actor | None) -> str:
+def _why(reason: str) -> str:
+    return _RESOLVER.sub(r"\1", _REPEATED.sub(r"\1 it", reason))
+
+
+# A thread may call itself anything; an executable's name is one for all of them.
+def program_label(process: Actor | None) -> str:
+    """Return the name of the program behind something, for a reader."""
     if process is None:
         return "unknown process"
-    return process.comm or process.exe or f"process {process.pid}"
+    name = (process.exe or "").rpartition("/")[2]
+    return name or process.comm or f"process {process.pid}"
