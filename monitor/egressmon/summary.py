@@ -4,7 +4,7 @@ import errno
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TextIO
 
 from rich.console import Console
@@ -18,6 +18,8 @@ from egressmon.text import guarded, printable
 _STYLES = {"clean": "bold green", "violations": "bold red", "incomplete": "bold yellow"}
 _MAX_ROWS = 20
 _COLUMNS = ("  count", "destination", "program", "code", "why")
+_MAX_CELL = 500
+_MAX_WIDTH = 60  # that a column is filled up to
 _MAX_LISTED = 2  # of a row's tests and reasons
 _WORDS = (("allowed", "allowed"), ("local", "local"), ("violation", "in violation"))
 
@@ -119,7 +121,7 @@ def _print_violations(outcome: Outcome, console: Console) -> None:
     if not found:
         return
     shown = [
-        [f"  {count}", *(printable(text) for text in key)]
+        [f"  {count}", *(printable(text, _MAX_CELL) for text in key)]
         for count, key in found[:_MAX_ROWS]
     ]
     if len(found) > _MAX_ROWS:
@@ -128,9 +130,19 @@ def _print_violations(outcome: Outcome, console: Console) -> None:
     if console.is_terminal:
         console.print(_table(shown))
         return
-    # Where nobody looks at columns, a row is a line: a test's name stays whole.
-    for row in [_COLUMNS, *shown]:
-        console.print(Text("  ".join(filter(None, row))))
+    for line in _lines([list(_COLUMNS), *shown]):
+        console.print(Text(line))
+
+
+# Off a terminal a row is a line, so that a test's name stays whole.
+def _lines(shown: list[list[str]]) -> Iterator[str]:
+    full = [row for row in shown if len(row) == len(_COLUMNS)]
+    widths = [
+        min(max(map(len, column)), _MAX_WIDTH) for column in zip(*full, strict=True)
+    ]
+    for row in shown:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+        yield "  ".join(cells).rstrip()
 
 
 def _table(shown: list[list[str]]) -> Table:
