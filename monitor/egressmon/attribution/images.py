@@ -73,21 +73,24 @@ class Images:
 
     def __init__(self, beginning: Beginning | None = None) -> None:
         """Beginning is the run's; without one, it is now."""
-        self._known: OrderedDict[tuple[bytes, str, int, int], Image] = OrderedDict()
+        self._known: OrderedDict[tuple[bytes, int, int], Image] = OrderedDict()
         self._beginning = beginning or Beginning()
         architecture = this_machine()
         self._machine = architecture.elf if architecture is not None else 0
 
     def of(self, mapping: Mapping, pid: int) -> Image | Missing:
         """Return the image of mapping in process pid, which may be gone."""
-        key = _key(mapping, pid)
+        key = mapping.path, mapping.device, mapping.inode
         known = self._known.get(key)
-        if known is not None:
+        # One that was had in another root is looked for in ours, where it is ours.
+        if known is not None and not (known.root and not root_of(pid)):
             self._known.move_to_end(key)
             return known
         # A file that cannot be had is asked for again: another process may show it.
         found = self._open(mapping, pid)
         if isinstance(found, Image):
+            if known is not None:
+                known.elf.close()
             self._known[key] = found
             if len(self._known) > _MAX_OPEN:
                 _, old = self._known.popitem(last=False)
@@ -162,10 +165,6 @@ class Images:
         if not elf.ask(self._beginning.has_two_devices):
             return False, None
         return True, why or (None if mapping.since_ns else _TWO_DEVICES)
-
-
-def _key(mapping: Mapping, pid: int) -> tuple[bytes, str, int, int]:
-    return mapping.path, root_of(pid), mapping.device, mapping.inode
 
 
 # What the process sees under a name first: it may have a root of its own. One that is
