@@ -11,6 +11,7 @@
 
 #define PAGE 4096
 #define PIECE 1024
+#define GRAIN 16 /* as a stack is aligned: no page ends within one */
 #define MAX_TEMPLATES 4096
 #define MAX_STACK (64 << 20) /* a stack end farther off is another stack's */
 
@@ -130,10 +131,18 @@ static __always_inline void look_at_caller(struct caller *caller, u64 wanted)
 	measure(caller, wanted);
 }
 
+/* A piece with a page in it that is not there: what is there is copied, the rest is zero. */
+static __always_inline void copy_grains(u8 *target, u64 source)
+{
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < PIECE / GRAIN; i++)
+		bpf_probe_read_user(target + i * GRAIN, GRAIN, (void *)(source + i * GRAIN));
+}
+
 /*
- * Copy the caller's stack into room bytes: at once where its end is known, else piece
- * by piece. What is not there below a known end was never written (a large buffer): it is
- * zero then, and what is above it is read. Every size but one is a constant, for the verifier.
+ * Copy the caller's stack into room bytes: at once where its end is known, else piece by
+ * piece. A page below a known end that is not there was never written (a large buffer),
+ * and what is above it is read. Every size but one is a constant, for the verifier.
  */
 static __always_inline u64 copy_stack(u8 *target, const struct caller *caller, u64 room)
 {
@@ -149,9 +158,11 @@ static __always_inline u64 copy_stack(u8 *target, const struct caller *caller, u
 		if (i * PIECE >= room)
 			break;
 		if (bpf_probe_read_user(target + i * PIECE, PIECE,
-					(void *)(caller->stack + i * PIECE)) &&
-		    !caller->bounded)
-			break;
+					(void *)(caller->stack + i * PIECE))) {
+			if (!caller->bounded)
+				break;
+			copy_grains(target + i * PIECE, caller->stack + i * PIECE);
+		}
 		done += PIECE;
 	}
 	return done < size ? done : size;
