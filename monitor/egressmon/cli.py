@@ -11,7 +11,7 @@ from egressmon.ownership import ForeignCodeError
 from egressmon.policy.errors import PolicyError
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.loading import Preparation
-from egressmon.text import printable
+from egressmon.text import guarded, printable
 
 CANNOT = 125
 BAD_USAGE = 2
@@ -21,6 +21,7 @@ _RUNNING = ("watch", "learn")
 def main() -> int:
     """Run the command line and return the exit status."""
     arguments = sys.argv[1:]
+    _guard_streams()
     running = arguments[:1] in ([verb] for verb in _RUNNING)
     try:
         parsed = command_line.parse(arguments)
@@ -41,6 +42,14 @@ def main() -> int:
             raise
         _explain(error, "this is a defect; --verbose shows where", arguments)
         return CANNOT
+
+
+# Either is None where the caller closed it.
+def _guard_streams() -> None:
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None:
+            setattr(sys, name, guarded(stream))
 
 
 def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:

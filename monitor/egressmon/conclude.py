@@ -43,10 +43,11 @@ def end_record(found: Findings) -> RunEnd:
     packets, size = found.sensor.engine.sent()
     canaries = found.sensor.canaries
     ending, connections = found.ending, found.pipeline.connections
+    not_run = ["the command was not run"] if found.ending.exec_errno else []
     return RunEnd(
-        verdict=_verdict(found.tally, doubts),
-        complete=not doubts,
-        incomplete_reasons=doubts,
+        verdict=_verdict(found.tally, [*doubts, *not_run]),
+        complete=not doubts and not not_run,
+        incomplete_reasons=[*doubts, *not_run],
         connections=dict(found.tally.connections),
         queries=dict(found.tally.queries),
         processes=found.tally.processes,

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 
+from egressmon.attribution.records import ClaimRecord
 from egressmon.attribution.result import Attribution, unknown
 from egressmon.canary import CanaryWatch
 from egressmon.decode import protocol_name
 from egressmon.events import FLAG_FOREIGN, Address, Flow
 from egressmon.names import Name, Names, judged
-from egressmon.policy.judge import Destination, Judge, Listener, Origin
+from egressmon.origins import origin_of
+from egressmon.policy.judge import Destination, Judge, Listener
 from egressmon.processes import LOST, Processes
 from egressmon.records import Actor, ConnectionRecord, NameRecord, Peer
 
@@ -74,12 +76,13 @@ class Connections:
         names = self._names_of(flow, listener)
         actor, why_not = self._processes.actor(flow)
         source = self._source(flow)
+        claims = self._claims(flow, actor, source)
         if flow.operation == "accept":
             verdict = self._judge.accepted(flow.address, is_local=listener is not None)
         else:
             verdict = self._judge.connection(
                 Destination(flow.address, port, protocol, judged(names), listener),
-                _origin(actor, source),
+                origin_of(actor, source, claims),
             )
             if not names and listener is None and verdict.rule != "dns.resolvers":
                 self.unnamed.add(flow.address)
@@ -108,6 +111,7 @@ class Connections:
             code_status=source.code_status,
             code_reason=source.code_reason,
             local_port=flow.local_port or None,
+            claimed=claims,
         )
 
     # Mappings are those of a program, and which one it is, is not known.
@@ -116,20 +120,26 @@ class Connections:
             return unknown(LOST)
         return self._who_did_it(flow)
 
+    # A preloaded library can stand in for any function of any module.
+    def _claims(
+        self, flow: Flow, actor: Actor | None, source: Attribution
+    ) -> list[ClaimRecord]:
+        process = self._processes.get(flow.pid) if actor is not None else None
+        if process is None:
+            return list(source.claimed)
+        claims = process.claims() + list(source.claimed)
+        if process.preloaded is not None:
+            known = {claim.field for claim in claims}
+            claims += [
+                ClaimRecord(ground.field, process.preloaded)
+                for ground in source.grounds
+                if ground.field not in known
+            ]
+        return claims
+
     def _names_of(self, flow: Flow, listener: Listener | None) -> tuple[Name, ...]:
         names = self._names.of(flow.address, flow.ktime_ns)
         if names or listener is not None or flow.operation == "accept":
             return names
         self._before_unnamed()
         return self._names.of(flow.address, flow.ktime_ns)
-
-
-def _origin(actor: Actor | None, source: Attribution) -> Origin:
-    return Origin(
-        exe=actor.exe if actor else None,
-        modules=source.files,
-        packages=source.packages,
-        route=source.route,
-        route_reason=source.route_reason,
-        bypass=source.bypass,
-    )

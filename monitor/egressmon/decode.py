@@ -1,6 +1,7 @@
 """Turn event bytes into frozen values: pure, so that a recording replays."""
 
 import ipaddress
+import os
 import socket
 import struct
 from functools import lru_cache
@@ -165,13 +166,15 @@ def _process(data: bytes) -> Forked | Exited:
 
 def _executed(data: bytes) -> Executed:
     (
-        ktime, _, pid, start, inode, parent, uid, size, kept, exec_id, _, comm, path,
+        ktime, _, pid, start, inode, device, mounts, users, preload, parent, uid,
+        size, kept, exec_id, _, comm, path,
     ) = _EXEC_EVENT.unpack_from(data)  # fmt: skip
     arguments = data[_EXEC_EVENT.size : _EXEC_EVENT.size + kept]
     if len(arguments) != kept:
         raise DecodeError(f"exec event: {len(arguments)} of {kept} argument bytes")
     return Executed(
         ktime, pid, start, parent, uid, _comm(comm), from_c_string(path), inode,
+        os.makedev(device >> 20, device & 0xFFFFF), mounts, users, preload,
         arguments, size, exec_id,
     )  # fmt: skip
 
@@ -230,19 +233,24 @@ def _unix_name(data: bytes) -> str | None:
 
 def _stack(data: bytes) -> Stack:
     (
-        ktime, _, pid, tid, status, address_space, template, kept, _,
+        ktime, _, pid, tid, status, address_space, template, kept, mounts, users, _,
     ) = _STACK_EVENT.unpack_from(data)  # fmt: skip
     word = _STATUSES.get(status)
     if word is None:
         raise DecodeError(f"stack event of unknown status {status}")
     if word != "copied":
-        return Stack(ktime, pid, tid, word, address_space, template, (), b"")
+        return Stack(
+            ktime, pid, tid, word, address_space, template, (), b"", mounts, users
+        )
     start = _STACK_EVENT.size + _REGISTERS.size
     content = data[start : start + kept]
     if len(data) < start or len(content) != kept:
         raise DecodeError(f"stack event: {len(content)} of {kept} bytes")
     registers = _REGISTERS.unpack_from(data, _STACK_EVENT.size)
-    return Stack(ktime, pid, tid, word, address_space, template, registers, content)
+    return Stack(
+        ktime, pid, tid, word, address_space, template, registers, content, mounts,
+        users,
+    )  # fmt: skip
 
 
 def _frames(data: bytes) -> Frames:

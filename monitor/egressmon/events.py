@@ -24,6 +24,8 @@ FLAG_OWNERLESS = CONSTANTS["FLAG_OWNERLESS"]
 FLAG_STACK_LOST = CONSTANTS["FLAG_STACK_LOST"]
 FLAG_FRAMES_LOST = CONSTANTS["FLAG_FRAMES_LOST"]
 FLAG_UNREAD = CONSTANTS["FLAG_UNREAD"]
+PRELOAD_NONE = CONSTANTS["PRELOAD_NONE"]
+PRELOAD_SET = CONSTANTS["PRELOAD_SET"]
 
 DNS_BEGIN = CONSTANTS["DNS_BEGIN"]
 DNS_URGENT = CONSTANTS["DNS_URGENT"]
@@ -61,6 +63,14 @@ class Executed:
     """What the kernel was asked to run, as the process named it."""
     inode: int
     """The inode number of the executable, or of a script's interpreter."""
+    device: int
+    """Of its file system, as the kernel knows it."""
+    mounts: int
+    """The inode number of the process's mount namespace."""
+    users: int
+    """The same of its user namespace."""
+    preload: int
+    """Whether the loader was told to load more: one of PRELOAD_*."""
     arguments: bytes
     """The argument strings, each NUL-terminated; perhaps cut."""
     arguments_size: int
@@ -123,6 +133,10 @@ class Stack:
     registers: tuple[int, ...]
     """As the kernel of the machine that it was copied on orders them."""
     content: bytes
+    mounts: int = 0
+    """The inode number of the process's mount namespace, at the call."""
+    users: int = 0
+    """The same of its user namespace."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,8 @@ class Kind(IntEnum):
     """A folder, whose names are to be read."""
     PLACE = 2
     """Only to know what it is (O_PATH)."""
+    ENTRY = 3
+    """The same, of a link itself where it is one."""
 
 
 def open_here(path: bytes, kind: Kind) -> int:
@@ -49,8 +51,8 @@ def open_here(path: bytes, kind: Kind) -> int:
     lead to places below it. Links of /proc are followed nowhere but at the path's
     beginning. Raises OSError.
     """
-    place = _place(path)
-    if kind is Kind.PLACE:
+    place = _place(path, os.O_NOFOLLOW if kind is Kind.ENTRY else 0)
+    if kind in {Kind.PLACE, Kind.ENTRY}:
         return place
     try:
         return _reopened(place, path, kind)
@@ -58,15 +60,15 @@ def open_here(path: bytes, kind: Kind) -> int:
         os.close(place)
 
 
-def _place(path: bytes) -> int:
+def _place(path: bytes, flags: int) -> int:
     if _OF_PROCESS.fullmatch(path):
         return os.open(path, os.O_PATH | os.O_CLOEXEC)
     below = _BELOW_ROOT.fullmatch(path)
     if below is None:
-        return _openat2(_AT_FDCWD, path, _NO_MAGIC_LINKS)
+        return _openat2(_AT_FDCWD, path, flags, _NO_MAGIC_LINKS)
     root = os.open(below[1], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return _openat2(root, below[2], _IN_ROOT | _NO_MAGIC_LINKS)
+        return _openat2(root, below[2], flags, _IN_ROOT | _NO_MAGIC_LINKS)
     finally:
         os.close(root)
 
@@ -92,8 +94,8 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _openat2(folder: int, path: bytes, resolve: int) -> int:
-    how = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, resolve)
+def _openat2(folder: int, path: bytes, flags: int, resolve: int) -> int:
+    how = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC | flags, 0, resolve)
     call = _libc().syscall
     call.restype = ctypes.c_long
     found = call(
@@ -114,11 +116,6 @@ def _is_proc(place: int) -> bool:
     return int(struct.unpack_from("=q", room)[0]) == _PROC_MAGIC
 
 
-def append_here(path: bytes) -> int:
-    """Open `path` to add to it, without waiting for anybody. Raises OSError."""
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _CLEAN, 0o666)
-
-
 class Opener(Protocol):
     """Who opens files."""
 
@@ -126,17 +123,10 @@ class Opener(Protocol):
         """Open as open_here() does."""
         ...
 
-    def open_page(self, path: bytes) -> int:
-        """Open as open_page() does."""
-        ...
-
 
 class _Here:
     def open(self, path: bytes, kind: Kind) -> int:
         return open_here(path, kind)
-
-    def open_page(self, path: bytes) -> int:
-        return append_here(path)
 
 
 _opener: Opener = _Here()
@@ -163,12 +153,14 @@ def open_regular(path: str | bytes) -> int:
     return _opener.open(os.fsencode(path), Kind.REGULAR)
 
 
-def open_page(path: str) -> int:
-    """Return a descriptor to add to a page that the run was told of at its start.
+def open_place(path: str) -> int:
+    """Return a descriptor that says what `path` leads to (O_PATH). Raises OSError."""
+    return _opener.open(os.fsencode(path), Kind.PLACE)
 
-    With the user's rights (RunOptions.page). Raises OSError.
-    """
-    return _opener.open_page(os.fsencode(path))
+
+def open_entry(path: str) -> int:
+    """Return a descriptor that says what `path` is: a link itself. Raises OSError."""
+    return _opener.open(os.fsencode(path), Kind.ENTRY)
 
 
 def status(path: str) -> os.stat_result:
@@ -227,7 +219,7 @@ def _path_of(place: int) -> bytes:
 
 
 def _at(path: str, ask: Callable[[int], T]) -> T:
-    place = _opener.open(os.fsencode(path), Kind.PLACE)
+    place = open_place(path)
     try:
         return ask(place)
     finally:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import pwd
 import time
 from pathlib import Path
 
@@ -37,6 +38,14 @@ def _namespace(kind: str) -> int | None:
     try:
         return Path(f"/proc/self/ns/{kind}").stat().st_ino
     except OSError:
+        return None
+
+
+def home_of(uid: int) -> str | None:
+    """Return the home folder of the user of that number; None: there is none."""
+    try:
+        return pwd.getpwuid(uid).pw_dir
+    except KeyError:
         return None
 
 

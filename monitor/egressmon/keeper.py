@@ -18,7 +18,7 @@ from typing import Any
 
 from egressmon.canary import Plan, make_plan, pack_attempts
 from egressmon.confinement import BPF, lock, with_rights_of
-from egressmon.files import Kind, append_here, open_here
+from egressmon.files import Kind, open_here
 from egressmon.keeper_protocol import (
     CHANGED,
     ELEMENTS,
@@ -35,7 +35,6 @@ from egressmon.probes.engine import Engine
 from egressmon.scope import Scope
 from egressmon.signals import SignalRelay
 
-_WITH_FILE = (Wanted.OPEN, Wanted.PAGE)
 _MAX_PATH = 4096
 _MAX_NUMBERS = 1024
 _MAX_PIDS = 4096
@@ -52,8 +51,6 @@ class Keeping:
     relay: SignalRelay
     user: User
     ready_file: str | None
-    page: str | None
-    """A file that the agent may add to, with the user's rights, once all is over."""
     allow_incomplete: bool
     let_go: Callable[[], None]
     """Closes what is the agent's alone."""
@@ -106,8 +103,8 @@ class Keeper:
             return False
         wanted, detail = REQUEST.unpack_from(request)
         rest = request[REQUEST.size :]
-        if wanted in _WITH_FILE:
-            self._hand_over(wanted, detail, rest)
+        if wanted == Wanted.OPEN:
+            self._hand_over(detail, rest)
             return True
         try:
             reply = answer(0, self._services[wanted](detail, rest))
@@ -118,10 +115,10 @@ class Keeper:
         self._connection.send(reply, socket.MSG_DONTWAIT)
         return True
 
-    def _hand_over(self, wanted: int, kind: int, path: bytes) -> None:
+    def _hand_over(self, kind: int, path: bytes) -> None:
         try:
             with with_rights_of(self._keeping.user):
-                descriptor = self._opened(wanted, kind, path)
+                descriptor = _opened(kind, path)
         except OSError as error:
             reply = answer(error.errno or errno.EIO)
             self._connection.send(reply, socket.MSG_DONTWAIT)
@@ -135,17 +132,6 @@ class Keeper:
             )
         finally:
             os.close(descriptor)
-
-    # With the rights of the user that the command runs as: it gets at nothing that
-    # the user could not read.
-    def _opened(self, wanted: int, kind: int, path: bytes) -> int:
-        if wanted == Wanted.PAGE:
-            if self._keeping.page is None or path != os.fsencode(self._keeping.page):
-                raise ValueError(path)
-            return append_here(path)
-        if not path.startswith(b"/") or len(path) > _MAX_PATH or b"\0" in path:
-            raise ValueError(path)
-        return open_here(path, Kind(kind))
 
     def _update(self, which: int, data: bytes) -> None:
         name = CHANGED[which]
@@ -243,3 +229,11 @@ def _sizes(engine: Engine) -> dict[str, tuple[int, int, int]]:
         for name in CHANGED
         if name in maps
     }
+
+
+# With the rights of the user that the command runs as: the agent gets at nothing that
+# the user could not read.
+def _opened(kind: int, path: bytes) -> int:
+    if not path.startswith(b"/") or len(path) > _MAX_PATH or b"\0" in path:
+        raise ValueError(path)
+    return open_here(path, Kind(kind))

@@ -48,8 +48,6 @@ class Wanted(IntEnum):
     """How the command ended: it is waited for."""
     PIDS = 10
     """Which processes are in the scope."""
-    PAGE = 12
-    """The page to add a summary to, and no other: the rest is its path."""
     READY = 11
     """That the file is made which says that the probes are armed."""
 

@@ -40,14 +40,7 @@ class Kept:
         if not path.startswith(b"/proc/"):
             with suppress(PermissionError):
                 return open_here(path, kind)
-        return self._descriptor(Wanted.OPEN, kind, path)
-
-    def open_page(self, path: bytes) -> int:
-        """Have the page opened that was named at the start (files.Opener)."""
-        return self._descriptor(Wanted.PAGE, 0, path)
-
-    def _descriptor(self, wanted: Wanted, detail: int, path: bytes) -> int:
-        _, descriptor = self._ask(wanted, detail, path)
+        _, descriptor = self._ask(Wanted.OPEN, kind, path)
         if descriptor is None:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return descriptor

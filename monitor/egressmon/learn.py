@@ -13,7 +13,7 @@ from egressmon.policy.judge import Judge
 from egressmon.policy.model import Allow, Dns, Policy
 from egressmon.policy.names import parse_host_pattern
 from egressmon.records import ConnectionRecord, DnsRecord, Record
-from egressmon.tally import code_label
+from egressmon.tally import code_label, program_label
 from egressmon.text import printable
 
 LEARNING = Policy(version=1, dns=Dns(queries="any"))
@@ -72,7 +72,7 @@ class Lesson:
             address=record.dst.ip,
             port=record.dst.port,
             protocol=record.protocol,
-            process=record.process.comm if record.process else "unknown process",
+            process=program_label(record.process),
         )
         if use not in self._uses and len(self._uses) >= _MAX_USES:
             self.forgotten += 1
@@ -91,8 +91,8 @@ class Lesson:
         if record.rule == "dns.resolvers":
             self._resolvers.add(record.resolver)
         if record.name is not None:
-            asker = record.process.comm if record.process else "unknown process"
-            if code := code_label(record):
+            asker = program_label(record.process)
+            if code := code_label(record.code):
                 asker += f": {code}"
             self._queries[record.name][asker] += 1
 

@@ -269,5 +269,10 @@ def _policy(sub: argparse.ArgumentParser) -> None:
         action="store_true",
         help="past the sockets of the process's own language",
     )
+    who.add_argument(
+        "--claimed",
+        action="store_true",
+        help="who it is could have been made up in the run",
+    )
     for verb in (check, explain):
         verb.add_argument("--verbose", action="store_true", help="show tracebacks")

@@ -10,6 +10,7 @@ from egressmon.attribution import Level
 from egressmon.escalation import SudoTrial
 from egressmon.evidence import DEFAULT_LIMIT
 from egressmon.launch import status_of
+from egressmon.page import Page
 from egressmon.policy.file import LoadedPolicy
 from egressmon.privilege import User
 from egressmon.records import Outlived, RunEnd
@@ -38,8 +39,8 @@ class RunOptions:
     verbose: bool = False
     ready_file: str | None = None
     """A file to make once the probes are armed, for tests."""
-    page: str | None = None
-    """A file to add a summary to, at the end."""
+    page: Page | None = None
+    """The job's summary page, as it was before the run; None: there is none."""
     at_end: Callable[[], None] | None = None
     """What is to be done with the user's rights once all else is over."""
     sudo: SudoTrial | None = None
@@ -96,3 +97,5 @@ class Outcome:
     exec_errno: int
     notes: list[str] = field(default_factory=list[str])
     """What else a reader should know, a line each."""
+    command: str = ""
+    """The command's first word."""

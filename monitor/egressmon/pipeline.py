@@ -168,6 +168,7 @@ class Pipeline:
             argv=process.argv,
             argv_cut=process.argv_cut,
             started=self._clock.rfc3339(process.start_ns),
+            claimed=process.claims() if isinstance(event, Executed) else [],
         )
 
     def _ended(self, event: Exited) -> ProcessRecord:

@@ -4,12 +4,13 @@ import argparse
 import ipaddress
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from egressmon.errors import UsageError
 from egressmon.names import read_resolver, trusted_resolvers
 from egressmon.policy.file import LoadedPolicy, line_of, load_policy
-from egressmon.policy.judge import Destination, Judge, Listener, Origin
+from egressmon.policy.judge import Claimed, Destination, Judge, Listener, Origin
 from egressmon.policy.names import canonical
 from egressmon.text import printable
 
@@ -79,7 +80,15 @@ def parse_origin(options: argparse.Namespace) -> Origin:
         packages=(options.package,) if options.package else (),
         route=options.route or "unknown",
         bypass=options.bypass,
+        claimed=tuple(_claimed(options)) if options.claimed else (),
     )
+
+
+def _claimed(options: argparse.Namespace) -> Iterator[Claimed]:
+    for what in ("exe", "module", "package", "route"):
+        value = getattr(options, what)
+        if value is not None:
+            yield Claimed(what, value, "as asked")
 
 
 def parse_destination(text: str) -> Destination:

@@ -4,8 +4,9 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from egressmon import files
 from egressmon.argv_mode import ArgvMode
+from egressmon.attribution.records import ClaimRecord
+from egressmon.beginning import Beginning
 from egressmon.events import (
     FLAG_OWNERLESS,
     DnsPacket,
@@ -16,6 +17,7 @@ from egressmon.events import (
     Forked,
     Traffic,
 )
+from egressmon.executables import Executables, why_preloaded
 from egressmon.records import Actor
 from egressmon.sanitise import sanitise_argv
 from egressmon.text import from_bytes
@@ -52,6 +54,10 @@ class Process:
     uid: int
     comm: str
     exe: str | None = None
+    exe_claimed: str | None = None
+    """Why the executable may be made up; None: it is not."""
+    preloaded: str | None = None
+    """Why the code in it may not be its program's own; None: it is."""
     argv: list[str] | None = None
     argv_cut: bool = False
     """Whether the argument list was longer than what is kept."""
@@ -66,18 +72,32 @@ class Process:
         """What it runs."""
         return Program(self.exe, self.argv, self.argv_cut)
 
+    def claims(self) -> list[ClaimRecord]:
+        """Return what of its program the command could have made up."""
+        why = self.exe_claimed or self.preloaded
+        return [ClaimRecord("process.exe", why)] if why is not None else []
+
 
 class Processes:
     """The scope's processes by pid; an ended one stays until its pid is needed."""
 
-    def __init__(self, *, proc_is_ours: bool, argv: ArgvMode = "masked") -> None:
+    def __init__(
+        self,
+        *,
+        proc_is_ours: bool,
+        argv: ArgvMode = "masked",
+        beginning: Beginning | None = None,
+    ) -> None:
         """With proc_is_ours, /proc names processes by the same pids as the kernel.
 
-        `argv` is how much of command lines is kept.
+        `argv` is how much of command lines is kept. Beginning is the run's; without
+        one, it is now.
         """
         self._argv: ArgvMode = argv
+        beginning = beginning or Beginning()
         self._known: dict[int, Process] = {}
         self._ended: OrderedDict[int, int] = OrderedDict()
+        self._executables = Executables(beginning, proc_is_ours=proc_is_ours)
         self.proc_is_ours = proc_is_ours
 
     def forked(self, event: Forked) -> Process:
@@ -92,6 +112,8 @@ class Processes:
         process.exec_id = event.exec_id
         if parent is not None and parent.exec_id == event.exec_id:
             process.exe = parent.exe
+            process.exe_claimed = parent.exe_claimed
+            process.preloaded = parent.preloaded
             process.argv = parent.argv
             process.argv_cut = parent.argv_cut
         self._ended.pop(event.pid, None)
@@ -105,13 +127,16 @@ class Processes:
             words.pop()
         given = [from_bytes(word) for word in words[:_MAX_ARGUMENTS]]
         argv = sanitise_argv(given, self._argv)
+        exe, exe_claimed = self._executables.of(event)
         process = Process(
             pid=event.pid,
             start_ns=event.start_ns,
             parent=event.parent,
             uid=event.uid,
             comm=event.comm,
-            exe=self._exe(event),
+            exe=exe,
+            exe_claimed=exe_claimed,
+            preloaded=why_preloaded(event),
             argv=argv,
             argv_cut=event.arguments_size > len(event.arguments)
             or len(words) > len(argv),
@@ -130,20 +155,6 @@ class Processes:
         while len(earlier) > _MAX_PROGRAMS:
             del earlier[next(iter(earlier))]
         return earlier
-
-    # The link in /proc resolves symbolic links and relative paths. It is believed
-    # only while it leads to the very file of this exec: the process may run another
-    # program by now, or be gone; then what the kernel captured at the exec stands.
-    def _exe(self, event: Executed) -> str:
-        if not self.proc_is_ours:
-            return event.path
-        try:
-            found, status = files.program_of(event.pid)
-            if status.st_ino != event.inode:
-                return event.path
-        except OSError:
-            return event.path
-        return from_bytes(found.removesuffix(b" (deleted)"))
 
     def exited(self, event: Exited) -> Process | None:
         """Note the end of a process; None for one that was never seen."""
@@ -178,6 +189,8 @@ class Processes:
         """
         if not isinstance(event, Escape) and event.flags & FLAG_OWNERLESS:
             return None, "the kernel named no owner of the packet's socket"
+        if not event.pid:
+            return None, "a kernel thread made the socket, for nobody that it names"
         process = self._known.get(event.pid)
         if process is not None and process.start_ns != event.start_ns:
             process = None

@@ -4,10 +4,11 @@ Unknown is None, with a reason beside it. docs/evidence.md explains each field;
 a test keeps the two in step.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
 from egressmon.attribution.records import (
+    ClaimRecord,
     CodeRecord,
     CodeStatus,
     ModuleRecord,
@@ -80,6 +81,7 @@ class ProcessRecord:
     argv_cut: bool
     started: str
     exit: ProcessExit | None = None
+    claimed: list[ClaimRecord] = field(default_factory=list[ClaimRecord])
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,7 @@ class ConnectionRecord:
     code_reason: str | None
     local_port: int | None = None
     """Where a peer was accepted."""
+    claimed: list[ClaimRecord] = field(default_factory=list[ClaimRecord])
 
 
 @dataclass(frozen=True, slots=True)

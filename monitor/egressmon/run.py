@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from egressmon import blind_spots, host, signals
+from egressmon.beginning import Beginning
 from egressmon.canary import CanaryWatch, Plan
 from egressmon.clock import Clock
 from egressmon.conclude import Findings, end_record
@@ -73,7 +74,12 @@ class Run:
         self._ending = Ending()
         self._names = Names()
         self._canaries = CanaryWatch()
-        self._processes = Processes(proc_is_ours=host.proc_is_ours(), argv=options.argv)
+        self._beginning = Beginning(host.home_of(options.user.uid))
+        self._processes = Processes(
+            proc_is_ours=host.proc_is_ours(),
+            argv=options.argv,
+            beginning=self._beginning,
+        )
         self._resolution = PolicyResolution(options.loaded.policy, self._names)
         self._process_began_s = host.process_start_s()
         self._refused_root = False
@@ -88,8 +94,13 @@ class Run:
         """
         flush_output()
         scope = make_scope()
-        level = self._options.attribution
-        self._sensor = Sensor(engine, scope, level, self._faults)
+        self._sensor = Sensor(
+            engine,
+            scope,
+            self._options.attribution,
+            self._faults,
+            self._beginning,
+        )
         try:
             keeping, plan = self._prepare(engine, scope)
         except BaseException:
@@ -129,7 +140,6 @@ class Run:
             relay=signals.SignalRelay(child.pidfd),
             user=options.user,
             ready_file=options.ready_file,
-            page=options.page,
             allow_incomplete=options.allow_incomplete,
             let_go=self._let_go,
             at_end=options.at_end,
@@ -142,6 +152,8 @@ class Run:
             self._sensor.attributor.wind_up()
         if self._network is not None:
             self._network.close()
+        if self._options.page is not None:
+            self._options.page.close()
         if self._options.evidence_file is not None:
             self._options.evidence_file.close()
 
@@ -314,6 +326,8 @@ class Run:
             self._last_canaries(kept)
         with isolated("looking for changes of the network"):
             self._doubt_network()
+        with isolated("looking for the summary page"):
+            self._doubt_page()
         with isolated("recording look-ups without an answer"):
             self._pipeline.finish()
         with isolated("recording losses"):
@@ -338,7 +352,13 @@ class Run:
             enforce=self._options.enforce,
             exec_errno=self._ending.exec_errno,
             notes=self._notes(),
+            command=from_bytes(self._options.command[0]),
         )
+
+    def _doubt_page(self) -> None:
+        page = self._options.page
+        if page is not None and (why := page.why_not_ours()):
+            self._ending.doubts.append(why)
 
     def _doubt_network(self) -> None:
         if self._network is not None:

@@ -1,25 +1,25 @@
 """`egressmon watch`: from options to an exit status."""
 
 import argparse
-import contextlib
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from egressmon import files, privilege
+from egressmon import privilege
 from egressmon.errors import EvidenceError, UsageError
 from egressmon.escalation import SudoTrial
 from egressmon.evidence import open_evidence
 from egressmon.outcome import Outcome, RunOptions
+from egressmon.page import Page
 from egressmon.policy.file import LoadedPolicy, find_policy, load_policy
 from egressmon.privilege import User, acting_as
 from egressmon.probes.engine import Engine
 from egressmon.probes.loading import Preparation
 from egressmon.records import Record
 from egressmon.run import Run, run_identifier
-from egressmon.text import printable
+from egressmon.text import printable, unguarded
 
 _FOLDER = Path(".egressmon")
 
@@ -43,9 +43,9 @@ def watch(
         loaded = _load_policy(options)
         if loaded.warning is not None and not options.quiet:
             sys.stderr.write(f"egressmon: policy: {printable(loaded.warning)}\n")
-    page = _summary_page(user)
+        page = _summary_page(user)
     outcome = execute(options, loaded, user, engine, page=page)
-    _tell(outcome, options, page)
+    _tell(outcome, options, user, page)
     return outcome.end.exit_status
 
 
@@ -89,12 +89,13 @@ def execute(  # noqa: PLR0913 -- what a run is made of
     *,
     also: Callable[[Record], None] = lambda _record: None,
     at_end: Callable[[], None] | None = None,
-    page: str | None = None,
+    page: Page | None = None,
 ) -> Outcome:
     """Run the command of options for user; records also go to the function also.
 
     It returns in another process than it was called in, without rights. The one that
-    has them calls `at_end` with the user's, after all else, and opens `page`.
+    has them calls `at_end` with the user's, after all else. `page` is the job's summary
+    page, if it has one.
     """
     trial = SudoTrial(user)
     identifier = run_identifier()
@@ -129,19 +130,21 @@ def execute(  # noqa: PLR0913 -- what a run is made of
     return outcome
 
 
-def _tell(outcome: Outcome, options: argparse.Namespace, page: str | None) -> None:
+def _tell(
+    outcome: Outcome, options: argparse.Namespace, user: User, page: Page | None
+) -> None:
     # rich takes 60 ms to import, after the run and not before it.
     from egressmon import github, summary  # noqa: PLC0415
 
     grave = outcome.end.verdict != "clean" or outcome.evidence_failure is not None
-    if grave or not options.quiet:
+    if (grave and not outcome.exec_errno) or not options.quiet:
         summary.print_summary(outcome)
+    if _is_github(user):
+        workspace = user.environment.get(b"GITHUB_WORKSPACE")
+        github.print_annotations(outcome, unguarded(sys.stderr), workspace)
     if page is not None:
-        github.print_annotations(outcome, sys.stderr)
-        with contextlib.suppress(OSError):
-            text = os.fdopen(files.open_page(page), "w", encoding="utf-8")
-            with text:
-                text.write(github.job_summary(outcome))
+        page.write(github.job_summary(outcome))
+        page.close()
 
 
 # The file named, or a new one in a folder that version control passes over.
@@ -170,8 +173,17 @@ def _make_folder() -> None:
         ) from error
 
 
-# In GitHub Actions, the job's summary page, or nowhere when there is none.
-def _summary_page(user: User) -> str | None:
-    if user.environment.get(b"GITHUB_ACTIONS") != b"true":
+def _is_github(user: User) -> bool:
+    return user.environment.get(b"GITHUB_ACTIONS") == b"true"
+
+
+# In GitHub Actions, the job's summary page; None where there is none to write.
+def _summary_page(user: User) -> Page | None:
+    path = user.environment.get(b"GITHUB_STEP_SUMMARY")
+    if path is None or not _is_github(user):
         return None
-    return os.fsdecode(user.environment.get(b"GITHUB_STEP_SUMMARY", b"/dev/null"))
+    try:
+        return Page(path)
+    except OSError as error:
+        sys.stderr.write(f"egressmon: no summary page: {error.strerror}\n")
+        return None

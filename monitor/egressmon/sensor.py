@@ -12,6 +12,7 @@ from egressmon.attribution import Level
 from egressmon.attribution.mappings import SideRecord
 from egressmon.attribution.result import Attribution, unknown
 from egressmon.attribution.stage import Attributor
+from egressmon.beginning import Beginning
 from egressmon.canary import Attempt, CanaryWatch, Plan, failed, make_plan
 from egressmon.errors import SensorError
 from egressmon.events import Flow, Traffic
@@ -58,12 +59,19 @@ class Sensor:
     """An engine attached to a scope: events, losses and canaries."""
 
     def __init__(
-        self, engine: Engine, scope: Scope, level: Level, faults: Faults
+        self,
+        engine: Engine,
+        scope: Scope,
+        level: Level,
+        faults: Faults,
+        beginning: Beginning,
     ) -> None:
         """Take over the loaded engine, to attribute up to `level`; nothing is attached.
 
         What goes wrong while events are read goes to `faults`.
+        `beginning` is the run's.
         """
+        self._beginning = beginning
         self.engine = engine
         self.level = level
         self.no_mappings = ""
@@ -95,11 +103,12 @@ class Sensor:
         if not host.proc_is_ours():
             return None  # a blind spot of its own
         self.engine.stack_bytes = CONSTANTS["STACK_BYTES"]
-        frames = self.engine.frames
+        frames, why_none = self.engine.frames, self.engine.no_frames
         if self.level != "full":
-            why = f"--attribution {self.level}"
-            return Attributor(self.engine, None, why, this_machine())
-        return Attributor(self.engine, frames, self.engine.no_frames, this_machine())
+            frames, why_none = None, f"--attribution {self.level}"
+        return Attributor(
+            self.engine, frames, why_none, this_machine(), self._beginning
+        )
 
     def open_side_band(self, scope: Scope) -> None:
         """Have the kernel tell what is mapped, in the process that will read it.

@@ -1,6 +1,10 @@
 """Tell a person how a run went: verdict first, on standard error."""
 
+import errno
+import os
 import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import TextIO
 
 from rich.console import Console
@@ -8,24 +12,28 @@ from rich.table import Table
 from rich.text import Text
 
 from egressmon.outcome import Outcome
-from egressmon.text import printable
+from egressmon.tally import GroupKey
+from egressmon.text import guarded, printable
 
 _STYLES = {"clean": "bold green", "violations": "bold red", "incomplete": "bold yellow"}
 _MAX_ROWS = 20
-_PLAIN_WIDTH = 160
+_COLUMNS = ("  count", "destination", "program", "code", "why")
+_MAX_CELL = 500
+_MAX_WIDTH = 60  # that a column is filled up to
+_MAX_LISTED = 2  # of a row's tests and reasons
+_WORDS = (("allowed", "allowed"), ("local", "local"), ("violation", "in violation"))
 
 
-def print_summary(outcome: Outcome, *, stream: TextIO = sys.stderr) -> None:
+def print_summary(outcome: Outcome, *, stream: TextIO | None = None) -> None:
     """Print the summary of outcome to stream; plain text unless it is a terminal."""
     console = _console(stream)
     console.print(_headline(outcome))
-    for table in _violations(outcome):
-        console.print(table)
+    _print_violations(outcome, console)
     for line in _details(outcome):
         console.print(Text("  " + printable(line, 2000)))
 
 
-def print_lesson(outcome: Outcome, output: str, stream: TextIO = sys.stderr) -> None:
+def print_lesson(outcome: Outcome, output: str, stream: TextIO | None = None) -> None:
     """Print what a run taught, and where the policy is that was written from it."""
     console = _console(stream)
     seen = sum(outcome.end.connections.values())
@@ -41,69 +49,109 @@ def print_lesson(outcome: Outcome, output: str, stream: TextIO = sys.stderr) -> 
         console.print(Text("  " + printable(line, 2000)))
 
 
-def _console(stream: TextIO) -> Console:
+def _console(stream: TextIO | None) -> Console:
+    stream = guarded(stream or sys.stderr)
     terminal = stream.isatty()
     return Console(
-        file=stream,
-        width=None if terminal else _PLAIN_WIDTH,
-        highlight=False,
-        emoji=False,
-        markup=False,
-        soft_wrap=not terminal,
+        file=stream, highlight=False, emoji=False, markup=False, soft_wrap=not terminal
     )
 
 
 def _headline(outcome: Outcome) -> Text:
+    text = Text("egressmon: ")
+    if why := not_run(outcome):
+        return text.append(printable(why, 2000), style="bold yellow")
     verdict = outcome.end.verdict
-    text = Text("egressmon: ").append(verdict, style=_STYLES[verdict])
-    return text.append(f" ({counts(outcome)})")
+    return text.append(verdict, style=_STYLES[verdict]).append(f" ({counts(outcome)})")
+
+
+def not_run(outcome: Outcome) -> str:
+    """Return why the command was not run; empty: it was."""
+    if not outcome.exec_errno:
+        return ""
+    command = outcome.command or "the command"
+    if outcome.exec_errno == errno.ENOENT:
+        return f"not run: {command} was not found"
+    return f"not run: {command}: {os.strerror(outcome.exec_errno)}"
 
 
 def counts(outcome: Outcome) -> str:
     """Return what was seen, in one line."""
-    seen = outcome.end.connections
-    total = sum(seen.values())
-    parts = [
-        f"{seen.get(word, 0)} {plural}"
-        for word, plural in (
-            ("allowed", "allowed"),
-            ("local", "local"),
-            ("violation", "in violation"),
-        )
-        if seen.get(word)
-    ]
-    inside = f": {', '.join(parts)}" if parts else ""
-    queries = sum(outcome.end.queries.values())
+    end = outcome.end
     return (
-        f"{_plural(total, 'connection')}{inside}; "
-        f"{_plural(queries, 'DNS look-up')}; "
-        f"{_plural(outcome.end.processes, 'process', 'processes')}"
+        f"{_counted(end.connections, 'connection')}; "
+        f"{_counted(end.queries, 'DNS look-up')}; "
+        f"{_plural(end.processes, 'process', 'processes')}"
     )
+
+
+def _counted(seen: dict[str, int], what: str) -> str:
+    parts = [f"{seen[word]} {plural}" for word, plural in _WORDS if seen.get(word)]
+    inside = f": {', '.join(parts)}" if parts else ""
+    return _plural(sum(seen.values()), what) + inside
 
 
 def _plural(count: int, one: str, many: str | None = None) -> str:
     return f"{count} {one if count == 1 else many or one + 's'}"
 
 
-def _violations(outcome: Outcome) -> list[Table]:
-    groups = outcome.tally.violations.most_common()
-    if not groups:
-        return []
+def rows(outcome: Outcome) -> list[tuple[int, GroupKey]]:
+    """Return the violations, most first: one row a destination and program."""
+    groups: dict[tuple[str, str], list[tuple[GroupKey, int]]] = {}
+    for key, count in outcome.tally.violations.most_common():
+        groups.setdefault(key[:2], []).append((key, count))
+    merged: Counter[GroupKey] = Counter()
+    for (destination, program), members in groups.items():
+        codes = _listed(key[2] for key, _ in members)
+        whys = _listed(key[3] for key, _ in members)
+        total = sum(count for _, count in members)
+        merged[destination, program, codes, whys] = total
+    return [(count, key) for key, count in merged.most_common()]
+
+
+def _listed(texts: Iterable[str]) -> str:
+    once = list(dict.fromkeys(text for text in texts if text))
+    shown = ", ".join(once[:_MAX_LISTED])
+    rest = len(once) - _MAX_LISTED
+    return f"{shown} (and {rest} more)" if rest > 0 else shown
+
+
+def _print_violations(outcome: Outcome, console: Console) -> None:
+    found = rows(outcome)
+    if not found:
+        return
+    shown = [
+        [f"  {count}", *(printable(text, _MAX_CELL) for text in key)]
+        for count, key in found[:_MAX_ROWS]
+    ]
+    if len(found) > _MAX_ROWS:
+        rest = len(found) - _MAX_ROWS
+        shown.append(["  …", f"{rest} more rows, all in the evidence"])
+    if console.is_terminal:
+        console.print(_table(shown))
+        return
+    for line in _lines([list(_COLUMNS), *shown]):
+        console.print(Text(line))
+
+
+# Off a terminal a row is a line, so that a test's name stays whole.
+def _lines(shown: list[list[str]]) -> Iterator[str]:
+    full = [row for row in shown if len(row) == len(_COLUMNS)]
+    widths = [
+        min(max(map(len, column)), _MAX_WIDTH) for column in zip(*full, strict=True)
+    ]
+    for row in shown:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+        yield "  ".join(cells).rstrip()
+
+
+def _table(shown: list[list[str]]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
-    for column in ("  count", "destination", "process", "code", "why"):
+    for column in _COLUMNS:
         table.add_column(column, overflow="fold", justify="left")
-    for (destination, process, code, reason), count in groups[:_MAX_ROWS]:
-        table.add_row(
-            Text(f"  {count}"),
-            Text(printable(destination), style="red"),
-            Text(printable(process)),
-            Text(printable(code)),
-            Text(printable(reason)),
-        )
-    if len(groups) > _MAX_ROWS:
-        rest = len(groups) - _MAX_ROWS
-        table.add_row(Text("  …"), Text(f"{rest} more groups, all in the evidence"))
-    return [table]
+    for count, destination, *rest in shown:
+        table.add_row(Text(count), Text(destination, style="red"), *map(Text, rest))
+    return table
 
 
 def _details(outcome: Outcome) -> list[str]:

@@ -1,9 +1,11 @@
 """Count what was recorded, for the end of the run and for the reader."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from egressmon.attribution.records import CodeRecord
 from egressmon.records import (
     Actor,
     ConnectionRecord,
@@ -17,7 +19,10 @@ _MAX_GROUPS = 10_000
 _MAX_ESCAPES = 20
 
 GroupKey: TypeAlias = tuple[str, str, str, str]
-"""Destination, process, the code behind it (perhaps empty), and why."""
+"""Destination, program, the code behind it (perhaps empty), and why."""
+# The destination has a column of its own.
+_REPEATED = re.compile(r"(no allow entry covers) .*?(?=;|$)")
+_RESOLVER = re.compile(r"^\S+ is (not a trusted resolver)")
 
 
 @dataclass(slots=True)
@@ -28,6 +33,10 @@ class Tally:
     queries: Counter[str] = field(default_factory=Counter[str])
     processes: int = 0
     violations: Counter[GroupKey] = field(default_factory=Counter[GroupKey])
+    places: dict[GroupKey, CodeRecord] = field(
+        default_factory=dict[GroupKey, CodeRecord]
+    )
+    """The code behind the first of each group, where it is known."""
     bypasses: Counter[str] = field(default_factory=Counter[str])
     """Connections that passed their language's own sockets by, by who made them."""
     unattributed: int = 0
@@ -67,7 +76,7 @@ class Tally:
     ) -> None:
         times = record.count if isinstance(record, DnsRecord) else 1
         if record.verdict == "violation":
-            self._group(_key(record), times)
+            self._group(_key(record), record.code, times)
         if written:
             counts[record.verdict] += times
 
@@ -97,11 +106,13 @@ class Tally:
             reason = "others: the evidence has them"
         self.escapes[reason] += 1
 
-    def _group(self, key: GroupKey, count: int = 1) -> None:
+    def _group(self, key: GroupKey, code: CodeRecord | None, count: int) -> None:
         if key not in self.violations and len(self.violations) >= _MAX_GROUPS:
             self.ungrouped += count
-        else:
-            self.violations[key] += count
+            return
+        self.violations[key] += count
+        if code is not None:
+            self.places.setdefault(key, code)
 
     @property
     def has_violations(self) -> bool:
@@ -122,13 +133,13 @@ def module_label(record: ConnectionRecord) -> str:
     return f"{name} ({package.name} {package.version or ''}".rstrip() + ")"
 
 
-def code_label(record: ConnectionRecord | DnsRecord) -> str:
-    """Return the test or the function behind a record; empty: neither is known."""
-    code = record.code
+def code_label(code: CodeRecord | None) -> str:
+    """Return the test or the function behind something; empty: neither is known."""
     if code is None:
         return ""
     if code.test is not None:
-        return code.test
+        during = f", during {code.test_at_call}" if code.test_at_call else ""
+        return code.test + ("" if code.test_confirmed else " (claimed)") + during
     if code.function is None:
         return ""
     file = "/".join((code.file or "?").split("/")[-2:])
@@ -151,19 +162,27 @@ def _connection_key(record: ConnectionRecord) -> GroupKey:
         where = f"accepted from {host} at port {record.local_port}/{record.protocol}"
     return (
         where,
-        _process_label(record.process),
-        code_label(record),
-        record.reason,
+        program_label(record.process),
+        code_label(record.code),
+        _why(record.reason),
     )
 
 
 def _query_key(record: DnsRecord) -> GroupKey:
     name = record.name or "an unreadable message"
     label = f"lookup of {name} at {record.resolver}"
-    return label, _process_label(record.process), code_label(record), record.reason
+    who = program_label(record.process)
+    return label, who, code_label(record.code), _why(record.reason)
 
 
-def _process_label(process: Actor | None) -> str:
+def _why(reason: str) -> str:
+    return _RESOLVER.sub(r"\1", _REPEATED.sub(r"\1 it", reason))
+
+
+# A thread may call itself anything; an executable's name is one for all of them.
+def program_label(process: Actor | None) -> str:
+    """Return the name of the program behind something, for a reader."""
     if process is None:
         return "unknown process"
-    return process.comm or process.exe or f"process {process.pid}"
+    name = (process.exe or "").rpartition("/")[2]
+    return name or process.comm or f"process {process.pid}"

@@ -1,6 +1,14 @@
 """Text from outside: kept as it is while in memory, escaped as it is written."""
 
+import re
+from typing import TextIO, cast
+
 _SHORT = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+# What CI systems take for commands in a step's output. GitHub (actions/runner,
+# ActionCommand.cs): `::` at a line's start, blanks apart, and `##[` anywhere; Azure
+# Pipelines `##vso[` and TeamCity `##teamcity[` anywhere; GitLab `section_start:`.
+_COMMANDS = re.compile(r"#(?=#\w*\[)|(?<=section)_(?=(?:start|end):)")
+_LINE_COMMANDS = re.compile(r"^(\s*):(?=:)", re.MULTILINE)
 
 
 def from_bytes(data: bytes) -> str:
@@ -37,9 +45,9 @@ def printable(value: object, limit: int = 200) -> str:
     text = str(value)
     if len(text) > limit:
         text = text[: limit - 1] + "…"
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else _escaped(one) for one in text)
+    if not text.isprintable():
+        text = "".join(one if one.isprintable() else _escaped(one) for one in text)
+    return _COMMANDS.sub(_broken, text)
 
 
 def _escaped(one: str) -> str:
@@ -52,3 +60,43 @@ def _escaped(one: str) -> str:
     if code < 0x80:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def commandless(text: str) -> str:
+    """Return text with what a CI system takes for a command broken by an escape."""
+    text = _COMMANDS.sub(_broken, text)
+    return _LINE_COMMANDS.sub(r"\1\\x3a", text)
+
+
+def _broken(match: re.Match[str]) -> str:
+    return f"\\x{ord(match[0]):02x}"
+
+
+class Commandless:
+    """A stream on which nothing that is written is a CI system's command.
+
+    Escaping each text is not enough: where a line is folded, its rest begins one.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.unguarded = stream
+
+    def write(self, text: str) -> int:
+        """Write text, harmless, and return its length."""
+        self.unguarded.write(commandless(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.unguarded, name)
+
+
+def guarded(stream: TextIO) -> TextIO:
+    """Return stream with a guard around it, which has the same methods."""
+    if isinstance(stream, Commandless):
+        return stream
+    return cast("TextIO", Commandless(stream))
+
+
+def unguarded(stream: TextIO) -> TextIO:
+    """Return the stream itself, for commands of our own."""
+    return stream.unguarded if isinstance(stream, Commandless) else stream

@@ -57,7 +57,7 @@ def read(
     mappings: dict[str, Mapping] = {}
     for number, path in enumerate(dict.fromkeys((program, *paths))):
         start = (number + 1) << 20
-        mappings[path] = Mapping(start, start + 4096, 0, path.encode(), None, 1, 0)
+        mappings[path] = Mapping(start, start + 4096, 0, path.encode(), 1, 1, 0)
         space.add(mappings[path])
     frames = [
         Frame(mappings[path].start, mappings[path], "cfi", None) for path in paths

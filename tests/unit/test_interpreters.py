@@ -122,7 +122,7 @@ def test_another_program_is_not_the_interpreter_before_it() -> None:
 
 
 def mapped(pid: int, path: str) -> Mapped:
-    return Mapped(1, pid, 0, 4096, 0, path.encode(), None, 1)
+    return Mapped(1, pid, 0, 4096, 0, path.encode(), 1, 1)
 
 
 def copied(file: Path) -> Path:

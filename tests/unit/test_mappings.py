@@ -9,11 +9,11 @@ from egressmon.probes.sideband import Ended, Executed, Forked, Mapped
 def mapping(
     start: int, end: int, path: bytes = b"/lib/a.so", offset: int = 0
 ) -> Mapping:
-    return Mapping(start, end, offset, path, None, 1, 0)
+    return Mapping(start, end, offset, path, 1, 1, 0)
 
 
 def told(ktime_ns: int, start: int, path: bytes, pid: int = 7) -> Mapped:
-    return Mapped(ktime_ns, pid, start, 0x1000, 0, path, None, 1)
+    return Mapped(ktime_ns, pid, start, 0x1000, 0, path, 1, 1)
 
 
 def path_at(spaces: Spaces, address: int, pid: int = 7) -> bytes | None:

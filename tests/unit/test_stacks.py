@@ -24,8 +24,8 @@ FRAMES = st.lists(
 
 
 def connection(stack: StackReference | None) -> ConnectionRecord:
-    code = CodeRecord("python", "f", "a.py", 1, None, None, None, stack, None, None,
-                      None, None)  # fmt: skip
+    code = CodeRecord("python", "f", "a.py", 1, None, None, None, None, stack, None,
+                      None, None, None)  # fmt: skip
     return ConnectionRecord(
         op="connect",
         protocol="tcp",

@@ -1,8 +1,10 @@
 """Nothing from outside moves a terminal, and durations and destinations parse."""
 
 import argparse
+import io
 import os
 import re
+import sys
 
 import pytest
 from hypothesis import given
@@ -11,7 +13,14 @@ from hypothesis import strategies as st
 from egressmon.errors import UsageError
 from egressmon.options import duration, size
 from egressmon.policy_command import parse_destination
-from egressmon.text import escape, from_bytes, printable
+from egressmon.text import (
+    commandless,
+    escape,
+    from_bytes,
+    guarded,
+    printable,
+    unguarded,
+)
 
 
 @given(st.text(max_size=300))
@@ -107,3 +116,26 @@ def test_destinations() -> None:
 def test_other_destinations_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="not a destination"):
         parse_destination(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["::error::x", "  \t::set-output name=a::b", "a\n::x", "a\n \n ::x", "x ##[group]y",
+     "###[x]", "##vso[task.setvariable]", "##teamcity[x]", "section_start:1:a",
+     "section_end:1:a"],
+)  # fmt: skip
+def test_no_text_is_a_ci_systems_command(text: str) -> None:
+    stream = io.StringIO()
+
+    guarded(stream).write(text)
+
+    shown = stream.getvalue()
+    assert not re.search(r"^\s*::|##\w*\[|section_(start|end):", shown, re.MULTILINE)
+    assert re.sub(r"\\x(..)", lambda one: chr(int(one[1], 16)), shown) == text
+
+
+def test_other_text_stays_as_it_is() -> None:
+    text = "tests/test_net.py::test_fetch (call) ## heading [::1]:80\n1::2\n"
+
+    assert commandless(text) == text
+    assert unguarded(guarded(sys.stderr)) is sys.stderr

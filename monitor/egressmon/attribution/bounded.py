@@ -26,12 +26,31 @@ def open_regular(path: str | bytes) -> int:
 def read_bounded(path: str, limit: int) -> bytes | None:
     """Return a regular file's content; None where it is none, or above limit bytes."""
     try:
-        with os.fdopen(open_regular(path), "rb") as file:
-            if os.fstat(file.fileno()).st_size > limit:
-                return None
-            return file.read(limit)
+        descriptor = open_regular(path)
     except OSError:
         return None
+    try:
+        return read_from(descriptor, limit)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def read_from(descriptor: int, limit: int) -> bytes | None:
+    """Return what an open regular file holds; None: above limit bytes.
+
+    Raises OSError.
+    """
+    size = os.fstat(descriptor).st_size
+    if size > limit:
+        return None
+    parts: list[bytes] = []
+    place = 0
+    while place < limit and (part := os.pread(descriptor, limit - place, place)):
+        parts.append(part)
+        place += len(part)
+    return b"".join(parts)
 
 
 def text_at(found: Any, key: str) -> str | None:

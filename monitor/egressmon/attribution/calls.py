@@ -92,12 +92,12 @@ def read_calls(
 
 def _steps(frames: list[Frame], images: Images, pid: int) -> list[Step]:
     steps: list[Step] = []
-    last: tuple[bytes, str | None] | None = None
+    last: tuple[bytes, int, int] | None = None
     for frame in frames:
         mapping = frame.mapping
         if mapping is None or mapping.is_kernels:
             continue
-        key = (mapping.path, mapping.build_id)
+        key = (mapping.path, mapping.device, mapping.inode)
         if key == last and not mapping.is_unbacked:
             continue
         if steps and steps[-1].mapping is mapping:

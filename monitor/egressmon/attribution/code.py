@@ -44,6 +44,13 @@ class _Call:
     creators_unseen: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Test:
+    name: str | None
+    confirmed: bool | None
+    other: str | None = None
+
+
 class FrameMemory(Finder, ContextProbes, Protocol):
     """The probes' memory of interpreters and code objects."""
 
@@ -144,19 +151,17 @@ class PythonCode:
         if isinstance(found, NoFrames) and (start is None or found.may_be_python):
             return found
         source = walk.source if walk is not None else None
-        test = walk.test if walk is not None else start.test if start else None
         created = call.creators if call is not None else []
-        stacks = [created, *(one.frames for one in (walk, start) if one is not None)]
+        test = _test(walk, created, start)
         return CodeRecord(
             language="python" if walk is not None else None,
             function=source.function if source else None,
             file=source.file if source else None,
             line=source.line if source else None,
             package=self._package(source, flow.pid),
-            test=test,
-            test_confirmed=(
-                any(confirms(test, stack) for stack in stacks) if test else None
-            ),
+            test=test.name,
+            test_confirmed=test.confirmed,
+            test_at_call=test.other,
             stack=self._stacks.refer(walk.frames) if walk is not None else None,
             stack_end=found.reason if isinstance(found, NoFrames) else found.walk.end,
             created_by=self._stacks.refer(created) if created else None,
@@ -183,3 +188,19 @@ class PythonCode:
             return None
         root = root_of(pid) or self._roots.get(pid, "")
         return self._packages.of(Place(source.file, root))
+
+
+# A thread that one test leaves behind runs on during the next, whose name is then in
+# the environment: the test that runs it, else that which started it, else that name.
+def _test(walk: Walk | None, created: list[FrameRecord], start: Walk | None) -> _Test:
+    now = walk.test if walk is not None else None
+    began = start.test if start is not None else None
+    stacks = [created, walk.frames] if walk is not None else [created]
+    if now is not None and any(confirms(now, stack) for stack in stacks):
+        return _Test(now, confirmed=True)
+    if start is not None and began is not None:
+        other = now if now != began else None
+        return _Test(began, confirmed=confirms(began, start.frames), other=other)
+    if start is not None and now is not None:
+        return _Test(now, confirmed=confirms(now, start.frames))
+    return _Test(now, confirmed=False if now is not None else None)

@@ -8,8 +8,10 @@ nothing is believed: every offset is checked, every size bounded. Format: gABI,
 import os
 import stat
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 _IDENT = b"\x7fELF\x02\x01"  # 64-bit, little-endian
 _HEADER = struct.Struct("<16xHHIQQQIHHHHHH")
@@ -36,6 +38,7 @@ _MAX_NAME = 512
 _MAX_PATH = 4096
 _LAST = (1 << 64) - 1
 _PAGE_MASK = 4095
+Answer = TypeVar("Answer")
 
 
 class ElfError(ValueError):
@@ -74,6 +77,14 @@ class Elf:
         """Let go of the file: whatever is read after this is an error."""
         descriptor, self._fd = self._fd, -1
         os.close(descriptor)
+
+    def current_status(self) -> os.stat_result | None:
+        """Return what the file system says of the file now; None: it was let go of."""
+        return os.fstat(self._fd) if self._fd >= 0 else None
+
+    def ask(self, question: Callable[[int], Answer]) -> Answer:
+        """Return what question says of the open file's descriptor."""
+        return question(self._fd)
 
     def read(self, offset: int, size: int) -> bytes:
         """Return up to size bytes from offset on: fewer at the file's end."""

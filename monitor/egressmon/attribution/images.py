@@ -1,7 +1,6 @@
 """The files behind mappings, opened, checked to be those that were mapped, and kept."""
 
 import os
-import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,21 +11,27 @@ from egressmon.attribution.bounded import open_regular
 from egressmon.attribution.cfi import FrameTable
 from egressmon.attribution.elf import Elf, ElfError
 from egressmon.attribution.mappings import Mapping
+from egressmon.beginning import CHANGED, OTHER_ROOT, Beginning
 from egressmon.probes.architecture import this_machine
 from egressmon.text import from_bytes
 
 _MAX_OPEN = 256
 _DELETED = b" (deleted)"
+_TWO_DEVICES = "its file system has two device numbers: which file it is, is not known"
 
 
 class Image:
     """One program or library: its file, and what it says of its frames."""
 
-    def __init__(self, elf: Elf, path: str, root: str) -> None:
+    def __init__(
+        self, elf: Elf, path: str, root: str, why_claimed: str | None = None
+    ) -> None:
         self.elf = elf
         self.path = path
         self.root = root
         """Where the process's root folder is: empty for our own."""
+        self.why_claimed = why_claimed
+        """Why it may be made up, from its opening on; None: it is not."""
         self.frames = FrameTable(elf)
 
     def defines(self, symbol: str) -> bool:
@@ -67,26 +72,42 @@ class Missing:
 class Images:
     """A bounded number of images; the least used is closed first."""
 
-    def __init__(self) -> None:
-        self._known: OrderedDict[tuple[bytes, str, str | int], Image] = OrderedDict()
+    def __init__(self, beginning: Beginning | None = None) -> None:
+        """Beginning is the run's; without one, it is now."""
+        self._known: OrderedDict[tuple[bytes, int, int], Image] = OrderedDict()
+        self._beginning = beginning or Beginning()
         architecture = this_machine()
         self._machine = architecture.elf if architecture is not None else 0
 
     def of(self, mapping: Mapping, pid: int) -> Image | Missing:
         """Return the image of mapping in process pid, which may be gone."""
-        key = _key(mapping, pid)
+        key = mapping.path, mapping.device, mapping.inode
         known = self._known.get(key)
-        if known is not None:
+        # One that was had in another root is looked for in ours, where it is ours.
+        if known is not None and not (known.root and not root_of(pid)):
             self._known.move_to_end(key)
             return known
         # A file that cannot be had is asked for again: another process may show it.
         found = self._open(mapping, pid)
         if isinstance(found, Image):
+            if known is not None:
+                known.elf.close()
             self._known[key] = found
             if len(self._known) > _MAX_OPEN:
                 _, old = self._known.popitem(last=False)
                 old.elf.close()
         return found
+
+    def why_claimed(self, image: Image) -> str | None:
+        """Return why image may be made up, as of now; None: it is not.
+
+        A file can be written to while it is mapped, and its code changes with it.
+        """
+        if image.why_claimed is None:
+            status = image.elf.current_status()
+            if status is None or not self._beginning.is_older(status):
+                image.why_claimed = CHANGED
+        return image.why_claimed
 
     def close(self) -> None:
         """Close all files."""
@@ -118,36 +139,37 @@ class Images:
         if elf.machine != self._machine:
             elf.close()
             raise ElfError("of another architecture")
-        if not self._is_same(elf, mapping):
+        try:
+            same, why = self._compare(elf, mapping)
+        except BaseException:
+            elf.close()
+            raise
+        if not same:
             elf.close()
             return None
-        return Image(elf, from_bytes(mapping.path), root)
+        if root:
+            why = OTHER_ROOT
+        return Image(elf, from_bytes(mapping.path), root, why)
 
-    # The build id decides. Without one, the inode does, or that the file has not
-    # changed (nor come by this name) since it was mapped; overlay file systems number
-    # the same file in two ways.
-    @staticmethod
-    def _is_same(elf: Elf, mapping: Mapping) -> bool:
-        if mapping.build_id is not None:
-            return elf.build_id == mapping.build_id
+    # Device and inode decide, as the kernel told them at the mapping. A build id does
+    # not: it can be copied.
+    def _compare(self, elf: Elf, mapping: Mapping) -> tuple[bool, str | None]:
         status = elf.status
-        if status.st_ino == mapping.inode:
-            return True
-        boot_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        return bool(mapping.since_ns) and status.st_ctime_ns < (
-            boot_ns + mapping.since_ns
-        )
-
-
-# A build id says which file it is wherever it is; an inode's number does in one root.
-def _key(mapping: Mapping, pid: int) -> tuple[bytes, str, str | int]:
-    if mapping.build_id is not None:
-        return mapping.path, "", mapping.build_id
-    return mapping.path, root_of(pid), mapping.inode
+        if status.st_ino != mapping.inode:
+            return False, None
+        why = elf.ask(self._beginning.why_claimed)
+        if status.st_dev == mapping.device:
+            return True, why
+        # On overlayfs and btrfs the kernel tells of another device than stat(2) does.
+        # What was mapped by the command under a name in our own view has that name;
+        # what a look into /proc found later may be of any view.
+        if not elf.ask(self._beginning.has_two_devices):
+            return False, None
+        return True, why or (None if mapping.since_ns else _TWO_DEVICES)
 
 
 # What the process sees under a name first: it may have a root of its own. One that is
-# gone cannot be asked; then the build id says whether ours is the same file.
+# gone cannot be asked; then device and inode say whether ours is the same file.
 def _roots(pid: int) -> tuple[str, ...]:
     theirs = root_of(pid)
     return (theirs, "") if theirs else ("",)

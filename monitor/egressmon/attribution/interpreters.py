@@ -199,7 +199,7 @@ class Interpreters:
         self._executed.discard(record.pid)
         if not program and b"python" not in record.path.rpartition(b"/")[2]:
             return None
-        key = record.path, record.build_id or record.inode
+        key = record.path, (record.device, record.inode)
         if key not in self._mapped:
             if len(self._mapped) >= _MAX_KNOWN:
                 self._mapped.clear()

@@ -1,6 +1,7 @@
 """Which file's code is where in each process, at any moment, as the kernel told it."""
 
 import bisect
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,10 +26,10 @@ class Mapping:
     offset: int
     """Of the file's byte at start."""
     path: bytes
-    build_id: str | None
+    device: int
     inode: int
-    """0 where it is not known: the build id stands in its place."""
     since_ns: int
+    """0: read in /proc, and not told of as it was mapped."""
 
     @property
     def is_unbacked(self) -> bool:
@@ -119,7 +120,7 @@ def _part(old: Mapping, start: int, end: int) -> Mapping | None:
         end,
         old.offset + start - old.start,
         old.path,
-        old.build_id,
+        old.device,
         old.inode,
         old.since_ns,
     )
@@ -209,7 +210,7 @@ def _mapping(record: Mapped) -> Mapping:
         record.start + record.size,
         record.offset,
         record.path,
-        record.build_id,
+        record.device,
         record.inode,
         record.ktime_ns,
     )
@@ -226,10 +227,15 @@ def parse_maps(text: bytes) -> AddressSpace:
         path = words[5] if len(words) > 5 else b""
         try:
             mapping = Mapping(
-                int(start, 16), int(end, 16), int(words[2], 16), path, None,
-                int(words[4]), 0,
+                int(start, 16), int(end, 16), int(words[2], 16), path,
+                _device(words[3]), int(words[4]), 0,
             )  # fmt: skip
         except ValueError:
             continue
         space.add(mapping)
     return space
+
+
+def _device(text: bytes) -> int:
+    major, _, minor = text.partition(b":")
+    return os.makedev(int(major, 16), int(minor, 16))

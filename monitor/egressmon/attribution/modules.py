@@ -1,21 +1,29 @@
 """Native modules: stacks and mappings in; modules, packages and routes out."""
 
 from collections import OrderedDict
+from dataclasses import replace
 
 from egressmon import files
 from egressmon.attribution.calls import Calls, Step, read_calls
-from egressmon.attribution.images import Image, Images, root_of
+from egressmon.attribution.images import Images, root_of
 from egressmon.attribution.mappings import (
     AddressSpace,
     SideRecord,
     Spaces,
     parse_maps,
 )
+from egressmon.attribution.owner import Owner
 from egressmon.attribution.packages import Packages, Place
-from egressmon.attribution.records import ChainStep, ModuleFile, ModuleRecord
-from egressmon.attribution.result import Attribution, unknown
+from egressmon.attribution.records import (
+    ChainStep,
+    ClaimRecord,
+    ModuleFile,
+    ModuleRecord,
+)
+from egressmon.attribution.result import Attribution, Ground, unknown
 from egressmon.attribution.templates import Memory, Templates
 from egressmon.attribution.unwind import Unwinder, Unwound
+from egressmon.beginning import Beginning
 from egressmon.events import FLAG_OWNERLESS, FLAG_STACK_LOST, Stack, Traffic
 from egressmon.probes.architecture import Architecture
 
@@ -35,13 +43,19 @@ class Modules:
     """Keeps what stacks said until the connections that they belong to arrive."""
 
     def __init__(
-        self, memory: Memory, packages: Packages, architecture: Architecture | None
+        self,
+        memory: Memory,
+        packages: Packages,
+        architecture: Architecture | None,
+        beginning: Beginning | None = None,
     ) -> None:
         """`memory` is the probes' map of call sites.
 
-        `architecture` is that of the machine on which stacks are copied.
+        `architecture` is that of the machine on which stacks are copied; without a
+        `beginning`, it is now.
         """
-        self._images = Images()
+        self._beginning = beginning or Beginning()
+        self._images = Images(self._beginning)
         self._packages = packages
         self._templates = Templates(memory, architecture)
         self._spaces = Spaces(self._templates.forget)
@@ -59,6 +73,8 @@ class Modules:
     def saw(self, stack: Stack) -> None:
         """Find out who made the call that stack was copied at."""
         found = self._attribute(stack)
+        if claims := self._claims(found, stack):
+            found = replace(found, claimed=claims)
         self._waiting[stack.tid, stack.ktime_ns] = found
         if len(self._waiting) > _MAX_WAITING:
             self._waiting.popitem(last=False)
@@ -93,6 +109,27 @@ class Modules:
     def close(self) -> None:
         """Close the files that were read."""
         self._images.close()
+
+    # As of each call: what is behind it may have changed since the last one.
+    def _claims(self, found: Attribution, stack: Stack) -> tuple[ClaimRecord, ...]:
+        if not found.grounds:
+            return ()
+        view = self._beginning.why_view(stack.mounts, stack.users)
+        claims: list[ClaimRecord] = []
+        for ground in found.grounds:
+            if why := view or self._why_claimed(ground):
+                claims.append(ClaimRecord(ground.field, why))
+            if ground.package_claimed is not None:
+                field = f"{ground.field}.package"
+                claims.append(ClaimRecord(field, ground.package_claimed))
+        return tuple(claims)
+
+    def _why_claimed(self, ground: Ground) -> str | None:
+        if ground.path is None:
+            return "its code is in no file"
+        if ground.image is None:
+            return "its file is not the one that has that name, or cannot be read"
+        return self._images.why_claimed(ground.image)
 
     def _attribute(self, stack: Stack) -> Attribution:
         self._spaces.until(stack.ktime_ns)
@@ -147,44 +184,57 @@ class Modules:
                 None, calls.route_reason, "unknown", calls.route_reason,
                 calls.is_bypass, language=calls.language,
             )  # fmt: skip
-        module = self._module(calls, calls.caller, pid)
-        files = [one for one in (module.caller, module.binding) if one is not None]
-        owners = [one.package for one in files if one.package is not None]
+        caller = self._file(calls.caller, pid)
+        binding = self._file(calls.binding, pid) if calls.binding else None
+        grounds = [_ground("module.caller", calls.caller, *caller)]
+        if calls.binding is not None and binding is not None:
+            grounds.append(_ground("module.binding", calls.binding, *binding))
         return Attribution(
-            module,
+            _module(calls, caller[0], binding[0] if binding else None),
             None,
             calls.route,
             calls.route_reason,
             calls.is_bypass,
-            tuple({one.path: None for one in files if one.path is not None}),
-            tuple({owner.name: None for owner in owners}),
-            calls.language,
+            tuple(grounds),
+            language=calls.language,
         )
 
-    def _module(self, calls: Calls, caller: Step, pid: int) -> ModuleRecord:
-        return ModuleRecord(
-            caller=self._file(caller, pid),
-            binding=self._file(calls.binding, pid) if calls.binding else None,
-            chain=[
-                ChainStep(step.name or "code in no file", step.how)
-                for step in calls.steps
-            ],
-            chain_end=calls.stopped,
-        )
-
-    def _file(self, step: Step, pid: int) -> ModuleFile:
+    def _file(self, step: Step, pid: int) -> tuple[ModuleFile, Owner | None]:
         if step.mapping.is_unbacked:
-            return ModuleFile(None, None, None)
+            return ModuleFile(None, None, None), None
         image = step.image
-        build_id = step.mapping.build_id or (
-            image.elf.build_id if isinstance(image, Image) else None
-        )
+        if image is None:
+            return ModuleFile(step.path, None, None), None
         path = step.path.removesuffix(" (deleted)")
         # A file that was replaced may belong to another package by now, and one in the
         # root of a process that is gone cannot be asked about.
-        package = None
-        if image is not None:
-            root = root_of(pid) if image.root else ""
-            if bool(root) is bool(image.root):
-                package = self._packages.of(Place(path, root))
-        return ModuleFile(step.path, build_id, package)
+        owner = None
+        root = root_of(pid) if image.root else ""
+        if bool(root) is bool(image.root):
+            owner = self._packages.owner(Place(path, root))
+        package = owner.package if owner is not None else None
+        verified = owner.verified if owner is not None else None
+        return ModuleFile(step.path, image.elf.build_id, package, verified), owner
+
+
+def _module(
+    calls: Calls, caller: ModuleFile, binding: ModuleFile | None
+) -> ModuleRecord:
+    return ModuleRecord(
+        caller=caller,
+        binding=binding,
+        chain=[
+            ChainStep(step.name or "code in no file", step.how) for step in calls.steps
+        ],
+        chain_end=calls.stopped,
+    )
+
+
+def _ground(field: str, step: Step, file: ModuleFile, owner: Owner | None) -> Ground:
+    return Ground(
+        field,
+        file.path,
+        step.image,
+        owner.package.name if owner is not None else None,
+        owner.claimed if owner is not None else None,
+    )

@@ -13,12 +13,13 @@ from egressmon.attribution import python_packages, system_packages
 from egressmon.attribution.bounded import (
     Identity,
     open_regular,
-    read_bounded,
     root_identity,
     text_at,
 )
 from egressmon.attribution.elf import Elf, ElfError
+from egressmon.attribution.owner import Owner
 from egressmon.attribution.records import PackageRecord
+from egressmon.beginning import Beginning
 
 _MAX_JSON = 1 << 20
 _MAX_KEPT = 65536
@@ -37,12 +38,20 @@ class Place:
 class Packages:
     """Answers, and remembers them."""
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, Identity], PackageRecord | None] = {}
-        self._python = python_packages.Distributions()
+    def __init__(self, beginning: Beginning | None = None) -> None:
+        """Beginning is the run's (without one, it is now)."""
+        self._beginning = beginning or Beginning()
+        self._known: dict[tuple[str, Identity], Owner | None] = {}
+        self._python = python_packages.Distributions(self._beginning)
+        self._system = system_packages.SystemPackages(self._beginning)
 
     def of(self, place: Place) -> PackageRecord | None:
         """Return the package that owns the file at place; None: none is known to."""
+        owner = self.owner(place)
+        return owner.package if owner is not None else None
+
+    def owner(self, place: Place) -> Owner | None:
+        """Return what `of` does, with what stands behind it."""
         # A process's root is named by its number, which another may get.
         identity = root_identity(place.root)
         if identity is None:
@@ -58,38 +67,39 @@ class Packages:
         """Take note that path was executed: an interpreter knows editable installs."""
         self._python.know_interpreter(path)
 
-    def _find(self, place: Place) -> PackageRecord | None:
+    def _find(self, place: Place) -> Owner | None:
         try:
             return self._ask(place)
         except (OSError, ValueError, RecursionError):
             return None
 
-    def _ask(self, place: Place) -> PackageRecord | None:
+    def _ask(self, place: Place) -> Owner | None:
         path = place.path
         if path.endswith(".node") or "/node_modules/" in path:
-            return _npm(place)
+            return self._npm(place)
         return (
             self._python.owner(path, place.root)
-            or system_packages.owner(path, place.root)
+            or self._system.owner(path, place.root)
             or _cpython(place)
         )
 
-
-# The nearest package.json that names something.
-def _npm(place: Place) -> PackageRecord | None:
-    for folder in PurePosixPath(place.path).parents:
-        data = read_bounded(f"{place.root}{folder}/package.json", _MAX_JSON)
-        if data is None:
-            continue
-        found = json.loads(data)
-        name, version = text_at(found, "name"), text_at(found, "version")
-        if name is not None and version is not None:
-            return PackageRecord("npm", name, version)
-    return None
+    # The nearest package.json that names something.
+    def _npm(self, place: Place) -> Owner | None:
+        for folder in PurePosixPath(place.path).parents:
+            account = f"{folder}/package.json"
+            data, why = self._beginning.read(f"{place.root}{account}", _MAX_JSON)
+            if data is None:
+                continue
+            found = json.loads(data)
+            name, version = text_at(found, "name"), text_at(found, "version")
+            if name is not None and version is not None:
+                package = PackageRecord("npm", name, version)
+                return Owner.by(package, "package.json", why)
+        return None
 
 
 # An interpreter that no package manager knows of: built from source, pyenv, uv.
-def _cpython(place: Place) -> PackageRecord | None:
+def _cpython(place: Place) -> Owner | None:
     match = _STDLIB.fullmatch(place.path) or _RUNTIME.fullmatch(place.path)
     if match is None:
         return None
@@ -102,8 +112,9 @@ def _cpython(place: Place) -> PackageRecord | None:
     for candidate in candidates:
         version = _python_version(f"{place.root}{candidate}")
         if version is not None:
-            return PackageRecord("cpython", "cpython", version)
-    return PackageRecord("cpython", "cpython", series)
+            return Owner(PackageRecord("cpython", "cpython", version))
+    why = "its path alone says so: no interpreter is there"
+    return Owner(PackageRecord("cpython", "cpython", series), why)
 
 
 # Py_Version (since 3.11) is a constant in the file: Include/patchlevel.h.

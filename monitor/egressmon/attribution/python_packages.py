@@ -4,8 +4,11 @@ RECORD is the truth: it covers the `NAME.libs` folders of repaired wheels. A fil
 editable install stands outside of it, in the project that direct_url.json names.
 """
 
+import base64
 import csv
+import hashlib
 import json
+import os
 import posixpath
 import re
 import urllib.parse
@@ -17,10 +20,13 @@ from egressmon import files
 from egressmon.attribution.bounded import (
     MAX_TEXT,
     Identity,
+    open_regular,
     read_bounded,
     root_identity,
 )
+from egressmon.attribution.owner import Owner
 from egressmon.attribution.records import PackageRecord
+from egressmon.beginning import Beginning
 
 # Not by the email package, which takes 15 ms to import: neither is ever folded.
 _HEADER = re.compile(r"^(Name|Version): *(\S+)", re.MULTILINE)
@@ -32,17 +38,39 @@ _MAX_RECORDS = 1 << 27  # of a folder, together
 _MAX_METADATA = 1 << 20
 _MAX_DISTRIBUTIONS = 10_000
 _MAX_SITES = 256
+# Hashing takes 1 to 3 ms a MiB; what is larger is not compared.
+_MAX_HASHED = 1 << 25
+_PREFIX = re.compile(r"(/.*)/lib(?:64)?/python3(?:\.\d+t?)?/(?:site|dist)-packages")
+_SHARED = frozenset({"/usr/local"})  # Debian's /usr/bin/python3 has packages there
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """A distribution, and why what says so may be made up."""
+
+    package: PackageRecord
+    claimed: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """A file by a RECORD's account, with its hash, where the RECORD has it."""
+
+    account: _Account
+    digest: str | None = None
 
 
 @dataclass(slots=True)
 class _Site:
     changed_ns: int
-    files: dict[str, PackageRecord] = field(default_factory=dict[str, PackageRecord])
-    projects: dict[str, PackageRecord] = field(default_factory=dict[str, PackageRecord])
+    claimed: str | None = None
+    """Why no interpreter is known to have its packages there."""
+    files: dict[str, _Recorded] = field(default_factory=dict[str, _Recorded])
+    projects: dict[str, _Account] = field(default_factory=dict[str, _Account])
     """Editable installs: a project's folder and its distribution."""
     room: int = _MAX_RECORDS
-    sources: dict[str, list[tuple[str, PackageRecord]]] = field(
-        default_factory=dict[str, list[tuple[str, PackageRecord]]]
+    sources: dict[str, list[tuple[str, _Account]]] = field(
+        default_factory=dict[str, list[tuple[str, _Account]]]
     )
     """Which RECORDs have files in a folder of the site, or a module there."""
 
@@ -50,11 +78,14 @@ class _Site:
 class Distributions:
     """The distributions of every folder that was asked for, read once."""
 
-    def __init__(self) -> None:
+    def __init__(self, beginning: Beginning) -> None:
+        """Beginning tells what is older than the run, and the user's folder."""
+        self._beginning = beginning
+        self._user_prefix = f"{beginning.home}/.local" if beginning.home else None
         self._sites: dict[tuple[str, Identity], _Site] = {}
         self._interpreters: dict[str, None] = {}
 
-    def owner(self, path: str, root: str) -> PackageRecord | None:
+    def owner(self, path: str, root: str) -> Owner | None:
         """Return the distribution that the file at path belongs to."""
         for folder in PurePosixPath(path).parents:
             if folder.name not in _SITES:
@@ -63,7 +94,13 @@ class Distributions:
             if site is None:
                 continue
             relative = posixpath.relpath(path, folder)
-            return site.files.get(relative) or _source_owner(site, relative)
+            recorded = site.files.get(relative)
+            if recorded is not None:
+                return _compared(recorded, site, root + path)
+            account = _source_owner(site, relative)
+            if account is None:
+                return None
+            return Owner(account.package, account.claimed or site.claimed)
         return self._editable(path, root)
 
     def know_interpreter(self, path: str) -> None:
@@ -72,7 +109,7 @@ class Distributions:
         if match is not None and len(self._interpreters) < _MAX_SITES:
             self._interpreters[match.group(1)] = None
 
-    def _editable(self, path: str, root: str) -> PackageRecord | None:
+    def _editable(self, path: str, root: str) -> Owner | None:
         folders = list(map(str, PurePosixPath(path).parents))
         for prefix in self._interpreters:
             for place in _sites_below(f"{root}{prefix}"):
@@ -80,8 +117,9 @@ class Distributions:
                 if site is None:
                     continue
                 for folder in folders:
-                    if folder in site.projects:
-                        return site.projects[folder]
+                    account = site.projects.get(folder)
+                    if account is not None:
+                        return Owner(account.package, account.claimed or site.claimed)
         return None
 
     def _site(self, folder: str, root: str) -> _Site | None:
@@ -96,9 +134,72 @@ class Distributions:
             return known
         if len(self._sites) >= _MAX_SITES:
             self._sites.clear()
-        site = self._sites[key] = _Site(changed)
-        _read_site(place, site)
+        site = self._sites[key] = _Site(changed, self._why_unknown(folder, root))
+        self._read_site(place, site)
         return site
+
+    # Anybody can make a folder of that name; an interpreter looks into those below its
+    # own prefix, and into its user's.
+    def _why_unknown(self, folder: str, root: str) -> str | None:
+        match = _PREFIX.fullmatch(folder)
+        if match is None:
+            return "the folder is no interpreter's"
+        prefix = match.group(1)
+        if prefix in _SHARED or prefix == self._user_prefix:
+            return None
+        programs = f"{root}{prefix}/bin"
+        names = [name for name in _names(programs) if name.startswith("python3")]
+        found = [f"{programs}/{name}" for name in names[:_MAX_SITES]]
+        if any(self._beginning.why_path(one) is None for one in found):
+            return None
+        return f"no interpreter was in {prefix}/bin before the run"
+
+    def _read_site(self, place: str, site: _Site) -> None:
+        for name in files.names_in(place)[:_MAX_DISTRIBUTIONS]:
+            if name.endswith(".dist-info"):
+                self._read_distribution(f"{place}/{name}", name, site)
+            elif name.endswith(".egg-info"):
+                self._read_egg(f"{place}/{name}", name, site)
+
+    def _read_distribution(self, folder: str, name: str, site: _Site) -> None:
+        package, why = self._package(f"{folder}/METADATA", name)
+        data, changed = self._beginning.read(f"{folder}/RECORD", _MAX_RECORD)
+        # A folder that was moved here brings files of any age; its own ctime tells.
+        changed = changed or self._beginning.why_path(folder)
+        why = f"{name}: {changed}" if changed is not None else why
+        account = _Account(package, why)
+        if data is not None and len(data) <= site.room:
+            site.room -= len(data)
+            _read_record(data, account, site)
+            for top in set(_TOP.findall(data)):
+                name = top.decode("utf-8", "surrogateescape")
+                site.sources.setdefault(name, []).append((f"{folder}/RECORD", account))
+        url, changed = self._beginning.read(f"{folder}/direct_url.json", _MAX_METADATA)
+        if url is not None and (project := _project(url)) is not None:
+            if changed is not None:
+                account = _Account(package, f"direct_url.json: {changed}")
+            site.projects[project] = account
+
+    def _read_egg(self, folder: str, name: str, site: _Site) -> None:
+        account = f"{folder}/installed-files.txt"
+        data, changed = self._beginning.read(account, _MAX_RECORD)
+        if data is None:
+            return
+        package, why = self._package(f"{folder}/PKG-INFO", name)
+        why = f"{name}: {changed}" if changed is not None else why
+        recorded = _Recorded(_Account(package, why))
+        for line in data.decode("utf-8", "surrogateescape").splitlines():
+            site.files[posixpath.normpath(posixpath.join(name, line))] = recorded
+
+    def _package(self, metadata: str, folder: str) -> tuple[PackageRecord, str | None]:
+        data, changed = self._beginning.read(metadata, _MAX_METADATA)
+        headers = (data or b"").decode("utf-8", "backslashreplace")
+        found = dict(_HEADER.findall(headers.partition("\n\n")[0]))
+        stem, _, rest = folder.rpartition(".")[0].partition("-")
+        name = found.get("Name") or stem
+        version = found.get("Version") or rest
+        package = PackageRecord("python", name[:MAX_TEXT], version[:MAX_TEXT] or None)
+        return package, f"{folder}: {changed}" if changed is not None else None
 
 
 def _sites_below(prefix: str) -> list[str]:
@@ -120,30 +221,32 @@ def _names(folder: str) -> list[str]:
         return []
 
 
-def _read_site(place: str, site: _Site) -> None:
-    for name in files.names_in(place)[:_MAX_DISTRIBUTIONS]:
-        if name.endswith(".dist-info"):
-            _read_distribution(f"{place}/{name}", name, site)
-        elif name.endswith(".egg-info"):
-            _read_egg(f"{place}/{name}", name, site)
+# What RECORD says of the file is compared with it: RECORD, by PEP 376 and 427.
+def _compared(recorded: _Recorded, site: _Site, place: str) -> Owner:
+    account = recorded.account
+    fits = _fits(place, recorded.digest)
+    why = account.claimed or site.claimed
+    if fits is False:
+        why = "RECORD has another hash of the file"
+    return Owner(account.package, why, fits)
 
 
-def _read_distribution(folder: str, name: str, site: _Site) -> None:
-    package = _package(f"{folder}/METADATA", name)
-    data = read_bounded(f"{folder}/RECORD", _MAX_RECORD)
-    if data is not None and len(data) <= site.room:
-        site.room -= len(data)
-        _read_record(data, package, site)
-        for top in set(_TOP.findall(data)):
-            name = top.decode("utf-8", "surrogateescape")
-            site.sources.setdefault(name, []).append((f"{folder}/RECORD", package))
-    data = read_bounded(f"{folder}/direct_url.json", _MAX_METADATA)
-    if data is not None and (project := _project(data)) is not None:
-        site.projects[project] = package
+def _fits(place: str, digest: str | None) -> bool | None:
+    if digest is None:
+        return None
+    try:
+        descriptor = open_regular(place)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        if os.fstat(file.fileno()).st_size > _MAX_HASHED:
+            return None
+        found = hashlib.file_digest(file, "sha256").digest()
+    return base64.urlsafe_b64encode(found).rstrip(b"=").decode() == digest
 
 
 # Native code is remembered; sources are many, and looked for in RECORD when asked for.
-def _read_record(data: bytes, package: PackageRecord, site: _Site) -> None:
+def _read_record(data: bytes, account: _Account, site: _Site) -> None:
     if b".so" not in data and b"../bin/" not in data:
         return
     lines = data.decode("utf-8", "surrogateescape").splitlines()
@@ -151,40 +254,27 @@ def _read_record(data: bytes, package: PackageRecord, site: _Site) -> None:
     try:
         for row in csv.reader(wanted):
             if row:
-                site.files[posixpath.normpath(row[0])] = package
+                digest = _sha256(row[1]) if len(row) > 1 else None
+                site.files[posixpath.normpath(row[0])] = _Recorded(account, digest)
     except csv.Error:
         return
 
 
-def _source_owner(site: _Site, relative: str) -> PackageRecord | None:
+def _sha256(text: str) -> str | None:
+    kind, _, digest = text.partition("=")
+    return digest[:MAX_TEXT].rstrip("=") if kind == "sha256" and digest else None
+
+
+def _source_owner(site: _Site, relative: str) -> _Account | None:
     quoted = relative
     if "," in relative or '"' in relative:
         quoted = '"' + relative.replace('"', '""') + '"'
     wanted = b"\n" + quoted.encode("utf-8", "surrogateescape") + b","
-    for record, package in site.sources.get(relative.partition("/")[0], ()):
+    for record, account in site.sources.get(relative.partition("/")[0], ()):
         data = read_bounded(record, _MAX_RECORD)
         if data is not None and wanted in b"\n" + data:
-            return package
+            return account
     return None
-
-
-def _read_egg(folder: str, name: str, site: _Site) -> None:
-    data = read_bounded(f"{folder}/installed-files.txt", _MAX_RECORD)
-    if data is None:
-        return
-    package = _package(f"{folder}/PKG-INFO", name)
-    for line in data.decode("utf-8", "surrogateescape").splitlines():
-        site.files[posixpath.normpath(posixpath.join(name, line))] = package
-
-
-def _package(metadata: str, folder: str) -> PackageRecord:
-    data = read_bounded(metadata, _MAX_METADATA) or b""
-    headers = data.decode("utf-8", "backslashreplace").partition("\n\n")[0]
-    found = dict(_HEADER.findall(headers))
-    stem, _, rest = folder.rpartition(".")[0].partition("-")
-    name = found.get("Name") or stem
-    version = found.get("Version") or rest
-    return PackageRecord("python", name[:MAX_TEXT], version[:MAX_TEXT] or None)
 
 
 # PEP 610.

@@ -8,6 +8,14 @@ CodeStatus = Literal["known", "none", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimRecord:
+    """A field that the watched command could have made up in this run, and how."""
+
+    field: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class PackageRecord:
     """What owns a file, by its package manager's own account."""
 
@@ -23,6 +31,9 @@ class ModuleFile:
     path: str | None
     build_id: str | None
     package: PackageRecord | None
+    verified: bool | None = None
+    """Whether it is the file that was installed; None: nothing to compare, or too
+    much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +100,7 @@ class CodeRecord:
     package: PackageRecord | None
     test: str | None
     test_confirmed: bool | None
+    test_at_call: str | None
     stack: StackReference | None
     stack_end: str | None
     created_by: StackReference | None

@@ -3,7 +3,26 @@
 from dataclasses import dataclass
 
 from egressmon.attribution.calls import Language
-from egressmon.attribution.records import CodeRecord, CodeStatus, ModuleRecord
+from egressmon.attribution.images import Image
+from egressmon.attribution.records import (
+    ClaimRecord,
+    CodeRecord,
+    CodeStatus,
+    ModuleRecord,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A file that an attribution rests on, and what is known of it."""
+
+    field: str
+    """Of the record, such as module.caller."""
+    path: str | None
+    image: Image | None
+    package: str | None
+    package_claimed: str | None
+    """Why its owner may be made up; None: it is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +34,10 @@ class Attribution:
     route: str
     route_reason: str | None
     bypass: bool | None
-    files: tuple[str, ...] = ()
-    """Paths of the caller and of its binding."""
-    packages: tuple[str, ...] = ()
-    """Names of the packages that own them."""
+    grounds: tuple[Ground, ...] = ()
+    """The caller and its binding."""
+    claimed: tuple[ClaimRecord, ...] = ()
+    """What of it the command could have made up in this run."""
     language: Language | None = None
     """Of the process."""
     code: CodeRecord | None = None

@@ -28,6 +28,15 @@ def owner(paths: tuple[bytes, ...]) -> PackageRecord | None:
     return None
 
 
+def files() -> list[str]:
+    """Return the files that the database in use is in."""
+    for database in _DATABASES:
+        if Path(database).exists():
+            beside = (f"{database}{end}" for end in ("", "-wal"))
+            return [one for one in beside if Path(one).exists()]
+    return []
+
+
 def owner_in(database: str, paths: tuple[bytes, ...]) -> PackageRecord | None:
     """Return the package that has the file in the SQLite file at database."""
     name = paths[0].rpartition(b"/")[2].decode("utf-8", "surrogateescape")

@@ -10,6 +10,7 @@ from egressmon.attribution.packages import Packages
 from egressmon.attribution.records import CodeStatus
 from egressmon.attribution.result import Attribution
 from egressmon.attribution.templates import Memory
+from egressmon.beginning import Beginning
 from egressmon.events import CodeObject, Forked, Frames, Stack, Traffic
 from egressmon.probes.architecture import Architecture
 
@@ -23,14 +24,17 @@ class Attributor:
         frames: FrameMemory | None,
         no_frames: str,
         architecture: Architecture | None,
+        beginning: Beginning | None = None,
     ) -> None:
         """Memory is the probes' of call sites, frames theirs of Python code.
 
         No_frames says why Python frames are not read, where frames is None. Events are
-        from a machine of `architecture`.
+        from a machine of `architecture`. Beginning is the run's (without one, it is
+        now).
         """
-        self._packages = Packages()
-        self._modules = Modules(memory, self._packages, architecture)
+        beginning = beginning or Beginning()
+        self._packages = Packages(beginning)
+        self._modules = Modules(memory, self._packages, architecture, beginning)
         self._no_frames = no_frames
         self._code = PythonCode(frames, self._packages) if frames is not None else None
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from egressmon import files
 from egressmon.attribution.bounded import MAX_TEXT, read_bounded
+from egressmon.attribution.owner import Owner
 from egressmon.attribution.records import PackageRecord
+from egressmon.beginning import Beginning
 
 _DPKG = "/var/lib/dpkg"
 _RPM = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
@@ -26,13 +28,53 @@ _MAX_LISTS = 100_000
 _STEM = re.compile(r"(?:lib)?([A-Za-z]{2,})")
 
 
-def owner(path: str, root: str) -> PackageRecord | None:
-    """Return the package that the file at path belongs to, in the system at root."""
-    if path.startswith(_OTHERS) or not path.startswith(_SYSTEMS):
+class SystemPackages:
+    """Asks the accounts; what of them was changed in this run is a claim."""
+
+    def __init__(self, beginning: Beginning) -> None:
+        self._beginning = beginning
+
+    def owner(self, path: str, root: str) -> Owner | None:
+        """Return the package that has the file at path, in the system at root."""
+        if path.startswith(_OTHERS) or not path.startswith(_SYSTEMS):
+            return None
+        wanted = _spellings(os.fsencode(path))
+        found = self._debian(wanted, f"{root}{_DPKG}")
+        if found is None:
+            found = self._alpine(wanted, f"{root}{_APK}")
+        return found if found is not None or root else self._rpm(wanted)
+
+    # The list decides whose the file is; of the status file, a version is taken.
+    def _debian(self, wanted: tuple[bytes, bytes], folder: str) -> Owner | None:
+        lines = [b"\n" + path + b"\n" for path in wanted]
+        for name in _lists(f"{folder}/info", os.fsdecode(wanted[0])):
+            content, why = self._beginning.read(f"{folder}/info/{name}", _MAX_LIST)
+            data = b"\n" + (content or b"")
+            if any(line in data for line in lines):
+                package = name.removesuffix(".list").partition(":")[0]
+                version = _version(f"{folder}/status", package)
+                found = PackageRecord("debian", package[:MAX_TEXT], version)
+                return Owner.by(found, "dpkg's list of its files", why)
         return None
-    wanted = _spellings(os.fsencode(path))
-    found = _debian(wanted, f"{root}{_DPKG}") or _alpine(wanted, f"{root}{_APK}")
-    return found if found is not None or root else _rpm(wanted)
+
+    def _alpine(self, wanted: tuple[bytes, bytes], database: str) -> Owner | None:
+        content, why = self._beginning.read(database, _MAX_STATUS)
+        found = _apk(wanted, content or b"")
+        if found is None:
+            return None
+        return Owner.by(found, "apk's database", why)
+
+    # sqlite3 takes 20 ms to import, and few machines need it.
+    def _rpm(self, wanted: tuple[bytes, bytes]) -> Owner | None:
+        if not any(Path(one).exists() for one in _RPM):
+            return None
+        from egressmon.attribution import rpm  # noqa: PLC0415 -- as above
+
+        found = rpm.owner(wanted)
+        if found is None:
+            return None
+        whys = map(self._beginning.why_path, rpm.files())
+        return Owner.by(found, "rpm's database", next(filter(None, whys), None))
 
 
 # Where /bin and /lib are links into /usr, a package may know a file by either name.
@@ -40,26 +82,6 @@ def _spellings(path: bytes) -> tuple[bytes, bytes]:
     if path.startswith(b"/usr/"):
         return path, path[4:]
     return path, b"/usr" + path
-
-
-# sqlite3 takes 20 ms to import, and few machines need it.
-def _rpm(wanted: tuple[bytes, bytes]) -> PackageRecord | None:
-    if not any(Path(one).exists() for one in _RPM):
-        return None
-    from egressmon.attribution import rpm  # noqa: PLC0415 -- as above
-
-    return rpm.owner(wanted)
-
-
-def _debian(wanted: tuple[bytes, bytes], folder: str) -> PackageRecord | None:
-    lines = [b"\n" + path + b"\n" for path in wanted]
-    for name in _lists(f"{folder}/info", os.fsdecode(wanted[0])):
-        data = b"\n" + (read_bounded(f"{folder}/info/{name}", _MAX_LIST) or b"")
-        if any(line in data for line in lines):
-            package = name.removesuffix(".list").partition(":")[0]
-            version = _version(f"{folder}/status", package)
-            return PackageRecord("debian", package[:MAX_TEXT], version)
-    return None
 
 
 # Those first whose name has to do with the file's: libcurl4 for libcurl.so.4.
@@ -90,9 +112,9 @@ def _text(data: bytes) -> str:
 
 
 # P: name, V: version, F: folder, R: file in it (apk's "installed" database).
-def _alpine(wanted: tuple[bytes, bytes], database: str) -> PackageRecord | None:
+def _apk(wanted: tuple[bytes, bytes], database: bytes) -> PackageRecord | None:
     package = version = folder = b""
-    for line in (read_bounded(database, _MAX_STATUS) or b"").splitlines():
+    for line in database.splitlines():
         key, value = line[:2], line[2:]
         if key == b"P:":
             package = value

@@ -34,7 +34,7 @@ _REMEDIES = {
 _KNOWN: dict[tuple[str, ...], str] = {
     (): "version, enforce, bypass, allow, dns, local, accept",
     ("allow",): "host, cidr, ports, protocol, reason, by",
-    ("allow", "by"): "package, exe, module, route",
+    ("allow", "by"): "package, exe, module, route, claimed",
     ("dns",): "resolvers, queries, names",
     ("local",): "listeners",
     ("accept",): "from",

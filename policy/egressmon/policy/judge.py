@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias
 
-from egressmon.policy.model import Allow, Policy
+from egressmon.policy.model import Allow, By, Policy
 from egressmon.policy.names import canonical, covers
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -27,6 +27,15 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Claimed:
+    """A thing of an origin's that the command could have made up in this run."""
+
+    what: Literal["exe", "module", "package", "route"]
+    value: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
     """Who makes a connection, as far as it is known: what is not matches nothing."""
 
@@ -39,6 +48,15 @@ class Origin:
     route_reason: str | None = None
     bypass: bool | None = None
     """Whether it passes its language's own sockets by; None: unknown."""
+    claimed: tuple[Claimed, ...] = ()
+    """What of all this is no more than a claim."""
+
+    def why_claimed(self, what: str, value: str) -> str | None:
+        """Return why value, which is what, is a claim; None: it is none."""
+        for one in self.claimed:
+            if (one.what, one.value) == (what, value):
+                return one.why
+        return None
 
 
 NOBODY = Origin()
@@ -196,14 +214,11 @@ class _Entry:
         for what, wanted, found in (
             ("package", by.package, origin.packages),
             ("exe", by.exe, exe),
-            ("module", by.module, _with_names(origin.modules)),
+            ("module", by.module, origin.modules),
             ("route", by.route, (origin.route,)),
         ):
-            if wanted and not any(
-                fnmatchcase(one, pattern) for one in found for pattern in wanted
-            ):
-                listed = ", ".join(found) or "unknown"
-                return f"only by {what} {', '.join(wanted)}, and this is {listed}"
+            if wanted and (why := _mismatch(what, wanted, found, by, origin)):
+                return why
         return None
 
     def allows(self, target: Destination) -> str | None:
@@ -230,8 +245,28 @@ class _Entry:
         return None
 
 
-def _with_names(paths: tuple[str, ...]) -> tuple[str, ...]:
-    return (*paths, *(path.rpartition("/")[2] for path in paths))
+def _mismatch(
+    what: str,
+    wanted: tuple[str, ...],
+    found: tuple[str, ...],
+    by: By,
+    origin: Origin,
+) -> str | None:
+    matching = [one for one in found if _matches(what, one, wanted)]
+    if not matching:
+        listed = ", ".join(found) or "unknown"
+        return f"only by {what} {', '.join(wanted)}, and this is {listed}"
+    whys = [origin.why_claimed(what, one) for one in matching]
+    if by.claimed or None in whys:
+        return None
+    return f"only by {what} {', '.join(wanted)}, and this claims to be ({whys[0]})"
+
+
+def _matches(what: str, value: str, wanted: tuple[str, ...]) -> bool:
+    names = [value]
+    if what == "module":
+        names.append(value.rpartition("/")[2])
+    return any(fnmatchcase(name, pattern) for name in names for pattern in wanted)
 
 
 def _uncovered(target: Destination) -> str:

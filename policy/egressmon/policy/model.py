@@ -61,6 +61,11 @@ class By(_Table):
         "for anything",
     )
     route: tuple[Route, ...] = Field(default=(), description="how the connection left")
+    claimed: bool = Field(
+        default=False,
+        strict=True,
+        description="also what the command could have made up in this run",
+    )
 
     @model_validator(mode="after")
     def _something(self) -> Self:

@@ -68,6 +68,11 @@
 #define FRAMES_ODD 5	 /* a frame holds no code object */
 #define FRAMES_UNNOTED 6 /* of a creator: it was not seen */
 
+/* LD_PRELOAD or LD_AUDIT in the environment of a new program. */
+#define PRELOAD_NONE 0
+#define PRELOAD_SET 1
+#define PRELOAD_UNREAD 2 /* too many variables, or unreadable */
+
 /* A ring for each class of events: what fills one takes no room from another. */
 #define RING_BYTES 4194304	/* connections */
 #define RING_LIFE_BYTES 2097152 /* processes, and attempts to leave the scope */
@@ -164,7 +169,11 @@ struct exec_event {
 	u32 kind;
 	u32 tgid;
 	u64 start_ns;
-	u64 inode; /* of the executable; of a script, its interpreter's */
+	u64 inode;   /* of the executable; of a script, its interpreter's */
+	u32 device;  /* of its file system: major << 20 | minor */
+	u32 mounts;  /* inode number of the process's mount namespace; 0: unknown */
+	u32 users;   /* the same of its user namespace */
+	u32 preload; /* PRELOAD_*: whether the loader was told to load more */
 	u32 parent;
 	u32 uid;
 	u32 arguments_size;
@@ -210,6 +219,8 @@ struct stack_event {
 	u64 address_space;
 	u64 template;
 	u32 payload_size; /* of the stack */
+	u32 mounts;	  /* as in exec_event, at the call */
+	u32 users;
 	u32 spare;
 };
 

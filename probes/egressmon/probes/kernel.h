@@ -36,8 +36,8 @@ KERNEL_STRUCT(super_block)
 
 KERNEL_STRUCT(inode)
 {
-	KERNEL_FIELD(inode, unsigned long, i_ino);
 	KERNEL_FIELD(inode, KERNEL_STRUCT(super_block) *, i_sb);
+	KERNEL_FIELD(inode, unsigned long, i_ino);
 };
 
 KERNEL_STRUCT(file)
@@ -140,6 +140,8 @@ KERNEL_STRUCT(mm_struct)
 	KERNEL_FIELD(mm_struct, KERNEL_STRUCT(file) *, exe_file);
 	KERNEL_FIELD(mm_struct, unsigned long, arg_start);
 	KERNEL_FIELD(mm_struct, unsigned long, arg_end);
+	KERNEL_FIELD(mm_struct, unsigned long, env_start);
+	KERNEL_FIELD(mm_struct, unsigned long, env_end);
 	KERNEL_FIELD(mm_struct, unsigned long, start_stack);
 	KERNEL_FIELD(mm_struct, auxiliary_vector, saved_auxv);
 };
@@ -157,6 +159,31 @@ KERNEL_STRUCT(signal_struct)
 	KERNEL_FIELD(signal_struct, int, group_exit_code);
 };
 
+KERNEL_STRUCT(ns_common)
+{
+	KERNEL_FIELD(ns_common, unsigned int, inum);
+};
+
+KERNEL_STRUCT(mnt_namespace)
+{
+	KERNEL_FIELD(mnt_namespace, KERNEL_STRUCT(ns_common), ns);
+};
+
+KERNEL_STRUCT(user_namespace)
+{
+	KERNEL_FIELD(user_namespace, KERNEL_STRUCT(ns_common), ns);
+};
+
+KERNEL_STRUCT(nsproxy)
+{
+	KERNEL_FIELD(nsproxy, KERNEL_STRUCT(mnt_namespace) *, mnt_ns);
+};
+
+KERNEL_STRUCT(cred)
+{
+	KERNEL_FIELD(cred, KERNEL_STRUCT(user_namespace) *, user_ns);
+};
+
 KERNEL_STRUCT(task_struct)
 {
 	KERNEL_FIELD(task_struct, unsigned int, flags);
@@ -172,6 +199,8 @@ KERNEL_STRUCT(task_struct)
 	KERNEL_FIELD(task_struct, KERNEL_STRUCT(signal_struct) *, signal);
 	KERNEL_FIELD(task_struct, KERNEL_STRUCT(mm_struct) *, mm);
 	KERNEL_FIELD(task_struct, KERNEL_STRUCT(files_struct) *, files);
+	KERNEL_FIELD(task_struct, KERNEL_STRUCT(nsproxy) *, nsproxy);
+	KERNEL_FIELD(task_struct, KERNEL_STRUCT(cred) *, cred);
 	KERNEL_FIELD(task_struct, command_name, comm);
 };
 

@@ -4,6 +4,7 @@
 #define EGRESSMON_PROCESS_H
 
 #include "maps.h"
+#include "view.h"
 
 /*
  * Whether the current process belongs to the scope, by descent or because it
@@ -57,8 +58,9 @@ static __always_inline void on_fork(kernel_task *child)
 
 /* Fill a reserved exec event and up to room bytes of arguments behind it. */
 static __always_inline void fill_exec(struct exec_event *event, kernel_task *task,
-				      kernel_program *program, u32 room)
+				      kernel_program *program, u32 preload, u32 room)
 {
+	KERNEL_STRUCT(inode) *inode = READ(READ(READ(task, mm), exe_file), f_inode);
 	unsigned long start = READ(READ(task, mm), arg_start);
 	unsigned long end = READ(READ(task, mm), arg_end);
 	u64 size = end - start;
@@ -69,7 +71,11 @@ static __always_inline void fill_exec(struct exec_event *event, kernel_task *tas
 	event->start_ns = READ(READ(task, group_leader), start_boottime);
 	event->parent = READ(READ(task, real_parent), tgid);
 	event->uid = bpf_get_current_uid_gid();
-	event->inode = READ(READ(READ(READ(task, mm), exe_file), f_inode), i_ino);
+	event->inode = READ(inode, i_ino);
+	event->device = READ(READ(inode, i_sb), s_dev);
+	event->mounts = mounts_of(task);
+	event->users = users_of(task);
+	event->preload = preload;
 	event->arguments_size = size > 0xffffffff ? 0xffffffff : size;
 	event->exec_id = READ(task, self_exec_id);
 	event->spare = 0;
@@ -86,12 +92,13 @@ static __always_inline void fill_exec(struct exec_event *event, kernel_task *tas
 static __always_inline void emit_exec(kernel_task *task, kernel_program *program)
 {
 	u64 size = READ(READ(task, mm), arg_end) - READ(READ(task, mm), arg_start);
+	u32 preload = preload_of(task);
 	struct exec_event *event;
 
 	if (size > PAYLOAD_SMALL && has_room(MAP(life), RING_FOR_LONG_ARGUMENTS)) {
 		event = bpf_ringbuf_reserve(MAP(life), sizeof(*event) + PAYLOAD_LARGE, 0);
 		if (event) {
-			fill_exec(event, task, program, PAYLOAD_LARGE);
+			fill_exec(event, task, program, preload, PAYLOAD_LARGE);
 			submit_now(event);
 			return;
 		}
@@ -99,7 +106,7 @@ static __always_inline void emit_exec(kernel_task *task, kernel_program *program
 	if (has_room(MAP(life), RING_FOR_ARGUMENTS)) {
 		event = bpf_ringbuf_reserve(MAP(life), sizeof(*event) + PAYLOAD_SMALL, 0);
 		if (event) {
-			fill_exec(event, task, program, PAYLOAD_SMALL);
+			fill_exec(event, task, program, preload, PAYLOAD_SMALL);
 			submit_now(event);
 			return;
 		}
@@ -109,7 +116,7 @@ static __always_inline void emit_exec(kernel_task *task, kernel_program *program
 		count(COUNT_LOST_PROCESS, 1);
 		return;
 	}
-	fill_exec(event, task, program, 0);
+	fill_exec(event, task, program, preload, 0);
 	submit_now(event);
 }
 

@@ -5,7 +5,6 @@ executable mapping, exec, fork and exit of the scope. The clock is that of the p
 Formats: perf_event_open(2), include/uapi/linux/perf_event.h.
 """
 
-import errno
 import mmap
 import os
 import struct
@@ -20,12 +19,12 @@ _ATTRIBUTE_SIZE = 136
 _TYPE_SOFTWARE, _COUNT_DUMMY = 1, 9
 _SAMPLE_TID, _SAMPLE_TIME = 1 << 1, 1 << 2
 _MMAP, _COMM, _TASK, _SAMPLE_ID_ALL = 1 << 8, 1 << 9, 1 << 13, 1 << 18
-_MMAP2, _COMM_EXEC, _USE_CLOCK_ID, _BUILD_ID = 1 << 23, 1 << 24, 1 << 25, 1 << 34
+_MMAP2, _COMM_EXEC, _USE_CLOCK_ID = 1 << 23, 1 << 24, 1 << 25
 _CLOCK_BOOTTIME = 7
 _FLAG_CGROUP, _FLAG_CLOEXEC = 4, 8
 
 _LOST, _COMM_RECORD, _EXIT, _FORK, _MMAP2_RECORD = 2, 3, 4, 7, 10
-_MISC_EXEC, _MISC_BUILD_ID = 1 << 13, 1 << 14
+_MISC_EXEC = 1 << 13
 _PROT_EXEC = 4
 
 _PAGES = 64
@@ -48,7 +47,7 @@ class Mapped:
     size: int
     offset: int
     path: bytes
-    build_id: str | None
+    device: int
     inode: int
 
 
@@ -181,7 +180,7 @@ class _Ring:
 def _parse(kind: int, misc: int, data: bytes) -> SideRecord | None:
     time = _TAIL.unpack_from(data, len(data) - _TAIL.size)[2]
     if kind == _MMAP2_RECORD:
-        return _mapped(misc, data, time)
+        return _mapped(data, time)
     if kind == _COMM_RECORD:
         pid = struct.unpack_from("=I", data, 8)[0]
         return Executed(time, pid) if misc & _MISC_EXEC else None
@@ -193,37 +192,22 @@ def _parse(kind: int, misc: int, data: bytes) -> SideRecord | None:
     return Ended(time, pid) if pid == tid else None
 
 
-def _mapped(misc: int, data: bytes, time: int) -> Mapped | None:
+def _mapped(data: bytes, time: int) -> Mapped | None:
     pid, _, start, size, offset = _MMAP2_HEAD.unpack_from(data, _HEADER.size)
     if not struct.unpack_from("=I", data, _MMAP2_PROT)[0] & _PROT_EXEC:
         return None
-    build_id, inode = None, 0
-    if misc & _MISC_BUILD_ID:
-        length = min(data[_MMAP2_DEVICE], 20)
-        begin = _MMAP2_DEVICE + 4
-        build_id = data[begin : begin + length].hex()
-    else:
-        inode = _DEVICE.unpack_from(data, _MMAP2_DEVICE)[2]
+    major, minor, inode = _DEVICE.unpack_from(data, _MMAP2_DEVICE)
     path = data[_MMAP2_PATH : len(data) - _TAIL.size].partition(b"\0")[0]
-    return Mapped(time, pid, start, size, offset, path, build_id, inode)
+    return Mapped(time, pid, start, size, offset, path, os.makedev(major, minor), inode)
 
 
+# Not with build ids in the place of device and inode: anybody can copy those.
 def _open_event(target: int, cpu: int, flags: int) -> int:
-    try:
-        return _call(target, cpu, flags, _BUILD_ID)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        return _call(target, cpu, flags, 0)  # before Linux 5.12
-
-
-def _call(target: int, cpu: int, flags: int, more: int) -> int:
     attribute = bytearray(_ATTRIBUTE_SIZE)
     struct.pack_into(
         "=IIQQQQQ", attribute, 0, _TYPE_SOFTWARE, _ATTRIBUTE_SIZE, _COUNT_DUMMY, 0,
         _SAMPLE_TID | _SAMPLE_TIME, 0,
-        _MMAP | _COMM | _TASK | _SAMPLE_ID_ALL | _MMAP2 | _COMM_EXEC | _USE_CLOCK_ID
-        | more,
+        _MMAP | _COMM | _TASK | _SAMPLE_ID_ALL | _MMAP2 | _COMM_EXEC | _USE_CLOCK_ID,
     )  # fmt: skip
     struct.pack_into("=i", attribute, 92, _CLOCK_BOOTTIME)
     return bpf.open_event(bytes(attribute), target, cpu, flags)

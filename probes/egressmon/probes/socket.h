@@ -136,11 +136,22 @@ static __always_inline void read_peer(struct bpf_sock_addr *ctx, bool inet,
 	normalise(peer);
 }
 
+static __always_inline bool is_kernel_thread(void)
+{
+	return READ((kernel_task *)bpf_get_current_task(), flags) & TASK_KERNEL_THREAD;
+}
+
+/*
+ * A kernel thread works for somebody else (MPTCP's subflows, NFS): what the socket is
+ * known by stays, and where that is nothing, nobody is named.
+ */
 static __always_inline void own(struct socket_state *state)
 {
 	kernel_task *task = (kernel_task *)bpf_get_current_task();
 	u64 ids = bpf_get_current_pid_tgid();
 
+	if (is_kernel_thread())
+		return;
 	state->tgid = ids >> 32;
 	state->tid = ids;
 	state->uid = bpf_get_current_uid_gid();

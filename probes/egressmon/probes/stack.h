@@ -11,6 +11,7 @@
 
 #define PAGE 4096
 #define PIECE 1024
+#define GRAIN 16 /* as a stack is aligned: no page ends within one */
 #define MAX_TEMPLATES 4096
 #define MAX_STACK (64 << 20) /* a stack end farther off is another stack's */
 
@@ -130,9 +131,18 @@ static __always_inline void look_at_caller(struct caller *caller, u64 wanted)
 	measure(caller, wanted);
 }
 
+/* A piece with a page in it that is not there: what is there is copied, the rest is zero. */
+static __always_inline void copy_grains(u8 *target, u64 source)
+{
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < PIECE / GRAIN; i++)
+		bpf_probe_read_user(target + i * GRAIN, GRAIN, (void *)(source + i * GRAIN));
+}
+
 /*
- * Copy the caller's stack into room bytes: at once where its end is known, else piece
- * by piece up to what is not there. Every size but one is a constant, for the verifier.
+ * Copy the caller's stack into room bytes: at once where its end is known, else piece by
+ * piece. A page below a known end that is not there was never written (a large buffer),
+ * and what is above it is read. Every size but one is a constant, for the verifier.
  */
 static __always_inline u64 copy_stack(u8 *target, const struct caller *caller, u64 room)
 {
@@ -148,8 +158,11 @@ static __always_inline u64 copy_stack(u8 *target, const struct caller *caller, u
 		if (i * PIECE >= room)
 			break;
 		if (bpf_probe_read_user(target + i * PIECE, PIECE,
-					(void *)(caller->stack + i * PIECE)))
-			break;
+					(void *)(caller->stack + i * PIECE))) {
+			if (!caller->bounded)
+				break;
+			copy_grains(target + i * PIECE, caller->stack + i * PIECE);
+		}
 		done += PIECE;
 	}
 	return done < size ? done : size;
@@ -168,6 +181,8 @@ static __always_inline void fill_stack(struct stack_event *event, const struct c
 	event->address_space = (u64)caller->address_space;
 	event->template = caller->template;
 	event->payload_size = 0;
+	event->mounts = mounts_of(caller->task);
+	event->users = users_of(caller->task);
 	event->spare = 0;
 }
 
@@ -216,6 +231,8 @@ static __always_inline void tell_caller(struct socket_state *state)
 	u32 first = 0;
 	bool told = false;
 
+	if (is_kernel_thread() && state->tgid)
+		return; /* as in own() */
 	state->stack_ns = 0;
 	state->flags &= ~SOCKET_STACK_LOST;
 	set = bpf_map_lookup_elem(MAP(settings), &first);

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from egressmon.beginning import Beginning
 from egressmon.faults import Faults
 from egressmon.gate import MAX_RECORD
 from egressmon.probes.loading import load
@@ -441,7 +442,7 @@ def test_a_sensor_that_cannot_attach_leaves_nothing_open(tmp_path: Path) -> None
     try:
         with (
             pytest.raises(FileNotFoundError),
-            closing(Sensor(engine, nowhere, "module", Faults())) as sensor,
+            closing(Sensor(engine, nowhere, "module", Faults(), Beginning())) as sensor,
         ):
             sensor.attach()
 

@@ -161,7 +161,6 @@ engine, scope = load("libbpf"), make_scope()
 child = launch(scope, make_plan(), user, [b"true"], set(), may_gain=False)
 kept = split(Keeping(engine=engine, scope=scope, child=child,
     relay=SignalRelay(child.pidfd), user=user, ready_file=None,
-    page=sys.argv[1] + "/page",
     allow_incomplete=False, let_go=lambda: None, at_end=None), lambda: None)
 def asked(function, *words):
     try:
@@ -192,8 +191,7 @@ def hidden() -> Generator[Path]:
     (folder / "roots").write_text("root's")
     (folder / "roots").chmod(0o600)
     (folder / "link").symlink_to("/proc/self/mem")
-    (folder / "page").touch()
-    for one in (folder, folder / "file", folder / "page"):
+    for one in (folder, folder / "file"):
         shutil.chown(one, NOBODY, NOBODY)
     folder.chmod(0o700)
     yield folder
@@ -203,8 +201,6 @@ def hidden() -> Generator[Path]:
 OPENS = r"""
 def opened(path, kind=Kind.REGULAR):
     return asked(kept.open, path, kind)
-def write():
-    os.write(kept.open_page(folder + b"/page"), b"x")
 print(json.dumps({
     "directly": asked(os.open, folder + b"/file", 0),
     "file": opened(folder + b"/file"),
@@ -217,8 +213,6 @@ print(json.dumps({
     "below": opened(b"/proc/%d/root/proc/%d/mem" % (child.pid, child.pid)),
     "dots": opened(b"/proc/%d/../%d/mem" % (child.pid, child.pid)),
     "maps": opened(b"/proc/%d/maps" % child.pid),
-    "page": asked(write),
-    "other": asked(kept.open_page, folder + b"/file"),
 }), flush=True)
 """
 
@@ -229,8 +223,6 @@ def test_the_keeper_opens_what_the_user_may_read_and_no_more(hidden: Path) -> No
     assert found["directly"] == errno.EACCES
     assert found["file"] == "nobody's"
     assert len(found["maps"]) == 9
-    assert found["page"] is None
-    assert found["other"] == errno.EINVAL
     assert found["device"] == errno.EINVAL
     refused = ("roots", "shadow", "memory", "environment", "link", "below", "dots")
     for name in refused:
