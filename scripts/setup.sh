@@ -31,7 +31,7 @@ find_python() {
     local candidate
     for candidate in /usr/bin/python3 python3 python3.13 python3.12 python3.11; do
         if command -v "$candidate" >/dev/null &&
-            "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            "$candidate" -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             echo "$candidate"
             return
         fi
@@ -201,7 +201,7 @@ echo "$to"
 '
 
 # Return for root; for a user, run the calling script as root in a copy, and do not
-# return. Words before `--` are sudo's. Its PATH is the one for root (secure_path).
+# return. Words before `--` are sudo's; PATH is the one that it has for root.
 in_roots_checkout() {
     local words=() to sudo
     while [ "$1" != -- ]; do

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from egressmon.install import BOOTSTRAP
+from egressmon.ownership import obstacle
 from support.users import NOBODY, PATH, User, user
 from support.watching import EGRESSMON, read_evidence
 
@@ -241,6 +243,38 @@ def test_a_link_of_another_in_the_path_is_refused(venv: Path, tmp_path: Path) ->
 
     assert done.returncode == 125
     assert f"{link} belongs to uid {NOBODY}" in done.stderr
+
+
+def test_a_sticky_folder_of_all_is_fine_if_what_is_in_it_is_roots(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    file = folder / "file"
+    file.touch(0o644)
+
+    folder.chmod(0o777)
+    assert obstacle(str(file)) == f"{folder} can be written by everybody"
+    folder.chmod(0o1777)
+    assert obstacle(str(file)) == ""
+    os.chown(file, NOBODY, NOBODY)
+    assert obstacle(str(file)) == f"{file} belongs to uid {NOBODY}"
+    os.chown(folder, NOBODY, NOBODY)
+    assert obstacle(str(folder / "not there")) == f"{folder} belongs to uid {NOBODY}"
+
+
+# acl_xattr(5): version 2, then tag, rights and id of each entry.
+def test_rights_of_an_acl_are_seen(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch(0o644)
+    whoever, everything = 0xFFFFFFFF, 7
+    entries = [(1, 6, whoever), (2, everything, NOBODY), (4, 4, whoever)]
+    entries += [(16, everything, whoever), (32, 4, whoever)]
+    packed = b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+    os.setxattr(file, "system.posix_acl_access", struct.pack("<I", 2) + packed)
+
+    assert obstacle(str(file)) == f"{file} can be written by gid 0"
 
 
 @pytest.fixture(scope="module")
