@@ -136,6 +136,11 @@ locked() {
 # A virtual environment with what builds egressmon.
 make_venv() {
     local python
+    if [ -e "$venv" ] && [ ! -w "$venv" ]; then
+        echo "error: $venv is another user's, and not set up for this version" >&2
+        echo "hint: have it set up by its owner, or removed: sudo rm -r $venv" >&2
+        return 125
+    fi
     # shellcheck disable=SC2046 -- one word a package
     install_packages $(run_packages) "$@" || return 125
     python=$(find_python) || return 125
