@@ -150,7 +150,9 @@ make_venv() {
     locked "$root/scripts/requirements/build.txt" || return 125
 }
 
-setup() {
+# In a subshell: PYTHON* is the command's, and not for what builds here either.
+setup() (
+    unset "${!PYTHON@}"
     local what=$1 stamp=$venv/egressmon-$1.stamp print
     print=$(fingerprint)
     if [ "$(cat "$stamp" 2>/dev/null)" = "$print" ]; then return 0; fi
@@ -164,12 +166,13 @@ setup() {
     fi
     pip_install --no-deps --no-index --no-build-isolation --editable "$root" || return 125
     echo "$print" >"$stamp"
-}
+)
 
 # Print the folder of an installation of this checkout that is root's alone, and make
 # it if there is none. What replaces another is only made where --first is not given.
 installed_for_root() {
     local stamp=$venv/egressmon-installed.stamp print folder built
+    unset "${!PYTHON@}" # in the caller's $(...), as in setup
     print=$(content)
     folder=$(sed -n "s/^$print //p" "$stamp" 2>/dev/null) || true
     if [ -n "$folder" ] && [ -e "$folder/installed.json" ]; then
