@@ -2,7 +2,7 @@
 
 import re
 
-from egressmon.sanitise import tools
+from egressmon.sanitise import table, tools
 from egressmon.sanitise.kinds import masked, masked_by_name, masked_word
 from egressmon.sanitise.secret_names import is_secret_name, is_switch
 from egressmon.sanitise.shell import simple_commands
@@ -73,10 +73,10 @@ class _Command:
         if _ASSIGNMENT.match(word):
             self._plain(at)
             return at + 1
-        if program in tools.SHELLS:
+        if program in table.SHELLS:
             return self._shell(at + 1)
-        if program in tools.WRAPPERS:
-            return self._wrapper(at, tools.WRAPPERS[program])
+        if program in table.WRAPPERS:
+            return self._wrapper(at, table.WRAPPERS[program])
         if _PYTHON.fullmatch(program) and self.words[at + 1 : at + 2] == ["-m"]:
             return min(at + 2, len(self.words))
         if " " in word and at:
@@ -163,7 +163,7 @@ class _Command:
             return tools.is_command(self.words[at + 1])
         if word in _EXECS:
             return self._program == "find"
-        if word[:1] == "-" or self._program not in tools.RUNNERS:
+        if word[:1] == "-" or self._program not in table.RUNNERS:
             return False
         if self._program == "sshpass":
             return True

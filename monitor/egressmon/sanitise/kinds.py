@@ -1,4 +1,4 @@
-"""Mask one value by what kind of value it is (the kinds of tools.py)."""
+"""Mask one value by what kind of value it is (the kinds of table.py)."""
 
 import re
 
