@@ -7,7 +7,7 @@ A row is a program, perhaps with a subcommand (`docker login`), and what holds w
     pair        NAME=SECRET
     cookie      masked, unless it is a file's name
     cert        a file, perhaps with `:password`
-    source      OpenSSL's `pass:SECRET`, `env:`, `file:`
+    source      OpenSSL's `pass:SECRET` or `key:SECRET`, but `env:`, `file:`
     joined      short options whose value, a secret, is only ever joined (-pSECRET)
     text        short options with a text, so that joined ones are taken apart
     plain       no secret, whatever the name says
@@ -41,6 +41,7 @@ TABLE: dict[str, str] = {
     "wget2": "secret: --http-passwd; text: -e",
     "http": "secret: -a --auth; takes: A o s b",
     "https": "secret: -a --auth; takes: A o s b",
+    "httpie": "secret: -a --auth; takes: A o s b",
     "xh": "secret: -a --auth; takes: A o s b",
     "xhs": "secret: -a --auth; takes: A o s b",
     "aria2c": "secret: --http-passwd --ftp-passwd --all-proxy-passwd --rpc-secret",
@@ -104,9 +105,8 @@ TABLE: dict[str, str] = {
     "sshpass": "secret: -p; takes: f d P",
     "ssh-keygen": "secret: -N -P; takes: t b C f O I n V s D",
     "ssh-add": "takes: t s e",
-    "openssl": "source: -passin -passout -pass -password; secret: -K -hmac; "
+    "openssl": "source: -passin -passout -pass -password -macopt; secret: -K -k -hmac; "
     "plain: -key -pubkey -certsout -signature -cert",
-    "openssl enc": "secret: -k",
     "openssl passwd": "words: secret*; plain: -salt -in",
     "gpg": "plain: --keyring --default-key --recv-keys --keyserver",
     "gpg2": "plain: --keyring --default-key --recv-keys --keyserver",
@@ -145,6 +145,7 @@ TABLE: dict[str, str] = {
     "snmpwalk": _SNMP,
     "snmpset": _SNMP,
     "snmpbulkwalk": _SNMP,
+    "hydra": "secret: -p; takes: l L P s t C M o",
     "ipmitool": "secret: -P -k; takes: H U I L p",
     "xfreerdp": "prefix: /p: /gp:",
     "rdesktop": "secret: -p; takes: u d g a",
@@ -204,6 +205,7 @@ TABLE: dict[str, str] = {
     "pulumi config": "last: --secret",
     "ansible": "text: -e; takes: i m a u t l; plain: --private-key",
     "ansible-playbook": "text: -e; takes: i u t l; plain: --private-key",
+    "ansible-vault encrypt_string": "words: secret*",
     "twine": "secret: -p; takes: u r",
     "hatch": "secret: -a --auth; takes: u r",
     "uv": "secret: -t; takes: p i f",
@@ -323,5 +325,20 @@ RUNNERS = frozenset(
     """docker podman nerdctl kubectl oc ssh sshpass docker-compose lxc incus
     machinectl systemd-nspawn uv poetry pipenv pipx pdm hatch bundle npm pnpm yarn op
     aws-vault chamber doppler dotenv direnv nix nix-shell find ip mosh vagrant heroku
-    gcloud fly flyctl tox nox make""".split()
+    gcloud fly flyctl tox nox make screen tmux""".split()
+)
+# Their long options have one dash: no clusters of short ones.
+ONE_DASH = frozenset(
+    """openssl keytool jarsigner terraform tofu consul nomad vault nuget sqlmap nikto
+    pdftotext swaks""".split()
+)
+# The long options of wrappers that take a value.
+LONG_WITH_VALUE = frozenset(
+    """--user --group --host --prompt --close-from --chdir --chroot --role --type
+    --other-user --command-timeout --login-class --unset --split-string --kill-after
+    --signal --adjustment --class --classdata --input --output --error --max-args
+    --max-procs --max-lines --max-chars --delimiter --arg-file --userspec --groups
+    --unit --property --setenv --uid --gid --slice --description --service-type --reuid --regid
+    --target --timeout --conflict-exit-code --interval --format --trace --setuid
+    --setgid --wd --root --map-user --map-group --package --jobs""".split()
 )
