@@ -338,7 +338,8 @@ LONG_WITH_VALUE = frozenset(
     --other-user --command-timeout --login-class --unset --split-string --kill-after
     --signal --adjustment --class --classdata --input --output --error --max-args
     --max-procs --max-lines --max-chars --delimiter --arg-file --userspec --groups
-    --unit --property --setenv --uid --gid --slice --description --service-type --reuid --regid
-    --target --timeout --conflict-exit-code --interval --format --trace --setuid
+    --unit --property --setenv --uid --gid --slice --description --service-type
+    --reuid --regid --target --timeout --conflict-exit-code --interval --format
+    --trace --setuid
     --setgid --wd --root --map-user --map-group --package --jobs""".split()
 )
