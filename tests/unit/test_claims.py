@@ -26,12 +26,12 @@ PEER = ipaddress.ip_address("203.0.113.9")
 HERE = Path("/proc/self/ns/mnt").stat().st_ino, Path("/proc/self/ns/user").stat().st_ino
 
 
-def now() -> Beginning:
+def now(home: Path | None = None) -> Beginning:
     """Return the next moment of the clock that files are stamped with."""
     tick = time.clock_gettime_ns(5)  # CLOCK_REALTIME_COARSE
     while time.clock_gettime_ns(5) == tick:
         pass
-    return Beginning()
+    return Beginning(str(home) if home else None)
 
 
 def executed(file: Path, *, path: str | None = None, pid: int = 0) -> Executed:
@@ -161,7 +161,7 @@ def test_a_folder_that_was_moved_here_is_claimed(tmp_path: Path) -> None:
 
 def test_a_folder_of_no_interpreter_is_claimed(tmp_path: Path) -> None:
     file = site(tmp_path / "home/.local")
-    known = Packages(Beginning(str(tmp_path / "home")))
+    known = Packages(now(tmp_path / "home"))
 
     assert "no interpreter was in" in (owner(file).claimed or "")
     assert owner(file, known).claimed is None

@@ -174,20 +174,28 @@ static __always_inline void count_stream(struct __sk_buff *skb, struct bpf_sock 
 	announce_packet(skb, packet, flow);
 }
 
-static __always_inline int observe_egress(struct __sk_buff *skb, struct bpf_sock *sk,
-					  struct socket_state *state, u32 flags)
+/*
+ * Whether a packet that leaves may be DNS, once it is counted. A subprogram, like what
+ * reads it then: a program and all that it calls share 512 bytes of stack.
+ */
+SUBPROGRAM int egress_flow(struct __sk_buff *skb, u32 flags)
 {
 	struct packet packet = {};
 	struct glance glance;
 	struct flow flow = {.peer = &packet.target, .kind = KIND_PACKET, .flags = flags};
+	struct bpf_sock *sk = skb->sk;
+	struct socket_state *state;
 
+	if (sk)
+		sk = bpf_sk_fullsock(sk);
+	state = state_of(sk);
 	count_total(skb);
 	if (look(skb, &glance) && glance.protocol == PROTOCOL_TCP &&
 	    glance.target != DNS_PORT && glance.source != DNS_PORT &&
 	    !begins(glance.tcp_flags) && (!sk || sk->type == SOCK_STREAM) &&
 	    !(flags && is_untold(state))) {
 		count_sent(skb, state);
-		return 1;
+		return 0;
 	}
 	if (!parse(skb, &packet))
 		count(COUNT_LOST_PACKET, 1);
@@ -198,24 +206,19 @@ static __always_inline int observe_egress(struct __sk_buff *skb, struct bpf_sock
 	if (!flags && is_canary(&packet)) {
 		flow.flags = FLAG_CANARY;
 		emit_flow(&flow);
-		return 1;
+		return 0;
 	}
 	if (packet.target.protocol == PROTOCOL_TCP && (!sk || sk->type == SOCK_STREAM))
 		count_stream(skb, sk, state, &packet, &flow);
 	else
 		count_datagram(skb, state, &packet, &flow);
-	if (is_dns(&packet.target) || is_dns(&packet.source) || packet.is_fragment)
-		dns_egress(skb, flags);
-	return 1;
+	return is_dns(&packet.target) || is_dns(&packet.source) || packet.is_fragment;
 }
 
-static __always_inline int on_egress(struct __sk_buff *skb)
+static __always_inline void on_egress(struct __sk_buff *skb, u32 flags)
 {
-	struct bpf_sock *sk = skb->sk;
-
-	if (sk)
-		sk = bpf_sk_fullsock(sk);
-	return observe_egress(skb, sk, state_of(sk), 0);
+	if (egress_flow(skb, flags))
+		dns_egress(skb, flags);
 }
 
 /* The whole machine's packets pass here: all but those of foreign sockets at once. */
@@ -229,13 +232,11 @@ static __always_inline struct socket_state *foreign_state(struct bpf_sock *sk)
 static __always_inline void on_root_egress(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
-	struct socket_state *state;
 
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
-	state = foreign_state(sk);
-	if (state)
-		observe_egress(skb, sk, state, FLAG_FOREIGN);
+	if (foreign_state(sk))
+		on_egress(skb, FLAG_FOREIGN);
 }
 
 static __always_inline int observe_ingress(struct __sk_buff *skb, struct socket_state *state,
