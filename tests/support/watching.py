@@ -102,6 +102,7 @@ def check_counts(records: Sequence[Json]) -> None:
     counted: dict[str, Counter[str]] = {"connection": Counter(), "dns": Counter()}
     for record in records:
         if record["type"] in counted:
+            # Equal look-ups may be one record.
             counted[record["type"]][record["verdict"]] += record.get("count", 1)
     assert end["connections"] == counted["connection"]
     assert end["queries"] == counted["dns"]

@@ -210,3 +210,17 @@ def test_an_event_that_comes_between_two_looks_keeps_its_place(
     monkeypatch.setattr(Ring, "read", late)
 
     assert rings.read(10, SIZE) == [timed(1, b"exec"), timed(2, b"connect")]
+
+
+# What tells of an earlier moment, or was overtaken on another CPU.
+def test_an_older_time_at_the_end_holds_nothing_back_for_good(pair: Pair) -> None:
+    (first, second), rings = pair
+    first.put(timed(9, b"younger"))
+    second.put(timed(8))
+    first.put(timed(3, b"older"))
+
+    assert rings.read(10, SIZE) == [
+        timed(3, b"older"),
+        timed(8),
+        timed(9, b"younger"),
+    ]

@@ -118,15 +118,16 @@ class _Source:
         self.ring = ring
         self.held: list[tuple[int, bytes]] = []
         self.last_ns = 0
-        """The time of the last record that was read."""
+        """The time of the youngest record that was read."""
 
     def fill(self, limit: int, room: int) -> None:
         """Read on, if no more than limit records wait."""
         if len(self.held) >= limit:
             return
         for data in self.ring.read(limit, room):
-            self.last_ns = int.from_bytes(data[:8], sys.byteorder)
-            self.held.append((self.last_ns, data))
+            time_ns = int.from_bytes(data[:8], sys.byteorder)
+            self.last_ns = max(self.last_ns, time_ns)
+            self.held.append((time_ns, data))
 
     @property
     def is_behind(self) -> bool:
