@@ -107,8 +107,8 @@ static __always_inline void accept(struct __sk_buff *skb, struct bpf_sock *sk,
 	flow->receiver = RECEIVER_REMOTE;
 	if (skb->ifindex == LOOPBACK_INDEX) {
 		flow->receiver = socket_at(skb, &packet->source, &packet->target,
-					   packet->source.port);
-		if (flow->receiver == RECEIVER_SCOPE || flow->receiver == RECEIVER_SHARED)
+					   packet->source.port, true);
+		if (flow->receiver == RECEIVER_SCOPE)
 			return;
 	}
 	if (is_repeated(skb, packet))
@@ -260,16 +260,29 @@ static __always_inline void on_root_egress(struct __sk_buff *skb)
 		observe_egress(skb, sk, state, FLAG_FOREIGN);
 }
 
-static __always_inline int observe_ingress(struct __sk_buff *skb, struct socket_state *state,
-					    bool inside)
+/* Whether a packet that arrives is none that is read, at a glance. */
+static __always_inline bool is_plain_arrival(struct __sk_buff *skb)
 {
-	struct packet packet = {};
 	struct glance glance;
 
-	if (look(skb, &glance) && glance.protocol == PROTOCOL_TCP && glance.source != DNS_PORT)
-		return 1;
+	return look(skb, &glance) && glance.protocol == PROTOCOL_TCP &&
+	       glance.source != DNS_PORT;
+}
+
+static __always_inline int observe_ingress(struct __sk_buff *skb, bool inside)
+{
+	struct packet packet = {};
+	struct socket_state *state;
+	struct bpf_sock *sk;
+
 	if (!parse(skb, &packet))
 		return 1;
+	if (packet.source.port != DNS_PORT && !(inside && is_canary(&packet)))
+		return 1;
+	sk = skb->sk;
+	if (sk)
+		sk = bpf_sk_fullsock(sk);
+	state = state_of(sk);
 	if (packet.source.port == DNS_PORT && packet.payload) {
 		struct dns_capture capture = {.packet = &packet,
 					      .server = &packet.source,
@@ -278,7 +291,7 @@ static __always_inline int observe_ingress(struct __sk_buff *skb, struct socket_
 					      .client_port = packet.target.port};
 
 		emit_dns(skb, &capture);
-	} else if (inside && is_canary(&packet)) {
+	} else if (inside) {
 		struct flow flow = {.peer = &packet.target,
 				    .owner = state,
 				    .cookie = bpf_get_socket_cookie(skb),
@@ -292,22 +305,20 @@ static __always_inline int observe_ingress(struct __sk_buff *skb, struct socket_
 
 static __always_inline int on_ingress(struct __sk_buff *skb)
 {
-	struct bpf_sock *sk = skb->sk;
-
-	if (sk)
-		sk = bpf_sk_fullsock(sk);
-	return observe_ingress(skb, state_of(sk), true);
+	return is_plain_arrival(skb) ? 1 : observe_ingress(skb, true);
 }
 
 static __always_inline void on_root_ingress(struct __sk_buff *skb)
 {
-	struct bpf_sock *sk = skb->sk;
+	struct bpf_sock *sk;
 
+	if (is_plain_arrival(skb))
+		return;
+	sk = skb->sk;
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
-	/* Found again, as what the verifier knows by now costs 6.1's too much. */
 	if (foreign_state(sk))
-		observe_ingress(skb, state_of(sk), false);
+		observe_ingress(skb, false);
 }
 
 #endif
