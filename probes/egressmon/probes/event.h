@@ -171,8 +171,8 @@ struct flow_event {
 	u16 port;
 	u16 receiver;
 	u16 local_port; /* of the listener that accepts; else 0 */
-	u64 stack_ns;  /* ktime_ns of the stack event of the same tid; 0: none */
-	u64 frames_ns; /* the same of its frames event */
+	u64 stack_ns;	/* ktime_ns of the stack event of the same tid; 0: none */
+	u64 frames_ns;	/* the same of its frames event */
 	u8 address[ADDRESS_SIZE];
 	char comm[COMM_SIZE];
 };

@@ -198,7 +198,7 @@ static __always_inline void capture_sent(struct __sk_buff *skb)
 }
 
 static __always_inline int observe_egress(struct __sk_buff *skb, struct bpf_sock *sk,
-					   struct socket_state *state, u32 flags)
+					  struct socket_state *state, u32 flags)
 {
 	struct packet packet = {};
 	struct glance glance;
