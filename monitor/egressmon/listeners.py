@@ -97,10 +97,11 @@ class Listeners:
         self._socket.sendto(header + request, (0, 0))
         while True:
             for kind, body in _messages(self._socket.recv(1 << 16)):
-                if kind == _NLMSG_DONE:
+                if kind in {_NLMSG_DONE, _NLMSG_ERROR}:
+                    (failure,) = struct.unpack_from("=i", body)
+                    if failure:
+                        raise OSError(-failure, "sock_diag")
                     return
-                if kind == _NLMSG_ERROR:
-                    raise OSError(-struct.unpack_from("=i", body)[0], "sock_diag")
                 yield _bound(family, body)
 
     def _cgroup_ids(self) -> set[int]:

@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from egressmon import host
+
 _CAP_NET_ADMIN = 12
 # include/uapi/linux/rtnetlink.h, nfnetlink.h, netlink.h
 _NETLINK_ROUTE, _NETLINK_NETFILTER = 0, 12
@@ -51,7 +53,9 @@ class Surroundings:
 
 def look_around(uid: int) -> Surroundings:
     """Return what a command of `uid` could use, before this process drops anything."""
-    return Surroundings(_may_change_network(uid), _has_company(uid))
+    # In a pid namespace, those outside it are not seen.
+    company = not host.proc_is_ours() or _has_company(uid)
+    return Surroundings(_may_change_network(uid), company)
 
 
 def _may_change_network(uid: int) -> bool:

@@ -26,13 +26,16 @@ def outside(network: Lab, code: str, *arguments: str) -> Generator[Outside]:
     """Run Python code in the client's namespace for as long as the context lasts."""
     process = subprocess.Popen(
         [*network.enter(), sys.executable, "-c", code, *arguments],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
+    assert process.stdin is not None
     assert process.stdout is not None
     try:
         yield Outside(process)
     finally:
         process.terminate()
+        process.stdin.close()
         process.stdout.close()
         process.wait()

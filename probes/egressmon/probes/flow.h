@@ -184,14 +184,12 @@ static __always_inline int on_address(struct bpf_sock_addr *ctx, u32 kind, bool 
 static __always_inline bool is_foreign_here(void)
 {
 	u32 first = 0;
-	struct settings *set;
+	struct settings *set = bpf_map_lookup_elem(MAP(settings), &first);
 
-	if (!in_lineage(bpf_get_current_pid_tgid() >> 32))
+	if (set && set->scope_id &&
+	    current_ancestor_cgroup_id(set->scope_level) == set->scope_id)
 		return false;
-	set = bpf_map_lookup_elem(MAP(settings), &first);
-	if (!set || !set->scope_id)
-		return true;
-	return current_ancestor_cgroup_id(set->scope_level) != set->scope_id;
+	return in_lineage(bpf_get_current_pid_tgid() >> 32);
 }
 
 /*
@@ -244,7 +242,8 @@ static __always_inline int on_release(struct bpf_sock *ctx, bool inside)
 {
 	struct socket_state *state = bpf_sk_storage_get(MAP(sockets), ctx, 0, 0);
 
-	if (state && (inside || !(state->flags & SOCKET_INSIDE)))
+	if (state && (state->flags & (SOCKET_SENDING | SOCKET_PENDING)) &&
+	    (inside || !(state->flags & SOCKET_INSIDE)))
 		emit_unsent(state, bpf_get_socket_cookie(ctx), ctx->type);
 	return 1;
 }

@@ -70,8 +70,8 @@ static __always_inline bool is_shared(struct bpf_sock *sk, u16 protocol)
 	return (bits & BIT_REUSEPORT) && !is_group_here(address);
 }
 
-/* Whose the socket is that was found; it is released. */
-static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol)
+/* Whose the socket is that was found; it is released. Only listeners are shared. */
+static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol, bool connected)
 {
 	u32 first = 0;
 	struct settings *set = bpf_map_lookup_elem(MAP(settings), &first);
@@ -81,7 +81,8 @@ static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol)
 
 	/* A socket that listens without having been bound has no state. */
 	if (is_made_here(sk) || (scope && ancestor_cgroup_id(sk, level) == scope))
-		receiver = is_shared(sk, protocol) ? RECEIVER_SHARED : RECEIVER_SCOPE;
+		receiver = !connected && is_shared(sk, protocol) ? RECEIVER_SHARED
+								 : RECEIVER_SCOPE;
 	else if (!scope)
 		receiver = RECEIVER_ASK;
 	bpf_sk_release(sk);
@@ -90,7 +91,8 @@ static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol)
 
 /* Whose socket has, or would accept, the connection from source, a port of it, to target. */
 static __always_inline u32 socket_at(struct __sk_buff *skb, const struct endpoint *source,
-				     const struct endpoint *target, u16 source_port)
+				     const struct endpoint *target, u16 source_port,
+				     bool connected)
 {
 	bool inet = is_inet(target->address);
 	struct bpf_sock_tuple tuple = {};
@@ -113,7 +115,7 @@ static __always_inline u32 socket_at(struct __sk_buff *skb, const struct endpoin
 		sk = bpf_sk_lookup_udp(skb, &tuple, size, THIS_NAMESPACE, 0);
 	else
 		sk = bpf_sk_lookup_tcp(skb, &tuple, size, THIS_NAMESPACE, 0);
-	return sk ? owner_of(sk, target->protocol) : RECEIVER_NOBODY;
+	return sk ? owner_of(sk, target->protocol, connected) : RECEIVER_NOBODY;
 }
 
 /*
@@ -129,7 +131,7 @@ static __always_inline u32 listener_at(struct __sk_buff *skb, const struct endpo
 	if (target->protocol != PROTOCOL_UDP && target->protocol != PROTOCOL_TCP)
 		return RECEIVER_ASK;
 	return socket_at(skb, source, target,
-			 target->protocol == PROTOCOL_UDP ? source->port : 0);
+			 target->protocol == PROTOCOL_UDP ? source->port : 0, false);
 }
 
 /* The same of a packet on its way out: what leaves by another device goes elsewhere. */

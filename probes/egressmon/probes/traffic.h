@@ -106,9 +106,9 @@ static __always_inline void accept(struct __sk_buff *skb, struct bpf_sock *sk,
 		return;
 	flow->receiver = RECEIVER_REMOTE;
 	if (skb->ifindex == LOOPBACK_INDEX) {
-		flow->receiver =
-			socket_at(skb, &packet->source, &packet->target, packet->source.port);
-		if (flow->receiver == RECEIVER_SCOPE || flow->receiver == RECEIVER_SHARED)
+		flow->receiver = socket_at(skb, &packet->source, &packet->target,
+					   packet->source.port, true);
+		if (flow->receiver == RECEIVER_SCOPE)
 			return;
 	}
 	if (is_repeated(skb, packet))
@@ -239,25 +239,29 @@ static __always_inline void on_root_egress(struct __sk_buff *skb)
 		on_egress(skb, FLAG_FOREIGN);
 }
 
-static __always_inline int observe_ingress(struct __sk_buff *skb, struct socket_state *state,
-					   bool inside)
+/* Whether a packet that arrives is none that is read, at a glance. */
+static __always_inline bool is_plain_arrival(struct __sk_buff *skb)
 {
-	struct packet packet = {};
 	struct glance glance;
 
-	if (look(skb, &glance) && glance.protocol == PROTOCOL_TCP && glance.source != DNS_PORT)
-		return 1;
+	return look(skb, &glance) && glance.protocol == PROTOCOL_TCP &&
+	       glance.source != DNS_PORT;
+}
+
+static __always_inline int observe_ingress(struct __sk_buff *skb, bool inside)
+{
+	struct packet packet = {};
+	struct flow flow = {.peer = &packet.target,
+			    .kind = KIND_PACKET,
+			    .flags = FLAG_CANARY | FLAG_INGRESS};
+
 	if (!parse(skb, &packet))
 		return 1;
 	if (is_dns(&packet.source)) {
 		dns_ingress(skb, inside ? 0 : FLAG_FOREIGN);
 	} else if (inside && is_canary(&packet)) {
-		struct flow flow = {.peer = &packet.target,
-				    .owner = state,
-				    .cookie = bpf_get_socket_cookie(skb),
-				    .kind = KIND_PACKET,
-				    .flags = FLAG_CANARY | FLAG_INGRESS};
-
+		flow.owner = packet_owner(skb);
+		flow.cookie = bpf_get_socket_cookie(skb);
 		emit_flow(&flow);
 	}
 	return 1;
@@ -265,22 +269,20 @@ static __always_inline int observe_ingress(struct __sk_buff *skb, struct socket_
 
 static __always_inline int on_ingress(struct __sk_buff *skb)
 {
-	struct bpf_sock *sk = skb->sk;
-
-	if (sk)
-		sk = bpf_sk_fullsock(sk);
-	return observe_ingress(skb, state_of(sk), true);
+	return is_plain_arrival(skb) ? 1 : observe_ingress(skb, true);
 }
 
 static __always_inline void on_root_ingress(struct __sk_buff *skb)
 {
-	struct bpf_sock *sk = skb->sk;
+	struct bpf_sock *sk;
 
+	if (is_plain_arrival(skb))
+		return;
+	sk = skb->sk;
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
-	/* Found again, as what the verifier knows by now costs 6.1's too much. */
 	if (foreign_state(sk))
-		observe_ingress(skb, state_of(sk), false);
+		observe_ingress(skb, false);
 }
 
 #endif

@@ -58,19 +58,25 @@ def dialling(namespace: str, to: str, source: str) -> Generator[Callable[[], str
         process.wait()
 
 
-def serve(watched: Watch, network: Lab, policy: str) -> Watched:
+ANY = "0.0.0.0"  # noqa: S104 -- in a namespace
+
+
+def serve(watched: Watch, network: Lab, policy: str, address: str = ANY) -> Watched:
     """Run a server that a peer from another machine dials."""
     with dialling(network.server, CLIENT4, OTHER4) as got:
         run = watched(
-            *(PYTHON, "-c", SERVE, "0.0.0.0", PORT),  # noqa: S104 -- in a namespace
+            *(PYTHON, "-c", SERVE, address, PORT),
             policy=f"version = 1\nenforce = 'fail'\n{policy}",
         )
         assert got() == "6000"
     return run
 
 
-def test_a_peer_that_dials_in_is_a_violation(watched: Watch, network: Lab) -> None:
-    run = serve(watched, network, "")
+@pytest.mark.parametrize("address", [ANY, CLIENT4, "::"])
+def test_a_peer_that_dials_in_is_a_violation(
+    watched: Watch, network: Lab, address: str
+) -> None:
+    run = serve(watched, network, "", address)
 
     (connection,) = run.of("connection")
     assert connection["op"] == "accept"
@@ -136,7 +142,7 @@ def test_a_listener_that_was_made_outside_the_cgroup_is_watched(
         "open(root + '/cgroup.procs', 'w').write('0')\n"
     )
     with dialling(network.server, CLIENT4, OTHER4) as got:
-        run = watched(PYTHON, "-c", leave + SERVE, "0.0.0.0", PORT)  # noqa: S104
+        run = watched(PYTHON, "-c", leave + SERVE, ANY, PORT)
         assert got() == "6000"
 
     (connection,) = run.of("connection")
@@ -178,7 +184,7 @@ def test_learn_tells_who_dialled_in_and_admits_nobody(
 ) -> None:
     with dialling(network.server, CLIENT4, OTHER4) as got:
         run = watched(
-            *(PYTHON, "-c", SERVE, "0.0.0.0", PORT),  # noqa: S104 -- in a namespace
+            *(PYTHON, "-c", SERVE, ANY, PORT),
             verb="learn",
             options=["--output", "-"],
         )

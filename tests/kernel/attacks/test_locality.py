@@ -349,3 +349,29 @@ def test_no_address_is_one_connection_to_this_machine(watched: Watch) -> None:
 
     assert [one["dst"]["ip"] for one in run.of("connection")] == ["127.0.0.1"] * 2
     assert run.end["connections"] == {"local": 2}
+
+
+CROWD = """
+import socket
+crowd = [socket.socket(type=socket.SOCK_DGRAM) for _ in range(1500)]
+for one in crowd: one.bind(("127.0.0.1", 0))
+print("ready", flush=True)
+input()
+"""
+CLOSED = """
+import socket
+s = socket.socket(type=socket.SOCK_DGRAM)
+for port in range(100, {}): s.sendto(b"x", ("127.0.0.1", port))
+"""
+
+
+def test_closed_ports_beside_a_crowd_of_sockets_cost_no_time(
+    watched: Watch, network: Lab
+) -> None:
+    with outside(network, CROWD) as crowd:
+        assert crowd.says() == "ready"
+        one = watched(PYTHON, "-c", CLOSED.format(101))
+        many = watched(PYTHON, "-c", CLOSED.format(700))
+
+    assert many.end["connections"] == {"local": 600}
+    assert many.end["duration_ms"] < one.end["duration_ms"] + 3000
