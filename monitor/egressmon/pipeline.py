@@ -100,11 +100,13 @@ class Pipeline:
 
     def _begun(self, event: Forked | Executed) -> ProcessRecord:
         if isinstance(event, Executed):
-            process = self._processes.executed(event)
-            if self.tracker.first_executed is None:
-                self.tracker.first_executed = event.pid
+            program = None
             if self._attributor is not None:
                 self._attributor.executed(event.pid, event.path, event.ktime_ns)
+                program = self._attributor.program(event.pid)
+            process = self._processes.executed(event, program)
+            if self.tracker.first_executed is None:
+                self.tracker.first_executed = event.pid
         else:
             process = self._processes.forked(event)
             if self._attributor is not None:

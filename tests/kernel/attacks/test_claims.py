@@ -93,6 +93,17 @@ def test_what_lay_there_before_counts(watched: Watch, tmp_path: Path) -> None:
     assert connection(run)["claimed"] == []
 
 
+# Whoever is gone at once, and was called by a relative path, is known by its mapping.
+def test_a_program_that_is_gone_is_no_claim(watched: Watch, tmp_path: Path) -> None:
+    program = compiled(tmp_path, "client", MAIN)
+    script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do ./client; done"
+
+    run = watched("sh", "-c", script, policy=by(f'exe = ["{program}"]'))
+
+    assert run.status == 0, run.stderr
+    assert not any(one["claimed"] for one in run.of("connection"))
+
+
 @pytest.mark.parametrize("build_id", ["none", "sha1"])
 def test_a_program_bound_over_another_is_not_that_one(
     watched: Watch, shared: Path, build_id: str
