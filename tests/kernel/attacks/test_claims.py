@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from egressmon.attribution.bounded import open_regular
+from egressmon.attribution.elf import Elf
 from support.lab import HTTP_PORT, SERVER4
 from support.watching import Watched
 
@@ -104,10 +106,21 @@ def test_a_program_that_is_gone_is_no_claim(watched: Watch, tmp_path: Path) -> N
     assert not any(one["claimed"] for one in run.of("connection"))
 
 
-@pytest.mark.parametrize("build_id", ["none", "sha1"])
+def _build_id_of(path: str) -> str:
+    elf = Elf(open_regular(path))
+    found = elf.build_id
+    elf.close()
+    assert found is not None
+    return f"0x{found}"
+
+
+# A build id is copied with an option of the linker's.
+@pytest.mark.parametrize("build_id", ["none", "sha1", "copied"])
 def test_a_program_bound_over_another_is_not_that_one(
     watched: Watch, shared: Path, build_id: str
 ) -> None:
+    if build_id == "copied":
+        build_id = _build_id_of("/usr/bin/curl")
     program = compiled(shared, "client", MAIN, f"-Wl,--build-id={build_id}")
     script = f"mount --bind {program} /usr/bin/curl && exec /usr/bin/curl"
 
