@@ -388,3 +388,47 @@ def test_a_root_folder_of_its_own(watched: Watch, shared: Path) -> None:
 
     assert run.status == 120, run.stderr
     assert claims(connection(run))["process.exe"].startswith("seen from")
+
+
+# The kernel may know a file there by another device than stat(2) does.
+def test_a_program_on_overlayfs_is_what_it_is(watched: Watch, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("lower", "upper", "work", "merged")]
+    for one in folders:
+        one.mkdir()
+    lower, upper, work, merged = folders
+    library = compiled(lower, "dial.so", DIAL, "-shared", "-fPIC")
+    program = compiled(
+        lower,
+        "client",
+        "void dial(void); int main(void) { dial(); return 0; }",
+        *(f"-L{lower}", "-Wl,--no-as-needed", f"-l:{library.name}"),
+        "-Wl,-rpath,$ORIGIN",
+    )
+    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+    script = f'mount -t overlay none -o {options} {merged} && exec "$@"'
+
+    run = watched(
+        str(merged / program.name),
+        through=("sh", "-c", script, "sh"),
+        policy=by(f'exe = ["{merged}/client"], module = ["{merged}/dial.so"]'),
+    )
+
+    assert run.status == 0, run.stderr
+    assert connection(run)["claimed"] == []
+
+
+# By root in egressmon's own namespace; a user needs one of its own.
+def test_what_is_mounted_during_the_run_is_claimed(
+    watched: Watch, tmp_path: Path
+) -> None:
+    program = compiled(tmp_path / "before", "client", MAIN)
+    (tmp_path / "there").mkdir()
+    there = tmp_path / "there/client"
+    script = f"mount --bind {program.parent} {there.parent} && exec {there}"
+
+    run = watched("sh", "-c", script, policy=by(f'exe = ["{there}"]'))
+
+    assert run.status == 120, run.stderr
+    assert claims(connection(run))["process.exe"] == (
+        "on a file system that was mounted during the run"
+    )
