@@ -21,10 +21,14 @@ class Executables:
         self._beginning = beginning
         self._proc_is_ours = proc_is_ours
 
-    def of(self, event: Executed) -> tuple[str, str | None]:
-        """Return the executable's path, and why it is a claim; None: it is none."""
+    def of(self, event: Executed, mapped: str | None = None) -> tuple[str, str | None]:
+        """Return the executable's path, and why it is a claim; None: it is none.
+
+        Mapped is what the kernel called it as it was mapped, where that is known.
+        """
         view = self._beginning.why_view(event.mounts, event.users)
-        places = [event.path] if event.path.startswith("/") else []
+        names = [event.path, mapped or ""]
+        places = [name for name in names if name.startswith("/")]
         if self._proc_is_ours:
             # The link leads to the very file, whatever is mounted over its name.
             places.insert(0, f"/proc/{event.pid}/exe")

@@ -21,7 +21,7 @@ def origin_of(
         route=source.route,
         route_reason=source.route_reason,
         bypass=source.bypass,
-        claimed=tuple(_claimed(exe, source, whys)),
+        claimed=tuple(_claimed(exe, source, whys)) if whys else (),
     )
 
 

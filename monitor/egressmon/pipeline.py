@@ -115,31 +115,41 @@ class Pipeline:
             case Escape() | Forked() | Executed() | Exited():
                 self._live(event)
 
+    # The record is written whatever becomes of the attribution.
     def _live(self, event: Escape | Forked | Executed | Exited) -> None:
+        program, failure = None, None
+        try:
+            program = self._attribute(event)
+        except Exception as error:  # noqa: BLE001 -- raised again, behind the record
+            failure = error
         record: ProcessRecord | EscapeRecord | None
         match event:
             case Escape():
                 record = escapes.record(event, self._processes)
             case Forked() | Executed():
-                record = self._begun(event)
+                record = self._begun(event, program)
             case Exited():
                 record = self._ended(event)
         if record is not None:
             self._sink(record, event.ktime_ns)
-        if not isinstance(event, Escape):
-            self._attribute(event)
+        if failure is not None:
+            raise failure
 
-    # After the record, which so is written whatever becomes of this.
-    def _attribute(self, event: Forked | Executed | Exited) -> None:
+    # Of an exec, what its program was mapped from, where that is known.
+    def _attribute(self, event: Escape | Forked | Executed | Exited) -> str | None:
         if self._attributor is None:
-            return
+            return None
         match event:
             case Forked():
                 self._attributor.forked(event)
             case Executed():
                 self._attributor.executed(event.pid, event.path, event.ktime_ns)
+                return self._attributor.program(event.pid)
             case Exited():
                 self._attributor.ended(event.pid, event.ktime_ns)
+            case Escape():
+                pass
+        return None
 
     def finish(self) -> None:
         """Record what was still open: queries without an answer."""
@@ -151,9 +161,9 @@ class Pipeline:
         for record, ktime_ns in self.queries.close(now_ns):
             self._sink(record, ktime_ns)
 
-    def _begun(self, event: Forked | Executed) -> ProcessRecord:
+    def _begun(self, event: Forked | Executed, program: str | None) -> ProcessRecord:
         if isinstance(event, Executed):
-            process = self._processes.executed(event)
+            process = self._processes.executed(event, program)
             if self.tracker.first_executed is None:
                 self.tracker.first_executed = event.pid
         else:

@@ -120,14 +120,14 @@ class Processes:
         self._known[event.pid] = process
         return process
 
-    def executed(self, event: Executed) -> Process:
-        """Note the process's new program."""
+    def executed(self, event: Executed, mapped: str | None = None) -> Process:
+        """Note the process's new program, which was perhaps mapped from a path."""
         words = event.arguments.split(b"\0")
         if words and not words[-1]:
             words.pop()
         given = [from_bytes(word) for word in words[:_MAX_ARGUMENTS]]
         argv = sanitise_argv(given, self._argv)
-        exe, exe_claimed = self._executables.of(event)
+        exe, exe_claimed = self._executables.of(event, mapped)
         process = Process(
             pid=event.pid,
             start_ns=event.start_ns,

@@ -18,9 +18,11 @@ from egressmon.attribution.result import Attribution, Ground
 from egressmon.beginning import CHANGED, ELSEWHERE, OTHER_USERS, Beginning
 from egressmon.events import Executed
 from egressmon.executables import Executables
+from egressmon.options import parse
 from egressmon.origins import origin_of
 from egressmon.policy.judge import Claimed, Destination, Judge, Origin
 from egressmon.policy.model import Policy
+from egressmon.policy_command import parse_origin
 
 PEER = ipaddress.ip_address("203.0.113.9")
 HERE = Path("/proc/self/ns/mnt").stat().st_ino, Path("/proc/self/ns/user").stat().st_ino
@@ -28,8 +30,9 @@ HERE = Path("/proc/self/ns/mnt").stat().st_ino, Path("/proc/self/ns/user").stat(
 
 def now(home: Path | None = None) -> Beginning:
     """Return the next moment of the clock that files are stamped with."""
-    tick = time.clock_gettime_ns(5)  # CLOCK_REALTIME_COARSE
-    while time.clock_gettime_ns(5) == tick:
+    # Since Linux 6.13 some stamps are exact, and the coarse clock lags behind those.
+    exact = time.time_ns()
+    while time.clock_gettime_ns(5) <= exact:  # CLOCK_REALTIME_COARSE
         pass
     return Beginning(str(home) if home else None)
 
@@ -222,3 +225,16 @@ def test_by_takes_no_claims_unless_asked_to(by: dict[str, object], word: str) ->
     assert ("this claims to be (why)" in verdict.reason) is (
         word == "violation" and by.get("exe") != ["/y"]
     )
+
+
+def test_explain_takes_who_it_is_told_for_a_claim() -> None:
+    words = ["policy", "explain", "f", "h:1", "--exe", "/x", "--route", "native"]
+
+    told = parse_origin(parse(words))
+    claimed = parse_origin(parse([*words, "--claimed"]))
+
+    assert told.claimed == ()
+    assert [(one.what, one.value) for one in claimed.claimed] == [
+        ("exe", "/x"),
+        ("route", "native"),
+    ]

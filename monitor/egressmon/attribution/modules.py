@@ -1,5 +1,6 @@
 """Native modules: stacks and mappings in; modules, packages and routes out."""
 
+import os
 from collections import OrderedDict
 from dataclasses import replace
 
@@ -88,6 +89,13 @@ class Modules:
         self._spaces.claim(pid)
         self._spaces.until(ktime_ns)
         self._templates.forget(pid)
+
+    def program(self, pid: int) -> str | None:
+        """Return the path that pid's program was mapped from; None: not known."""
+        space = self._spaces.of(pid)
+        if space is None or space.program is None or space.program.is_unbacked:
+            return None
+        return os.fsdecode(space.program.path)
 
     def ended(self, pid: int, ktime_ns: int) -> None:
         """Take note that pid is gone."""

@@ -4,11 +4,8 @@ RECORD is the truth: it covers the `NAME.libs` folders of repaired wheels. A fil
 editable install stands outside of it, in the project that direct_url.json names.
 """
 
-import base64
 import csv
-import hashlib
 import json
-import os
 import posixpath
 import re
 import urllib.parse
@@ -17,10 +14,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from egressmon import files
+from egressmon.attribution import hashes
 from egressmon.attribution.bounded import (
     MAX_TEXT,
     Identity,
-    open_regular,
     read_bounded,
     root_identity,
 )
@@ -38,8 +35,6 @@ _MAX_RECORDS = 1 << 27  # of a folder, together
 _MAX_METADATA = 1 << 20
 _MAX_DISTRIBUTIONS = 10_000
 _MAX_SITES = 256
-# Hashing takes 1 to 3 ms a MiB; what is larger is not compared.
-_MAX_HASHED = 1 << 25
 _PREFIX = re.compile(r"(/.*)/lib(?:64)?/python3(?:\.\d+t?)?/(?:site|dist)-packages")
 _SHARED = frozenset({"/usr/local"})  # Debian's /usr/bin/python3 has packages there
 
@@ -224,25 +219,11 @@ def _names(folder: str) -> list[str]:
 # What RECORD says of the file is compared with it: RECORD, by PEP 376 and 427.
 def _compared(recorded: _Recorded, site: _Site, place: str) -> Owner:
     account = recorded.account
-    fits = _fits(place, recorded.digest)
+    fits = hashes.fits(place, recorded.digest)
     why = account.claimed or site.claimed
     if fits is False:
         why = "RECORD has another hash of the file"
     return Owner(account.package, why, fits)
-
-
-def _fits(place: str, digest: str | None) -> bool | None:
-    if digest is None:
-        return None
-    try:
-        descriptor = open_regular(place)
-    except OSError:
-        return None
-    with os.fdopen(descriptor, "rb") as file:
-        if os.fstat(file.fileno()).st_size > _MAX_HASHED:
-            return None
-        found = hashlib.file_digest(file, "sha256").digest()
-    return base64.urlsafe_b64encode(found).rstrip(b"=").decode() == digest
 
 
 # Native code is remembered; sources are many, and looked for in RECORD when asked for.
@@ -254,15 +235,10 @@ def _read_record(data: bytes, account: _Account, site: _Site) -> None:
     try:
         for row in csv.reader(wanted):
             if row:
-                digest = _sha256(row[1]) if len(row) > 1 else None
+                digest = hashes.recorded(row[1]) if len(row) > 1 else None
                 site.files[posixpath.normpath(row[0])] = _Recorded(account, digest)
     except csv.Error:
         return
-
-
-def _sha256(text: str) -> str | None:
-    kind, _, digest = text.partition("=")
-    return digest[:MAX_TEXT].rstrip("=") if kind == "sha256" and digest else None
 
 
 def _source_owner(site: _Site, relative: str) -> _Account | None:

@@ -94,6 +94,10 @@ class Attributor:
         if self._code is not None:
             self._code.executed(pid)
 
+    def program(self, pid: int) -> str | None:
+        """Return the path that pid's program was mapped from; None: not known."""
+        return self._modules.program(pid)
+
     def ended(self, pid: int, ktime_ns: int) -> None:
         """Take note that pid is gone."""
         self._modules.ended(pid, ktime_ns)

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from egressmon.attribution.bounded import open_regular
+from egressmon.attribution.elf import Elf
 from support.lab import HTTP_PORT, SERVER4
 from support.watching import Watched
 
@@ -93,10 +95,32 @@ def test_what_lay_there_before_counts(watched: Watch, tmp_path: Path) -> None:
     assert connection(run)["claimed"] == []
 
 
-@pytest.mark.parametrize("build_id", ["none", "sha1"])
+# Whoever is gone at once, and was called by a relative path, is known by its mapping.
+def test_a_program_that_is_gone_is_no_claim(watched: Watch, tmp_path: Path) -> None:
+    program = compiled(tmp_path, "client", MAIN)
+    script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do ./client; done"
+
+    run = watched("sh", "-c", script, policy=by(f'exe = ["{program}"]'))
+
+    assert run.status == 0, run.stderr
+    assert not any(one["claimed"] for one in run.of("connection"))
+
+
+def _build_id_of(path: str) -> str:
+    elf = Elf(open_regular(path))
+    found = elf.build_id
+    elf.close()
+    assert found is not None
+    return f"0x{found}"
+
+
+# A build id is copied with an option of the linker's.
+@pytest.mark.parametrize("build_id", ["none", "sha1", "copied"])
 def test_a_program_bound_over_another_is_not_that_one(
     watched: Watch, shared: Path, build_id: str
 ) -> None:
+    if build_id == "copied":
+        build_id = _build_id_of("/usr/bin/curl")
     program = compiled(shared, "client", MAIN, f"-Wl,--build-id={build_id}")
     script = f"mount --bind {program} /usr/bin/curl && exec /usr/bin/curl"
 
@@ -364,3 +388,47 @@ def test_a_root_folder_of_its_own(watched: Watch, shared: Path) -> None:
 
     assert run.status == 120, run.stderr
     assert claims(connection(run))["process.exe"].startswith("seen from")
+
+
+# The kernel may know a file there by another device than stat(2) does.
+def test_a_program_on_overlayfs_is_what_it_is(watched: Watch, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("lower", "upper", "work", "merged")]
+    for one in folders:
+        one.mkdir()
+    lower, upper, work, merged = folders
+    library = compiled(lower, "dial.so", DIAL, "-shared", "-fPIC")
+    program = compiled(
+        lower,
+        "client",
+        "void dial(void); int main(void) { dial(); return 0; }",
+        *(f"-L{lower}", "-Wl,--no-as-needed", f"-l:{library.name}"),
+        "-Wl,-rpath,$ORIGIN",
+    )
+    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+    script = f'mount -t overlay none -o {options} {merged} && exec "$@"'
+
+    run = watched(
+        str(merged / program.name),
+        through=("sh", "-c", script, "sh"),
+        policy=by(f'exe = ["{merged}/client"], module = ["{merged}/dial.so"]'),
+    )
+
+    assert run.status == 0, run.stderr
+    assert connection(run)["claimed"] == []
+
+
+# By root in egressmon's own namespace; a user needs one of its own.
+def test_what_is_mounted_during_the_run_is_claimed(
+    watched: Watch, tmp_path: Path
+) -> None:
+    program = compiled(tmp_path / "before", "client", MAIN)
+    (tmp_path / "there").mkdir()
+    there = tmp_path / "there/client"
+    script = f"mount --bind {program.parent} {there.parent} && exec {there}"
+
+    run = watched("sh", "-c", script, policy=by(f'exe = ["{there}"]'))
+
+    assert run.status == 120, run.stderr
+    assert claims(connection(run))["process.exe"] == (
+        "on a file system that was mounted during the run"
+    )

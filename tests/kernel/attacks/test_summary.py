@@ -53,6 +53,25 @@ def test_child():
 """
 
 
+FORKED = f"""
+import multiprocessing, socket
+
+def dial(port):
+    context = multiprocessing.get_context("forkserver")
+    child = context.Process(
+        target=socket.create_connection, args=(("{OTHER4}", port), 2)
+    )
+    child.start()
+    child.join()
+
+def test_first():
+    dial({HTTP_PORT})
+
+def test_second():
+    dial({OTHER_PORT})
+"""
+
+
 def github(page: Path) -> Mapping[str, str]:
     """Return the environment of a step in GitHub Actions."""
     return {
@@ -126,6 +145,24 @@ def test_who_started_the_thread_is_named_and_not_who_ran_meanwhile(
     first = next(one for one in annotations(tests) if f":{HTTP_PORT}/tcp" in one)
     assert ",file=test_leak.py,line=" in first.partition("::")[2].partition("::")[0]
     assert named in first
+
+
+# The fork server has the environment of the test that needed one first.
+def test_a_test_that_no_stack_confirms_is_marked(
+    watched: Watch, tmp_path: Path
+) -> None:
+    (tmp_path / "test_forked.py").write_text(FORKED)
+
+    run = watched(
+        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+        "test_forked.py",
+    )
+
+    first, second = run.of("connection")
+    for one in (first, second):
+        assert one["code"]["test"] == "test_forked.py::test_first (call)"
+    assert second["code"]["test_confirmed"] is False
+    assert "test_first (call) (claimed)" in row(run, f"{OTHER4}:{OTHER_PORT}/tcp")
 
 
 def test_what_a_test_says_of_itself_is_marked_and_no_command(
