@@ -14,6 +14,7 @@ _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 _INITIAL_CGROUP_NAMESPACE = 0xEFFFFFFB
 
 
+@cache
 def egressmon_version() -> str:
     """Return this program's version."""
     # Slow to import (20 ms), and watch must be armed soon.

@@ -5,6 +5,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -94,7 +95,6 @@ def execute(  # noqa: PLR0913 -- what a run is made of
     It returns in another process than it was called in, without rights. The one that
     has them calls `at_end` with the user's, after all else, and opens `page`.
     """
-    trial = SudoTrial(user)
     identifier = run_identifier()
     with acting_as(user):
         path, file, failure = _evidence(options.evidence, identifier)
@@ -116,8 +116,9 @@ def execute(  # noqa: PLR0913 -- what a run is made of
         ready_file=options.ready_file,
         page=page,
         at_end=at_end,
-        sudo=trial,
     )
+    if run_options.may_gain:
+        run_options = replace(run_options, sudo=SudoTrial(user))
     outcome = Run(run_options, identifier, also).execute(engine)
     if outcome.exec_errno:
         why = os.strerror(outcome.exec_errno)

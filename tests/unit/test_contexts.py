@@ -110,7 +110,7 @@ def test_another_file_at_its_path_is_left_alone(
     contexts.close()
 
 
-def ends(file: int) -> None:
+def ends(_file: int) -> None:
     """Be ended by what is in the file."""
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -7,6 +7,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from support.lab import HTTP_PORT, OTHER4, Lab
@@ -191,6 +193,8 @@ def hidden() -> Generator[Path]:
     (folder / "file").write_text("nobody's")
     (folder / "roots").write_text("root's")
     (folder / "roots").chmod(0o600)
+    (folder / "group").write_text("root's group's")
+    (folder / "group").chmod(0o640)
     (folder / "link").symlink_to("/proc/self/mem")
     (folder / "page").touch()
     for one in (folder, folder / "file", folder / "page"):
@@ -209,6 +213,7 @@ print(json.dumps({
     "directly": asked(os.open, folder + b"/file", 0),
     "file": opened(folder + b"/file"),
     "roots": opened(folder + b"/roots"),
+    "group": opened(folder + b"/group"),
     "link": opened(folder + b"/link"),
     "shadow": opened(b"/etc/shadow"),
     "device": opened(b"/dev/null"),
@@ -232,8 +237,17 @@ def test_the_keeper_opens_what_the_user_may_read_and_no_more(hidden: Path) -> No
     assert found["page"] is None
     assert found["other"] == errno.EINVAL
     assert found["device"] == errno.EINVAL
-    refused = ("roots", "shadow", "memory", "environment", "link", "below", "dots")
-    for name in refused:
+    files = (
+        "roots",
+        "group",
+        "shadow",
+        "memory",
+        "environment",
+        "link",
+        "below",
+        "dots",
+    )
+    for name in files:
         assert found[name] == errno.EACCES, name
 
 
@@ -432,6 +446,53 @@ def test_root_by_way_of_a_shell_that_sudo_started_is_told_of(tmp_path: Path) -> 
 
     assert done.stdout == "0\n"
     assert "sudo, called by nobody, started a program that started" in done.stderr
+
+
+# A private installation: what is imported late could not be read late.
+HIDES = """
+set -e
+mkdir -m 700 hidden; cd hidden
+for name in packages monitor policy probes; do mkdir $name; done
+mount --bind "$1" packages
+for name in monitor policy probes; do mount --bind "$2/$name" $name; done
+exec "$3" -S -c 'import sys; sys.path += sys.argv.pop(1).split(":")
+from egressmon.cli import main; sys.exit(main())' \\
+    "$PWD/packages:$PWD/monitor:$PWD/policy:$PWD/probes" watch --evidence ../e -- \\
+    "$3" -c "import socket; socket.create_connection(('127.0.0.1', $4))"
+"""
+
+
+def test_an_installation_that_only_root_may_read_works(tmp_path: Path) -> None:
+    packages = str(Path(psutil.__file__).parents[1])
+    root = str(Path(__file__).parents[3])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        done = subprocess.run(
+            [
+                "unshare",
+                "--mount",
+                "sh",
+                "-c",
+                HIDES,
+                "sh",
+                packages,
+                root,
+                PYTHON,
+                port,
+            ],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            cwd=tmp_path,
+        )
+
+    assert done.returncode == 0, done.stderr
+    (made,) = (
+        one for one in read_evidence(tmp_path / "e") if one["type"] == "connection"
+    )
+    assert "outside the scope" in made["reason"]  # which pyroute2 finds out
+    assert "violations" in done.stderr  # which rich prints
 
 
 COMMAND = (
