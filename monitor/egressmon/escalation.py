@@ -9,9 +9,11 @@ import pwd
 import shutil
 import stat
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 from egressmon.privilege import User, above_sudo
+from egressmon.records import ProcessRecord, Record
 
 _PATIENCE_S = 3.0  # its rules may come from a directory server
 _DENIED = "is not allowed to run sudo"
@@ -103,6 +105,35 @@ def runs_as_root(user: User) -> str | None:
     )
 
 
-def asks_for_root(program: str | None) -> bool:
-    """Tell whether the executable at `program` makes its caller root."""
-    return program is not None and program.rpartition("/")[2] in _ROOT_TOOLS
+@dataclass(slots=True)
+class Escalation:
+    """What the command is, or may become, besides its user."""
+
+    as_root: str | None
+    """Why it runs as root; None: it does not."""
+    can_sudo: str | None
+    """How it can become root; None: it cannot, or may not."""
+    withheld_by: str | None
+    """The enforcement under which it may gain no rights; None: it may."""
+    was_refused: bool = False
+    """Whether sudo failed because of that."""
+
+    def saw(self, record: Record) -> None:
+        """Look whether record tells of a sudo that was refused: it ends with 1."""
+        if self.withheld_by is None or not isinstance(record, ProcessRecord):
+            return
+        name = (record.exe or "").rpartition("/")[2]
+        if record.exit is not None and record.exit.status == 1 and name in _ROOT_TOOLS:
+            self.was_refused = True
+
+    def notes(self) -> list[str]:
+        """Return what a reader should know of it."""
+        notes: list[str] = []
+        if self.as_root is not None:
+            notes.append(f"{self.as_root}: it can keep from egressmon what it does")
+        if self.was_refused:
+            notes.append(
+                "sudo failed: the command may gain no rights under enforce = "
+                f'"{self.withheld_by}"; [command] allow_sudo = true lets it'
+            )
+        return notes

@@ -8,18 +8,17 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from egressmon import blind_spots, host, signals
-from egressmon.canary import CanaryWatch, Plan
+from egressmon import blind_spots, host
+from egressmon.arming import Armed, arm
+from egressmon.canary import CanaryWatch
 from egressmon.clock import Clock
 from egressmon.conclude import Findings, end_record
 from egressmon.connections import Connections, Locality
 from egressmon.errors import UnfinishedError
-from egressmon.escalation import asks_for_root, runs_as_root
 from egressmon.evidence import Evidence
 from egressmon.follow import Follower, reap
 from egressmon.keeper import Keeping
 from egressmon.kept import Kept
-from egressmon.launch import Launched, flush_output, launch
 from egressmon.listeners import Listeners
 from egressmon.names import Names, read_hosts_file, read_resolver, trusted_resolvers
 from egressmon.outcome import Ending, Outcome, RunOptions
@@ -28,11 +27,10 @@ from egressmon.policy.judge import Judge
 from egressmon.probes.engine import Engine
 from egressmon.processes import Processes
 from egressmon.queries import Queries
-from egressmon.records import ProcessRecord, Record, RunStart
+from egressmon.records import Record, RunStart
 from egressmon.resolution import PolicyResolution
 from egressmon.sanitise import sanitise_argv
 from egressmon.scope import Scope, make_scope
-from egressmon.sensor import Sensor
 from egressmon.split import split
 from egressmon.tally import Tally
 from egressmon.text import from_bytes
@@ -68,8 +66,6 @@ class Run:
         self._processes = Processes(proc_is_ours=host.proc_is_ours())
         self._resolution = PolicyResolution(options.loaded.policy, self._names)
         self._process_began_s = host.process_start_s()
-        self._refused_root = False
-        """Whether sudo failed in a command that may not become root."""
 
     def execute(self, engine: Engine) -> Outcome:
         """Run the command under the loaded engine and return how it went.
@@ -78,55 +74,20 @@ class Run:
         error with a hint where nothing could be monitored; then the command was not
         started.
         """
-        flush_output()
         scope = make_scope()
         try:
-            keeping, plan = self._prepare(engine, scope)
+            armed = arm(engine, scope, self._options)
         except BaseException:
             engine.close()
             scope.remove()
             raise
-        kept = split(keeping, lambda: self._sensor.open_side_band(scope))
+        self._sensor, self._escalation = armed.sensor, armed.escalation
+        kept = split(armed.keeping, lambda: armed.sensor.open_side_band(scope))
         with closing(Listeners(scope.path)) as listeners, closing(self._sensor):
             self._pipeline = self._make_pipeline(listeners)
-            self._arm(scope, kept, keeping.child, plan)
-            self._follow(kept, keeping)
+            self._arm(scope, kept, armed)
+            self._follow(kept, armed.keeping)
             return self._finished(kept)
-
-    # What takes rights: the probes are attached, and the command's process waits.
-    def _prepare(self, engine: Engine, scope: Scope) -> tuple[Keeping, Plan]:
-        options = self._options
-        mask = signals.block()
-        self._sensor = sensor = Sensor(engine, scope, options.attribution)
-        if sensor.attributor is not None:
-            sensor.attributor.begin()
-        plan = sensor.arm()
-        may_gain = options.may_gain
-        self._as_root = runs_as_root(options.user)
-        self._can_sudo = options.sudo.reason() if options.sudo and may_gain else None
-        child = launch(
-            scope, plan, options.user, options.command, mask, may_gain=may_gain
-        )
-        keeping = Keeping(
-            engine=engine,
-            scope=scope,
-            child=child,
-            relay=signals.SignalRelay(child.pidfd),
-            user=options.user,
-            ready_file=options.ready_file,
-            page=options.page,
-            allow_incomplete=options.allow_incomplete,
-            let_go=self._let_go,
-            at_end=options.at_end,
-        )
-        return keeping, plan
-
-    # In the keeper: what would stay open for whoever reads at its other end.
-    def _let_go(self) -> None:
-        if self._sensor.attributor is not None:
-            self._sensor.attributor.wind_up()
-        if self._options.evidence_file is not None:
-            self._options.evidence_file.close()
 
     def _make_pipeline(self, listeners: Listeners) -> Pipeline:
         for address, name in read_hosts_file(Path("/etc/hosts")):
@@ -155,15 +116,16 @@ class Run:
         )
 
     # The command's process waits in the scope; the sensor proves itself.
-    def _arm(self, scope: Scope, kept: Kept, child: Launched, plan: Plan) -> None:
+    def _arm(self, scope: Scope, kept: Kept, armed: Armed) -> None:
         options = self._options
-        self._canaries.begin(plan)
+        self._canaries.begin(armed.plan)
         attributor = self._sensor.attributor
         if attributor is not None:
             path = options.user.environment.get(b"PATH", b"")
             attributor.prepare(options.command, path)
         self._sensor.drain(self._pipeline)
-        proof = self._sensor.prove("start", self._canaries, child.attempts)
+        attempts = armed.keeping.child.attempts
+        proof = self._sensor.prove("start", self._canaries, attempts)
         if attributor is not None:
             attributor.settle()
         kept.disarm()
@@ -176,8 +138,7 @@ class Run:
 
     def _record_at(self, record: Record, ktime_ns: int) -> None:
         self._tally.add(record)
-        if isinstance(record, ProcessRecord) and not self._options.may_gain:
-            self._refused_root = self._refused_root or _is_refused(record)
+        self._escalation.saw(record)
         self._also(record)
         self._evidence.write(record, ktime_ns)
 
@@ -190,7 +151,7 @@ class Run:
             self._sensor.no_mappings,
             attributor.no_creators if attributor is not None else "",
             frames=options.attribution == "full",
-        ) + blind_spots.of_command(as_root=self._as_root, can_sudo=self._can_sudo)
+        ) + blind_spots.of_command(self._escalation)
         return RunStart(
             egressmon=host.egressmon_version(),
             engine=f"{engine.name} {engine.version}",
@@ -280,19 +241,8 @@ class Run:
             policy=self._options.loaded.path,
             enforce=self._options.enforce,
             exec_errno=self._ending.exec_errno,
-            notes=self._notes(),
+            notes=self._escalation.notes(),
         )
-
-    def _notes(self) -> list[str]:
-        notes: list[str] = []
-        if self._as_root is not None:
-            notes.append(f"{self._as_root}: it can keep from egressmon what it does")
-        if self._refused_root:
-            notes.append(
-                "sudo failed: the command may gain no rights under enforce = "
-                f'"{self._options.enforce}"; [command] allow_sudo = true lets it'
-            )
-        return notes
 
     def _last_canaries(self, kept: Kept) -> None:
         try:
@@ -317,16 +267,6 @@ class Run:
             evidence_failure=self._evidence.failure,
             duration_ms=(self._clock.now_ns() - self._began_ns) // 1_000_000,
         )
-
-
-# sudo's exit status where it may not be root; what it runs instead is said on the
-# terminal, and its cure here.
-def _is_refused(record: ProcessRecord) -> bool:
-    return (
-        record.exit is not None
-        and record.exit.status == 1
-        and asks_for_root(record.exe)
-    )
 
 
 def _cwd() -> str | None:
