@@ -12,6 +12,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from egressmon.confinement import gains_no_privileges
 from egressmon.privilege import User, above_sudo
 from egressmon.records import ProcessRecord, Record
 
@@ -28,7 +29,9 @@ class SudoTrial:
     def __init__(self, user: User) -> None:
         self._user = user
         self._asking: subprocess.Popen[str] | None = None
-        sudo = _set_uid_program("sudo") if user.uid else None
+        may = bool(user.uid) and not gains_no_privileges()
+        self._doas = _set_uid_program("doas") if may else None
+        sudo = _set_uid_program("sudo") if may else None
         name = _name(user.uid)  # without one, sudo knows nobody
         if sudo is not None and name is not None:
             self._asking = _ask(sudo, name)
@@ -38,9 +41,7 @@ class SudoTrial:
 
         To be asked once.
         """
-        if self._user.uid == 0:
-            return None
-        return self._by_sudo() or _by_doas()
+        return self._by_sudo() or self._by_doas()
 
     def _by_sudo(self) -> str | None:
         if self._asking is None:
@@ -56,6 +57,11 @@ class SudoTrial:
         if self._asking.returncode:
             return "sudo is there, and does not say whom it lets become root"
         return f"sudo lets user {self._user.uid} run commands as another user"
+
+    def _by_doas(self) -> str | None:
+        if self._doas is None or not any(one.exists() for one in _DOAS_RULES):
+            return None
+        return "doas is set up, and whom it lets become root is not looked into"
 
 
 def _name(uid: int) -> str | None:
@@ -79,17 +85,11 @@ def _ask(sudo: str, name: str) -> subprocess.Popen[str]:
     )
 
 
-def _by_doas() -> str | None:
-    if _set_uid_program("doas") and any(one.exists() for one in _DOAS_RULES):
-        return "doas is set up, and whom it lets become root is not looked into"
-    return None
-
-
 def _set_uid_program(name: str) -> str | None:
     path = shutil.which(name, path=_SYSTEM)
-    if path is None or not Path(path).stat().st_mode & stat.S_ISUID:
+    if path is None or os.statvfs(path).f_flag & os.ST_NOSUID:
         return None
-    return path
+    return path if Path(path).stat().st_mode & stat.S_ISUID else None
 
 
 def runs_as_root(user: User) -> str | None:

@@ -410,6 +410,27 @@ def test_who_may_use_sudo_is_asked_of_sudo_itself(
     assert (done.stdout == "None\n") is not can
 
 
+def test_where_nothing_gains_rights_nobody_can_sudo(tmp_path: Path) -> None:
+    code = (
+        "from egressmon.escalation import SudoTrial\n"
+        "from egressmon.privilege import User\n"
+        "print(SudoTrial(User(65534, 65534, (), {})).reason())\n"
+    )
+    (tmp_path / "sudoers").write_text(ALL_MAY)
+    (tmp_path / "sudoers").chmod(0o440)
+    script = f'mount --bind {tmp_path}/sudoers /etc/sudoers && exec "$@"'
+    words = ["setpriv", "--no-new-privs", PYTHON, "-c", code]
+
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", *words],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.stdout == "None\n"
+
+
 def test_what_sudo_starts_is_watched_like_all_else(
     network: Lab, tmp_path: Path
 ) -> None:
