@@ -4,6 +4,7 @@ from dataclasses import replace
 from enum import Enum
 
 from egressmon import host
+from egressmon.escalation import Escalation
 from egressmon.probes.engine import Engine
 from egressmon.records import BlindSpot
 from egressmon.surroundings import Surroundings
@@ -177,16 +178,13 @@ def declared(
     return spots
 
 
-def of_command(*, as_root: str | None, can_sudo: str | None) -> list[BlindSpot]:
-    """Return what the command could keep from being seen, by what it may do.
-
-    `as_root` says why it runs as root, and `can_sudo` how it can become root, if so.
-    """
+def of_command(found: Escalation) -> list[BlindSpot]:
+    """Return what the command could keep from being seen, by what it may do."""
     spots: list[BlindSpot] = []
-    if as_root is not None:
-        spots.append(replace(Blind.ROOT_COMMAND.value, reason=as_root))
-    if can_sudo is not None:
-        spots.append(replace(Blind.COMMAND_CAN_SUDO.value, reason=can_sudo))
+    if found.as_root is not None:
+        spots.append(replace(Blind.ROOT_COMMAND.value, reason=found.as_root))
+    if found.can_sudo is not None:
+        spots.append(replace(Blind.COMMAND_CAN_SUDO.value, reason=found.can_sudo))
     return spots
 
 

@@ -24,6 +24,7 @@ _SET_DEATH_SIGNAL, _SET_DUMPABLE = 1, 4
 _SET_SECCOMP, _DROP_BOUNDING, _SET_SECURE_BITS, _NO_NEW_PRIVILEGES = 22, 24, 28, 38
 _NO_ROOT, _NO_AMBIENT = 0b11, 0b11 << 6  # each with its lock
 _KEEP = 1 << 4  # capabilities, as the user id changes
+_GET_NO_NEW_PRIVILEGES = 39
 _FILTER_MODE = 2
 _HIGHEST_CAPABILITY = 63
 # Classic BPF and what a filter answers: linux/bpf_common.h, linux/seccomp.h.
@@ -120,6 +121,11 @@ def end_with_parent(number: int) -> None:
 def refuse_new_privileges() -> None:
     """Have no program that is executed from here on bring rights with it."""
     _prctl(_NO_NEW_PRIVILEGES, 1)
+
+
+def gains_no_privileges() -> bool:
+    """Tell whether refuse_new_privileges() was called here, or before us."""
+    return bool(ctypes.CDLL(None).prctl(_GET_NO_NEW_PRIVILEGES, 0, 0, 0, 0))
 
 
 def unused_uid() -> int:

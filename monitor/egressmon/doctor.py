@@ -9,7 +9,7 @@ from typing import TextIO
 from egressmon import host
 from egressmon.blind_spots import ALWAYS, declared, of_command, refused
 from egressmon.errors import EgressmonError
-from egressmon.escalation import SudoTrial, runs_as_root
+from egressmon.escalation import Escalation, SudoTrial, runs_as_root
 from egressmon.privilege import invoking_user
 from egressmon.probes import libbpf, obstacles
 from egressmon.probes.errors import ProbeError
@@ -148,7 +148,8 @@ def print_report(checks: list[Check], stream: TextIO = sys.stdout) -> None:
 # Of the user's commands, under a policy that reports only.
 def _of_command() -> list[BlindSpot]:
     user = invoking_user()
-    return of_command(as_root=runs_as_root(user), can_sudo=SudoTrial(user).reason())
+    can_sudo = SudoTrial(user).reason()
+    return of_command(Escalation(runs_as_root(user), can_sudo, withheld_by=None))
 
 
 def _without_mappings(cgroup: int) -> str:

@@ -9,9 +9,12 @@ import pwd
 import shutil
 import stat
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
+from egressmon.confinement import gains_no_privileges
 from egressmon.privilege import User, above_sudo
+from egressmon.records import ProcessRecord, Record
 
 _PATIENCE_S = 3.0  # its rules may come from a directory server
 _DENIED = "is not allowed to run sudo"
@@ -26,7 +29,9 @@ class SudoTrial:
     def __init__(self, user: User) -> None:
         self._user = user
         self._asking: subprocess.Popen[str] | None = None
-        sudo = _set_uid_program("sudo") if user.uid else None
+        may = bool(user.uid) and not gains_no_privileges()
+        self._doas = _set_uid_program("doas") if may else None
+        sudo = _set_uid_program("sudo") if may else None
         name = _name(user.uid)  # without one, sudo knows nobody
         if sudo is not None and name is not None:
             self._asking = _ask(sudo, name)
@@ -36,9 +41,7 @@ class SudoTrial:
 
         To be asked once.
         """
-        if self._user.uid == 0:
-            return None
-        return self._by_sudo() or _by_doas()
+        return self._by_sudo() or self._by_doas()
 
     def _by_sudo(self) -> str | None:
         if self._asking is None:
@@ -54,6 +57,11 @@ class SudoTrial:
         if self._asking.returncode:
             return "sudo is there, and does not say whom it lets become root"
         return f"sudo lets user {self._user.uid} run commands as another user"
+
+    def _by_doas(self) -> str | None:
+        if self._doas is None or not any(one.exists() for one in _DOAS_RULES):
+            return None
+        return "doas is set up, and whom it lets become root is not looked into"
 
 
 def _name(uid: int) -> str | None:
@@ -77,17 +85,11 @@ def _ask(sudo: str, name: str) -> subprocess.Popen[str]:
     )
 
 
-def _by_doas() -> str | None:
-    if _set_uid_program("doas") and any(one.exists() for one in _DOAS_RULES):
-        return "doas is set up, and whom it lets become root is not looked into"
-    return None
-
-
 def _set_uid_program(name: str) -> str | None:
     path = shutil.which(name, path=_SYSTEM)
-    if path is None or not Path(path).stat().st_mode & stat.S_ISUID:
+    if path is None or os.statvfs(path).f_flag & os.ST_NOSUID:
         return None
-    return path
+    return path if Path(path).stat().st_mode & stat.S_ISUID else None
 
 
 def runs_as_root(user: User) -> str | None:
@@ -103,6 +105,35 @@ def runs_as_root(user: User) -> str | None:
     )
 
 
-def asks_for_root(program: str | None) -> bool:
-    """Tell whether the executable at `program` makes its caller root."""
-    return program is not None and program.rpartition("/")[2] in _ROOT_TOOLS
+@dataclass(slots=True)
+class Escalation:
+    """What the command is, or may become, besides its user."""
+
+    as_root: str | None
+    """Why it runs as root; None: it does not."""
+    can_sudo: str | None
+    """How it can become root; None: it cannot, or may not."""
+    withheld_by: str | None
+    """The enforcement under which it may gain no rights; None: it may."""
+    was_refused: bool = False
+    """Whether sudo failed because of that."""
+
+    def saw(self, record: Record) -> None:
+        """Look whether record tells of a sudo that was refused: it ends with 1."""
+        if self.withheld_by is None or not isinstance(record, ProcessRecord):
+            return
+        name = (record.exe or "").rpartition("/")[2]
+        if record.exit is not None and record.exit.status == 1 and name in _ROOT_TOOLS:
+            self.was_refused = True
+
+    def notes(self) -> list[str]:
+        """Return what a reader should know of it."""
+        notes: list[str] = []
+        if self.as_root is not None:
+            notes.append(f"{self.as_root}: it can keep from egressmon what it does")
+        if self.was_refused:
+            notes.append(
+                "sudo failed: the command may gain no rights under enforce = "
+                f'"{self.withheld_by}"; [command] allow_sudo = true lets it'
+            )
+        return notes

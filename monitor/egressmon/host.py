@@ -4,6 +4,7 @@ import os
 import platform
 import pwd
 import time
+from functools import cache
 from pathlib import Path
 
 # The numbers of the first namespaces (include/linux/proc_ns.h).
@@ -11,6 +12,7 @@ _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 _INITIAL_CGROUP_NAMESPACE = 0xEFFFFFFB
 
 
+@cache
 def egressmon_version() -> str:
     """Return this program's version."""
     # Slow to import (20 ms), and watch must be armed soon.

@@ -10,8 +10,8 @@ import json
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,8 @@ class Keeper:
         self._sizes = _sizes(keeping.engine)
         self._status: int | None = None
         """How the command ended, as waitpid(2) has it; None: it was not waited for."""
-        self._is_started = False
+        self.is_started = False
+        """Whether the command was let go."""
         self._services: dict[int, Callable[[int, bytes], Any]] = {
             Wanted.UPDATE: self._update,
             Wanted.DELETE: self._delete,
@@ -85,6 +86,7 @@ class Keeper:
         """Serve the child process `agent` to its end; return the exit status."""
         user = self._keeping.user
         os.setgroups(user.groups)
+        os.setegid(user.gid)  # and the file system's; user ids decide on all else
         lock(KEEPER, {BPF})
         self._keeping.relay.start()
         try:
@@ -108,10 +110,8 @@ class Keeper:
             return True
         try:
             reply = answer(0, self._services[wanted](detail, rest))
-        except OSError as error:
-            reply = answer(error.errno or errno.EIO)
-        except (LookupError, ValueError):
-            reply = answer(errno.EINVAL)
+        except Exception as error:  # noqa: BLE001 -- the agent is told, whatever it is
+            reply = answer(_code_of(error))
         self._connection.send(reply, socket.MSG_DONTWAIT)
         return True
 
@@ -119,12 +119,8 @@ class Keeper:
         try:
             with with_rights_of(self._keeping.user):
                 descriptor = _opened(kind, path)
-        except OSError as error:
-            reply = answer(error.errno or errno.EIO)
-            self._connection.send(reply, socket.MSG_DONTWAIT)
-            return
-        except ValueError:
-            self._connection.send(answer(errno.EINVAL), socket.MSG_DONTWAIT)
+        except (OSError, ValueError) as error:
+            self._connection.send(answer(_code_of(error)), socket.MSG_DONTWAIT)
             return
         try:
             socket.send_fds(
@@ -170,13 +166,13 @@ class Keeper:
                 Path(self._keeping.ready_file).touch()
 
     def _go(self, _detail: int, _data: bytes) -> int:
-        if self._is_started:
+        if self.is_started:
             raise ValueError("once")
-        self._is_started = True
+        self.is_started = True
         return self._keeping.child.go()
 
     def _reap(self, _detail: int, _data: bytes) -> int:
-        if not self._is_started:
+        if not self.is_started:
             raise ValueError("not yet")
         if self._status is None:
             _, self._status = os.waitpid(self._keeping.child.pid, 0)
@@ -189,7 +185,7 @@ class Keeper:
 
     # The agent has ended: as it should, or not.
     def _concluded(self, status: int) -> int:
-        if self._is_started:
+        if self.is_started:
             self._reap(0, b"")
         else:
             self._keeping.child.abandon()
@@ -203,18 +199,25 @@ class Keeper:
         return self._without_agent(os.WTERMSIG(status))
 
     def _without_agent(self, number: int) -> int:
-        what = "the evidence has no end" if self._is_started else "nothing was started"
-        sys.stderr.write(
+        what = "the evidence has no end" if self.is_started else "nothing was started"
+        text = (
             f"egressmon: incomplete: its reading process was ended by signal {number}; "
             f"{what}\n"
         )
-        sys.stderr.flush()
-        if not self._is_started:
+        with suppress(OSError):
+            os.write(2, text.encode())
+        if not self.is_started:
             return _CANNOT
         if self._status is None or not self._keeping.allow_incomplete:
             return _INCOMPLETE
         ended = os.waitstatus_to_exitcode(self._status)
         return ended if ended >= 0 else 128 - ended
+
+
+def _code_of(error: Exception) -> int:
+    if isinstance(error, OSError):
+        return error.errno or errno.EIO
+    return errno.EINVAL if isinstance(error, LookupError | ValueError) else errno.EIO
 
 
 def _told(plan: Plan) -> list[Any]:

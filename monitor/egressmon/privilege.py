@@ -1,4 +1,4 @@
-"""Root for the probes, the invoking user for the command, and little for the agent."""
+"""Root for the probes, the invoking user for the command, and little for the keeper."""
 
 import ctypes
 import os

@@ -7,20 +7,19 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from egressmon import blind_spots, host, signals
+from egressmon import blind_spots, host
+from egressmon.arming import Armed, arm
 from egressmon.beginning import Beginning
-from egressmon.canary import CanaryWatch, Plan
+from egressmon.canary import CanaryWatch
 from egressmon.clock import Clock
 from egressmon.conclude import Findings, end_record
 from egressmon.connections import Connections, Locality
 from egressmon.errors import UnfinishedError
-from egressmon.escalation import asks_for_root, runs_as_root
 from egressmon.evidence import Evidence, EvidenceState
 from egressmon.faults import Faults
 from egressmon.follow import Follower, reap
 from egressmon.keeper import Keeping
 from egressmon.kept import Kept
-from egressmon.launch import Launched, flush_output, launch
 from egressmon.listeners import Listeners
 from egressmon.names import Names, read_hosts_file, read_resolver, trusted_resolvers
 from egressmon.outcome import Ending, Outcome, RunOptions
@@ -29,14 +28,13 @@ from egressmon.policy.judge import Judge
 from egressmon.probes.engine import Engine
 from egressmon.processes import Processes
 from egressmon.queries import Queries
-from egressmon.records import ProcessRecord, Record, RunStart
+from egressmon.records import Record, RunStart
 from egressmon.resolution import PolicyResolution
 from egressmon.sanitise import sanitise_argv
 from egressmon.sanitise.records import sanitise_record
 from egressmon.scope import Scope, make_scope
 from egressmon.sensor import Sensor
 from egressmon.split import split
-from egressmon.surroundings import NetworkWatch, look_around
 from egressmon.tally import Tally
 from egressmon.text import from_bytes
 
@@ -82,8 +80,6 @@ class Run:
         )
         self._resolution = PolicyResolution(options.loaded.policy, self._names)
         self._process_began_s = host.process_start_s()
-        self._refused_root = False
-        """Whether sudo failed in a command that may not become root."""
 
     def execute(self, engine: Engine) -> Outcome:
         """Run the command under the loaded engine and return how it went.
@@ -92,7 +88,6 @@ class Run:
         error with a hint where nothing could be monitored; then the command was not
         started.
         """
-        flush_output()
         scope = make_scope()
         self._sensor = Sensor(
             engine,
@@ -102,70 +97,22 @@ class Run:
             self._beginning,
         )
         try:
-            keeping, plan = self._prepare(engine, scope)
+            armed = arm(self._sensor, scope, self._options)
         except BaseException:
             self._sensor.close()
             engine.close()
             scope.remove()
             raise
-        kept = split(keeping, lambda: self._sensor.open_side_band(scope))
+        self._escalation, self._around = armed.escalation, armed.around
+        self._network = armed.network
+        if armed.no_network is not None:
+            self._ending.doubts.append(armed.no_network)
+        kept = split(armed.keeping, lambda: self._sensor.open_side_band(scope))
         with closing(Listeners(scope.path)) as listeners, closing(self._sensor):
             self._pipeline = self._make_pipeline(listeners)
-            self._arm(scope, kept, keeping.child, plan)
-            self._follow(kept, keeping)
+            self._arm(scope, kept, armed)
+            self._follow(kept, armed.keeping)
             return self._finished(kept)
-
-    # What takes rights: the probes are attached, and the command's process waits.
-    def _prepare(self, engine: Engine, scope: Scope) -> tuple[Keeping, Plan]:
-        options = self._options
-        mask = signals.block()
-        sensor = self._sensor
-        sensor.attach()
-        if sensor.attributor is not None:
-            sensor.attributor.begin()
-        plan = sensor.arm()
-        self._around = look_around(options.user.uid)
-        self._watch_network()
-        sensor.adopt_inherited()
-        may_gain = options.may_gain
-        self._as_root = runs_as_root(options.user)
-        self._can_sudo = options.sudo.reason() if options.sudo and may_gain else None
-        child = launch(
-            scope, plan, options.user, options.command, mask, may_gain=may_gain
-        )
-        keeping = Keeping(
-            engine=engine,
-            scope=scope,
-            child=child,
-            relay=signals.SignalRelay(child.pidfd),
-            user=options.user,
-            ready_file=options.ready_file,
-            allow_incomplete=options.allow_incomplete,
-            let_go=self._let_go,
-            at_end=options.at_end,
-        )
-        return keeping, plan
-
-    # In the keeper: what would stay open for whoever reads at its other end.
-    def _let_go(self) -> None:
-        if self._sensor.attributor is not None:
-            self._sensor.attributor.wind_up()
-        if self._network is not None:
-            self._network.close()
-        if self._options.page is not None:
-            self._options.page.close()
-        if self._options.evidence_file is not None:
-            self._options.evidence_file.close()
-
-    # Who may not change the network is not to be blamed for what others change.
-    def _watch_network(self) -> None:
-        self._network: NetworkWatch | None = None
-        if self._around.network:
-            try:
-                self._network = NetworkWatch()
-            except OSError as error:
-                why = f"the network's configuration could not be watched ({error})"
-                self._ending.doubts.append(why)
 
     def _make_pipeline(self, listeners: Listeners) -> Pipeline:
         for address, name in read_hosts_file(Path("/etc/hosts")):
@@ -196,15 +143,16 @@ class Run:
         )
 
     # The command's process waits in the scope; the sensor proves itself.
-    def _arm(self, scope: Scope, kept: Kept, child: Launched, plan: Plan) -> None:
+    def _arm(self, scope: Scope, kept: Kept, armed: Armed) -> None:
         options = self._options
-        self._canaries.begin(plan)
+        self._canaries.begin(armed.plan)
         attributor = self._sensor.attributor
         if attributor is not None:
             path = options.user.environment.get(b"PATH", b"")
             attributor.prepare(options.command, path)
         self._sensor.drain(self._pipeline)
-        proof = self._sensor.prove("start", self._canaries, child.attempts)
+        attempts = armed.keeping.child.attempts
+        proof = self._sensor.prove("start", self._canaries, attempts)
         if attributor is not None:
             attributor.settle()
         kept.disarm()
@@ -219,8 +167,7 @@ class Run:
         record = sanitise_record(record)
         written = self._evidence.write(record, ktime_ns)
         self._tally.add(record, written=written)
-        if isinstance(record, ProcessRecord) and not self._options.may_gain:
-            self._refused_root = self._refused_root or _is_refused(record)
+        self._escalation.saw(record)
         try:
             self._also(record)
         except Exception as error:  # noqa: BLE001 -- it is recorded
@@ -236,7 +183,7 @@ class Run:
             attributor.no_creators if attributor is not None else "",
             around=self._around,
             frames=options.attribution == "full",
-        ) + blind_spots.of_command(as_root=self._as_root, can_sudo=self._can_sudo)
+        ) + blind_spots.of_command(self._escalation)
         return RunStart(
             egressmon=host.egressmon_version(),
             engine=f"{engine.name} {engine.version}",
@@ -351,7 +298,7 @@ class Run:
             policy=self._options.loaded.path,
             enforce=self._options.enforce,
             exec_errno=self._ending.exec_errno,
-            notes=self._notes(),
+            notes=self._escalation.notes(),
             command=from_bytes(self._options.command[0]),
         )
 
@@ -366,17 +313,6 @@ class Run:
                 f"the network was changed during the run: {change}"
                 for change in self._network.changes()
             ]
-
-    def _notes(self) -> list[str]:
-        notes: list[str] = []
-        if self._as_root is not None:
-            notes.append(f"{self._as_root}: it can keep from egressmon what it does")
-        if self._refused_root:
-            notes.append(
-                "sudo failed: the command may gain no rights under enforce = "
-                f'"{self._options.enforce}"; [command] allow_sudo = true lets it'
-            )
-        return notes
 
     def _last_canaries(self, kept: Kept) -> None:
         plan, attempts = kept.send_canaries()
@@ -402,16 +338,6 @@ class Run:
             evidence_left_out=self._evidence.left_out,
             duration_ms=(self._clock.now_ns() - self._began_ns) // 1_000_000,
         )
-
-
-# sudo's exit status where it may not be root; what it runs instead is said on the
-# terminal, and its cure here.
-def _is_refused(record: ProcessRecord) -> bool:
-    return (
-        record.exit is not None
-        and record.exit.status == 1
-        and asks_for_root(record.exe)
-    )
 
 
 def _cwd() -> str | None:

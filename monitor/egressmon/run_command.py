@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -97,7 +98,6 @@ def execute(  # noqa: PLR0913 -- what a run is made of
     has them calls `at_end` with the user's, after all else. `page` is the job's summary
     page, if it has one.
     """
-    trial = SudoTrial(user)
     identifier = run_identifier()
     with acting_as(user):
         path, file, failure = _evidence(options.evidence, identifier)
@@ -121,8 +121,9 @@ def execute(  # noqa: PLR0913 -- what a run is made of
         ready_file=options.ready_file,
         page=page,
         at_end=at_end,
-        sudo=trial,
     )
+    if run_options.may_gain:
+        run_options = replace(run_options, sudo=SudoTrial(user))
     outcome = Run(run_options, identifier, also).execute(engine)
     if outcome.exec_errno:
         why = os.strerror(outcome.exec_errno)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from egressmon import files
+from egressmon import files, host
 from egressmon.confinement import become_nobody, end_with_parent, unused_uid
 from egressmon.keeper import Keeper, Keeping
 from egressmon.kept import Kept
@@ -27,7 +27,7 @@ _LATER = (
 )
 _PACKAGES = ("psutil", "pyroute2", "rich")
 _READ, _ENTER = 0o004, 0o001  # for others than owner and group
-_FAILED = 121
+_INCOMPLETE, _CANNOT = 121, 125
 
 
 def split(keeping: Keeping, with_rights: Callable[[], None]) -> Kept:
@@ -65,10 +65,11 @@ def split(keeping: Keeping, with_rights: Callable[[], None]) -> Kept:
 
 
 def _keep(keeper: Keeper, agent: int) -> NoReturn:
-    status = _FAILED
+    status = _CANNOT
     try:
         status = keeper.serve(agent)
     except BaseException:  # noqa: BLE001 -- it must not become a second agent
+        status = _INCOMPLETE if keeper.is_started else _CANNOT
         traceback.print_exc()
         sys.stderr.flush()
     finally:
@@ -79,6 +80,7 @@ def _keep(keeper: Keeper, agent: int) -> NoReturn:
 def _import_what_is_hidden() -> None:
     if all(map(_is_seen_by_others, _files_of_packages())):
         return
+    host.egressmon_version()
     for name in _LATER:
         importlib.import_module(name)
 

@@ -1,6 +1,11 @@
 """The packages that rpm itself wrote into its database."""
 
+import os
+import shutil
+import sqlite3
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -62,9 +67,33 @@ def test_a_damaged_database_says_nothing(tmp_path: Path, content: bytes) -> None
     assert owner_in(str(tmp_path / "rpmdb.sqlite"), (b"/usr/bin/demo",)) is None
 
 
-def test_a_header_that_is_cut_says_nothing(database: str, tmp_path: Path) -> None:
-    import sqlite3  # noqa: PLC0415 -- only here
+# As the agent does: to read what SQLite has a journal for, it would write beside it.
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can be somebody else")
+def test_a_database_is_read_without_the_right_to_write(database: str) -> None:
+    code = (
+        "import os, sys; os.setresuid(65534, 65534, 65534)\n"
+        "from egressmon.attribution.rpm import owner_in\n"
+        "print(owner_in(sys.argv[1], (b'/usr/bin/demo',)))\n"
+    )
+    with tempfile.TemporaryDirectory(prefix="egressmon-rpm-") as folder:
+        copy = Path(folder, "rpmdb.sqlite")
+        shutil.copy(database, copy)
+        with sqlite3.connect(copy) as connection:
+            connection.execute("PRAGMA journal_mode = wal")
+        connection.close()
+        Path(folder).chmod(0o755)
 
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(copy)],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+
+    assert "demo-tool" in done.stdout
+
+
+def test_a_header_that_is_cut_says_nothing(database: str, tmp_path: Path) -> None:
     copy = tmp_path / "rpmdb.sqlite"
     with sqlite3.connect(database) as source, sqlite3.connect(copy) as target:
         source.backup(target)

@@ -39,11 +39,19 @@ def files() -> list[str]:
 
 def owner_in(database: str, paths: tuple[bytes, ...]) -> PackageRecord | None:
     """Return the package that has the file in the SQLite file at database."""
+    # A journal (WAL) that nobody has open is not there, and only who may write could
+    # make it; then the file is all there is.
+    for how in ("mode=ro", "immutable=1"):
+        try:
+            return _ask(f"file:{database}?{how}", paths)
+        except sqlite3.Error:
+            continue
+    return None
+
+
+def _ask(uri: str, paths: tuple[bytes, ...]) -> PackageRecord | None:
     name = paths[0].rpartition(b"/")[2].decode("utf-8", "surrogateescape")
-    try:
-        connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
-    except sqlite3.Error:
-        return None
+    connection = sqlite3.connect(uri, uri=True)
     try:
         found = connection.execute(
             "SELECT blob, idx FROM Basenames JOIN Packages USING (hnum) "
@@ -54,7 +62,7 @@ def owner_in(database: str, paths: tuple[bytes, ...]) -> PackageRecord | None:
             package = _owner(header, index, paths)
             if package is not None:
                 return package
-    except (sqlite3.Error, struct.error, ValueError, LookupError, UnicodeError):
+    except (struct.error, ValueError, LookupError, UnicodeError):
         return None
     finally:
         connection.close()
