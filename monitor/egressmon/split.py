@@ -22,10 +22,8 @@ _LATER = (
     "egressmon.attribution.rpm",
     "egressmon.github",
     "egressmon.summary",
-    "psutil",
-    "pyroute2.netlink.diag",
 )
-_PACKAGES = ("psutil", "pyroute2", "rich")
+_PACKAGES = ("rich",)
 _READ, _ENTER = 0o004, 0o001  # for others than owner and group
 _INCOMPLETE, _CANNOT = 121, 125
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
-import psutil
+import rich
 import pytest
 
 from support.lab import HTTP_PORT, OTHER4, Lab
@@ -480,7 +480,7 @@ from egressmon.cli import main; sys.exit(main())' \\
 
 
 def test_an_installation_that_only_root_may_read_works(tmp_path: Path) -> None:
-    packages = str(Path(psutil.__file__).parents[1])
+    packages = str(Path(rich.__file__).parents[1])
     root = str(Path(__file__).parents[3])
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
@@ -508,7 +508,7 @@ def test_an_installation_that_only_root_may_read_works(tmp_path: Path) -> None:
     (made,) = (
         one for one in read_evidence(tmp_path / "e") if one["type"] == "connection"
     )
-    assert "outside the scope" in made["reason"]  # which pyroute2 finds out
+    assert "outside the scope" in made["reason"]  # which sock_diag is asked
     assert "violations" in done.stderr  # which rich prints
 
 
