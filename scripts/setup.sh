@@ -31,7 +31,7 @@ find_python() {
     local candidate
     for candidate in /usr/bin/python3 python3 python3.13 python3.12 python3.11; do
         if command -v "$candidate" >/dev/null &&
-            "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            "$candidate" -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             echo "$candidate"
             return
         fi
@@ -136,6 +136,11 @@ locked() {
 # A virtual environment with what builds egressmon.
 make_venv() {
     local python
+    if [ -e "$venv" ] && [ ! -w "$venv" ]; then
+        echo "error: $venv is another user's, and not set up for this version" >&2
+        echo "hint: have it set up by its owner, or removed: sudo rm -r $venv" >&2
+        return 125
+    fi
     # shellcheck disable=SC2046 -- one word a package
     install_packages $(run_packages) "$@" || return 125
     python=$(find_python) || return 125
@@ -145,7 +150,9 @@ make_venv() {
     locked "$root/scripts/requirements/build.txt" || return 125
 }
 
-setup() {
+# In a subshell: PYTHON* is the command's, and not for what builds here either.
+setup() (
+    unset "${!PYTHON@}"
     local what=$1 stamp=$venv/egressmon-$1.stamp print
     print=$(fingerprint)
     if [ "$(cat "$stamp" 2>/dev/null)" = "$print" ]; then return 0; fi
@@ -159,12 +166,13 @@ setup() {
     fi
     pip_install --no-deps --no-index --no-build-isolation --editable "$root" || return 125
     echo "$print" >"$stamp"
-}
+)
 
 # Print the folder of an installation of this checkout that is root's alone, and make
 # it if there is none. What replaces another is only made where --first is not given.
 installed_for_root() {
     local stamp=$venv/egressmon-installed.stamp print folder built
+    unset "${!PYTHON@}" # in the caller's $(...), as in setup
     print=$(content)
     folder=$(sed -n "s/^$print //p" "$stamp" 2>/dev/null) || true
     if [ -n "$folder" ] && [ -e "$folder/installed.json" ]; then
@@ -201,7 +209,7 @@ echo "$to"
 '
 
 # Return for root; for a user, run the calling script as root in a copy, and do not
-# return. Words before `--` are sudo's. Its PATH is the one for root (secure_path).
+# return. Words before `--` are sudo's; PATH is the one that it has for root.
 in_roots_checkout() {
     local words=() to sudo
     while [ "$1" != -- ]; do

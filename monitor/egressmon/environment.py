@@ -17,7 +17,7 @@ _LOADER = ("LD_AUDIT", "LD_LIBRARY_PATH", "LD_PRELOAD")
 # (OPENSSL_CONF, GCONV_PATH, PYTHONPATH ...), and is the command's alone.
 _HEARD = frozenset(
     (
-        *("CI", "TERM", "COLORTERM", "COLUMNS", "LINES"),
+        *("CI", "TERM", "COLORTERM", "COLUMNS", "LINES", "BCC_KERNEL_SOURCE"),
         *("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"),
     )
 )

@@ -56,9 +56,13 @@ sys.exit(status)
 
 def command(options: argparse.Namespace) -> int:
     """Install the wheel of options, or this egressmon, and return the status."""
-    with tempfile.TemporaryDirectory() as folder:
-        wheel = Path(options.wheel) if options.wheel else repack(Path(folder))
-        made = install(wheel, quiet=options.quiet)
+    running = installed.read(Path(sys.prefix))
+    if running is not None and not options.wheel:
+        made = running.folder
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            wheel = Path(options.wheel) if options.wheel else repack(Path(folder))
+            made = install(wheel, quiet=options.quiet)
     if not options.quiet:
         launcher = made.parent / installed.LAUNCHER
         sys.stdout.write(f"{launcher}\n")

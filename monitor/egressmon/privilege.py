@@ -140,7 +140,8 @@ def become_root(arguments: list[str], *, quiet: bool) -> None:
     sudo = find_sudo()
     interactive = sys.stdin.isatty() and sys.stderr.isatty()
     if not quiet:
-        _say("egressmon: root is needed to load the probes; running itself with sudo")
+        what = "itself" if python == sys.executable else python
+        _say(f"egressmon: root is needed to load the probes; running {what} with sudo")
     check = [sudo, "-v"] if interactive else [sudo, "-n", "true"]
     if subprocess.run(check, check=False, stdout=subprocess.DEVNULL).returncode:  # noqa: S603 -- ours
         raise PrivilegeError(

@@ -11,7 +11,17 @@ from egressmon.sanitise import sanitise_argv
 MEGABYTE = 1 << 20
 UNITS = (
     *("token.", "x-", "pass-", "a://", "'\"", '"\\"', "eyJ-", "key=", "a:b@", "a@b:"),
-    *("-----BEGIN ", "--token=", "bearer ", "$(", "`", "password=(", "aB3", "sh -c "),
+    *(
+        "-----BEGIN ",
+        "--token=",
+        "bearer ",
+        "$(",
+        "`",
+        "password=(",
+        "aB3",
+        "sh -c ",
+        "' ",
+    ),
     *("data:image/", "s.", "1:", "(", "a=b&", "ghp_", "sha256-"),
 )
 ORDINARY = (

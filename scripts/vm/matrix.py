@@ -60,7 +60,7 @@ def snapshot() -> Generator[Path]:
 # egressmon hears no PYTHONPATH: an environment that has the copy before all that is
 # installed here beside it.
 def _make_environment(copy: Path) -> None:
-    words = [sys.executable, "-m", "venv", "--without-pip", str(copy / ".venv")]
+    words = [sys.executable, "-m", "venv", str(copy / ".venv")]
     subprocess.run(words, check=True)
     (packages,) = copy.glob(".venv/lib/python3*/site-packages")
     folders = [str(copy / name) for name in ("probes", "monitor", "policy")]

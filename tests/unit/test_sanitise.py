@@ -146,7 +146,19 @@ def test_masking_again_changes_nothing_in_what_is_known(text: str) -> None:
 HOSTILE = (
     *("token.", "x-", "pass-", "a://", "'\"", '"\\"', "eyJ-", "eyJaaaaaaaaa.", "key="),
     *("a:b@", "a@b:", "-----BEGIN ", "--token=", "bearer ", "$(", "`", "a.b.", "://@"),
-    *("password=(", "password='", "x=y,", "aB3", "AbC0+", "sh -c ", "eval ", "s.", "{"),
+    *(
+        "password '",
+        "' ",
+        "password=(",
+        "password='",
+        "x=y,",
+        "aB3",
+        "AbC0+",
+        "sh -c ",
+        "eval ",
+        "s.",
+        "{",
+    ),
     *(
         "data:image/",
         "hooks.slack.com/services/",

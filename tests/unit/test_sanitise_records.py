@@ -5,7 +5,14 @@ from dataclasses import replace
 import pytest
 
 from egressmon.attribution.records import ChainStep, ModuleFile, ModuleRecord
-from egressmon.records import Actor, ConnectionRecord, DnsRecord, NameRecord, Peer
+from egressmon.records import (
+    Actor,
+    ConnectionRecord,
+    DnsRecord,
+    LossRecord,
+    NameRecord,
+    Peer,
+)
 from egressmon.sanitise import sanitise_place
 from egressmon.sanitise.records import sanitise_record, shown
 
@@ -91,6 +98,13 @@ def test_a_token_in_a_path_shows_nowhere_in_the_record() -> None:
     assert masked.module is not None
     assert masked.process.exe == masked.module.caller.path
     assert "/bin/prog" in (masked.process.exe or "")
+
+
+def test_a_record_of_any_other_kind_is_looked_through() -> None:
+    record = LossRecord("ring", 1, f"egressmon failed: FileNotFoundError('/{TOKEN}')")
+
+    assert TOKEN not in repr(sanitise_record(record))
+    assert sanitise_record(record).count == 1
 
 
 def test_two_names_that_are_masked_stay_two_and_one_stays_one() -> None:

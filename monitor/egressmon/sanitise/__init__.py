@@ -1,7 +1,7 @@
 """Take secrets out of what is recorded.
 
 What looks like a secret is replaced by `***`; when in doubt, it is replaced. Commands
-are read as their programs read them (`tools.py` has who takes a secret where), words
+are read as their programs read them (`table.py` has who takes a secret where), words
 by names and shapes. docs/evidence.md says what stays.
 """
 

@@ -2,7 +2,7 @@
 
 import re
 
-from egressmon.sanitise import tools
+from egressmon.sanitise import table, tools
 from egressmon.sanitise.kinds import masked, masked_by_name, masked_word
 from egressmon.sanitise.secret_names import is_secret_name, is_switch
 from egressmon.sanitise.shell import simple_commands
@@ -73,17 +73,28 @@ class _Command:
         if _ASSIGNMENT.match(word):
             self._plain(at)
             return at + 1
-        if program in tools.SHELLS:
+        if program in table.SHELLS:
             return self._shell(at + 1)
-        if program in tools.WRAPPERS:
-            return self._wrapper(at, tools.WRAPPERS[program])
-        if _PYTHON.fullmatch(program) and self.words[at + 1 : at + 2] == ["-m"]:
-            return min(at + 2, len(self.words))
+        if program in table.WRAPPERS:
+            return self._wrapper(at, table.WRAPPERS[program])
+        if _PYTHON.fullmatch(program) and (module := self._module(at + 1)):
+            return module
         if " " in word and at:
             self.shown[at] = mask_shell(word, self._depth)
         elif word != MASK:
             self.shown[at] = masked_word(word)
         return self._arguments(at, program)
+
+    # Where the name of Python's module stands, which is run as a command; 0: nowhere.
+    def _module(self, at: int) -> int:
+        while at + 1 < len(self.words) and self.words[at][:1] == "-":
+            word = self.words[at]
+            if word == "-m":
+                return at + 1
+            if word == "-c":
+                return 0
+            at += 2 if word in {"-W", "-X"} else 1
+        return 0
 
     # Past a wrapper's own options and words, to the command that it runs.
     def _wrapper(self, at: int, row: str) -> int:
@@ -96,7 +107,10 @@ class _Command:
                 return at + 1
             if word.startswith("-") and len(word) > 1:
                 self._plain(at)
-                if word[1] != "-" and word[-1] in takes and at + 1 < len(self.words):
+                value = word in table.LONG_WITH_VALUE or (
+                    word[1] != "-" and word[-1] in takes
+                )
+                if value and at + 1 < len(self.words):
                     at += 1
                     self._plain(at)
             elif left:
@@ -163,7 +177,7 @@ class _Command:
             return tools.is_command(self.words[at + 1])
         if word in _EXECS:
             return self._program == "find"
-        if word[:1] == "-" or self._program not in tools.RUNNERS:
+        if word[:1] == "-" or self._program not in table.RUNNERS:
             return False
         if self._program == "sshpass":
             return True
@@ -251,7 +265,7 @@ class _Command:
     # Short options in one word, with the last one's value joined or behind it.
     def _cluster(self, at: int) -> int:
         word = self.words[at]
-        if word[1] == "-":
+        if word[1] == "-" or self._program in table.ONE_DASH:
             return 0
         for index, letter in enumerate(word[1:17], 1):
             kind = self._rules.options.get(f"-{letter}")

@@ -1,4 +1,4 @@
-"""Mask one value by what kind of value it is (the kinds of tools.py)."""
+"""Mask one value by what kind of value it is (the kinds of table.py)."""
 
 import re
 
@@ -44,7 +44,9 @@ def _certificate(value: str) -> str:
 
 
 def _source(value: str) -> str:
-    return f"pass:{MASK}" if value.startswith("pass:") else _text(value)
+    kind, colon, _ = value.partition(":")
+    secret = colon and kind in {"pass", "key", "hexkey"}
+    return f"{kind}:{MASK}" if secret else _text(value)
 
 
 def _oracle(value: str) -> str:

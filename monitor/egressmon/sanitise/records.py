@@ -11,12 +11,10 @@ import secrets
 from collections.abc import Iterator
 from typing import Any, TypeVar, cast
 
-from egressmon.attribution.records import ModuleRecord, StackReference
+from egressmon.attribution.records import StackReference
 from egressmon.records import (
-    Actor,
     ConnectionRecord,
     DnsRecord,
-    EscapeRecord,
     ProcessRecord,
     Record,
     RunStart,
@@ -43,47 +41,50 @@ def sanitise_record(record: _AnyRecord) -> _AnyRecord:
 
 
 # What others chose, and nothing has sanitised before: command lines, frames and test
-# ids come sanitised.
+# ids come sanitised. Of a record that is not known here, every text.
 def _texts(record: Record) -> Iterator[str | None]:
     match record:
         case ConnectionRecord():
-            yield from _actor(record.process)
+            yield from _common(record)
             for name in record.dst.names:
                 yield name.name
-            yield record.reason
-            yield from _module(record.module)
+            for claim in record.claimed:
+                yield claim.reason
         case DnsRecord():
-            yield from _actor(record.process)
+            yield from _common(record)
             yield record.name
             yield record.asked
-            yield record.reason
             yield from record.answers
-            yield from _module(record.module)
-        case EscapeRecord():
-            yield from _actor(record.process)
-            yield record.path
         case ProcessRecord():
             yield record.exe
         case RunStart():
             yield record.cwd
             yield record.policy
         case _:
-            return
+            yield from _all(record)
 
 
-def _actor(actor: Actor | None) -> Iterator[str | None]:
-    if actor is not None:
-        yield actor.exe
+def _common(record: ConnectionRecord | DnsRecord) -> Iterator[str | None]:
+    yield record.reason
+    if record.process is not None:
+        yield record.process.exe
+    if (module := record.module) is not None:
+        yield module.caller.path
+        if module.binding is not None:
+            yield module.binding.path
+        for step in module.chain:
+            yield step.file
 
 
-def _module(module: ModuleRecord | None) -> Iterator[str | None]:
-    if module is None:
-        return
-    yield module.caller.path
-    if module.binding is not None:
-        yield module.binding.path
-    for step in module.chain:
-        yield step.file
+def _all(value: object) -> Iterator[str | None]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in cast("list[object]", value):
+            yield from _all(item)
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from _all(getattr(value, field.name))
 
 
 def _is_harmless(text: str | None) -> bool:

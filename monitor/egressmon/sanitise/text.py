@@ -35,6 +35,13 @@ _SCHEME = re.compile(
     r"(?P<value>[\w.~+/=-]{6,}+)",
     re.IGNORECASE,
 )
+# A statement's password, and the arguments of MongoDB's and others' auth().
+_SQL = re.compile(
+    r"\b(?P<before>(?:identified[ \t]{1,4}by|password|passwd)[ \t]{1,4}[\"'])"
+    r"[^\"']*+",
+    re.IGNORECASE,
+)
+_AUTH = re.compile(r"(?<=\.auth\()[^()]++")
 _HEADERS = frozenset({"authorization", "cookie"})
 
 
@@ -75,6 +82,9 @@ def mask_known(text: str) -> str:
     if "=" in text or ":" in text:
         text = _mask_named(text)
     text = _SCHEME.sub(_masked_scheme, text)
+    if "'" in text or '"' in text:
+        text = _SQL.sub(rf"\g<before>{MASK}", text)
+        text = _AUTH.sub(MASK, text)
     return mask_tokens(text, MASK)
 
 

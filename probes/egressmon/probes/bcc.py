@@ -130,7 +130,15 @@ def _offsets() -> Iterator[str]:
 # The first interpreter that has BCC.
 def _interpreters() -> list[str]:
     candidates = ("/usr/bin/python3", "/usr/local/bin/python3", sys.executable)
-    return [one for one in dict.fromkeys(candidates) if os.access(one, os.X_OK)]
+    usable = (one for one in dict.fromkeys(candidates) if os.access(one, os.X_OK))
+    return [one for one in usable if one == sys.executable or _only_root_writes(one)]
+
+
+# Root runs it. Our own interpreter was looked at as egressmon started.
+def _only_root_writes(path: str) -> bool:
+    real = Path(path).resolve()
+    found = [one.stat() for one in (real, *real.parents)]
+    return all(one.st_uid == 0 and not one.st_mode & 0o022 for one in found)
 
 
 def _compile(job: bytes, headers: Headers) -> tuple[dict[str, str], list[int]]:

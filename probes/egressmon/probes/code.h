@@ -130,7 +130,8 @@ static __always_inline bool emit_code(struct slot *slot, const struct code_key *
 	place = copy_text(slot, code_word(slot, build->code_file), 0, &file);
 	place = copy_text(slot, code_word(slot, build->code_name), place, &name);
 	size = copy_lines(slot, code_word(slot, build->code_lines), place, &no_lines);
-	event->ktime_ns = bpf_ktime_get_boot_ns();
+	/* That of the frames, which follow: the reader puts events in order by their time. */
+	event->ktime_ns = slot->record.event.ktime_ns;
 	event->kind = KIND_CODE;
 	event->tgid = key->tgid;
 	event->start_ns = key->start_ns;

@@ -1,12 +1,15 @@
 """Ways to ask unseen, or to be believed: each is a violation or an incomplete run."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from egressmon.scope import find_root
 from support.lab import CLIENT4, OTHER4, SERVER4, Lab
 from support.watching import Watched
 
@@ -55,6 +58,15 @@ def reach(address):
     with socket.create_connection((address, 80), 20) as made:
         made.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
 """
+
+
+@pytest.fixture
+def elsewhere() -> Generator[Path]:
+    """A cgroup beside the scope's."""
+    folder = find_root() / f"egm-dns-{os.getpid()}"
+    folder.mkdir()
+    yield folder
+    folder.rmdir()
 
 
 def run_program(
@@ -301,6 +313,35 @@ reach(OTHER)
 
 def test_an_answer_by_a_server_of_the_scope_names_nothing(watched: Watch) -> None:
     assert_not_believed(run_program(watched, LATE, with_resolver("127.0.0.1")))
+
+
+# The answer comes from a socket that was made outside the scope's cgroup.
+ELSEWHERE = """
+with open(sys.argv[1] + "/cgroup.procs", "w") as file:
+    file.write("0")
+"""
+
+
+def test_an_answer_from_another_cgroup_names_nothing(
+    watched: Watch, elsewhere: Path
+) -> None:
+    code = PRELUDE + LATE.replace("answers = udp", ELSEWHERE + "answers = udp")
+
+    run = watched(PYTHON, "-c", code, str(elsewhere), policy=with_resolver("127.0.0.1"))
+
+    assert_not_believed(run)
+
+
+def test_questions_beside_a_urgent_byte_in_another_cgroup_are_a_violation(
+    watched: Watch, elsewhere: Path
+) -> None:
+    code = PRELUDE + ELSEWHERE + URGENT
+
+    run = watched(PYTHON, "-c", code, str(elsewhere), "urgent", policy=ANY_NAME)
+
+    (record,) = [one for one in run.of("dns") if one["unread_bytes"]]
+    assert "urgent" in record["reason"]
+    assert run.status == 120
 
 
 LATE_STREAM = (
