@@ -136,7 +136,9 @@ def test_what_fails_in_the_thread_is_noted_and_reading_goes_on() -> None:
 
 def test_a_ring_whose_next_record_is_not_finished_is_no_endless_work() -> None:
     class Busy(Ring):
-        is_filling = True
+        @property
+        def is_filling(self) -> bool:
+            return True
 
         def read(self) -> list[bytes]:
             self.emptied.set()

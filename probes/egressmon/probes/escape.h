@@ -104,16 +104,21 @@ static __always_inline u32 listener_of(kernel_sock *sk)
 	return pid ? READ(pid, numbers[0].nr) : 0;
 }
 
+/* Neither may be another's later: an address is used again, a number on other disks. */
 static __always_inline u64 subject_of(const struct escape *escape)
 {
 	KERNEL_STRUCT(unix_sock) * peer;
+	KERNEL_STRUCT(inode) * inode;
 	struct path___read path;
 
 	if (!escape->socket)
 		return escape->family;
 	peer = READ((KERNEL_STRUCT(unix_sock) *)escape->socket, peer);
 	path = READ(peer, path);
-	return path.dentry ? (u64)path.dentry : (u64)READ(peer, addr);
+	if (!path.dentry)
+		return (u64)READ(peer, addr);
+	inode = READ((KERNEL_STRUCT(dentry) *)path.dentry, d_inode);
+	return (u64)path.dentry ^ READ(inode, i_ino) << 40;
 }
 
 static __always_inline bool is_news(struct escape_key *key, const struct escape *escape,
