@@ -89,7 +89,7 @@ static __always_inline void emit_unsent(struct socket_state *state, u64 cookie, 
 
 	if (!sending && (!(state->flags & SOCKET_PENDING) || type == SOCK_DGRAM))
 		return;
-	state->flags &= ~(SOCKET_SENDING | SOCKET_PENDING);
+	state->flags &= sending ? ~SOCKET_SENDING : ~SOCKET_PENDING;
 	if (!(state->flags & SOCKET_INSIDE))
 		flow.flags = FLAG_FOREIGN;
 	if (is_loopback(flow.peer->address) || is_unspecified(flow.peer->address))

@@ -43,34 +43,39 @@ static __always_inline bool is_sent_now(struct socket_state *state, const struct
 	return true;
 }
 
+static __always_inline void count_sent(struct __sk_buff *skb, struct socket_state *state)
+{
+	if (!state)
+		return;
+	state->sent.packets++;
+	state->sent.bytes += skb->len;
+}
+
+/*
+ * By a map, and not by what is kept of the socket: threads that share one can connect it
+ * and send at the same time, and one's first packet must not pass for the other's.
+ */
 static __always_inline void count_datagram(struct __sk_buff *skb, struct socket_state *state,
 					   const struct packet *packet, struct flow *flow)
 {
-	struct peer_key key = {.peer = packet->target};
+	struct peer_key key = {.cookie = bpf_get_socket_cookie(skb), .peer = packet->target};
 	struct traffic first = {.packets = 1, .bytes = skb->len};
-	struct traffic *known;
-	bool is_new = true;
+	struct traffic *known = bpf_map_lookup_elem(MAP(peers), &key);
+	/* None yet: a sendmsg hook made the entry just now. */
+	bool is_new = !known || known->packets == 0;
 
-	if (is_first(state, packet)) {
-		state->sent = first;
-		flow->kind = KIND_CONNECT;
-	} else if (state && same_endpoint(&state->peer, &packet->target)) {
-		state->sent.packets++;
-		state->sent.bytes += skb->len;
-		is_new = false;
+	if (known) {
+		known->packets++;
+		known->bytes += skb->len;
 	} else {
-		key.cookie = bpf_get_socket_cookie(skb);
-		known = bpf_map_lookup_elem(MAP(peers), &key);
-		if (known) {
-			/* None yet: a sendmsg hook made the entry just now. */
-			is_new = known->packets == 0;
-			known->packets++;
-			known->bytes += skb->len;
-		} else {
-			bpf_map_update_elem(MAP(peers), &key, &first, BPF_ANY);
-		}
-		if (is_new && is_sent_now(state, packet))
-			flow->kind = KIND_SENDMSG;
+		bpf_map_update_elem(MAP(peers), &key, &first, BPF_ANY);
+	}
+	count_sent(skb, state);
+	if (is_first(state, packet)) {
+		is_new = true;
+		flow->kind = KIND_CONNECT;
+	} else if (is_new && is_sent_now(state, packet)) {
+		flow->kind = KIND_SENDMSG;
 	}
 	if (is_new)
 		announce_packet(skb, packet, flow);
@@ -117,14 +122,6 @@ static __always_inline void accept(struct __sk_buff *skb, struct bpf_sock *sk,
 	flow->local_port = packet->source.port;
 	flow->cookie = bpf_get_socket_cookie(skb);
 	emit_flow(flow);
-}
-
-static __always_inline void count_sent(struct __sk_buff *skb, struct socket_state *state)
-{
-	if (!state)
-		return;
-	state->sent.packets++;
-	state->sent.bytes += skb->len;
 }
 
 static __always_inline void count_total(struct __sk_buff *skb)
@@ -181,6 +178,7 @@ static __always_inline void count_stream(struct __sk_buff *skb, struct bpf_sock 
 SUBPROGRAM int egress_flow(struct __sk_buff *skb, u32 flags)
 {
 	struct packet packet = {};
+	struct socket_state *owner;
 	struct glance glance;
 	struct flow flow = {.peer = &packet.target, .kind = KIND_PACKET, .flags = flags};
 	struct bpf_sock *sk = skb->sk;
@@ -202,7 +200,10 @@ SUBPROGRAM int egress_flow(struct __sk_buff *skb, u32 flags)
 	if (sk)
 		flow.socket_type = sk->type;
 	/* What was inherited has no owner until the scope aims it. */
-	flow.owner = state && state->tgid ? state : NULL;
+	owner = state && state->tgid ? state : NULL;
+	/* As a pointer: the compiler would go on asking for the number. */
+	asm volatile("" : "+r"(owner));
+	flow.owner = owner;
 	if (!flags && is_canary(&packet)) {
 		flow.flags = FLAG_CANARY;
 		emit_flow(&flow);

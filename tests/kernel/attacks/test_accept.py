@@ -15,11 +15,13 @@ from support.watching import Watched
 Watch = Callable[..., Watched]
 PYTHON = sys.executable
 PORT = "8099"
+TCP, MPTCP = 6, 262
 FAIL = ("--enforce", "fail")
 
 SERVE = """
 import socket, sys
-s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET)
+family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+s = socket.socket(family, socket.SOCK_STREAM, int((*sys.argv, 0)[3]))
 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 s.bind((sys.argv[1], int(sys.argv[2]))); s.listen()
 c, _ = s.accept(); c.sendall(b"SECRET" * 1000); c.close()
@@ -61,22 +63,26 @@ def dialling(namespace: str, to: str, source: str) -> Generator[Callable[[], str
 ANY = "0.0.0.0"  # noqa: S104 -- in a namespace
 
 
-def serve(watched: Watch, network: Lab, policy: str, address: str = ANY) -> Watched:
+def serve(
+    watched: Watch, network: Lab, policy: str, address: str = ANY, protocol: int = TCP
+) -> Watched:
     """Run a server that a peer from another machine dials."""
     with dialling(network.server, CLIENT4, OTHER4) as got:
         run = watched(
-            *(PYTHON, "-c", SERVE, address, PORT),
+            *(PYTHON, "-c", SERVE, address, PORT, str(protocol)),
             policy=f"version = 1\nenforce = 'fail'\n{policy}",
         )
         assert got() == "6000"
     return run
 
 
-@pytest.mark.parametrize("address", [ANY, CLIENT4, "::"])
+@pytest.mark.parametrize(
+    ("address", "protocol"), [(ANY, TCP), (CLIENT4, TCP), ("::", TCP), (ANY, MPTCP)]
+)
 def test_a_peer_that_dials_in_is_a_violation(
-    watched: Watch, network: Lab, address: str
+    watched: Watch, network: Lab, address: str, protocol: int
 ) -> None:
-    run = serve(watched, network, "", address)
+    run = serve(watched, network, "", address, protocol)
 
     (connection,) = run.of("connection")
     assert connection["op"] == "accept"

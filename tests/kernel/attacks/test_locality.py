@@ -336,6 +336,26 @@ def test_an_attempt_without_a_packet_is_recorded(
     assert connection["code"]["language"] == "python"
 
 
+# What fails on the way must not stand for what is sent afterwards.
+def test_a_failed_send_hides_no_other_peer_of_its_socket(watched: Watch) -> None:
+    code = (
+        "import socket\n"
+        "s = socket.socket(type=2)\n"
+        f"s.connect(('{OTHER4}', 9001))\n"
+        "try: s.sendto(b'x', ('198.18.0.1', 443))\n"
+        "except OSError: pass\n"
+        f"s.sendto(b'x', ('{OTHER4}', 9002)); s.send(b'x')\n"
+    )
+
+    run = watched(PYTHON, "-c", code)
+
+    assert run.reached() == {
+        ("send", "198.18.0.1", 443, "violation"),
+        ("send", OTHER4, 9002, "violation"),
+        ("connect", OTHER4, 9001, "violation"),
+    }
+
+
 def test_no_address_is_one_connection_to_this_machine(watched: Watch) -> None:
     code = (
         "import socket\n"
