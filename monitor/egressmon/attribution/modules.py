@@ -31,6 +31,8 @@ from egressmon.probes.architecture import Architecture
 _MAX_WAITING = 4096
 _MAX_CALLS = 1024
 _MAX_MAPS = 1 << 24
+_MAX_VIEWS = 1 << 16
+_NOWHERE = 0, 0
 
 _WITHOUT_STACK = {
     "kernel-thread": "a kernel thread made the call",
@@ -60,6 +62,8 @@ class Modules:
         self._packages = packages
         self._templates = Templates(memory, architecture)
         self._spaces = Spaces(self._templates.forget)
+        self._views: dict[int, tuple[int, int]] = {}
+        """The namespaces in which processes made the last call that was told whole."""
         self._waiting: OrderedDict[tuple[int, int], Attribution] = OrderedDict()
         self._unwinder = (
             Unwinder(architecture, self._images) if architecture is not None else None
@@ -102,6 +106,7 @@ class Modules:
         self._spaces.until(ktime_ns)
         self._spaces.drop(pid)
         self._templates.forget(pid)
+        self._views.pop(pid, None)
 
     def of(self, flow: Traffic) -> Attribution:
         """Return which modules made flow."""
@@ -120,9 +125,10 @@ class Modules:
 
     # As of each call: what is behind it may have changed since the last one.
     def _claims(self, found: Attribution, stack: Stack) -> tuple[ClaimRecord, ...]:
+        namespaces = self._view_of(stack)
         if not found.grounds:
             return ()
-        view = self._beginning.why_view(stack.mounts, stack.users)
+        view = self._beginning.why_view(*namespaces)
         claims: list[ClaimRecord] = []
         for ground in found.grounds:
             if why := view or self._why_claimed(ground):
@@ -131,6 +137,15 @@ class Modules:
                 field = f"{ground.field}.package"
                 claims.append(ClaimRecord(field, ground.package_claimed))
         return tuple(claims)
+
+    # A known call site is not told of whole: its files are those of an earlier call.
+    def _view_of(self, stack: Stack) -> tuple[int, int]:
+        if stack.status == "known":
+            return self._views.get(stack.pid, _NOWHERE)
+        if len(self._views) >= _MAX_VIEWS:
+            self._views.clear()
+        self._views[stack.pid] = view = stack.mounts, stack.users
+        return view
 
     def _why_claimed(self, ground: Ground) -> str | None:
         if ground.path is None:

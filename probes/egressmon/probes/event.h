@@ -219,7 +219,7 @@ struct stack_event {
 	u64 address_space;
 	u64 template;
 	u32 payload_size; /* of the stack */
-	u32 mounts;	  /* as in exec_event, at the call */
+	u32 mounts;	  /* as in exec_event, at the call; 0 for a known site */
 	u32 users;
 	u32 spare;
 };

@@ -181,9 +181,14 @@ static __always_inline void fill_stack(struct stack_event *event, const struct c
 	event->address_space = (u64)caller->address_space;
 	event->template = caller->template;
 	event->payload_size = 0;
-	event->mounts = mounts_of(caller->task);
-	event->users = users_of(caller->task);
+	event->mounts = 0;
+	event->users = 0;
 	event->spare = 0;
+	/* A known site's files are those that were mapped when it was told of whole. */
+	if (caller->status != STACK_KNOWN) {
+		event->mounts = mounts_of(caller->task);
+		event->users = users_of(caller->task);
+	}
 }
 
 static __always_inline void fill_registers(struct registers *target,
@@ -231,14 +236,14 @@ static __always_inline void tell_caller(struct socket_state *state)
 	u32 first = 0;
 	bool told = false;
 
-	if (is_kernel_thread() && state->tgid)
-		return; /* as in own() */
-	state->stack_ns = 0;
-	state->flags &= ~SOCKET_STACK_LOST;
 	set = bpf_map_lookup_elem(MAP(settings), &first);
 	if (!set || !set->stack_bytes)
 		return;
 	look_at_caller(&caller, set->stack_bytes);
+	if (caller.status == STACK_KERNEL_THREAD && state->tgid)
+		return; /* as in own() */
+	state->stack_ns = 0;
+	state->flags &= ~SOCKET_STACK_LOST;
 	if (!has_room(MAP(calls), RING_FOR_STACKS))
 		told = false;
 	else if (!caller.size)
