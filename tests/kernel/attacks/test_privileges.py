@@ -15,8 +15,8 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
-import rich
 import pytest
+import rich
 
 from support.lab import HTTP_PORT, OTHER4, Lab
 from support.users import NOBODY, as_nobody
