@@ -6,6 +6,7 @@ LC_CTYPE, a shell's PWD) is not the caller's, and must not reach the command.
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import NoReturn, TypeAlias
 
 RESTORED = "_EGRESSMON_RESTORED"
@@ -104,7 +105,8 @@ def keep_only_ours() -> None:
     """Take from this process's environment all that the agent has no use for."""
     for name in list(os.environ):
         if name not in _HEARD and not name.startswith(_HEARD_PREFIXES):
-            del os.environ[name]
+            with suppress(OSError):  # no name at all: unsetenv(3) refuses it
+                del os.environ[name]
     os.environ.update({"PATH": _PATH, "LANG": "C.UTF-8"})
     # pydantic looks through every installed package for plugins (30 ms), and would
     # run what it finds.

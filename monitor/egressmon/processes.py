@@ -22,6 +22,10 @@ from egressmon.records import Actor
 from egressmon.sanitise import sanitise_argv
 from egressmon.text import from_bytes
 
+_OWNERLESS = (
+    "the kernel named no owner of the packet's socket: a kernel thread made it, or "
+    "somebody outside the scope"
+)
 _MAX_ENDED = 4096
 _MAX_ANCESTORS = 32
 _MAX_ARGUMENTS = 512
@@ -188,7 +192,7 @@ class Processes:
         with each flow when the process began, and which of its programs it ran.
         """
         if not isinstance(event, Escape) and event.flags & FLAG_OWNERLESS:
-            return None, "the kernel named no owner of the packet's socket"
+            return None, _OWNERLESS
         if not event.pid:
             return None, "a kernel thread made the socket, for nobody that it names"
         process = self._known.get(event.pid)

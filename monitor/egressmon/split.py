@@ -9,6 +9,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -45,7 +46,9 @@ def split(keeping: Keeping, with_rights: Callable[[], None]) -> Kept:
     agent = os.fork()
     if agent:
         theirs.close()
-        keeping.let_go()
+        # What is not closed here is only open for longer.
+        with suppress(Exception):
+            keeping.let_go()
         _keep(Keeper(keeping, ours), agent)
     ours.close()
     with_rights()

@@ -438,16 +438,18 @@ def test_a_sensor_that_cannot_attach_leaves_nothing_open(tmp_path: Path) -> None
     scope = make_scope()
     engine = load("auto")
     nowhere = Scope(scope.path, tmp_path / "nowhere", scope.fd)
+    beginning = Beginning()
     before = descriptors()
     try:
         with (
             pytest.raises(FileNotFoundError),
-            closing(Sensor(engine, nowhere, "module", Faults(), Beginning())) as sensor,
+            closing(Sensor(engine, nowhere, "module", Faults(), beginning)) as sensor,
         ):
             sensor.attach()
 
         assert descriptors() == before
     finally:
+        beginning.close()
         engine.close()
         scope.remove()
 
