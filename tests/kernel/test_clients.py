@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from egressmon.text import escape
 from support.lab import (
     HTTP_PORT,
     OTHER4,
@@ -77,7 +78,7 @@ def test_an_allowed_client_is_clean_and_named(
         # A runtime may name its threads, so comm is only the process's default.
         exe = connection["process"]["exe"]
         assert comm in exe
-        assert connection["process"]["argv"][-1].startswith(command[-1][:20])
+        assert connection["process"]["argv"][-1].startswith(escape(command[-1])[:20])
 
 
 @pytest.mark.smoke

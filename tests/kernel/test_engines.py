@@ -178,7 +178,7 @@ def altered(folder: Path, old: str, new: str) -> tuple[str, ...]:
 
 @pytest.mark.userspace
 def test_a_source_that_does_not_compile(tmp_path: Path) -> None:
-    prefix = altered(tmp_path, "return on_create(ctx);", "return on_nothing;")
+    prefix = altered(tmp_path, "return on_create(ctx, true);", "return on_nothing;")
 
     said = refused(tmp_path, run_engine(tmp_path, "bcc", prefix))
 
@@ -189,7 +189,7 @@ def test_a_source_that_does_not_compile(tmp_path: Path) -> None:
 
 @pytest.mark.userspace
 def test_verbose_shows_the_compilers_whole_log(tmp_path: Path) -> None:
-    prefix = altered(tmp_path, "return on_create(ctx);", "return on_nothing;")
+    prefix = altered(tmp_path, "return on_create(ctx, true);", "return on_nothing;")
 
     run = run_engine(tmp_path, "bcc", prefix, "--verbose")
 
@@ -200,7 +200,9 @@ def test_verbose_shows_the_compilers_whole_log(tmp_path: Path) -> None:
 @pytest.mark.userspace
 def test_a_program_that_the_verifier_rejects(tmp_path: Path) -> None:
     prefix = altered(
-        tmp_path, "return on_create(ctx);", "return *(volatile int *)(long)ctx->type;"
+        tmp_path,
+        "return on_create(ctx, true);",
+        "return *(volatile int *)(long)ctx->type;",
     )
 
     said = refused(tmp_path, run_engine(tmp_path, "bcc", prefix))
@@ -217,8 +219,8 @@ def test_a_program_that_the_verifier_rejects(tmp_path: Path) -> None:
     [
         (
             "egressmon.bpf.c",
-            "return on_egress(skb);",
-            "on_egress(skb);\n\treturn *(volatile int *)(long)skb->len;",
+            "on_egress(skb, 0);\n\treturn 1;",
+            "on_egress(skb, 0);\n\treturn *(volatile int *)(long)skb->len;",
         ),
         (
             "frames.bpf.c",

@@ -18,6 +18,9 @@ _NAME = re.compile(r"--?[A-Za-z0-9][\w.-]*")
 _EXECS = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
 # Options of programs that are not in the table.
 _USER_OPTIONS = frozenset({"-u", "--user", "-U", "--proxy-user", "--auth"})
+_SCRIPT_FOLLOWS = re.compile(r"--command|-[A-Za-bd-z]{0,6}c[A-Za-z]{0,6}")
+_WITH_SETTING = frozenset({"-o", "-O", "+o", "+O"})
+_NO_SCRIPTS = frozenset({"su", "runuser", "flock", "script"})  # their first words
 _DSN = frozenset({"--dsn", "-dsn", "--connect"})
 # Switches of runners: a word behind one is no value of it.
 _SWITCHES = re.compile(
@@ -121,21 +124,31 @@ class _Command:
             at += 1
         return at
 
-    # Whatever follows -c is a shell's text; eval takes nothing but such texts.
+    # Whatever follows -c is a shell's text; eval takes nothing but such texts. What comes
+    # behind it, or behind the name of a script, is handed on.
     def _shell(self, at: int) -> int:
-        is_eval = self.words[at - 1] == "eval"
-        script = False
-        for index in range(at, len(self.words)):
-            word = self.words[index]
-            if script or is_eval or word.startswith("--command="):
-                self.shown[index] = mask_shell(word, self._depth)
-                script = False
-            elif word == "--command":
-                script = True
+        name = self.words[at - 1].rpartition("/")[2]
+        while at < len(self.words):
+            word = self.words[at]
+            if _SCRIPT_FOLLOWS.fullmatch(word) and name != "eval":
+                self._script(at + 1)
+                return self._handed_on(at + 2)
+            if name == "eval" or word.startswith("--command="):
+                self._script(at)
             else:
-                script = word[:1] == "-" and word[1:2] != "-" and "c" in word[1:8]
-                self._plain(index)
+                self._plain(at)
+                if word[:1] not in {"-", "+"} and name not in _NO_SCRIPTS:
+                    return self._handed_on(at + 1)
+            at += 2 if word in _WITH_SETTING else 1
         return len(self.words)
+
+    def _script(self, at: int) -> None:
+        if at < len(self.words):
+            self.shown[at] = mask_shell(self.words[at], self._depth)
+
+    def _handed_on(self, at: int) -> int:
+        self._program, self._rules = "", tools.NONE
+        return self._options_and_words(at, 0)
 
     def _arguments(self, at: int, program: str) -> int:
         names = self._subcommand(at, program)
