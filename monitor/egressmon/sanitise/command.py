@@ -124,8 +124,8 @@ class _Command:
             at += 1
         return at
 
-    # Whatever follows -c is a shell's text; eval takes nothing but such texts. What comes
-    # behind it, or behind the name of a script, is handed on.
+    # Whatever follows -c is a shell's text; eval takes nothing but such texts. What is
+    # behind that, or behind the name of a script, is handed on.
     def _shell(self, at: int) -> int:
         name = self.words[at - 1].rpartition("/")[2]
         while at < len(self.words):
@@ -251,6 +251,8 @@ class _Command:
         return at + 1
 
     def _joined(self, name: str, kind: str | None, value: str) -> str:
+        if kind == "joined":
+            kind = "secret"
         if kind is None and name in _USER_OPTIONS:
             kind = "userpass"
         if kind is None and name in _DSN:

@@ -8,10 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from egressmon.policy.errors import PolicyError
-from egressmon.policy.model import DEFAULT, Policy
+from egressmon.policy.model import (
+    DEFAULT,
+    Accept,
+    Allow,
+    By,
+    Command,
+    Dns,
+    Local,
+    Policy,
+)
 from egressmon.policy.place import (
     Candidate,
     PolicyFile,
@@ -31,13 +40,14 @@ _REMEDIES = {
     "missing": "missing; add `{key} = …`",
     "too_short": "an empty list allows nothing; name at least one",
 }
-_KNOWN: dict[tuple[str, ...], str] = {
-    (): "version, enforce, bypass, allow, dns, local, accept",
-    ("allow",): "host, cidr, ports, protocol, reason, by",
-    ("allow", "by"): "package, exe, module, route, claimed",
-    ("dns",): "resolvers, queries, names",
-    ("local",): "listeners",
-    ("accept",): "from",
+_TABLES: dict[tuple[str, ...], type[BaseModel]] = {
+    (): Policy,
+    ("allow",): Allow,
+    ("allow", "by"): By,
+    ("dns",): Dns,
+    ("local",): Local,
+    ("accept",): Accept,
+    ("command",): Command,
 }
 
 
@@ -189,7 +199,7 @@ def _problem(
     )
     keys = tuple(part for part in location if isinstance(part, str))
     shown = _dotted(location)
-    known = _KNOWN.get(keys[:-1], "see docs/policy.md")
+    known = _known(keys[:-1])
     kind = str(problem["type"])
     line = line_of(text, (*prefix, *location))
     if kind == "extra_forbidden" and keys[-1] in {"unix", "infrastructure"}:
@@ -203,6 +213,14 @@ def _problem(
         return line, "enforce: block is not supported yet", 'write enforce = "fail"'
     where = f"{shown}: " if shown else ""
     return line, where + message, "see docs/policy.md for the format"
+
+
+def _known(table: tuple[str, ...]) -> str:
+    model = _TABLES.get(table)
+    if model is None:
+        return "see docs/policy.md"
+    fields = model.model_fields.items()
+    return ", ".join(field.alias or name for name, field in fields)
 
 
 def _is_key(part: object) -> bool:
