@@ -121,6 +121,18 @@ static __always_inline bool is_announced(const struct socket_state *state,
 	return same_endpoint(&state->peer, flow->peer) || !is_new_peer(flow);
 }
 
+/*
+ * A bool that the verifier forgets: it would follow all that is done between its setting
+ * and its use once for each value.
+ */
+static __always_inline bool is_set(const bool *flag)
+{
+	u8 value = 0;
+
+	bpf_probe_read_kernel(&value, sizeof(value), flag);
+	return value;
+}
+
 static __always_inline void announce_send(struct socket_state *state, struct flow *flow)
 {
 	bool announced = is_announced(state, flow);
@@ -129,7 +141,7 @@ static __always_inline void announce_send(struct socket_state *state, struct flo
 	if (announced && flow->peer->port != DNS_PORT)
 		return;
 	tell_caller(state);
-	if (announced)
+	if (is_set(&announced))
 		return;
 	state->aim = *flow->peer;
 	state->flags |= SOCKET_SENDING;

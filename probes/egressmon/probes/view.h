@@ -8,12 +8,11 @@
 
 #include "kernel.h"
 
-#define MAX_PIECES_OF_ENVIRONMENT 1024
-#define ENVIRONMENT_PIECE 128
+#define MAX_PIECES_OF_ENVIRONMENT 400
+#define ENVIRONMENT_PIECE 256		  /* a power of two */
+#define ENVIRONMENT_PIECE_BITS 8	  /* which one */
 #define LD_PRELOAD_FIRST 0x4f4c4552505f444c /* "LD_PRELO" */
-#define LD_PRELOAD_REST 0x3d4441	    /* "AD=" */
 #define LD_AUDIT_FIRST 0x54494455415f444c   /* "LD_AUDIT" */
-#define LD_AUDIT_REST 0x3d		    /* "=" */
 
 static __always_inline u32 mounts_of(kernel_task *task)
 {
@@ -25,17 +24,11 @@ static __always_inline u32 users_of(kernel_task *task)
 	return READ(READ(READ(task, cred), user_ns), ns.inum);
 }
 
-static __always_inline bool has_loader_load(const u64 words[2])
-{
-	if (words[0] == LD_PRELOAD_FIRST)
-		return (words[1] & 0xffffff) == LD_PRELOAD_REST;
-	return words[0] == LD_AUDIT_FIRST && (words[1] & 0xff) == LD_AUDIT_REST;
-}
-
 /*
  * As the kernel laid the environment out for a new program, before its first
- * instruction. A long variable is read in pieces, of which a later one may be taken for
- * a variable: then too much is said to be preloaded, never too little.
+ * instruction. A variable goes by its first eight letters, and a long one is read in
+ * pieces, of which a later one may be taken for a variable: too much may be said to be
+ * preloaded, never too little. The verifier walks through each piece: few instructions.
  */
 static __always_inline u32 preload_of(kernel_task *task)
 {
@@ -43,6 +36,7 @@ static __always_inline u32 preload_of(kernel_task *task)
 	unsigned long end = READ(READ(task, mm), env_end);
 	u64 words[ENVIRONMENT_PIECE / sizeof(u64)] = {};
 
+#pragma clang loop unroll(disable)
 	for (u32 i = 0; i < MAX_PIECES_OF_ENVIRONMENT; i++) {
 		long size;
 
@@ -51,9 +45,9 @@ static __always_inline u32 preload_of(kernel_task *task)
 		size = bpf_probe_read_user_str(words, sizeof(words), (void *)place);
 		if (size <= 0)
 			return PRELOAD_UNREAD;
-		if (has_loader_load(words))
+		if (words[0] == LD_PRELOAD_FIRST || words[0] == LD_AUDIT_FIRST)
 			return PRELOAD_SET;
-		place += size == sizeof(words) ? size - 1 : size;
+		place += size - (size >> ENVIRONMENT_PIECE_BITS); /* less its end if it is cut */
 	}
 	return PRELOAD_UNREAD;
 }
