@@ -102,8 +102,6 @@ static __always_inline void announce_connect(struct socket_state *state, struct 
 					     u32 protocol)
 {
 	state->peer = *flow->peer;
-	state->sent.packets = 0;
-	state->sent.bytes = 0;
 	tell_caller(state);
 	state->flags |= SOCKET_PENDING;
 	if (flow->socket_type == SOCK_DGRAM || protocol == PROTOCOL_TCP)

@@ -43,7 +43,6 @@ struct socket_state {
 	u32 uid;
 	struct endpoint peer;
 	struct endpoint aim;
-	struct traffic sent;
 	u64 aimed_ns; /* when it was last aimed */
 	u64 stack_ns; /* of the call that made or last aimed it; 0: none */
 	u64 frames_ns;

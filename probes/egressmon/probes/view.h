@@ -6,7 +6,7 @@
 #ifndef EGRESSMON_VIEW_H
 #define EGRESSMON_VIEW_H
 
-#include "kernel.h"
+#include "maps.h"
 
 #define MAX_PIECES_OF_ENVIRONMENT 400
 #define ENVIRONMENT_PIECE 256		  /* a power of two */
@@ -30,26 +30,35 @@ static __always_inline u32 users_of(kernel_task *task)
  * pieces, of which a later one may be taken for a variable: too much may be said to be
  * preloaded, never too little. The verifier walks through each piece: few instructions.
  */
-static __always_inline u32 preload_of(kernel_task *task)
+static __always_inline u32 find_preload(u64 *piece, unsigned long place, unsigned long end)
 {
-	unsigned long place = READ(READ(task, mm), env_start);
-	unsigned long end = READ(READ(task, mm), env_end);
-	u64 words[ENVIRONMENT_PIECE / sizeof(u64)] = {};
+	u64 left = MAX_PIECES_OF_ENVIRONMENT;
 
 #pragma clang loop unroll(disable)
-	for (u32 i = 0; i < MAX_PIECES_OF_ENVIRONMENT; i++) {
-		long size;
+	while (place < end) {
+		long size = bpf_probe_read_user_str(piece, ENVIRONMENT_PIECE, (void *)place);
 
-		if (place >= end)
-			return PRELOAD_NONE;
-		size = bpf_probe_read_user_str(words, sizeof(words), (void *)place);
-		if (size <= 0)
+		if (size <= 0 || !left--)
 			return PRELOAD_UNREAD;
-		if (words[0] == LD_PRELOAD_FIRST || words[0] == LD_AUDIT_FIRST)
+		if (*piece == LD_PRELOAD_FIRST || *piece == LD_AUDIT_FIRST)
 			return PRELOAD_SET;
 		place += size - (size >> ENVIRONMENT_PIECE_BITS); /* less its end if it is cut */
 	}
-	return PRELOAD_UNREAD;
+	return PRELOAD_NONE;
+}
+
+/* By room in the ring that is given back: the verifier looks at a stack byte by byte. */
+static __always_inline u32 preload_of(kernel_task *task)
+{
+	u64 *piece = bpf_ringbuf_reserve(MAP(life), ENVIRONMENT_PIECE, 0);
+	u32 preload;
+
+	if (!piece)
+		return PRELOAD_UNREAD;
+	preload = find_preload(piece, READ(READ(task, mm), env_start),
+			       READ(READ(task, mm), env_end));
+	bpf_ringbuf_discard(piece, BPF_RB_NO_WAKEUP);
+	return preload;
 }
 
 #endif
