@@ -119,18 +119,6 @@ static __always_inline bool is_announced(const struct socket_state *state,
 	return same_endpoint(&state->peer, flow->peer) || !is_new_peer(flow);
 }
 
-/*
- * A bool that the verifier forgets: it would follow all that is done between its setting
- * and its use once for each value.
- */
-static __always_inline bool is_set(const bool *flag)
-{
-	u8 value = 0;
-
-	bpf_probe_read_kernel(&value, sizeof(value), flag);
-	return value;
-}
-
 static __always_inline void announce_send(struct socket_state *state, struct flow *flow)
 {
 	bool announced = is_announced(state, flow);
@@ -138,8 +126,9 @@ static __always_inline void announce_send(struct socket_state *state, struct flo
 	/* Each question is somebody's: its packet will name this call. */
 	if (announced && flow->peer->port != DNS_PORT)
 		return;
+	FORGET(announced);
 	tell_caller(state);
-	if (is_set(&announced))
+	if (announced)
 		return;
 	state->aim = *flow->peer;
 	state->flags |= SOCKET_SENDING;

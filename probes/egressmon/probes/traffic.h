@@ -170,8 +170,7 @@ SUBPROGRAM int egress_news(struct __sk_buff *skb, u32 kind, u32 flags)
 	asm volatile("" : "+r"(owner));
 	flow.owner = owner;
 	parse(skb, &packet);
-	/* Have the verifier forget how. */
-	bpf_probe_read_kernel(&packet, sizeof(packet), &packet);
+	FORGET(packet);
 	if (!(flags & FLAG_CANARY)) {
 		flow.cookie = bpf_get_socket_cookie(skb);
 		flow.receiver = forget(skb, other_side(skb, &packet, kind));
@@ -214,6 +213,7 @@ SUBPROGRAM int egress_flow(struct __sk_buff *skb, u32 flags)
 		kind = count_stream(skb, sk, state, &packet);
 	else
 		kind = count_datagram(skb, state, &packet);
+	kind = forget(skb, kind);
 	if (is_dns(&packet.target) || is_dns(&packet.source) || packet.is_fragment)
 		return kind | NEWS_DNS;
 	return kind;

@@ -9,8 +9,8 @@
 #include "maps.h"
 
 #define MAX_PIECES_OF_ENVIRONMENT 400
-#define ENVIRONMENT_PIECE 256		  /* a power of two */
-#define ENVIRONMENT_PIECE_BITS 8	  /* which one */
+#define ENVIRONMENT_PIECE 1024		    /* a power of two */
+#define ENVIRONMENT_PIECE_BITS 10	    /* which one */
 #define LD_PRELOAD_FIRST 0x4f4c4552505f444c /* "LD_PRELO" */
 #define LD_AUDIT_FIRST 0x54494455415f444c   /* "LD_AUDIT" */
 
@@ -32,25 +32,29 @@ static __always_inline u32 users_of(kernel_task *task)
  */
 static __always_inline u32 find_preload(u64 *piece, unsigned long place, unsigned long end)
 {
-	u64 left = MAX_PIECES_OF_ENVIRONMENT;
+	long size;
 
 #pragma clang loop unroll(disable)
-	while (place < end) {
-		long size = bpf_probe_read_user_str(piece, ENVIRONMENT_PIECE, (void *)place);
-
-		if (size <= 0 || !left--)
-			return PRELOAD_UNREAD;
+	for (u64 left = MAX_PIECES_OF_ENVIRONMENT; left; left--) {
+		if (place >= end)
+			return PRELOAD_NONE;
+		size = bpf_probe_read_user_str(piece, ENVIRONMENT_PIECE, (void *)place);
+		if (size <= 0)
+			break;
 		if (*piece == LD_PRELOAD_FIRST || *piece == LD_AUDIT_FIRST)
 			return PRELOAD_SET;
 		place += size - (size >> ENVIRONMENT_PIECE_BITS); /* less its end if it is cut */
 	}
-	return PRELOAD_NONE;
+	return PRELOAD_UNREAD;
 }
 
-/* By room in the ring that is given back: the verifier looks at a stack byte by byte. */
+/*
+ * By room in a ring that is given back: the verifier looks at a stack byte by byte. In
+ * the one whose events matter least.
+ */
 static __always_inline u32 preload_of(kernel_task *task)
 {
-	u64 *piece = bpf_ringbuf_reserve(MAP(life), ENVIRONMENT_PIECE, 0);
+	u64 *piece = bpf_ringbuf_reserve(MAP(calls), ENVIRONMENT_PIECE, 0);
 	u32 preload;
 
 	if (!piece)
