@@ -128,7 +128,11 @@ static __always_inline bool emit_code(struct slot *slot, const struct code_key *
 	bool no_lines;
 
 	place = copy_text(slot, code_word(slot, build->code_file), 0, &file);
+	FORGET(file);
+	FORGET(place);
 	place = copy_text(slot, code_word(slot, build->code_name), place, &name);
+	FORGET(name);
+	FORGET(place);
 	size = copy_lines(slot, code_word(slot, build->code_lines), place, &no_lines);
 	/* That of the frames, which follow: the reader puts events in order by their time. */
 	event->ktime_ns = slot->record.event.ktime_ns;

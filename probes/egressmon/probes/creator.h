@@ -69,7 +69,8 @@ static __always_inline void remember_creator(u64 context)
 	creator->parent = current_context(slot);
 	creator->count = slot->record.event.count;
 	creator->total = slot->record.event.total;
-	__builtin_memcpy(creator->frames, slot->record.frames, sizeof(creator->frames));
+	/* One instruction for the verifier, where a copy of ours has one for each word. */
+	bpf_probe_read_kernel(creator->frames, sizeof(creator->frames), slot->record.frames);
 	key.start_ns = slot->record.event.start_ns;
 	key.tgid = slot->record.event.tgid;
 	key.exec_id = slot->record.event.exec_id;
@@ -88,7 +89,8 @@ static __always_inline void describe_creator(struct slot *slot, const struct cre
 	event->count = creator ? creator->count : 0;
 	event->total = creator ? creator->total : 0;
 	if (creator)
-		__builtin_memcpy(slot->record.frames, creator->frames, sizeof(creator->frames));
+		bpf_probe_read_kernel(slot->record.frames, sizeof(creator->frames),
+				      creator->frames);
 }
 
 /*

@@ -102,8 +102,6 @@ static __always_inline void announce_connect(struct socket_state *state, struct 
 					     u32 protocol)
 {
 	state->peer = *flow->peer;
-	state->sent.packets = 0;
-	state->sent.bytes = 0;
 	tell_caller(state);
 	state->flags |= SOCKET_PENDING;
 	if (flow->socket_type == SOCK_DGRAM || protocol == PROTOCOL_TCP)
@@ -128,6 +126,7 @@ static __always_inline void announce_send(struct socket_state *state, struct flo
 	/* Each question is somebody's: its packet will name this call. */
 	if (announced && flow->peer->port != DNS_PORT)
 		return;
+	FORGET(announced);
 	tell_caller(state);
 	if (announced)
 		return;

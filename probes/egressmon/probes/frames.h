@@ -248,7 +248,7 @@ static __always_inline struct python *begin_walk(struct slot *slot, kernel_task 
 	build = bpf_map_lookup_elem(MAP(interpreters), &number);
 	if (!build)
 		return NULL;
-	__builtin_memcpy(&slot->build, build, sizeof(*build));
+	bpf_probe_read_kernel(&slot->build, sizeof(*build), build);
 	slot->python.base = python->base;
 	slot->walk.limit = limit;
 	event->ktime_ns = now;

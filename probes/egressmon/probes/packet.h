@@ -107,28 +107,34 @@ static __always_inline u32 forget(struct __sk_buff *skb, u32 value)
 #endif
 }
 
-/* Step over IPv6 extension headers; returns the transport protocol. */
-static __always_inline u8 skip_extensions(struct __sk_buff *skb, u8 next, u32 *offset,
-					  u32 *is_fragment)
+/* What skip_extensions() returns. */
+#define TRANSPORT 0xff
+#define IS_FRAGMENT 0x100
+#define OFFSET_SHIFT 16
+
+/* Step over IPv6 extension headers, of which next is the first. */
+SUBPROGRAM int skip_extensions(struct __sk_buff *skb, u32 next)
 {
+	u32 offset = sizeof(struct inet6_header);
+	u32 is_fragment = 0;
 	u8 header[2];
 
 	for (int i = 0; i < MAX_EXTENSIONS; i++) {
 		if (next != 0 && next != 43 && next != 44 && next != 51 && next != 60)
 			break;
-		if (bpf_skb_load_bytes(skb, *offset, header, sizeof(header)))
+		if (bpf_skb_load_bytes(skb, offset, header, sizeof(header)))
 			break;
-		*is_fragment = forget(skb, *is_fragment | (next == 44));
+		is_fragment = forget(skb, is_fragment | (next == 44 ? IS_FRAGMENT : 0));
 		if (next == 44)
-			*offset += 8;
+			offset += 8;
 		else if (next == 51)
-			*offset += (header[1] + 2) * 4;
+			offset += (header[1] + 2) * 4;
 		else
-			*offset += (header[1] + 1) * 8;
+			offset += (header[1] + 1) * 8;
 		next = forget(skb, header[0]);
-		*offset = forget(skb, *offset);
+		offset = forget(skb, offset);
 	}
-	return next;
+	return forget(skb, offset << OFFSET_SHIFT | is_fragment | next);
 }
 
 static __always_inline u32 parse_network(struct __sk_buff *skb, struct packet *packet)
@@ -150,14 +156,16 @@ static __always_inline u32 parse_network(struct __sk_buff *skb, struct packet *p
 		offset = (first & 15) * 4;
 	} else {
 		struct inet6_header inet6;
+		u32 found;
 
 		if (bpf_skb_load_bytes(skb, 0, &inet6, sizeof(inet6)))
 			return 0;
 		__builtin_memcpy(packet->source.address, inet6.source, ADDRESS_SIZE);
 		__builtin_memcpy(packet->target.address, inet6.target, ADDRESS_SIZE);
-		offset = sizeof(inet6);
-		packet->target.protocol =
-			skip_extensions(skb, inet6.next, &offset, &packet->is_fragment);
+		found = skip_extensions(skb, inet6.next);
+		packet->target.protocol = found & TRANSPORT;
+		packet->is_fragment = found & IS_FRAGMENT;
+		offset = found >> OFFSET_SHIFT;
 	}
 	packet->source.protocol = packet->target.protocol;
 	return offset;

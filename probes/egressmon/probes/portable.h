@@ -102,4 +102,10 @@ typedef __u64 u64;
 		value;                                                                         \
 	})
 
+/*
+ * Have the verifier forget what it concluded of a variable: it follows each way that leads
+ * to a place with something else in it, and meets them again in one state.
+ */
+#define FORGET(variable) bpf_probe_read_kernel(&(variable), sizeof(variable), &(variable))
+
 #endif

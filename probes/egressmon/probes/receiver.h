@@ -118,29 +118,4 @@ static __always_inline u32 socket_at(struct __sk_buff *skb, const struct endpoin
 	return sk ? owner_of(sk, target->protocol, connected) : RECEIVER_NOBODY;
 }
 
-/*
- * Who receives what source sends to target, given that target is this machine's: as
- * the kernel itself would look it up now. Source's port matters to UDP alone, whose
- * connected sockets come first; with port 0, TCP finds none but listeners.
- */
-static __always_inline u32 listener_at(struct __sk_buff *skb, const struct endpoint *source,
-				       const struct endpoint *target)
-{
-	if (target->protocol == PROTOCOL_ICMP || target->protocol == PROTOCOL_ICMPV6)
-		return RECEIVER_NOBODY; /* the kernel itself answers */
-	if (target->protocol != PROTOCOL_UDP && target->protocol != PROTOCOL_TCP)
-		return RECEIVER_ASK;
-	return socket_at(skb, source, target,
-			 target->protocol == PROTOCOL_UDP ? source->port : 0, false);
-}
-
-/* The same of a packet on its way out: what leaves by another device goes elsewhere. */
-static __always_inline u32 receiver_of(struct __sk_buff *skb, const struct endpoint *source,
-				       const struct endpoint *target)
-{
-	if (skb->ifindex != LOOPBACK_INDEX)
-		return RECEIVER_REMOTE;
-	return listener_at(skb, source, target);
-}
-
 #endif

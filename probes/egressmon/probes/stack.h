@@ -11,7 +11,6 @@
 
 #define PAGE 4096
 #define PIECE 1024
-#define GRAIN 16 /* as a stack is aligned: no page ends within one */
 #define MAX_TEMPLATES 4096
 #define MAX_STACK (64 << 20) /* a stack end farther off is another stack's */
 
@@ -131,41 +130,56 @@ static __always_inline void look_at_caller(struct caller *caller, u64 wanted)
 	measure(caller, wanted);
 }
 
-/* A piece with a page in it that is not there: what is there is copied, the rest is zero. */
-static __always_inline void copy_grains(u8 *target, u64 source)
+/*
+ * Copy the last rest bytes of room, fewer than a page, by halves: sizes are constants or
+ * 0, and nothing branches, for the verifier. Returns false where the page is not there.
+ */
+static __always_inline bool copy_rest(u8 *target, u64 source, u64 rest, u64 room)
 {
+	long failed = 0;
+
+	asm volatile("" : "+r"(rest));
 #pragma clang loop unroll(disable)
-	for (u32 i = 0; i < PIECE / GRAIN; i++)
-		bpf_probe_read_user(target + i * GRAIN, GRAIN, (void *)(source + i * GRAIN));
+	for (u64 half = (room < PAGE ? room : PAGE) / 2; half; half >>= 1) {
+		u64 offset = room - half - (rest & (half - 1));
+
+		failed |= bpf_probe_read_user(target + offset, rest & half,
+					      (void *)(source + offset));
+	}
+	return !failed;
 }
 
 /*
- * Copy the caller's stack into room bytes: at once where its end is known, else piece by
- * piece. A page below a known end that is not there was never written (a large buffer),
- * and what is above it is read. Every size but one is a constant, for the verifier.
+ * Copy the caller's stack into room bytes: at once, or else page by page, as a page is
+ * there or is not. Up to the first that is not; but one below a known end was never
+ * written (a large buffer), is zero, and what is above it is read.
  */
 static __always_inline u64 copy_stack(u8 *target, const struct caller *caller, u64 room)
 {
 	u64 size = caller->size;
-	u64 done = 0;
+	u64 done = PAGE - (caller->stack & (PAGE - 1));
 
 	if (size > room)
 		size = room;
-	if (caller->bounded && !bpf_probe_read_user(target, size, (void *)caller->stack))
+	if (!bpf_probe_read_user(target, size, (void *)caller->stack))
 		return size;
-#pragma unroll
-	for (u32 i = 0; i < STACK_BYTES / PIECE; i++) {
-		if (i * PIECE >= room)
+	if (done > room)
+		done = room;
+	if (bpf_probe_read_user(target, done, (void *)caller->stack) && !caller->bounded)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < room / PAGE; i++) {
+		asm volatile("" : "+r"(done));
+		if (done > room - PAGE)
 			break;
-		if (bpf_probe_read_user(target + i * PIECE, PIECE,
-					(void *)(caller->stack + i * PIECE))) {
-			if (!caller->bounded)
-				break;
-			copy_grains(target + i * PIECE, caller->stack + i * PIECE);
-		}
-		done += PIECE;
+		if (bpf_probe_read_user(target + done, PAGE, (void *)(caller->stack + done)) &&
+		    !caller->bounded)
+			return done;
+		done += PAGE;
 	}
-	return done < size ? done : size;
+	if (!copy_rest(target, caller->stack, room - done, room) && !caller->bounded)
+		return done;
+	return size;
 }
 
 static __always_inline void fill_stack(struct stack_event *event, const struct caller *caller,
@@ -227,6 +241,12 @@ static __always_inline bool emit_caller(const struct caller *caller, u64 now)
 		event != NULL;                                                                 \
 	})
 
+/* Have the verifier forget in which of many ways a caller was looked at. */
+static __always_inline void forget_way(struct caller *caller)
+{
+	bpf_probe_read_kernel(caller, __builtin_offsetof(struct caller, registers), caller);
+}
+
 /* Tell of the current call, and have state refer to it. */
 static __always_inline void tell_caller(struct socket_state *state)
 {
@@ -240,6 +260,7 @@ static __always_inline void tell_caller(struct socket_state *state)
 	if (!set || !set->stack_bytes)
 		return;
 	look_at_caller(&caller, set->stack_bytes);
+	forget_way(&caller);
 	if (caller.status == STACK_KERNEL_THREAD && state->tgid)
 		return; /* as in own() */
 	state->stack_ns = 0;

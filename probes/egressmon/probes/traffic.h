@@ -6,20 +6,17 @@
 #include "dns.h"
 #include "receiver.h"
 
+/* What a packet is: nothing new, or a KIND, and more. */
+#define NO_NEWS 0
+#define NEWS_KIND 0xff
+#define NEWS_DNS 0x100
+#define NEWS_CANARY 0x200
+
 /* The canary's loopback datagram proves both packet hooks. */
 static __always_inline bool is_canary(const struct packet *packet)
 {
 	return packet->target.protocol == PROTOCOL_UDP && is_loopback(packet->target.address) &&
 	       canary_flags(&packet->target);
-}
-
-/* Say that a packet goes to a peer that its socket announced now, or not at all. */
-static __always_inline void announce_packet(struct __sk_buff *skb, const struct packet *packet,
-					    struct flow *flow)
-{
-	flow->cookie = bpf_get_socket_cookie(skb);
-	flow->receiver = receiver_of(skb, &packet->source, &packet->target);
-	emit_flow(flow);
 }
 
 /* Whether packet is the first that goes where its socket was connected to. */
@@ -43,20 +40,12 @@ static __always_inline bool is_sent_now(struct socket_state *state, const struct
 	return true;
 }
 
-static __always_inline void count_sent(struct __sk_buff *skb, struct socket_state *state)
-{
-	if (!state)
-		return;
-	state->sent.packets++;
-	state->sent.bytes += skb->len;
-}
-
 /*
  * By a map, and not by what is kept of the socket: threads that share one can connect it
  * and send at the same time, and one's first packet must not pass for the other's.
  */
-static __always_inline void count_datagram(struct __sk_buff *skb, struct socket_state *state,
-					   const struct packet *packet, struct flow *flow)
+static __always_inline u32 count_datagram(struct __sk_buff *skb, struct socket_state *state,
+					  const struct packet *packet)
 {
 	struct peer_key key = {.cookie = bpf_get_socket_cookie(skb), .peer = packet->target};
 	struct traffic first = {.packets = 1, .bytes = skb->len};
@@ -70,15 +59,11 @@ static __always_inline void count_datagram(struct __sk_buff *skb, struct socket_
 	} else {
 		bpf_map_update_elem(MAP(peers), &key, &first, BPF_ANY);
 	}
-	count_sent(skb, state);
-	if (is_first(state, packet)) {
-		is_new = true;
-		flow->kind = KIND_CONNECT;
-	} else if (is_new && is_sent_now(state, packet)) {
-		flow->kind = KIND_SENDMSG;
-	}
-	if (is_new)
-		announce_packet(skb, packet, flow);
+	if (is_first(state, packet))
+		return KIND_CONNECT;
+	if (!is_new)
+		return NO_NEWS;
+	return is_sent_now(state, packet) ? KIND_SENDMSG : KIND_PACKET;
 }
 
 /* A SYN begins a connection, a SYN with an ACK takes one up. */
@@ -98,30 +83,6 @@ static __always_inline bool is_repeated(struct __sk_buff *skb, const struct pack
 		return true;
 	bpf_map_update_elem(MAP(peers), &key, &answer, BPF_ANY);
 	return false;
-}
-
-/*
- * A listener answers who connects to it, from this machine or another one. What the
- * scope connects to itself is told of as that.
- */
-static __always_inline void accept(struct __sk_buff *skb, struct bpf_sock *sk,
-				   const struct packet *packet, struct flow *flow)
-{
-	if (!sk || sk->state != STATE_LISTEN)
-		return;
-	flow->receiver = RECEIVER_REMOTE;
-	if (skb->ifindex == LOOPBACK_INDEX) {
-		flow->receiver = socket_at(skb, &packet->source, &packet->target,
-					   packet->source.port, true);
-		if (flow->receiver == RECEIVER_SCOPE)
-			return;
-	}
-	if (is_repeated(skb, packet))
-		return;
-	flow->kind = KIND_ACCEPT;
-	flow->local_port = packet->source.port;
-	flow->cookie = bpf_get_socket_cookie(skb);
-	emit_flow(flow);
 }
 
 static __always_inline void count_total(struct __sk_buff *skb)
@@ -147,78 +108,125 @@ static __always_inline bool is_untold(const struct socket_state *state)
 	       !state->peer.protocol;
 }
 
-static __always_inline void count_stream(struct __sk_buff *skb, struct bpf_sock *sk,
-					 struct socket_state *state,
-					 const struct packet *packet, struct flow *flow)
+static __always_inline u32 count_stream(struct __sk_buff *skb, struct bpf_sock *sk,
+					struct socket_state *state,
+					const struct packet *packet)
 {
-	count_sent(skb, state);
 	/* Only a SYN begins something; the rest belongs to what began before. */
 	if (!begins(packet->tcp_flags)) {
-		if (is_untold(state) && skb->len > packet->payload) {
-			state->peer = packet->target;
-			announce_packet(skb, packet, flow);
-		}
-		return;
+		if (!is_untold(state) || skb->len <= packet->payload)
+			return NO_NEWS;
+		state->peer = packet->target;
+		return KIND_PACKET;
 	}
-	if (packet->tcp_flags & TCP_ACK) {
-		accept(skb, sk, packet, flow);
-		return;
-	}
+	if (packet->tcp_flags & TCP_ACK)
+		return sk && sk->state == STATE_LISTEN ? KIND_ACCEPT : NO_NEWS;
 	if (is_first(state, packet))
-		flow->kind = KIND_CONNECT;
-	else if (state && same_endpoint(&state->peer, flow->peer))
-		return;
-	announce_packet(skb, packet, flow);
+		return KIND_CONNECT;
+	return state && same_endpoint(&state->peer, &packet->target) ? NO_NEWS : KIND_PACKET;
+}
+
+/* Who receives a packet of that kind, or has sent what is accepted. */
+static __always_inline u32 other_side(struct __sk_buff *skb, const struct packet *packet,
+				      u32 kind)
+{
+	bool accepted = kind == KIND_ACCEPT;
+	u16 protocol = packet->target.protocol;
+	u16 port = packet->source.port;
+
+	if (skb->ifindex != LOOPBACK_INDEX)
+		return RECEIVER_REMOTE;
+	if (protocol == PROTOCOL_ICMP || protocol == PROTOCOL_ICMPV6)
+		return RECEIVER_NOBODY; /* the kernel itself answers */
+	if (protocol != PROTOCOL_UDP && protocol != PROTOCOL_TCP)
+		return RECEIVER_ASK;
+	/* Only UDP has connected sockets first; with port 0, TCP finds but listeners. */
+	if (protocol == PROTOCOL_TCP && !accepted)
+		port = 0;
+	return socket_at(skb, &packet->source, &packet->target, port, accepted);
 }
 
 /*
- * Whether a packet that leaves may be DNS, once it is counted. A subprogram, like what
- * reads it then: a program and all that it calls share 512 bytes of stack.
+ * Say what a packet that leaves is the first of. A subprogram that reads it again: few
+ * packets are news, and the verifier meets one state here, not all that lead to it. What
+ * the scope connects to itself is told of as that, and not as accepted, too.
+ */
+SUBPROGRAM int egress_news(struct __sk_buff *skb, u32 kind, u32 flags)
+{
+	struct packet packet = {};
+	struct flow flow = {.peer = &packet.target, .kind = kind, .flags = flags};
+	struct bpf_sock *sk = skb->sk;
+	struct socket_state *owner;
+
+	if (sk)
+		sk = bpf_sk_fullsock(sk);
+	if (sk)
+		flow.socket_type = sk->type;
+	owner = state_of(sk);
+	/* What was inherited has no owner until the scope aims it. */
+	if (owner && !owner->tgid)
+		owner = NULL;
+	/* As a pointer: the compiler would go on asking for the number. */
+	asm volatile("" : "+r"(owner));
+	flow.owner = owner;
+	parse(skb, &packet);
+	FORGET(packet);
+	if (!(flags & FLAG_CANARY)) {
+		flow.cookie = bpf_get_socket_cookie(skb);
+		flow.receiver = forget(skb, other_side(skb, &packet, kind));
+	}
+	if (kind == KIND_ACCEPT) {
+		if (flow.receiver == RECEIVER_SCOPE || is_repeated(skb, &packet))
+			return 0;
+		flow.local_port = packet.source.port;
+	}
+	emit_flow(&flow);
+	return 0;
+}
+
+/*
+ * What a packet that leaves is: news of a KIND, and whether it may be DNS. A subprogram,
+ * like what reads it then: a program and all that it calls share 512 bytes of stack.
  */
 SUBPROGRAM int egress_flow(struct __sk_buff *skb, u32 flags)
 {
 	struct packet packet = {};
-	struct socket_state *owner;
 	struct glance glance;
-	struct flow flow = {.peer = &packet.target, .kind = KIND_PACKET, .flags = flags};
 	struct bpf_sock *sk = skb->sk;
 	struct socket_state *state;
+	u32 kind;
 
+	count_total(skb);
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
-	state = state_of(sk);
-	count_total(skb);
 	if (look(skb, &glance) && glance.protocol == PROTOCOL_TCP &&
 	    glance.target != DNS_PORT && glance.source != DNS_PORT &&
 	    !begins(glance.tcp_flags) && (!sk || sk->type == SOCK_STREAM) &&
-	    !(flags && is_untold(state))) {
-		count_sent(skb, state);
-		return 0;
-	}
+	    !(flags && is_untold(state_of(sk))))
+		return NO_NEWS;
+	state = state_of(sk);
 	if (!parse(skb, &packet))
 		count(COUNT_LOST_PACKET, 1);
-	if (sk)
-		flow.socket_type = sk->type;
-	/* What was inherited has no owner until the scope aims it. */
-	owner = state && state->tgid ? state : NULL;
-	/* As a pointer: the compiler would go on asking for the number. */
-	asm volatile("" : "+r"(owner));
-	flow.owner = owner;
-	if (!flags && is_canary(&packet)) {
-		flow.flags = FLAG_CANARY;
-		emit_flow(&flow);
-		return 0;
-	}
+	if (!flags && is_canary(&packet))
+		return KIND_PACKET | NEWS_CANARY;
 	if (packet.target.protocol == PROTOCOL_TCP && (!sk || sk->type == SOCK_STREAM))
-		count_stream(skb, sk, state, &packet, &flow);
+		kind = count_stream(skb, sk, state, &packet);
 	else
-		count_datagram(skb, state, &packet, &flow);
-	return is_dns(&packet.target) || is_dns(&packet.source) || packet.is_fragment;
+		kind = count_datagram(skb, state, &packet);
+	kind = forget(skb, kind);
+	if (is_dns(&packet.target) || is_dns(&packet.source) || packet.is_fragment)
+		return kind | NEWS_DNS;
+	return kind;
 }
 
 static __always_inline void on_egress(struct __sk_buff *skb, u32 flags)
 {
-	if (egress_flow(skb, flags))
+	u32 news = egress_flow(skb, flags);
+
+	if (news & NEWS_KIND)
+		egress_news(skb, news & NEWS_KIND,
+			    news & NEWS_CANARY ? FLAG_CANARY : flags);
+	if (news & NEWS_DNS)
 		dns_egress(skb, flags);
 }
 

@@ -6,14 +6,13 @@
 #ifndef EGRESSMON_VIEW_H
 #define EGRESSMON_VIEW_H
 
-#include "kernel.h"
+#include "maps.h"
 
-#define MAX_PIECES_OF_ENVIRONMENT 1024
-#define ENVIRONMENT_PIECE 128
+#define MAX_PIECES_OF_ENVIRONMENT 400
+#define ENVIRONMENT_PIECE 1024		    /* a power of two */
+#define ENVIRONMENT_PIECE_BITS 10	    /* which one */
 #define LD_PRELOAD_FIRST 0x4f4c4552505f444c /* "LD_PRELO" */
-#define LD_PRELOAD_REST 0x3d4441	    /* "AD=" */
 #define LD_AUDIT_FIRST 0x54494455415f444c   /* "LD_AUDIT" */
-#define LD_AUDIT_REST 0x3d		    /* "=" */
 
 static __always_inline u32 mounts_of(kernel_task *task)
 {
@@ -25,37 +24,45 @@ static __always_inline u32 users_of(kernel_task *task)
 	return READ(READ(READ(task, cred), user_ns), ns.inum);
 }
 
-static __always_inline bool has_loader_load(const u64 words[2])
+/*
+ * As the kernel laid the environment out for a new program, before its first
+ * instruction. A variable goes by its first eight letters, and a long one is read in
+ * pieces, of which a later one may be taken for a variable: too much may be said to be
+ * preloaded, never too little. The verifier walks through each piece: few instructions.
+ */
+static __always_inline u32 find_preload(u64 *piece, unsigned long place, unsigned long end)
 {
-	if (words[0] == LD_PRELOAD_FIRST)
-		return (words[1] & 0xffffff) == LD_PRELOAD_REST;
-	return words[0] == LD_AUDIT_FIRST && (words[1] & 0xff) == LD_AUDIT_REST;
+	long size;
+
+#pragma clang loop unroll(disable)
+	for (u64 left = MAX_PIECES_OF_ENVIRONMENT; left; left--) {
+		if (place >= end)
+			return PRELOAD_NONE;
+		size = bpf_probe_read_user_str(piece, ENVIRONMENT_PIECE, (void *)place);
+		if (size <= 0)
+			break;
+		if (*piece == LD_PRELOAD_FIRST || *piece == LD_AUDIT_FIRST)
+			return PRELOAD_SET;
+		place += size - (size >> ENVIRONMENT_PIECE_BITS); /* less its end if it is cut */
+	}
+	return PRELOAD_UNREAD;
 }
 
 /*
- * As the kernel laid the environment out for a new program, before its first
- * instruction. A long variable is read in pieces, of which a later one may be taken for
- * a variable: then too much is said to be preloaded, never too little.
+ * By room in a ring that is given back: the verifier looks at a stack byte by byte. In
+ * the one whose events matter least.
  */
 static __always_inline u32 preload_of(kernel_task *task)
 {
-	unsigned long place = READ(READ(task, mm), env_start);
-	unsigned long end = READ(READ(task, mm), env_end);
-	u64 words[ENVIRONMENT_PIECE / sizeof(u64)] = {};
+	u64 *piece = bpf_ringbuf_reserve(MAP(calls), ENVIRONMENT_PIECE, 0);
+	u32 preload;
 
-	for (u32 i = 0; i < MAX_PIECES_OF_ENVIRONMENT; i++) {
-		long size;
-
-		if (place >= end)
-			return PRELOAD_NONE;
-		size = bpf_probe_read_user_str(words, sizeof(words), (void *)place);
-		if (size <= 0)
-			return PRELOAD_UNREAD;
-		if (has_loader_load(words))
-			return PRELOAD_SET;
-		place += size == sizeof(words) ? size - 1 : size;
-	}
-	return PRELOAD_UNREAD;
+	if (!piece)
+		return PRELOAD_UNREAD;
+	preload = find_preload(piece, READ(READ(task, mm), env_start),
+			       READ(READ(task, mm), env_end));
+	bpf_ringbuf_discard(piece, BPF_RB_NO_WAKEUP);
+	return preload;
 }
 
 #endif
