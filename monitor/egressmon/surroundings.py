@@ -25,6 +25,9 @@ _RTM_TRAFFIC = {
     40: "a traffic class was added",
     44: "a traffic filter was added",
 }
+# rtm_protocol, and its place in struct rtmsg; IFA_PROTO, since Linux 5.18.
+_PROTOCOL_AT, _KERNELS_ROUTES = 5, frozenset({1, 2, 9})  # redirect, kernel, RA
+_IFA_PROTO, _KERNELS_ADDRESSES = 11, frozenset({b"\1", b"\2", b"\3"})
 _ROUTE_GROUPS = (1, 4, 5, 7, 8, 9, 11, 19)
 """RTNLGRP_LINK, TC, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE,
 IPV6_RULE."""
@@ -104,7 +107,9 @@ class NetworkWatch:
             if message is None:
                 yield "more changed than could be followed"
                 return
-            kind, body = message
+            kind, asker, body = message
+            if not asker and _is_the_kernels(kind, body):
+                continue
             if kind in {_RTM_NEWLINK, _RTM_DELLINK}:
                 yield from self._link(kind, body)
             elif kind in {_RTM_NEWADDR, _RTM_DELADDR}:
@@ -157,7 +162,7 @@ def _subscribed(protocol: int, groups: tuple[int, ...]) -> socket.socket:
 
 
 # None: some were dropped, as nobody read them in time, or there are too many.
-def _waiting(subscribed: socket.socket) -> Iterator[tuple[int, bytes] | None]:
+def _waiting(subscribed: socket.socket) -> Iterator[tuple[int, int, bytes] | None]:
     for _ in range(_MAX_MESSAGES):
         try:
             data = subscribed.recv(1 << 16)
@@ -179,7 +184,7 @@ def _dumped(what: int) -> Iterator[bytes]:
             _HEADER.pack(_HEADER.size + len(body), what, _DUMP, 0, 0) + body, (0, 0)
         )
         while True:
-            for kind, answer in _messages(asked.recv(1 << 16)):
+            for kind, _, answer in _messages(asked.recv(1 << 16)):
                 if kind in {_NLMSG_DONE, _NLMSG_ERROR}:
                     return
                 yield _key(what, answer)
@@ -196,6 +201,11 @@ def _key(what: int, body: bytes) -> bytes:
 
 # IFA_ADDRESS, or rather IFA_LOCAL, which differs at the end of a point-to-point wire.
 def _local_address(attributes: bytes) -> bytes:
+    found = _attributes(attributes)
+    return found.get(2) or found.get(1) or b""
+
+
+def _attributes(attributes: bytes) -> dict[int, bytes]:
     found: dict[int, bytes] = {}
     place = 0
     while place + _ATTRIBUTE.size <= len(attributes):
@@ -204,7 +214,19 @@ def _local_address(attributes: bytes) -> bytes:
             break
         found[kind] = attributes[place + _ATTRIBUTE.size : place + size]
         place += size + 3 & ~3
-    return found.get(2) or found.get(1) or b""
+    return found
+
+
+# What the kernel does of itself: IPv6 autoconfiguration, redirects, and the routes that
+# go with an address. A user's request may bear the same mark, but has who asked for it;
+# what ioctl(2) makes has neither.
+def _is_the_kernels(kind: int, body: bytes) -> bool:
+    if kind in _RTM_ROUTES:
+        return body[_PROTOCOL_AT] in _KERNELS_ROUTES
+    if kind in {_RTM_NEWADDR, _RTM_DELADDR}:
+        made_by = _attributes(body[_ADDRESS.size :]).get(_IFA_PROTO)
+        return made_by in _KERNELS_ADDRESSES
+    return False
 
 
 def _shown(key: bytes) -> str:
@@ -214,11 +236,12 @@ def _shown(key: bytes) -> str:
         return "of a device"
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+# Each with the port of who asked for the change: 0 for the kernel, and for ioctl(2).
+def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     place = 0
     while place + _HEADER.size <= len(data):
-        size, kind, *_ = _HEADER.unpack_from(data, place)
+        size, kind, _, _, asker = _HEADER.unpack_from(data, place)
         if size < _HEADER.size:
             return
-        yield kind, data[place + _HEADER.size : place + size]
+        yield kind, asker, data[place + _HEADER.size : place + size]
         place += size + 3 & ~3
