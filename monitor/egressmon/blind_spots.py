@@ -39,9 +39,8 @@ class Blind(Enum):
         "foreign-packets",
         "no hook runs as a process outside the scope passes a socket that listens, or "
         "is connected, to one of the scope's during the run",
-        "what is accepted by it, or sent over it, is neither recorded nor counted; what "
-        "goes over sockets that the command inherits, or makes after leaving the "
-        "cgroup, is",
+        "what it accepts or sends is neither recorded nor counted; what goes over "
+        "sockets that the command inherits, or makes after leaving the cgroup, is",
         "let no process outside the scope pass sockets to the command",
     )
     GROUP_REPORTS = BlindSpot(
