@@ -46,7 +46,7 @@ class Blind(Enum):
     GROUP_REPORTS = BlindSpot(
         "group-reports",
         "the kernel itself tells routers which multicast groups are joined (IGMP, MLD)",
-        "a group's address and its sources carry some ten bytes each time, in no record",
+        "a group's address and sources carry some ten bytes each time, in no record",
         "a network that drops such packets",
     )
     KERNEL_NETWORKING = BlindSpot(
