@@ -119,7 +119,6 @@ class DnsWatch(Generic[Asker]):
                 self.malformed += 1
                 why = f"unreadable message: {error}"
                 self._received.refuse(packet, part, why)
-                yield self._odd(packet, why)
 
     def _odd(self, packet: DnsPacket, why: str, unread: int = 0) -> Exchange[Asker]:
         return Exchange(

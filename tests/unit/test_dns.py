@@ -291,6 +291,16 @@ def test_only_the_first_answer_counts() -> None:
     assert [one.doubt is None for one in exchanges] == [True, False]
 
 
+def test_an_unreadable_answer_is_counted_and_is_nobodys_violation() -> None:
+    exchanges, watch = follow([packet(query()), received(WHOLE[:9])])
+
+    assert exchanges == []
+    assert watch.malformed == 1
+    (asked,) = watch.close(9)
+    assert asked.violation is None
+    assert asked.doubt == "no answer was seen"
+
+
 def test_unreadable_messages_are_counted_with_their_reason() -> None:
     (exchange,), watch = follow([packet(b"\0")])
 
