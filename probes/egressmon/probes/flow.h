@@ -106,6 +106,8 @@ static __always_inline void announce_connect(struct socket_state *state, struct 
 	state->peer = *flow->peer;
 	tell_caller(state);
 	state->flags |= SOCKET_PENDING;
+	state->flags &= ~SOCKET_TAKEN;
+	state->told = 0;
 	if (flow->socket_type == SOCK_DGRAM || protocol == PROTOCOL_TCP)
 		return;
 	state->flags &= ~SOCKET_PENDING;

@@ -11,6 +11,7 @@
 #define NEWS_KIND 0xff
 #define NEWS_DNS 0x100
 #define NEWS_CANARY 0x200
+#define AGAIN 0x80
 #define KIND_AGAIN 0xfe /* known, if the same receives it as before */
 
 /* Receivers that are no news after another: nothing can have left by them. */
@@ -126,12 +127,24 @@ static __always_inline bool is_untold(const struct socket_state *state)
 	       !state->peer.protocol;
 }
 
+/*
+ * Whether who takes a connection up on this machine is still to be seen: the SYN need not
+ * have reached who was found then (SYN cookies, a SYN that crosses another).
+ */
+static __always_inline bool is_taking(struct __sk_buff *skb, const struct socket_state *state)
+{
+	return skb->ifindex == LOOPBACK_INDEX && state && state->told &&
+	       !(state->flags & SOCKET_TAKEN);
+}
+
 static __always_inline u32 count_stream(struct __sk_buff *skb, struct bpf_sock *sk,
 					struct socket_state *state,
 					const struct packet *packet)
 {
 	/* Only a SYN begins something; the rest belongs to what began before. */
 	if (!begins(packet->tcp_flags)) {
+		if (is_taking(skb, state))
+			return KIND_AGAIN;
 		if (!is_untold(state) || skb->len <= packet->payload)
 			return NO_NEWS;
 		state->peer = packet->target;
@@ -156,22 +169,31 @@ static __always_inline bool is_covered(u32 *told, u32 kind, u32 receiver)
 
 	if (kind != KIND_AGAIN)
 		*told = bit;
-	else if ((*told | TOLD_HARMLESS) & bit)
+	else if (TOLD_HARMLESS & bit)
+		*told = (*told & ~TOLD_HARMLESS) | bit;
+	else if (*told & bit)
 		return true;
 	else
 		*told |= bit;
-	return false;
+	return kind == KIND_AGAIN && (TOLD_HARMLESS & bit);
 }
 
 /* The same where it is kept: a stream's with its socket, else with the peer. */
-static __always_inline bool is_told(struct socket_state *state, const struct flow *flow)
+static __always_inline bool is_told(struct socket_state *state, struct flow *flow)
 {
 	struct peer_key key = {.cookie = flow->cookie, .peer = *flow->peer};
+	bool taken = flow->receiver & RECEIVER_TAKEN;
 	struct known_peer *known;
 
+	flow->receiver &= ~RECEIVER_TAKEN;
 	if (flow->peer->protocol == PROTOCOL_TCP && flow->socket_type == SOCK_STREAM) {
 		if (!state || flow->kind == KIND_PACKET)
 			return false;
+		if (taken)
+			state->flags |= SOCKET_TAKEN;
+		/* The other end is the listener's, of which the packet before was asked. */
+		if (taken && (state->told & ~TOLD(RECEIVER_NOBODY)))
+			return true;
 		return is_covered(&state->told, flow->kind, flow->receiver);
 	}
 	known = bpf_map_lookup_elem(MAP(peers), &key);
@@ -201,7 +223,8 @@ static __always_inline u32 other_side(struct __sk_buff *skb, const struct packet
 	if (protocol != PROTOCOL_UDP && protocol != PROTOCOL_TCP)
 		return RECEIVER_ASK;
 	/* Only UDP has connected sockets first; with port 0, TCP finds but listeners. */
-	if (protocol == PROTOCOL_TCP && !accepted)
+	if (protocol == PROTOCOL_TCP && !accepted &&
+	    (kind != KIND_AGAIN || begins(packet->tcp_flags)))
 		port = 0;
 	return socket_at(skb, &packet->source, &packet->target, port, accepted);
 }
@@ -243,10 +266,11 @@ SUBPROGRAM int egress_news(struct __sk_buff *skb, u32 kind, u32 flags)
 	} else if (!(flags & FLAG_CANARY) && forget(skb, is_told(state, &flow))) {
 		return 0;
 	}
-	if (kind == KIND_AGAIN) {
-		flow.is_again = flow.socket_type != SOCK_STREAM;
-		flow.kind = kind_again(state, &flow);
-	}
+	if (kind == KIND_AGAIN)
+		kind = kind_again(state, &flow) | AGAIN;
+	kind = forget(skb, kind);
+	flow.is_again = (kind & AGAIN) && flow.socket_type != SOCK_STREAM;
+	flow.kind = kind & ~AGAIN;
 	emit_flow(&flow);
 	return 0;
 }
@@ -269,6 +293,7 @@ SUBPROGRAM int egress_flow(struct __sk_buff *skb, u32 flags)
 	if (look(skb, &glance) && glance.protocol == PROTOCOL_TCP &&
 	    glance.target != DNS_PORT && glance.source != DNS_PORT &&
 	    !begins(glance.tcp_flags) && (!sk || sk->type == SOCK_STREAM) &&
+	    !(skb->ifindex == LOOPBACK_INDEX && is_taking(skb, state_of(sk))) &&
 	    !(flags && is_untold(state_of(sk))))
 		return NO_NEWS;
 	state = state_of(sk);
