@@ -115,7 +115,7 @@ class Modules:
         if flow.flags & FLAG_STACK_LOST:
             return unknown("the caller's stack did not fit the ring")
         if not flow.stack_ns:
-            return unknown("no call of the scope's made the socket")
+            return unknown("no call of the scope's was seen to send it")
         found = self._waiting.get((flow.tid, flow.stack_ns))
         return found or unknown("too many calls before it: its stack is forgotten")
 

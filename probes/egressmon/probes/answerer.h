@@ -46,7 +46,7 @@ static __always_inline bool is_first_answer(const struct packet *packet,
 static __always_inline bool scope_receives(struct __sk_buff *skb, const struct endpoint *server)
 {
 	/* From port 1, so that no connection is found where a listener is meant. */
-	u32 receiver = socket_at(skb, server, server, 1, false);
+	u32 receiver = socket_at(skb, server, server, 1, false) & ~RECEIVER_TAKEN;
 
 	return receiver == RECEIVER_SCOPE || receiver == RECEIVER_SHARED;
 }

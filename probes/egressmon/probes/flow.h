@@ -17,12 +17,14 @@ struct flow {
 	u32 socket_type;
 	u16 receiver;
 	u16 local_port;
-	u64 ktime_ns; /* 0: now */
+	bool is_again; /* whose call it is, was told for other packets */
+	u64 ktime_ns;  /* 0: now */
 };
 
 static __always_inline void emit_flow(const struct flow *flow)
 {
 	const struct socket_state *owner = flow->owner;
+	const struct socket_state *caller = flow->is_again ? NULL : owner;
 	struct flow_event *event = bpf_ringbuf_reserve(MAP(events), sizeof(*event), 0);
 
 	if (!event) {
@@ -41,11 +43,11 @@ static __always_inline void emit_flow(const struct flow *flow)
 	event->exec_id = owner ? owner->exec_id : 0;
 	event->spare = 0;
 	event->start_ns = owner ? owner->start_ns : 0;
-	event->stack_ns = owner ? owner->stack_ns : 0;
-	event->frames_ns = owner ? owner->frames_ns : 0;
-	if (owner && (owner->flags & SOCKET_STACK_LOST))
+	event->stack_ns = caller ? caller->stack_ns : 0;
+	event->frames_ns = caller ? caller->frames_ns : 0;
+	if (caller && (caller->flags & SOCKET_STACK_LOST))
 		event->flags |= FLAG_STACK_LOST;
-	if (owner && (owner->flags & SOCKET_FRAMES_LOST))
+	if (caller && (caller->flags & SOCKET_FRAMES_LOST))
 		event->flags |= FLAG_FRAMES_LOST;
 	event->tgid = owner ? owner->tgid : 0;
 	event->netns = owner ? owner->netns : 0;
@@ -63,7 +65,7 @@ static __always_inline void emit_flow(const struct flow *flow)
 static __always_inline bool is_new_peer(const struct flow *flow)
 {
 	struct peer_key key = {.cookie = flow->cookie, .peer = *flow->peer};
-	struct traffic none = {};
+	struct known_peer none = {};
 
 	if (is_known_peer(&key))
 		return false;
@@ -104,6 +106,8 @@ static __always_inline void announce_connect(struct socket_state *state, struct 
 	state->peer = *flow->peer;
 	tell_caller(state);
 	state->flags |= SOCKET_PENDING;
+	state->flags &= ~SOCKET_TAKEN;
+	state->told = 0;
 	if (flow->socket_type == SOCK_DGRAM || protocol == PROTOCOL_TCP)
 		return;
 	state->flags &= ~SOCKET_PENDING;
@@ -115,8 +119,11 @@ static __always_inline void announce_connect(struct socket_state *state, struct 
 static __always_inline bool is_announced(const struct socket_state *state,
 					 const struct flow *flow)
 {
-	/* An IPv4 peer of an IPv6 socket runs this hook at each send (v4-mapped). */
-	return same_endpoint(&state->peer, flow->peer) || !is_new_peer(flow);
+	/*
+	 * An IPv4 peer of an IPv6 socket runs this hook at each send (v4-mapped); without a
+	 * port, none was named (a connected socket with IP_PKTINFO): the packet tells.
+	 */
+	return !flow->peer->port || same_endpoint(&state->peer, flow->peer) || !is_new_peer(flow);
 }
 
 static __always_inline void announce_send(struct socket_state *state, struct flow *flow)

@@ -18,6 +18,7 @@
 #define SOCKET_STACK_LOST 8 /* the stack did not fit the ring */
 #define SOCKET_FRAMES_LOST 16
 #define SOCKET_SENDING 32 /* something is being sent to `aim` */
+#define SOCKET_TAKEN 64	  /* its connection on this machine has another end */
 
 struct endpoint {
 	u32 address[4];
@@ -29,6 +30,14 @@ struct endpoint {
 struct peer_key {
 	u64 cookie;
 	struct endpoint peer;
+};
+
+/* What is known of a socket's peer. */
+struct known_peer {
+	u64 packets;
+	u64 bytes;
+	u32 told; /* which receivers were told of: a bit for each */
+	u32 spare;
 };
 
 /*
@@ -43,6 +52,8 @@ struct socket_state {
 	u32 uid;
 	struct endpoint peer;
 	struct endpoint aim;
+	u32 told; /* which receivers of its stream were told of: a bit for each */
+	u32 spare;
 	u64 aimed_ns; /* when it was last aimed */
 	u64 stack_ns; /* of the call that made or last aimed it; 0: none */
 	u64 frames_ns;
@@ -58,7 +69,7 @@ struct socket_state {
 DEFINE_SOCKET_STORAGE(sockets, struct socket_state);
 
 /* Peers of sockets that have several; an evicted one is announced again, never lost. */
-DEFINE_MAP(peers, LRU_HASH, struct peer_key, struct traffic, MAX_PEERS, 0);
+DEFINE_MAP(peers, LRU_HASH, struct peer_key, struct known_peer, MAX_PEERS, 0);
 
 static __always_inline void set_inet(u32 address[4], u32 inet)
 {

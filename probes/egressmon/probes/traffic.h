@@ -11,6 +11,12 @@
 #define NEWS_KIND 0xff
 #define NEWS_DNS 0x100
 #define NEWS_CANARY 0x200
+#define AGAIN 0x80
+#define KIND_AGAIN 0xfe /* known, if the same receives it as before */
+
+/* Receivers that are no news after another: nothing can have left by them. */
+#define TOLD(receiver) (1u << (receiver))
+#define TOLD_HARMLESS (TOLD(RECEIVER_SCOPE) | TOLD(RECEIVER_NOBODY))
 
 /* The canary's loopback datagram proves both packet hooks. */
 static __always_inline bool is_canary(const struct packet *packet)
@@ -41,6 +47,19 @@ static __always_inline bool is_sent_now(struct socket_state *state, const struct
 }
 
 /*
+ * Whether a packet to a known peer need not be asked of: the worst of its device was told.
+ * All else can change with each packet: the device by an option of the socket or of the
+ * call, the receiver as sockets are bound and closed.
+ */
+static __always_inline bool is_worst_told(struct __sk_buff *skb, u32 told)
+{
+	u32 worst = skb->ifindex == LOOPBACK_INDEX ? TOLD(RECEIVER_OUTSIDE)
+						   : TOLD(RECEIVER_REMOTE);
+
+	return told & worst;
+}
+
+/*
  * By a map, and not by what is kept of the socket: threads that share one can connect it
  * and send at the same time, and one's first packet must not pass for the other's.
  */
@@ -48,8 +67,8 @@ static __always_inline u32 count_datagram(struct __sk_buff *skb, struct socket_s
 					  const struct packet *packet)
 {
 	struct peer_key key = {.cookie = bpf_get_socket_cookie(skb), .peer = packet->target};
-	struct traffic first = {.packets = 1, .bytes = skb->len};
-	struct traffic *known = bpf_map_lookup_elem(MAP(peers), &key);
+	struct known_peer first = {.packets = 1, .bytes = skb->len};
+	struct known_peer *known = bpf_map_lookup_elem(MAP(peers), &key);
 	/* None yet: a sendmsg hook made the entry just now. */
 	bool is_new = !known || known->packets == 0;
 
@@ -62,7 +81,7 @@ static __always_inline u32 count_datagram(struct __sk_buff *skb, struct socket_s
 	if (is_first(state, packet))
 		return KIND_CONNECT;
 	if (!is_new)
-		return NO_NEWS;
+		return known && is_worst_told(skb, known->told) ? NO_NEWS : KIND_AGAIN;
 	return is_sent_now(state, packet) ? KIND_SENDMSG : KIND_PACKET;
 }
 
@@ -76,8 +95,8 @@ static __always_inline bool begins(u8 tcp_flags)
 static __always_inline bool is_repeated(struct __sk_buff *skb, const struct packet *packet)
 {
 	struct peer_key key = {.cookie = bpf_get_socket_cookie(skb), .peer = packet->target};
-	struct traffic answer = {.packets = 1, .bytes = packet->sequence};
-	struct traffic *known = bpf_map_lookup_elem(MAP(peers), &key);
+	struct known_peer answer = {.packets = 1, .bytes = packet->sequence};
+	struct known_peer *known = bpf_map_lookup_elem(MAP(peers), &key);
 
 	if (known && known->bytes == answer.bytes)
 		return true;
@@ -108,11 +127,23 @@ static __always_inline bool is_untold(const struct socket_state *state)
 	       !state->peer.protocol;
 }
 
+/*
+ * Whether who takes a connection up on this machine is still to be seen: the SYN need not
+ * have reached who was found then (SYN cookies, a SYN that crosses another).
+ */
+static __always_inline bool is_taking(struct __sk_buff *skb, const struct socket_state *state)
+{
+	return skb->ifindex == LOOPBACK_INDEX && state && state->told &&
+	       !(state->flags & SOCKET_TAKEN);
+}
+
 static __always_inline u32 count_stream(struct __sk_buff *skb, struct bpf_sock *sk,
 					struct socket_state *state, const struct packet *packet)
 {
 	/* Only a SYN begins something; the rest belongs to what began before. */
 	if (!begins(packet->tcp_flags)) {
+		if (is_taking(skb, state))
+			return KIND_AGAIN;
 		if (!is_untold(state) || skb->len <= packet->payload)
 			return NO_NEWS;
 		state->peer = packet->target;
@@ -122,7 +153,58 @@ static __always_inline u32 count_stream(struct __sk_buff *skb, struct bpf_sock *
 		return sk && sk->state == STATE_LISTEN ? KIND_ACCEPT : NO_NEWS;
 	if (is_first(state, packet))
 		return KIND_CONNECT;
-	return state && same_endpoint(&state->peer, &packet->target) ? NO_NEWS : KIND_PACKET;
+	if (!state || !same_endpoint(&state->peer, &packet->target))
+		return KIND_PACKET;
+	return is_worst_told(skb, state->told) ? NO_NEWS : KIND_AGAIN;
+}
+
+/*
+ * Whether what was told covers a packet's receiver, too; from now on it does. Each
+ * receiver is told of once, so that a socket which alternates between two fills no ring.
+ */
+static __always_inline bool is_covered(u32 *told, u32 kind, u32 receiver)
+{
+	u32 bit = TOLD(receiver & 31);
+
+	if (kind != KIND_AGAIN)
+		*told = bit;
+	else if (TOLD_HARMLESS & bit)
+		*told = (*told & ~TOLD_HARMLESS) | bit;
+	else if (*told & bit)
+		return true;
+	else
+		*told |= bit;
+	return kind == KIND_AGAIN && (TOLD_HARMLESS & bit);
+}
+
+/* The same where it is kept: a stream's with its socket, else with the peer. */
+static __always_inline bool is_told(struct socket_state *state, struct flow *flow)
+{
+	struct peer_key key = {.cookie = flow->cookie, .peer = *flow->peer};
+	bool taken = flow->receiver & RECEIVER_TAKEN;
+	struct known_peer *known;
+
+	flow->receiver &= ~RECEIVER_TAKEN;
+	if (flow->peer->protocol == PROTOCOL_TCP && flow->socket_type == SOCK_STREAM) {
+		if (!state || flow->kind == KIND_PACKET)
+			return false;
+		if (taken)
+			state->flags |= SOCKET_TAKEN;
+		/* The other end is the listener's, of which the packet before was asked. */
+		if (taken && (state->told & ~TOLD(RECEIVER_NOBODY)))
+			return true;
+		return is_covered(&state->told, flow->kind, flow->receiver);
+	}
+	known = bpf_map_lookup_elem(MAP(peers), &key);
+	return known && is_covered(&known->told, flow->kind, flow->receiver);
+}
+
+/* As what a packet is told of whose peer was told of before. */
+static __always_inline u32 kind_again(const struct socket_state *state, const struct flow *flow)
+{
+	if (state && same_endpoint(&state->peer, flow->peer))
+		return KIND_CONNECT;
+	return flow->socket_type == SOCK_DGRAM ? KIND_SENDMSG : KIND_PACKET;
 }
 
 /* Who receives a packet of that kind, or has sent what is accepted. */
@@ -140,7 +222,8 @@ static __always_inline u32 other_side(struct __sk_buff *skb, const struct packet
 	if (protocol != PROTOCOL_UDP && protocol != PROTOCOL_TCP)
 		return RECEIVER_ASK;
 	/* Only UDP has connected sockets first; with port 0, TCP finds but listeners. */
-	if (protocol == PROTOCOL_TCP && !accepted)
+	if (protocol == PROTOCOL_TCP && !accepted &&
+	    (kind != KIND_AGAIN || begins(packet->tcp_flags)))
 		port = 0;
 	return socket_at(skb, &packet->source, &packet->target, port, accepted);
 }
@@ -155,13 +238,14 @@ SUBPROGRAM int egress_news(struct __sk_buff *skb, u32 kind, u32 flags)
 	struct packet packet = {};
 	struct flow flow = {.peer = &packet.target, .kind = kind, .flags = flags};
 	struct bpf_sock *sk = skb->sk;
-	struct socket_state *owner;
+	struct socket_state *state, *owner;
 
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
 	if (sk)
 		flow.socket_type = sk->type;
-	owner = state_of(sk);
+	state = state_of(sk);
+	owner = state;
 	/* What was inherited has no owner until the scope aims it. */
 	if (owner && !owner->tgid)
 		owner = NULL;
@@ -178,7 +262,14 @@ SUBPROGRAM int egress_news(struct __sk_buff *skb, u32 kind, u32 flags)
 		if (flow.receiver == RECEIVER_SCOPE || is_repeated(skb, &packet))
 			return 0;
 		flow.local_port = packet.source.port;
+	} else if (!(flags & FLAG_CANARY) && forget(skb, is_told(state, &flow))) {
+		return 0;
 	}
+	if (kind == KIND_AGAIN)
+		kind = kind_again(state, &flow) | AGAIN;
+	kind = forget(skb, kind);
+	flow.is_again = (kind & AGAIN) && flow.socket_type != SOCK_STREAM;
+	flow.kind = kind & ~AGAIN;
 	emit_flow(&flow);
 	return 0;
 }
@@ -201,6 +292,7 @@ SUBPROGRAM int egress_flow(struct __sk_buff *skb, u32 flags)
 	if (look(skb, &glance) && glance.protocol == PROTOCOL_TCP &&
 	    glance.target != DNS_PORT && glance.source != DNS_PORT &&
 	    !begins(glance.tcp_flags) && (!sk || sk->type == SOCK_STREAM) &&
+	    !(skb->ifindex == LOOPBACK_INDEX && is_taking(skb, state_of(sk))) &&
 	    !(flags && is_untold(state_of(sk))))
 		return NO_NEWS;
 	state = state_of(sk);

@@ -162,6 +162,112 @@ def test_a_refused_connect_stays_refused_when_somebody_listens_later(
     assert connection["reason"] == "nothing listens there"
 
 
+# A datagram by the loopback device, then one that leaves: again and again.
+LO, ANY = "struct.pack('!I', 1)", "struct.pack('!I', 0)"
+BY_LO = "[(0, 8, struct.pack('=i4s4s', 1, b'', b''))]"
+CHANGES = {
+    "unicast-if": (
+        "",
+        f"u.setsockopt(0, 50, {LO}); u.sendto(b'x', at)",
+        f"u.setsockopt(0, 50, {ANY}); u.sendto(b'x', at)",
+    ),
+    "packet-info": (
+        "",
+        f"u.sendmsg([b'x'], {BY_LO}, 0, at)",
+        "u.sendto(b'x', at)",
+    ),
+    "connected": ("u.connect(at)", f"u.sendmsg([b'x'], {BY_LO})", "u.send(b'x')"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_socket_that_changes_its_device_is_told_of_again_and_once(
+    watched: Watch, name: str
+) -> None:
+    first, by_lo, leaves = CHANGES[name]
+    code = (
+        "import socket, struct\n"
+        f"at = ('{OTHER4}', {UDP_PORT})\n"
+        "u = socket.socket(type=socket.SOCK_DGRAM)\n"
+        f"{first}\n"
+        "for _ in range(9):\n"
+        f"    {by_lo}\n"
+        f"    {leaves}\n"
+    )
+
+    run = watched(PYTHON, "-c", code)
+
+    made = run.of("connection")
+    assert [one["dst"]["ip"] for one in made] == [OTHER4] * 2, run.stderr
+    assert [one["verdict"] for one in made] == ["local", "violation"]
+    # The last call that was told need not be the one that sent this.
+    assert made[1]["module"] is None
+
+
+# A port that the relay takes once the command has used it: argv is type, go, up.
+LATER = """
+import socket, sys
+kind = int(sys.argv[1])
+s = socket.socket(type=kind); s.bind(("127.0.0.1", 0)); at = s.getsockname(); s.close()
+print(at[1], flush=True)
+open(sys.argv[2]).read()
+s = socket.socket(type=kind); s.setsockopt(1, 2, 1); s.bind(at)
+if kind == socket.SOCK_STREAM:
+    s.listen()
+open(sys.argv[3], "w").close()
+s.accept()[0].recv(9) if kind == socket.SOCK_STREAM else s.recv(9)
+print("received", flush=True)
+"""
+WAIT = "open(sys.argv[2], 'w').close(); open(sys.argv[3]).read()"
+TAKEN_OVER = {
+    "nobody": (2, f"u.sendto(b'x', at); {WAIT}; u.sendto(b'x', at)", 1),
+    "decoy": (
+        2,
+        f"d = socket.socket(type=2); d.bind(at); u.sendto(b'x', at); d.close(); {WAIT}; "
+        "u.sendto(b'x', at)",
+        1,
+    ),
+    "connected": (
+        2,
+        "d = socket.socket(type=2); d.bind(at); u.connect(at); u.send(b'x'); "
+        f"d.close(); {WAIT}; u.send(b'x')",
+        1,
+    ),
+    # A full queue drops the SYN, which the client sends again a second later.
+    "repeated-syn": (
+        1,
+        "d = socket.socket(); d.setsockopt(1, 2, 1); d.bind(at); d.listen(0); "
+        "full = socket.create_connection(at); s = socket.socket(); "
+        f"s.setblocking(False); s.connect_ex(at); d.close(); {WAIT}; "
+        "s.settimeout(60); select.select([], [s], [], 60); s.sendall(b'x')",
+        2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN_OVER)
+def test_a_relay_that_takes_a_port_over_is_told_of(
+    watched: Watch, network: Lab, tmp_path: Path, name: str
+) -> None:
+    kind, use, before = TAKEN_OVER[name]
+    go, up = tmp_path / "go", tmp_path / "up"
+    os.mkfifo(go)
+    os.mkfifo(up)
+    code = (
+        "import select, socket, sys\n"
+        "at = ('127.0.0.1', int(sys.argv[1]))\n"
+        f"u = socket.socket(type=2)\n{use}\n"
+    )
+    with outside(network, LATER, str(kind), str(go), str(up)) as relay:
+        run = watched(PYTHON, "-c", code, relay.says(), str(go), str(up))
+        assert relay.says() == "received"
+
+    made = run.of("connection")
+    assert [one["verdict"] for one in made] == ["local"] * before + ["violation"]
+    assert "outside the scope" in made[-1]["reason"]
+    assert run.end["verdict"] != "clean"
+
+
 CONNECT = "import socket, sys; socket.socket().connect_ex((sys.argv[1], 8999))"
 
 
