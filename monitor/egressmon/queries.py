@@ -7,13 +7,14 @@ from egressmon.attribution.result import Attribution, unknown
 from egressmon.canary import CanaryWatch
 from egressmon.decode import protocol_name
 from egressmon.dns_watch import DnsWatch, Exchange
-from egressmon.events import FLAG_INGRESS, FLAG_UNREAD, DnsPacket
+from egressmon.events import DNS_BEGIN, FLAG_INGRESS, FLAG_UNREAD, DnsPacket
 from egressmon.names import Names
 from egressmon.policy.judge import Judge, Verdict
 from egressmon.processes import LOST, Processes
 from egressmon.records import Actor, DnsRecord
 from egressmon.repeats import Repeats
 
+_TCP = 6
 _BILLION = 1_000_000_000
 
 
@@ -43,9 +44,13 @@ class Queries:
         self._who_did_it = who_did_it
         self._repeats = Repeats()
         self.watch = DnsWatch(self._who_asks)
+        self.streams_elsewhere = 0
+        """How many TCP streams began in another network namespace than the scope's."""
 
     def records(self, packet: DnsPacket) -> Iterator[tuple[DnsRecord, int]]:
         """Yield each look-up that `packet` ends, with the time at which it began."""
+        if packet.protocol == _TCP and packet.traits & DNS_BEGIN and self._away(packet):
+            self.streams_elsewhere += 1
         if packet.flags & FLAG_UNREAD:
             if not packet.flags & FLAG_INGRESS:  # what others send is no look-up
                 yield self._unread(packet), packet.ktime_ns
@@ -62,6 +67,10 @@ class Queries:
                 self._record(exchange), exchange.packet.ktime_ns
             )
         yield from self._repeats.close()
+
+    def _away(self, packet: DnsPacket) -> bool:
+        own = self._canaries.netns
+        return not packet.flags & FLAG_INGRESS and packet.netns not in {0, own}
 
     # The same socket tells of it again each time that it is twice as much.
     def _unread(self, packet: DnsPacket) -> DnsRecord:

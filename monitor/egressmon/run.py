@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from egressmon import blind_spots, host
@@ -37,6 +38,7 @@ from egressmon.sensor import Sensor
 from egressmon.split import split
 from egressmon.tally import Tally
 from egressmon.text import from_bytes
+from egressmon.unsent import wait_for_unsent
 
 
 def run_identifier() -> str:
@@ -112,6 +114,7 @@ class Run:
             self._pipeline = self._make_pipeline(listeners)
             self._arm(scope, kept, armed)
             self._follow(kept, armed.keeping)
+            self._doubt_unsent(scope)
             return self._finished(kept)
 
     def _make_pipeline(self, listeners: Listeners) -> Pipeline:
@@ -249,6 +252,17 @@ class Run:
                 ending.doubts.append(f"the end of {untold} processes was not seen")
         if follower.was_moved:
             ending.doubts.append("egressmon's own processes were moved into the scope")
+
+    def _doubt_unsent(self, scope: Scope) -> None:
+        with self._faults.isolated("looking for what is still unsent"):
+            drain = partial(self._sensor.drain, self._pipeline)
+            if doubt := wait_for_unsent(scope.path, drain):
+                self._ending.doubts.append(doubt)
+            if self._pipeline.queries.streams_elsewhere:
+                self._ending.doubts.append(
+                    "there was DNS over TCP in another network namespace: whether all "
+                    "of it was sent before the end is not known"
+                )
 
     def _start_command(self, kept: Kept) -> None:
         try:
