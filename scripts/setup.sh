@@ -13,6 +13,9 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 
+# Python reads these even with -I: a pyvenv.cfg beside them would say what it runs.
+unset PYTHONEXECUTABLE __PYVENV_LAUNCHER__
+
 # The system's sudo, whatever is called so on the PATH.
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else "$(command -pv sudo)" "$@"; fi
@@ -21,8 +24,8 @@ as_root() {
 # What bash itself puts into the environment must not reach the command; see
 # monitor/egressmon/environment.py, and the same in launcher.sh.
 note_environment() {
-    [ -n "${_EGRESSMON_RESTORED-}" ] || export _EGRESSMON_RESTORED="PWD,OLDPWD,SHLVL,_ $(
-        command -p grep -zaE '^(PWD|OLDPWD|SHLVL|_)=' /proc/$$/environ | command -p od -An -v -tx1
+    [ -n "${_EGRESSMON_RESTORED-}" ] || export _EGRESSMON_RESTORED="PWD,OLDPWD,SHLVL,_,PYTHONEXECUTABLE,__PYVENV_LAUNCHER__ $(
+        command -p grep -zaE '^(PWD|OLDPWD|SHLVL|_|PYTHONEXECUTABLE|__PYVENV_LAUNCHER__)=' /proc/$$/environ | command -p od -An -v -tx1
     )"
 }
 

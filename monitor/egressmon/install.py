@@ -175,6 +175,7 @@ def _as_root(python: str, wheel: Path, sha256: str, folder: Path) -> Path:
     words.append(str(folder))
     if os.geteuid() != 0:
         interactive = sys.stdin.isatty() and sys.stderr.isatty()
+        words = [*environment.WITHOUT_FOREIGN_PYTHON, *words]
         words = [privilege.find_sudo(), *([] if interactive else ["-n"]), *words]
     done = subprocess.run(words, check=False, stdout=subprocess.PIPE, text=True)  # noqa: S603
     if done.returncode:

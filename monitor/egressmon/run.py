@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from egressmon import blind_spots, host
+from egressmon import blind_spots, caller, host
 from egressmon.arming import Armed, arm
 from egressmon.beginning import Beginning
 from egressmon.canary import CanaryWatch
@@ -287,6 +287,8 @@ class Run:
             self._last_canaries(kept)
         with isolated("looking for changes of the network"):
             self._doubt_network()
+        with isolated("looking for sudo"):
+            self._doubt_sudo()
         with isolated("looking for the summary page"):
             self._doubt_page()
         with isolated("recording look-ups without an answer"):
@@ -315,6 +317,13 @@ class Run:
             notes=self._escalation.notes(),
             command=from_bytes(self._options.command[0]),
         )
+
+    def _doubt_sudo(self) -> None:
+        sudo = caller.calling_sudo()
+        if sudo is not None and sudo.has_ended():
+            self._ending.doubts.append(
+                "sudo, which called, was ended: its status is not this run's"
+            )
 
     def _doubt_page(self) -> None:
         page = self._options.page

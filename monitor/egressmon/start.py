@@ -33,10 +33,15 @@ def _as_root() -> int:
         if reason := ownership.obstacle_to_root():
             return _refuse(reason)
         ownership.guard_imports()
+    if name := _foreign_python():
+        return _refuse(f"{name} is set, which Python reads even when isolated")
     sys.dont_write_bytecode = False  # __main__ said no, until it is known to be root's
     again = environment.without_loader_variables()
     if again is not None:
         _start_again(again)
+    from egressmon import caller  # noqa: PLC0415 -- not before
+
+    caller.calling_sudo()  # at once: nothing else tells of what may end
     environment.keep_only_ours()
     try:
         return _command_line()
@@ -60,6 +65,13 @@ def _isolate() -> NoReturn:
         )
         sys.exit(CANNOT)
     _start_again(environment.original())
+
+
+# By then its pyvenv.cfg had its chance, too.
+def _foreign_python() -> str:
+    given = environment.given()
+    names = environment.FOREIGN_PYTHON
+    return next((name for name in names if name.encode() in given), "")
 
 
 def _start_again(block: environment.Block) -> NoReturn:
