@@ -128,6 +128,25 @@ print(next(filter(None, found), ""))' "$root") || return 125
     return 125
 }
 
+# Root runs nothing of a .venv that others can change: before its stamp is believed, and
+# its Python started, which reads pyvenv.cfg, .pth files and sitecustomize by itself.
+require_own_venv() {
+    local at why paths=("$venv" "$venv"/. "$venv"/{bin,bin/.,lib,lib/.,pyvenv.cfg} "$venv"/bin/python*
+        "$venv"/*.stamp "$venv"/lib/python*{,/site-packages{,/*.pth,/sitecustomize*}})
+    [ "$(id -u)" = 0 ] && [ -e "$venv" ] || return 0
+    at=$(command -p readlink -f "$venv/bin/python") || at=
+    for (( ; ${#at}; )); do
+        paths+=("$at")
+        at=${at%/*}
+    done
+    why=$(command -p find "${paths[@]}" -maxdepth 0 \( ! -user 0 -o ! -type l -perm /022 \
+        ! \( -type d -perm -1000 \) \) -print -quit 2>/dev/null) || true
+    [ -n "$why" ] || return 0
+    echo "error: root would run code that others can change: $why" >&2
+    echo "hint: remove $venv, or run this script as the user whose checkout it is" >&2
+    return 125
+}
+
 pip_install() {
     "$venv/bin/python" -I -m pip --disable-pip-version-check -q install "$@" >&2
 }
@@ -157,6 +176,7 @@ make_venv() {
 setup() (
     unset "${!PYTHON@}"
     local what=$1 stamp=$venv/egressmon-$1.stamp print
+    require_own_venv || return 125
     print=$(fingerprint)
     if [ "$(cat "$stamp" 2>/dev/null)" = "$print" ]; then return 0; fi
     if [ "$what" = dev ]; then
@@ -176,6 +196,7 @@ setup() (
 installed_for_root() {
     local stamp=$venv/egressmon-installed.stamp print folder built
     unset "${!PYTHON@}" # in the caller's $(...), as in setup
+    require_own_venv || return 125
     print=$(content)
     folder=$(sed -n "s/^$print //p" "$stamp" 2>/dev/null) || true
     if [ -n "$folder" ] && [ -e "$folder/installed.json" ]; then

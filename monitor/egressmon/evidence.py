@@ -10,7 +10,7 @@ from typing import IO, Literal, TypeAlias
 import orjson
 from blake3 import blake3
 
-from egressmon import gate
+from egressmon import gate, streams
 from egressmon.attribution.records import CodeRecord, StackRecord
 from egressmon.clock import Clock
 from egressmon.errors import EvidenceError
@@ -190,6 +190,8 @@ def open_evidence(path: str) -> IO[bytes]:
     """Open `path` anew for writing, or standard output for `-`."""
     try:
         if path == STDOUT:
+            if streams.is_missing(1):
+                raise OSError(errno.EBADF, "standard output is closed")
             return os.fdopen(os.dup(1), "wb", buffering=0)
         return os.fdopen(_open_for_writing(path), "wb", buffering=0)
     except (OSError, ValueError) as error:

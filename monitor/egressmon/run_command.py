@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -142,7 +143,8 @@ def _tell(
         summary.print_summary(outcome)
     if _is_github(user):
         workspace = user.environment.get(b"GITHUB_WORKSPACE")
-        github.print_annotations(outcome, unguarded(sys.stderr), workspace)
+        with suppress(OSError):  # what cannot be printed changes no status
+            github.print_annotations(outcome, unguarded(sys.stderr), workspace)
     if page is not None:
         page.write(github.job_summary(outcome))
         page.close()

@@ -7,9 +7,11 @@ can write. Only small modules are imported here before that is known.
 
 import os
 import sys
+import traceback
+from contextlib import suppress
 from typing import NoReturn
 
-from egressmon import environment, ownership
+from egressmon import environment, ownership, streams
 
 CANNOT = 125
 _INSTALL = (
@@ -18,8 +20,21 @@ _INSTALL = (
 )
 
 
-def main() -> int:
-    """Run egressmon as it may be run here, and return the exit status."""
+def main() -> NoReturn:
+    """Run egressmon as it may be run here, and end with the exit status."""
+    streams.open_missing()
+    try:
+        status = _main()
+    except SystemExit as end:  # argparse's
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except Exception:  # noqa: BLE001 -- said as CPython does
+        with suppress(OSError):
+            traceback.print_exc()
+        status = 1
+    streams.leave(status)
+
+
+def _main() -> int:
     if not sys.flags.isolated:
         _isolate()
     if os.geteuid() != 0:
@@ -59,10 +74,11 @@ def _command_line() -> int:
 # the user may run anyway; for root it is too late to do anything but say so.
 def _isolate() -> NoReturn:
     if os.geteuid() == 0:
-        sys.stderr.write(
-            "error: root's Python is not isolated: it may run files of the working "
-            "directory\nhint: run `egressmon`, or `python -I -m egressmon`\n"
-        )
+        with suppress(OSError):
+            sys.stderr.write(
+                "error: root's Python is not isolated: it may run files of the working "
+                "directory\nhint: run `egressmon`, or `python -I -m egressmon`\n"
+            )
         sys.exit(CANNOT)
     _start_again(environment.original())
 
@@ -76,14 +92,16 @@ def _foreign_python() -> str:
 
 def _start_again(block: environment.Block) -> NoReturn:
     words = [sys.executable, "-I", "-m", "egressmon", *sys.argv[1:]]
+    streams.close_at_exec()
     environment.execve(os.fsencode(words[0]), list(map(os.fsencode, words)), block)
 
 
 def _refuse(reason: str) -> int:
     from egressmon.text import printable  # noqa: PLC0415 -- seldom
 
-    sys.stderr.write(
-        f"error: root would run code that others can change: {printable(reason)}\n"
-        f"hint: {_INSTALL}\n"
-    )
+    with suppress(OSError):
+        sys.stderr.write(
+            f"error: root would run code that others can change: {printable(reason)}\n"
+            f"hint: {_INSTALL}\n"
+        )
     return CANNOT
