@@ -7,7 +7,7 @@
 
 #define LOOPBACK_INDEX 1 /* of lo in every network namespace (drivers/net/loopback.c) */
 #define STATE_LISTEN 10	 /* include/net/tcp_states.h */
-#define RECEIVER_TAKEN 8	 /* beside a receiver: the connection has its other end */
+#define RECEIVER_TAKEN 8 /* beside a receiver: the connection has its other end */
 #define MAX_MEMBERS 16
 #define BIT_REUSEPORT 0x10 /* behind the four bits of skc_reuse */
 #define BITS_REUSE 0x0f

@@ -53,8 +53,8 @@ static __always_inline bool is_sent_now(struct socket_state *state, const struct
  */
 static __always_inline bool is_worst_told(struct __sk_buff *skb, u32 told)
 {
-	u32 worst = skb->ifindex == LOOPBACK_INDEX ? TOLD(RECEIVER_OUTSIDE)
-						   : TOLD(RECEIVER_REMOTE);
+	u32 worst =
+		skb->ifindex == LOOPBACK_INDEX ? TOLD(RECEIVER_OUTSIDE) : TOLD(RECEIVER_REMOTE);
 
 	return told & worst;
 }
