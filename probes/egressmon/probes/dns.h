@@ -13,7 +13,7 @@
  * holds the first two (SKBFL_*); before, it was zero, and the others (SKBTX_*) were among
  * tx_flags, where they stand since for time stamps that no DNS client asks for.
  */
-#define SHARED_BITS 0x03     /* SKBFL_ZEROCOPY_ENABLE, SKBFL_SHARED_FRAG */
+#define SHARED_BITS 0x03      /* SKBFL_ZEROCOPY_ENABLE, SKBFL_SHARED_FRAG */
 #define SHARED_BITS_5_11 0x28 /* SKBTX_DEV_ZEROCOPY, SKBTX_SHARED_FRAG */
 
 /* How a packet is to be told of, in a number: a subprogram takes five. */
