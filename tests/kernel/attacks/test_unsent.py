@@ -211,3 +211,26 @@ def assert_unsent(run: Watched) -> None:
     assert "1 socket had unsent data to a DNS server when the run ended" in reasons
     assert run.end["verdict"] != "clean"
     assert run.status in {120, 121}
+
+
+ELSEWHERE = """
+listener = socket.create_server(("127.0.0.1", 53))
+made = socket.create_connection(("127.0.0.1", 53))
+taken, _ = listener.accept()
+made.sendall(framed(GOOD))
+assert taken.recv(512)
+"""
+
+
+# Which nobody can ask from outside for what it has still to send.
+def test_a_stream_in_another_network_namespace_makes_the_run_incomplete(
+    watched: Watch,
+) -> None:
+    script = 'ip link set lo up && exec "$@"'
+    words = ["unshare", "--net", "sh", "-c", script, "sh", PYTHON, "-c"]
+
+    run = watched(*words, PRELUDE + ELSEWHERE, policy=POLICY)
+
+    assert run.stderr.count("Traceback") == 0
+    reasons = run.end["incomplete_reasons"]
+    assert any("another network namespace" in one for one in reasons), reasons
