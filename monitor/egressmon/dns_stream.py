@@ -110,7 +110,7 @@ class _Stream:
         if unknown:
             self.is_forgetful = True
         known = data[unknown:]
-        return self.read[start : start + len(known)] == known
+        return bytes(self.read[start : start + len(known)]) == known
 
     def messages(self) -> Iterator[bytes]:
         """Yield the messages that are whole (RFC 1035 section 4.2.2)."""

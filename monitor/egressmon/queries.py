@@ -7,7 +7,13 @@ from egressmon.attribution.result import Attribution, unknown
 from egressmon.canary import CanaryWatch
 from egressmon.decode import protocol_name
 from egressmon.dns_watch import DnsWatch, Exchange
-from egressmon.events import DNS_BEGIN, FLAG_INGRESS, FLAG_UNREAD, DnsPacket
+from egressmon.events import (
+    DNS_BEGIN,
+    DNS_LAYERED,
+    FLAG_INGRESS,
+    FLAG_UNREAD,
+    DnsPacket,
+)
 from egressmon.names import Names
 from egressmon.policy.judge import Judge, Verdict
 from egressmon.processes import LOST, Processes
@@ -44,13 +50,17 @@ class Queries:
         self._who_did_it = who_did_it
         self._repeats = Repeats()
         self.watch = DnsWatch(self._who_asks)
-        self.streams_elsewhere = 0
-        """How many TCP streams began in another network namespace than the scope's."""
+        self.unasked_streams = 0
+        """TCP streams of which sock_diag does not tell what is unsent."""
 
     def records(self, packet: DnsPacket) -> Iterator[tuple[DnsRecord, int]]:
         """Yield each look-up that `packet` ends, with the time at which it began."""
-        if packet.protocol == _TCP and packet.traits & DNS_BEGIN and self._away(packet):
-            self.streams_elsewhere += 1
+        if (
+            packet.protocol == _TCP
+            and packet.traits & DNS_BEGIN
+            and self._is_unasked(packet)
+        ):
+            self.unasked_streams += 1
         if packet.flags & FLAG_UNREAD:
             if not packet.flags & FLAG_INGRESS:  # what others send is no look-up
                 yield self._unread(packet), packet.ktime_ns
@@ -68,9 +78,11 @@ class Queries:
             )
         yield from self._repeats.close()
 
-    def _away(self, packet: DnsPacket) -> bool:
+    def _is_unasked(self, packet: DnsPacket) -> bool:
         own = self._canaries.netns
-        return not packet.flags & FLAG_INGRESS and packet.netns not in {0, own}
+        elsewhere = packet.netns not in {0, own}
+        layered = packet.traits & DNS_LAYERED
+        return bool(not packet.flags & FLAG_INGRESS and (elsewhere or layered))
 
     # The same socket tells of it again each time that it is twice as much.
     def _unread(self, packet: DnsPacket) -> DnsRecord:

@@ -258,10 +258,10 @@ class Run:
             drain = partial(self._sensor.drain, self._pipeline)
             if doubt := wait_for_unsent(scope.path, drain):
                 self._ending.doubts.append(doubt)
-            if self._pipeline.queries.streams_elsewhere:
+            if self._pipeline.queries.unasked_streams:
                 self._ending.doubts.append(
-                    "there was DNS over TCP in another network namespace: whether all "
-                    "of it was sent before the end is not known"
+                    "there was DNS over MPTCP, or over TCP in another network "
+                    "namespace: whether all of it was sent before the end is not known"
                 )
 
     def _start_command(self, kept: Kept) -> None:

@@ -226,6 +226,14 @@ static __always_inline bool is_shared_with_sender(struct __sk_buff *skb, u16 pro
 	return (flags & SHARED_BITS) || (old & SHARED_BITS_5_11);
 }
 
+/* Whether another protocol uses the TCP socket: MPTCP keeps a queue of its own above. */
+static __always_inline bool is_layered(struct bpf_sock *sk)
+{
+	KERNEL_STRUCT(inet_connection_sock) *address = (void *)address_of(sk);
+
+	return READ(address, icsk_ulp_ops) != NULL;
+}
+
 /* The scope sent something to a DNS port, or from one, or a part of what it made by hand. */
 SUBPROGRAM int dns_egress(struct __sk_buff *skb, u32 flags)
 {
@@ -245,6 +253,8 @@ SUBPROGRAM int dns_egress(struct __sk_buff *skb, u32 flags)
 		sk = bpf_sk_fullsock(sk);
 	if (sk && sk->type == SOCK_RAW)
 		traits |= DNS_RAW;
+	if (sk && packet.target.protocol == PROTOCOL_TCP && is_layered(sk))
+		traits |= DNS_LAYERED;
 	if (is_shared_with_sender(skb, packet.target.protocol))
 		traits |= DNS_SHARED;
 	traits = forget(skb, traits);

@@ -132,6 +132,12 @@ KERNEL_STRUCT(sk_buff)
 	KERNEL_FIELD(sk_buff, unsigned char *, head);
 };
 
+/* Its first field is a struct sock. */
+KERNEL_STRUCT(inet_connection_sock)
+{
+	KERNEL_FIELD(inet_connection_sock, void *, icsk_ulp_ops);
+};
+
 /* At the end of a packet's head. */
 KERNEL_STRUCT(skb_shared_info)
 {

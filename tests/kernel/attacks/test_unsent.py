@@ -195,6 +195,30 @@ def test_a_question_before_a_closed_window_makes_the_run_incomplete(
     assert_unsent(run)
 
 
+# MPTCP has a queue above those of its TCP sockets, which it empties as they can take.
+def test_a_question_over_mptcp_makes_the_run_incomplete(
+    network: Lab, watched: Watch
+) -> None:
+    layered = """
+try:
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)  # IPPROTO_MPTCP
+except OSError:
+    sys.exit(77)
+made.connect(("127.0.0.2", 53))
+made.send(framed(GOOD))
+made.recv(512)
+"""
+    with outside(network, RESOLVER, "reads") as resolver:
+        assert resolver.says() == "ready"
+        run = watched(PYTHON, "-c", PRELUDE + layered, policy=FAR)
+
+    if run.end["command_status"] == 77:
+        pytest.skip("this kernel has no MPTCP")
+    reasons = run.end["incomplete_reasons"]
+    assert any("DNS over MPTCP" in one for one in reasons), reasons
+    assert run.status == 121
+
+
 def test_the_same_questions_sent_before_the_end_are_clean(
     network: Lab, watched: Watch
 ) -> None:
@@ -211,3 +235,26 @@ def assert_unsent(run: Watched) -> None:
     assert "1 socket had unsent data to a DNS server when the run ended" in reasons
     assert run.end["verdict"] != "clean"
     assert run.status in {120, 121}
+
+
+ELSEWHERE = """
+listener = socket.create_server(("127.0.0.1", 53))
+made = socket.create_connection(("127.0.0.1", 53))
+taken, _ = listener.accept()
+made.sendall(framed(GOOD))
+assert taken.recv(512)
+"""
+
+
+# Which nobody can ask from outside for what it has still to send.
+def test_a_stream_in_another_network_namespace_makes_the_run_incomplete(
+    watched: Watch,
+) -> None:
+    script = 'ip link set lo up && exec "$@"'
+    words = ["unshare", "--net", "sh", "-c", script, "sh", PYTHON, "-c"]
+
+    run = watched(*words, PRELUDE + ELSEWHERE, policy=POLICY)
+
+    assert run.stderr.count("Traceback") == 0
+    reasons = run.end["incomplete_reasons"]
+    assert any("another network namespace" in one for one in reasons), reasons
