@@ -191,9 +191,7 @@ def open_evidence(path: str) -> IO[bytes]:
     """Open `path` anew for writing, or standard output for `-`."""
     try:
         if path == STDOUT:
-            if streams.is_missing(1):
-                raise OSError(errno.EBADF, "standard output is closed")
-            return os.fdopen(os.dup(1), "wb", buffering=0)
+            return os.fdopen(streams.own_output(), "wb", buffering=0)
         return os.fdopen(_open_for_writing(path), "wb", buffering=0)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -42,9 +42,7 @@ class PolicyOutput:
     # A pipe or a device is written to; it is not replaced by a file.
     def _open(self) -> int:
         if self._path == STDOUT:
-            if streams.is_missing(1):
-                raise OSError(0, "standard output is closed")
-            return os.dup(1)
+            return streams.own_output()
         there = None
         with suppress(FileNotFoundError):
             there = os.lstat(self._path)

@@ -57,9 +57,7 @@ def _load_policy(options: argparse.Namespace) -> LoadedPolicy:
     return loaded
 
 
-def require_another_file(
-    evidence: str | None, other: Path | None, what: str
-) -> None:
+def require_another_file(evidence: str | None, other: Path | None, what: str) -> None:
     """Raise UsageError where the evidence would be written over the file `other`."""
     if evidence is None or evidence == STDOUT or other is None:
         return

@@ -22,7 +22,9 @@ def shell(folder: Path, words: list[str], redirected: str) -> int:
     return done.returncode
 
 
-def watch(folder: Path, *command: str, redirected: str = "", verb: str = "watch") -> int:
+def watch(
+    folder: Path, *command: str, redirected: str = "", verb: str = "watch"
+) -> int:
     options = ["--engine", ENGINE, "--evidence", "e.jsonl"]
     return shell(folder, [verb, *options, "--", *command], redirected)
 
