@@ -242,6 +242,10 @@ class Run:
         ending, isolated = self._ending, self._faults.isolated
         with isolated("detaching"):
             if self._sensor.attributor is not None:
+                if self._sensor.attributor.is_cut_short:
+                    ending.doubts.append(
+                        "the process that watches who creates tasks was ended"
+                    )
                 self._sensor.attributor.wind_up()
         with isolated("reading ahead"):
             self._sensor.intake.stop()

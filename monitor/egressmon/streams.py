@@ -1,5 +1,6 @@
 """The standard streams: always there, never a reason for another exit status."""
 
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -24,9 +25,11 @@ def open_missing() -> None:
             _replace(number)
 
 
-def is_missing(number: int) -> bool:
-    """Tell whether the caller closed the standard descriptor `number`."""
-    return number in _missing
+def own_output() -> int:
+    """Return a descriptor of standard output; raises OSError where it was closed."""
+    if 1 in _missing:
+        raise OSError(errno.EBADF, "standard output is closed")
+    return os.dup(1)
 
 
 def close_at_exec() -> None:
@@ -51,4 +54,4 @@ def leave(status: int) -> NoReturn:
 def _replace(number: int) -> None:
     name = ("stdin", "stdout", "stderr")[number]
     mode = "w" if number else "r"
-    setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: PTH123,SIM115 -- a descriptor, for good
+    setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 -- a descriptor, for good

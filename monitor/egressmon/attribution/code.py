@@ -91,6 +91,11 @@ class PythonCode:
         """Return when all that prepare() began is done."""
         self.no_creators = self._contexts.settle()
 
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether the creators of tasks were no longer noted at some time."""
+        return self._contexts.is_cut_short
+
     def close(self) -> None:
         """Watch for nothing any longer."""
         self._contexts.close()

@@ -91,3 +91,49 @@ def test_a_script_without_an_interpreter_is_the_shells(
     assert status == 9
     assert (tmp_path / "said").read_text().endswith("/script a b c\n")
     assert read_evidence(tmp_path / "e.jsonl")[-1]["verdict"] == "clean"
+
+
+def test_an_ended_attacher_is_a_doubt(tmp_path: Path) -> None:
+    # egressmon's oldest child is the process that attaches probes.
+    kill = (
+        "set -- $(cat /proc/$PPID/task/$PPID/children); kill -9 $1; "
+        "while kill -0 $1 && ! grep -q ') Z ' /proc/$1/stat; do :; done"
+    )
+
+    status = watch(tmp_path, "sh", "-c", kill)
+
+    end = read_evidence(tmp_path / "e.jsonl")[-1]
+    assert (status, end["verdict"]) == (121, "incomplete")
+    (reason,) = end["incomplete_reasons"]
+    assert "who creates tasks was ended" in reason
+
+
+@pytest.mark.parametrize("verb", ["watch", "learn"])
+@pytest.mark.parametrize("how", ["same", "hard", "symbolic", "found"])
+def test_evidence_is_not_written_over_the_policy(
+    tmp_path: Path, verb: str, how: str
+) -> None:
+    policy, other = tmp_path / "egress.toml", tmp_path / "other"
+    policy.write_text("version = 1\n")
+    if how == "hard":
+        other.hardlink_to(policy)
+    elif how == "symbolic":
+        other.symlink_to(policy)
+    evidence = str(other if other.exists() else policy)
+    named = ["--policy", str(policy)] if how != "found" else []
+    if verb == "learn":
+        named = ["--force", "--output", str(policy)]
+
+    words = [verb, *named, "--evidence", evidence, "--", "touch", "ran"]
+    status = shell(tmp_path, words, "")
+
+    assert status == 125
+    assert policy.read_text() == "version = 1\n"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_evidence_and_a_policy_to_learn_need_two_names(tmp_path: Path) -> None:
+    words = ["learn", "--output", "x", "--evidence", "./x", "--", "touch", "ran"]
+
+    assert shell(tmp_path, words, "") == 125
+    assert not any(tmp_path.iterdir())
