@@ -153,6 +153,8 @@ def _download(python: str, wheel: Path, folder: Path) -> None:
         (folder / "requirements.txt").write_bytes(archive.read(LOCK))
     variables = environment.variables(environment.original())
     variables.pop(b"", None)  # subprocess would refuse it
+    for name in environment.FOREIGN_PYTHON:  # root may be who installs
+        variables.pop(name.encode(), None)
     with tempfile.TemporaryDirectory() as tools:
         _run([python, "-I", "-m", "venv", tools], variables)
         words = [f"{tools}/bin/python", "-I", "-m", "pip", "--quiet", "download"]

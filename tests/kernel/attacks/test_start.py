@@ -159,10 +159,10 @@ def test_no_other_python_is_taken_from_the_environment(
 
     done = watch(entry, tmp_path, "/usr/bin/env", "-0", **variables)
 
+    assert not proof.exists()
     assert done.returncode == 0, done.stderr
     got = dict(one.split("=", 1) for one in done.stdout.split("\0") if one)
     assert got == {"PATH": PATH, **variables}
-    assert not proof.exists()
 
 
 def test_a_library_path_beside_another_python_changes_nothing(tmp_path: Path) -> None:
@@ -171,10 +171,10 @@ def test_a_library_path_beside_another_python_changes_nothing(tmp_path: Path) ->
 
     done = watch([LAUNCHER], tmp_path, "/usr/bin/env", "-0", **variables)
 
+    assert not proof.exists()
     assert done.returncode == 0, done.stderr
     got = dict(one.split("=", 1) for one in done.stdout.split("\0") if one)
     assert got == {"PATH": PATH, **variables}
-    assert not proof.exists()
 
 
 @pytest.mark.parametrize("name", ["PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__"])
@@ -485,10 +485,10 @@ def test_no_other_python_goes_through_sudo(
     done = someone.run(*words, "--", "/usr/bin/env", environment=variables)
     sudoers.write_text(before)
 
-    assert done.returncode == 0, done.stderr
-    assert f"PYTHONEXECUTABLE={variables['PYTHONEXECUTABLE']}\n" in done.stdout
     ran = proof.read_text().split() if proof.exists() else []
     assert "0" not in ran
+    assert done.returncode == 0, done.stderr
+    assert f"PYTHONEXECUTABLE={variables['PYTHONEXECUTABLE']}\n" in done.stdout
 
 
 def test_python_m_of_a_user_isolates_itself(someone: User, planted: Path) -> None:
