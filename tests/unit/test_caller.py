@@ -1,4 +1,4 @@
-"""Which of sudo's commands is egressmon, and which is a root shell or something else."""
+"""Which of sudo's commands is egressmon, and which is a root shell or another."""
 
 import pytest
 
