@@ -4,8 +4,9 @@ import re
 
 from egressmon.sanitise import table, tools
 from egressmon.sanitise.kinds import masked, masked_by_name, masked_word
+from egressmon.sanitise.pipes import fed_secrets, is_pipe
 from egressmon.sanitise.secret_names import is_secret_name, is_switch
-from egressmon.sanitise.shell import simple_commands
+from egressmon.sanitise.shell import Word, simple_commands
 from egressmon.sanitise.text import MASK, cut, mask_known
 
 _MAX_DEPTH = 4
@@ -18,13 +19,25 @@ _NAME = re.compile(r"--?[A-Za-z0-9][\w.-]*")
 _EXECS = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
 # Options of programs that are not in the table.
 _USER_OPTIONS = frozenset({"-u", "--user", "-U", "--proxy-user", "--auth"})
+# Bundler's key of a host's credentials; its other keys with a dot hold none.
+_HOST = re.compile(
+    r"(?!(?:build|mirror|local|gem|plugin)\.)(?:https?://)?[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}"
+    r"(?::\d{1,5})?/?"
+)
 _SCRIPT_FOLLOWS = re.compile(r"--command|-[A-Za-bd-z]{0,6}c[A-Za-z]{0,6}")
 _WITH_SETTING = frozenset({"-o", "-O", "+o", "+O"})
-_NO_SCRIPTS = frozenset({"su", "runuser", "flock", "script"})  # their first words
+_NO_SCRIPTS = frozenset({"su", "runuser", "script"})  # their first words
+# An option, a setting or a variable whose value is a command (ProxyCommand=sshpass …).
+_HOLDS_COMMAND = re.compile(
+    r"(?:[\w.-]{1,64}+=|(?:-o)?[A-Z][A-Za-z]{1,32}Command[ =])(?=[^\s=]{1,256}\s)"
+)
+_WHICH = re.compile(
+    r"[$(`\"]{1,3}(?:which|command -v|type -[pP])\s([^\s`)]{1,256})[`)\"]+"
+)
 _DSN = frozenset({"--dsn", "-dsn", "--connect"})
 # Switches of runners: a word behind one is no value of it.
 _SWITCHES = re.compile(
-    r"-[itdTAaqvntC46]+|--(?:rm|interactive|tty|detach|init|privileged|read-only|quiet|"
+    r"-[itdTAaqvntCmDR46]+|--(?:rm|interactive|tty|detach|init|privileged|read-only|quiet|"
     r"no-deps|verbose|isolated|stdin)"
 )
 
@@ -38,16 +51,39 @@ def mask_shell(text: str, depth: int = 0) -> str:
     text = cut(text)
     shown: list[str] = []
     at = 0
-    for words in simple_commands(text):
+    commands = simple_commands(text)
+    for index, words in enumerate(commands):
         values = [word.value for word in words]
         if len(values) == 1 and values[0] in _NO_COMMANDS:
             continue
-        for word, value in zip(words, mask_command(values, depth + 1), strict=True):
+        following = commands[index + 1] if index + 1 < len(commands) else []
+        for word, value in zip(
+            words,
+            _of_shell(
+                text, commands[index - 1] if index else [], words, following, depth
+            ),
+            strict=True,
+        ):
             if value != word.value:
                 shown += [text[at : word.start], word.quote, value, word.quote]
                 at = word.end
     # Once more as a text: here-documents and comments are no commands.
     return mask_known("".join([*shown, text[at:]]))
+
+
+# The words of a command between two others of a shell's text, with secrets masked.
+def _of_shell(
+    text: str, before: list[Word], words: list[Word], following: list[Word], depth: int
+) -> list[str]:
+    values = [word.value for word in words]
+    if following and is_pipe(text[words[-1].end : following[0].start]):
+        fed = fed_secrets(values, [word.value for word in following])
+        if fed is not None:
+            return fed
+    # $(which mysql) -pSECRET: its program is what the first of them names.
+    if before and values[0][:1] == "-" and text[words[0].start - 2] in ")`":
+        return mask_command([before[-1].value, *values], depth + 1)[1:]
+    return mask_command(values, depth + 1)
 
 
 def mask_command(words: list[str], depth: int = 0) -> list[str]:
@@ -72,7 +108,7 @@ class _Command:
     def take(self, at: int) -> int:
         """Mask the command that begins at `at`; returns where the next begins."""
         word = self.words[at]
-        program = word.rpartition("/")[2]
+        program = _program(word)
         if _ASSIGNMENT.match(word):
             self._plain(at)
             return at + 1
@@ -102,12 +138,15 @@ class _Command:
     # Past a wrapper's own options and words, to the command that it runs.
     def _wrapper(self, at: int, row: str) -> int:
         takes, _, count = row.partition(" ")
-        left = int(count)
+        left, program = int(count), _program(self.words[at])
         at += 1
         while at < len(self.words):
             word = self.words[at]
             if word == "--":
                 return at + 1
+            if word in {"-c", "--command"} and program == "flock":
+                self._script(at + 1)
+                return at + 2
             if word.startswith("-") and len(word) > 1:
                 self._plain(at)
                 value = word in table.LONG_WITH_VALUE or (
@@ -209,11 +248,13 @@ class _Command:
         if place >= len(kinds) and not kind.endswith("*"):
             kind = "text"
         kind = kind.rstrip("*")
-        if kind == "named":
+        if kind in {"named", "hosted"}:
             if secret:
-                self.shown[at] = MASK
+                self.shown[at] = masked("secret", word)
                 return True
             self._plain(at)
+            if kind == "hosted":
+                return _HOST.fullmatch(word) is not None
             return "=" not in word and is_secret_name(word.rpartition(":")[2])
         self.shown[at] = masked(kind, word)
         return False
@@ -251,6 +292,10 @@ class _Command:
         return at + 1
 
     def _joined(self, name: str, kind: str | None, value: str) -> str:
+        if kind == "ifnamed":
+            kind = self._if_named()
+        if kind is None and self._is_command_text(value):
+            return f"{name}={mask_shell(value, self._depth)}"
         if kind == "joined":
             kind = "secret"
         if kind is None and name in _USER_OPTIONS:
@@ -262,6 +307,8 @@ class _Command:
         return f"{name}={masked(kind or 'text', value)}"
 
     def _next(self, at: int, name: str, kind: str | None) -> int:
+        if kind == "ifnamed":
+            kind = self._if_named()
         if kind is None:
             self.shown[at] = masked_word(self.words[at])
         if at + 1 >= len(self.words) or kind == "joined":
@@ -297,6 +344,10 @@ class _Command:
                 break
         return 0
 
+    def _if_named(self) -> str:
+        names = (word for word in self.words[1:] if word[:1] != "-")
+        return "secret" if any(map(is_secret_name, names)) else "text"
+
     # With that option among them, the last of the words is a secret.
     def _last(self, at: int) -> None:
         options = [word for word in self.words[at:] if word[:1] == "-"]
@@ -306,16 +357,42 @@ class _Command:
                 len(wanted) == 1
                 and any(wanted in one for one in options if one[1:2] != "-")
             )
-            if found and self.words[-1][:1] != "-":
-                self.shown[-1] = MASK
+            if found:
+                self._mask_last(at, name)
 
-    # A word of no known meaning; it may be a shell's text (ssh HOST 'COMMAND').
+    # Behind it may stand options, and a value of theirs.
+    def _mask_last(self, at: int, name: str) -> None:
+        for index in range(len(self.words) - 1, at, -1):
+            word, before = self.words[index], self.words[index - 1]
+            of_long = before[:2] == "--" and "=" not in before and before != name
+            if word[:1] != "-" and not of_long:
+                self.shown[index] = MASK
+                return
+
+    @staticmethod
+    def _is_command_text(text: str) -> bool:
+        head = text.split(maxsplit=1)
+        return len(head) > 1 and tools.is_known(_program(head[0]))
+
+    # A word of no known meaning; it may be a shell's text (ssh HOST 'COMMAND'), or a
+    # setting with one.
     def _plain(self, at: int) -> None:
         word = self.words[at]
-        head = word.split(maxsplit=1) if " " in word or "\n" in word else []
-        if (
-            len(head) > 1 and tools.is_known(head[0].rpartition("/")[2])
-        ) or "$(" in word:
+        blanks = " " in word or "\n" in word
+        if (blanks and self._is_command_text(word)) or "$(" in word:
             self.shown[at] = mask_shell(word, self._depth)
+            return
+        held = _HOLDS_COMMAND.match(word) if blanks else None
+        if held is not None and self._is_command_text(word[held.end() :]):
+            text = mask_shell(word[held.end() :], self._depth)
+            self.shown[at] = held[0] + text
         else:
             self.shown[at] = masked_word(word)
+
+
+# Of `$(which mysql)` and `$MYSQL`, what they very likely are.
+def _program(word: str) -> str:
+    if word[:1] in {"$", "`", '"'}:
+        found = _WHICH.fullmatch(word)
+        word = found[1] if found is not None else word.strip("${}").lower()
+    return word.rpartition("/")[2]

@@ -49,6 +49,10 @@ def _source(value: str) -> str:
     return f"{kind}:{MASK}" if secret else _text(value)
 
 
+def _manifest(value: str) -> str:
+    return MASK if "stringData" in value else _text(value)
+
+
 def _oracle(value: str) -> str:
     found = _ORACLE.fullmatch(cut(value))
     if found is None:
@@ -68,6 +72,8 @@ def masked_word(word: str) -> str:
     found = _WHOLE.match(word)
     if found is not None and "://" not in found["name"]:
         name = re.split(r"[/:@]", found["name"])[-1]
+        if name.startswith(("-D", "-P")):  # a property: -Dapi.key=
+            name = name[2:]
         if is_secret_name(name) and not is_harmless(name, found["value"]):
             return f"{found['name']}={MASK}"
     return _text(word)
@@ -92,5 +98,6 @@ _KINDS = {
     "cert": _certificate,
     "source": _source,
     "oracle": _oracle,
+    "manifest": _manifest,
     "plain": _text,
 }

@@ -24,7 +24,7 @@ _OTHERS = frozenset(
 _ENDINGS = (
     "password passwd passphrase passcode secret token apikey secretkey accesskey "
     "privatekey authkey masterauth requirepass masterpass proxyauth storepass keypass "
-    "authtoken"
+    "authtoken dbpass sshpass rootpass adminpass ftppass smtppass mailpass ldappass"
 ).split()
 _ENDING = tuple(_ENDINGS)
 _KEYS = frozenset(
@@ -148,7 +148,7 @@ _MAY_BE_FILES = frozenset(
 
 def is_harmless(name: str, value: str) -> bool:
     """Tell whether `value` is no secret although `name` stands for one."""
-    if is_no_value(value):
+    if is_no_value(value) or name == "sshpass":  # the package, with a version
         return True
     words = words_of(name)
     last = words[-1] if words else ""

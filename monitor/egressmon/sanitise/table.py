@@ -9,14 +9,16 @@ A row is a program, perhaps with a subcommand (`docker login`), and what holds w
     cert        a file, perhaps with `:password`
     source      OpenSSL's `pass:SECRET` or `key:SECRET`, but `env:`, `file:`
     joined      short options whose value, a secret, is only ever joined (-pSECRET)
+    ifnamed     masked if one of the words is a secret's name
+    manifest    masked if it holds the data of a Kubernetes Secret
     text        short options with a text, so that joined ones are taken apart
     plain       no secret, whatever the name says
     takes       the other short options that take a value, so that clusters can be read
     words       what stands without an option: secret, plain, pair, named (a name, then
-                its value), oracle (user/password@db), or userpass; the last repeats
-                with `*`
+                its value), hosted (a host's name, then its credentials), oracle
+                (user/password@db), or userpass; the last repeats with `*`
     prefix      beginnings of words that hold a secret behind them
-    last        with this option, the last word is a secret
+    last        with this option, the last word that is no option's value is a secret
 
 Names that speak for themselves (`--password`, `--api-key`) need no row.
 """
@@ -26,6 +28,7 @@ _MONGO = "secret: -p --password; takes: u h"
 _CREDS = "userpass: --creds --src-creds --dest-creds; plain: --secret"
 _LOGIN = "secret: -p --password; takes: u"
 _RUN = "plain: -p -u --user -a --secret --publish --tmpfs; text: -e; takes: v w h l m c"
+_AZ_DB = "secret: -p; takes: u g n l"
 _LDAP = "secret: -w; takes: D H b s f y h p"
 _SAMBA = "userpass: -U --user; takes: I p A W c D"
 _AGE = "secret: -P -p; takes: S U d"
@@ -78,6 +81,10 @@ TABLE: dict[str, str] = {
     "valkey-cli auth": "words: secret*",
     "redis-benchmark": "secret: -a; takes: h p s c n d",
     "cqlsh": "secret: -p; takes: u e f k",
+    "cypher-shell": "secret: -p; takes: a u d f P",
+    "neo4j-admin set-initial-password": "words: secret",
+    "neo4j-admin dbms set-initial-password": "words: secret",
+    "elasticsearch-users": "secret: -p; takes: r",
     "clickhouse-client": "takes: h u d q",
     "clickhouse": "takes: h u d q",
     "influx": "secret: -t; takes: o b f",
@@ -101,6 +108,7 @@ TABLE: dict[str, str] = {
     "kafkacat": "text: -X; takes: b t p o",
     "kcat": "text: -X; takes: b t p o",
     "etcdctl": "userpass: --user",
+    "etcdctl put": "words: named*",
     "celery": "text: -b; takes: A Q n l c",
     "sshpass": "secret: -p; takes: f d P",
     "ssh-keygen": "secret: -N -P; takes: t b C f O I n V s D",
@@ -146,6 +154,9 @@ TABLE: dict[str, str] = {
     "snmpset": _SNMP,
     "snmpbulkwalk": _SNMP,
     "hydra": "secret: -p; takes: l L P s t C M o",
+    "evil-winrm": "secret: -p; takes: i u P s e",
+    "crackmapexec": "secret: -p; takes: u d H",
+    "nxc": "secret: -p; takes: u d H",
     "ipmitool": "secret: -P -k; takes: H U I L p",
     "xfreerdp": "prefix: /p: /gp:",
     "rdesktop": "secret: -p; takes: u d g a",
@@ -173,6 +184,9 @@ TABLE: dict[str, str] = {
     "helm registry": _LOGIN,
     "helm": "secret: --kube-token; plain: --key-file --keyring --key; text: --set",
     "kubectl": "pair: --from-literal; plain: -p -u",
+    "kubectl patch": "manifest: -p --patch; takes: n f",
+    "kubectl patch secret": "secret: -p --patch",
+    "kubectl patch secrets": "secret: -p --patch",
     "kubectl config": "words: named*",
     "oc": "pair: --from-literal; plain: -u",
     "oc login": _LOGIN,
@@ -184,21 +198,35 @@ TABLE: dict[str, str] = {
     "aws secretsmanager": "secret: --secret-string --secret-binary",
     "gcloud": "plain: --secret --keyring --key --key-file",
     "gcloud config": "words: named*",
+    "gcloud auth activate-refresh-token": "words: plain secret",
     "az": "plain: --auth-mode --secret-name",
     "az login": "secret: -p; takes: u t",
     "az acr login": "secret: -p; takes: n u",
+    "az sql server create": _AZ_DB,
+    "az mysql server create": _AZ_DB,
+    "az mysql flexible-server create": _AZ_DB,
+    "az postgres server create": _AZ_DB,
+    "az postgres flexible-server create": _AZ_DB,
     "az keyvault secret set": "secret: --value",
     "mc alias set": "words: plain plain secret*",
     "mc config host add": "words: plain plain secret*",
     "rclone obscure": "words: secret",
     "rclone config": "words: named*",
+    "b2 authorize-account": "words: plain secret",
+    "b2 authorize_account": "words: plain secret",
+    "b2 account authorize": "words: plain secret",
+    "swift": "secret: -K; takes: U A V",
     "rclone": "secret: --rc-pass --webdav-pass --ftp-pass --sftp-pass",
     "vault login": "words: secret*",
     "vault kv": "words: plain pair*",
     "vault write": "words: plain pair*",
     "vault unwrap": "words: secret",
+    "vault token lookup": "words: secret*",
+    "vault token renew": "words: secret*",
+    "vault token revoke": "words: secret*",
     "vault operator unseal": "words: secret",
     "consul": "secret: -token -http-token",
+    "consul kv put": "words: named*",
     "nomad": "secret: -token",
     "terraform": "text: -var",
     "tofu": "text: -var",
@@ -216,27 +244,35 @@ TABLE: dict[str, str] = {
     "poetry config": "words: named*",
     "pip": "takes: i f r c e t",
     "pip config": "words: named*",
+    "npm": "secret: --otp",
+    "pnpm": "secret: --otp",
     "npm config": "words: named*",
     "npm set": "words: named*",
     "pnpm config": "words: named*",
     "pnpm set": "words: named*",
     "yarn config": "words: named*",
     "composer config": "words: named*",
-    "bundle config": "words: userpass*",
-    "gem": "takes: k s v",
+    "bundle config": "words: hosted*",
+    "bundle config set": "words: hosted*",
+    "gem": "secret: --otp; takes: k s v",
     "nuget": "secret: -apikey -ApiKey",
+    "dotnet user-secrets set": "words: plain secret; plain: --id --project",
     "dotnet nuget": "secret: -k -p; takes: s u n",
     "cargo": "plain: --key",
     "cargo login": "words: secret",
     "git": "text: -c; takes: C",
     "git config": "words: named*; plain: --get --file",
     "gh secret": "secret: -b --body",
+    "gh variable": "ifnamed: -b --body",
     "glab auth": "secret: -t; takes: h",
+    "glab variable": "words: named*; ifnamed: -v --value",
     "heroku config:set": "words: pair*",
     "flyctl secrets": "words: pair*",
     "fly secrets": "words: pair*",
     "doppler secrets": "words: pair*",
     "vercel": "secret: -t",
+    "doctl": "secret: -t; takes: c u o",
+    "netlify env:set": "words: named*",
     "bw login": "words: plain secret plain",
     "bw unlock": "words: secret",
     "security": "secret: -w -p; takes: a s l k",
@@ -245,6 +281,9 @@ TABLE: dict[str, str] = {
     "wandb login": "words: secret",
     "snyk auth": "words: secret",
     "codecov": "secret: -t; takes: f F n",
+    "sonar-scanner": "prefix: -Dsonar.login= -Dsonar.token=",
+    "airflow users create": "secret: -p; takes: u r f l e",
+    "airflow users reset-password": "secret: -p; takes: u e",
     "anaconda": "secret: -t --token",
     "conda token": "words: named*",
     "dvc remote": "words: named*",
@@ -318,7 +357,7 @@ WRAPPERS: dict[str, str] = {
 }
 
 SHELLS = frozenset(
-    "sh bash dash zsh ksh mksh ash fish su runuser rbash script flock eval".split()
+    "sh bash dash zsh ksh mksh ash fish su runuser rbash script eval".split()
 )
 # Behind their own words and options comes a command of another place.
 RUNNERS = frozenset(

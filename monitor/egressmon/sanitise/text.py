@@ -21,8 +21,8 @@ MAX_TEXT = 4096
 """Characters of a word that are looked at and shown; the rest is left out."""
 
 _NAMED = re.compile(
-    r"(?<![\w.$-])(?P<name>[\w.$-]++)(?P<gap>[\"'\\]{0,3}[ \t]{0,8}(?:=>|:=|==?|:(?!:))"
-    r"[ \t]{0,8})(?P<quote>\\?[\"'])?"
+    r"(?<![\w.$-])(?P<name>[\w.$-]++)(?P<gap>[\"'\\]{0,3}(?:[ \t]{0,8}"
+    r"(?:=>|:=|==?|:(?!:))|[\]}][ \t]{0,8}==?)[ \t]{0,8})(?P<quote>\\?[\"'])?"
 )
 # To a blank or a mark; a comma ends it only where another name follows. (No group is
 # repeated possessively: see shell.py.)
@@ -37,9 +37,16 @@ _SCHEME = re.compile(
 )
 # A statement's password, and the arguments of MongoDB's and others' auth().
 _SQL = re.compile(
-    r"\b(?P<before>(?:identified[ \t]{1,4}by|password|passwd)[ \t]{1,4}[\"'])"
-    r"[^\"']*+",
+    r"\b(?P<before>(?:identified[ \t]{1,4}(?:(?:with|via)[ \t]{1,4}[\"'`]?\w{1,64}+"
+    r"[\"'`]?[ \t]{1,4})?(?:by|as|using)[ \t]{1,4}|(?:password|passwd)(?:[ \t]{1,4}|"
+    r"[ \t]{0,4}\([ \t]{0,4}))\\?[\"'])[^\"'\\]*+",
     re.IGNORECASE,
+)
+# The GNU C manual's .netrc: by words, over lines, too.
+_NETRC = re.compile(
+    r"(?P<before>(?:\b(?:machine\s{1,4}[^\s]{1,256}+|default)\s{1,8}|(?<=\n)[ \t]{0,8})"
+    r"(?:login\s{1,4}[^\s]{1,256}+\s{1,8}|account\s{1,4}[^\s]{1,256}+\s{1,8}){0,2}"
+    r"(?<=\s)password\s{1,4})(?![\s$=:])[^\s\"']++"
 )
 _AUTH = re.compile(r"(?<=\.auth\()[^()]++")
 _HEADERS = frozenset({"authorization", "cookie"})
@@ -79,12 +86,14 @@ def mask_known(text: str) -> str:
     if "-----BEGIN" in text:
         text = mask_tokens(text, MASK)
     text = mask_urls(text, MASK)
-    if "=" in text or ":" in text:
-        text = _mask_named(text)
-    text = _SCHEME.sub(_masked_scheme, text)
     if "'" in text or '"' in text:
         text = _SQL.sub(rf"\g<before>{MASK}", text)
         text = _AUTH.sub(MASK, text)
+    if "=" in text or ":" in text:
+        text = _mask_named(text)
+    text = _SCHEME.sub(_masked_scheme, text)
+    if "login" in text or "machine" in text:
+        text = _NETRC.sub(rf"\g<before>{MASK}", text)
     return mask_tokens(text, MASK)
 
 
