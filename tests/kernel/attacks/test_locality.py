@@ -100,9 +100,12 @@ def test_no_decoy_makes_a_relay_the_scopes_own(
         port = relay.says()
         run = watched(PYTHON, "-c", code, port, options=["--enforce", "fail"])
 
-    (connection,) = to(run, "127.0.0.1", int(port))
-    assert connection["verdict"] == "violation", run.stderr
-    assert "outside the scope" in connection["reason"]
+    # Two where the SYN was for one of those that share the port, and another takes it up.
+    connections = to(run, "127.0.0.1", int(port))
+    assert len(connections) in {1, 2}, run.stderr
+    for connection in connections:
+        assert connection["verdict"] == "violation", run.stderr
+        assert "outside the scope" in connection["reason"]
     assert run.status == 120
 
 
