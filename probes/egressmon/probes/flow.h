@@ -123,7 +123,8 @@ static __always_inline bool is_announced(const struct socket_state *state,
 	 * An IPv4 peer of an IPv6 socket runs this hook at each send (v4-mapped); without a
 	 * port, none was named (a connected socket with IP_PKTINFO): the packet tells.
 	 */
-	return !flow->peer->port || same_endpoint(&state->peer, flow->peer) || !is_new_peer(flow);
+	return !flow->peer->port || same_endpoint(&state->peer, flow->peer) ||
+	       !is_new_peer(flow);
 }
 
 static __always_inline void announce_send(struct socket_state *state, struct flow *flow)

@@ -114,8 +114,7 @@ static __always_inline bool same_endpoint(const struct endpoint *a, const struct
 
 static __always_inline bool is_unspecified(const u32 address[4])
 {
-	return !(address[0] | address[1] | address[3] |
-		 (address[2] & ~bpf_htonl(0xffff))) &&
+	return !(address[0] | address[1] | address[3] | (address[2] & ~bpf_htonl(0xffff))) &&
 	       (!address[2] || address[2] == bpf_htonl(0xffff));
 }
 

@@ -53,8 +53,8 @@ static __always_inline bool is_sent_now(struct socket_state *state, const struct
  */
 static __always_inline bool is_worst_told(struct __sk_buff *skb, u32 told)
 {
-	u32 worst = skb->ifindex == LOOPBACK_INDEX ? TOLD(RECEIVER_OUTSIDE)
-						   : TOLD(RECEIVER_REMOTE);
+	u32 worst =
+		skb->ifindex == LOOPBACK_INDEX ? TOLD(RECEIVER_OUTSIDE) : TOLD(RECEIVER_REMOTE);
 
 	return told & worst;
 }
@@ -138,8 +138,7 @@ static __always_inline bool is_taking(struct __sk_buff *skb, const struct socket
 }
 
 static __always_inline u32 count_stream(struct __sk_buff *skb, struct bpf_sock *sk,
-					struct socket_state *state,
-					const struct packet *packet)
+					struct socket_state *state, const struct packet *packet)
 {
 	/* Only a SYN begins something; the rest belongs to what began before. */
 	if (!begins(packet->tcp_flags)) {
@@ -260,6 +259,7 @@ SUBPROGRAM int egress_news(struct __sk_buff *skb, u32 kind, u32 flags)
 		flow.receiver = forget(skb, other_side(skb, &packet, kind));
 	}
 	if (kind == KIND_ACCEPT) {
+		flow.receiver &= ~RECEIVER_TAKEN;
 		if (flow.receiver == RECEIVER_SCOPE || is_repeated(skb, &packet))
 			return 0;
 		flow.local_port = packet.source.port;
@@ -316,8 +316,7 @@ static __always_inline void on_egress(struct __sk_buff *skb, u32 flags)
 	u32 news = egress_flow(skb, flags);
 
 	if (news & NEWS_KIND)
-		egress_news(skb, news & NEWS_KIND,
-			    news & NEWS_CANARY ? FLAG_CANARY : flags);
+		egress_news(skb, news & NEWS_KIND, news & NEWS_CANARY ? FLAG_CANARY : flags);
 	if (news & NEWS_DNS)
 		dns_egress(skb, flags);
 }

@@ -100,9 +100,11 @@ def test_no_decoy_makes_a_relay_the_scopes_own(
         port = relay.says()
         run = watched(PYTHON, "-c", code, port, options=["--enforce", "fail"])
 
-    (connection,) = to(run, "127.0.0.1", int(port))
-    assert connection["verdict"] == "violation", run.stderr
-    assert "outside the scope" in connection["reason"]
+    # Of a shared port, who did take the connection up is told of as that is known.
+    made = to(run, "127.0.0.1", int(port))
+    assert len(made) in {1, 2}
+    assert {one["verdict"] for one in made} == {"violation"}, run.stderr
+    assert all("outside the scope" in one["reason"] for one in made)
     assert run.status == 120
 
 
