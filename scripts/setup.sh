@@ -13,6 +13,9 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 
+# Python reads these even with -I: a pyvenv.cfg beside them would say what it runs.
+unset PYTHONEXECUTABLE __PYVENV_LAUNCHER__
+
 # The system's sudo, whatever is called so on the PATH.
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else "$(command -pv sudo)" "$@"; fi
@@ -21,8 +24,8 @@ as_root() {
 # What bash itself puts into the environment must not reach the command; see
 # monitor/egressmon/environment.py, and the same in launcher.sh.
 note_environment() {
-    [ -n "${_EGRESSMON_RESTORED-}" ] || export _EGRESSMON_RESTORED="PWD,OLDPWD,SHLVL,_ $(
-        command -p grep -zaE '^(PWD|OLDPWD|SHLVL|_)=' /proc/$$/environ | command -p od -An -v -tx1
+    [ -n "${_EGRESSMON_RESTORED-}" ] || export _EGRESSMON_RESTORED="PWD,OLDPWD,SHLVL,_,PYTHONEXECUTABLE,__PYVENV_LAUNCHER__ $(
+        command -p grep -zaE '^(PWD|OLDPWD|SHLVL|_|PYTHONEXECUTABLE|__PYVENV_LAUNCHER__)=' /proc/$$/environ | command -p od -An -v -tx1
     )"
 }
 
@@ -125,6 +128,25 @@ print(next(filter(None, found), ""))' "$root") || return 125
     return 125
 }
 
+# Root runs nothing of a .venv that others can change: before its stamp is believed, and
+# its Python started, which reads pyvenv.cfg, .pth files and sitecustomize by itself.
+require_own_venv() {
+    local at why paths=("$venv" "$venv"/. "$venv"/{bin,bin/.,lib,lib/.,pyvenv.cfg} "$venv"/bin/python*
+        "$venv"/*.stamp "$venv"/lib/python*{,/site-packages{,/*.pth,/sitecustomize*}})
+    [ "$(id -u)" = 0 ] && [ -e "$venv" ] || return 0
+    at=$(command -p readlink -f "$venv/bin/python") || at=
+    for (( ; ${#at}; )); do
+        paths+=("$at")
+        at=${at%/*}
+    done
+    why=$(command -p find "${paths[@]}" -maxdepth 0 \( ! -user 0 -o ! -type l -perm /022 \
+        ! \( -type d -perm -1000 \) \) -print -quit 2>/dev/null) || true
+    [ -n "$why" ] || return 0
+    echo "error: root would run code that others can change: $why" >&2
+    echo "hint: remove $venv, or run this script as the user whose checkout it is" >&2
+    return 125
+}
+
 pip_install() {
     "$venv/bin/python" -I -m pip --disable-pip-version-check -q install "$@" >&2
 }
@@ -154,6 +176,7 @@ make_venv() {
 setup() (
     unset "${!PYTHON@}"
     local what=$1 stamp=$venv/egressmon-$1.stamp print
+    require_own_venv || return 125
     print=$(fingerprint)
     if [ "$(cat "$stamp" 2>/dev/null)" = "$print" ]; then return 0; fi
     if [ "$what" = dev ]; then
@@ -173,6 +196,7 @@ setup() (
 installed_for_root() {
     local stamp=$venv/egressmon-installed.stamp print folder built
     unset "${!PYTHON@}" # in the caller's $(...), as in setup
+    require_own_venv || return 125
     print=$(content)
     folder=$(sed -n "s/^$print //p" "$stamp" 2>/dev/null) || true
     if [ -n "$folder" ] && [ -e "$folder/installed.json" ]; then

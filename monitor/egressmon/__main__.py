@@ -7,4 +7,4 @@ sys.dont_write_bytecode = True
 
 from egressmon.start import main  # noqa: E402
 
-raise SystemExit(main())
+main()

@@ -37,11 +37,17 @@ class Blind(Enum):
     )
     FOREIGN_PACKETS = BlindSpot(
         "foreign-packets",
-        "no hook runs as a process outside the scope passes a connected socket to one "
-        "of the scope's during the run",
-        "what is sent over it is neither recorded nor counted; what goes over sockets "
-        "that the command inherits, or makes after leaving the cgroup, is",
-        "let no process outside the scope pass connected sockets to the command",
+        "no hook runs as a process outside the scope passes a socket that listens, or "
+        "is connected, to one of the scope's during the run",
+        "what it accepts or sends is neither recorded nor counted; what goes over "
+        "sockets that the command inherits, or makes after leaving the cgroup, is",
+        "let no process outside the scope pass sockets to the command",
+    )
+    GROUP_REPORTS = BlindSpot(
+        "group-reports",
+        "the kernel itself tells routers which multicast groups are joined (IGMP, MLD)",
+        "a group's address and sources carry some ten bytes each time, in no record",
+        "a network that drops such packets",
     )
     KERNEL_NETWORKING = BlindSpot(
         "kernel-networking",
@@ -140,6 +146,7 @@ ALWAYS = (
     Blind.UNIX_SOCKETS,
     Blind.ENCRYPTED_DNS,
     Blind.FOREIGN_PACKETS,
+    Blind.GROUP_REPORTS,
 )
 
 

@@ -32,8 +32,6 @@ def main() -> int:
     except (PolicyError, ProbeError) as error:
         _explain(error, error.hint, arguments)
         return CANNOT if running else BAD_USAGE
-    except BrokenPipeError:
-        return BAD_USAGE
     except ForeignCodeError:
         raise  # start.py says so, as it does where it finds out before
     except Exception as error:
@@ -44,12 +42,8 @@ def main() -> int:
         return CANNOT
 
 
-# Either is None where the caller closed it.
 def _guard_streams() -> None:
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is not None:
-            setattr(sys, name, guarded(stream))
+    sys.stdout, sys.stderr = guarded(sys.stdout), guarded(sys.stderr)
 
 
 def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:

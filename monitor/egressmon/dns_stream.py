@@ -8,13 +8,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from egressmon.events import DNS_BEGIN, DNS_URGENT, Address, DnsPacket
+from egressmon.events import DNS_BEGIN, DNS_SHARED, DNS_URGENT, Address, DnsPacket
 
 _TCP = 6
 _MAX_STREAMS = 4096
 _MAX_HELD = 16 << 20  # bytes of all streams
 _MAX_AHEAD = 64  # segments kept that came too early
+_MAX_READ = 16 << 10  # bytes of a stream kept to compare what is sent again
 _WRAP = 1 << 32
+
+SHARED = "their sender could change them after they were read"
+_CHANGED = "other bytes were sent again in the place of what was read"
+_FORGOTTEN = "bytes were sent again that cannot be compared any more"
 
 _Key: TypeAlias = tuple[int, Address, int, int]
 
@@ -41,36 +46,71 @@ class _Stream:
     unread: int = 0
     buffer: bytearray = field(default_factory=bytearray)
     ahead: dict[int, bytes] = field(default_factory=dict[int, bytes])
+    read: bytearray = field(default_factory=bytearray)
+    """The last bytes before those expected, also of messages that are whole."""
+    compares: bool = True
+    is_forgetful: bool = False
+    """Whether bytes were sent again that `read` did not reach back to."""
 
     @property
     def held(self) -> int:
-        """How many bytes it keeps."""
+        """How many bytes it keeps that are in no message yet."""
         return len(self.buffer) + sum(map(len, self.ahead.values()))
+
+    @property
+    def kept(self) -> int:
+        """How many bytes it keeps."""
+        return self.held + len(self.read)
 
     def give_up(self, why: str, *, is_lost: bool = False) -> None:
         """Count its bytes from now on, and those that it keeps."""
         self.unread += self.held
         self.buffer.clear()
         self.ahead.clear()
+        self.read.clear()
         if not self.why:
             self.why, self.is_lost = why, is_lost
 
     def insert(self, packet: DnsPacket) -> None:
         """Add what `packet` carries, and what came before its turn."""
         known = self.ahead.get(packet.sequence, b"")
-        self.ahead[packet.sequence] = max(known, packet.payload, key=len)
+        shorter, longer = sorted((known, packet.payload), key=len)
+        if self.compares and not longer.startswith(shorter):
+            self.give_up(_CHANGED)
+            self.unread += len(packet.payload)
+            return
+        self.ahead[packet.sequence] = longer
         moved = True
-        while moved:
+        while moved and not self.why:
             moved = False
             for sequence, data in list(self.ahead.items()):
                 behind = (self.expected - sequence) % _WRAP
                 if behind > _WRAP // 2:
                     continue  # still ahead
+                if not self._is_same(data[:behind], behind):
+                    self.give_up(_CHANGED)
+                    return
                 del self.ahead[sequence]
                 if behind < len(data):  # the rest was seen before: retransmitted
-                    self.buffer += data[behind:]
-                    self.expected = (sequence + len(data)) % _WRAP
+                    self._go_on(data[behind:])
                     moved = True
+
+    def _go_on(self, data: bytes) -> None:
+        self.buffer += data
+        self.read += data
+        del self.read[:-_MAX_READ]
+        self.expected = (self.expected + len(data)) % _WRAP
+
+    # The pages of a packet may have been changed before they are sent again.
+    def _is_same(self, data: bytes, behind: int) -> bool:
+        if not self.compares:
+            return True
+        unknown = min(max(behind - len(self.read), 0), len(data))
+        start = len(self.read) - behind + unknown
+        if unknown:
+            self.is_forgetful = True
+        known = data[unknown:]
+        return bytes(self.read[start : start + len(known)]) == known
 
     def messages(self) -> Iterator[bytes]:
         """Yield the messages that are whole (RFC 1035 section 4.2.2)."""
@@ -98,7 +138,9 @@ class Reassembly:
     that were given up for a bound, or because a part of them was not seen.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, compares: bool = True) -> None:
+        """`compares`: what is sent again must be what was read."""
+        self._compares = compares
         self._streams: OrderedDict[_Key, _Stream] = OrderedDict()
         self._held = 0
         self.broken = 0
@@ -156,7 +198,7 @@ class Reassembly:
         key = _key(packet)
         stream = self._streams.pop(key, None)
         if stream is not None:
-            self._held -= stream.held
+            self._held -= stream.kept
         if packet.sequence == 0:
             self.broken += stream is not None
             stream = _Stream(packet, 0)
@@ -168,37 +210,42 @@ class Reassembly:
         if stream.expected >= packet.total_size:
             return bytes(stream.buffer)
         self._streams[key] = stream
-        self._held += stream.held
+        self._held += stream.kept
         return None
 
     def _stream_parts(self, packet: DnsPacket) -> Iterator[bytes | Rest]:
         key = _key(packet)
         stream = self._streams.pop(key, None)
         if stream is not None:
-            self._held -= stream.held
+            self._held -= stream.kept
         if packet.traits & DNS_BEGIN and not (
             stream is not None and _repeats(stream, packet)
         ):
             rest = stream.rest() if stream is not None else None
             if rest is not None:
                 yield rest
-            stream = _Stream(packet, packet.sequence)
+            stream = _Stream(packet, packet.sequence, compares=self._compares)
         elif stream is None:
-            stream = _Stream(packet, packet.sequence)
+            stream = _Stream(packet, packet.sequence, compares=self._compares)
             why = "the beginning of their stream was not seen"
             stream.give_up(why, is_lost=True)
             self.broken += 1
         self._streams[key] = stream
         yield from self._read(stream, packet)
-        self._held += stream.held
+        self._held += stream.kept
 
     def _read(self, stream: _Stream, packet: DnsPacket) -> Iterator[bytes]:
         if packet.traits & DNS_URGENT:
             stream.give_up("urgent data are among them: what is read may differ")
+        if packet.traits & DNS_SHARED:
+            stream.give_up(SHARED)
         if stream.why:
             stream.unread += len(packet.payload)
             return
         stream.insert(packet)
+        if stream.is_forgetful and not stream.why:
+            self.broken += 1
+            stream.give_up(_FORGOTTEN, is_lost=True)
         yield from stream.messages()
         if len(stream.ahead) > _MAX_AHEAD:
             self.broken += 1
@@ -206,7 +253,7 @@ class Reassembly:
 
     def _evict(self) -> Iterator[Rest]:
         _, stream = self._streams.popitem(last=False)
-        self._held -= stream.held
+        self._held -= stream.kept
         if not stream.held and not stream.why:
             return  # it ended, or it can go on only to be counted
         self.broken += 1

@@ -7,12 +7,19 @@ from hashlib import blake2b
 from typing import Generic, TypeAlias, TypeVar
 
 from egressmon.dns_message import Message, MessageError, read_message
-from egressmon.dns_stream import Reassembly, Rest
+from egressmon.dns_stream import SHARED, Reassembly, Rest
 from egressmon.dns_trust import Answerers
-from egressmon.events import DNS_RAW, DNS_SCOPE_ANSWERS, FLAG_INGRESS, DnsPacket
+from egressmon.events import (
+    DNS_RAW,
+    DNS_SCOPE_ANSWERS,
+    DNS_SHARED,
+    FLAG_INGRESS,
+    DnsPacket,
+)
 
 _MAX_OPEN = 8192
 _UDP = 17
+_RAW = "a raw socket sent it: whether and as what it arrives is not known"
 _BESIDE = "it carries more than its question"
 
 Asker = TypeVar("Asker")
@@ -58,7 +65,7 @@ class DnsWatch(Generic[Asker]):
         """Call `who_asks` for each packet that begins something, as it comes."""
         self._who_asks = who_asks
         self._sent = Reassembly()
-        self._received = Reassembly()
+        self._received = Reassembly(compares=False)
         self._answerers = Answerers()
         self._open: OrderedDict[_Key, _Open[Asker]] = OrderedDict()
         self._evicted = 0
@@ -82,7 +89,9 @@ class DnsWatch(Generic[Asker]):
         elif packet.flags & FLAG_INGRESS:
             yield from self._came(packet)
         elif packet.traits & DNS_RAW:
-            yield self._raw(packet)
+            yield self._unsure(packet, _RAW)
+        elif packet.traits & DNS_SHARED and packet.protocol == _UDP:
+            yield self._unsure(packet, f"{len(packet.payload)} bytes: {SHARED}")
         else:
             yield from self._went(packet)
 
@@ -119,7 +128,6 @@ class DnsWatch(Generic[Asker]):
                 self.malformed += 1
                 why = f"unreadable message: {error}"
                 self._received.refuse(packet, part, why)
-                yield self._odd(packet, why)
 
     def _odd(self, packet: DnsPacket, why: str, unread: int = 0) -> Exchange[Asker]:
         return Exchange(
@@ -140,8 +148,8 @@ class DnsWatch(Generic[Asker]):
             yield replace(self._odd(rest.packet, why, rest.size), ended_ns=now_ns)
 
     # Who makes the headers himself decides what arrives, and not what stands there.
-    def _raw(self, packet: DnsPacket) -> Exchange[Asker]:
-        why = "a raw socket sent it: whether and as what it arrives is not known"
+    # Nor is what the sender can write to until it leaves.
+    def _unsure(self, packet: DnsPacket, why: str) -> Exchange[Asker]:
         odd = self._odd(packet, why, len(packet.payload))
         if packet.protocol != _UDP:
             return odd

@@ -14,6 +14,16 @@ RESTORED = "_EGRESSMON_RESTORED"
 before a shell or egressmon itself changed them; a name without an entry was unset."""
 _LOADER = ("LD_AUDIT", "LD_LIBRARY_PATH", "LD_PRELOAD")
 """What the dynamic loader reads before any program's first line (ld.so(8))."""
+FOREIGN_PYTHON = ("PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")
+"""What CPython 3.11 reads even when isolated (Modules/getpath.py): where a pyvenv.cfg
+is looked for, and by that the standard library, and what runs at each start."""
+WITHOUT_FOREIGN_PYTHON = (
+    "/usr/bin/env",
+    *(word for name in FOREIGN_PYTHON for word in ("-u", name)),
+)
+"""What to put before a Python that is to run as root."""
+# What sudo says of its caller, which no note can take back.
+_SAID_BY_SUDO = (b"SUDO_", b"_EGRESSMON_HOP")
 # What the agent itself may hear. All else could name code for its libraries to load
 # (OPENSSL_CONF, GCONV_PATH, PYTHONPATH ...), and is the command's alone.
 _HEARD = frozenset(
@@ -43,12 +53,16 @@ def variables(block: Block) -> Variables:
 
 def original() -> Block:
     """Return the environment that egressmon was called with."""
-    found = _at_start() or _block(os.environb)
+    found = _found()
     note = variables(found).get(RESTORED.encode())
     if note is None:
         return found
     names, _, listed = note.partition(b" ")
-    changed = {RESTORED.encode(), *filter(None, names.split(b","))}
+    listed_names = (one for one in names.split(b",") if one)
+    changed = {
+        RESTORED.encode(),
+        *(one for one in listed_names if not one.startswith(_SAID_BY_SUDO)),
+    }
     try:
         before = entries(bytes.fromhex(listed.decode()))
     except ValueError:
@@ -57,17 +71,27 @@ def original() -> Block:
     return (*kept, *(one for one in before if one.partition(b"=")[0] in changed))
 
 
+def given() -> Variables:
+    """Return the variables of this process itself, whatever a note in them says."""
+    return variables(_found())
+
+
+def _found() -> Block:
+    found = _at_start()
+    return _block(os.environb) if found is None else found
+
+
 def _block(mapping: Mapping[bytes, bytes]) -> Block:
     return tuple(name + b"=" + value for name, value in mapping.items())
 
 
 # The kernel keeps what execve(2) was given.
-def _at_start() -> Block:
+def _at_start() -> Block | None:
     try:
         with open("/proc/self/environ", "rb") as file:  # noqa: PTH123 -- before pathlib is loaded
             return entries(file.read())
     except OSError:
-        return ()
+        return None
 
 
 def execve(file: bytes, words: Sequence[bytes], block: Block) -> NoReturn:
@@ -93,7 +117,8 @@ def without_loader_variables() -> Block | None:
     if not any(name in os.environ for name in _LOADER):
         return None
     called_with = original()
-    names = [name.encode() for name in _LOADER]
+    # What a launcher took away does not come back before Python starts again.
+    names = [name.encode() for name in (*_LOADER, *FOREIGN_PYTHON)]
     taken = [one for one in called_with if one.partition(b"=")[0] in names]
     kept = tuple(one for one in called_with if one not in taken)
     listed = b"".join(one + b"\0" for one in taken)

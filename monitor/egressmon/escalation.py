@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from egressmon.confinement import gains_no_privileges
-from egressmon.privilege import User, above_sudo
+from egressmon.privilege import User
 from egressmon.records import ProcessRecord, Record
 
 _PATIENCE_S = 3.0  # its rules may come from a directory server
@@ -96,7 +96,8 @@ def runs_as_root(user: User) -> str | None:
     """Return why the command runs as root; None: it does not."""
     if user.uid:
         return None
-    name = above_sudo() if "SUDO_UID" in os.environ else None
+    called = os.environ.get("SUDO_UID", "0") != "0"
+    name = os.environ.get("SUDO_USER", "a user") if called else None
     if name is None:
         return "the command runs as root (uid 0)"
     return (

@@ -10,7 +10,7 @@ from typing import IO, Literal, TypeAlias
 import orjson
 from blake3 import blake3
 
-from egressmon import gate
+from egressmon import gate, streams
 from egressmon.attribution.records import CodeRecord, StackRecord
 from egressmon.clock import Clock
 from egressmon.errors import EvidenceError
@@ -22,7 +22,8 @@ _READER_S = 2.0
 _READER_POLL_S = 0.02
 DEFAULT_LIMIT = 10**9
 EvidenceState: TypeAlias = Literal["whole", "replaced", "changed", "unchecked"]
-_MODE = 0o640  # command lines are not for everybody
+EVIDENCE_MODE = 0o640
+"""Command lines are not for everybody."""
 _MAX_STACKS = 65536
 
 
@@ -167,7 +168,7 @@ def _open_for_writing(path: str) -> int:
     deadline = time.monotonic() + _READER_S
     while True:
         try:
-            descriptor = os.open(path, flags | os.O_CLOEXEC, _MODE)
+            descriptor = os.open(path, flags | os.O_CLOEXEC, EVIDENCE_MODE)
             break
         except OSError as error:
             if error.errno != errno.ENXIO or not _is_pipe(path):
@@ -190,7 +191,7 @@ def open_evidence(path: str) -> IO[bytes]:
     """Open `path` anew for writing, or standard output for `-`."""
     try:
         if path == STDOUT:
-            return os.fdopen(os.dup(1), "wb", buffering=0)
+            return os.fdopen(streams.own_output(), "wb", buffering=0)
         return os.fdopen(_open_for_writing(path), "wb", buffering=0)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -153,6 +153,8 @@ def _download(python: str, wheel: Path, folder: Path) -> None:
         (folder / "requirements.txt").write_bytes(archive.read(LOCK))
     variables = environment.variables(environment.original())
     variables.pop(b"", None)  # subprocess would refuse it
+    for name in environment.FOREIGN_PYTHON:  # root may be who installs
+        variables.pop(name.encode(), None)
     with tempfile.TemporaryDirectory() as tools:
         _run([python, "-I", "-m", "venv", tools], variables)
         words = [f"{tools}/bin/python", "-I", "-m", "pip", "--quiet", "download"]
@@ -175,6 +177,7 @@ def _as_root(python: str, wheel: Path, sha256: str, folder: Path) -> Path:
     words.append(str(folder))
     if os.geteuid() != 0:
         interactive = sys.stdin.isatty() and sys.stderr.isatty()
+        words = [*environment.WITHOUT_FOREIGN_PYTHON, *words]
         words = [privilege.find_sudo(), *([] if interactive else ["-n"]), *words]
     done = subprocess.run(words, check=False, stdout=subprocess.PIPE, text=True)  # noqa: S603
     if done.returncode:

@@ -34,9 +34,6 @@ _ENVIRONMENT = {
 }
 _PIP = ("--isolated", "--no-input", "--disable-pip-version-check", "--no-cache-dir")
 _HASHED = ("--no-index", "--no-deps", "--require-hashes", "--only-binary", ":all:")
-_LAUNCHER = (
-    "#!{python} -I\nfrom egressmon.start import main\n\nraise SystemExit(main())\n"
-)
 
 
 class RootInstallError(Exception):
@@ -127,10 +124,6 @@ def _make(folder: Path, staging: Path, requirements: str) -> None:
         _run(*install, "--find-links", str(staging), "--requirement", str(listed))
         # Not needed from here on, and so not there.
         _run(python, "-I", "-m", "pip", "--quiet", *_PIP, "uninstall", "--yes", "pip")
-        # As the wheel's own, without the way through a shell.
-        launcher = folder / installed.LAUNCHER
-        launcher.write_text(_LAUNCHER.format(python=python))
-        launcher.chmod(0o755)
         _require_roots(ownership.obstacle_in_tree(str(folder)))
         _run(python, "-I", "-m", "egressmon", "--version")
     except BaseException:

@@ -54,8 +54,8 @@ class Keeping:
     allow_incomplete: bool
     let_go: Callable[[], None]
     """Closes what is the agent's alone."""
-    at_end: Callable[[], None] | None
-    """What is done with the user's rights once the agent has ended."""
+    at_end: Callable[[], str] | None
+    """What is done with the user's rights once the agent has ended; says why not."""
 
 
 class Keeper:
@@ -189,14 +189,21 @@ class Keeper:
             self._reap(0, b"")
         else:
             self._keeping.child.abandon()
-        if self._keeping.at_end is not None:
-            with with_rights_of(self._keeping.user):
-                self._keeping.at_end()
+        failure = self._last_thing()
         self._keeping.engine.close()
         self._keeping.scope.remove()
+        if failure:
+            _print(f"error: {failure}\nhint: the evidence is whole\n")
+            return _INCOMPLETE
         if os.WIFEXITED(status):
             return os.WEXITSTATUS(status)
         return self._without_agent(os.WTERMSIG(status))
+
+    def _last_thing(self) -> str:
+        if self._keeping.at_end is None:
+            return ""
+        with with_rights_of(self._keeping.user):
+            return self._keeping.at_end()
 
     def _without_agent(self, number: int) -> int:
         what = "the evidence has no end" if self.is_started else "nothing was started"
@@ -204,14 +211,18 @@ class Keeper:
             f"egressmon: incomplete: its reading process was ended by signal {number}; "
             f"{what}\n"
         )
-        with suppress(OSError):
-            os.write(2, text.encode())
+        _print(text)
         if not self.is_started:
             return _CANNOT
         if self._status is None or not self._keeping.allow_incomplete:
             return _INCOMPLETE
         ended = os.waitstatus_to_exitcode(self._status)
         return ended if ended >= 0 else 128 - ended
+
+
+def _print(text: str) -> None:
+    with suppress(OSError):
+        os.write(2, text.encode("utf-8", "backslashreplace"))
 
 
 def _code_of(error: Exception) -> int:

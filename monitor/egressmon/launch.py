@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
-from egressmon import environment
+from egressmon import environment, streams
 from egressmon.canary import (
     Attempt,
     Plan,
@@ -32,6 +32,7 @@ FORWARDED = (
 """Signals that are the command's, whoever got them."""
 
 _GO = b"g"
+_SHELL = b"/bin/sh"
 # What CPython ignores for itself, and a program does not expect (subprocess too).
 _RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
 
@@ -147,6 +148,7 @@ def _become(
         if not may_gain:
             refuse_new_privileges()
         drop_to(user)
+        streams.close_at_exec()
         path = user.environment.get(b"PATH", os.defpath.encode())
         _exec(command, path, user.block)
     except BaseException as error:  # noqa: BLE001 -- the parent is told, whatever it is
@@ -158,17 +160,27 @@ def _become(
 # As execvp(3): the first match that can run; EACCES only if nothing else does.
 def _exec(command: list[bytes], path: bytes, block: environment.Block) -> None:
     name = command[0]
-    if b"/" in name:
-        environment.execve(name, command, block)
+    if b"/" in name or not name:  # execve(2) has ENOENT for none
+        _exec_file(name, command, block)
     denied: OSError | None = None
     for folder in path.split(b":"):
         try:
-            environment.execve((folder or b".") + b"/" + name, command, block)
+            _exec_file((folder or b".") + b"/" + name, command, block)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except PermissionError as error:
             denied = error
     raise denied or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+# What is no program and says no interpreter is the shell's: execvp(3).
+def _exec_file(file: bytes, command: list[bytes], block: environment.Block) -> NoReturn:
+    try:
+        environment.execve(file, command, block)
+    except OSError as error:
+        if error.errno != errno.ENOEXEC:
+            raise
+    environment.execve(_SHELL, [_SHELL, file, *command[1:]], block)
 
 
 def status_of(code: int) -> int:

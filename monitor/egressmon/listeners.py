@@ -9,20 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from egressmon import sock_diag
 from egressmon.events import Address
 from egressmon.policy.judge import Listener
 
-_NETLINK_SOCK_DIAG = 4
-_SOCK_DIAG_BY_FAMILY = 20
-_NLM_F_REQUEST_DUMP = 0x301
-_NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _TCP_LISTEN = 1 << 10  # include/net/tcp_states.h
 _ANY_STATE = 0xFFF
-# include/uapi/linux/netlink.h, inet_diag.h
-_HEADER = struct.Struct("=IHHII")
+# include/uapi/linux/inet_diag.h
 _REQUEST = struct.Struct("=BBBxI2s46x")
 _MESSAGE = struct.Struct("=4x2s2s16s16s12x20x")
-_ATTRIBUTE = struct.Struct("=HH")
 _SKV6ONLY, _CGROUP_ID = 11, 21
 _PATIENCE_S = 1.0
 _MOST_S = 5.0
@@ -86,23 +81,12 @@ class Listeners:
         self, family: int, protocol: int, states: int, port: int
     ) -> Iterator[Bound]:
         if self._socket is None:
-            kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
-            self._socket = socket.socket(socket.AF_NETLINK, kind, _NETLINK_SOCK_DIAG)
-            self._socket.settimeout(_PATIENCE_S)
+            self._socket = sock_diag.connect(_PATIENCE_S)
         request = _REQUEST.pack(
             family, protocol, 0, states, port.to_bytes(2, "big")
         )  # the kernel passes over sockets at other ports
-        size = _HEADER.size + len(request)
-        header = _HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST_DUMP, 0, 0)
-        self._socket.sendto(header + request, (0, 0))
-        while True:
-            for kind, body in _messages(self._socket.recv(1 << 16)):
-                if kind in {_NLMSG_DONE, _NLMSG_ERROR}:
-                    (failure,) = struct.unpack_from("=i", body)
-                    if failure:
-                        raise OSError(-failure, "sock_diag")
-                    return
-                yield _bound(family, body)
+        for body in sock_diag.dump(self._socket, request):
+            yield _bound(family, body)
 
     def _cgroup_ids(self) -> set[int]:
         try:
@@ -118,19 +102,9 @@ class Listeners:
             self._socket = None
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    place = 0
-    while place + _HEADER.size <= len(data):
-        size, kind, *_ = _HEADER.unpack_from(data, place)
-        if size < _HEADER.size:
-            raise ValueError("a netlink message without its header")
-        yield kind, data[place + _HEADER.size : place + size]
-        place += size + 3 & ~3
-
-
 def _bound(family: int, body: bytes) -> Bound:
     _, peer_port, source, _ = _MESSAGE.unpack_from(body)
-    attributes = dict(_attributes(body[_MESSAGE.size :]))
+    attributes = dict(sock_diag.attributes(body[_MESSAGE.size :]))
     address = ipaddress.ip_address(source if family == socket.AF_INET6 else source[:4])
     cgroup = attributes.get(_CGROUP_ID)
     return Bound(
@@ -139,16 +113,6 @@ def _bound(family: int, body: bytes) -> Bound:
         only_v6=attributes.get(_SKV6ONLY, b"\0")[:1] != b"\0",
         cgroup=struct.unpack("=Q", cgroup)[0] if cgroup is not None else None,
     )
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    place = 0
-    while place + _ATTRIBUTE.size <= len(data):
-        size, kind = _ATTRIBUTE.unpack_from(data, place)
-        if size < _ATTRIBUTE.size:
-            raise ValueError("a netlink attribute without its header")
-        yield kind, data[place + _ATTRIBUTE.size : place + size]
-        place += size + 3 & ~3
 
 
 def _receives(bound: Bound, address: Address) -> bool:

@@ -41,7 +41,7 @@ class RunOptions:
     """A file to make once the probes are armed, for tests."""
     page: Page | None = None
     """The job's summary page, as it was before the run; None: there is none."""
-    at_end: Callable[[], None] | None = None
+    at_end: Callable[[], str] | None = None
     """What is to be done with the user's rights once all else is over."""
     sudo: SudoTrial | None = None
     """What is being found out about the user's way to root."""

@@ -8,10 +8,9 @@ import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NoReturn
 
-from egressmon import environment, installed, ownership
+from egressmon import caller, environment, installed, ownership
 from egressmon.environment import Block
 from egressmon.errors import PrivilegeError
 
@@ -32,8 +31,6 @@ ATTACHER = (_CAP_SYS_ADMIN,)
 _CAPABILITY_VERSION_3 = 0x20080522
 
 _SUDO = ("/usr/bin/sudo", "/usr/local/bin/sudo", "/run/wrappers/bin/sudo")
-_MAX_ANCESTORS = 64
-_SUDO_ONLY = ("SUDO_COMMAND", "SUDO_GID", "SUDO_UID", "SUDO_USER")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +53,15 @@ class User:
 def invoking_user() -> User:
     """Return who called: through sudo, the user before it; else this process's own.
 
-    A root shell that was once opened with sudo is root's: only a sudo that
-    started this very process counts.
+    A root shell that was once opened with sudo is root's. Raises PrivilegeError where
+    it cannot be told, and in doubt nobody is taken for root.
     """
-    sudo = _calling_sudo()
-    if os.geteuid() != 0 or sudo is None or "SUDO_UID" not in os.environ:
-        ids = os.getuid(), os.getgid(), tuple(os.getgroups())
-        return User.of_block(ids, environment.original())
-    uid, gid = int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"])
-    return User.of_block((uid, gid, _groups(uid, gid)), _environment_of(sudo))
+    ids = caller.by_sudo()
+    if ids is None:
+        own = os.getuid(), os.getgid(), tuple(os.getgroups())
+        return User.of_block(own, environment.original())
+    uid, gid = ids
+    return User.of_block((uid, gid, _groups(uid, gid)), caller.its_environment())
 
 
 def _groups(uid: int, gid: int) -> tuple[int, ...]:
@@ -73,60 +70,6 @@ def _groups(uid: int, gid: int) -> tuple[int, ...]:
     except KeyError:
         return (gid,)
     return tuple(os.getgrouplist(name, gid))
-
-
-# The pid of the sudo that started this process: its parent, or above that, when
-# the parent is only sudo's monitor (its own child under use_pty).
-def _calling_sudo() -> int | None:
-    pid = os.getppid()
-    if not _is_sudo(pid):
-        return None
-    above = _parent_of(pid)
-    return above if _is_sudo(above) else pid
-
-
-def _is_sudo(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/exe").readlink().name == "sudo"
-    except OSError:
-        return False
-
-
-# Field 4 of proc_pid_stat(5).
-def _parent_of(pid: int) -> int:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return 0
-    return int(stat.rpartition(")")[2].split()[1])
-
-
-def above_sudo() -> str | None:
-    """Return who is above this process by way of sudo, though not as its caller.
-
-    `sudo sh -c 'egressmon ...'`: the command is root's, which may not be meant.
-    """
-    pid = os.getppid()
-    for _ in range(_MAX_ANCESTORS):
-        if pid <= 1:
-            return None
-        if _is_sudo(pid):
-            return os.environ.get("SUDO_USER", "a user")
-        pid = _parent_of(pid)
-    return None
-
-
-# sudo itself was started with the user's environment, and the kernel keeps it.
-def _environment_of(pid: int) -> environment.Block:
-    try:
-        block = environment.entries(Path(f"/proc/{pid}/environ").read_bytes())
-    except OSError:
-        block = ()
-    return block or tuple(
-        entry
-        for entry in environment.original()
-        if entry.partition(b"=")[0].decode("ascii", "replace") not in _SUDO_ONLY
-    )
 
 
 def become_root(arguments: list[str], *, quiet: bool) -> None:
@@ -184,7 +127,8 @@ def _root_python() -> str:
 
 
 def _exec_sudo(sudo: str, python: str, arguments: list[str]) -> NoReturn:
-    command = [sudo, python, "-I", "-m", "egressmon", *arguments]
+    command = [sudo, *environment.WITHOUT_FOREIGN_PYTHON, f"{caller.HOP}=1"]
+    command += [python, "-I", "-m", "egressmon", *arguments]
     words = list(map(os.fsencode, command))
     try:
         environment.execve(words[0], words, environment.original())

@@ -7,13 +7,20 @@ from egressmon.attribution.result import Attribution, unknown
 from egressmon.canary import CanaryWatch
 from egressmon.decode import protocol_name
 from egressmon.dns_watch import DnsWatch, Exchange
-from egressmon.events import FLAG_INGRESS, FLAG_UNREAD, DnsPacket
+from egressmon.events import (
+    DNS_BEGIN,
+    DNS_LAYERED,
+    FLAG_INGRESS,
+    FLAG_UNREAD,
+    DnsPacket,
+)
 from egressmon.names import Names
 from egressmon.policy.judge import Judge, Verdict
 from egressmon.processes import LOST, Processes
 from egressmon.records import Actor, DnsRecord
 from egressmon.repeats import Repeats
 
+_TCP = 6
 _BILLION = 1_000_000_000
 
 
@@ -43,9 +50,17 @@ class Queries:
         self._who_did_it = who_did_it
         self._repeats = Repeats()
         self.watch = DnsWatch(self._who_asks)
+        self.unasked_streams = 0
+        """TCP streams of which sock_diag does not tell what is unsent."""
 
     def records(self, packet: DnsPacket) -> Iterator[tuple[DnsRecord, int]]:
         """Yield each look-up that `packet` ends, with the time at which it began."""
+        if (
+            packet.protocol == _TCP
+            and packet.traits & DNS_BEGIN
+            and self._is_unasked(packet)
+        ):
+            self.unasked_streams += 1
         if packet.flags & FLAG_UNREAD:
             if not packet.flags & FLAG_INGRESS:  # what others send is no look-up
                 yield self._unread(packet), packet.ktime_ns
@@ -62,6 +77,12 @@ class Queries:
                 self._record(exchange), exchange.packet.ktime_ns
             )
         yield from self._repeats.close()
+
+    def _is_unasked(self, packet: DnsPacket) -> bool:
+        own = self._canaries.netns
+        elsewhere = packet.netns not in {0, own}
+        layered = packet.traits & DNS_LAYERED
+        return bool(not packet.flags & FLAG_INGRESS and (elsewhere or layered))
 
     # The same socket tells of it again each time that it is twice as much.
     def _unread(self, packet: DnsPacket) -> DnsRecord:

@@ -5,9 +5,10 @@ import secrets
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from egressmon import blind_spots, host
+from egressmon import blind_spots, caller, host
 from egressmon.arming import Armed, arm
 from egressmon.beginning import Beginning
 from egressmon.canary import CanaryWatch
@@ -37,6 +38,7 @@ from egressmon.sensor import Sensor
 from egressmon.split import split
 from egressmon.tally import Tally
 from egressmon.text import from_bytes
+from egressmon.unsent import wait_for_unsent
 
 
 def run_identifier() -> str:
@@ -112,6 +114,7 @@ class Run:
             self._pipeline = self._make_pipeline(listeners)
             self._arm(scope, kept, armed)
             self._follow(kept, armed.keeping)
+            self._doubt_unsent(scope)
             return self._finished(kept)
 
     def _make_pipeline(self, listeners: Listeners) -> Pipeline:
@@ -239,6 +242,10 @@ class Run:
         ending, isolated = self._ending, self._faults.isolated
         with isolated("detaching"):
             if self._sensor.attributor is not None:
+                if self._sensor.attributor.is_cut_short:
+                    ending.doubts.append(
+                        "the process that watches who creates tasks was ended"
+                    )
                 self._sensor.attributor.wind_up()
         with isolated("reading ahead"):
             self._sensor.intake.stop()
@@ -249,6 +256,17 @@ class Run:
                 ending.doubts.append(f"the end of {untold} processes was not seen")
         if follower.was_moved:
             ending.doubts.append("egressmon's own processes were moved into the scope")
+
+    def _doubt_unsent(self, scope: Scope) -> None:
+        with self._faults.isolated("looking for what is still unsent"):
+            drain = partial(self._sensor.drain, self._pipeline)
+            if doubt := wait_for_unsent(scope.path, drain):
+                self._ending.doubts.append(doubt)
+            if self._pipeline.queries.unasked_streams:
+                self._ending.doubts.append(
+                    "there was DNS over MPTCP, or over TCP in another network "
+                    "namespace: whether all of it was sent before the end is not known"
+                )
 
     def _start_command(self, kept: Kept) -> None:
         try:
@@ -273,6 +291,8 @@ class Run:
             self._last_canaries(kept)
         with isolated("looking for changes of the network"):
             self._doubt_network()
+        with isolated("looking for sudo"):
+            self._doubt_sudo()
         with isolated("looking for the summary page"):
             self._doubt_page()
         with isolated("recording look-ups without an answer"):
@@ -301,6 +321,13 @@ class Run:
             notes=self._escalation.notes(),
             command=from_bytes(self._options.command[0]),
         )
+
+    def _doubt_sudo(self) -> None:
+        sudo = caller.calling_sudo()
+        if sudo is not None and sudo.has_ended():
+            self._ending.doubts.append(
+                "sudo, which called, was ended: its status is not this run's"
+            )
 
     def _doubt_page(self) -> None:
         page = self._options.page

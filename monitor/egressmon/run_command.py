@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -11,7 +12,8 @@ from typing import IO
 from egressmon import privilege
 from egressmon.errors import EvidenceError, UsageError
 from egressmon.escalation import SudoTrial
-from egressmon.evidence import open_evidence
+from egressmon.evidence import EVIDENCE_MODE, STDOUT, open_evidence
+from egressmon.evidence_folder import FOLDER, open_in_folder
 from egressmon.outcome import Outcome, RunOptions
 from egressmon.page import Page
 from egressmon.policy.file import LoadedPolicy, find_policy, load_policy
@@ -21,8 +23,6 @@ from egressmon.probes.loading import Preparation
 from egressmon.records import Record
 from egressmon.run import Run, run_identifier
 from egressmon.text import printable, unguarded
-
-_FOLDER = Path(".egressmon")
 
 
 def watch(
@@ -52,7 +52,24 @@ def watch(
 
 def _load_policy(options: argparse.Namespace) -> LoadedPolicy:
     named = Path(options.policy) if options.policy else find_policy(Path.cwd())
-    return load_policy(named, options.policy_digest)
+    loaded = load_policy(named, options.policy_digest)
+    require_another_file(options.evidence, loaded.path, "the policy")
+    return loaded
+
+
+def require_another_file(evidence: str | None, other: Path | None, what: str) -> None:
+    """Raise UsageError where the evidence would be written over the file `other`."""
+    if evidence is None or evidence == STDOUT or other is None:
+        return
+    try:
+        same = other.is_file() and Path(evidence).samefile(other)
+    except OSError:  # one of them is not there yet
+        same = os.path.realpath(evidence) == os.path.realpath(other)
+    if same:
+        raise UsageError(
+            f"the evidence would be written over {what}: {evidence}",
+            "name another file with --evidence",
+        )
 
 
 def engine_for(
@@ -89,14 +106,14 @@ def execute(  # noqa: PLR0913 -- what a run is made of
     engine: Engine,
     *,
     also: Callable[[Record], None] = lambda _record: None,
-    at_end: Callable[[], None] | None = None,
+    at_end: Callable[[], str] | None = None,
     page: Page | None = None,
 ) -> Outcome:
     """Run the command of options for user; records also go to the function also.
 
     It returns in another process than it was called in, without rights. The one that
-    has them calls `at_end` with the user's, after all else. `page` is the job's summary
-    page, if it has one.
+    has them calls `at_end` with the user's, after all else; it returns what failed, or
+    "". `page` is the job's summary page, if it has one.
     """
     identifier = run_identifier()
     with acting_as(user):
@@ -142,7 +159,8 @@ def _tell(
         summary.print_summary(outcome)
     if _is_github(user):
         workspace = user.environment.get(b"GITHUB_WORKSPACE")
-        github.print_annotations(outcome, unguarded(sys.stderr), workspace)
+        with suppress(OSError):  # what cannot be printed changes no status
+            github.print_annotations(outcome, unguarded(sys.stderr), workspace)
     if page is not None:
         page.write(github.job_summary(outcome))
         page.close()
@@ -152,26 +170,14 @@ def _tell(
 def _evidence(
     named: str | None, identifier: str
 ) -> tuple[str, IO[bytes] | None, str | None]:
-    path = named if named is not None else str(_FOLDER / f"{identifier}.jsonl")
+    name = f"{identifier}.jsonl"
+    path = named if named is not None else str(FOLDER / name)
     try:
         if named is None:
-            _make_folder()
+            return path, open_in_folder(name, EVIDENCE_MODE), None
         return path, open_evidence(path), None
     except EvidenceError as error:
         return path, None, str(error)
-
-
-def _make_folder() -> None:
-    try:
-        _FOLDER.mkdir(exist_ok=True)
-        ignore = _FOLDER / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n")
-    except OSError as error:
-        raise EvidenceError(
-            f"evidence cannot be written to {_FOLDER}: {error.strerror}",
-            "name a writable file with --evidence",
-        ) from error
 
 
 def _is_github(user: User) -> bool:

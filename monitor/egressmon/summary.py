@@ -21,6 +21,17 @@ _COLUMNS = ("  count", "destination", "program", "code", "why")
 _MAX_CELL = 500
 _MAX_WIDTH = 60  # that a column is filled up to
 _MAX_LISTED = 2  # of a row's tests and reasons
+# As in conclude.py; the probes' own losses begin with lost_.
+_DOUBTS = frozenset({"unreadable", "unread", "left_out", "dns_broken"})
+_NO_DOUBTS = {
+    "dns_malformed": "unreadable DNS messages",
+    "dns_unread": "DNS messages not read",
+    "names_dropped": "names forgotten",
+    "missed_stack": "modules unknown",
+    "missed_frames": "Python stacks unknown",
+    "missed_code": "functions without a name",
+    "missed_mapping": "mappings not told of",
+}
 _WORDS = (("allowed", "allowed"), ("local", "local"), ("violation", "in violation"))
 
 
@@ -36,8 +47,8 @@ def print_summary(outcome: Outcome, *, stream: TextIO | None = None) -> None:
 def print_lesson(outcome: Outcome, output: str, stream: TextIO | None = None) -> None:
     """Print what a run taught, and where the policy is that was written from it."""
     console = _console(stream)
-    seen = sum(outcome.end.connections.values())
-    queries = sum(outcome.end.queries.values())
+    seen = outcome.tally.seen_connections.total()
+    queries = outcome.tally.seen_queries.total()
     console.print(
         Text("egressmon: ")
         .append("learned", style="bold")
@@ -76,19 +87,27 @@ def not_run(outcome: Outcome) -> str:
 
 
 def counts(outcome: Outcome) -> str:
-    """Return what was seen, in one line."""
-    end = outcome.end
-    return (
-        f"{_counted(end.connections, 'connection')}; "
-        f"{_counted(end.queries, 'DNS look-up')}; "
-        f"{_plural(end.processes, 'process', 'processes')}"
+    """Return what was seen, in one line, and how much of it is not in the file."""
+    end, tally = outcome.end, outcome.tally
+    processes = _plural(tally.seen_processes, "process", "processes")
+    return "; ".join(
+        (
+            _counted(tally.seen_connections, end.connections, "connection"),
+            _counted(tally.seen_queries, end.queries, "DNS look-up"),
+            processes + _missing(tally.seen_processes - end.processes),
+        )
     )
 
 
-def _counted(seen: dict[str, int], what: str) -> str:
-    parts = [f"{seen[word]} {plural}" for word, plural in _WORDS if seen.get(word)]
+def _counted(seen: Counter[str], kept: dict[str, int], what: str) -> str:
+    parts = [f"{seen[word]} {plural}" for word, plural in _WORDS if seen[word]]
     inside = f": {', '.join(parts)}" if parts else ""
-    return _plural(sum(seen.values()), what) + inside
+    missing = _missing(seen.total() - sum(kept.values()))
+    return _plural(seen.total(), what) + inside + missing
+
+
+def _missing(count: int) -> str:
+    return f" ({count} of them not in the file)" if count > 0 else ""
 
 
 def _plural(count: int, one: str, many: str | None = None) -> str:
@@ -191,7 +210,6 @@ def _doubts(outcome: Outcome) -> list[str]:
 
 def _evidence(outcome: Outcome) -> list[str]:
     end = outcome.end
-    lost = sum(end.losses.values())
     where = (
         f"evidence: {outcome.evidence_path} "
         f"({_plural(outcome.evidence_records, 'record')}, head {outcome.evidence_head})"
@@ -200,8 +218,25 @@ def _evidence(outcome: Outcome) -> list[str]:
         where = f"evidence NOT written: {outcome.evidence_path}: "
         where += outcome.evidence_failure
     return [
-        f"{_plural(lost, 'event')} lost or unreadable; canaries seen: "
+        f"{losses_line(end.losses)}; canaries seen: "
         f"{end.canaries['seen']} of {end.canaries['sent']}; blind spots: "
         + (", ".join(outcome.blind_spots) or "none"),
         where,
     ]
+
+
+# One number for what casts doubt on the run; the rest is said in its own words.
+def losses_line(losses: dict[str, int]) -> str:
+    """Return what was lost, in one line."""
+    lost = sum(count for name, count in losses.items() if _casts_doubt(name))
+    parts = [f"{_plural(lost, 'event')} lost or unreadable"]
+    parts += [
+        f"{count} {_NO_DOUBTS.get(name, name)}"
+        for name, count in losses.items()
+        if count and not _casts_doubt(name)
+    ]
+    return "; ".join(parts)
+
+
+def _casts_doubt(name: str) -> bool:
+    return name.startswith("lost_") or name in _DOUBTS

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from egressmon.attribution.records import CodeRecord
+from egressmon.attribution.records import CodeRecord, ModuleFile
 from egressmon.records import (
     Actor,
     ConnectionRecord,
@@ -30,8 +30,13 @@ class Tally:
     """Running counts; violations are grouped."""
 
     connections: Counter[str] = field(default_factory=Counter[str])
+    """Of those in the evidence, as the queries and processes are."""
     queries: Counter[str] = field(default_factory=Counter[str])
     processes: int = 0
+    seen_connections: Counter[str] = field(default_factory=Counter[str])
+    """Of all, in the evidence or left out of it."""
+    seen_queries: Counter[str] = field(default_factory=Counter[str])
+    seen_processes: int = 0
     violations: Counter[GroupKey] = field(default_factory=Counter[GroupKey])
     places: dict[GroupKey, CodeRecord] = field(
         default_factory=dict[GroupKey, CodeRecord]
@@ -50,43 +55,36 @@ class Tally:
     ungrouped: int = 0
     """Violations beyond the groups that are kept."""
     _alive: set[int] = field(default_factory=set[int])
+    _seen_alive: set[int] = field(default_factory=set[int])
 
     def add(self, record: Record, *, written: bool = True) -> None:
-        """Count `record`; of one that is not `written` the violation alone."""
+        """Count `record`; one that is not `written` as seen alone."""
         match record:
             case ConnectionRecord():
-                self._verdict(record, self.connections, written=written)
+                self._verdict(record, self.seen_connections)
                 if written:
+                    self.connections[record.verdict] += 1
                     self._attribution(record)
             case DnsRecord():
-                self._verdict(record, self.queries, written=written)
+                self._verdict(record, self.seen_queries)
+                if written:
+                    self.queries[record.verdict] += record.count
             case EscapeRecord(doubt=True):
                 self._escape(record.reason)
-            case ProcessRecord() if written:
-                self._process(record)
+            case ProcessRecord():
+                self.seen_processes += _begins(record, self._seen_alive)
+                if written:
+                    self.processes += _begins(record, self._alive)
             case _:
                 pass
 
     def _verdict(
-        self,
-        record: ConnectionRecord | DnsRecord,
-        counts: Counter[str],
-        *,
-        written: bool,
+        self, record: ConnectionRecord | DnsRecord, counts: Counter[str]
     ) -> None:
         times = record.count if isinstance(record, DnsRecord) else 1
         if record.verdict == "violation":
             self._group(_key(record), record.code, times)
-        if written:
-            counts[record.verdict] += times
-
-    # A process begins with a fork, or, the command's own, with its exec.
-    def _process(self, record: ProcessRecord) -> None:
-        if record.event == "exit":
-            self._alive.discard(record.pid)
-        elif record.event == "fork" or record.pid not in self._alive:
-            self.processes += 1
-            self._alive.add(record.pid)
+        counts[record.verdict] += times
 
     def _attribution(self, record: ConnectionRecord) -> None:
         if record.module is None:
@@ -120,17 +118,40 @@ class Tally:
         return bool(self.violations)
 
 
+# A process begins with a fork, or, the command's own, with its exec.
+def _begins(record: ProcessRecord, alive: set[int]) -> bool:
+    if record.event == "exit":
+        alive.discard(record.pid)
+    elif record.event == "fork" or record.pid not in alive:
+        alive.add(record.pid)
+        return True
+    return False
+
+
 def module_label(record: ConnectionRecord) -> str:
-    """Return what made a connection, for a reader: its package, module, or route."""
+    """Return what made a connection, for a reader: its module, or route.
+
+    With its package; else with the binding that it came by, and that one's.
+    """
     module = record.module
     if module is None:
         return record.route
-    caller = module.caller
-    name = (caller.path or "code in no file").rpartition("/")[2]
-    package = caller.package or (module.binding.package if module.binding else None)
-    if package is None:
-        return name
-    return f"{name} ({package.name} {package.version or ''}".rstrip() + ")"
+    claimed = {one.field for one in record.claimed}
+    label = _file_label(module.caller, "module.caller", claimed)
+    binding = module.binding
+    if binding is None or binding == module.caller or module.caller.package is not None:
+        return label
+    return f"{label} by way of {_file_label(binding, 'module.binding', claimed)}"
+
+
+def _file_label(file: ModuleFile, name: str, claimed: set[str]) -> str:
+    label = (file.path or "code in no file").rpartition("/")[2]
+    package = file.package
+    if package is not None:
+        label += f" ({package.name} {package.version or ''}".rstrip() + ")"
+    # A claim on the file is one on what it belongs to.
+    doubtful = name in claimed or (package is not None and f"{name}.package" in claimed)
+    return f"{label} (claimed)" if doubtful else label
 
 
 def code_label(code: CodeRecord | None) -> str:

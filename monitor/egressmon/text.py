@@ -1,6 +1,7 @@
 """Text from outside: kept as it is while in memory, escaped as it is written."""
 
 import re
+from contextlib import suppress
 from typing import TextIO, cast
 
 _SHORT = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -75,7 +76,9 @@ def _broken(match: re.Match[str]) -> str:
 class Commandless:
     """A stream on which nothing that is written is a CI system's command.
 
-    Escaping each text is not enough: where a line is folded, its rest begins one.
+    Escaping each text is not enough: where a line is folded, its rest begins one. What
+    cannot be written (a full disk, a reader that is gone) is left out: it is told to
+    people, and changes no verdict.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -83,8 +86,14 @@ class Commandless:
 
     def write(self, text: str) -> int:
         """Write text, harmless, and return its length."""
-        self.unguarded.write(commandless(text))
+        with suppress(OSError):
+            self.unguarded.write(commandless(text))
         return len(text)
+
+    def flush(self) -> None:
+        """Write what was not yet."""
+        with suppress(OSError):
+            self.unguarded.flush()
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.unguarded, name)

@@ -1,6 +1,8 @@
 """The command line, as a process without root."""
 
 import hashlib
+import os
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -182,3 +184,46 @@ def test_a_bad_policy_is_said_before_root_is_asked_for(tmp_path: Path) -> None:
     assert done.returncode == 125
     assert "egress.toml:1: version" in done.stderr
     assert [one.name for one in tmp_path.iterdir()] == ["egress.toml"]
+
+
+@pytest.mark.parametrize(
+    "redirected", [">/dev/full", "2>/dev/full", ">&-", "<&- >&- 2>&-", "2>&-"]
+)
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("policy", "check", "egress.toml"), 0),
+        (("policy", "explain", "egress.toml", "evil.test:443"), 1),
+        (("policy", "check", "nothing.toml"), 2),
+        (("watch",), 125),
+        (("--help",), 0),
+        (("--version",), 0),
+    ],
+)
+def test_what_cannot_be_printed_changes_no_status(
+    policy: str, words: tuple[str, ...], status: int, redirected: str
+) -> None:
+    line = f"{shlex.join([*EGRESSMON, *words])} {redirected}"
+
+    done = subprocess.run(
+        ["bash", "-c", line], check=False, capture_output=True, cwd=Path(policy).parent
+    )
+
+    assert done.returncode == status, done.stderr
+
+
+def test_a_user_without_standard_input_is_told_what_is_missing() -> None:
+    line = f"{shlex.join([*EGRESSMON, 'watch', '--', 'true'])} <&-"
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
+
+    done = subprocess.run(
+        [*(user if os.geteuid() == 0 else []), "bash", "-c", line],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env={"PATH": "/usr/bin:/bin"},
+    )
+
+    assert done.returncode in {0, 125}, done.stderr  # sudo may be allowed
+    assert "NoneType" not in done.stderr

@@ -11,6 +11,7 @@ from support.watching import ENGINE, Watched, watch
 
 ANYWHERE = {
     *("packet-sockets", "unix-sockets", "encrypted-dns", "foreign-packets"),
+    "group-reports",
     *("kernel-networking", "same-user"),  # of a command that root runs
 }
 BY_SERIES = {

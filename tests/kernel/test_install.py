@@ -175,7 +175,13 @@ def test_root_stays_root(installed: Path, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={**ENVIRONMENT, "PYTHONPATH": "", "SUDO_UID": "1000", "SUDO_GID": "1000"},
+        env={
+            **ENVIRONMENT,
+            "PYTHONPATH": "",
+            "SUDO_COMMAND": "/bin/bash",
+            "SUDO_UID": "1000",
+            "SUDO_GID": "1000",
+        },
     )
 
     assert done.stdout == "0\n"

@@ -30,7 +30,7 @@ PYTHON = sys.executable
         (("sh", "-c", "kill -KILL $$"), 128 + signal.SIGKILL),
         (("egressmon-test-no-such-command",), 127),
         (("/nowhere/at/all",), 127),
-        (("/etc/hostname",), 126),
+        (("/proc/version",), 126),
         (("/",), 126),
     ],
 )

@@ -238,3 +238,41 @@ def test_explain_takes_who_it_is_told_for_a_claim() -> None:
         ("exe", "/x"),
         ("route", "native"),
     ]
+
+
+@pytest.mark.parametrize("change", ["emptied", "removed", "moved in"])
+def test_an_account_that_was_emptied_in_the_run_leads_to_no_other(
+    tmp_path: Path, change: str
+) -> None:
+    outer = tmp_path / "node_modules/trusted"
+    inner = outer / "lib/inner"
+    inner.mkdir(parents=True)
+    (outer / "package.json").write_text('{"name": "trusted", "version": "1"}')
+    (inner / "package.json").write_text('{"name": "inner", "version": "1"}')
+    (inner / "addon.node").write_bytes(b"code")
+    packages = Packages(now())
+
+    if change == "emptied":
+        (inner / "package.json").write_text("{}")
+    elif change == "removed":
+        (inner / "package.json").unlink()
+    else:
+        inner = inner.rename(outer / "lib/another")
+        (inner / "package.json").unlink()
+
+    found = packages.owner(Place(str(inner / "addon.node")))
+    assert found is not None
+    assert found.package.name == "trusted"
+    assert found.claimed is not None
+
+
+def test_a_package_without_a_name_is_not_the_one_that_it_lies_in(
+    tmp_path: Path,
+) -> None:
+    outer = tmp_path / "node_modules/trusted"
+    inner = outer / "node_modules/@evil/addon/build"
+    inner.mkdir(parents=True)
+    (outer / "package.json").write_text('{"name": "trusted", "version": "1"}')
+    (inner.parent / "package.json").write_text("{}")
+
+    assert Packages(now()).owner(Place(str(inner / "addon.node"))) is None

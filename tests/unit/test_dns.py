@@ -21,6 +21,7 @@ from egressmon.events import (
     DNS_RAW,
     DNS_SCOPE_ANSWERS,
     DNS_SCOPE_RECEIVES,
+    DNS_SHARED,
     DNS_URGENT,
     FLAG_INGRESS,
     DnsPacket,
@@ -291,6 +292,16 @@ def test_only_the_first_answer_counts() -> None:
     assert [one.doubt is None for one in exchanges] == [True, False]
 
 
+def test_an_unreadable_answer_is_counted_and_is_nobodys_violation() -> None:
+    exchanges, watch = follow([packet(query()), received(WHOLE[:9])])
+
+    assert exchanges == []
+    assert watch.malformed == 1
+    (asked,) = watch.close(9)
+    assert asked.violation is None
+    assert asked.doubt == "no answer was seen"
+
+
 def test_unreadable_messages_are_counted_with_their_reason() -> None:
     (exchange,), watch = follow([packet(b"\0")])
 
@@ -419,3 +430,63 @@ def test_a_stream_with_an_unreadable_message_is_read_no_further() -> None:
     assert "unreadable message: 0 bytes" in rest.violation
     assert rest.unread == 4000 + len(framed(query()))
     assert asked.query is not None
+
+
+@given(st.data())
+def test_other_bytes_in_the_place_of_those_read_are_a_rest(data: st.DataObject) -> None:
+    stream = framed(query(), query("b.example.org"))
+    start = data.draw(st.integers(0, len(stream) - 1))
+    end = data.draw(st.integers(start + 1, len(stream)))
+    place = data.draw(st.integers(start, end - 1))
+    again = bytearray(stream)
+    again[place] ^= data.draw(st.integers(1, 255))
+    reassembly = Reassembly()
+
+    got = feed(
+        reassembly,
+        segment(stream),
+        segment(bytes(again[start:end]), start, traits=0),
+    )
+
+    (rest,) = reassembly.close()
+    assert got == [query(), query("b.example.org")]
+    assert "other bytes were sent again" in rest.why
+    assert not rest.is_lost
+
+
+def test_other_bytes_of_a_part_that_waits_for_its_turn_are_a_rest() -> None:
+    stream = framed(query())
+    begin = segment(b"", 0)
+    reassembly = Reassembly()
+
+    feed(reassembly, begin, segment(stream[9:], 9), segment(b"other", 9))
+
+    (rest,) = reassembly.close()
+    assert "other bytes were sent again" in rest.why
+
+
+def test_what_cannot_be_compared_any_more_is_a_loss() -> None:
+    one = framed(query())
+    many = one * 1000
+    reassembly = Reassembly()
+
+    feed(reassembly, segment(many), segment(one, len(many) - len(one)))
+    assert reassembly.broken == 0
+    feed(reassembly, segment(one, len(one), traits=0))
+
+    assert reassembly.broken == 1
+    (rest,) = reassembly.close()
+    assert rest.is_lost
+
+
+def test_what_a_sender_can_still_change_is_a_violation() -> None:
+    shared = DNS_BEGIN | DNS_SHARED
+
+    for sent in (
+        segment(framed(query()), traits=shared),
+        packet(query(), traits=DNS_SHARED),
+    ):
+        watch = DnsWatch(lambda _: None)
+        (one,) = [*watch.feed(sent), *watch.close(1)]
+        assert one.unread == len(sent.payload)
+        assert "could change them" in (one.violation or "")

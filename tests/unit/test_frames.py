@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from egressmon.attribution.code import NoFrames, PythonCode
-from egressmon.attribution.frames import PythonFrames, confirms, is_standard
+from egressmon.attribution.frames import PythonFrames, Walk, is_standard
 from egressmon.attribution.packages import Packages
 from egressmon.attribution.records import CodeRecord, FrameRecord, StackReference
+from egressmon.attribution.running_test import RunningTest, confirms, running_test
 from egressmon.attribution.stage import Attributor
 from egressmon.decode import DecodeError, decode
 from egressmon.events import CodeObject, Flow, Frames
@@ -232,6 +233,7 @@ def test_who_started_what() -> None:
 
 
 TEST = FrameRecord("TestNet.test_fetch", "/repo/tests/test_net.py", 3)
+OLD = FrameRecord("test_fetch", "/repo/tests/test_net.py", 3)  # before 3.11
 SETUP = FrameRecord("pytest_runtest_setup", "/v/_pytest/runner.py", 1)
 
 
@@ -244,6 +246,10 @@ SETUP = FrameRecord("pytest_runtest_setup", "/v/_pytest/runner.py", 1)
         ("tests/test_other.py::TestNet::test_fetch (call)", TEST, False),
         ("tests/test_net.py::test_fetch (setup)", SETUP, True),
         ("tests/test_net.py::test_fetch (teardown)", SETUP, False),
+        ("tests/test_net.py::TestOther::test_fetch (call)", TEST, False),
+        ("tests/test_net.py::test_fetch (call)", TEST, False),
+        ("est_net.py::TestNet::test_fetch (call)", TEST, False),
+        ("tests/test_net.py::TestNet::test_fetch (call)", OLD, True),
         ("nonsense", TEST, False),
         ("", TEST, False),
     ],
@@ -254,6 +260,58 @@ def test_a_test_is_confirmed_by_the_stack(
     confirmed: bool,  # noqa: FBT001
 ) -> None:
     assert confirms(test, [frame]) is confirmed
+
+
+def frame(function: str, file: str = "/repo/tests/test_net.py") -> FrameRecord:
+    return FrameRecord(function, file, 1)
+
+
+LOOP = frame("Handle._run", "/usr/lib/python3.11/asyncio/events.py")
+PYTEST = frame("pytest_pyfunc_call", "/v/_pytest/python.py")
+HOOK = frame("HookCaller.__call__", "/v/pluggy/_hooks.py")
+NOW = "tests/test_net.py::test_innocent (call)"
+INNOCENT = [LOOP, frame("test_innocent"), PYTEST, HOOK]
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        # Nothing tells who made what the loop runs.
+        ([], RunningTest(NOW, confirmed=False)),
+        (
+            [[frame("test_guilty"), PYTEST, HOOK]],
+            RunningTest("tests/test_net.py::test_guilty (call)", True, NOW),
+        ),
+        (
+            [
+                [frame("leak"), *INNOCENT],
+                [frame("TestGuilty.test_it"), PYTEST, HOOK],
+            ],
+            RunningTest("tests/test_net.py::TestGuilty::test_it (call)", True, NOW),
+        ),
+        # In the same folder or not: of another root nobody knows its node.
+        (
+            [[frame("test_guilty", "/other/test_a.py"), PYTEST, HOOK]],
+            RunningTest(NOW, confirmed=False),
+        ),
+        # Perhaps inherited.
+        (
+            [[frame("TestBase.test_innocent"), PYTEST, HOOK]],
+            RunningTest(NOW, confirmed=False),
+        ),
+        ([[*INNOCENT[1:]]], RunningTest(NOW, confirmed=True)),
+        (
+            [[frame("test_innocent"), LOOP, PYTEST], [frame("wrapper"), PYTEST, HOOK]],
+            RunningTest(NOW, confirmed=True),
+        ),
+    ],
+)
+def test_who_made_a_task_is_its_test_and_not_who_runs_the_loop(
+    levels: list[list[FrameRecord]], expected: RunningTest
+) -> None:
+    walk = Walk([frame("leak"), *INNOCENT], None, NOW)
+
+    assert running_test(walk, levels, None) == expected
 
 
 MISSING = NoFrames("no CPython was found")

@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -354,3 +355,24 @@ def test_the_shipped_schema_is_current_and_accepts_what_we_accept() -> None:
     import tomllib  # noqa: PLC0415 -- only here
 
     jsonschema.validate(tomllib.loads(FULL), json.loads(POLICY_FILE.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ('version = 1\n"a b" = 3\n', '2: "a b": unknown key'),
+        ('version = 1\n"" = 3\n', '2: "": unknown key'),
+        (r"version = 1" + "\n" + r'"##[x]\n::y" = 3', r'"##[x]\n::y": unknown key'),
+        ("version = 1\nx = " + "[" * 50_000, "nested too deeply"),
+    ],
+    ids=["blank", "empty", "command", "deep"],
+)
+def test_whatever_a_policy_holds_its_error_is_one_line(
+    tmp_path: Path, text: str, what: str
+) -> None:
+    (tmp_path / "egress.toml").write_text(text)
+
+    with pytest.raises(PolicyError, match=re.escape(what)) as raised:
+        load_policy(tmp_path / "egress.toml")
+
+    assert "\n" not in str(raised.value)

@@ -76,6 +76,12 @@ class Attacher:
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
         return int(_ANSWER.unpack(data)[0])
 
+    def is_gone(self) -> bool:
+        """Tell whether the process ended, and its probes with it."""
+        poller = select.poll()
+        poller.register(self._connection, 0)  # an end is told in any case: poll(2)
+        return bool(poller.poll(0))
+
     def close(self) -> None:
         """End the probes; it takes the kernel a tenth of a second, which nobody waits.
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from egressmon.attribution.contexts import ContextProbes, Contexts
-from egressmon.attribution.frames import PythonFrames, Walk, confirms
+from egressmon.attribution.frames import PythonFrames, Walk
 from egressmon.attribution.images import root_of
 from egressmon.attribution.interpreters import Finder, Interpreters
 from egressmon.attribution.mappings import SideRecord
 from egressmon.attribution.packages import Packages, Place
 from egressmon.attribution.records import CodeRecord, FrameRecord, PackageRecord
+from egressmon.attribution.running_test import running_test
 from egressmon.attribution.stacks import Stacks
 from egressmon.events import (
     FLAG_FRAMES_LOST,
@@ -39,16 +40,14 @@ class NoFrames:
 class _Call:
     walk: Walk
     thread_ns: int
-    creators: list[FrameRecord] = field(default_factory=list[FrameRecord])
+    levels: list[list[FrameRecord]] = field(default_factory=list[list[FrameRecord]])
+    """Where its task was created, where that one was, and so on."""
     creators_end: str | None = None
     creators_unseen: bool = False
 
-
-@dataclass(frozen=True, slots=True)
-class _Test:
-    name: str | None
-    confirmed: bool | None
-    other: str | None = None
+    @property
+    def creators(self) -> list[FrameRecord]:
+        return [frame for level in self.levels for frame in level]
 
 
 class FrameMemory(Finder, ContextProbes, Protocol):
@@ -92,6 +91,11 @@ class PythonCode:
         """Return when all that prepare() began is done."""
         self.no_creators = self._contexts.settle()
 
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether the creators of tasks were no longer noted at some time."""
+        return self._contexts.is_cut_short
+
     def close(self) -> None:
         """Watch for nothing any longer."""
         self._contexts.close()
@@ -129,7 +133,7 @@ class PythonCode:
         if event.level:
             call = self._waiting.get(key)
             if call is not None:
-                call.creators += walk.frames
+                call.levels.append(walk.frames)
                 if call.creators_end is None:
                     call.creators_end, call.creators_unseen = walk.end, walk.unseen
         elif not event.child:
@@ -152,7 +156,7 @@ class PythonCode:
             return found
         source = walk.source if walk is not None else None
         created = call.creators if call is not None else []
-        test = _test(walk, created, start)
+        test = running_test(walk, call.levels if call is not None else [], start)
         return CodeRecord(
             language="python" if walk is not None else None,
             function=source.function if source else None,
@@ -188,19 +192,3 @@ class PythonCode:
             return None
         root = root_of(pid) or self._roots.get(pid, "")
         return self._packages.of(Place(source.file, root))
-
-
-# A thread that one test leaves behind runs on during the next, whose name is then in
-# the environment: the test that runs it, else that which started it, else that name.
-def _test(walk: Walk | None, created: list[FrameRecord], start: Walk | None) -> _Test:
-    now = walk.test if walk is not None else None
-    began = start.test if start is not None else None
-    stacks = [created, walk.frames] if walk is not None else [created]
-    if now is not None and any(confirms(now, stack) for stack in stacks):
-        return _Test(now, confirmed=True)
-    if start is not None and began is not None:
-        other = now if now != began else None
-        return _Test(began, confirmed=confirms(began, start.frames), other=other)
-    if start is not None and now is not None:
-        return _Test(now, confirmed=confirms(now, start.frames))
-    return _Test(now, confirmed=False if now is not None else None)

@@ -117,6 +117,11 @@ class Contexts:
             pass
         return self._failure
 
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether what watched them ended before this was closed."""
+        return self._attacher is not None and self._attacher.is_gone()
+
     def close(self) -> None:
         """Watch none any longer; it is over a tenth of a second later."""
         if self._attacher is not None:

@@ -5,7 +5,7 @@ All of it is what the process holds in its own memory: as it claims.
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from egressmon.attribution.line_tables import line_of
@@ -179,22 +179,6 @@ class PythonFrames:
         keys.discard(key)
         if not keys:
             del self._of_process[pid]
-
-
-def confirms(test: str, frames: Iterable[FrameRecord]) -> bool:
-    """Tell whether the function that runs test, a pytest node id, is among frames."""
-    # As in tests/test_net.py::TestNet::test_fetch[a::b] (call).
-    identifier, _, phase = test.rpartition(" (")
-    file, _, rest = identifier.partition("::")
-    name = rest.partition("[")[0].rpartition("::")[2]
-    if phase != "call)":  # of its fixtures: then the function is not called
-        name = f"pytest_runtest_{phase.rstrip(')')}"
-        file = "/_pytest/runner.py"
-    return any(
-        (frame.function or "").rpartition(".")[2] == name
-        and (frame.file or "").endswith(file)
-        for frame in frames
-    )
 
 
 # Since 3.13 a frame of this name cleans up after __init__: Python/pylifecycle.c,

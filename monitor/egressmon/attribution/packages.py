@@ -83,19 +83,31 @@ class Packages:
             or _cpython(place)
         )
 
-    # The nearest package.json that names something.
+    # The nearest package.json that names something, and not past the package's own
+    # folder. What says nothing on the way may have said something before.
     def _npm(self, place: Place) -> Owner | None:
+        passed: str | None = None
         for folder in PurePosixPath(place.path).parents:
-            account = f"{folder}/package.json"
-            data, why = self._beginning.read(f"{place.root}{account}", _MAX_JSON)
+            account = f"{place.root}{folder}/package.json"
+            data, why = self._beginning.read(account, _MAX_JSON)
             if data is None:
-                continue
-            found = json.loads(data)
-            name, version = text_at(found, "name"), text_at(found, "version")
-            if name is not None and version is not None:
-                package = PackageRecord("npm", name, version)
-                return Owner.by(package, "package.json", why)
+                passed = passed or self._beginning.why_path(f"{place.root}{folder}")
+            else:
+                found, passed = json.loads(data), passed or why
+                name, version = text_at(found, "name"), text_at(found, "version")
+                if name is not None and version is not None:
+                    package = PackageRecord("npm", name, version)
+                    return Owner.by(package, "package.json", passed)
+            if _is_package_folder(folder):
+                return None
         return None
+
+
+def _is_package_folder(folder: PurePosixPath) -> bool:
+    above = folder.parent
+    if above.name.startswith("@"):
+        above = above.parent
+    return above.name == "node_modules"
 
 
 # An interpreter that no package manager knows of: built from source, pyenv, uv.

@@ -58,6 +58,11 @@ class Attributor:
         """Why the creators of tasks are not noted; empty: they are, or need not be."""
         return self._code.no_creators if self._code is not None else ""
 
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether the creators of tasks were no longer noted at some time."""
+        return self._code is not None and self._code.is_cut_short
+
     def settle(self) -> None:
         """Return when all that prepare() began is done."""
         if self._code is not None:

@@ -1,6 +1,7 @@
 """Find and read policy files; every error names the file, the line and the remedy."""
 
 import hashlib
+import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -176,6 +177,11 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
         raise PolicyError(
             f"{path}:{line}: not TOML: {what}", "see docs/policy.md for the format"
         ) from error
+    except RecursionError as error:
+        raise PolicyError(
+            f"{path}: not TOML that can be read: nested too deeply",
+            "see docs/policy.md for the format",
+        ) from error
 
 
 def _explained(
@@ -193,14 +199,19 @@ def _explained(
 def _problem(
     text: str, prefix: tuple[str, ...], problem: Mapping[str, Any]
 ) -> tuple[int, str, str]:
-    # pydantic puts the tried member of a union into the location; drop it.
+    kind, location = str(problem["type"]), tuple(problem["loc"])
+    # pydantic puts the tried member of a union into the location; drop it. The key that
+    # nobody knows may be anything.
+    last = location[-1:] if kind == "extra_forbidden" else ()
     location = tuple(
-        part for part in problem["loc"] if isinstance(part, int) or _is_key(part)
+        part
+        for part in location[: len(location) - len(last)]
+        if isinstance(part, int) or _is_key(part)
     )
+    location += last
     keys = tuple(part for part in location if isinstance(part, str))
     shown = _dotted(location)
     known = _known(keys[:-1])
-    kind = str(problem["type"])
     line = line_of(text, (*prefix, *location))
     if kind == "extra_forbidden" and keys[-1] in {"unix", "infrastructure"}:
         return line, f"{shown}: not supported by this version", "remove it for now"
@@ -234,7 +245,10 @@ def _is_key(part: object) -> bool:
 def _dotted(location: tuple[str | int, ...]) -> str:
     shown = ""
     for part in location:
-        shown += f"[{part}]" if isinstance(part, int) else f".{part}"
+        if isinstance(part, int):
+            shown += f"[{part}]"
+        else:
+            shown += f".{part}" if _is_key(part) else f".{json.dumps(part)}"
     return shown.removeprefix(".")
 
 

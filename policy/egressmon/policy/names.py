@@ -27,7 +27,9 @@ def parse_host_pattern(text: str) -> str:
     if _is_address(text):
         raise ValueError(f"{text!r} is an address; write cidr = {text!r}")
     if text.count(":"):
-        raise ValueError(f"{text!r} has a port; write ports = [{text.split(':')[1]}]")
+        port = text.split(":")[1]
+        shown = port if port.isdecimal() else "443"
+        raise ValueError(f"{text!r} has a port; write ports = [{shown}]")
     prefix, name = _split_wildcard(text)
     if "*" in name:
         raise ValueError(

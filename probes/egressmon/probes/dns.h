@@ -8,6 +8,14 @@
 
 #define MAX_CHUNKS 16
 
+/*
+ * include/linux/skbuff.h. From Linux 5.12 on, the first byte of struct skb_shared_info
+ * holds the first two (SKBFL_*); before, it was zero, and the others (SKBTX_*) were among
+ * tx_flags, where they stand since for time stamps that no DNS client asks for.
+ */
+#define SHARED_BITS 0x03      /* SKBFL_ZEROCOPY_ENABLE, SKBFL_SHARED_FRAG */
+#define SHARED_BITS_5_11 0x28 /* SKBTX_DEV_ZEROCOPY, SKBTX_SHARED_FRAG */
+
 /* How a packet is to be told of, in a number: a subprogram takes five. */
 #define HOW(flags, protocol, traits, port)                                                     \
 	((u64)(flags) << 48 | (u64)(protocol) << 32 | (u64)(traits) << 16 | (port))
@@ -196,6 +204,36 @@ static __always_inline u32 traits_of(struct __sk_buff *skb, const struct packet 
 	return traits | DNS_LOOPBACK | (scope_receives(skb, server) ? DNS_SCOPE_RECEIVES : 0);
 }
 
+/*
+ * Whether the packet holds pages that the sender can still write to: sendfile(), splice(),
+ * MSG_ZEROCOPY. Not every kernel marks what splice() gives to a UDP socket, so that any
+ * page counts there: plain questions are copied into the packet's head.
+ */
+static __always_inline bool is_shared_with_sender(struct __sk_buff *skb, u16 protocol)
+{
+	KERNEL_STRUCT(sk_buff) *packet = (void *)skb;
+	unsigned char *head = NULL;
+	unsigned int end = 0;
+	u8 flags = 0xff, old = 0xff;
+
+	if (protocol == PROTOCOL_UDP && skb->len > skb->data_end - skb->data)
+		return true;
+	bpf_probe_read_kernel(&head, sizeof(head), &packet->head);
+	bpf_probe_read_kernel(&end, sizeof(end), &packet->end);
+	bpf_probe_read_kernel(&flags, sizeof(flags), head + end);
+	bpf_probe_read_kernel(&old, sizeof(old),
+			      head + end + OFFSET(skb_shared_info, tx_flags));
+	return (flags & SHARED_BITS) || (old & SHARED_BITS_5_11);
+}
+
+/* Whether another protocol uses the TCP socket: MPTCP keeps a queue of its own above. */
+static __always_inline bool is_layered(struct bpf_sock *sk)
+{
+	KERNEL_STRUCT(inet_connection_sock) *address = (void *)address_of(sk);
+
+	return READ(address, icsk_ulp_ops) != NULL;
+}
+
 /* The scope sent something to a DNS port, or from one, or a part of what it made by hand. */
 SUBPROGRAM int dns_egress(struct __sk_buff *skb, u32 flags)
 {
@@ -215,6 +253,10 @@ SUBPROGRAM int dns_egress(struct __sk_buff *skb, u32 flags)
 		sk = bpf_sk_fullsock(sk);
 	if (sk && sk->type == SOCK_RAW)
 		traits |= DNS_RAW;
+	if (sk && packet.target.protocol == PROTOCOL_TCP && is_layered(sk))
+		traits |= DNS_LAYERED;
+	if (is_shared_with_sender(skb, packet.target.protocol))
+		traits |= DNS_SHARED;
 	traits = forget(skb, traits);
 	emit_dns(skb, &packet, HOW(flags, packet.target.protocol, traits, packet.source.port));
 	return 0;

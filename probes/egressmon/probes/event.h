@@ -49,6 +49,8 @@
 #define DNS_RAW 4	      /* from a raw socket: its headers may lie */
 #define DNS_LOOPBACK 8	      /* by the loopback device */
 #define DNS_SCOPE_RECEIVES 16 /* a socket of the scope is bound at the server's address */
+#define DNS_SHARED 64	      /* the bytes may be changed after they were read */
+#define DNS_LAYERED 128	      /* TCP: a protocol above it (MPTCP) decides what is sent when */
 #define DNS_SCOPE_ANSWERS 32  /* no payload: the scope sent from that address and port 53 */
 
 /* What a stack event holds, or why it holds no stack. */

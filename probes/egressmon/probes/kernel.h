@@ -126,6 +126,24 @@ KERNEL_STRUCT(unix_sock)
 	KERNEL_FIELD(unix_sock, void *, peer);
 };
 
+KERNEL_STRUCT(sk_buff)
+{
+	KERNEL_FIELD(sk_buff, unsigned int, end);
+	KERNEL_FIELD(sk_buff, unsigned char *, head);
+};
+
+/* Its first field is a struct sock. */
+KERNEL_STRUCT(inet_connection_sock)
+{
+	KERNEL_FIELD(inet_connection_sock, void *, icsk_ulp_ops);
+};
+
+/* At the end of a packet's head. */
+KERNEL_STRUCT(skb_shared_info)
+{
+	KERNEL_FIELD(skb_shared_info, u8, tx_flags);
+};
+
 KERNEL_STRUCT(io_kiocb)
 {
 	KERNEL_FIELD(io_kiocb, u8, opcode);

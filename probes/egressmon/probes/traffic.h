@@ -339,13 +339,22 @@ static __always_inline void on_root_egress(struct __sk_buff *skb)
 		on_egress(skb, FLAG_FOREIGN);
 }
 
+static __always_inline bool is_canary_port(u16 port)
+{
+	u32 first = 0;
+	struct settings *set = bpf_map_lookup_elem(MAP(settings), &first);
+
+	return set && set->canary_armed && set->canary_port == port;
+}
+
 /* Whether a packet that arrives is none that is read, at a glance. */
-static __always_inline bool is_plain_arrival(struct __sk_buff *skb)
+static __always_inline bool is_plain_arrival(struct __sk_buff *skb, bool inside)
 {
 	struct glance glance;
 
-	return look(skb, &glance) && glance.protocol == PROTOCOL_TCP &&
-	       glance.source != DNS_PORT;
+	if (!look(skb, &glance) || glance.source == DNS_PORT)
+		return false;
+	return glance.protocol == PROTOCOL_TCP || !inside || !is_canary_port(glance.target);
 }
 
 static __always_inline int observe_ingress(struct __sk_buff *skb, bool inside)
@@ -369,14 +378,14 @@ static __always_inline int observe_ingress(struct __sk_buff *skb, bool inside)
 
 static __always_inline int on_ingress(struct __sk_buff *skb)
 {
-	return is_plain_arrival(skb) ? 1 : observe_ingress(skb, true);
+	return is_plain_arrival(skb, true) ? 1 : observe_ingress(skb, true);
 }
 
 static __always_inline void on_root_ingress(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk;
 
-	if (is_plain_arrival(skb))
+	if (is_plain_arrival(skb, false))
 		return;
 	sk = skb->sk;
 	if (sk)

@@ -43,7 +43,8 @@ static __always_inline u32 find_preload(u64 *piece, unsigned long place, unsigne
 			break;
 		if (*piece == LD_PRELOAD_FIRST || *piece == LD_AUDIT_FIRST)
 			return PRELOAD_SET;
-		place += size - (size >> ENVIRONMENT_PIECE_BITS); /* less its end if it is cut */
+		place +=
+			size - (size >> ENVIRONMENT_PIECE_BITS); /* less its end if it is cut */
 	}
 	return PRELOAD_UNREAD;
 }

@@ -310,6 +310,8 @@ def test_a_full_file_is_said_and_the_counts_are_those_of_its_records(
     assert run.end["losses"]["left_out"] >= 200 - made.total()
     assert run.end["verdict"] == "incomplete"
     assert "the file reached its limit" in run.stderr
+    missing = 200 - made.total()
+    assert f"(200 connections: 200 allowed ({missing} of them not in the" in run.stderr
 
 
 def test_a_violation_that_finds_no_room_is_one_all_the_same(watched: Watch) -> None:

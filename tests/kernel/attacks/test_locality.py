@@ -225,23 +225,29 @@ TAKEN_OVER = {
     "nobody": (2, f"u.sendto(b'x', at); {WAIT}; u.sendto(b'x', at)", 1),
     "decoy": (
         2,
-        f"d = socket.socket(type=2); d.bind(at); u.sendto(b'x', at); d.close(); {WAIT}; "
-        "u.sendto(b'x', at)",
+        (
+            "d = socket.socket(type=2); d.bind(at); u.sendto(b'x', at); "
+            f"d.close(); {WAIT}; u.sendto(b'x', at)"
+        ),
         1,
     ),
     "connected": (
         2,
-        "d = socket.socket(type=2); d.bind(at); u.connect(at); u.send(b'x'); "
-        f"d.close(); {WAIT}; u.send(b'x')",
+        (
+            "d = socket.socket(type=2); d.bind(at); u.connect(at); u.send(b'x'); "
+            f"d.close(); {WAIT}; u.send(b'x')"
+        ),
         1,
     ),
     # A full queue drops the SYN, which the client sends again a second later.
     "repeated-syn": (
         1,
-        "d = socket.socket(); d.setsockopt(1, 2, 1); d.bind(at); d.listen(0); "
-        "full = socket.create_connection(at); s = socket.socket(); "
-        f"s.setblocking(False); s.connect_ex(at); d.close(); {WAIT}; "
-        "s.settimeout(60); select.select([], [s], [], 60); s.sendall(b'x')",
+        (
+            "d = socket.socket(); d.setsockopt(1, 2, 1); d.bind(at); d.listen(0); "
+            "full = socket.create_connection(at); s = socket.socket(); "
+            f"s.setblocking(False); s.connect_ex(at); d.close(); {WAIT}; "
+            "s.settimeout(60); select.select([], [s], [], 60); s.sendall(b'x')"
+        ),
         2,
     ),
 }

@@ -465,6 +465,131 @@ def test_root_by_way_of_a_shell_that_sudo_started_is_told_of(tmp_path: Path) -> 
     assert "sudo, called by nobody, started a program that started" in done.stderr
 
 
+# sudo's front process is its caller's, who may end it: as soon as egressmon is there.
+ENDS_SUDO = r"""
+import os, subprocess, sys
+from pathlib import Path
+process = subprocess.Popen(sys.argv[1:])
+def below(pid):
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return
+    for child in children:
+        yield child
+        yield from below(child)
+def is_it(pid):
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return b"egressmon" in words and not words[0].endswith((b"sudo", b"env"))
+while process.poll() is None and not any(map(is_it, below(process.pid))):
+    pass
+process.kill()
+print("ended", process.wait() == -9)
+"""
+WHO = ("sh", "-c", "echo uid $(id -u)")
+DIRECT = ALL_MAY + "Defaults !pam_session, !pam_setcred, !use_pty\n"
+
+
+@pytest.mark.parametrize("sudoers", [ALL_MAY, ALL_MAY + "Defaults use_pty\n"])
+@pytest.mark.parametrize("called", [("sudo", "-n"), ()], ids=["sudo", "itself"])
+def test_ending_sudo_makes_no_command_root(
+    tmp_path: Path, called: tuple[str, ...], sudoers: str
+) -> None:
+    words = [*called, *WATCH, "--evidence", "/dev/null", "--", *WHO]
+
+    done = _by_nobody(tmp_path, [PYTHON, "-c", ENDS_SUDO, *words], sudoers)
+
+    assert "ended True" in done.stdout, done.stderr
+    assert "uid 0" not in done.stdout
+
+
+@pytest.mark.parametrize("called", [("sudo", "-n"), ()], ids=["sudo", "itself"])
+def test_a_sudo_that_becomes_egressmon_makes_no_command_root(
+    tmp_path: Path, called: tuple[str, ...]
+) -> None:
+    words = [*called, *WATCH, "--evidence", "/dev/null", "--", *WHO]
+
+    done = _by_nobody(tmp_path, words, DIRECT)
+
+    if called:
+        assert done.stdout == f"uid {NOBODY}\n", done.stderr
+    else:
+        assert done.stdout == ""
+        assert done.returncode == 125
+        assert "error: sudo, which called, is gone" in done.stderr
+
+
+def test_a_sudo_that_the_command_ended_is_a_doubt(tmp_path: Path) -> None:
+    run = _as_user(
+        tmp_path,
+        "sh",
+        "-c",
+        "kill -KILL $(cut -d' ' -f4 /proc/$PPID/stat); id -u",
+    )
+
+    assert run.status == -signal.SIGKILL
+    assert run.stdout == f"{NOBODY}\n"
+    assert run.end["incomplete_reasons"] == [
+        "sudo, which called, was ended: its status is not this run's"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"SUDO_UID": "1000", "SUDO_GID": "1000"}, "and SUDO_COMMAND is not"),
+        ({"SUDO_UID": "1000", "SUDO_COMMAND": "/x/egressmon"}, "SUDO_GID"),
+        ({"SUDO_UID": "x", "SUDO_GID": "0", "SUDO_COMMAND": "egressmon"}, "SUDO_UID"),
+        ({"_EGRESSMON_HOP": "1"}, "SUDO_UID"),
+    ],
+)
+def test_what_cannot_be_told_is_refused(
+    tmp_path: Path, said: dict[str, str], why: str
+) -> None:
+    done = subprocess.run(
+        [*WATCH, "--evidence", "/dev/null", "--", "touch", "ran"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], **said},
+    )
+
+    assert done.returncode == 125
+    assert done.stderr.startswith("error: it cannot be told who called: ")
+    assert why in done.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+# A note of what a launcher changed, which a caller can forge where sudo keeps it.
+def test_no_note_takes_back_what_sudo_said(tmp_path: Path) -> None:
+    note = "SUDO_UID,SUDO_GID,SUDO_COMMAND " + b"SUDO_UID=0\0".hex()
+    sudoers = ALL_MAY + "Defaults env_keep += _EGRESSMON_RESTORED\n"
+    words = ["env", f"_EGRESSMON_RESTORED={note}", "sudo", "-n", *WATCH]
+
+    done = _by_nobody(
+        tmp_path, [*words, "--evidence", "/dev/null", "--", *WHO], sudoers
+    )
+
+    assert done.stdout == f"uid {NOBODY}\n", done.stderr
+
+
+def _by_nobody(
+    folder: Path, words: list[str], sudoers: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        as_nobody(folder, words, sudoers),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        cwd="/",
+    )
+
+
 # A private installation: what is imported late could not be read late.
 HIDES = """
 set -e

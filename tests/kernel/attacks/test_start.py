@@ -131,6 +131,78 @@ def test_python_variables_are_the_commands_alone(
     assert got == {"PATH": PATH, **variables}
 
 
+# What Python 3.11 reads even when isolated: a pyvenv.cfg beside the path in it says
+# which site-packages there are, and a line of a .pth file in there runs.
+def own_python(folder: Path, proof: Path) -> dict[str, str]:
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    site = folder / "other" / "lib" / version / "site-packages"
+    site.mkdir(parents=True)
+    (folder / "other/bin").mkdir()
+    (folder / "other/pyvenv.cfg").write_text(f"home = {Path(sys.base_prefix, 'bin')}\n")
+    line = f"import os; open({str(proof)!r}, 'a').write(f'{{os.geteuid()}} ')\n"
+    (site / "zz.pth").write_text(line)
+    python = str(folder / "other/bin/python")
+    return {"PYTHONEXECUTABLE": python, "__PYVENV_LAUNCHER__": python}
+
+
+@pytest.mark.parametrize("entry", [(LAUNCHER,), (SCRIPT,)], ids=["launcher", "script"])
+def test_no_other_python_is_taken_from_the_environment(
+    tmp_path: Path, entry: tuple[str, ...]
+) -> None:
+    proof = tmp_path / "proof"
+    variables = own_python(tmp_path, proof)
+    check = [sys.executable, "-I", "-c", ""]
+    subprocess.run(check, check=True, env=variables)
+    if sys.version_info < (3, 12):
+        assert proof.exists()  # it would be taken
+        proof.unlink()
+
+    done = watch(entry, tmp_path, "/usr/bin/env", "-0", **variables)
+
+    assert not proof.exists()
+    assert done.returncode == 0, done.stderr
+    got = dict(one.split("=", 1) for one in done.stdout.split("\0") if one)
+    assert got == {"PATH": PATH, **variables}
+
+
+def test_a_library_path_beside_another_python_changes_nothing(tmp_path: Path) -> None:
+    proof = tmp_path / "proof"
+    variables = {**own_python(tmp_path, proof), "LD_LIBRARY_PATH": str(tmp_path)}
+
+    done = watch([LAUNCHER], tmp_path, "/usr/bin/env", "-0", **variables)
+
+    assert not proof.exists()
+    assert done.returncode == 0, done.stderr
+    got = dict(one.split("=", 1) for one in done.stdout.split("\0") if one)
+    assert got == {"PATH": PATH, **variables}
+
+
+@pytest.mark.parametrize("name", ["PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__"])
+def test_root_is_told_of_another_python(tmp_path: Path, name: str) -> None:
+    done = watch(EGRESSMON, tmp_path, "touch", "ran", **{name: sys.executable})
+
+    assert done.returncode == 125
+    assert f"{name} is set, which Python reads even when isolated" in done.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("entry", [(LAUNCHER,), EGRESSMON], ids=["launcher", "python"])
+def test_an_empty_environment_stays_empty(
+    tmp_path: Path, entry: tuple[str, ...]
+) -> None:
+    done = subprocess.run(
+        [*entry, "watch", "--quiet", "--evidence", "e", "--", "/usr/bin/env"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={},
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+
+
 def test_the_command_gets_no_locale_that_the_caller_did_not_set(
     tmp_path: Path,
 ) -> None:
@@ -391,6 +463,32 @@ def test_nothing_of_the_folder_runs_through_sudo(someone: User, planted: Path) -
     assert read_evidence(folder / "e.jsonl")[-1]["verdict"] == "clean"
     strange = [one for one in folder.rglob("*") if one.stat().st_uid != NOBODY]
     assert strange == []
+
+
+# Where sudo resets nothing, what it starts must not find another Python either.
+@pytest.mark.parametrize("called", [(), ("sudo", "-n")], ids=["itself", "sudo"])
+def test_no_other_python_goes_through_sudo(
+    someone: User, planted: Path, called: tuple[str, ...]
+) -> None:
+    install(someone, planted)
+    folder = Path(tempfile.mkdtemp(dir=someone.home))
+    proof = folder / "proof"
+    variables = own_python(folder, proof)
+    someone.own(folder)
+    sudoers = someone.folder / "sudoers"
+    before = sudoers.read_text()
+    sudoers.chmod(0o640)
+    sudoers.write_text(f"Defaults !env_reset\n{before}")
+    sudoers.chmod(0o440)
+
+    words = [*called, "/opt/egressmon/bin/egressmon", "watch", "--quiet"]
+    done = someone.run(*words, "--", "/usr/bin/env", environment=variables)
+    sudoers.write_text(before)
+
+    ran = proof.read_text().split() if proof.exists() else []
+    assert "0" not in ran
+    assert done.returncode == 0, done.stderr
+    assert f"PYTHONEXECUTABLE={variables['PYTHONEXECUTABLE']}\n" in done.stdout
 
 
 def test_python_m_of_a_user_isolates_itself(someone: User, planted: Path) -> None:

@@ -147,6 +147,59 @@ def test_who_started_the_thread_is_named_and_not_who_ran_meanwhile(
     assert named in first
 
 
+LOOP = f"""
+import asyncio
+
+loop = asyncio.new_event_loop()
+
+async def leak(port):
+    await asyncio.sleep(0)
+    try:
+        await asyncio.wait_for(asyncio.open_connection("{OTHER4}", port), 2)
+    except (OSError, asyncio.TimeoutError):
+        pass
+
+async def gathered():
+    await asyncio.gather(*(one for one in asyncio.all_tasks()
+                           if one is not asyncio.current_task()))
+
+def test_guilty():
+    loop.create_task(leak({HTTP_PORT}))
+
+def test_innocent():
+    loop.run_until_complete(gathered())
+
+class TestGuilty:
+    def test_it(self):
+        loop.create_task(leak({OTHER_PORT}))
+
+class TestInnocent:
+    def test_it(self):
+        loop.run_until_complete(gathered())
+"""
+
+
+def test_who_made_a_task_is_named_and_not_who_ran_the_loop(
+    watched: Watch, tmp_path: Path
+) -> None:
+    (tmp_path / "test_loop.py").write_text(LOOP)
+
+    run = watched(
+        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+        "test_loop.py",
+    )
+
+    first, second = sorted(
+        run.of("connection"), key=lambda one: one["dst"]["port"] == OTHER_PORT
+    )
+    told = first["code"]
+    assert told["test"] == "test_loop.py::test_guilty (call)"
+    assert told["test_at_call"] == "test_loop.py::test_innocent (call)"
+    # A method of that name may be inherited.
+    assert second["code"]["test"] == "test_loop.py::TestInnocent::test_it (call)"
+    assert second["code"]["test_confirmed"] is False
+
+
 # The fork server has the environment of the test that needed one first.
 def test_a_test_that_no_stack_confirms_is_marked(
     watched: Watch, tmp_path: Path
