@@ -7,7 +7,7 @@
 
 #define LOOPBACK_INDEX 1 /* of lo in every network namespace (drivers/net/loopback.c) */
 #define STATE_LISTEN 10	 /* include/net/tcp_states.h */
-#define RECEIVER_TAKEN 8 /* beside a receiver: the connection has its other end */
+#define RECEIVER_TAKEN 8 /* beside a receiver: it does not listen */
 #define MAX_MEMBERS 16
 #define BIT_REUSEPORT 0x10 /* behind the four bits of skc_reuse */
 #define BITS_REUSE 0x0f
@@ -79,7 +79,8 @@ static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol, bool conn
 	u64 scope = set ? set->scope_id : 0;
 	u32 level = set ? set->scope_level : 0;
 	u32 receiver = RECEIVER_OUTSIDE;
-	u32 taken = 0;
+	/* Without a branch: 0 for one that listens (states are below 16). */
+	u32 taken = ((sk->state ^ STATE_LISTEN) + 15) >> 4 << 3;
 
 	/* A socket that listens without having been bound has no state. */
 	if (is_made_here(sk) || (scope && ancestor_cgroup_id(sk, level) == scope))
@@ -87,10 +88,8 @@ static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol, bool conn
 								 : RECEIVER_SCOPE;
 	else if (!scope)
 		receiver = RECEIVER_ASK;
-	if (protocol == PROTOCOL_TCP && !connected && sk->state != STATE_LISTEN)
-		taken = RECEIVER_TAKEN;
 	bpf_sk_release(sk);
-	return receiver | taken;
+	return receiver | (taken & RECEIVER_TAKEN);
 }
 
 /* Whose socket has, or would accept, the connection from source, a port of it, to target. */

@@ -259,6 +259,7 @@ SUBPROGRAM int egress_news(struct __sk_buff *skb, u32 kind, u32 flags)
 		flow.receiver = forget(skb, other_side(skb, &packet, kind));
 	}
 	if (kind == KIND_ACCEPT) {
+		flow.receiver &= ~RECEIVER_TAKEN;
 		if (flow.receiver == RECEIVER_SCOPE || is_repeated(skb, &packet))
 			return 0;
 		flow.local_port = packet.source.port;
