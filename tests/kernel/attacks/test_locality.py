@@ -100,7 +100,7 @@ def test_no_decoy_makes_a_relay_the_scopes_own(
         port = relay.says()
         run = watched(PYTHON, "-c", code, port, options=["--enforce", "fail"])
 
-    # Two where the SYN was for one of those that share the port, and another takes it up.
+    # Two where the SYN was for one that shares the port, and another takes it up.
     connections = to(run, "127.0.0.1", int(port))
     assert len(connections) in {1, 2}, run.stderr
     for connection in connections:
