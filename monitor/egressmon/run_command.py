@@ -63,7 +63,10 @@ def require_another_file(evidence: str | None, other: Path | None, what: str) ->
         return
     try:
         same = other.is_file() and Path(evidence).samefile(other)
-    except OSError:  # one of them is not there yet
+    except OSError:  # the evidence is not there yet
+        same = False
+    paths = (Path(evidence), other)
+    if not any(path.exists() for path in paths):
         same = os.path.realpath(evidence) == os.path.realpath(other)
     if same:
         raise UsageError(
