@@ -61,12 +61,10 @@ def require_another_file(evidence: str | None, other: Path | None, what: str) ->
     """Raise UsageError where the evidence would be written over the file `other`."""
     if evidence is None or evidence == STDOUT or other is None:
         return
-    try:
-        same = other.is_file() and Path(evidence).samefile(other)
-    except OSError:  # the evidence is not there yet
-        same = False
-    paths = (Path(evidence), other)
-    if not any(path.exists() for path in paths):
+    # os.path's: a folder that cannot be searched is an error where it is opened.
+    if os.path.exists(other) and os.path.exists(evidence):  # noqa: PTH110
+        same = os.path.isfile(other) and os.path.samefile(evidence, other)  # noqa: PTH113, PTH121
+    else:
         same = os.path.realpath(evidence) == os.path.realpath(other)
     if same:
         raise UsageError(
