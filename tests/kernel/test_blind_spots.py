@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from egressmon.blind_spots import Blind
-from support.watching import ENGINE, Watched, watch
+from support.watching import ENGINE, watch
 
 ANYWHERE = {
     *("packet-sockets", "unix-sockets", "encrypted-dns", "foreign-packets"),
@@ -33,19 +33,15 @@ def _expected() -> set[str]:
     return found | {"python-frames"} if ENGINE == "bcc" else found
 
 
-def _names(run: Watched) -> set[str]:
-    return {spot["name"] for spot in run.records[0]["blind_spots"]}
-
-
 @pytest.mark.smoke
 def test_this_kernel_has_its_blind_spots_and_no_other(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     run = watch(tmp_path, "true")
 
-    record_property("blind_spots", ", ".join(sorted(_names(run))))
+    record_property("blind_spots", ", ".join(sorted(run.blind_spots)))
     record_property("engine", run.records[0]["engine"])
-    assert _names(run) == _expected()
+    assert run.blind_spots == _expected()
     for spot in run.records[0]["blind_spots"]:
         assert spot["reason"]
         assert spot["consequence"]
@@ -58,7 +54,7 @@ def test_a_namespace_around_egressmon_is_one_more(name: str, tmp_path: Path) -> 
     run = watch(tmp_path, "true", prefix=IN_NAMESPACES[name])
 
     assert run.status == 0, run.stderr
-    assert _names(run) == _expected() | {name}
+    assert run.blind_spots == _expected() | {name}
 
 
 def test_no_two_blind_spots_share_a_name() -> None:

@@ -137,6 +137,11 @@ class Watched:
         assert self.records[-1]["type"] == "run.end"
         return self.records[-1]
 
+    @property
+    def blind_spots(self) -> set[str]:
+        """The names of what the run says it cannot see."""
+        return {spot["name"] for spot in self.records[0]["blind_spots"]}
+
     def reached(self) -> set[tuple[str, str, int | None, str]]:
         """Return (op, ip, port, verdict) of each connection."""
         return {

@@ -45,18 +45,18 @@ static __always_inline void fill_owner(struct dns_event *event,
 		__builtin_memset(event->comm, 0, COMM_SIZE);
 }
 
+/* Without variables and branches of its own, for the verifier's sake. */
 static __always_inline void fill_server(struct __sk_buff *skb, struct dns_event *event)
 {
-	bool is_source = (event->flags & FLAG_INGRESS) || (event->traits & DNS_SCOPE_ANSWERS);
-	u32 inet = 0;
-	u8 first = 0;
+	u32 is_source = event->flags / FLAG_INGRESS | event->traits / DNS_SCOPE_ANSWERS;
+	u32 is_target = ~is_source & 1;
 
-	bpf_skb_load_bytes(skb, 0, &first, sizeof(first));
-	if (first >> 4 == 4) {
-		bpf_skb_load_bytes(skb, is_source ? 12 : 16, &inet, sizeof(inet));
-		set_inet((u32 *)event->address, inet);
+	bpf_skb_load_bytes(skb, 0, event->address, 1);
+	if (event->address[0] >> 4 == 4) {
+		set_inet((u32 *)event->address, 0);
+		bpf_skb_load_bytes(skb, 12 + 4 * is_target, event->address + 12, 4);
 	} else {
-		bpf_skb_load_bytes(skb, is_source ? 8 : 24, event->address, ADDRESS_SIZE);
+		bpf_skb_load_bytes(skb, 8 + 16 * is_target, event->address, ADDRESS_SIZE);
 	}
 }
 
@@ -161,12 +161,16 @@ SUBPROGRAM int dns_chunk(struct __sk_buff *skb, u32 payload, u32 skipped, u32 se
 static __always_inline void emit_dns(struct __sk_buff *skb, const struct packet *packet,
 				     u64 how)
 {
-	u32 total = carried(skb, packet->payload);
+	/* One state here for all the ways that a header can be read. */
+	u32 payload = forget(skb, packet->payload);
+	u32 sequence = forget(skb, packet->sequence);
+	u32 total = forget(skb, carried(skb, payload));
 	u32 skipped = 0;
 
+	how = (u64)forget(skb, how >> 32) << 32 | forget(skb, how);
 	if (!total) {
 		if (how & HOW(0, 0, DNS_BEGIN | DNS_RAW, 0))
-			dns_mark(skb, packet->sequence, how);
+			dns_mark(skb, sequence, how);
 		return;
 	}
 	if (!may_read(packet_owner(skb), total)) {
@@ -174,7 +178,7 @@ static __always_inline void emit_dns(struct __sk_buff *skb, const struct packet 
 		return;
 	}
 	for (int i = 0; i < MAX_CHUNKS; i++) {
-		if (dns_chunk(skb, packet->payload, skipped, packet->sequence, how))
+		if (dns_chunk(skb, payload, skipped, sequence, how))
 			return;
 		skipped = forget(skb, skipped + PAYLOAD_LARGE);
 		if (skipped >= total)

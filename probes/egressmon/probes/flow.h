@@ -190,8 +190,7 @@ static __always_inline int on_address(struct bpf_sock_addr *ctx, u32 kind, bool 
  */
 static __always_inline bool is_foreign_here(void)
 {
-	u32 first = 0;
-	struct settings *set = bpf_map_lookup_elem(MAP(settings), &first);
+	struct settings *set = settings_set();
 
 	if (set && set->scope_id &&
 	    current_ancestor_cgroup_id(set->scope_level) == set->scope_id)

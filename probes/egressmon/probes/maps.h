@@ -44,9 +44,23 @@ struct member {
 /* By process id (tgid): the command and its descendants. */
 DEFINE_MAP(lineage, HASH, u32, struct member, MAX_PROCESSES, BPF_F_NO_PREALLOC);
 
+/*
+ * A key of 32 bits, written as 64: Linux 6.1's verifier takes the other half of the word
+ * for in use, with what was in it on each way here.
+ */
+#define WIDE_KEY(name, value) u64 name = (value)
+
+static __always_inline struct settings *settings_set(void)
+{
+	WIDE_KEY(first, 0);
+
+	return bpf_map_lookup_elem(MAP(settings), &first);
+}
+
 static __always_inline void count(u32 slot, u64 amount)
 {
-	u64 *value = bpf_map_lookup_elem(MAP(counters), &slot);
+	WIDE_KEY(key, slot);
+	u64 *value = bpf_map_lookup_elem(MAP(counters), &key);
 
 	if (value)
 		*value += amount;

@@ -139,8 +139,8 @@ SUBPROGRAM int skip_extensions(struct __sk_buff *skb, u32 next)
 
 static __always_inline u32 parse_network(struct __sk_buff *skb, struct packet *packet)
 {
+	u64 first = 0; /* WIDE_KEY() says why */
 	u32 offset;
-	u8 first;
 
 	if (bpf_skb_load_bytes(skb, 0, &first, 1))
 		return 0;

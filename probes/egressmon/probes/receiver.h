@@ -34,25 +34,28 @@ static __always_inline kernel_sock *address_of(struct bpf_sock *sk)
 	return address;
 }
 
-/* Whether all sockets that take turns at a port were made in the same cgroup. */
+/*
+ * Whether all sockets that take turns at a port were made in the same cgroup. Without a
+ * branch for each: the verifier would follow them all. A group begins with room for 128.
+ */
 static __always_inline bool is_group_here(kernel_sock *sk)
 {
 	kernel_group *group = READ(sk, sk_reuseport_cb);
 	u64 cgroup = READ(sk, sk_cgrp_data).cgroup;
-	u32 members = READ(group, num_socks);
+	u64 other = 0;
+	u32 count = READ(group, num_socks);
 
-	if (!group || !members || members > MAX_MEMBERS)
+	if (!group || !count || count > MAX_MEMBERS)
 		return false;
+#pragma unroll
 	for (u32 i = 0; i < MAX_MEMBERS; i++) {
+		u64 is_member = ((u64)i - count) >> 63;
 		kernel_sock *member = NULL;
 
-		if (i >= members)
-			break;
 		bpf_probe_read_kernel(&member, sizeof(member), (void **)&group->socks + i);
-		if (!member || READ(member, sk_cgrp_data).cgroup != cgroup)
-			return false;
+		other |= (READ(member, sk_cgrp_data).cgroup ^ cgroup) & -is_member;
 	}
-	return true;
+	return !other;
 }
 
 /*
@@ -74,8 +77,7 @@ static __always_inline bool is_shared(struct bpf_sock *sk, u16 protocol)
 /* Whose the socket is that was found; it is released. Only listeners are shared. */
 static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol, bool connected)
 {
-	u32 first = 0;
-	struct settings *set = bpf_map_lookup_elem(MAP(settings), &first);
+	struct settings *set = settings_set();
 	u64 scope = set ? set->scope_id : 0;
 	u32 level = set ? set->scope_level : 0;
 	u32 receiver = RECEIVER_OUTSIDE;

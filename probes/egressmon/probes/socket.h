@@ -181,8 +181,7 @@ static __always_inline void own(struct socket_state *state)
  */
 static __always_inline u32 canary_flags(const struct endpoint *peer)
 {
-	u32 first = 0;
-	struct settings *set = bpf_map_lookup_elem(MAP(settings), &first);
+	struct settings *set = settings_set();
 
 	if (!set || !set->canary_armed || set->canary_port != peer->port)
 		return 0;

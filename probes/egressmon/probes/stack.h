@@ -252,11 +252,9 @@ static __always_inline void tell_caller(struct socket_state *state)
 {
 	u64 now = bpf_ktime_get_boot_ns();
 	struct caller caller = {};
-	struct settings *set;
-	u32 first = 0;
+	struct settings *set = settings_set();
 	bool told = false;
 
-	set = bpf_map_lookup_elem(MAP(settings), &first);
 	if (!set || !set->stack_bytes)
 		return;
 	look_at_caller(&caller, set->stack_bytes);

@@ -106,7 +106,7 @@ static __always_inline bool is_repeated(struct __sk_buff *skb, const struct pack
 
 static __always_inline void count_total(struct __sk_buff *skb)
 {
-	u32 first = 0;
+	WIDE_KEY(first, 0);
 	struct traffic *total = bpf_map_lookup_elem(MAP(sent), &first);
 
 	if (!total)
@@ -313,7 +313,7 @@ SUBPROGRAM int egress_flow(struct __sk_buff *skb, u32 flags)
 
 static __always_inline void on_egress(struct __sk_buff *skb, u32 flags)
 {
-	u32 news = egress_flow(skb, flags);
+	u32 news = forget(skb, egress_flow(skb, flags));
 
 	if (news & NEWS_KIND)
 		egress_news(skb, news & NEWS_KIND, news & NEWS_CANARY ? FLAG_CANARY : flags);
@@ -341,8 +341,7 @@ static __always_inline void on_root_egress(struct __sk_buff *skb)
 
 static __always_inline bool is_canary_port(u16 port)
 {
-	u32 first = 0;
-	struct settings *set = bpf_map_lookup_elem(MAP(settings), &first);
+	struct settings *set = settings_set();
 
 	return set && set->canary_armed && set->canary_port == port;
 }

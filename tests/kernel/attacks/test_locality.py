@@ -448,7 +448,8 @@ def test_an_attempt_without_a_packet_is_recorded(
     assert run.reached() == {(op, "198.18.0.1", 443, "violation")}
     (connection,) = run.of("connection")
     assert connection["process"]["exe"]
-    assert connection["code"]["language"] == "python"
+    has_frames = "python-frames" not in run.blind_spots  # BCC reads none
+    assert bool(connection["code"]) == has_frames
 
 
 # What fails on the way must not stand for what is sent afterwards.

@@ -54,7 +54,7 @@ def test_every_process_of_its_own_has_given_up_what_it_can(tmp_path: Path) -> No
 
     keeper, *attachers, agent = json.loads(run.stdout).values()
     # Without Python frames there is nothing to attach.
-    assert len(attachers) == (0 if "python-frames" in _blind(run) else 1)
+    assert len(attachers) == (0 if "python-frames" in run.blind_spots else 1)
     rights = [(keeper, _KEPT), (agent, 0), *((one, _SYS_ADMIN) for one in attachers)]
     for threads, kept in rights:
         for status in threads:
@@ -323,10 +323,6 @@ def _as_user(
         shutil.rmtree(own)
 
 
-def _blind(run: Watched) -> set[str]:
-    return {spot["name"] for spot in run.of("run.start")[0]["blind_spots"]}
-
-
 BECOME = ("sh", "-c", "sudo -n id -u; grep NoNewPrivs /proc/self/status")
 
 
@@ -336,8 +332,8 @@ def test_a_command_that_may_become_root_is_a_declared_blind_spot(
     run = _as_user(tmp_path, *BECOME)
 
     assert run.stdout.split() == ["0", "NoNewPrivs:", "0"]
-    assert "command-can-sudo" in _blind(run)
-    assert "root-command" not in _blind(run)
+    assert "command-can-sudo" in run.blind_spots
+    assert "root-command" not in run.blind_spots
     assert "command-can-sudo" in run.stderr
 
 
@@ -347,7 +343,7 @@ def test_under_fail_the_command_gains_no_rights_and_is_told_the_cure(
     run = _as_user(tmp_path, *BECOME, policy=FAIL)
 
     assert run.stdout.split() == ["NoNewPrivs:", "1"]
-    assert "command-can-sudo" not in _blind(run)
+    assert "command-can-sudo" not in run.blind_spots
     assert "[command] allow_sudo = true" in run.stderr
     assert run.end["verdict"] == "clean"
 
@@ -358,7 +354,7 @@ def test_the_reviewed_policy_can_allow_it(tmp_path: Path) -> None:
     run = _as_user(tmp_path, *BECOME, policy=policy)
 
     assert run.stdout.split() == ["0", "NoNewPrivs:", "0"]
-    assert "command-can-sudo" in _blind(run)
+    assert "command-can-sudo" in run.blind_spots
     assert "allow_sudo" not in run.stderr
 
 
