@@ -115,6 +115,21 @@ def test_a_change_of_mappings_forgets_all_of_the_process() -> None:
     assert all(templates.find(stack(n, pid=7)) is None for n in range(1, 5))
 
 
+# As where libraries take turns at one address: each call is another's.
+def test_a_call_before_the_mappings_changed_does_not_count() -> None:
+    probes = Probes()
+    templates = Templates(probes, MACHINE)
+
+    for _ in range(3):
+        templates.offer(stack(), CHAIN, judge)
+        assert not probes.sites
+        templates.forget(stack().pid)
+
+    templates.offer(stack(), CHAIN, judge)
+    templates.offer(stack(), CHAIN, judge)
+    assert len(probes.sites) == 1
+
+
 def test_only_what_the_words_verify_is_judged() -> None:
     probes = Probes()
     templates = Templates(probes, MACHINE)

@@ -4,7 +4,8 @@ import struct
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from itertools import count
+from typing import Protocol, TypeVar
 
 from egressmon.attribution.result import Attribution
 from egressmon.attribution.unwind import Unwound
@@ -17,6 +18,7 @@ _WORD = LAYOUTS["template_word"]
 _HEAD = struct.Struct("=QQ")
 _MAX_WORDS = CONSTANTS["TEMPLATE_WORDS"]
 _MAX_KEPT = 4096
+_Kept = TypeVar("_Kept", bytes, int)
 
 
 class Memory(Protocol):
@@ -33,14 +35,20 @@ class Templates:
     """What the probes were told to recognise, and what it means.
 
     A site is told at its second call: most call once. All of a process's are
-    forgotten as its mappings change: then the same words may mean other modules.
+    forgotten as its mappings change: then the same words may mean other modules. The
+    calls before do not count either: who loads and unloads libraries in turns would
+    have the probes recognise what is no longer there.
     """
 
     def __init__(self, memory: Memory, architecture: Architecture | None) -> None:
         """Stacks are from a machine of `architecture`."""
         self._memory = memory
         self._architecture = architecture
-        self._once: OrderedDict[bytes, None] = OrderedDict()
+        self._once: OrderedDict[bytes, int] = OrderedDict()
+        """In which era of its process each site called."""
+        self._eras: OrderedDict[int, int] = OrderedDict()
+        """Of each process: its last change of mappings, by number among all of them."""
+        self._changes = count(1)
         self._known: OrderedDict[int, tuple[int, bytes, Attribution]] = OrderedDict()
         self._told: dict[bytes, tuple[int, list[tuple[int, int]]]] = {}
         """The number and the words that the probes have for each site."""
@@ -60,7 +68,7 @@ class Templates:
         unwound: Unwound,
         judge: Callable[[Unwound], Attribution],
     ) -> None:
-        """Have the probes recognise stack's call site, if it called before.
+        """Have the probes recognise stack's call site, if it called before in this era.
 
         Judge is asked about as much of the chain as the template's words verify.
         """
@@ -71,10 +79,9 @@ class Templates:
             self._architecture.registers[self._architecture.stack_pointer]
         ]
         key = _KEY.pack(stack.address_space, counter, top)
-        if key not in self._once:
-            self._once[key] = None
-            if len(self._once) > _MAX_KEPT:
-                self._once.popitem(last=False)
+        era = self._eras.get(stack.pid, 0)
+        if self._once.get(key) != era:
+            _keep(self._once, key, era)
             return
         verified, words = _verified(unwound)
         # Stacks that were copied before the probes had it are still to come.
@@ -95,7 +102,8 @@ class Templates:
         self._of_process.setdefault(stack.pid, set()).add(number)
 
     def forget(self, pid: int) -> None:
-        """Have the probes forget process pid's call sites."""
+        """Have the probes forget process pid's call sites: its mappings changed."""
+        _keep(self._eras, pid, next(self._changes))
         for number in list(self._of_process.get(pid, ())):
             self._drop(number)
 
@@ -109,6 +117,13 @@ class Templates:
         if self._told.get(key, (0, []))[0] == number:  # and not a later one
             del self._told[key]
             self._memory.forget(key)
+
+
+def _keep(kept: OrderedDict[_Kept, int], key: _Kept, number: int) -> None:
+    kept[key] = number
+    kept.move_to_end(key)
+    if len(kept) > _MAX_KEPT:
+        kept.popitem(last=False)
 
 
 # As many frames as have words to verify them by.
