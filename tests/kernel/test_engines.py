@@ -329,3 +329,12 @@ def test_a_bcc_that_is_missing_is_no_finding() -> None:
 
     assert done.returncode == 0
     assert "?    probes load (bcc): BCC is not installed" in done.stdout
+
+
+# For each message of libbpf's, Python would be called, and wait for its lock.
+def test_probes_that_are_taken_are_not_asked_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(libbpf, "_listening")
+
+    libbpf.load().close()

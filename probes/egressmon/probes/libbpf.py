@@ -9,6 +9,9 @@ import ctypes
 import errno
 import os
 import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -66,6 +69,7 @@ def library() -> ctypes.CDLL:
             function = getattr(found, name)
             function.restype = result
             function.argtypes = arguments
+        found.libbpf_set_print(None)  # not to stderr
         return found
     raise ProbeError(
         "libbpf is not installed",
@@ -115,7 +119,7 @@ def load_with_frames(folder: Path = _HERE) -> tuple[Loaded, Loaded | ProbeError]
     the frames' part alone it is returned.
     """
     image = load_object(folder)
-    shared = _load(image, HOOKS, MAPS, {}, only_maps=True)
+    shared = _load(image, (), MAPS, {}, HOOKS)
     probes = Beside(lambda: _load(image, HOOKS, MAPS, shared.maps))
     frames = _load_frames(folder, shared.maps)
     try:
@@ -137,39 +141,59 @@ def _load_frames(folder: Path, maps: dict[str, int]) -> Loaded | ProbeError:
         return error
 
 
+# Whoever asks for messages is called for each (some hundred, most of no interest) and
+# waits for Python's lock: 7 s beside a busy thread. So it is asked why, once it failed.
 def _load(
     image: bytes,
     hooks: tuple[Hook, ...],
     names: tuple[str, ...],
     shared: dict[str, int],
-    *,
-    only_maps: bool = False,
+    left_out: tuple[Hook, ...] = (),
 ) -> Loaded:
-    log = _Log()
+    wanted = _Wanted(image, hooks, names, shared, left_out)
+    try:
+        return _attempt(wanted)
+    except ProbeError:
+        with _listening() as lines:
+            return _attempt(wanted, lines)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    image: bytes
+    hooks: tuple[Hook, ...]
+    maps: tuple[str, ...]
+    shared: dict[str, int]
+    """Maps that are there already, by name."""
+    left_out: tuple[Hook, ...]
+    """Programs of the object that are not loaded."""
+
+
+def _attempt(wanted: _Wanted, lines: Sequence[str] = ()) -> Loaded:
+    image = wanted.image
     probes = _call("bpf_object__open_mem", image, len(image), None)
     if not probes:
         raise ProbeError(
             "the compiled probes cannot be read: the file is damaged",
             "install egressmon again, or run ./scripts/build-probes",
-            log.text,
+            "\n".join(lines),
         )
     try:
-        for name, descriptor in shared.items():
+        for name, descriptor in wanted.shared.items():
             found = _call("bpf_object__find_map_by_name", probes, name.encode())
             if found:
                 library().bpf_map__reuse_fd(found, descriptor)
-        if only_maps:
-            for hook in hooks:
-                program = _find(probes, "program", hook.program)
-                library().bpf_program__set_autoload(program, False)
-            hooks = ()
+        for hook in wanted.left_out:
+            program = _find(probes, "program", hook.program)
+            library().bpf_program__set_autoload(program, False)
         code = -library().bpf_object__load(probes)
         if code:
-            raise obstacles.refusal(os.strerror(code), log.text)
+            raise obstacles.refusal(os.strerror(code), "\n".join(lines))
         programs = {
-            hook.program: _descriptor(probes, "program", hook.program) for hook in hooks
+            hook.program: _descriptor(probes, "program", hook.program)
+            for hook in wanted.hooks
         }
-        maps = {name: _descriptor(probes, "map", name) for name in names}
+        maps = {name: _descriptor(probes, "map", name) for name in wanted.maps}
     finally:
         library().bpf_object__close(probes)
     return Loaded("libbpf", version(), programs, maps)
@@ -195,42 +219,34 @@ def _find(probes: int, kind: str, name: str) -> int:
 _VERIFIER_LOG = b"PROG LOAD LOG"
 _MAX_VERIFIER_LOG = 1 << 24
 _MAX_LINE = 1 << 16
-_CURRENT = threading.local()
+_LISTENER = threading.Lock()
+_LISTENERS: list[Any] = []  # for good: another thread may be calling one
 
 
-class _Log:
-    """What libbpf and the verifier print in this thread, until the next one is made."""
-
-    def __init__(self) -> None:
-        self._lines: list[str] = []
-        _CURRENT.log = self
-        _keep_what_is_printed()
-
-    @property
-    def text(self) -> str:
-        return "\n".join(self._lines)
-
-    def add(self, line: bytes) -> None:
-        self._lines.append(line.decode(errors="backslashreplace").rstrip())
-
-
-# Instead of writing it to stderr. Cached: libbpf calls it as long as the process lives.
-@cache
-def _keep_what_is_printed() -> Any:
+@contextmanager
+def _listening() -> Generator[list[str]]:
+    """Give what libbpf and the verifier print in this thread, as it comes."""
+    lines: list[str] = []
     form_text = ctypes.CDLL(None).vsnprintf
     form_text.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, _POINTER]
+    here = threading.get_ident()
 
     def keep(level: int, form: bytes, arguments: int) -> int:
-        log: _Log | None = getattr(_CURRENT, "log", None)
-        if level > 1 or log is None:  # debug
+        if level > 1 or threading.get_ident() != here:  # debug
             return 0
         # A verifier's log comes as one string; its end says why.
         size = _MAX_VERIFIER_LOG if _VERIFIER_LOG in form else 0
         room = ctypes.create_string_buffer(size + _MAX_LINE)
         end = min(max(form_text(room, len(room), form, arguments), 0), len(room) - 1)
-        log.add(bytes(memoryview(room)[max(0, end - _MAX_LINE) : end]))
+        line = bytes(memoryview(room)[max(0, end - _MAX_LINE) : end])
+        lines.append(line.decode(errors="backslashreplace").rstrip())
         return 0
 
-    callback = _PRINT(keep)
-    library().libbpf_set_print(callback)
-    return callback
+    with _LISTENER:
+        callback = _PRINT(keep)
+        _LISTENERS.append(callback)
+        library().libbpf_set_print(callback)
+        try:
+            yield lines
+        finally:
+            library().libbpf_set_print(None)
