@@ -18,14 +18,17 @@ BAD_USAGE = 2
 _RUNNING = ("watch", "learn")
 
 
-def main() -> int:
-    """Run the command line and return the exit status."""
+def main(early: Preparation | None = None) -> int:
+    """Run the command line and return the exit status.
+
+    `early` is what was begun to load before the arguments were read.
+    """
     arguments = sys.argv[1:]
     _guard_streams()
     running = arguments[:1] in ([verb] for verb in _RUNNING)
     try:
         parsed = command_line.parse(arguments)
-        return _dispatch(parsed, arguments)
+        return _dispatch(parsed, arguments, early)
     except EgressmonError as error:
         _explain(error, error.hint, arguments)
         return error.status if running else BAD_USAGE
@@ -46,17 +49,13 @@ def _guard_streams() -> None:
     sys.stdout, sys.stderr = guarded(sys.stdout), guarded(sys.stderr)
 
 
-def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
+def _dispatch(
+    options: argparse.Namespace, arguments: list[str], early: Preparation | None
+) -> int:
     # Each verb imports what it needs: `watch` must be armed soon.
     match options.verb:
         case "watch" | "learn":
-            # The probes load (in C) while Python imports the rest.
-            frames = options.attribution == "full"
-            preparation = (
-                Preparation(options.engine, frames=frames)
-                if os.geteuid() == 0
-                else None
-            )
+            preparation = _preparation(options, early)
             if options.verb == "watch":
                 from egressmon.run_command import watch as run  # noqa: PLC0415
             else:
@@ -81,6 +80,20 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
             checks = doctor.examine()
             doctor.print_report(checks)
             return int(any(check.found is False for check in checks))
+
+
+# The probes load (in C) while Python imports the rest.
+def _preparation(
+    options: argparse.Namespace, early: Preparation | None
+) -> Preparation | None:
+    if os.geteuid() != 0:
+        return None
+    frames = options.attribution == "full"
+    if early is not None and early.asked == (options.engine, frames):
+        return early
+    if early is not None:
+        early.engine().close()
+    return Preparation(options.engine, frames=frames)
 
 
 def _explain(error: Exception, hint: str, arguments: list[str]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from egressmon import privilege
+from egressmon import host, privilege
 from egressmon.errors import EvidenceError, UsageError
 from egressmon.escalation import SudoTrial
 from egressmon.evidence import EVIDENCE_MODE, STDOUT, open_evidence
@@ -38,6 +38,7 @@ def watch(
     if preparation is None:
         # Said before sudo asks for a password: the user's own mistakes first.
         _load_policy(options)
+    host.egressmon_version()  # 3 ms, while the probes load
     engine = engine_for(options, arguments, preparation)
     user = privilege.invoking_user()
     with acting_as(user):

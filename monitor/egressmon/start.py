@@ -9,9 +9,12 @@ import os
 import sys
 import traceback
 from contextlib import suppress
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from egressmon import environment, ownership, streams
+
+if TYPE_CHECKING:
+    from egressmon.probes.loading import Preparation
 
 CANNOT = 125
 _INSTALL = (
@@ -59,15 +62,17 @@ def _as_root() -> int:
     caller.calling_sudo()  # at once: nothing else tells of what may end
     environment.keep_only_ours()
     try:
-        return _command_line()
+        from egressmon import early  # noqa: PLC0415 -- not before
+
+        return _command_line(early.prepare(sys.argv[1:]))
     except ownership.ForeignCodeError as error:
         return _refuse(str(error))
 
 
-def _command_line() -> int:
+def _command_line(preparation: "Preparation | None" = None) -> int:
     from egressmon.cli import main as command_line  # noqa: PLC0415 -- not before
 
-    return command_line()
+    return command_line(preparation)
 
 
 # By then the working directory had its chance (`python -m`): for a user it runs what

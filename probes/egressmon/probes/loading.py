@@ -65,9 +65,10 @@ def _bcc(reason: str) -> Engine:
 
 
 class Preparation:
-    """An engine that is being loaded beside other work (it takes 0.1 s)."""
+    """An engine that is being loaded beside other work (it takes 0.2 s)."""
 
-    def __init__(self, choice: Choice, *, frames: bool = False) -> None:
+    def __init__(self, choice: Choice = "auto", *, frames: bool = False) -> None:
+        self.asked = choice, frames
         self._work = Beside(lambda: load(choice, frames=frames))
 
     def engine(self) -> Engine:

@@ -38,8 +38,9 @@ static __always_inline kernel_sock *address_of(struct bpf_sock *sk)
  * Whether all sockets that take turns at a port were made in the same cgroup. Without a
  * branch for each: the verifier would follow them all. A group begins with room for 128.
  */
-static __always_inline bool is_group_here(kernel_sock *sk)
+SUBPROGRAM int is_group_here(u64 address)
 {
+	kernel_sock *sk = (void *)address;
 	kernel_group *group = READ(sk, sk_reuseport_cb);
 	u64 cgroup = READ(sk, sk_cgrp_data).cgroup;
 	u64 other = 0;
@@ -71,7 +72,7 @@ static __always_inline bool is_shared(struct bpf_sock *sk, u16 protocol)
 			      (u8 *)address + OFFSET(sock_common, skc_state) + 1);
 	if (protocol == PROTOCOL_UDP && (bits & BITS_REUSE))
 		return true;
-	return (bits & BIT_REUSEPORT) && !is_group_here(address);
+	return (bits & BIT_REUSEPORT) && !is_group_here((u64)address);
 }
 
 /* Whose the socket is that was found; it is released. Only listeners are shared. */

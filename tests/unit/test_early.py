@@ -1,0 +1,55 @@
+"""What is loaded before the arguments are read: only what they cannot change."""
+
+import pytest
+
+from egressmon import early
+from egressmon.options import parse
+
+
+class Asked:
+    """Stands for a load that is only asked for."""
+
+    def __init__(self, choice: str, *, frames: bool) -> None:
+        self.asked = choice, frames
+
+
+@pytest.fixture(autouse=True)
+def _nothing_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(early, "Preparation", Asked)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "watch -- true",
+        "watch --quiet --evidence e.jsonl -- true --engine bcc",
+        "learn --argv none -- true",
+    ],
+)
+def test_a_plain_run_is_prepared_as_it_will_be_asked_for(words: str) -> None:
+    arguments = words.split()
+
+    found = early.prepare(arguments)
+
+    options = parse(arguments)
+    assert found is not None
+    assert found.asked == (options.engine, options.attribution == "full")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "watch --engine bcc -- true",
+        "watch --engine=libbpf -- true",
+        "watch --eng bcc -- true",
+        "watch --attribution process -- true",
+        "watch --at=process -- true",
+        "watch --help",
+        "watch true",
+        "doctor",
+        "policy check -- x",
+        "",
+    ],
+)
+def test_what_may_be_another_thing_waits_for_the_arguments(words: str) -> None:
+    assert early.prepare(words.split()) is None
