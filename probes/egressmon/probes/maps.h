@@ -46,7 +46,7 @@ DEFINE_MAP(lineage, HASH, u32, struct member, MAX_PROCESSES, BPF_F_NO_PREALLOC);
 
 /*
  * A key of 32 bits, written as 64: Linux 6.1's verifier takes the other half of the word
- * for in use, with what was in it on each way here.
+ * for in use, with what was in it on each way here. (Both machines are little-endian.)
  */
 #define WIDE_KEY(name, value) u64 name = (value)
 

@@ -36,7 +36,8 @@ static __always_inline kernel_sock *address_of(struct bpf_sock *sk)
 
 /*
  * Whether all sockets that take turns at a port were made in the same cgroup. Without a
- * branch for each: the verifier would follow them all. A group begins with room for 128.
+ * branch for each: the verifier would follow them all. A group begins with room for 128
+ * (INIT_SOCKS, net/core/sock_reuseport.c); what cannot be read is not here.
  */
 SUBPROGRAM int is_group_here(u64 address)
 {
@@ -46,7 +47,7 @@ SUBPROGRAM int is_group_here(u64 address)
 	u64 other = 0;
 	u32 count = READ(group, num_socks);
 
-	if (!group || !count || count > MAX_MEMBERS)
+	if (!group || !cgroup || !count || count > MAX_MEMBERS)
 		return false;
 #pragma unroll
 	for (u32 i = 0; i < MAX_MEMBERS; i++) {
