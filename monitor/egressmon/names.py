@@ -4,11 +4,13 @@ import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from egressmon.events import Address
-from egressmon.policy.model import Policy
 from egressmon.policy.names import canonical
+
+if TYPE_CHECKING:
+    from egressmon.policy.model import AnyPolicy
 
 Source: TypeAlias = Literal["dns", "hosts-file", "policy-resolution"]
 
@@ -133,7 +135,7 @@ def read_resolver(path: Path) -> Resolver:
     return Resolver(tuple(servers), search)
 
 
-def trusted_resolvers(policy: Policy, resolver: Resolver) -> frozenset[Address]:
+def trusted_resolvers(policy: "AnyPolicy", resolver: Resolver) -> frozenset[Address]:
     """Return the resolvers that policy trusts, given the system's configuration."""
     if policy.dns.resolvers == "system":
         return frozenset(resolver.servers)

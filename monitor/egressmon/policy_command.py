@@ -9,9 +9,10 @@ from pathlib import Path
 
 from egressmon.errors import UsageError
 from egressmon.names import read_resolver, trusted_resolvers
-from egressmon.policy.file import LoadedPolicy, line_of, load_policy
+from egressmon.policy.file import LoadedPolicy, load_policy
 from egressmon.policy.judge import Claimed, Destination, Judge, Listener, Origin
 from egressmon.policy.names import canonical
+from egressmon.policy.table import line_of
 from egressmon.text import printable
 
 _DESTINATION = re.compile(

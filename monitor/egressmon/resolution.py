@@ -5,10 +5,13 @@ import socket
 import threading
 import time
 from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
 
 from egressmon.events import Address
 from egressmon.names import Names
-from egressmon.policy.model import Policy
+
+if TYPE_CHECKING:
+    from egressmon.policy.model import AnyPolicy
 
 _WORKERS = 8
 _PATIENCE_S = 2.0  # the ring holds four seconds of 10,000 connects each
@@ -21,7 +24,7 @@ class PolicyResolution:
     for them, once and bounded, before the first verdict on a nameless address.
     """
 
-    def __init__(self, policy: Policy, names: Names) -> None:
+    def __init__(self, policy: "AnyPolicy", names: Names) -> None:
         hosts = {
             entry.host
             for entry in policy.allow

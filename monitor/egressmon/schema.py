@@ -9,11 +9,11 @@ from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
-from egressmon.policy import file as policy_file
+from egressmon.policy import table
 from egressmon.records import SCHEMA, Record
 
 EVIDENCE_FILE = Path(__file__).with_name("evidence.schema.json")
-POLICY_FILE = Path(policy_file.__file__).with_name("egress.schema.json")
+POLICY_FILE = Path(table.__file__).with_name("egress.schema.json")
 
 
 def _envelope(kind: str) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def text(schema: dict[str, Any]) -> str:
 def main() -> None:
     """Write both schema files beside the modules that they describe."""
     EVIDENCE_FILE.write_text(text(evidence_schema()))
-    POLICY_FILE.write_text(text(policy_file.schema()))
+    POLICY_FILE.write_text(text(table.schema()))
 
 
 if __name__ == "__main__":

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from egressmon.policy.errors import PolicyError
-from egressmon.policy.file import find_policy, line_of, load_policy, schema
+from egressmon.policy.file import find_policy, load_policy
 from egressmon.policy.judge import Destination, Judge, Listener
 from egressmon.policy.model import Allow, Dns, Local, Policy
 from egressmon.policy.names import covers, parse_host_pattern
+from egressmon.policy.table import line_of, schema
 from egressmon.schema import POLICY_FILE, text
 
 RESOLVER = ipaddress.ip_address("192.0.2.53")

@@ -1,27 +1,12 @@
-"""Find and read policy files; every error names the file, the line and the remedy."""
+"""Find and read policy files: which one holds, and by which digest."""
 
 import hashlib
-import json
-import re
-import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ValidationError
-
+from egressmon.policy.default import DEFAULT
 from egressmon.policy.errors import PolicyError
-from egressmon.policy.model import (
-    DEFAULT,
-    Accept,
-    Allow,
-    By,
-    Command,
-    Dns,
-    Local,
-    Policy,
-)
 from egressmon.policy.place import (
     Candidate,
     PolicyFile,
@@ -31,32 +16,18 @@ from egressmon.policy.place import (
     trusted_owners,
 )
 
+if TYPE_CHECKING:
+    from egressmon.policy.model import AnyPolicy
+
 FILE_NAME = "egress.toml"
 PROJECT = "pyproject.toml"
-_PYPROJECT = ("tool", "egressmon")
-_HEADER = re.compile(r"\s*(\[\[?)\s*([^\]#]+?)\s*\]\]?\s*(#.*)?")
-_KEY = re.compile(r"""\s*(?P<key>[\w-]+|"[^"]*"|'[^']*')\s*(?:\.|=)""")
-_REMEDIES = {
-    "extra_forbidden": "unknown key; {known}",
-    "missing": "missing; add `{key} = …`",
-    "too_short": "an empty list allows nothing; name at least one",
-}
-_TABLES: dict[tuple[str, ...], type[BaseModel]] = {
-    (): Policy,
-    ("allow",): Allow,
-    ("allow", "by"): By,
-    ("dns",): Dns,
-    ("local",): Local,
-    ("accept",): Accept,
-    ("command",): Command,
-}
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedPolicy:
     """A policy with where it came from."""
 
-    policy: Policy
+    policy: "AnyPolicy"
     path: Path | None
     digest: str | None
     """`sha256:` and the hexadecimal digest of the file's bytes."""
@@ -79,7 +50,7 @@ def find_policy(
     for folder in folders(start, trusted):
         found = read_in(folder, FILE_NAME, trusted)
         project = read_in(folder, PROJECT, trusted)
-        if project is not None and not _has_table(project, alone=found is None):
+        if project is not None and not _is_policy(project, alone=found is None):
             project = None
         if found is not None and project is not None:
             raise PolicyError(
@@ -102,14 +73,22 @@ def _trusted(candidate: Candidate) -> PolicyFile:
     return PolicyFile(candidate.path, candidate.data)
 
 
-def _has_table(project: Candidate, *, alone: bool) -> bool:
+# What is not TOML is not to be passed over if it means to be the policy and no other
+# file is there: that would be none.
+def _is_policy(project: Candidate, *, alone: bool) -> bool:
+    import tomllib  # noqa: PLC0415 -- only where there is such a file
+
     try:
         data = tomllib.loads(project.data.decode("utf-8"))
     except ValueError:
-        # Not to be passed over if it means to be the policy: that would be none.
         return alone and b"tool.egressmon" in project.data
     tool = data.get("tool", {})
     return isinstance(tool, dict) and "egressmon" in tool
+
+
+# In a pyproject.toml, the table that is the policy.
+def _prefix(path: Path) -> tuple[str, ...]:
+    return ("tool", "egressmon") if path.name == PROJECT else ()
 
 
 def load_policy(
@@ -128,16 +107,11 @@ def load_policy(
     path = source.path
     found = "sha256:" + hashlib.sha256(source.data).hexdigest()
     _compare_digest((path, found), digest)
-    text = _decode(path, source.data)
-    table = _parse(path, text)
-    prefix: tuple[str, ...] = ()
-    if path.name == PROJECT:
-        prefix = _PYPROJECT
-        table = table.get("tool", {}).get("egressmon", {})
-    try:
-        policy = Policy.model_validate(table)
-    except ValidationError as error:
-        raise _explained(path, text, prefix, error) from error
+    # pydantic, on which it rests, is a third of what a run would import.
+    from egressmon.policy import table  # noqa: PLC0415 -- only for a file
+
+    text = table.decode(path, source.data)
+    policy = table.parse(path, text, _prefix(path))
     return LoadedPolicy(policy, path, found, source.warning, text)
 
 
@@ -155,143 +129,3 @@ def _compare_digest(found: tuple[Path, str] | None, wanted: str | None) -> None:
             f"{path}: its digest is {digest}, not {wanted}",
             "review the file; `egressmon policy check` prints the digest to give",
         )
-
-
-def _decode(path: Path, data: bytes) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise PolicyError(
-            f"{path}:{line}: not UTF-8 text", "save the file as UTF-8"
-        ) from error
-
-
-def _parse(path: Path, text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        found = re.search(r"\(at line (\d+), column \d+\)", str(error))
-        line = int(found.group(1)) if found else text.count("\n") + 1
-        what = re.sub(r" \(at .*\)", "", str(error))
-        raise PolicyError(
-            f"{path}:{line}: not TOML: {what}", "see docs/policy.md for the format"
-        ) from error
-    except RecursionError as error:
-        raise PolicyError(
-            f"{path}: not TOML that can be read: nested too deeply",
-            "see docs/policy.md for the format",
-        ) from error
-
-
-def _explained(
-    path: Path, text: str, prefix: tuple[str, ...], error: ValidationError
-) -> PolicyError:
-    problems = error.errors(include_url=False)
-    lines = [_problem(text, prefix, problem) for problem in problems]
-    first_line, first, hint = lines[0]
-    more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
-    rest = "".join(f"\n  {path}:{line}: {what}" for line, what, _ in lines[1:])
-    return PolicyError(f"{path}:{first_line}: {first}{more}{rest}", hint)
-
-
-# One pydantic error as (line, what is wrong, remedy).
-def _problem(
-    text: str, prefix: tuple[str, ...], problem: Mapping[str, Any]
-) -> tuple[int, str, str]:
-    kind, location = str(problem["type"]), tuple(problem["loc"])
-    # pydantic puts the tried member of a union into the location; drop it. The key that
-    # nobody knows may be anything.
-    last = location[-1:] if kind == "extra_forbidden" else ()
-    location = tuple(
-        part
-        for part in location[: len(location) - len(last)]
-        if isinstance(part, int) or _is_key(part)
-    )
-    location += last
-    keys = tuple(part for part in location if isinstance(part, str))
-    shown = _dotted(location)
-    known = _known(keys[:-1])
-    line = line_of(text, (*prefix, *location))
-    if kind == "extra_forbidden" and keys[-1] in {"unix", "infrastructure"}:
-        return line, f"{shown}: not supported by this version", "remove it for now"
-    if kind in _REMEDIES:
-        key = keys[-1] if keys else ""
-        remedy = _REMEDIES[kind].format(known=f"known: {known}", key=key)
-        return line, f"{shown}: {remedy.partition(';')[0]}", remedy
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    if problem.get("input") == "block" and keys == ("enforce",):
-        return line, "enforce: block is not supported yet", 'write enforce = "fail"'
-    where = f"{shown}: " if shown else ""
-    return line, where + message, "see docs/policy.md for the format"
-
-
-def _known(table: tuple[str, ...]) -> str:
-    model = _TABLES.get(table)
-    if model is None:
-        return "see docs/policy.md"
-    fields = model.model_fields.items()
-    return ", ".join(field.alias or name for name, field in fields)
-
-
-def _is_key(part: object) -> bool:
-    return (
-        isinstance(part, str)
-        and re.fullmatch(r"[\w-]+", part) is not None
-        and (part not in {"tuple", "constrained-str"})
-    )
-
-
-def _dotted(location: tuple[str | int, ...]) -> str:
-    shown = ""
-    for part in location:
-        if isinstance(part, int):
-            shown += f"[{part}]"
-        else:
-            shown += f".{part}" if _is_key(part) else f".{json.dumps(part)}"
-    return shown.removeprefix(".")
-
-
-def line_of(text: str, location: tuple[str | int, ...]) -> int:
-    """Return the line (from 1) of a key in TOML text, or of its nearest table."""
-    best_line, best_depth = 1, 0
-    table: tuple[str | int, ...] = ()
-    seen: dict[tuple[str, ...], int] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        header = _HEADER.fullmatch(line)
-        key = _KEY.match(line)
-        if header:
-            names = tuple(part.strip(" \"'") for part in header.group(2).split("."))
-            table = names
-            if header.group(1) == "[[":
-                seen[names] = seen.get(names, -1) + 1
-                table = (*names, seen[names])
-            here = table
-        elif key:
-            here = (*table, key.group("key").strip("\"'"))
-        else:
-            continue
-        depth = _common(here, location)
-        if depth > best_depth:
-            best_line, best_depth = number, depth
-    return best_line
-
-
-def _common(here: tuple[str | int, ...], location: tuple[str | int, ...]) -> int:
-    depth = 0
-    for ours, theirs in zip(here, location, strict=False):
-        if ours != theirs:
-            break
-        depth += 1
-    return depth if depth in {len(here), len(location)} else 0
-
-
-def schema() -> dict[str, Any]:
-    """Return the policy file's JSON Schema, for editors."""
-    described = Policy.model_json_schema()
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": "egress.schema.json",
-        **described,
-        "title": "egressmon policy",
-    }

@@ -4,10 +4,12 @@ import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from egressmon.policy.model import Allow, By, Policy
 from egressmon.policy.names import canonical, covers
+
+if TYPE_CHECKING:
+    from egressmon.policy.model import Allow, AnyPolicy, By
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Word: TypeAlias = Literal["allowed", "violation", "local"]
@@ -83,7 +85,7 @@ class Judge:
 
     def __init__(
         self,
-        policy: Policy,
+        policy: "AnyPolicy",
         resolvers: frozenset[Address],
         search: tuple[str, ...] = (),
     ) -> None:
@@ -196,7 +198,7 @@ class Judge:
 
 
 class _Entry:
-    def __init__(self, index: int, allow: Allow) -> None:
+    def __init__(self, index: int, allow: "Allow") -> None:
         self.name = f"allow[{index}]"
         self._allow = allow
         self._ports = frozenset(allow.ports)
@@ -249,7 +251,7 @@ def _mismatch(
     what: str,
     wanted: tuple[str, ...],
     found: tuple[str, ...],
-    by: By,
+    by: "By",
     origin: Origin,
 ) -> str | None:
     matching = [one for one in found if _matches(what, one, wanted)]

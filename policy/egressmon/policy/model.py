@@ -1,7 +1,7 @@
 """The policy as a value: what the TOML file says, checked."""
 
 import ipaddress
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from egressmon.policy.default import Default
 from egressmon.policy.names import parse_host_pattern
 from egressmon.policy.routes import Route
 
@@ -181,5 +182,5 @@ class Policy(_Table):
     accept: Accept = Accept()
 
 
-DEFAULT = Policy(version=1)
-"""What holds where no policy file is found: all but local traffic is reported."""
+AnyPolicy: TypeAlias = Policy | Default
+"""What a run is judged by."""

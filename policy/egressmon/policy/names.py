@@ -3,8 +3,6 @@
 import ipaddress
 import re
 
-import idna
-
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _MAX_NAME = 253  # RFC 1035 section 2.3.4, less the root label
 
@@ -49,15 +47,20 @@ def _split_wildcard(text: str) -> tuple[str, str]:
 
 
 def _a_labels(name: str, text: str) -> str:
-    try:
-        ascii_name = name if name.isascii() else idna.encode(name, uts46=True).decode()
-    except idna.IDNAError as error:
-        raise ValueError(f"{text!r} is not a valid internationalised name") from error
-    ascii_name = canonical(ascii_name)
+    ascii_name = canonical(name if name.isascii() else _encoded(name, text))
     labels = ascii_name.split(".")
     if len(ascii_name) > _MAX_NAME or not all(map(_LABEL.fullmatch, labels)):
         raise ValueError(f"{text!r} is not a host name")
     return ascii_name
+
+
+def _encoded(name: str, text: str) -> str:
+    import idna  # noqa: PLC0415 -- its tables are large, and such names are few
+
+    try:
+        return idna.encode(name, uts46=True).decode()
+    except idna.IDNAError as error:
+        raise ValueError(f"{text!r} is not a valid internationalised name") from error
 
 
 def _is_address(text: str) -> bool:
