@@ -129,7 +129,8 @@ static __always_inline bool is_untold(const struct socket_state *state)
 
 /*
  * Whether who takes a connection up on this machine is still to be seen: the SYN need not
- * have reached who was found then (SYN cookies, a SYN that crosses another).
+ * have reached who was found then (SYN cookies, a SYN that crosses another). Asked where
+ * something leaves by it, or it ends: what only acknowledges or resets gives nothing away.
  */
 static __always_inline bool is_taking(struct __sk_buff *skb, const struct socket_state *state)
 {
@@ -137,12 +138,17 @@ static __always_inline bool is_taking(struct __sk_buff *skb, const struct socket
 	       !(state->flags & SOCKET_TAKEN);
 }
 
+static __always_inline bool carries(struct __sk_buff *skb, u32 payload, u8 tcp_flags)
+{
+	return skb->len > payload || (tcp_flags & TCP_FIN);
+}
+
 static __always_inline u32 count_stream(struct __sk_buff *skb, struct bpf_sock *sk,
 					struct socket_state *state, const struct packet *packet)
 {
 	/* Only a SYN begins something; the rest belongs to what began before. */
 	if (!begins(packet->tcp_flags)) {
-		if (is_taking(skb, state))
+		if (carries(skb, packet->payload, packet->tcp_flags) && is_taking(skb, state))
 			return KIND_AGAIN;
 		if (!is_untold(state) || skb->len <= packet->payload)
 			return NO_NEWS;
@@ -292,10 +298,13 @@ SUBPROGRAM int egress_flow(struct __sk_buff *skb, u32 flags)
 		sk = bpf_sk_fullsock(sk);
 	if (look(skb, &glance) && glance.protocol == PROTOCOL_TCP &&
 	    glance.target != DNS_PORT && glance.source != DNS_PORT &&
-	    !begins(glance.tcp_flags) && (!sk || sk->type == SOCK_STREAM) &&
-	    !(skb->ifindex == LOOPBACK_INDEX && is_taking(skb, state_of(sk))) &&
-	    !(flags && is_untold(state_of(sk))))
-		return NO_NEWS;
+	    !begins(glance.tcp_flags) && (!sk || sk->type == SOCK_STREAM)) {
+		if (carries(skb, glance.payload, glance.tcp_flags) &&
+		    skb->ifindex == LOOPBACK_INDEX && is_taking(skb, state_of(sk)))
+			return KIND_AGAIN;
+		if (!(flags && is_untold(state_of(sk))))
+			return NO_NEWS;
+	}
 	state = state_of(sk);
 	if (!parse(skb, &packet))
 		count(COUNT_LOST_PACKET, 1);
