@@ -23,6 +23,7 @@ _MAP_DELETE_ELEM = 3
 _OBJ_GET_INFO_BY_FD = 15
 _RAW_TRACEPOINT_OPEN = 17
 _LINK_CREATE = 28
+_TRACING = 26  # enum bpf_prog_type
 # struct perf_event_attr, include/uapi/linux/perf_event.h
 _UPROBES = Path("/sys/bus/event_source/devices/uprobe")
 _EVENT_SIZE = 112
@@ -70,10 +71,15 @@ def attach_to_cgroup(program: int, cgroup: int, attach_type: int) -> int:
 
 
 def attach_to_tracepoint(program: int, name: str) -> int:
-    """Return a link that holds program on the tracepoint until it is closed."""
+    """Return a link that holds program on the tracepoint until it is closed.
+
+    One that was loaded for the tracepoint's types (`tp_btf`) goes to that one alone,
+    and the kernel takes no name with it.
+    """
+    (kind,) = struct.unpack_from("=I", _information(program, _INFO_SIZE)[0])
     text = ctypes.create_string_buffer(name.encode())
-    attributes = struct.pack("=QII", ctypes.addressof(text), program, 0)
-    return _bpf(_RAW_TRACEPOINT_OPEN, attributes)
+    where = 0 if kind == _TRACING else ctypes.addressof(text)
+    return _bpf(_RAW_TRACEPOINT_OPEN, struct.pack("=QII", where, program, 0))
 
 
 def attach_to_function(
@@ -136,13 +142,8 @@ def delete(table: int, key: bytes) -> None:
 
 def element_sizes(table: int) -> tuple[int, int]:
     """Return how many bytes a key and a value of map table have."""
-    info = ctypes.create_string_buffer(_MAP_INFO_SIZE)
-    attributes = ctypes.create_string_buffer(
-        struct.pack("=IIQ", table, _MAP_INFO_SIZE, ctypes.addressof(info))
-    )
-    _bpf(_OBJ_GET_INFO_BY_FD, attributes)
     # struct bpf_map_info: type, id, key_size, value_size.
-    key, value = struct.unpack_from("=II", info, 8)
+    key, value = struct.unpack_from("=II", _information(table, _MAP_INFO_SIZE)[0], 8)
     return key, value
 
 
@@ -164,15 +165,21 @@ def skipped_runs(program: int) -> int | None:
     None where the kernel does not count that (before 5.12): `recursion_misses` of
     struct bpf_prog_info.
     """
-    info = ctypes.create_string_buffer(_INFO_SIZE)
+    info, known = _information(program, _INFO_SIZE)
+    if known < _SKIPPED_AT + 8:
+        return None
+    return int.from_bytes(info[_SKIPPED_AT : _SKIPPED_AT + 8], sys.byteorder)
+
+
+# What the kernel says of a program or map in at most size bytes, and how many it knows.
+def _information(descriptor: int, size: int) -> tuple[bytes, int]:
+    info = ctypes.create_string_buffer(size)
     attributes = ctypes.create_string_buffer(
-        struct.pack("=IIQ", program, _INFO_SIZE, ctypes.addressof(info))
+        struct.pack("=IIQ", descriptor, size, ctypes.addressof(info))
     )
     _bpf(_OBJ_GET_INFO_BY_FD, attributes)
     (known,) = struct.unpack_from("=I", attributes, 4)
-    if known < _SKIPPED_AT + 8:
-        return None
-    return int.from_bytes(info.raw[_SKIPPED_AT : _SKIPPED_AT + 8], sys.byteorder)
+    return info.raw, known
 
 
 @cache

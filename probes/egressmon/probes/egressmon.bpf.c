@@ -183,10 +183,10 @@ int life_exit_second(struct bpf_raw_tracepoint_args *ctx)
 }
 
 /* Arguments of the tracepoint: include/trace/events/syscalls.h. */
-SEC("raw_tp/sys_exit")
-int escape_call(struct bpf_raw_tracepoint_args *ctx)
+SEC("tp_btf/sys_exit") /* of the object alone: BCC says itself what it loads */
+int escape_call(u64 *ctx)
 {
-	on_return((const void *)ctx->args[0], ctx->args[1]);
+	on_return((const void *)ctx[0], ctx[1]);
 	return 0;
 }
 

@@ -55,6 +55,16 @@ static __always_inline u64 call_register(const void *registers, u32 number)
 	return value;
 }
 
+/* Read in place, where the kernel says what `registers` is: this is asked of each call. */
+static __always_inline u32 call_number(const void *registers)
+{
+#ifdef EGRESSMON_BCC
+	return CALL_NUMBER(call_register(registers, REGISTER_CALL));
+#else
+	return CALL_NUMBER(*(const u32 *)(registers + REGISTER_CALL * sizeof(u64)));
+#endif
+}
+
 /* Those that have hooks, or reach no other process and machine. */
 static __always_inline bool is_hidden(u32 family)
 {
@@ -247,7 +257,7 @@ static __always_inline void on_return(const void *registers, u64 result)
 
 	if ((long)result < 0)
 		return;
-	call.number = CALL_NUMBER(call_register(registers, REGISTER_CALL));
+	call.number = call_number(registers);
 	if (IS_NATIVE(call.number)) {
 		call.first = call_register(registers, CALL_FIRST);
 		call.second = (u32)call_register(registers, CALL_SECOND);
