@@ -80,6 +80,20 @@ def test_bad_usage_is_one_error_with_a_hint(words: list[str], status: int) -> No
     assert done.stdout == ""
 
 
+def test_a_run_without_a_policy_file_imports_no_library_for_it() -> None:
+    heavy = {"pydantic", "idna", "tomllib", "dns", "rich", "pyroute2"}
+    code = (
+        "import sys, egressmon.start, egressmon.cli, egressmon.run_command\n"
+        f"print(sorted({heavy} & set(sys.modules)))"
+    )
+
+    done = subprocess.run(
+        [EGRESSMON[0], "-I", "-c", code], check=True, capture_output=True, text=True
+    )
+
+    assert done.stdout == "[]\n"
+
+
 def test_check_accepts_a_good_policy(policy: str) -> None:
     done = run("policy", "check", policy)
 

@@ -7,6 +7,7 @@ import pytest
 
 from egressmon.probes.architecture import ARCHITECTURES
 from egressmon.probes.hooks import (
+    CALL,
     COPIED,
     FRAMES,
     FRAMES_MAPS,
@@ -40,7 +41,8 @@ def test_every_program_of_the_source_is_a_hook_of_its_kind(
     assert set(found) == {hook.program for hook in hooks}
     for hook in hooks:
         if hook.tracepoint is not None:
-            assert found[hook.program] == f"raw_tp/{hook.tracepoint}"
+            kind = "tp_btf" if hook is CALL else "raw_tp"
+            assert found[hook.program] == f"{kind}/{hook.tracepoint}"
         elif hook in {COPIED, FREED}:
             kinds = {COPIED: "uretprobe", FREED: "uprobe"}
             assert found[hook.program] == kinds[hook]

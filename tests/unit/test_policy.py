@@ -9,7 +9,9 @@ import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
+from egressmon.policy.default import DEFAULT
 from egressmon.policy.errors import PolicyError
 from egressmon.policy.file import find_policy, load_policy
 from egressmon.policy.judge import Destination, Judge, Listener
@@ -227,6 +229,26 @@ def test_a_whole_file(tmp_path: Path) -> None:
     assert policy.local == Local(listeners="deny")
     assert loaded.digest is not None
     assert loaded.digest.startswith("sha256:")
+
+
+def test_without_a_file_holds_what_a_file_that_says_nothing_says() -> None:
+    written = Policy(version=1)
+
+    for name in Policy.model_fields:
+        found, expected = getattr(DEFAULT, name), getattr(written, name)
+        if isinstance(expected, BaseModel):
+            assert found._asdict() == expected.model_dump(), name
+        else:
+            assert found == expected, name
+    assert set(DEFAULT._fields) == set(Policy.model_fields)
+
+
+@pytest.mark.parametrize("text", ["tool = 1\n", "[tool]\negressmon = 1\n"])
+def test_a_pyproject_without_the_table_is_no_policy(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path, text, "pyproject.toml")
+
+    with pytest.raises(PolicyError, match="version: missing"):
+        load_policy(path)
 
 
 def test_the_table_in_pyproject_is_the_same(tmp_path: Path) -> None:
