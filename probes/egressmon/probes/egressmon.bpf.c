@@ -182,8 +182,8 @@ int life_exit_second(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* Arguments of the tracepoint: include/trace/events/syscalls.h. */
-SEC("tp_btf/sys_exit") /* of the object alone: BCC says itself what it loads */
+/* Arguments of the tracepoint: include/trace/events/syscalls.h. BCC loads it as raw_tp. */
+SEC("tp_btf/sys_exit")
 int escape_call(u64 *ctx)
 {
 	on_return((const void *)ctx[0], ctx[1]);
