@@ -298,13 +298,11 @@ SUBPROGRAM int egress_flow(struct __sk_buff *skb, u32 flags)
 		sk = bpf_sk_fullsock(sk);
 	if (look(skb, &glance) && glance.protocol == PROTOCOL_TCP &&
 	    glance.target != DNS_PORT && glance.source != DNS_PORT &&
-	    !begins(glance.tcp_flags) && (!sk || sk->type == SOCK_STREAM)) {
-		if (carries(skb, glance.payload, glance.tcp_flags) &&
-		    skb->ifindex == LOOPBACK_INDEX && is_taking(skb, state_of(sk)))
-			return KIND_AGAIN;
-		if (!(flags && is_untold(state_of(sk))))
-			return NO_NEWS;
-	}
+	    !begins(glance.tcp_flags) && (!sk || sk->type == SOCK_STREAM) &&
+	    !(skb->ifindex == LOOPBACK_INDEX &&
+	      carries(skb, glance.payload, glance.tcp_flags) && is_taking(skb, state_of(sk))) &&
+	    !(flags && is_untold(state_of(sk))))
+		return NO_NEWS;
 	state = state_of(sk);
 	if (!parse(skb, &packet))
 		count(COUNT_LOST_PACKET, 1);
