@@ -22,7 +22,7 @@ as_root() {
 }
 
 # What bash itself puts into the environment must not reach the command; see
-# monitor/egressmon/environment.py, and the same in launcher.sh.
+# monitor/egressmon/startup/environment.py, and the same in launcher.sh.
 note_environment() {
     [ -n "${_EGRESSMON_RESTORED-}" ] || export _EGRESSMON_RESTORED="PWD,OLDPWD,SHLVL,_,PYTHONEXECUTABLE,__PYVENV_LAUNCHER__ $(
         command -p grep -zaE '^(PWD|OLDPWD|SHLVL|_|PYTHONEXECUTABLE|__PYVENV_LAUNCHER__)=' /proc/$$/environ | command -p od -An -v -tx1
@@ -93,7 +93,8 @@ vm_packages() {
 fingerprint() {
     (cd "$root" && cat pyproject.toml scripts/setup.sh scripts/build_hook.py \
         scripts/launcher.sh scripts/requirements/*.txt monitor/egressmon/requirements.txt \
-        probes/egressmon/probes/*.[ch] probes/egressmon/probes/compile.py \
+        probes/egressmon/probes/programs/*.[ch] \
+        probes/egressmon/probes/programs/python/*.[ch] probes/egressmon/probes/compile.py \
         probes/egressmon/probes/architecture.py |
         sha256sum | cut -d' ' -f1)
 }
@@ -118,7 +119,7 @@ require_own_checkout() {
     local why
     [ "$(id -u)" = 0 ] || return 0
     why=$(own_python "$1" 'import os
-from egressmon.ownership import obstacle_in_tree
+from egressmon.startup.ownership import obstacle_in_tree
 names = set(os.listdir(sys.argv[1])) - {".git", ".egressmon"}
 found = (obstacle_in_tree(f"{sys.argv[1]}/{name}") for name in sorted(names))
 print(next(filter(None, found), ""))' "$root") || return 125
@@ -208,7 +209,7 @@ installed_for_root() {
     "$venv/bin/python" -I -m pip --disable-pip-version-check -q wheel --no-deps --no-index \
         --no-build-isolation --wheel-dir "$built" "$root" >&2 &&
         folder=$(own_python "$venv/bin/python" \
-            'from egressmon.install import script; sys.exit(script(sys.argv[1:]))' \
+            'from egressmon.installation.install import script; sys.exit(script(sys.argv[1:]))' \
             "$built"/*.whl "$@") || folder=
     rm -r "$built"
     [ -n "$folder" ] || return 125

@@ -1,6 +1,6 @@
 """Load the probes, which takes longest, while all else is still to be imported."""
 
-from egressmon.probes.loading import Preparation
+from egressmon.probes.loaders.loading import Preparation
 
 _RUNNING = ("watch", "learn")
 _DECIDING = ("--engine", "--attribution")

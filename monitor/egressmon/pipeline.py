@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from egressmon import escapes, faults
+from egressmon import faults
+from egressmon.attribution.processes import Processes
 from egressmon.attribution.stage import Attributor
-from egressmon.canary import CanaryWatch, is_canary
 from egressmon.clock import Clock
-from egressmon.connections import Connections
-from egressmon.decode import decode, kind_of
-from egressmon.events import (
+from egressmon.events.decode import decode, kind_of
+from egressmon.events.model import (
     CodeObject,
     DnsPacket,
     Escape,
@@ -25,9 +24,7 @@ from egressmon.events import (
     Frames,
     Stack,
 )
-from egressmon.processes import Processes
-from egressmon.queries import Queries
-from egressmon.records import (
+from egressmon.evidence.records import (
     EscapeRecord,
     LossRecord,
     ProcessExit,
@@ -35,6 +32,10 @@ from egressmon.records import (
     Record,
     UnreadableRecord,
 )
+from egressmon.sensor.canary import CanaryWatch, is_canary
+from egressmon.verdicts import escapes
+from egressmon.verdicts.connections import Connections
+from egressmon.verdicts.queries import Queries
 
 _MAX_UNREADABLE = 100
 _HEAD_BYTES = 64  # no more than an event's own fields: what follows may be secret

@@ -11,10 +11,10 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
-from egressmon import environment, ownership, streams
+from egressmon.startup import environment, ownership, streams
 
 if TYPE_CHECKING:
-    from egressmon.probes.loading import Preparation
+    from egressmon.probes.loaders.loading import Preparation
 
 CANNOT = 125
 _INSTALL = (
@@ -57,7 +57,7 @@ def _as_root() -> int:
     again = environment.without_loader_variables()
     if again is not None:
         _start_again(again)
-    from egressmon import caller  # noqa: PLC0415 -- not before
+    from egressmon.startup import caller  # noqa: PLC0415 -- not before
 
     caller.calling_sudo()  # at once: nothing else tells of what may end
     environment.keep_only_ours()
@@ -70,7 +70,7 @@ def _as_root() -> int:
 
 
 def _command_line(preparation: "Preparation | None" = None) -> int:
-    from egressmon.cli import main as command_line  # noqa: PLC0415 -- not before
+    from egressmon.cli.main import main as command_line  # noqa: PLC0415 -- not before
 
     return command_line(preparation)
 

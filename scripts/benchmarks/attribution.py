@@ -9,16 +9,16 @@ from pathlib import Path
 from bench import AGENT, EGRESSMON, HERE, Bench, output
 
 from egressmon.attribution import LEVELS
-from egressmon.attribution.images import Images
-from egressmon.attribution.mappings import AddressSpace, Spaces
-from egressmon.attribution.unwind import Unwinder
-from egressmon.decode import decode
-from egressmon.events import Stack
-from egressmon.probes import loading
+from egressmon.attribution.native.images import Images
+from egressmon.attribution.native.mappings import AddressSpace, Spaces
+from egressmon.attribution.native.unwind import Unwinder
+from egressmon.events.decode import decode
+from egressmon.events.model import Stack
 from egressmon.probes.architecture import this_machine
-from egressmon.probes.sideband import SideBand
+from egressmon.probes.kernel.sideband import SideBand
+from egressmon.probes.loaders import loading
 from egressmon.probes.wire import CONSTANTS
-from egressmon.scope import make_scope
+from egressmon.sensor.scope import make_scope
 
 CONNECTS_PER_S = 10_000
 FOR_S = 5

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.attribution.call_instructions import leads_to
-from egressmon.attribution.elf import Elf
+from egressmon.attribution.native.call_targets import leads_to
+from egressmon.files.elf import Elf
 
 CALLEE = """
 int other(int one) { return one * 3; }

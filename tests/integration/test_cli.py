@@ -83,7 +83,7 @@ def test_bad_usage_is_one_error_with_a_hint(words: list[str], status: int) -> No
 def test_a_run_without_a_policy_file_imports_no_library_for_it() -> None:
     heavy = {"pydantic", "idna", "tomllib", "dns", "rich", "pyroute2"}
     code = (
-        "import sys, egressmon.start, egressmon.cli, egressmon.run_command\n"
+        "import sys, egressmon.start, egressmon.cli.main, egressmon.cli.watch\n"
         f"print(sorted({heavy} & set(sys.modules)))"
     )
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.attribution.cfi import FrameTable
-from egressmon.attribution.elf import Elf
+from egressmon.attribution.native.cfi import FrameTable
+from egressmon.files.elf import Elf
 
 _NAMES = ("rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp")
 _NUMBERS = {name: number for number, name in enumerate(_NAMES)}

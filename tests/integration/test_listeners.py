@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.listeners import Listeners
-from egressmon.scope import find_root, own_cgroup
+from egressmon.sensor.scope import find_root, own_cgroup
+from egressmon.verdicts.listeners import Listeners
 
 TCP, UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
 MANY = 1500

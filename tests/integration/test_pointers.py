@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.attribution.elf import Elf
+from egressmon.files.elf import Elf
 
 SOURCE = """
 static void freed(void) {}

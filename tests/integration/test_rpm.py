@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.attribution.records import PackageRecord
-from egressmon.attribution.rpm import owner_in
+from egressmon.attribution.packages.rpm import owner_in
+from egressmon.evidence.code_records import PackageRecord
 
 SPEC = """
 Name: demo-tool
@@ -72,7 +72,7 @@ def test_a_damaged_database_says_nothing(tmp_path: Path, content: bytes) -> None
 def test_a_database_is_read_without_the_right_to_write(database: str) -> None:
     code = (
         "import os, sys; os.setresuid(65534, 65534, 65534)\n"
-        "from egressmon.attribution.rpm import owner_in\n"
+        "from egressmon.attribution.packages.rpm import owner_in\n"
         "print(owner_in(sys.argv[1], (b'/usr/bin/demo',)))\n"
     )
     with tempfile.TemporaryDirectory(prefix="egressmon-rpm-") as folder:

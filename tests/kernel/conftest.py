@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from egressmon.probes.errors import ProbeError
-from egressmon.probes.loading import load
+from egressmon.probes.loaders.loading import load
 from support.lab import Lab, lab
 from support.watching import Watched, watch
 

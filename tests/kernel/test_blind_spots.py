@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.blind_spots import Blind
+from egressmon.sensor.blind_spots import Blind
 from support.watching import ENGINE, watch
 
 ANYWHERE = {

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from egressmon.probes import bcc, libbpf
 from egressmon.probes.errors import ProbeError
+from egressmon.probes.loaders import bcc, libbpf
 from support.watching import EGRESSMON, Watched, watch
 
-PROBES = Path(libbpf.__file__).parent
+PACKAGE = Path(libbpf.__file__).parents[1]
+PROBES = PACKAGE / "programs"
 OBJECT = PROBES / libbpf.OBJECT_NAME
 BCC = Path("/usr/lib/python3/dist-packages/bcc")
 MODULES = Path("/lib/modules")
@@ -223,7 +224,7 @@ def test_a_program_that_the_verifier_rejects(tmp_path: Path) -> None:
             "on_egress(skb, 0);\n\treturn *(volatile int *)(long)skb->len;",
         ),
         (
-            "frames.bpf.c",
+            "python/frames.bpf.c",
             "frames_at_creation(ctx);",
             "frames_at_creation(ctx);\n\treturn *(volatile int *)(long)ctx->type;",
         ),
@@ -233,18 +234,19 @@ def test_the_end_of_the_verifiers_log_says_why(
     tmp_path: Path, source: str, old: str, new: str
 ) -> None:
     folder = tmp_path / "probes"
-    shutil.copytree(PROBES, folder)
-    text = (folder / source).read_text()
+    shutil.copytree(PACKAGE, folder)
+    objects = folder / "programs"
+    text = (objects / source).read_text()
     assert text.count(old) == 1
-    (folder / source).write_text(text.replace(old, new))
+    (objects / source).write_text(text.replace(old, new))
     subprocess.run([sys.executable, str(folder / "compile.py")], check=True)
 
     if source == "egressmon.bpf.c":
         with pytest.raises(ProbeError) as caught:
-            libbpf.load_with_frames(folder)
+            libbpf.load_with_frames(objects)
         log = caught.value.log
     else:
-        probes, frames = libbpf.load_with_frames(folder)
+        probes, frames = libbpf.load_with_frames(objects)
         probes.close()
         assert isinstance(frames, ProbeError)
         log = frames.log

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.probes import libbpf
 from egressmon.probes.errors import ProbeError
-from egressmon.scope import find_root
+from egressmon.probes.loaders import libbpf
+from egressmon.sensor.scope import find_root
 from support.watching import WATCH, Watched, read_evidence, watch
 
 
@@ -60,7 +60,7 @@ def test_the_command_may_use_documentation_addresses(tmp_path: Path) -> None:
 CLOSE = """
 import ctypes, os, sys
 from egressmon.probes import libbpf
-from egressmon.probes.libbpf import load_object
+from egressmon.probes.loaders.libbpf import load_object
 library = libbpf.library()
 image = load_object()
 library.bpf_object__open_mem.restype = ctypes.c_void_p

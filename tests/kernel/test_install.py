@@ -29,8 +29,8 @@ def installed() -> Generator[Path]:
         subprocess.run([*build, str(ROOT)], check=True, capture_output=True)
         (wheel,) = folder.glob("*.whl")
         names = zipfile.ZipFile(wheel).namelist()
-        assert "egressmon/probes/egressmon.bpf.o" in names
-        assert "egressmon/probes/frames.bpf.o" in names
+        assert "egressmon/probes/programs/egressmon.bpf.o" in names
+        assert "egressmon/probes/programs/frames.bpf.o" in names
         assert "egressmon/evidence.schema.json" in names
         assert "egressmon/policy/egress.schema.json" in names
         python = folder / "venv/bin/python"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.scope import find_root
+from egressmon.sensor.scope import find_root
 from support.lab import HTTP_PORT, OTHER4, Lab
 from support.watching import LIMIT_S, WATCH, Watched, read_evidence
 

@@ -2,7 +2,7 @@
 
 import os
 
-from egressmon.attribution.elf import Elf
+from egressmon.files.elf import Elf
 
 
 def elf_of(data: bytes) -> Elf:

@@ -14,8 +14,8 @@ from typing import Any
 import jsonschema
 from blake3 import blake3
 
-from egressmon.gate import MAX_RECORD
-from egressmon.schema import evidence_schema
+from egressmon.evidence.gate import MAX_RECORD
+from egressmon.evidence.schema import evidence_schema
 
 Json = dict[str, Any]
 _VALIDATED = 300  # of each kind; validating all of a burst takes minutes

@@ -9,11 +9,19 @@ from typing import cast, get_args
 
 import pytest
 
-from egressmon import conclude, options
-from egressmon.blind_spots import Blind
+from egressmon.cli import options
+from egressmon.evidence.records import (
+    Actor,
+    NameRecord,
+    Outlived,
+    Peer,
+    ProcessExit,
+    Record,
+)
 from egressmon.policy.model import Accept, Allow, By, Command, Dns, Local, Policy
 from egressmon.probes.wire import CONSTANTS
-from egressmon.records import Actor, NameRecord, Outlived, Peer, ProcessExit, Record
+from egressmon.runs import conclude
+from egressmon.sensor.blind_spots import Blind
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -118,7 +126,7 @@ def test_every_blind_spot_is_in_the_threat_model() -> None:
 
 
 def test_every_loss_has_a_consequence() -> None:
-    from egressmon.sensor import CONSEQUENCES  # noqa: PLC0415 -- only here
+    from egressmon.sensor.sensor import CONSEQUENCES  # noqa: PLC0415 -- only here
 
     counted = {
         name.removeprefix("COUNT_").lower()

@@ -3,7 +3,7 @@
 import pytest
 
 from egressmon import early
-from egressmon.options import parse
+from egressmon.cli.options import parse
 
 
 class Asked:

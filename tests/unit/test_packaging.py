@@ -40,7 +40,7 @@ def test_only_one_module_calls_libbpf() -> None:
     callers = {
         path.name
         for path in (ROOT / "monitor").rglob("*.py")
-        if any(name == "egressmon.probes.libbpf" for name in imports(path))
+        if any(name == "egressmon.probes.loaders.libbpf" for name in imports(path))
         or 'CDLL("libbpf' in path.read_text()
     }
 
@@ -94,6 +94,6 @@ def test_tests_and_users_get_the_same_versions() -> None:
 
 
 def test_the_wheel_carries_its_lock_file() -> None:
-    from egressmon.install_root import LOCK  # noqa: PLC0415 -- only here
+    from egressmon.installation.install_root import LOCK  # noqa: PLC0415 -- only here
 
     assert (ROOT / "monitor" / LOCK).exists()

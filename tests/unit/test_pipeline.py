@@ -7,12 +7,11 @@ import dns.message
 import dns.rrset
 import pytest
 
+from egressmon.attribution.processes import LOST, Processes
 from egressmon.attribution.result import unknown
 from egressmon.attribution.stage import Attributor
-from egressmon.canary import CanaryWatch, make_plan
 from egressmon.clock import Clock
-from egressmon.connections import Connections, Locality
-from egressmon.events import (
+from egressmon.events.model import (
     DNS_SCOPE_RECEIVES,
     FLAG_CANARY,
     FLAG_INGRESS,
@@ -21,14 +20,7 @@ from egressmon.events import (
     Address,
     Flow,
 )
-from egressmon.names import Names
-from egressmon.pipeline import Pipeline
-from egressmon.policy.judge import Judge, Listener
-from egressmon.policy.model import Allow, Policy
-from egressmon.probes.wire import CONSTANTS
-from egressmon.processes import LOST, Processes
-from egressmon.queries import Queries
-from egressmon.records import (
+from egressmon.evidence.records import (
     ConnectionRecord,
     DnsRecord,
     LossRecord,
@@ -37,8 +29,16 @@ from egressmon.records import (
     Record,
     UnreadableRecord,
 )
-from egressmon.sensor import Sensor
-from egressmon.tally import Tally
+from egressmon.evidence.tally import Tally
+from egressmon.naming.names import Names
+from egressmon.pipeline import Pipeline
+from egressmon.policy.judge import Judge, Listener
+from egressmon.policy.model import Allow, Policy
+from egressmon.probes.wire import CONSTANTS
+from egressmon.sensor.canary import CanaryWatch, make_plan
+from egressmon.sensor.sensor import Sensor
+from egressmon.verdicts.connections import Connections, Locality
+from egressmon.verdicts.queries import Queries
 from support.events import dns as dns_event
 from support.events import event, executed, flow
 
@@ -315,7 +315,7 @@ def test_the_last_events_have_so_much_time_and_the_rest_is_counted(
             return [flow("203.0.113.9", port) for port in range(1, 201)]
 
     ticks = iter(range(0, 1000, 20))
-    monkeypatch.setattr("egressmon.sensor.time.monotonic", lambda: next(ticks))
+    monkeypatch.setattr("egressmon.sensor.sensor.time.monotonic", lambda: next(ticks))
     replay = Replay()
 
     Sensor.drain(cast("Sensor", Full()), replay.pipeline)

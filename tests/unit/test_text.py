@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from egressmon.cli.options import duration, size
+from egressmon.cli.policy import parse_destination
 from egressmon.errors import UsageError
-from egressmon.options import duration, size
-from egressmon.policy_command import parse_destination
 from egressmon.text import (
     commandless,
     escape,

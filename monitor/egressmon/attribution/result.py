@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from egressmon.attribution.calls import Language
-from egressmon.attribution.images import Image
-from egressmon.attribution.records import (
+from egressmon.attribution.native.chain import Language
+from egressmon.attribution.native.images import Image
+from egressmon.evidence.code_records import (
     ClaimRecord,
     CodeRecord,
     CodeStatus,

@@ -3,15 +3,15 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from egressmon.attribution.code import FrameMemory, NoFrames, PythonCode
-from egressmon.attribution.mappings import SideRecord
-from egressmon.attribution.modules import Modules
-from egressmon.attribution.packages import Packages
-from egressmon.attribution.records import CodeStatus
+from egressmon.attribution.native.call_sites import Memory
+from egressmon.attribution.native.mappings import SideRecord
+from egressmon.attribution.native.modules import Modules
+from egressmon.attribution.packages.lookup import Packages
+from egressmon.attribution.python.code import FrameMemory, NoFrames, PythonCode
 from egressmon.attribution.result import Attribution
-from egressmon.attribution.templates import Memory
-from egressmon.beginning import Beginning
-from egressmon.events import CodeObject, Forked, Frames, Stack, Traffic
+from egressmon.events.model import CodeObject, Forked, Frames, Stack, Traffic
+from egressmon.evidence.code_records import CodeStatus
+from egressmon.files.beginning import Beginning
 from egressmon.probes.architecture import Architecture
 
 

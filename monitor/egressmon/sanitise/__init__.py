@@ -5,7 +5,7 @@ are read as their programs read them (`table.py` has who takes a secret where), 
 by names and shapes. docs/evidence.md says what stays.
 """
 
-from egressmon.argv_mode import ArgvMode
+from egressmon.sanitise.argv_mode import ArgvMode
 from egressmon.sanitise.command import mask_command
 from egressmon.sanitise.text import MASK, MAX_TEXT, sanitise_place, sanitise_text
 

@@ -12,28 +12,30 @@ import sys
 from pathlib import Path
 
 _HERE = Path(__file__).parent
+_PROGRAMS = _HERE / "programs"
 # Each with the instruction set that it needs: atomic exchange came with the third.
-_SOURCES = {"egressmon.bpf.c": "v2", "frames.bpf.c": "v3"}
+_SOURCES = {"egressmon.bpf.c": "v2", "python/frames.bpf.c": "v3"}
 _REMEDY = (
     "the probes need clang, llvm-strip and the BPF headers to be built "
     "(Debian, Ubuntu: apt install clang llvm libbpf-dev)"
 )
 
 
-def compile_probes(folder: Path = _HERE, machine: str = os.uname().machine) -> None:
+def compile_probes(folder: Path = _PROGRAMS, machine: str = os.uname().machine) -> None:
     """Write the objects for machine into folder; raises SystemExit on failure."""
     clang, strip = shutil.which("clang"), _strip()
     if clang is None or strip is None:
         raise SystemExit(f"error: {_REMEDY}")
     command = [clang, "-O2", "-g", "-Wall", "-Wextra", "-Wno-unused-parameter"]
+    command += [f"-I{_PROGRAMS}"]
     # The same words as wire.digest(), which cannot be imported while building.
-    header = (_HERE / "event.h").read_bytes()
+    header = (_PROGRAMS / "event.h").read_bytes()
     wire = "event.h:" + hashlib.sha256(header).hexdigest()[:16]
     command += [f'-DWIRE_DIGEST="{wire}"', *_architecture(machine)]
     command += ["-Werror", "-target", "bpf"]
     for source, version in _SOURCES.items():
-        target = str(folder / source.replace(".c", ".o"))
-        words = [f"-mcpu={version}", "-c", str(_HERE / source), "-o", target]
+        target = str(folder / Path(source).with_suffix(".o").name)
+        words = [f"-mcpu={version}", "-c", str(_PROGRAMS / source), "-o", target]
         for step in ([*command, *words], [strip, "-g", target]):
             if subprocess.run(step, check=False).returncode:  # noqa: S603 -- our own words
                 raise SystemExit(f"error: {step[0]} failed; {_REMEDY}")
@@ -61,5 +63,5 @@ def _strip() -> str | None:
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else _HERE
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else _PROGRAMS
     compile_probes(folder, *sys.argv[2:3])

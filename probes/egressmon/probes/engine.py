@@ -11,7 +11,6 @@ import os
 import struct
 from dataclasses import dataclass
 
-from egressmon.probes import bpf
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.hooks import (
     CALL,
@@ -26,7 +25,8 @@ from egressmon.probes.hooks import (
     START,
     Hook,
 )
-from egressmon.probes.ring import Ring, Rings
+from egressmon.probes.kernel import bpf
+from egressmon.probes.kernel.ring import Ring, Rings
 from egressmon.probes.wire import CONSTANTS, STRUCTS
 
 _COUNTERS = {

@@ -78,7 +78,7 @@ def digest(header: str) -> str:
     return "event.h:" + hashlib.sha256(header.encode()).hexdigest()[:16]
 
 
-HEADER = Path(__file__).with_name("event.h").read_text()
+HEADER = (Path(__file__).with_name("programs") / "event.h").read_text()
 CONSTANTS = read_constants(HEADER)
 STRUCTS = read_structs(HEADER)
 LAYOUTS = read_layouts(HEADER)

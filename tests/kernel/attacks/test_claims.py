@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from egressmon.attribution.bounded import open_regular
-from egressmon.attribution.elf import Elf
+from egressmon.files.bounded import open_regular
+from egressmon.files.elf import Elf
 from support.lab import HTTP_PORT, SERVER4
 from support.watching import Watched
 

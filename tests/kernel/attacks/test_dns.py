@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.scope import find_root
+from egressmon.sensor.scope import find_root
 from support.lab import CLIENT4, OTHER4, SERVER4, Lab
 from support.watching import Watched
 

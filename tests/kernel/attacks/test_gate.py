@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.beginning import Beginning
+from egressmon.evidence.gate import MAX_RECORD
 from egressmon.faults import Faults
-from egressmon.gate import MAX_RECORD
-from egressmon.probes.loading import load
-from egressmon.scope import Scope, make_scope
-from egressmon.sensor import Sensor
+from egressmon.files.beginning import Beginning
+from egressmon.probes.loaders.loading import load
+from egressmon.sensor.scope import Scope, make_scope
+from egressmon.sensor.sensor import Sensor
 from support.lab import OTHER4
 from support.watching import (
     ENGINE,
@@ -343,7 +343,7 @@ def fails(*given, **named):
     calls[0] += 1
     raise RuntimeError(f"put here for a test")
 setattr(kind, method, fails)
-from egressmon.cli import main
+from egressmon.cli.main import main
 sys.exit(main())
 """
 STEPS = [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.scope import find_root
+from egressmon.sensor.scope import find_root
 from support.lab import OTHER4, UDP_PORT, Lab
 from support.outside import outside
 from support.watching import Json, Watched

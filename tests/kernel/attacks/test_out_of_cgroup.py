@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.scope import find_root
-from egressmon.surroundings import Surroundings, look_around
+from egressmon.sensor.scope import find_root
+from egressmon.sensor.surroundings import Surroundings, look_around
 from support.lab import CLIENT4, HTTP_PORT, OTHER4, SERVER4, UDP_PORT, Lab
 from support.watching import Watched
 

@@ -74,7 +74,7 @@ def test_every_process_of_its_own_has_given_up_what_it_can(tmp_path: Path) -> No
 # A child that confines itself as the agent does, and tries.
 TRIES = r"""
 import ctypes, json, os, signal, sys, threading
-from egressmon import confinement
+from egressmon.privileges import confinement
 confinement.become_nobody(confinement.unused_uid())
 libc = ctypes.CDLL(None, use_errno=True)
 def tried(*call):
@@ -136,7 +136,7 @@ OTHER_NUMBERS = {
 @pytest.mark.parametrize("code", OTHER_NUMBERS.values(), ids=OTHER_NUMBERS)
 def test_another_abi_is_no_way_round_the_filter(code: str) -> None:
     script = (
-        "import ctypes, mmap; from egressmon import confinement; "
+        "import ctypes, mmap; from egressmon.privileges import confinement; "
         "confinement.become_nobody(confinement.unused_uid()); "
         f"libc = ctypes.CDLL(None); {code}; print('went on')"
     )
@@ -153,15 +153,15 @@ def test_another_abi_is_no_way_round_the_filter(code: str) -> None:
 # In a process that is parted as a run is, the command's user being nobody.
 PARTED = r"""
 import json, os, signal, sys
-from egressmon.canary import make_plan
+from egressmon.sensor.canary import make_plan
 from egressmon.files import Kind
-from egressmon.keeper import Keeping
-from egressmon.launch import launch
-from egressmon.privilege import User
-from egressmon.probes.loading import load
-from egressmon.scope import make_scope
-from egressmon.signals import SignalRelay
-from egressmon.split import split
+from egressmon.keeping.keeper import Keeping
+from egressmon.keeping.launch import launch
+from egressmon.privileges.privilege import User
+from egressmon.probes.loaders.loading import load
+from egressmon.sensor.scope import make_scope
+from egressmon.keeping.signals import SignalRelay
+from egressmon.keeping.split import split
 user = User(65534, 65534, (65534,), {})
 engine, scope = load("libbpf"), make_scope()
 child = launch(scope, make_plan(), user, [b"true"], set(), may_gain=False)
@@ -248,7 +248,7 @@ def test_the_keeper_opens_what_the_user_may_read_and_no_more(hidden: Path) -> No
 
 
 MISFITS = r"""
-from egressmon.keeper_protocol import Wanted
+from egressmon.keeping.protocol import Wanted
 print(json.dumps([asked(kept._ask, *words) for words in (
     (Wanted.UPDATE, 2, b"x" * 33), (Wanted.UPDATE, 9, b""), (Wanted.DELETE, 2, b""),
     (Wanted.TOTALS, 0, b"\xff" * 8), (Wanted.SKIPPED, 9), (Wanted.REAP, 0),
@@ -381,8 +381,8 @@ def test_who_may_use_sudo_is_asked_of_sudo_itself(
     (tmp_path / "sudoers").write_text(sudoers)
     (tmp_path / "sudoers").chmod(0o440)
     code = (
-        "from egressmon.escalation import SudoTrial\n"
-        "from egressmon.privilege import User\n"
+        "from egressmon.sensor.escalation import SudoTrial\n"
+        "from egressmon.privileges.privilege import User\n"
         "print(SudoTrial(User(65534, 65534, (), {})).reason())\n"
     )
     script = f'mount --bind {tmp_path}/sudoers /etc/sudoers && exec "$@"'
@@ -400,8 +400,8 @@ def test_who_may_use_sudo_is_asked_of_sudo_itself(
 
 def test_where_nothing_gains_rights_nobody_can_sudo(tmp_path: Path) -> None:
     code = (
-        "from egressmon.escalation import SudoTrial\n"
-        "from egressmon.privilege import User\n"
+        "from egressmon.sensor.escalation import SudoTrial\n"
+        "from egressmon.privileges.privilege import User\n"
         "print(SudoTrial(User(65534, 65534, (), {})).reason())\n"
     )
     (tmp_path / "sudoers").write_text(ALL_MAY)
@@ -594,7 +594,7 @@ for name in packages monitor policy probes; do mkdir $name; done
 mount --bind "$1" packages
 for name in monitor policy probes; do mount --bind "$2/$name" $name; done
 exec "$3" -S -c 'import sys; sys.path += sys.argv.pop(1).split(":")
-from egressmon.cli import main; sys.exit(main())' \\
+from egressmon.cli.main import main; sys.exit(main())' \\
     "$PWD/packages:$PWD/monitor:$PWD/policy:$PWD/probes" watch --evidence ../e -- \\
     "$3" -c "import socket; socket.create_connection(('127.0.0.1', $4))"
 """

@@ -12,7 +12,7 @@ from support.watching import Watched, watch
 
 Watch = Callable[..., Watched]
 
-SHAPES = Path(__file__).parents[2] / "unit/data/secrets.jsonl"
+SHAPES = Path(__file__).parents[2] / "unit/sanitise/data/secrets.jsonl"
 SECRETS = {
     "@S@": "Zx9Qw3Er7Ty1Uo5P",
     "@H@": "0123456789abcdef0123456789abcdef01234567",

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.install import BOOTSTRAP
-from egressmon.ownership import obstacle
+from egressmon.installation.install import BOOTSTRAP
+from egressmon.startup.ownership import obstacle
 from support.users import NOBODY, PATH, User, user
 from support.watching import EGRESSMON, read_evidence
 
@@ -280,7 +280,11 @@ def test_a_virtual_environment_of_roots_runs(venv: Path, tmp_path: Path) -> None
         ("lib/*/site-packages", 0o775, "can be written by gid 0"),
         ("lib/*/site-packages", 0o757, "can be written by everybody"),
         ("lib/*/site-packages/egressmon/cli.py", None, f"belongs to uid {NOBODY}"),
-        ("lib/*/site-packages/egressmon/probes/*.o", 0o664, "can be written by gid 0"),
+        (
+            "lib/*/site-packages/egressmon/probes/programs/*.o",
+            0o664,
+            "can be written by gid 0",
+        ),
         ("lib/*/site-packages/pydantic/fields.py", None, f"belongs to uid {NOBODY}"),
         ("lib/*/site-packages/pydantic", 0o777, "can be written by everybody"),
         ("bin", None, f"belongs to uid {NOBODY}"),

@@ -7,9 +7,9 @@ from typing import cast
 
 import pytest
 
-from egressmon.attribution.interpreters import Interpreters
-from egressmon.attribution.return_probes import may_harm
-from egressmon.probes.loading import Choice, load
+from egressmon.attribution.python.interpreters import Interpreters
+from egressmon.attribution.python.return_probes import may_harm
+from egressmon.probes.loaders.loading import Choice, load
 from support.watching import ENGINE, Watched
 
 Watch = Callable[..., Watched]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.scope import find_root
+from egressmon.sensor.scope import find_root
 from support.watching import Json, Watched
 
 Watch = Callable[..., Watched]

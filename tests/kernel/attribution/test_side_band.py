@@ -5,10 +5,10 @@ from collections.abc import Generator
 
 import pytest
 
-from egressmon.attribution.mappings import Spaces
-from egressmon.probes import sideband
-from egressmon.probes.sideband import Executed, Forked, Mapped, SideBand
-from egressmon.scope import Scope, make_scope
+from egressmon.attribution.native.mappings import Spaces
+from egressmon.probes.kernel import sideband
+from egressmon.probes.kernel.sideband import Executed, Forked, Mapped, SideBand
+from egressmon.sensor.scope import Scope, make_scope
 
 pytestmark = pytest.mark.usefixtures("can_load")
 

@@ -1,0 +1,200 @@
+"""What a chain of calls says: who called, what it belongs to, and by which route."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from egressmon.attribution.native.images import Image, Images
+from egressmon.attribution.native.mappings import AddressSpace, Mapping
+from egressmon.attribution.native.unwind import Frame, How, Unwound
+from egressmon.policy.routes import Route
+
+Language: TypeAlias = Literal["python", "node"]
+
+# The C library and the loader: what everybody calls through.
+_LIBC = re.compile(
+    r"lib(?:c|pthread|resolv|anl|dl|rt|nss_\w+)(?:-\d\.\d+)?\.so(?:\.\d+)?"
+    r"|ld-(?:linux[\w-]*|musl-\w+|\d\.\d+)\.so(?:\.\d+)?|libc\.musl-\w+\.so\.\d+"
+)
+_EXTENSION = re.compile(r".+\.(?:cpython-|abi3\.|pypy)[\w.-]*so|.+\.node")
+_SOCKET = re.compile(r"(.*)/lib(?:64)?/python3\.\d+t?/lib-dynload/_socket\.[\w.-]*so")
+_INSTALLED = ("/site-packages/", "/dist-packages/", "/node_modules/")
+_LIBPYTHON = re.compile(rb"libpython3[\w.]*\.so[\w.]*")
+
+
+_TWO_WAYS = "the interpreter has both _socket and _ctypes built in"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Consecutive calls in one module."""
+
+    mapping: Mapping
+    image: Image | None
+    how: How
+    """How the innermost of them was found."""
+
+    @property
+    def path(self) -> str:
+        """The module's path as it was mapped; empty for code in no file."""
+        if self.mapping.is_unbacked:
+            return ""
+        return self.mapping.path.decode("utf-8", "backslashreplace")
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Who asked the kernel."""
+
+    steps: list[Step]
+    stopped: str | None
+    """Why the chain ends before its outermost call."""
+    caller: Step | None
+    binding: Step | None
+    language: Language | None
+    """Of the process."""
+    route: Route | Literal["unknown"]
+    route_reason: str | None
+
+    @property
+    def is_bypass(self) -> bool | None:
+        """Whether an in-process guard of the language cannot see it; None: unknown."""
+        if self.language is None:
+            return False
+        if self.route == "unknown":
+            return None
+        if self.language == "node":
+            return not (self.caller and self.caller.image and self.caller.image.is_node)
+        return self.route != "python-socket"
+
+
+def read_calls(
+    unwound: Unwound, space: AddressSpace, images: Images, pid: int
+) -> Calls:
+    """Return what unwound says of a call by process pid, mapped as space says."""
+    steps = _steps(unwound.frames, images, pid)
+    stopped = unwound.stopped
+    caller = next((step for step in steps if not is_libc(step)), None)
+    language = _language(space, steps, images, pid)
+    if caller is None:
+        reason = stopped or "no module but the C library is on the stack"
+        return Calls(steps, stopped, None, None, language, "unknown", reason)
+    binding = _binding(steps)
+    route = _route(caller, steps, space, language)
+    why_not = _TWO_WAYS if route == "unknown" else None
+    return Calls(steps, stopped, caller, binding, language, route, why_not)
+
+
+def _steps(frames: list[Frame], images: Images, pid: int) -> list[Step]:
+    steps: list[Step] = []
+    last: tuple[bytes, int, int] | None = None
+    for frame in frames:
+        mapping = frame.mapping
+        if mapping is None or mapping.is_kernels:
+            continue
+        key = (mapping.path, mapping.device, mapping.inode)
+        if key == last and not mapping.is_unbacked:
+            continue
+        if steps and steps[-1].mapping is mapping:
+            continue
+        last = key
+        image = images.of(mapping, pid)
+        found = image if isinstance(image, Image) else None
+        steps.append(Step(mapping, found, frame.how))
+    return steps
+
+
+# What the language called: beyond the interpreter are its own callers.
+def _binding(steps: list[Step]) -> Step | None:
+    for step in steps:
+        if is_extension(step):
+            return step
+        if step.image is not None and (step.image.is_python or step.image.is_node):
+            return None
+    return None
+
+
+def is_libc(step: Step) -> bool:
+    """Tell whether step is the C library or the loader, and no package's file."""
+    if not _LIBC.fullmatch(step.name):
+        return False
+    return not any(folder in step.path for folder in _INSTALLED)
+
+
+def is_extension(step: Step) -> bool:
+    """Tell whether step is a Python extension module or a Node addon."""
+    name = step.name
+    if _EXTENSION.fullmatch(name):
+        return True
+    if step.image is None or not name.endswith(".so"):
+        return False
+    return step.image.defines(f"PyInit_{name.partition('.')[0]}")
+
+
+def _language(
+    space: AddressSpace, steps: list[Step], images: Images, pid: int
+) -> Language | None:
+    if space.language is None:
+        space.language = _language_of(space, images, pid)
+    if space.language:
+        return space.language
+    for step in steps:
+        if step.image is not None and step.image.is_python:
+            return "python"
+        if step.image is not None and step.image.is_node:
+            return "node"
+    return None
+
+
+def _language_of(
+    space: AddressSpace, images: Images, pid: int
+) -> Language | Literal[""]:
+    if space.program is not None:
+        image = images.of(space.program, pid)
+        if isinstance(image, Image) and image.is_python:
+            return "python"
+        if isinstance(image, Image) and image.is_node:
+            return "node"
+    for mapping in space:
+        name = mapping.path.rpartition(b"/")[2]
+        if _LIBPYTHON.fullmatch(name):
+            return "python"
+        if name.startswith(b"libnode.so"):
+            return "node"
+    return ""
+
+
+def _route(
+    caller: Step, steps: list[Step], space: AddressSpace, language: Language | None
+) -> Route | Literal["unknown"]:
+    if caller.mapping.is_unbacked:
+        return "unbacked"
+    image = caller.image
+    if image is not None and image.has_socket_module and image.has_ctypes_module:
+        return "unknown"
+    if language == "python" and _is_socket_layer(caller, steps):
+        return "python-socket"
+    if space.program is not None and caller.mapping.path == space.program.path:
+        return "executable"
+    return "native"
+
+
+# CPython's own `_socket`: built in, or in the lib-dynload of the very interpreter
+# that runs; a package may have a module of that name, too.
+def _is_socket_layer(caller: Step, steps: list[Step]) -> bool:
+    if caller.image is not None and caller.image.has_socket_module:
+        return True
+    match = _SOCKET.fullmatch(caller.path)
+    if match is None:
+        return False
+    return any(
+        step.image is not None
+        and step.image.is_python
+        and step.path.startswith(f"{match.group(1)}/")
+        for step in steps
+    )

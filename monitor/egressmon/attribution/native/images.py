@@ -1,0 +1,186 @@
+"""The files behind mappings, opened, checked to be those that were mapped, and kept."""
+
+import os
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from egressmon import files
+from egressmon.attribution.native.cfi import FrameTable
+from egressmon.attribution.native.mappings import Mapping
+from egressmon.files.beginning import CHANGED, OTHER_ROOT, Beginning
+from egressmon.files.bounded import open_regular
+from egressmon.files.elf import Elf, ElfError
+from egressmon.probes.architecture import this_machine
+from egressmon.text import from_bytes
+
+_MAX_OPEN = 256
+_DELETED = b" (deleted)"
+_TWO_DEVICES = "its file system has two device numbers: which file it is, is not known"
+
+
+class Image:
+    """One program or library: its file, and what it says of its frames."""
+
+    def __init__(
+        self, elf: Elf, path: str, root: str, why_claimed: str | None = None
+    ) -> None:
+        self.elf = elf
+        self.path = path
+        self.root = root
+        """Where the process's root folder is: empty for our own."""
+        self.why_claimed = why_claimed
+        """Why it may be made up, from its opening on; None: it is not."""
+        self.frames = FrameTable(elf)
+
+    def defines(self, symbol: str) -> bool:
+        """Tell whether the file exports symbol; no for a damaged one."""
+        try:
+            return self.elf.symbol(symbol) is not None
+        except (ElfError, ArithmeticError, ValueError):
+            return False
+
+    @cached_property
+    def is_python(self) -> bool:
+        """Whether a CPython interpreter is in it."""
+        return self.defines("PyRun_SimpleFileExFlags")
+
+    @cached_property
+    def is_node(self) -> bool:
+        """Whether Node is in it: what addons link against."""
+        return self.defines("napi_module_register")
+
+    @cached_property
+    def has_socket_module(self) -> bool:
+        """Whether CPython's `_socket` is built in."""
+        return self.is_python and self.defines("PyInit__socket")
+
+    @cached_property
+    def has_ctypes_module(self) -> bool:
+        """Whether CPython's `_ctypes`, which calls anything, is built in."""
+        return self.is_python and self.defines("PyInit__ctypes")
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A mapping whose file cannot be used, and why."""
+
+    reason: str
+
+
+class Images:
+    """A bounded number of images; the least used is closed first."""
+
+    def __init__(self, beginning: Beginning | None = None) -> None:
+        """Beginning is the run's; without one, it is now."""
+        self._known: OrderedDict[tuple[bytes, int, int], Image] = OrderedDict()
+        self._beginning = beginning or Beginning()
+        architecture = this_machine()
+        self._machine = architecture.elf if architecture is not None else 0
+
+    def of(self, mapping: Mapping, pid: int) -> Image | Missing:
+        """Return the image of mapping in process pid, which may be gone."""
+        key = mapping.path, mapping.device, mapping.inode
+        known = self._known.get(key)
+        # One that was had in another root is looked for in ours, where it is ours.
+        if known is not None and not (known.root and not root_of(pid)):
+            self._known.move_to_end(key)
+            return known
+        # A file that cannot be had is asked for again: another process may show it.
+        found = self._open(mapping, pid)
+        if isinstance(found, Image):
+            if known is not None:
+                known.elf.close()
+            self._known[key] = found
+            if len(self._known) > _MAX_OPEN:
+                _, old = self._known.popitem(last=False)
+                old.elf.close()
+        return found
+
+    def why_claimed(self, image: Image) -> str | None:
+        """Return why image may be made up, as of now; None: it is not.
+
+        A file can be written to while it is mapped, and its code changes with it.
+        """
+        if image.why_claimed is None:
+            status = image.elf.current_status()
+            if status is None or not self._beginning.is_older(status):
+                image.why_claimed = CHANGED
+        return image.why_claimed
+
+    def close(self) -> None:
+        """Close all files."""
+        for image in self._known.values():
+            image.elf.close()
+        self._known.clear()
+
+    def _open(self, mapping: Mapping, pid: int) -> Image | Missing:
+        if not mapping.path.startswith(b"/"):
+            return Missing("code in no file")
+        why = Missing("the file is gone")
+        for root in _roots(pid):
+            try:
+                image = self._try(root, mapping)
+            except OSError as error:
+                why = Missing(f"the file cannot be read ({error.strerror})")
+                continue
+            except (ElfError, ArithmeticError, ValueError) as error:
+                why = Missing(f"the file is damaged ({error})")
+                continue
+            if image is not None:
+                return image
+            why = Missing("the file was replaced since it was mapped")
+        return why
+
+    def _try(self, root: str, mapping: Mapping) -> Image | None:
+        candidate = root.encode() + mapping.path.removesuffix(_DELETED)
+        elf = Elf(open_regular(candidate))
+        if elf.machine != self._machine:
+            elf.close()
+            raise ElfError("of another architecture")
+        try:
+            same, why = self._compare(elf, mapping)
+        except BaseException:
+            elf.close()
+            raise
+        if not same:
+            elf.close()
+            return None
+        if root:
+            why = OTHER_ROOT
+        return Image(elf, from_bytes(mapping.path), root, why)
+
+    # Device and inode decide, as the kernel told them at the mapping. A build id does
+    # not: it can be copied.
+    def _compare(self, elf: Elf, mapping: Mapping) -> tuple[bool, str | None]:
+        status = elf.status
+        if status.st_ino != mapping.inode:
+            return False, None
+        why = elf.ask(self._beginning.why_claimed)
+        if status.st_dev == mapping.device:
+            return True, why
+        # On overlayfs and btrfs the kernel tells of another device than stat(2) does.
+        # What was mapped by the command under a name in our own view has that name;
+        # what a look into /proc found later may be of any view.
+        if not elf.ask(self._beginning.has_two_devices):
+            return False, None
+        return True, why or (None if mapping.since_ns else _TWO_DEVICES)
+
+
+# What the process sees under a name first: it may have a root of its own. One that is
+# gone cannot be asked; then device and inode say whether ours is the same file.
+def _roots(pid: int) -> tuple[str, ...]:
+    theirs = root_of(pid)
+    return (theirs, "") if theirs else ("",)
+
+
+def root_of(pid: int) -> str:
+    """Return where the root folder of process pid is: empty for our own, or gone."""
+    theirs = f"/proc/{pid}/root"
+    try:
+        if os.path.samestat(files.status(theirs), Path("/").stat()):
+            return ""
+    except OSError:
+        return ""
+    return theirs

@@ -1,0 +1,1 @@
+"""Which package owns a file, by its managers' own accounts."""

@@ -1,0 +1,234 @@
+"""Who is who: the scope's processes, as the kernel told of them in order."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from egressmon.attribution.executables import Executables, why_preloaded
+from egressmon.events.model import (
+    FLAG_OWNERLESS,
+    DnsPacket,
+    Escape,
+    Executed,
+    Exited,
+    Flow,
+    Forked,
+    Traffic,
+)
+from egressmon.evidence.code_records import ClaimRecord
+from egressmon.evidence.records import Actor
+from egressmon.files.beginning import Beginning
+from egressmon.sanitise import sanitise_argv
+from egressmon.sanitise.argv_mode import ArgvMode
+from egressmon.text import from_bytes
+
+_OWNERLESS = (
+    "the kernel named no owner of the packet's socket: a kernel thread made it, or "
+    "somebody outside the scope"
+)
+_MAX_ENDED = 4096
+_MAX_ANCESTORS = 32
+_MAX_ARGUMENTS = 512
+_MAX_PROGRAMS = 8  # of each process
+
+
+LOST = "what the kernel told of it was lost"
+Caused: TypeAlias = Flow | DnsPacket | Escape
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What a process runs, or ran; its argv is sanitised."""
+
+    exe: str | None = None
+    argv: list[str] | None = None
+    argv_cut: bool = False
+
+
+_UNKNOWN = Program()
+
+
+@dataclass(slots=True)
+class Process:
+    """One process as last known; its argv is sanitised."""
+
+    pid: int
+    start_ns: int
+    parent: int
+    uid: int
+    comm: str
+    exe: str | None = None
+    exe_claimed: str | None = None
+    """Why the executable may be made up; None: it is not."""
+    preloaded: str | None = None
+    """Why the code in it may not be its program's own; None: it is."""
+    argv: list[str] | None = None
+    argv_cut: bool = False
+    """Whether the argument list was longer than what is kept."""
+    exec_id: int = 0
+    """Which of its programs that is, as the kernel counts them."""
+    alive: bool = True
+    earlier: dict[int, Program] = field(default_factory=dict[int, Program])
+    """What it ran before, by exec_id; a socket may be older than a program."""
+
+    @property
+    def program(self) -> Program:
+        """What it runs."""
+        return Program(self.exe, self.argv, self.argv_cut)
+
+    def claims(self) -> list[ClaimRecord]:
+        """Return what of its program the command could have made up."""
+        why = self.exe_claimed or self.preloaded
+        return [ClaimRecord("process.exe", why)] if why is not None else []
+
+
+class Processes:
+    """The scope's processes by pid; an ended one stays until its pid is needed."""
+
+    def __init__(
+        self,
+        *,
+        proc_is_ours: bool,
+        argv: ArgvMode = "masked",
+        beginning: Beginning | None = None,
+    ) -> None:
+        """With proc_is_ours, /proc names processes by the same pids as the kernel.
+
+        `argv` is how much of command lines is kept. Beginning is the run's; without
+        one, it is now.
+        """
+        self._argv: ArgvMode = argv
+        beginning = beginning or Beginning()
+        self._known: dict[int, Process] = {}
+        self._ended: OrderedDict[int, int] = OrderedDict()
+        self._executables = Executables(beginning, proc_is_ours=proc_is_ours)
+        self.proc_is_ours = proc_is_ours
+
+    def forked(self, event: Forked) -> Process:
+        """Add the child, which runs what its parent runs.
+
+        Where an event of the parent was lost, it runs what nobody told of.
+        """
+        parent = self._known.get(event.parent)
+        process = Process(
+            event.pid, event.start_ns, event.parent, event.uid, event.comm
+        )
+        process.exec_id = event.exec_id
+        if parent is not None and parent.exec_id == event.exec_id:
+            process.exe = parent.exe
+            process.exe_claimed = parent.exe_claimed
+            process.preloaded = parent.preloaded
+            process.argv = parent.argv
+            process.argv_cut = parent.argv_cut
+        self._ended.pop(event.pid, None)
+        self._known[event.pid] = process
+        return process
+
+    def executed(self, event: Executed, mapped: str | None = None) -> Process:
+        """Note the process's new program, which was perhaps mapped from a path."""
+        words = event.arguments.split(b"\0")
+        if words and not words[-1]:
+            words.pop()
+        given = [from_bytes(word) for word in words[:_MAX_ARGUMENTS]]
+        argv = sanitise_argv(given, self._argv)
+        exe, exe_claimed = self._executables.of(event, mapped)
+        process = Process(
+            pid=event.pid,
+            start_ns=event.start_ns,
+            parent=event.parent,
+            uid=event.uid,
+            comm=event.comm,
+            exe=exe,
+            exe_claimed=exe_claimed,
+            preloaded=why_preloaded(event),
+            argv=argv,
+            argv_cut=event.arguments_size > len(event.arguments)
+            or len(words) > len(argv),
+            exec_id=event.exec_id,
+            earlier=self._earlier(event),
+        )
+        self._ended.pop(event.pid, None)
+        self._known[event.pid] = process
+        return process
+
+    def _earlier(self, event: Executed) -> dict[int, Program]:
+        process = self._known.get(event.pid)
+        if process is None or process.start_ns != event.start_ns:
+            return {}
+        earlier = {**process.earlier, process.exec_id: process.program}
+        while len(earlier) > _MAX_PROGRAMS:
+            del earlier[next(iter(earlier))]
+        return earlier
+
+    def exited(self, event: Exited) -> Process | None:
+        """Note the end of a process; None for one that was never seen."""
+        process = self._known.get(event.pid)
+        if process is None:
+            return None
+        process.alive = False
+        self._ended[event.pid] = event.ktime_ns
+        if len(self._ended) > _MAX_ENDED:
+            self._known.pop(self._ended.popitem(last=False)[0], None)
+        return process
+
+    def get(self, pid: int) -> Process | None:
+        """Return the process that has, or last had, pid."""
+        return self._known.get(pid)
+
+    def ancestry(self, process: Process) -> list[str]:
+        """Return the command names of the process's ancestors, nearest first."""
+        names: list[str] = []
+        parent = self._known.get(process.parent)
+        while parent is not None and len(names) < _MAX_ANCESTORS:
+            names.append(parent.comm)
+            above = self._known.get(parent.parent)
+            parent = None if above is parent else above
+        return names
+
+    def actor(self, event: Caused) -> tuple[Actor | None, str | None]:
+        """Return the process behind event, and why it is not wholly known.
+
+        What it runs is only said where no event about it was lost: the kernel says
+        with each flow when the process began, and which of its programs it ran.
+        """
+        if not isinstance(event, Escape) and event.flags & FLAG_OWNERLESS:
+            return None, _OWNERLESS
+        if not event.pid:
+            return None, "a kernel thread made the socket, for nobody that it names"
+        process = self._known.get(event.pid)
+        if process is not None and process.start_ns != event.start_ns:
+            process = None
+        program, why = _program(process, event)
+        return Actor(
+            pid=event.pid,
+            tid=event.tid,
+            ppid=process.parent if process else None,
+            uid=event.uid,
+            comm=event.comm,
+            exe=program.exe,
+            argv=program.argv,
+            ancestry=self.ancestry(process) if process else [],
+        ), why
+
+    def is_lost(self, event: Traffic) -> bool:
+        """Tell whether the process is known as another, or running another program."""
+        process = self._known.get(event.pid)
+        if process is None or event.flags & FLAG_OWNERLESS:
+            return False
+        if process.start_ns != event.start_ns:
+            return True
+        return event.exec_id not in {process.exec_id, *process.earlier}
+
+    def alive(self) -> list[Process]:
+        """Return the processes that have not ended."""
+        return [process for process in self._known.values() if process.alive]
+
+
+def _program(process: Process | None, event: Caused) -> tuple[Program, str | None]:
+    if process is None:
+        return _UNKNOWN, "the process began before or outside the scope, or " + LOST
+    if process.exec_id == event.exec_id:
+        program = process.program
+    else:
+        program = process.earlier.get(event.exec_id, _UNKNOWN)
+    return program, None if program.exe is not None else f"what it runs: {LOST}"

@@ -1,0 +1,1 @@
+"""Python code: from interpreters and frames to functions, lines and tests."""

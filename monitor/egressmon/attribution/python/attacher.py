@@ -1,0 +1,174 @@
+"""A process that attaches probes to interpreters, as the agent gives up the right to.
+
+An interpreter may be started long after the agent has dropped its capabilities, and to
+attach uprobes takes CAP_SYS_ADMIN (with CAP_PERFMON alone it is refused on Linux 6.1,
+6.18 and 7.3). What keeps that capability gets open files from the agent. Where in a
+file the probes belong is found by a process of its own for each, without any right: a
+probe elsewhere would break whatever runs the file, and the agent may have been deceived
+by another.
+"""
+
+import errno
+import os
+import select
+import signal
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn, TypeAlias
+
+from egressmon.privileges.confinement import PERF, become_nobody, lock, unused_uid
+from egressmon.privileges.privilege import ATTACHER
+
+_REQUEST = b"f"  # a file comes with it
+_PLACES = struct.Struct("=QQ")
+_FINDING_S = 5.0
+_MAX_FILES = 256
+_ANSWER = struct.Struct("=i")  # an error number; 0: attached
+_PATIENCE_S = 10.0
+Places: TypeAlias = tuple[int, int]
+Watch: TypeAlias = Callable[[str, Places], None]
+Find: TypeAlias = Callable[[int], Places | None]
+
+
+class Attacher:
+    """Asks the process to attach probes; they end as it does, when this is closed."""
+
+    def __init__(self, find: Find, watch: Watch, needed: tuple[int, ...]) -> None:
+        """Start the process; call it before threads are started.
+
+        Find returns where in an open file, which it closes, probes belong. Watch
+        attaches them to the file at a path, and leaves it to the process's end to
+        detach them; it may raise OSError. Needed are descriptors that it uses. Raises
+        OSError.
+        """
+        self._connection, served = socket.socketpair(
+            socket.AF_UNIX, socket.SOCK_SEQPACKET
+        )
+        uid = unused_uid()
+        try:
+            self.pid = os.fork()
+            """The process's."""
+            if not self.pid:
+                _serve(_Service(served, find, watch), needed, uid)
+        except OSError:
+            self._connection.close()
+            raise
+        finally:
+            served.close()
+
+    def ask(self, file: int) -> None:
+        """Have the probes attached to the open file. Raises OSError."""
+        socket.send_fds(self._connection, [_REQUEST], [file])
+
+    def answer(self, *, wait: bool) -> int | None:
+        """Return what became of what was asked first: an error number; 0: attached.
+
+        None: it is not known yet. Raises OSError where it will not be known.
+        """
+        self._connection.settimeout(_PATIENCE_S if wait else 0)
+        try:
+            data = self._connection.recv(_ANSWER.size)
+        except BlockingIOError:
+            return None
+        if len(data) != _ANSWER.size:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+        return int(_ANSWER.unpack(data)[0])
+
+    def is_gone(self) -> bool:
+        """Tell whether the process ended, and its probes with it."""
+        poller = select.poll()
+        poller.register(self._connection, 0)  # an end is told in any case: poll(2)
+        return bool(poller.poll(0))
+
+    def close(self) -> None:
+        """End the probes; it takes the kernel a tenth of a second, which nobody waits.
+
+        The process is left to whoever adopts it.
+        """
+        self._connection.close()
+
+
+# In the child, which must not go on from here, whatever happens.
+def _serve(service: "_Service", needed: tuple[int, ...], uid: int) -> NoReturn:
+    try:
+        # It ends with the agent, which a signal to both is meant for.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        _close_all_but(service.connection.fileno(), *needed)
+        become_nobody(uid, ATTACHER, {PERF})
+        while service.attach_next():
+            pass
+    finally:
+        os._exit(0)
+
+
+# A pipe that the agent writes to would stay open for its reader.
+def _close_all_but(*kept: int) -> None:
+    last = -1
+    for descriptor in sorted(kept):
+        if descriptor > last + 1:  # os.closerange(0, 0) would close them all
+            os.closerange(last + 1, descriptor)
+        last = descriptor
+    os.closerange(last + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+@dataclass(slots=True)
+class _Service:
+    connection: socket.socket
+    find: Find
+    watch: Watch
+    served: int = 0
+
+    def attach_next(self) -> bool:
+        data, files, _, _ = socket.recv_fds(self.connection, len(_REQUEST), 1)
+        if data != _REQUEST or len(files) != 1:
+            return False
+        self.served += 1
+        error = 0
+        try:
+            self._attach(files[0])
+        except OSError as refused:
+            error = refused.errno or -1
+        os.close(files[0])
+        self.connection.send(_ANSWER.pack(error))
+        return True
+
+    def _attach(self, file: int) -> None:
+        if self.served > _MAX_FILES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        places = _found(self.find, file)
+        if places is None:
+            raise OSError(errno.ENOEXEC, os.strerror(errno.ENOEXEC))
+        self.watch(f"/proc/self/fd/{file}", places)
+
+
+def _found(find: Find, file: int) -> Places | None:
+    answer, told = os.pipe()
+    child = os.fork()
+    if not child:
+        _find_in(find, file, told)
+    os.close(told)
+    try:
+        ready, _, _ = select.select([answer], [], [], _FINDING_S)
+        data = os.read(answer, _PLACES.size) if ready else b""
+    finally:
+        os.close(answer)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    if len(data) != _PLACES.size:
+        return None
+    copied, freed = _PLACES.unpack(data)
+    return copied, freed
+
+
+# In the child's child: what the file holds can deceive it about this file alone.
+def _find_in(find: Find, file: int, told: int) -> NoReturn:
+    try:
+        _close_all_but(file, told)
+        lock(())
+        places = find(file)
+        if places is not None:
+            os.write(told, _PLACES.pack(*places))
+    finally:
+        os._exit(0)

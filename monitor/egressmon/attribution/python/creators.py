@@ -1,0 +1,163 @@
+"""Have the probes note who creates asynchronous tasks.
+
+A return probe on PyContext_CopyCurrent, which every such task begins with, and a probe
+on what frees Contexts are attached to each interpreter's file once. Attached to one
+process after the other they would leave the rest of the machine alone, but the kernel
+holds up every fork while it attaches (5 to 20 ms); so other processes of the same
+interpreter come upon them, and leave each after 1 us.
+"""
+
+import os
+from collections import deque
+from typing import Protocol
+
+from egressmon.attribution.python.attacher import Attacher, Find
+from egressmon.attribution.python.interpreters import Interpreter, context_places
+from egressmon.attribution.python.return_probes import may_harm
+from egressmon.files.bounded import open_regular
+
+_MAX_WATCHED = 64
+
+
+class ContextProbes(Protocol):
+    """The probes, as far as they watch contexts."""
+
+    @property
+    def context_programs(self) -> tuple[int, int]:
+        """The descriptors that the others use."""
+        ...
+
+    def watch_copies(self, path: str, offset: int, pid: int = -1) -> int:
+        """Watch where a file's Contexts are copied, in process pid, or in any.
+
+        Returns a descriptor that ends it. Raises OSError.
+        """
+        ...
+
+    def watch_ends(self, path: str, offset: int) -> int:
+        """Watch where a file's Contexts are freed. As watch_copies()."""
+        ...
+
+
+class Contexts:
+    """The interpreters that are watched."""
+
+    def __init__(self, probes: ContextProbes, find: Find = context_places) -> None:
+        """Find returns where in a file Contexts are copied, and where freed."""
+        self._probes = probes
+        self._find = find
+        self._watched: set[tuple[int, int]] = set()
+        self._attacher: Attacher | None = None
+        self._asked: deque[tuple[int, int]] = deque()
+        self._failure = ""
+
+    def begin(self, own: Interpreter | None) -> str:
+        """Be able to watch from now on, if the agent's own interpreter takes it well.
+
+        Call it before threads are started and capabilities dropped. Returns why nothing
+        will be watched; empty: it will.
+        """
+        if own is not None and own.contexts is not None:
+            path, (copied, _) = own.path, own.contexts
+
+            def watch(pid: int) -> int:
+                return self._probes.watch_copies(path, copied, pid)
+
+            if may_harm(os.uname().release, watch):
+                self._failure = (
+                    "return probes kill processes with seccomp filters on this kernel"
+                )
+                return self._failure
+        try:
+            self._attacher = Attacher(
+                self._find, self._attach, self._probes.context_programs
+            )
+        except OSError as error:
+            self._fail(error)
+        return self._failure
+
+    @property
+    def helper(self) -> int | None:
+        """The id of the process that attaches; None: there is none."""
+        return self._attacher.pid if self._attacher is not None else None
+
+    def watch(self, interpreter: Interpreter | None) -> None:
+        """Watch interpreter from a moment later on."""
+        if interpreter is None or interpreter.contexts is None:
+            return
+        if interpreter.file in self._watched or len(self._watched) >= _MAX_WATCHED:
+            return
+        if self._attacher is None:
+            return
+        try:
+            file = open_regular(interpreter.path)
+        except OSError:
+            return  # it is gone; the next one is watched
+        try:
+            status = os.fstat(file)
+            if (status.st_dev, status.st_ino) == interpreter.file:
+                self._attacher.ask(file)
+                self._watched.add(interpreter.file)
+                self._asked.append(interpreter.file)
+        except OSError as error:
+            self._fail(error)
+        finally:
+            os.close(file)
+
+    def settle(self) -> str:
+        """Return when all that was asked for is done; why it was not, if so."""
+        while self._asked:
+            self._take_answer(wait=True)
+        return self._failure
+
+    @property
+    def failure(self) -> str:
+        """Why one could not be watched, as far as it is known; empty: all could."""
+        while self._asked and self._take_answer(wait=False):
+            pass
+        return self._failure
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether what watched them ended before this was closed."""
+        return self._attacher is not None and self._attacher.is_gone()
+
+    def close(self) -> None:
+        """Watch none any longer; it is over a tenth of a second later."""
+        if self._attacher is not None:
+            self._attacher.close()
+            self._attacher = None
+        self._asked.clear()
+
+    # In the attacher's process, which holds what this opens. Ends come first: a copy
+    # whose end is not seen could be taken for another.
+    def _attach(self, path: str, places: tuple[int, int]) -> None:
+        copied, freed = places
+        ends = self._probes.watch_ends(path, freed)
+        try:
+            self._probes.watch_copies(path, copied)
+        except OSError:
+            os.close(ends)
+            raise
+
+    def _take_answer(self, *, wait: bool) -> bool:
+        if self._attacher is None:
+            self._asked.clear()
+            return False
+        try:
+            error = self._attacher.answer(wait=wait)
+        except OSError as broken:
+            self._asked.clear()
+            self._fail(broken)
+            return False
+        if error is None:
+            return False
+        file = self._asked.popleft()
+        if error:
+            self._watched.discard(file)
+            self._fail(OSError(error, os.strerror(error)))
+        return True
+
+    def _fail(self, error: OSError) -> None:
+        reason = error.strerror or error
+        self._failure = f"a return probe could not be attached ({reason})"

@@ -1,0 +1,1 @@
+"""The command line: verbs, options, and what is said of errors."""

@@ -1,0 +1,185 @@
+"""Say what this machine can observe, what is missing, and what gets it."""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TextIO
+
+from egressmon import host
+from egressmon.errors import EgressmonError
+from egressmon.evidence.records import BlindSpot
+from egressmon.privileges.privilege import invoking_user
+from egressmon.probes.errors import ProbeError
+from egressmon.probes.kernel.sideband import SideBand
+from egressmon.probes.loaders import libbpf, obstacles
+from egressmon.probes.loaders.loading import Choice, load
+from egressmon.probes.loaders.obstacles import Obstacle
+from egressmon.sensor.blind_spots import ALWAYS, declared, of_command, refused
+from egressmon.sensor.escalation import Escalation, SudoTrial, runs_as_root
+from egressmon.sensor.scope import find_root
+from egressmon.sensor.surroundings import look_around
+from egressmon.text import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at: found is None where it could not be determined."""
+
+    what: str
+    found: bool | None
+    says: str
+    remedy: str = ""
+
+
+def examine() -> list[Check]:
+    """Return every check, in the order in which they matter."""
+    checks: list[Callable[[], Check]] = [
+        _kernel,
+        _btf,
+        _cgroup,
+        _namespace,
+        _capabilities,
+        _lockdown,
+        _libbpf,
+        _object,
+        _load,
+        _load_by_bcc,
+    ]
+    found = [check() for check in checks]
+    if found[checks.index(_load)].found:
+        # libbpf finds BTF in the kernel's headers, too.
+        place = checks.index(_btf)
+        found[place] = replace(found[place], found=found[place].found or None)
+    return found
+
+
+def _kernel() -> Check:
+    release = host.kernel()
+    return Check("kernel", True, f"{release} on {os.uname().machine}")
+
+
+def _btf() -> Check:
+    obstacle = obstacles.without_btf()
+    return _obstacle("BTF", obstacle, str(obstacles.BTF))
+
+
+def _obstacle(what: str, obstacle: Obstacle | None, says: str) -> Check:
+    if obstacle is None:
+        return Check(what, True, says)
+    return Check(what, False, obstacle.what, obstacle.remedy)
+
+
+def _cgroup() -> Check:
+    try:
+        root = find_root()
+    except EgressmonError as error:
+        return Check("cgroup v2", False, str(error), error.hint)
+    return Check("cgroup v2", True, f"mounted at {root}")
+
+
+def _namespace() -> Check:
+    return _obstacle(
+        "user namespace", obstacles.in_user_namespace(), "the machine's own"
+    )
+
+
+def _capabilities() -> Check:
+    return _obstacle(
+        "capabilities", obstacles.lacking_capabilities(), "all that is needed"
+    )
+
+
+def _lockdown() -> Check:
+    return _obstacle("lockdown", obstacles.locked_down(), obstacles.lockdown())
+
+
+def _libbpf() -> Check:
+    try:
+        return Check("libbpf", True, libbpf.version())
+    except ProbeError as error:
+        return Check("libbpf", False, str(error), error.hint)
+
+
+def _object() -> Check:
+    try:
+        size = len(libbpf.load_object())
+    except ProbeError as error:
+        return Check("probe object", False, str(error), error.hint)
+    return Check("probe object", True, f"{size} bytes")
+
+
+def _load() -> Check:
+    return _try("libbpf")
+
+
+# Not a finding where libbpf does it.
+def _load_by_bcc() -> Check:
+    check = _try("bcc")
+    return check if check.found else replace(check, found=None)
+
+
+def _try(engine: Choice) -> Check:
+    what = f"probes load ({engine})"
+    if os.geteuid() != 0:
+        return Check(what, None, "not tried without root", "sudo egressmon doctor")
+    try:
+        loaded = load(engine)
+    except ProbeError as error:
+        return Check(what, False, str(error), error.hint)
+    loaded.close()
+    return Check(what, True, f"the kernel takes every program ({loaded.version})")
+
+
+def print_report(checks: list[Check], stream: TextIO = sys.stdout) -> None:
+    """Print checks and the blind spots of this machine."""
+    marks = {True: "ok  ", False: "FAIL", None: "?   "}
+    for check in checks:
+        stream.write(f"{marks[check.found]} {check.what}: {printable(check.says)}\n")
+        if not check.found and check.remedy:
+            stream.write(f"     -> {check.remedy}\n")
+    spots, told = _blind_spots()
+    stream.write(f"\nblind spots of every run here{told}:\n")
+    for spot in spots:
+        stream.write(f"  {spot.name}: {spot.reason}\n")
+        stream.write(f"     so {spot.consequence}\n     -> {spot.remedy}\n")
+
+
+# Of the user's commands, under a policy that reports only.
+def _of_command() -> list[BlindSpot]:
+    user = invoking_user()
+    can_sudo = SudoTrial(user).reason()
+    return of_command(Escalation(runs_as_root(user), can_sudo, withheld_by=None))
+
+
+def _without_mappings(cgroup: int) -> str:
+    try:
+        SideBand(cgroup).close()
+    except OSError as error:
+        return refused(error)
+    return ""
+
+
+# Found by trying, where that may be: the root's hooks only observe, and nothing is
+# in their lineage.
+def _blind_spots() -> tuple[list[BlindSpot], str]:
+    if os.geteuid() != 0:
+        return [one.value for one in ALWAYS], ", as far as can be told without root"
+    try:
+        engine = load("auto", frames=True)
+    except ProbeError:
+        return [one.value for one in ALWAYS], " (nothing can be watched)"
+    try:
+        root_fd = os.open(find_root(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            engine.attach_root(root_fd)
+            no_mappings = _without_mappings(root_fd)
+        finally:
+            os.close(root_fd)
+        around = look_around(invoking_user().uid)
+        spots = declared(engine, no_mappings, around=around, frames=True)
+        return spots + _of_command(), ""
+    except EgressmonError:
+        return [one.value for one in ALWAYS], " (nothing can be watched)"
+    finally:
+        engine.close()

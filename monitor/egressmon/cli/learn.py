@@ -1,0 +1,68 @@
+"""`egressmon learn`: a run, and the policy that it needs."""
+
+import argparse
+import os
+import shlex
+from pathlib import Path
+
+from egressmon.cli.policy_output import STDOUT, PolicyOutput
+from egressmon.cli.watch import (
+    engine_for,
+    execute,
+    require_another_file,
+    require_command,
+)
+from egressmon.errors import UnfinishedError, UsageError
+from egressmon.naming.names import read_resolver
+from egressmon.policy.file import LoadedPolicy
+from egressmon.privileges import privilege
+from egressmon.privileges.privilege import acting_as
+from egressmon.probes.loaders.loading import Preparation
+from egressmon.reports.learned_policy import LEARNING, Lesson
+from egressmon.sanitise import sanitise_argv
+
+
+def learn(
+    options: argparse.Namespace,
+    arguments: list[str],
+    preparation: Preparation | None,
+) -> int:
+    """Run the command, write the policy that it needs, and return the status."""
+    require_command(options)
+    output = options.output
+    if output != STDOUT:
+        require_another_file(options.evidence, Path(output), "the policy")
+        if os.path.lexists(output) and not options.force:
+            raise UsageError(f"{output} exists", "give --force, or another --output")
+    engine = engine_for(options, arguments, preparation)
+    user = privilege.invoking_user()
+    with acting_as(user):
+        target = PolicyOutput(output, force=options.force)
+    lesson = Lesson()
+    loaded = LoadedPolicy(LEARNING, None, None)
+    try:
+        outcome = execute(
+            options, loaded, user, engine, also=lesson.add, at_end=target.finish
+        )
+    except BaseException:
+        with acting_as(user):
+            target.abandon()
+        raise
+    search = read_resolver(Path("/etc/resolv.conf")).search
+    command = shlex.join(sanitise_argv(options.command, options.argv))
+    _write(target, lesson.policy_text(command, search), output)
+    if not options.quiet or outcome.end.incomplete_reasons:
+        from egressmon.reports import summary  # noqa: PLC0415 -- slow, and not before the run
+
+        summary.print_lesson(outcome, output)
+    return outcome.end.exit_status
+
+
+def _write(target: PolicyOutput, text: str, output: str) -> None:
+    try:
+        target.write(text)
+    except OSError as error:
+        raise UnfinishedError(
+            f"the policy could not be written to {output}: {error.strerror}",
+            "the evidence is whole; name another file with --output",
+        ) from error

@@ -1,0 +1,278 @@
+"""The command line: what it accepts, and what it says of itself."""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from egressmon.attribution import LEVELS
+from egressmon.errors import UsageError
+from egressmon.evidence.writer import DEFAULT_LIMIT
+from egressmon.policy.routes import ROUTES
+from egressmon.probes.loaders.loading import CHOICES
+from egressmon.sanitise.argv_mode import ARGV_MODES
+
+_RUNS = """\
+exit status: COMMAND's own, unless there is something graver:
+  120  violations were found (enforce = fail)
+  121  the evidence is incomplete (unless --allow-incomplete)
+  125  egressmon could not do its work; COMMAND was not started
+  126  COMMAND could not be executed      127  COMMAND was not found
+  128+n  COMMAND was killed by signal n"""
+_ANALYSES = "exit status: 0 fine, 1 a finding, 2 bad usage or unreadable input"
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
+_SIZE = re.compile(r"(\d{1,9})(kB|MB|GB)?")
+_POWERS = {"kB": 1000, "MB": 1000**2, "GB": 1000**3, None: 1}
+_DIGEST = re.compile(r"(?:sha256:)?([0-9A-Fa-f]{64})")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, f"see `{self.prog} --help`")
+
+
+class _Version(argparse.Action):
+    def __call__(self, *_: object) -> NoReturn:
+        from egressmon.host import egressmon_version  # noqa: PLC0415 -- seldom
+
+        sys.stdout.write(f"egressmon {egressmon_version()}\n")
+        raise SystemExit(0)
+
+
+def duration(text: str) -> float:
+    """Return a duration such as 0s, 500ms or 2m in seconds."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r}: write 0s, 500ms, 2m or 1h")
+    return float(match.group(1)) * _UNITS[match.group(2)]
+
+
+def size(text: str) -> int:
+    """Return a size such as 64kB, 500MB or 2GB in bytes."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r}: write 64kB, 500MB or 2GB")
+    return int(match.group(1)) * _POWERS[match.group(2)]
+
+
+def digest(text: str) -> str:
+    """Return a SHA-256 in hexadecimal, perhaps after `sha256:`, in the one form."""
+    found = _DIGEST.fullmatch(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: write the 64 hexadecimal digits of a SHA-256"
+        )
+    return f"sha256:{found[1].lower()}"
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Return arguments as options; `command` holds the words behind the first `--`.
+
+    Raises UsageError. (argparse's own handling of `--` differs between Pythons.)
+    """
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    try:
+        parsed = parser().parse_args(arguments[:end])
+    except UsageError as error:
+        if end == len(arguments) and arguments[:1] in (["watch"], ["learn"]):
+            error.hint = f"egressmon {arguments[0]} [OPTIONS] -- COMMAND [ARGUMENT...]"
+        raise
+    parsed.command = arguments[end + 1 :]
+    return parsed
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    top = _Parser(
+        prog="egressmon",
+        description="See, attribute, judge and prove what a command connects to, "
+        "from the kernel.",
+    )
+    top.add_argument("--version", action=_Version, nargs=0, help="show the version")
+    commands = top.add_subparsers(
+        dest="verb", metavar="COMMAND", required=True, parser_class=_Parser
+    )
+    _watch(
+        _runs(commands.add_parser, "watch", "run a command and watch what it reaches")
+    )
+    _learn(_runs(commands.add_parser, "learn", "write the smallest policy a run needs"))
+    _policy(
+        commands.add_parser("policy", help="check a policy file, or ask what it says")
+    )
+    _install(
+        commands.add_parser(
+            "install",
+            help="make an installation that only root can write",
+            description="Install WHEEL, or the egressmon that runs, so that only root "
+            "can write it, and root may run it. Uses sudo where it is not root.",
+            epilog="exit status: 0 installed, or there already; 2 it could not be",
+        )
+    )
+    commands.add_parser(
+        "doctor",
+        help="what this machine can observe, and how to get what is missing",
+        description="Say what this machine can observe, what is missing, and the "
+        "command that gets it.",
+        epilog=_ANALYSES,
+    ).add_argument("--verbose", action="store_true", help="show tracebacks")
+    return top
+
+
+# What every command that runs something takes.
+def _runs(
+    add: Callable[..., argparse.ArgumentParser], name: str, summary: str
+) -> argparse.ArgumentParser:
+    sub = add(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=_RUNS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage=f"egressmon {name} [OPTIONS] -- COMMAND [ARGUMENT...]",
+    )
+    sub.add_argument(
+        "--evidence",
+        metavar="FILE",
+        help="write the evidence (JSONL) to FILE, replacing it; - is standard "
+        "output (default: a new file in .egressmon/)",
+    )
+    sub.add_argument(
+        "--evidence-limit",
+        metavar="SIZE",
+        type=size,
+        default=DEFAULT_LIMIT,
+        help="write no more than SIZE of evidence, such as 500MB; what is left out "
+        "makes it incomplete (default: 1GB)",
+    )
+    sub.add_argument(
+        "--linger",
+        metavar="DURATION",
+        type=duration,
+        help="how long to wait for processes that the command leaves running: 0s "
+        "ends with the command (default: to the last one)",
+    )
+    sub.add_argument(
+        "--allow-incomplete",
+        action="store_true",
+        help="do not turn incomplete evidence into status 121",
+    )
+    sub.add_argument(
+        "--engine",
+        choices=CHOICES,
+        default="auto",
+        help="what loads the probes: libbpf (compiled beforehand), bcc (compiles them "
+        "on the spot), or auto: libbpf, or bcc where that cannot be (default: auto)",
+    )
+    sub.add_argument(
+        "--attribution",
+        choices=LEVELS,
+        default="full",
+        help="how much to find out about who connects: the process alone, native "
+        "modules and packages too, or Python code and tests as well (default: full)",
+    )
+    sub.add_argument(
+        "--argv",
+        choices=ARGV_MODES,
+        default="masked",
+        help="how much of command lines to record: nothing, the program's name, or all "
+        "with secrets masked (default: masked)",
+    )
+    _talk(sub)
+    return sub
+
+
+def _talk(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--quiet", action="store_true", help="say nothing but errors and violations"
+    )
+    sub.add_argument(
+        "--verbose", action="store_true", help="show whole logs and tracebacks"
+    )
+    sub.add_argument("--ready-file", metavar="FILE", help=argparse.SUPPRESS)
+
+
+def _watch(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--policy",
+        metavar="FILE",
+        help="the policy (default: egress.toml, else [tool.egressmon] in "
+        "pyproject.toml, searched upward)",
+    )
+    _digest_option(sub)
+    sub.add_argument(
+        "--enforce",
+        choices=["report", "fail"],
+        help="override the policy: only report violations, or end with 120",
+    )
+
+
+def _digest_option(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--policy-digest",
+        metavar="HEX",
+        type=digest,
+        help="refuse a policy file of another SHA-256 than this "
+        "(`egressmon policy check` prints it)",
+    )
+
+
+def _learn(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--output",
+        metavar="FILE",
+        default="egress.toml",
+        help="where to write the policy; - is standard output (default: %(default)s)",
+    )
+    sub.add_argument(
+        "--force", action="store_true", help="replace an existing policy file"
+    )
+
+
+def _install(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("wheel", metavar="WHEEL", nargs="?", help="a wheel of egressmon")
+    sub.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    sub.add_argument("--verbose", action="store_true", help="show tracebacks")
+
+
+def _policy(sub: argparse.ArgumentParser) -> None:
+    verbs = sub.add_subparsers(dest="policy_verb", metavar="COMMAND", required=True)
+    check = verbs.add_parser(
+        "check",
+        help="validate a policy file",
+        description="Validate a policy file.",
+        epilog=_ANALYSES,
+    )
+    check.add_argument("file", metavar="FILE")
+    check.add_argument(
+        "--strict", action="store_true", help="require a reason for every allow entry"
+    )
+    _digest_option(check)
+    explain = verbs.add_parser(
+        "explain",
+        help="say what a destination would get, and why",
+        description="Say what a destination would get, and why.",
+        epilog=_ANALYSES,
+    )
+    explain.add_argument("file", metavar="FILE")
+    explain.add_argument("destination", metavar="HOST:PORT[/PROTOCOL]")
+    who = explain.add_argument_group(
+        "who reaches it", "what is not said is unknown, and matches no `by`"
+    )
+    who.add_argument("--package", metavar="NAME", help="a package's code")
+    who.add_argument("--exe", metavar="PATH", help="an executable")
+    who.add_argument("--module", metavar="PATH", help="a calling module or binding")
+    who.add_argument("--route", choices=ROUTES, help="a route")
+    who.add_argument(
+        "--bypass",
+        action="store_true",
+        help="past the sockets of the process's own language",
+    )
+    who.add_argument(
+        "--claimed",
+        action="store_true",
+        help="who it is could have been made up in the run",
+    )
+    for verb in (check, explain):
+        verb.add_argument("--verbose", action="store_true", help="show tracebacks")

@@ -1,0 +1,112 @@
+"""`egressmon policy check` and `egressmon policy explain`."""
+
+import argparse
+import ipaddress
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from egressmon.errors import UsageError
+from egressmon.naming.names import read_resolver, trusted_resolvers
+from egressmon.policy.file import LoadedPolicy, load_policy
+from egressmon.policy.judge import Claimed, Destination, Judge, Listener, Origin
+from egressmon.policy.names import canonical
+from egressmon.policy.table import line_of
+from egressmon.text import printable
+
+_DESTINATION = re.compile(
+    r"(?:\[(?P<inet6>[^\]]+)\]|(?P<host>[^:\[\]/]+)):(?P<port>\d{1,5})"
+    r"(?:/(?P<protocol>tcp|udp))?"
+)
+
+
+def check(file: str, *, strict: bool, digest: str | None = None) -> int:
+    """Validate `file` and print its digest.
+
+    Returns 0, or 1 when the digest is another than `digest`, or with `strict` where
+    entries have no reason.
+    """
+    loaded, shown = _load(file), printable(file)
+    if digest is not None and loaded.digest != digest:
+        sys.stdout.write(f"{shown}: its digest is {loaded.digest}, not {digest}\n")
+        return 1
+    policy = loaded.policy
+    bare = [index for index, entry in enumerate(policy.allow) if not entry.reason]
+    if strict and bare:
+        for index in bare:
+            line = line_of(loaded.text, ("allow", index))
+            sys.stdout.write(f"{shown}:{line}: allow[{index}]: no reason is given\n")
+        return 1
+    sys.stdout.write(
+        f"{shown}: fine; {len(policy.allow)} allow entries, enforce = "
+        f'"{policy.enforce}"\n{shown}: {loaded.digest}\n'
+    )
+    return 0
+
+
+def _load(file: str) -> LoadedPolicy:
+    loaded = load_policy(Path(file))
+    if loaded.warning is not None:
+        sys.stderr.write(f"egressmon: policy: {printable(loaded.warning)}\n")
+    return loaded
+
+
+def explain(file: str, destination: str, origin: Origin) -> int:
+    """Say what destination would get when reached by origin.
+
+    Returns 0 when it is let through, else 1.
+    """
+    policy = _load(file).policy
+    target = parse_destination(destination)
+    resolver = read_resolver(Path("/etc/resolv.conf"))
+    judge = Judge(policy, trusted_resolvers(policy, resolver), resolver.search)
+    verdict = judge.connection(target, origin)
+    rule = f" by {verdict.rule}" if verdict.rule else ""
+    line = f"{verdict.word}{rule}"
+    sys.stdout.write(f"{printable(destination)}: {line}: {printable(verdict.reason)}\n")
+    for name in target.names:
+        query = judge.query(name, next(iter(judge.resolvers)))
+        sys.stdout.write(
+            f"looking up {name}: {query.word}: {printable(query.reason)}\n"
+        )
+    return 1 if verdict.word == "violation" else 0
+
+
+def parse_origin(options: argparse.Namespace) -> Origin:
+    """Return who is asked about: what is not said is unknown, and no bypass."""
+    return Origin(
+        exe=options.exe,
+        modules=(options.module,) if options.module else (),
+        packages=(options.package,) if options.package else (),
+        route=options.route or "unknown",
+        bypass=options.bypass,
+        claimed=tuple(_claimed(options)) if options.claimed else (),
+    )
+
+
+def _claimed(options: argparse.Namespace) -> Iterator[Claimed]:
+    for what in ("exe", "module", "package", "route"):
+        value = getattr(options, what)
+        if value is not None:
+            yield Claimed(what, value, "as asked")
+
+
+def parse_destination(text: str) -> Destination:
+    """Return HOST:PORT[/PROTOCOL] as a destination; raises UsageError."""
+    match = _DESTINATION.fullmatch(text)
+    if match is None or not 0 < int(match["port"]) < 65536:
+        raise UsageError(
+            f"{printable(text)}: not a destination",
+            "write HOST:PORT or HOST:PORT/udp, an IPv6 address in brackets",
+        )
+    host = match["inet6"] or match["host"]
+    protocol = match["protocol"] or "tcp"
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        # Names are not resolved here: a host entry is judged by the name alone.
+        nowhere = ipaddress.ip_address("0.0.0.0")  # noqa: S104 -- nothing is bound
+        return Destination(nowhere, int(match["port"]), protocol, (canonical(host),))
+    listener: Listener | None = "outside" if address.is_loopback else None
+    return Destination(address, int(match["port"]), protocol, (), listener)

@@ -1,0 +1,106 @@
+"""Where `learn` puts its policy: all of it or nothing, and over nothing by accident.
+
+It is written to a new file beside, which gets the name at the end: with link(2), which
+replaces nothing and follows nothing, or with rename(2) where that was asked for.
+"""
+
+import errno
+import os
+import secrets
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from egressmon.errors import UsageError
+from egressmon.startup import streams
+from egressmon.text import printable
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_INTO = os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_CLOEXEC
+STDOUT = "-"
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
+"""What file systems say that have none: link(2)."""
+
+
+class PolicyOutput:
+    """A place for a policy, that is looked for before a run and filled behind it."""
+
+    def __init__(self, path: str, *, force: bool) -> None:
+        """Have a file to write to, with this thread's rights. Raises UsageError."""
+        self._path = path
+        self._force = force
+        self._beside: str | None = None
+        """The new file's path; None: what is written goes where it belongs at once."""
+        try:
+            self._fd = self._open()
+        except OSError as error:
+            raise UsageError(
+                f"the policy cannot be written to {path}: {error.strerror}",
+                "name a writable file with --output",
+            ) from error
+
+    # A pipe or a device is written to; it is not replaced by a file.
+    def _open(self) -> int:
+        if self._path == STDOUT:
+            return streams.own_output()
+        there = None
+        with suppress(FileNotFoundError):
+            there = os.lstat(self._path)
+        if there is not None and not self._force:
+            raise UsageError(
+                f"{self._path} exists", "give --force, or another --output"
+            )
+        if there is not None:
+            with suppress(FileNotFoundError):
+                if not stat.S_ISREG(os.stat(self._path).st_mode):  # noqa: PTH116
+                    return os.open(self._path, _INTO)
+        path = Path(self._path)
+        self._beside = str(path.with_name(f".{path.name}.{secrets.token_hex(4)}"))
+        new = os.open(self._beside, _NEW, 0o666)
+        if there is not None and stat.S_ISREG(there.st_mode):
+            os.fchmod(new, stat.S_IMODE(there.st_mode))
+        return new
+
+    def write(self, text: str) -> None:
+        """Write the whole policy. Raises OSError, and leaves nothing then."""
+        rest = memoryview(text.encode())
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError:
+            if self._beside is not None:
+                os.ftruncate(self._fd, 0)
+            raise
+
+    def finish(self) -> str:
+        """Give what was written its name, with this thread's rights; "", or why not."""
+        if self._beside is None:
+            return ""
+        try:
+            if os.fstat(self._fd).st_size:
+                if self._force:
+                    os.replace(self._beside, self._path)  # noqa: PTH105 -- as given
+                else:
+                    _link(self._beside, self._path)
+        except OSError as error:
+            path = printable(self._path, 2000)
+            return f"the policy could not be written to {path}: {error.strerror}"
+        finally:
+            self.abandon()
+        return ""
+
+    def abandon(self) -> None:
+        """Leave no file beside."""
+        if self._beside is not None:
+            with suppress(OSError):
+                os.unlink(self._beside)  # noqa: PTH108 -- as given
+
+
+def _link(new: str, path: str) -> None:
+    try:
+        os.link(new, path, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        os.close(os.open(path, _NEW))  # the name is ours, and nobody's before
+        os.replace(new, path)  # noqa: PTH105 -- as given

@@ -1,0 +1,1 @@
+"""Decode: what the probes tell of, from bytes to frozen values."""

@@ -1,0 +1,1 @@
+"""Record: what is written, and its proof."""

@@ -1,0 +1,286 @@
+"""The records of the evidence: what each one holds, in the order it is written.
+
+Unknown is None, with a reason beside it. docs/evidence.md explains each field;
+a test keeps the two in step.
+"""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, TypeAlias
+
+from egressmon.evidence.code_records import (
+    ClaimRecord,
+    CodeRecord,
+    CodeStatus,
+    ModuleRecord,
+    StackRecord,
+)
+
+SCHEMA = "egressmon/1"
+
+RunVerdict: TypeAlias = Literal["clean", "violations", "incomplete"]
+
+
+@dataclass(frozen=True, slots=True)
+class BlindSpot:
+    """Something that this run cannot see: why, what follows, what closes it."""
+
+    name: str
+    reason: str
+    consequence: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunStart:
+    """The first record: what watches what, with which hooks and which policy."""
+
+    TYPE: ClassVar[str] = "run.start"
+
+    egressmon: str
+    engine: str
+    engine_reason: str
+    kernel: str
+    machine: str
+    host: str
+    scope: str
+    user: int
+    command: list[str]
+    argv: str
+    cwd: str | None
+    policy: str | None
+    policy_digest: str | None
+    enforce: str
+    resolvers: list[str]
+    hooks: list[str]
+    blind_spots: list[BlindSpot]
+    attribution: str
+    armed_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessExit:
+    """How a process ended."""
+
+    status: int | None
+    signal: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRecord:
+    """A process of the scope began, ran a program, or ended."""
+
+    TYPE: ClassVar[str] = "process"
+
+    event: Literal["fork", "exec", "exit"]
+    pid: int
+    ppid: int | None
+    uid: int | None
+    comm: str | None
+    exe: str | None
+    argv: list[str] | None
+    argv_cut: bool
+    started: str
+    exit: ProcessExit | None = None
+    claimed: list[ClaimRecord] = field(default_factory=list[ClaimRecord])
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """The process behind a connection or a query."""
+
+    pid: int
+    tid: int
+    ppid: int | None
+    uid: int
+    comm: str
+    exe: str | None
+    argv: list[str] | None
+    ancestry: list[str]
+    container: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NameRecord:
+    """A host name, with how it is known."""
+
+    name: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Where a connection goes, or comes from."""
+
+    ip: str
+    port: int | None
+    names: list[NameRecord]
+    sni: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DnsRecord:
+    """One name looked up: by whom, where, and what came back."""
+
+    TYPE: ClassVar[str] = "dns"
+
+    protocol: str
+    resolver: str
+    name: str | None
+    asked: str | None
+    kind: str | None
+    status: str | None
+    answers: list[str]
+    answer_count: int | None
+    unread_bytes: int
+    trusted: bool
+    process: Actor | None
+    process_reason: str | None
+    verdict: str
+    rule: str | None
+    reason: str
+    module: ModuleRecord | None
+    module_reason: str | None
+    route: str
+    route_reason: str | None
+    bypass: bool | None
+    code: CodeRecord | None
+    code_reason: str | None
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRecord:
+    """One attempt to reach a peer, or of a peer to reach a listener."""
+
+    TYPE: ClassVar[str] = "connection"
+
+    op: str
+    protocol: str
+    family: str
+    socket: Literal["scope", "foreign"]
+    dst: Peer
+    process: Actor | None
+    process_reason: str | None
+    verdict: str
+    action: Literal["observed"]
+    rule: str | None
+    reason: str
+    module: ModuleRecord | None
+    module_reason: str | None
+    route: str
+    route_reason: str | None
+    bypass: bool | None
+    code: CodeRecord | None
+    code_status: CodeStatus
+    code_reason: str | None
+    local_port: int | None = None
+    """Where a peer was accepted."""
+    claimed: list[ClaimRecord] = field(default_factory=list[ClaimRecord])
+
+
+@dataclass(frozen=True, slots=True)
+class EscapeRecord:
+    """A process got hold of something that passes the hooks by."""
+
+    TYPE: ClassVar[str] = "escape"
+
+    what: str
+    family: str | None
+    path: str | None
+    listener: int | None
+    process: Actor | None
+    process_reason: str | None
+    doubt: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryRecord:
+    """One attempt of egressmon's own, to prove that the sensor sees and refuses."""
+
+    TYPE: ClassVar[str] = "canary"
+
+    when: Literal["start", "end"]
+    hook: str
+    dst: str
+    port: int
+    sent: bool
+    refused: bool
+    seen: bool
+    errno: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableRecord:
+    """An event that could not be processed; the ones after it were."""
+
+    TYPE: ClassVar[str] = "unreadable"
+
+    event: str
+    size: int
+    head: str
+    error: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class LossRecord:
+    """Events that did not reach the evidence, since the last such record."""
+
+    TYPE: ClassVar[str] = "loss"
+
+    where: str
+    count: int
+    consequence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outlived:
+    """A process that went on when the watch ended."""
+
+    pid: int
+    comm: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """The last record: what was seen, what was lost, and the verdict on the run."""
+
+    TYPE: ClassVar[str] = "run.end"
+
+    verdict: RunVerdict
+    complete: bool
+    incomplete_reasons: list[str]
+    connections: dict[str, int]
+    queries: dict[str, int]
+    processes: int
+    losses: dict[str, int]
+    unattributed_flows: int
+    unknown_modules: int
+    unknown_code: int
+    bypasses: int
+    unnamed_addresses: int
+    canaries: dict[str, int]
+    evidence: Literal["whole", "replaced", "changed", "unchecked"]
+    sent_packets: int
+    sent_bytes: int
+    command_status: int | None
+    command_signal: int | None
+    exit_status: int
+    outlived: list[Outlived]
+    duration_ms: int
+
+
+Record: TypeAlias = (
+    RunStart
+    | ProcessRecord
+    | DnsRecord
+    | ConnectionRecord
+    | EscapeRecord
+    | StackRecord
+    | CanaryRecord
+    | UnreadableRecord
+    | LossRecord
+    | RunEnd
+)

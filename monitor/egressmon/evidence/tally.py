@@ -1,0 +1,209 @@
+"""Count what was recorded, for the end of the run and for the reader."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from egressmon.evidence.code_records import CodeRecord, ModuleFile
+from egressmon.evidence.records import (
+    Actor,
+    ConnectionRecord,
+    DnsRecord,
+    EscapeRecord,
+    ProcessRecord,
+    Record,
+)
+
+_MAX_GROUPS = 10_000
+_MAX_ESCAPES = 20
+
+GroupKey: TypeAlias = tuple[str, str, str, str]
+"""Destination, program, the code behind it (perhaps empty), and why."""
+# The destination has a column of its own.
+_REPEATED = re.compile(r"(no allow entry covers) .*?(?=;|$)")
+_RESOLVER = re.compile(r"^\S+ is (not a trusted resolver)")
+
+
+@dataclass(slots=True)
+class Tally:
+    """Running counts; violations are grouped."""
+
+    connections: Counter[str] = field(default_factory=Counter[str])
+    """Of those in the evidence, as the queries and processes are."""
+    queries: Counter[str] = field(default_factory=Counter[str])
+    processes: int = 0
+    seen_connections: Counter[str] = field(default_factory=Counter[str])
+    """Of all, in the evidence or left out of it."""
+    seen_queries: Counter[str] = field(default_factory=Counter[str])
+    seen_processes: int = 0
+    violations: Counter[GroupKey] = field(default_factory=Counter[GroupKey])
+    places: dict[GroupKey, CodeRecord] = field(
+        default_factory=dict[GroupKey, CodeRecord]
+    )
+    """The code behind the first of each group, where it is known."""
+    bypasses: Counter[str] = field(default_factory=Counter[str])
+    """Connections that passed their language's own sockets by, by who made them."""
+    unattributed: int = 0
+    """Connections whose process is unknown."""
+    unknown_modules: int = 0
+    """Connections whose calling module is not known."""
+    unknown_code: int = 0
+    """Connections of Python processes whose code is not known."""
+    escapes: Counter[str] = field(default_factory=Counter[str])
+    """Ways around the hooks that were taken, by why the run is not whole then."""
+    ungrouped: int = 0
+    """Violations beyond the groups that are kept."""
+    _alive: set[int] = field(default_factory=set[int])
+    _seen_alive: set[int] = field(default_factory=set[int])
+
+    def add(self, record: Record, *, written: bool = True) -> None:
+        """Count `record`; one that is not `written` as seen alone."""
+        match record:
+            case ConnectionRecord():
+                self._verdict(record, self.seen_connections)
+                if written:
+                    self.connections[record.verdict] += 1
+                    self._attribution(record)
+            case DnsRecord():
+                self._verdict(record, self.seen_queries)
+                if written:
+                    self.queries[record.verdict] += record.count
+            case EscapeRecord(doubt=True):
+                self._escape(record.reason)
+            case ProcessRecord():
+                self.seen_processes += _begins(record, self._seen_alive)
+                if written:
+                    self.processes += _begins(record, self._alive)
+            case _:
+                pass
+
+    def _verdict(
+        self, record: ConnectionRecord | DnsRecord, counts: Counter[str]
+    ) -> None:
+        times = record.count if isinstance(record, DnsRecord) else 1
+        if record.verdict == "violation":
+            self._group(_key(record), record.code, times)
+        counts[record.verdict] += times
+
+    def _attribution(self, record: ConnectionRecord) -> None:
+        if record.module is None:
+            self.unknown_modules += 1
+        if record.process is None:
+            self.unattributed += 1
+        if record.code_status == "unknown":
+            self.unknown_code += 1
+        if record.bypass:
+            label = module_label(record)
+            if len(self.bypasses) >= _MAX_GROUPS and label not in self.bypasses:
+                label = "others"
+            self.bypasses[label] += 1
+
+    def _escape(self, reason: str) -> None:
+        if len(self.escapes) >= _MAX_ESCAPES and reason not in self.escapes:
+            reason = "others: the evidence has them"
+        self.escapes[reason] += 1
+
+    def _group(self, key: GroupKey, code: CodeRecord | None, count: int) -> None:
+        if key not in self.violations and len(self.violations) >= _MAX_GROUPS:
+            self.ungrouped += count
+            return
+        self.violations[key] += count
+        if code is not None:
+            self.places.setdefault(key, code)
+
+    @property
+    def has_violations(self) -> bool:
+        """Whether anything violated the policy."""
+        return bool(self.violations)
+
+
+# A process begins with a fork, or, the command's own, with its exec.
+def _begins(record: ProcessRecord, alive: set[int]) -> bool:
+    if record.event == "exit":
+        alive.discard(record.pid)
+    elif record.event == "fork" or record.pid not in alive:
+        alive.add(record.pid)
+        return True
+    return False
+
+
+def module_label(record: ConnectionRecord) -> str:
+    """Return what made a connection, for a reader: its module, or route.
+
+    With its package; else with the binding that it came by, and that one's.
+    """
+    module = record.module
+    if module is None:
+        return record.route
+    claimed = {one.field for one in record.claimed}
+    label = _file_label(module.caller, "module.caller", claimed)
+    binding = module.binding
+    if binding is None or binding == module.caller or module.caller.package is not None:
+        return label
+    return f"{label} by way of {_file_label(binding, 'module.binding', claimed)}"
+
+
+def _file_label(file: ModuleFile, name: str, claimed: set[str]) -> str:
+    label = (file.path or "code in no file").rpartition("/")[2]
+    package = file.package
+    if package is not None:
+        label += f" ({package.name} {package.version or ''}".rstrip() + ")"
+    # A claim on the file is one on what it belongs to.
+    doubtful = name in claimed or (package is not None and f"{name}.package" in claimed)
+    return f"{label} (claimed)" if doubtful else label
+
+
+def code_label(code: CodeRecord | None) -> str:
+    """Return the test or the function behind something; empty: neither is known."""
+    if code is None:
+        return ""
+    if code.test is not None:
+        during = f", during {code.test_at_call}" if code.test_at_call else ""
+        return code.test + ("" if code.test_confirmed else " (claimed)") + during
+    if code.function is None:
+        return ""
+    file = "/".join((code.file or "?").split("/")[-2:])
+    return f"{code.function} ({file}:{code.line or '?'})"
+
+
+def _key(record: ConnectionRecord | DnsRecord) -> GroupKey:
+    if isinstance(record, DnsRecord):
+        return _query_key(record)
+    return _connection_key(record)
+
+
+def _connection_key(record: ConnectionRecord) -> GroupKey:
+    host = record.dst.names[0].name if record.dst.names else record.dst.ip
+    if ":" in host:
+        host = f"[{host}]"
+    port = f":{record.dst.port}" if record.dst.port is not None else ""
+    where = f"{host}{port}/{record.protocol}"
+    if record.op == "accept":  # whose port is a new one each time
+        where = f"accepted from {host} at port {record.local_port}/{record.protocol}"
+    return (
+        where,
+        program_label(record.process),
+        code_label(record.code),
+        _why(record.reason),
+    )
+
+
+def _query_key(record: DnsRecord) -> GroupKey:
+    name = record.name or "an unreadable message"
+    label = f"lookup of {name} at {record.resolver}"
+    who = program_label(record.process)
+    return label, who, code_label(record.code), _why(record.reason)
+
+
+def _why(reason: str) -> str:
+    return _RESOLVER.sub(r"\1", _REPEATED.sub(r"\1 it", reason))
+
+
+# A thread may call itself anything; an executable's name is one for all of them.
+def program_label(process: Actor | None) -> str:
+    """Return the name of the program behind something, for a reader."""
+    if process is None:
+        return "unknown process"
+    name = (process.exe or "").rpartition("/")[2]
+    return name or process.comm or f"process {process.pid}"

@@ -1,0 +1,202 @@
+"""Write the evidence: the only place that does. One line a record, chained."""
+
+import errno
+import os
+import stat
+import time
+from collections import OrderedDict
+from typing import IO, Literal, TypeAlias
+
+import orjson
+from blake3 import blake3
+
+from egressmon.clock import Clock
+from egressmon.errors import EvidenceError
+from egressmon.evidence import gate
+from egressmon.evidence.code_records import CodeRecord, StackRecord
+from egressmon.evidence.place import place_of
+from egressmon.evidence.records import SCHEMA, Record, RunEnd
+from egressmon.startup import streams
+
+STDOUT = "-"
+_READER_S = 2.0
+_READER_POLL_S = 0.02
+DEFAULT_LIMIT = 10**9
+EvidenceState: TypeAlias = Literal["whole", "replaced", "changed", "unchecked"]
+EVIDENCE_MODE = 0o640
+"""Command lines are not for everybody."""
+_MAX_STACKS = 65536
+
+
+class Evidence:
+    """An open evidence file.
+
+    A write that fails is final: what came before stays as it is, later records
+    are dropped, and the run goes on (`failure` says why).
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 -- what a line is made of
+        self,
+        file: IO[bytes] | None,
+        run: str,
+        clock: Clock,
+        failure: str | None,
+        limit: int = DEFAULT_LIMIT,
+        path: str = STDOUT,
+    ) -> None:
+        """Without a file, `failure` says why there is none; `limit` is its size.
+
+        `path` is where others find the file.
+        """
+        self._file = file
+        self._place = place_of(file, path) if path != STDOUT else None
+        self._run = run
+        self._clock = clock
+        self._limit = limit
+        self._written = blake3()
+        self._stacks: OrderedDict[str, None] = OrderedDict()
+        """The stacks that are in the file; one that is forgotten is written again."""
+        self.head: str | None = None
+        """The digest of the last line."""
+        self.records = 0
+        self.size = 0
+        self.left_out = 0
+        """Records for which the file's limit left no room."""
+        self.failure = failure
+        self.phase: str | None = None
+
+    def write(self, record: Record, ktime_ns: int) -> bool:
+        """Append `record`, with the time at which it happened.
+
+        False: it was left out of a file that goes on.
+        """
+        if self._file is None or self.failure is not None:
+            return True  # there is no file to be left out of
+        code = getattr(record, "code", None)
+        if isinstance(code, CodeRecord):
+            for stack in code.stacks:
+                self._write_once(stack, ktime_ns)
+        return self._put(self._file.fileno(), record, ktime_ns)
+
+    def _write_once(self, stack: StackRecord, ktime_ns: int) -> None:
+        if stack.digest in self._stacks:
+            self._stacks.move_to_end(stack.digest)
+        elif self._file is not None and self._put(self._file.fileno(), stack, ktime_ns):
+            self._stacks[stack.digest] = None
+            if len(self._stacks) > _MAX_STACKS:
+                self._stacks.popitem(last=False)
+
+    def _put(self, fd: int, record: Record, ktime_ns: int) -> bool:
+        line = self._line(record, ktime_ns)
+        # The end is written in any case: it says that others are missing.
+        if self.size + len(line) > self._limit and not isinstance(record, RunEnd):
+            self.left_out += 1
+            return False
+        self._append(fd, line)
+        return True
+
+    # The only way from a record to bytes, and the gate is on it.
+    def _line(self, record: Record, ktime_ns: int) -> bytes:
+        body, cuts = gate.admit(record)
+        envelope, _ = gate.admit(
+            {
+                "schema": SCHEMA,
+                "type": record.TYPE,
+                "seq": self.records,
+                "time": self._clock.rfc3339(ktime_ns),
+                "run": self._run,
+                "phase": self.phase,
+                "prev": self.head,
+            }
+        )
+        # One object from two: the envelope's fields first, then the record's.
+        line = envelope[:-1] + b"," + body[1:]
+        if cuts:
+            line = line[:-1] + b',"cut":' + orjson.dumps(cuts) + b"}"
+        return line
+
+    def _append(self, fd: int, line: bytes) -> None:
+        whole = line + b"\n"
+        rest = memoryview(whole)
+        try:
+            while rest:
+                rest = rest[os.write(fd, rest) :]
+        except OSError as error:
+            self.failure = error.strerror or str(error)
+            return
+        self._written.update(whole)
+        self.records += 1
+        self.size += len(whole)
+        self.head = "blake3:" + blake3(line).hexdigest()
+
+    def examine(self) -> EvidenceState:
+        """Compare what is in the file, and at its path, with what was written."""
+        place = self._place
+        if place is None or self.failure is not None:
+            return "unchecked"
+        try:
+            found = os.fstat(place.fd)
+            if found.st_nlink == 0 or not place.is_there(found):
+                return "replaced"
+            if found.st_size != self.size:
+                return "changed"
+            same = place.digest(self.size) == self._written.digest()
+        except OSError:
+            return "changed"  # what cannot be read back is not what was written
+        return "whole" if same else "changed"
+
+    def close(self) -> None:
+        """Flush the file to the disk and close it."""
+        if self._file is None:
+            return
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            # A pipe or terminal cannot be synchronised: EINVAL.
+            if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP, errno.EROFS}:
+                self.failure = self.failure or error.strerror
+        self._file.close()
+        if self._place is not None:
+            os.close(self._place.fd)
+            self._place = None
+
+
+# Every write goes to the end, whatever others do to the file. Nobody may be made to
+# wait, nor a device to do something: a pipe is given a moment for its reader to come.
+def _open_for_writing(path: str) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+    flags |= os.O_NONBLOCK | os.O_NOCTTY
+    deadline = time.monotonic() + _READER_S
+    while True:
+        try:
+            descriptor = os.open(path, flags | os.O_CLOEXEC, EVIDENCE_MODE)
+            break
+        except OSError as error:
+            if error.errno != errno.ENXIO or not _is_pipe(path):
+                raise
+            if time.monotonic() >= deadline:
+                raise OSError(errno.ENXIO, "nobody reads this pipe") from error
+            time.sleep(_READER_POLL_S)
+    os.set_blocking(descriptor, True)
+    if stat.S_ISBLK(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "a block device")
+    return descriptor
+
+
+def _is_pipe(path: str) -> bool:
+    return stat.S_ISFIFO(os.stat(path).st_mode)  # noqa: PTH116 -- as it was opened
+
+
+def open_evidence(path: str) -> IO[bytes]:
+    """Open `path` anew for writing, or standard output for `-`."""
+    try:
+        if path == STDOUT:
+            return os.fdopen(streams.own_output(), "wb", buffering=0)
+        return os.fdopen(_open_for_writing(path), "wb", buffering=0)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise EvidenceError(
+            f"evidence cannot be written to {path}: {reason}",
+            "name a writable file with --evidence, or `-` for standard output",
+        ) from error

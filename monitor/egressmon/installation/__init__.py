@@ -1,0 +1,1 @@
+"""Installations that only root can write."""

@@ -1,0 +1,214 @@
+"""Start the command inside the scope, exactly as it would have run without us."""
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from egressmon.errors import ScopeError
+from egressmon.privileges.confinement import refuse_new_privileges
+from egressmon.privileges.privilege import User, drop_to
+from egressmon.sensor.canary import (
+    Attempt,
+    Plan,
+    pack_attempts,
+    send_canaries,
+    unpack_attempts,
+)
+from egressmon.sensor.scope import Scope
+from egressmon.startup import environment, streams
+
+FORWARDED = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+"""Signals that are the command's, whoever got them."""
+
+_GO = b"g"
+_SHELL = b"/bin/sh"
+# What CPython ignores for itself, and a program does not expect (subprocess too).
+_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
+
+
+@dataclass(slots=True)
+class Launched:
+    """A child that sits in the scope and waits for the word to become the command."""
+
+    pid: int
+    pidfd: int
+    attempts: list[Attempt]
+    _go: int
+    _failure: int
+
+    def forget(self) -> None:
+        """Close what only go() and abandon() need, in a process that calls neither."""
+        os.close(self._go)
+        os.close(self._failure)
+
+    def go(self) -> int:
+        """Let the child become the command; returns 0, or the errno of its exec.
+
+        Raises OSError where the child was ended before.
+        """
+        try:
+            os.write(self._go, _GO)
+        finally:
+            os.close(self._go)
+        return int(_read_all(self._failure) or 0)
+
+    def abandon(self) -> None:
+        """End the child without running the command."""
+        os.close(self._go)
+        os.close(self._failure)
+        os.waitpid(self.pid, 0)
+
+
+def launch(  # noqa: PLR0913 -- what it starts, and how
+    scope: Scope,
+    plan: Plan,
+    user: User,
+    command: list[bytes],
+    mask: set[signal.Signals],
+    *,
+    may_gain: bool,
+) -> Launched:
+    """Fork the command's process: in the scope, canaries sent, not yet started.
+
+    The command will run with the signal mask given; `may_gain` says whether programs
+    may bring rights with them (sudo). Raises ScopeError when the child cannot enter
+    the scope.
+    """
+    go_read, go_write = os.pipe()
+    report_read, report_write = os.pipe()
+    failure_read, failure_write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        for fd in (go_write, report_read, failure_read):
+            os.close(fd)
+
+        def become() -> None:
+            if os.read(go_read, 1) != _GO:
+                os._exit(0)  # abandoned
+            _become(user, command, (mask, may_gain), failure_write)
+
+        _report(scope, plan, report_write, become)
+    for fd in (go_read, report_write, failure_write):
+        os.close(fd)
+    pidfd = os.pidfd_open(pid)
+    return Launched(pid, pidfd, _attempts(pid, report_read), go_write, failure_read)
+
+
+def send_from_scope(scope: Scope, plan: Plan) -> list[Attempt]:
+    """Send canaries from a process of their own inside the scope."""
+    report_read, report_write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(report_read)
+        _report(scope, plan, report_write, lambda: os._exit(0))
+    os.close(report_write)
+    attempts = _attempts(pid, report_read)
+    os.waitpid(pid, 0)
+    return attempts
+
+
+# In the child: enter, send, tell the parent, go on with what comes next.
+def _report(
+    scope: Scope, plan: Plan, report: int, proceed: Callable[[], None]
+) -> NoReturn:
+    status = 125
+    try:
+        scope.enter()
+        os.write(report, pack_attempts(send_canaries(plan)))
+        os.close(report)
+        proceed()
+    except OSError as error:
+        os.write(report, str(error.errno).encode())
+    finally:
+        os._exit(status)
+
+
+def _become(
+    user: User,
+    command: list[bytes],
+    how: tuple[set[signal.Signals], bool],
+    failure: int,
+) -> None:
+    mask, may_gain = how
+    try:
+        for number in _RESTORED:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if not may_gain:
+            refuse_new_privileges()
+        drop_to(user)
+        streams.close_at_exec()
+        path = user.environment.get(b"PATH", os.defpath.encode())
+        _exec(command, path, user.block)
+    except BaseException as error:  # noqa: BLE001 -- the parent is told, whatever it is
+        code = getattr(error, "errno", None) or errno.EIO
+        os.write(failure, str(code).encode())
+        os._exit(status_of(code))
+
+
+# As execvp(3): the first match that can run; EACCES only if nothing else does.
+def _exec(command: list[bytes], path: bytes, block: environment.Block) -> None:
+    name = command[0]
+    if b"/" in name or not name:  # execve(2) has ENOENT for none
+        _exec_file(name, command, block)
+    denied: OSError | None = None
+    for folder in path.split(b":"):
+        try:
+            _exec_file((folder or b".") + b"/" + name, command, block)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except PermissionError as error:
+            denied = error
+    raise denied or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+# What is no program and says no interpreter is the shell's: execvp(3).
+def _exec_file(file: bytes, command: list[bytes], block: environment.Block) -> NoReturn:
+    try:
+        environment.execve(file, command, block)
+    except OSError as error:
+        if error.errno != errno.ENOEXEC:
+            raise
+    environment.execve(_SHELL, [_SHELL, file, *command[1:]], block)
+
+
+def status_of(code: int) -> int:
+    """Return the exit status for a command whose exec gave errno code."""
+    return 127 if code in {errno.ENOENT, errno.ENOTDIR} else 126
+
+
+def _attempts(pid: int, report: int) -> list[Attempt]:
+    data = _read_all(report)
+    if data[:1] == b"[":
+        return unpack_attempts(data)
+    os.waitpid(pid, 0)
+    why = os.strerror(int(data)) if data else "the process died"
+    raise ScopeError(
+        f"the scope's cgroup could not be entered: {why}",
+        "run as root, with cgroup v2 writable",
+    )
+
+
+def _read_all(fd: int) -> bytes:
+    data = b""
+    while part := os.read(fd, 65536):
+        data += part
+    os.close(fd)
+    return data
+
+
+def flush_output() -> None:
+    """Empty Python's own buffers, so that a fork does not print them twice."""
+    sys.stdout.flush()
+    sys.stderr.flush()

@@ -1,0 +1,1 @@
+"""Name: under which host name an address goes."""

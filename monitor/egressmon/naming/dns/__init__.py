@@ -1,0 +1,1 @@
+"""DNS: from packets to questions, answers and what else they carry."""

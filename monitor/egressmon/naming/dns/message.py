@@ -1,0 +1,179 @@
+"""Read one DNS message (RFC 1035), whoever wrote it: never fails, says why not."""
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from egressmon.events.model import Address
+from egressmon.naming.dns import rdata
+from egressmon.naming.dns.beside import beside_question
+from egressmon.naming.dns.kinds import kind_name, status_name
+from egressmon.naming.dns.wire import MessageError, Resource, Wire
+from egressmon.policy.names import canonical
+
+__all__ = ["Message", "MessageError", "read_message"]
+
+_MAX_ANSWERS = 64  # records, and addresses
+_MAX_SKIPPED = 128
+_MAX_CHAIN = 16  # aliases that a resolver follows
+_MAX_TTL = 86400  # a week-long lie shall not outlive a day
+_HEADER = struct.Struct("!HHHHHH")
+_QUESTION = struct.Struct("!HH")
+_RESPONSE = 0x8000
+_TRUNCATED = 0x0200
+_INTERNET = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a query asks, or what a response answers to which question."""
+
+    identifier: int
+    is_response: bool
+    name: str
+    kind: str
+    """The record type asked for, such as AAAA."""
+    asked: str = ""
+    """The name as it was written: its letters' case may carry something."""
+    beside: str | None = None
+    """What a query carries beside its question."""
+    status: str = ""
+    """The response code, such as NOERROR."""
+    truncated: bool = False
+    answers: tuple[str, ...] = ()
+    """The answer section as text, at most 64 records."""
+    answer_count: int = 0
+    """How many records the answer section has, by the header."""
+    addresses: tuple[Address, ...] = ()
+    """The addresses that the question's name leads to, at most 64."""
+    ttl: int = 0
+    """Seconds for which that holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    name: str
+    asked: str
+    kind: int
+    family: int
+    end: int
+
+
+def read_message(data: bytes) -> Message:
+    """Return the message in `data`; raises MessageError, and nothing else."""
+    if len(data) < _HEADER.size:
+        raise MessageError(f"{len(data)} bytes are too few")
+    identifier, flags, questions, *counts = _HEADER.unpack_from(data)
+    if questions != 1:
+        raise MessageError(f"{questions} questions in one message")
+    wire = Wire(data)
+    question = _question(wire)
+    if flags & _RESPONSE:
+        return _response(wire, identifier, flags, question, counts)
+    return Message(
+        identifier,
+        is_response=False,
+        name=question.name,
+        kind=kind_name(question.kind),
+        asked=question.asked,
+        beside=beside_question(wire, flags, question.family, counts, question.end),
+    )
+
+
+def _question(wire: Wire) -> _Question:
+    asked, at = wire.name(_HEADER.size)
+    try:
+        kind, family = _QUESTION.unpack_from(wire.data, at)
+    except struct.error:
+        raise MessageError("the question runs over the message's end") from None
+    return _Question(canonical(asked), asked, kind, family, at + _QUESTION.size)
+
+
+def _response(
+    wire: Wire, identifier: int, flags: int, question: _Question, counts: list[int]
+) -> Message:
+    records: list[Resource] = []
+    at = question.end
+    for _ in range(min(counts[0], _MAX_ANSWERS)):
+        records.append(wire.resource(at))
+        at = records[-1].stop
+    status = flags & 15 | _extended_status(wire, at, sum(counts) - len(records))
+    answers = tuple(_line(wire, record) for record in records)
+    found, ttl = ([], 0) if status else _addresses(wire, question, records)
+    return Message(
+        identifier=identifier,
+        is_response=True,
+        name=question.name,
+        kind=kind_name(question.kind),
+        asked=question.asked,
+        status=status_name(status),
+        truncated=bool(flags & _TRUNCATED),
+        answers=answers,
+        answer_count=counts[0],
+        addresses=tuple(found),
+        ttl=ttl,
+    )
+
+
+def _line(wire: Wire, record: Resource) -> str:
+    value = rdata.text(wire, record)
+    return f"{canonical(record.owner)} {kind_name(record.kind)} {value}"
+
+
+# The upper bits of the code stand in the OPT record (RFC 6891 section 6.1.3), if it
+# can be reached; nothing else of the rest matters.
+def _extended_status(wire: Wire, at: int, left: int) -> int:
+    try:
+        for _ in range(min(left, _MAX_SKIPPED)):
+            record = wire.resource(at)
+            if record.kind == rdata.OPT:
+                return record.ttl >> 24 << 4
+            at = record.stop
+    except MessageError:
+        pass
+    return 0
+
+
+# The addresses at the end of the question's chain of aliases, with the least TTL.
+def _addresses(
+    wire: Wire, question: _Question, records: list[Resource]
+) -> tuple[list[Address], int]:
+    kinds = {rdata.A, rdata.AAAA, rdata.SVCB, rdata.HTTPS}
+    if question.kind not in kinds or question.family != _INTERNET:
+        return [], 0
+    records = [one for one in records if one.family == _INTERNET]
+    name, ttl = question.name, _MAX_TTL
+    for _ in range(_MAX_CHAIN):
+        found = [one for one in records if _is(one, name, question.kind)]
+        if found:
+            return _named(wire, found), min(ttl, *(one.ttl for one in found))
+        alias = _alias(wire, records, name)
+        if alias is None:
+            break
+        name, ttl = alias[0], min(ttl, alias[1])
+    return [], 0  # nothing there, a loop, or more than any resolver follows
+
+
+def _is(record: Resource, name: str, kind: int) -> bool:
+    return record.kind == kind and canonical(record.owner) == name
+
+
+def _named(wire: Wire, records: Iterable[Resource]) -> list[Address]:
+    found = [one for record in records for one in rdata.addresses(wire, record)]
+    return found[:_MAX_ANSWERS]
+
+
+# Where a CNAME leads, or a DNAME above the name (RFC 6672); two of them lead nowhere.
+def _alias(wire: Wire, records: list[Resource], name: str) -> tuple[str, int] | None:
+    leads = {
+        canonical(rdata.target(wire, one)): one.ttl
+        for one in records
+        if _is(one, name, rdata.CNAME)
+    }
+    if not leads:
+        for one in records:
+            above = "." + canonical(one.owner)
+            if one.kind == rdata.DNAME and name.endswith(above):
+                below = canonical(rdata.target(wire, one))
+                leads[f"{name.removesuffix(above)}.{below}"] = one.ttl
+    return leads.popitem() if len(leads) == 1 else None

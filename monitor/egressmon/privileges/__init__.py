@@ -1,0 +1,1 @@
+"""Who may do what: users, capabilities and what is given up."""

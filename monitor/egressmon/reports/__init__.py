@@ -1,0 +1,1 @@
+"""What people and their tools read of a run."""

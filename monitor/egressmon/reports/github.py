@@ -1,0 +1,127 @@
+"""GitHub Actions: annotations for violations, and the job's summary page.
+
+Workflow commands: docs.github.com, "Workflow commands for GitHub Actions"; the
+runner reads them from standard error as well.
+"""
+
+import os
+import posixpath
+from collections.abc import Iterator
+from typing import NamedTuple, TextIO
+
+from egressmon.evidence.code_records import CodeRecord
+from egressmon.reports.outcome import Outcome
+from egressmon.reports.summary import counts, not_run, rows
+from egressmon.text import printable
+
+_MAX_ANNOTATIONS = 10  # a step shows no more of each level
+_MAX_ROWS = 100
+_INSTALLED = ("/site-packages/", "/dist-packages/")
+
+
+class _Annotation(NamedTuple):
+    level: str
+    title: str
+    text: str
+    place: str = ""
+
+
+def print_annotations(
+    outcome: Outcome, stream: TextIO, workspace: bytes | None = None
+) -> None:
+    """Print one annotation for each group of violations, or for missing evidence.
+
+    Those of code in the workspace's folder, where that is known, stand beside it.
+    """
+    folder = os.fsdecode(workspace) if workspace else os.curdir
+    found = [*_violations(outcome, posixpath.abspath(folder)), *_missing(outcome)]
+    for level in dict.fromkeys(one.level for one in found):
+        for one in _fitting([one for one in found if one.level == level]):
+            title = f"title={one.title}{one.place}"
+            stream.write(f"::{one.level} {title}::{_escape(one.text)}\n")
+
+
+# What a step does not show would be missed without a word.
+def _fitting(found: list[_Annotation]) -> list[_Annotation]:
+    if len(found) <= _MAX_ANNOTATIONS:
+        return found
+    shown = found[: _MAX_ANNOTATIONS - 1]
+    text = (
+        f"{len(found) - len(shown)} more are not shown here: a step shows "
+        f"{_MAX_ANNOTATIONS} of each level; all are in the evidence"
+    )
+    return [*shown, _Annotation(shown[0].level, "Egress, not all shown", text)]
+
+
+def _violations(outcome: Outcome, workspace: str) -> Iterator[_Annotation]:
+    level = "error" if outcome.enforce == "fail" else "warning"
+    for key, count in outcome.tally.violations.most_common():
+        destination, program, code, reason = key
+        who = f"{program}, {code}," if code else program
+        did = "" if destination.startswith("accepted from") else "reached "
+        text = f"{who} {did}{destination} ({count}x): {reason}"
+        place = _place(outcome.tally.places.get(key), workspace)
+        yield _Annotation(level, "Egress violation", text, place)
+
+
+def _missing(outcome: Outcome) -> Iterator[_Annotation]:
+    for reason in outcome.end.incomplete_reasons:
+        yield _Annotation("warning", "Egress evidence incomplete", reason)
+
+
+# The code's file and line, or the test's file, where it is the workspace's own. By the
+# names alone: they are the process's word, and lead who looks for them where it likes.
+def _place(code: CodeRecord | None, workspace: str) -> str:
+    if code is None:
+        return ""
+    if code.file is not None and (file := _inside(code.file, workspace)):
+        line = f",line={code.line}" if code.line else ""
+        return f",file={_property(file)}{line}"
+    file = _inside((code.test or "").partition("::")[0], workspace)
+    return f",file={_property(file)}" if file else ""
+
+
+def _inside(file: str, workspace: str) -> str | None:
+    if not file.endswith(".py") or any(part in file for part in _INSTALLED):
+        return None
+    path = posixpath.normpath(posixpath.join(workspace, file))
+    inside = path.startswith(f"{workspace}/")
+    return path.removeprefix(f"{workspace}/") if inside else None
+
+
+# A workflow command ends at a newline; % begins an escape.
+def _escape(text: str) -> str:
+    return printable(text, 1000).replace("%", "%25")
+
+
+def _property(text: str) -> str:
+    return _escape(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def job_summary(outcome: Outcome) -> str:
+    """Return the outcome as Markdown."""
+    headline = _cell(not_run(outcome)) or outcome.end.verdict
+    lines = [f"### egressmon: {headline}", "", counts(outcome), ""]
+    found = rows(outcome)
+    if found:
+        lines += ["| count | destination | program | code | why |"]
+        lines += ["|--:|---|---|---|---|"]
+        lines += [
+            f"| {count} | {' | '.join(map(_cell, key))} |"
+            for count, key in found[:_MAX_ROWS]
+        ]
+        if len(found) > _MAX_ROWS:
+            lines.append(
+                f"| | {len(found) - _MAX_ROWS} more rows in the evidence | | | |"
+            )
+        lines.append("")
+    lines += [f"- incomplete: {_cell(why)}" for why in outcome.end.incomplete_reasons]
+    return "\n".join([*lines, ""])
+
+
+# Inside a code span nothing is markup; the span's own fence must not end it.
+def _cell(text: str) -> str:
+    if not text:
+        return ""
+    safe = printable(text, 300).replace("`", "'").replace("|", "¦").replace("\\", "/")
+    return f"`{safe}`"

@@ -1,0 +1,1 @@
+"""One watched run, from its beginning to what is said of it."""

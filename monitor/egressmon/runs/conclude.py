@@ -1,0 +1,144 @@
+"""The verdict on a run: what may be said of it, and with which exit status."""
+
+from dataclasses import dataclass
+
+from egressmon.evidence.records import RunEnd, RunVerdict
+from egressmon.evidence.tally import Tally
+from egressmon.evidence.writer import EvidenceState
+from egressmon.faults import Faults
+from egressmon.naming.names import Names
+from egressmon.pipeline import Pipeline
+from egressmon.reports.outcome import Ending, RunOptions
+from egressmon.sensor.sensor import Sensor
+
+VIOLATIONS = 120
+INCOMPLETE = 121
+_TAMPERED: dict[EvidenceState, str] = {
+    "replaced": "another file is in its place",
+    "changed": "not what was written is in it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that the verdict rests on."""
+
+    options: RunOptions
+    ending: Ending
+    sensor: Sensor
+    pipeline: Pipeline
+    names: Names
+    tally: Tally
+    faults: Faults
+    evidence_failure: str | None
+    evidence_state: EvidenceState
+    evidence_left_out: int
+    duration_ms: int
+
+
+def end_record(found: Findings) -> RunEnd:
+    """Return the last record of the run."""
+    losses = _losses(found)
+    doubts = [*found.ending.doubts, *_doubts(found, losses)]
+    packets, size = found.sensor.engine.sent()
+    canaries = found.sensor.canaries
+    ending, connections = found.ending, found.pipeline.connections
+    not_run = ["the command was not run"] if found.ending.exec_errno else []
+    return RunEnd(
+        verdict=_verdict(found.tally, [*doubts, *not_run]),
+        complete=not doubts and not not_run,
+        incomplete_reasons=[*doubts, *not_run],
+        connections=dict(found.tally.connections),
+        queries=dict(found.tally.queries),
+        processes=found.tally.processes,
+        losses=losses,
+        unattributed_flows=found.tally.unattributed,
+        unknown_modules=found.tally.unknown_modules,
+        unknown_code=found.tally.unknown_code,
+        bypasses=found.tally.bypasses.total(),
+        unnamed_addresses=len(connections.unnamed),
+        canaries={
+            "sent": sum(record.sent for record in canaries),
+            "seen": sum(record.seen for record in canaries),
+        },
+        evidence=found.evidence_state,
+        sent_packets=packets,
+        sent_bytes=size,
+        command_status=None if ending.exec_errno else ending.status,
+        command_signal=ending.signal,
+        exit_status=_exit_status(found, doubts),
+        outlived=ending.outlived,
+        duration_ms=found.duration_ms,
+    )
+
+
+def _losses(found: Findings) -> dict[str, int]:
+    return {
+        **found.sensor.losses(),
+        "unreadable": found.pipeline.tracker.unreadable,
+        "unread": found.pipeline.tracker.unread,
+        "left_out": found.evidence_left_out,
+        "dns_malformed": found.pipeline.queries.watch.malformed,
+        "dns_broken": found.pipeline.queries.watch.broken,
+        "dns_unread": found.pipeline.queries.watch.unread,
+        "names_dropped": found.names.dropped,
+    }
+
+
+# Why "clean" may not be said. Messages that a peer malformed are no loss of ours: they
+# are recorded, and what they name stays unnamed; so does what came and was not read.
+def _doubts(found: Findings, losses: dict[str, int]) -> list[str]:
+    doubts = [
+        f"{count} events lost ({name})"
+        for name, count in losses.items()
+        if count and name.startswith("lost_")
+    ]
+    if broken := losses["dns_broken"]:
+        doubts.append(
+            f"{broken} times, DNS traffic that left was not followed (dns_broken)"
+        )
+    doubts += [
+        reason if count == 1 else f"{reason} ({count} times)"
+        for reason, count in found.tally.escapes.items()
+    ]
+    if losses["unreadable"]:
+        doubts.append(f"{losses['unreadable']} events could not be processed")
+    if losses["unread"]:
+        doubts.append(f"{losses['unread']} events were left unread: they took too long")
+    doubts += [
+        f"canary {record.hook} at the {record.when}: {record.reason}"
+        for record in found.sensor.failed_canaries()
+    ]
+    tracker = found.pipeline.tracker
+    if not found.ending.exec_errno:
+        if tracker.first_executed is None:
+            doubts.append("the command's exec was not seen")
+        elif tracker.first_executed not in tracker.ended:
+            doubts.append("the command's exit was not seen")
+    if found.evidence_failure is not None:
+        doubts.append(f"the evidence could not be written: {found.evidence_failure}")
+    if found.evidence_state in _TAMPERED:
+        doubts.append(
+            "the evidence file was changed by somebody else "
+            f"({_TAMPERED[found.evidence_state]})"
+        )
+    if found.evidence_left_out:
+        doubts.append(
+            f"{found.evidence_left_out} records are not in the evidence: the file "
+            "reached its limit (--evidence-limit)"
+        )
+    return [*doubts, *found.faults.doubts()]
+
+
+def _verdict(tally: Tally, doubts: list[str]) -> RunVerdict:
+    if tally.has_violations:
+        return "violations"
+    return "incomplete" if doubts else "clean"
+
+
+def _exit_status(found: Findings, doubts: list[str]) -> int:
+    if found.tally.has_violations and found.options.enforce == "fail":
+        return VIOLATIONS
+    if doubts and not found.options.allow_incomplete:
+        return INCOMPLETE
+    return found.ending.code

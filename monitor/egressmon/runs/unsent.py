@@ -1,0 +1,94 @@
+"""What still waits to be sent to a DNS server when all of the scope has ended.
+
+The kernel goes on with what was written to a TCP socket after its process is gone: as
+its pacing, and the window of its peer, allow.
+"""
+
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from egressmon.verdicts import sock_diag
+
+_DNS_PORT = 53
+_PATIENCE_S = 2.0
+_PAUSE_S = 0.05
+# include/net/tcp_states.h; all but TIME_WAIT, CLOSE and LISTEN
+_STATES = 0xFFF & ~(1 << 6 | 1 << 7 | 1 << 10)
+_BEHIND_FIN = {4, 9, 11}  # FIN_WAIT1, LAST_ACK, CLOSING
+# include/uapi/linux/inet_diag.h, tcp.h
+_REQUEST = struct.Struct("=BBBxI2x2s44x")
+_MESSAGE = struct.Struct("=xB2x2x2s32x12x4x4xI4xI")
+_INFO, _CGROUP_ID = 2, 21
+_NOT_SENT = 144  # tcpi_notsent_bytes, in struct tcp_info
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    size: int
+    is_orphan: bool
+    cgroup: int | None
+
+
+def wait_for_unsent(scope: Path, drain: Callable[[], None]) -> str | None:
+    """Wait a moment for what is unsent, calling `drain`; return what is doubtful then.
+
+    Of the network namespace of the calling process.
+    """
+    deadline = time.monotonic() + _PATIENCE_S
+    try:
+        while (count := _unsent(scope)) and time.monotonic() < deadline:
+            time.sleep(_PAUSE_S)
+            drain()
+    except (OSError, ValueError, struct.error) as error:
+        return f"what was still to be sent to a DNS server is not known: {error}"
+    if not count:
+        return None
+    sockets = "1 socket" if count == 1 else f"{count} sockets"
+    return f"{sockets} had unsent data to a DNS server when the run ended"
+
+
+# An orphan has no process: whose it was cannot be told of those that the scope
+# inherited, so that all count.
+def _unsent(scope: Path) -> int:
+    found = [one for one in _to_dns() if one.size]
+    if not found:
+        return 0
+    inside = {folder.stat().st_ino for folder in (scope, *scope.glob("**/"))}
+    return sum(
+        one.is_orphan or one.cgroup is None or one.cgroup in inside for one in found
+    )
+
+
+def _to_dns() -> Iterator[_Waiting]:
+    port = _DNS_PORT.to_bytes(2, "big")
+    with closing(sock_diag.connect(_PATIENCE_S)) as diag:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            request = _REQUEST.pack(
+                family, socket.IPPROTO_TCP, 1 << _INFO - 1, _STATES, port
+            )
+            yield from map(_waiting, sock_diag.dump(diag, request))
+
+
+def _waiting(body: bytes) -> _Waiting:
+    state, _, queued, inode = _MESSAGE.unpack_from(body)
+    found = dict(sock_diag.attributes(body[_MESSAGE.size :]))
+    cgroup = found.get(_CGROUP_ID)
+    return _Waiting(
+        _size(state, queued, found.get(_INFO, b"")),
+        not inode,
+        struct.unpack("=Q", cgroup)[0] if cgroup is not None else None,
+    )
+
+
+# Sent and not acknowledged is no matter: that was seen. A FIN counts as a byte, and
+# is the last.
+def _size(state: int, queued: int, info: bytes) -> int:
+    if len(info) < _NOT_SENT + 4:
+        return queued
+    (unsent,) = struct.unpack_from("=I", info, _NOT_SENT)
+    return max(int(unsent) - (state in _BEHIND_FIN), 0)

@@ -1,0 +1,1 @@
+"""The probes around one scope: events in batches, losses, and the proof."""

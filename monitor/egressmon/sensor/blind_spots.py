@@ -1,0 +1,200 @@
+"""What cannot be seen: each one with its reason, what follows and what closes it."""
+
+from dataclasses import replace
+from enum import Enum
+
+from egressmon import host
+from egressmon.evidence.records import BlindSpot
+from egressmon.probes.engine import Engine
+from egressmon.sensor.escalation import Escalation
+from egressmon.sensor.surroundings import Surroundings
+
+
+class Blind(Enum):
+    """Every blind spot that there may be, on any kernel and with any engine."""
+
+    PACKET_SOCKETS = BlindSpot(
+        "packet-sockets",
+        "AF_PACKET, AF_XDP, other families without hooks, and TUN devices bypass the "
+        "hooks: that one is opened is seen, and what goes over it is not",
+        "a run that opens one is incomplete; one that was opened outside the scope and "
+        "is handed in sends unseen",
+        "run the command without CAP_NET_RAW and CAP_NET_ADMIN",
+    )
+    UNIX_SOCKETS = BlindSpot(
+        "unix-sockets",
+        "requests over AF_UNIX are not read: that one is connected to a process "
+        "outside the scope is seen, but for datagrams and sockets handed in",
+        "a run that reaches a container engine is incomplete; another helper (nscd, "
+        "systemd-resolved, D-Bus) can connect on the scope's behalf",
+        "keep such sockets out of the command's reach",
+    )
+    ENCRYPTED_DNS = BlindSpot(
+        "encrypted-dns",
+        "names resolved over TLS or HTTPS, or by a helper, are not seen",
+        "a connection to such a name is unnamed, and judged by its address",
+        "have the command use the system's resolver",
+    )
+    FOREIGN_PACKETS = BlindSpot(
+        "foreign-packets",
+        "no hook runs as a process outside the scope passes a socket that listens, or "
+        "is connected, to one of the scope's during the run",
+        "what it accepts or sends is neither recorded nor counted; what goes over "
+        "sockets that the command inherits, or makes after leaving the cgroup, is",
+        "let no process outside the scope pass sockets to the command",
+    )
+    GROUP_REPORTS = BlindSpot(
+        "group-reports",
+        "the kernel itself tells routers which multicast groups are joined (IGMP, MLD)",
+        "a group's address and sources carry some ten bytes each time, in no record",
+        "a network that drops such packets",
+    )
+    KERNEL_NETWORKING = BlindSpot(
+        "kernel-networking",
+        "the command may configure the network (CAP_NET_ADMIN)",
+        "what the kernel itself sends for it is not seen, or not where it goes "
+        "(tunnels: vxlan, gre, ipip; traffic control; packet filter rules); a change "
+        "that is noticed makes the run incomplete",
+        "run the command as a user without CAP_NET_ADMIN",
+    )
+    SAME_USER = BlindSpot(
+        "same-user",
+        "processes of the command's user run outside the scope",
+        "the command can have them connect in its place (ptrace, FIFOs, a crontab, "
+        "files that they run)",
+        "run the command as a user of its own",
+    )
+    PID_NAMESPACE = BlindSpot(
+        "pid-namespace",
+        "egressmon runs in a pid namespace, and probes number processes as the "
+        "kernel does",
+        "process ids are not those of this namespace, executables are named as they "
+        "were called, and the modules behind connections are not known",
+        "run egressmon in the machine's own pid namespace (docker run --pid=host)",
+    )
+    FOREIGN_SOCKETS = BlindSpot(
+        "foreign-sockets",
+        "no probe may be attached to the root of the cgroup hierarchy",
+        "what goes over sockets that were made outside the scope is not seen at all",
+        "run egressmon where the hierarchy's root is visible (docker run "
+        "--cgroupns=host)",
+    )
+    CGROUP_NAMESPACE = BlindSpot(
+        "cgroup-namespace",
+        "egressmon runs in a cgroup namespace: what it takes for the hierarchy's root "
+        "may not be",
+        "what goes over sockets that were made outside the namespace is not seen",
+        "run egressmon in the machine's own cgroup namespace (docker run "
+        "--cgroupns=host)",
+    )
+    MAPPINGS = BlindSpot(
+        "mappings",
+        "the kernel's account of what processes map cannot be had",
+        "modules are read from /proc after the event: those of a process that ended at "
+        "once are unknown",
+        "let egressmon use perf events (CAP_PERFMON, no seccomp filter on "
+        "perf_event_open)",
+    )
+    PYTHON_FRAMES = BlindSpot(
+        "python-frames",
+        "Python frames cannot be read",
+        "the Python code and the test behind a connection are not known",
+        "Linux 5.17 or later, with libbpf (--engine libbpf)",
+    )
+    TASK_CREATORS = BlindSpot(
+        "task-creators",
+        "return probes may not be used",
+        "what created an asynchronous task is not known",
+        "Linux 6.10 or older, 6.14 or later",
+    )
+    COMMAND_CAN_SUDO = BlindSpot(
+        "command-can-sudo",
+        "the command can become root",
+        "as root it can end or blind egressmon, and send what no probe sees",
+        'set enforce = "fail" without [command] allow_sudo, or run it as a user whom '
+        "sudo lets do nothing",
+    )
+    ROOT_COMMAND = BlindSpot(
+        "root-command",
+        "the command runs as root (uid 0)",
+        "it can end or blind egressmon, change the evidence, and send what no probe "
+        "sees",
+        "run egressmon as a user, or through sudo directly: the command is the user's",
+    )
+    SYSTEM_CALLS = BlindSpot(
+        "system-calls",
+        "the returns of system calls cannot be watched",
+        "packet sockets, TUN devices and container engines are reached unseen",
+        "a kernel with tracepoints of system calls (CONFIG_FTRACE_SYSCALLS)",
+    )
+    RING_SOCKETS = BlindSpot(
+        "ring-sockets",
+        "what is submitted to io_uring cannot be watched",
+        "sockets of other families than IP's may be made or connected there unseen",
+        "Linux 6.4 or later; kernel.io_uring_disabled",
+    )
+    UNCOUNTED_SKIPS = BlindSpot(
+        "uncounted-skips",
+        "the kernel does not count the probes that it skips",
+        "a missing process record would not be noticed",
+        "Linux 5.12 or later",
+    )
+
+
+ALWAYS = (
+    Blind.PACKET_SOCKETS,
+    Blind.UNIX_SOCKETS,
+    Blind.ENCRYPTED_DNS,
+    Blind.FOREIGN_PACKETS,
+    Blind.GROUP_REPORTS,
+)
+
+
+def declared(
+    engine: Engine,
+    no_mappings: str = "",
+    no_creators: str = "",
+    *,
+    around: Surroundings,
+    frames: bool = False,
+) -> list[BlindSpot]:
+    """Return what cannot be seen with engine, its root hooks attached or not.
+
+    No_mappings says why the kernel's account of mappings cannot be had, and no_creators
+    why that of tasks, if so; frames whether Python frames are wanted. `around` is
+    what the command could have others do.
+    """
+    holds = {
+        Blind.KERNEL_NETWORKING: around.network,
+        Blind.SAME_USER: around.company,
+        Blind.PID_NAMESPACE: not host.proc_is_ours(),
+        Blind.CGROUP_NAMESPACE: not host.hierarchy_is_whole(),
+        Blind.FOREIGN_SOCKETS: not engine.root_hooks,
+        Blind.SYSTEM_CALLS: not engine.watches_calls,
+        Blind.RING_SOCKETS: not engine.watches_rings,
+        Blind.UNCOUNTED_SKIPS: not engine.counts_skipped,
+    }
+    found = [*ALWAYS, *(blind for blind, is_true in holds.items() if is_true)]
+    spots = [one.value for one in found]
+    if no_mappings:
+        spots.append(replace(Blind.MAPPINGS.value, reason=no_mappings))
+    if frames and engine.frames is None:
+        spots.append(replace(Blind.PYTHON_FRAMES.value, reason=engine.no_frames))
+    if no_creators:
+        spots.append(replace(Blind.TASK_CREATORS.value, reason=no_creators))
+    return spots
+
+
+def of_command(found: Escalation) -> list[BlindSpot]:
+    """Return what the command could keep from being seen, by what it may do."""
+    spots: list[BlindSpot] = []
+    if found.as_root is not None:
+        spots.append(replace(Blind.ROOT_COMMAND.value, reason=found.as_root))
+    if found.can_sudo is not None:
+        spots.append(replace(Blind.COMMAND_CAN_SUDO.value, reason=found.can_sudo))
+    return spots
+
+
+def refused(error: OSError) -> str:
+    """Return why the kernel's account of mappings cannot be had."""
+    return f"perf events may not be used ({error.strerror})"

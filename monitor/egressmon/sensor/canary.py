@@ -1,0 +1,219 @@
+"""Attempts of egressmon's own inside the scope, which its probes see and refuse.
+
+The addresses are reserved for documentation (RFC 5737, RFC 3849), and the
+probes refuse exactly these at exactly this run's port (EPERM): nothing leaves
+the machine, and the refusal shows that the hook is in the path.
+"""
+
+import ipaddress
+import json
+import os
+import secrets
+import socket
+from dataclasses import asdict, dataclass
+from errno import EADDRINUSE, EAFNOSUPPORT, EIO, errorcode
+from typing import Literal
+
+from egressmon.events.model import (
+    FLAG_CANARY,
+    FLAG_INGRESS,
+    FLAG_REFUSED,
+    Address,
+    Flow,
+)
+from egressmon.evidence.records import CanaryRecord
+from egressmon.probes.engine import Canary
+
+_INET_BLOCKS = ("192.0.2.0", "198.51.100.0", "203.0.113.0")  # RFC 5737
+_INET6_BLOCK = int(ipaddress.IPv6Address("2001:db8::"))  # RFC 3849
+_HIGHEST_PORT = 65535
+_LOWEST_PORT = 49152  # the dynamic ports (RFC 6335)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where one run's canaries go."""
+
+    port: int
+    inet: ipaddress.IPv4Address
+    inet6: ipaddress.IPv6Address
+
+    def for_probes(self) -> Canary:
+        """Return the plan as the probes take it."""
+        mapped = bytes(10) + b"\xff\xff" + self.inet.packed
+        return Canary(self.port, mapped, self.inet6.packed)
+
+
+def make_plan() -> Plan:
+    """Return a plan that nobody can guess."""
+    block = int(ipaddress.IPv4Address(secrets.choice(_INET_BLOCKS)))
+    return Plan(
+        port=_LOWEST_PORT + secrets.randbelow(_HIGHEST_PORT - _LOWEST_PORT),
+        inet=ipaddress.IPv4Address(block + 1 + secrets.randbelow(254)),
+        inet6=ipaddress.IPv6Address(_INET6_BLOCK + 1 + secrets.randbits(64)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What became of one canary on the side of the sender."""
+
+    hook: str
+    address: str
+    refused: bool
+    errno: int | None
+    """Why it could not be sent at all; None when it was."""
+
+
+def send_canaries(plan: Plan) -> list[Attempt]:
+    """Make each attempt; to be called inside the scope."""
+    inet, inet6 = str(plan.inet), str(plan.inet6)
+    v4, v6 = socket.AF_INET, socket.AF_INET6
+    stream, datagram = socket.SOCK_STREAM, socket.SOCK_DGRAM
+    return [
+        _attempt("connect4/tcp", v4, stream, (inet, plan.port), "connect"),
+        _attempt("connect6/tcp", v6, stream, (inet6, plan.port), "connect"),
+        _attempt("connect4/udp", v4, datagram, (inet, plan.port), "connect"),
+        _attempt("connect6/udp", v6, datagram, (inet6, plan.port), "connect"),
+        _attempt("sendmsg4/udp", v4, datagram, (inet, plan.port), "sendto"),
+        _attempt("sendmsg6/udp", v6, datagram, (inet6, plan.port), "sendto"),
+        *_loopback(plan.port),
+    ]
+
+
+def _attempt(
+    hook: str, family: int, kind: int, target: tuple[str, int], how: str
+) -> Attempt:
+    try:
+        with socket.socket(family, kind) as attempt:
+            attempt.setblocking(False)
+            if how == "connect":
+                attempt.connect(target)
+            else:
+                attempt.sendto(b"egressmon canary", target)
+    except PermissionError:
+        return Attempt(hook, target[0], refused=True, errno=None)
+    except BlockingIOError:
+        return Attempt(hook, target[0], refused=False, errno=None)
+    except OSError as error:
+        return Attempt(hook, target[0], refused=False, errno=error.errno or EIO)
+    return Attempt(hook, target[0], refused=False, errno=None)
+
+
+# One datagram to itself passes both packet hooks.
+def _loopback(port: int) -> list[Attempt]:
+    address = "127.0.0.1"
+    failure: int | None = None
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+            try:
+                receiver.bind((address, port))
+            except OSError:
+                # Somebody has the port: send it there all the same, to be seen
+                # on the way out; only the way in cannot be proven.
+                failure = EADDRINUSE
+            receiver.sendto(b"egressmon canary", (address, port))
+    except OSError as error:
+        failure = error.errno or EIO
+    return [
+        Attempt("egress", address, refused=False, errno=failure),
+        Attempt("ingress", address, refused=False, errno=failure),
+    ]
+
+
+def pack_attempts(attempts: list[Attempt]) -> bytes:
+    """Return attempts as bytes for a pipe."""
+    return json.dumps([asdict(attempt) for attempt in attempts]).encode()
+
+
+def unpack_attempts(data: bytes) -> list[Attempt]:
+    """Return what pack_attempts made; raises ValueError for anything else."""
+    return [Attempt(**fields) for fields in json.loads(data)]
+
+
+class CanaryWatch:
+    """Which canaries the probes reported in the current round."""
+
+    def __init__(self) -> None:
+        self._port = 0
+        self._seen: set[tuple[str, Address, int]] = set()
+        self.netns: int | None = None
+        """The network namespace in which the canaries were sent."""
+
+    def begin(self, plan: Plan) -> None:
+        """Begin a new round."""
+        self._port = plan.port
+        self._seen.clear()
+
+    def saw(self, flow: Flow) -> None:
+        """Note a flow event with the canary flag."""
+        self.netns = flow.netns or self.netns
+        if flow.flags & FLAG_REFUSED:
+            kind = flow.operation
+        elif flow.operation == "packet":
+            kind = "ingress" if flow.flags & FLAG_INGRESS else "egress"
+        else:
+            return  # the loopback datagram's own announcement
+        self._seen.add((kind, flow.address, flow.protocol))
+
+    def records(
+        self, when: Literal["start", "end"], attempts: list[Attempt]
+    ) -> list[CanaryRecord]:
+        """Return what became of each attempt."""
+        return [self._record(when, attempt) for attempt in attempts]
+
+    def _record(self, when: Literal["start", "end"], attempt: Attempt) -> CanaryRecord:
+        seen = self._was_seen(attempt)
+        must_be_refused = attempt.hook not in {"egress", "ingress"}
+        reason: str | None = None
+        if attempt.errno is not None:
+            reason = f"could not be sent: {_words(attempt.errno)}"
+        elif not seen:
+            reason = "the probes did not report it"
+        elif must_be_refused and not attempt.refused:
+            reason = "the probes reported it, but it was not refused"
+        return CanaryRecord(
+            when=when,
+            hook=attempt.hook,
+            dst=attempt.address,
+            port=self._port,
+            sent=attempt.errno is None,
+            refused=attempt.refused,
+            seen=seen,
+            errno=_symbol(attempt.errno) if attempt.errno is not None else None,
+            reason=reason,
+        )
+
+    def _was_seen(self, attempt: Attempt) -> bool:
+        hook, _, transport = attempt.hook.partition("/")
+        kind = hook.rstrip("46").replace("sendmsg", "send")
+        protocol = socket.IPPROTO_TCP if transport == "tcp" else socket.IPPROTO_UDP
+        return (kind, ipaddress.ip_address(attempt.address), protocol) in self._seen
+
+
+def is_canary(flow: Flow) -> bool:
+    """Tell whether flow is one of egressmon's own attempts."""
+    return bool(flow.flags & FLAG_CANARY)
+
+
+def _words(number: int) -> str:
+    if number == EADDRINUSE:
+        return "the canary's loopback port is taken"
+    return os.strerror(number)
+
+
+def _symbol(number: int) -> str:
+    return errorcode.get(number, str(number))
+
+
+# A family that the machine does not have cannot be left by, either.
+_NOT_THERE = _symbol(EAFNOSUPPORT)
+
+
+def failed(records: list[CanaryRecord]) -> list[CanaryRecord]:
+    """Return the canaries that cast doubt on the sensor."""
+    return [
+        record
+        for record in records
+        if record.reason is not None and record.errno != _NOT_THERE
+    ]

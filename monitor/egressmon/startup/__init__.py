@@ -1,0 +1,1 @@
+"""How this process was started: by whom, with what, and from whose code."""

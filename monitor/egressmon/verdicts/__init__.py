@@ -1,0 +1,1 @@
+"""Judge: from what happened, by whom and under which name, to a record."""

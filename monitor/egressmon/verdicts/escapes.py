@@ -1,0 +1,61 @@
+"""Ways around the hooks: which one a process took, and what that leaves unseen."""
+
+import re
+import socket
+
+from egressmon.attribution.processes import Processes
+from egressmon.events.model import Escape
+from egressmon.evidence.records import EscapeRecord
+
+_FAMILIES = {
+    int(socket.AF_UNIX): "unix",
+    int(socket.AF_PACKET): "packet",
+    int(socket.AF_VSOCK): "vsock",
+    44: "xdp",  # AF_XDP; include/linux/socket.h
+}
+# A listener's own name for its socket, which no link and no bind mount changes.
+_LAUNCHERS = re.compile(
+    r"docker|containerd|podman|crio|cri-o|buildkit|libvirt|lxd|incus|systemd/private"
+)
+_UNREAD = "what goes over it is not seen"
+
+
+def family_name(number: int) -> str:
+    """Return the name of a socket family, or its number where it has none here."""
+    return _FAMILIES.get(number) or str(number)
+
+
+def record(event: Escape, processes: Processes) -> EscapeRecord | None:
+    """Return what event means; None where it leads to the scope itself."""
+    if event.means == "unix" and processes.get(event.peer) is not None:
+        return None  # its listener has ended
+    what, reason = _meaning(event)
+    process, why_not = processes.actor(event)
+    return EscapeRecord(
+        what=what,
+        family=family_name(event.family) if event.family else None,
+        path=event.path,
+        listener=event.peer or None,
+        process=process,
+        process_reason=why_not,
+        doubt=reason is not None,
+        reason=reason
+        or "a process outside the scope listens there: what it is asked is not seen",
+    )
+
+
+def _meaning(event: Escape) -> tuple[str, str | None]:
+    if event.means == "tun":
+        return "tun-device", f"a TUN or TAP device was set up: {_UNREAD}"
+    if event.means == "unix":
+        if event.path is None or not _LAUNCHERS.search(event.path):
+            return "unix-socket", None
+        return "launcher", (
+            f"{event.path} was reached: what was started through it is not watched"
+        )
+    name = family_name(event.family)
+    if event.means == "ring" and name == "unix":
+        return "unix-socket", (
+            "a UNIX socket was connected through io_uring: to whom is not known"
+        )
+    return f"{name}-socket", f"a socket of family {name} was opened: {_UNREAD}"

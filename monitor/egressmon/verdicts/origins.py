@@ -1,0 +1,56 @@
+"""Who makes a connection, as the judge asks: what is known, and what is claimed."""
+
+from collections.abc import Iterable, Iterator
+
+from egressmon.attribution.result import Attribution, Ground
+from egressmon.evidence.code_records import ClaimRecord
+from egressmon.evidence.records import Actor
+from egressmon.policy.judge import Claimed, Origin
+
+
+def origin_of(
+    actor: Actor | None, source: Attribution, claims: Iterable[ClaimRecord]
+) -> Origin:
+    """Return the origin of a connection by actor, of which some is claimed."""
+    whys = {claim.field: claim.reason for claim in claims}
+    exe = actor.exe if actor else None
+    return Origin(
+        exe=exe,
+        modules=_once(ground.path for ground in source.grounds),
+        packages=_once(ground.package for ground in source.grounds),
+        route=source.route,
+        route_reason=source.route_reason,
+        bypass=source.bypass,
+        claimed=tuple(_claimed(exe, source, whys)) if whys else (),
+    )
+
+
+def _once(values: Iterable[str | None]) -> tuple[str, ...]:
+    return tuple({value: None for value in values if value is not None})
+
+
+# What two files have in common is a claim only where it is one of both.
+def _claimed(
+    exe: str | None, source: Attribution, whys: dict[str, str]
+) -> Iterator[Claimed]:
+    if exe is not None and (why := whys.get("process.exe")):
+        yield Claimed("exe", exe, why)
+    # That code is in no file is the kernel's own word, whatever the code says.
+    if (
+        source.route != "unbacked"
+        and source.grounds
+        and (why := whys.get(source.grounds[0].field))
+    ):
+        yield Claimed("route", source.route, why)
+    known = [ground for ground in source.grounds if not _why(ground, whys)]
+    packages = {ground.package for ground in known}
+    modules = {one.path for one in source.grounds if one.field not in whys}
+    for ground in source.grounds:
+        if ground.path is not None and ground.path not in modules:
+            yield Claimed("module", ground.path, whys[ground.field])
+        if ground.package is not None and ground.package not in packages:
+            yield Claimed("package", ground.package, _why(ground, whys) or "")
+
+
+def _why(ground: Ground, whys: dict[str, str]) -> str | None:
+    return whys.get(ground.field) or whys.get(f"{ground.field}.package")

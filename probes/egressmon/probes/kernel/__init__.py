@@ -1,0 +1,1 @@
+"""System calls and shared pages: what the running kernel is asked for."""

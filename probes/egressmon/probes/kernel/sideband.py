@@ -1,0 +1,223 @@
+"""The kernel's own account of executable mappings, in order: perf's side band.
+
+One event that counts nothing for each CPU, whose ring receives a record for every
+executable mapping, exec, fork and exit of the scope. The clock is that of the probes.
+Formats: perf_event_open(2), include/uapi/linux/perf_event.h.
+"""
+
+import mmap
+import os
+import struct
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from egressmon.probes.kernel import bpf
+
+_ATTRIBUTE_SIZE = 136
+_TYPE_SOFTWARE, _COUNT_DUMMY = 1, 9
+_SAMPLE_TID, _SAMPLE_TIME = 1 << 1, 1 << 2
+_MMAP, _COMM, _TASK, _SAMPLE_ID_ALL = 1 << 8, 1 << 9, 1 << 13, 1 << 18
+_MMAP2, _COMM_EXEC, _USE_CLOCK_ID = 1 << 23, 1 << 24, 1 << 25
+_CLOCK_BOOTTIME = 7
+_FLAG_CGROUP, _FLAG_CLOEXEC = 4, 8
+
+_LOST, _COMM_RECORD, _EXIT, _FORK, _MMAP2_RECORD = 2, 3, 4, 7, 10
+_MISC_EXEC = 1 << 13
+_PROT_EXEC = 4
+
+_PAGES = 64
+_HEADER = struct.Struct("=IHH")
+_TAIL = struct.Struct("=IIQ")  # sample_id: pid, tid, time
+_MMAP2_HEAD = struct.Struct("=IIQQQ")
+_DEVICE = struct.Struct("=IIQ")
+_TASKS = struct.Struct("=IIII")
+_HEAD_AT, _TAIL_AT = 1024, 1032  # of struct perf_event_mmap_page
+_MMAP2_PATH, _MMAP2_DEVICE, _MMAP2_PROT = 72, 40, 64
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """A process has mapped size bytes of a file's code, or code of no file."""
+
+    ktime_ns: int
+    pid: int
+    start: int
+    size: int
+    offset: int
+    path: bytes
+    device: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """A process runs a new program: all its mappings are gone."""
+
+    ktime_ns: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """A process has a child with the same mappings."""
+
+    ktime_ns: int
+    pid: int
+    parent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A process outside the scope is gone; the probes tell of those inside."""
+
+    ktime_ns: int
+    pid: int
+
+
+SideRecord: TypeAlias = Mapped | Executed | Forked | Ended
+
+
+class SideBand:
+    """The records of one cgroup's processes. Not thread-safe."""
+
+    def __init__(self, cgroup: int) -> None:
+        """Watch the processes in cgroup, a descriptor, from now on.
+
+        Where perf cannot tell them apart (its controller is cgroup v1's, or not on yet,
+        as before the first write to any cgroup.subtree_control), all of the machine's
+        are watched. Raises OSError where perf events may not be used.
+        """
+        self.lost = 0
+        """How many records did not fit."""
+        self.whole_machine = False
+        """Whether other processes than the scope's are recorded, too."""
+        self._rings: list[_Ring] = []
+        try:
+            self._open(cgroup)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, cgroup: int) -> None:
+        try:
+            self._open_all(cgroup, _FLAG_CGROUP)
+        except OSError:
+            self.close()
+            self.whole_machine = True
+            self._open_all(-1, 0)
+
+    def _open_all(self, target: int, flags: int) -> None:
+        for cpu in _online():
+            self._rings.append(_Ring(_open_event(target, cpu, flags)))
+
+    def read(self) -> list[SideRecord]:
+        """Return what was recorded since the last call, by time for each CPU."""
+        found: list[SideRecord] = []
+        for ring in self._rings:
+            for kind, misc, data in ring.read():
+                if kind == _LOST:
+                    self.lost += struct.unpack_from("=Q", data, 16)[0]
+                elif kind != _EXIT or self.whole_machine:
+                    record = _parse(kind, misc, data)
+                    if record is not None:
+                        found.append(record)
+        return found
+
+    def close(self) -> None:
+        """Stop watching."""
+        while self._rings:
+            self._rings.pop().close()
+
+
+class _Ring:
+    def __init__(self, descriptor: int) -> None:
+        self._fd = descriptor
+        page = mmap.PAGESIZE
+        self._size = _PAGES * page
+        try:
+            self._pages = mmap.mmap(descriptor, page + self._size)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._words = memoryview(self._pages)[:page].cast("Q")
+        self._data = memoryview(self._pages)[page:]
+        self._fence = threading.Lock()
+
+    def read(self) -> list[tuple[int, int, bytes]]:
+        head, tail = self._words[_HEAD_AT // 8], self._words[_TAIL_AT // 8]
+        # Records are read after the head that says they are there, and before their
+        # room is given back: a lock orders memory on any processor.
+        with self._fence:
+            found = self._records(tail, head)
+        with self._fence:
+            self._words[_TAIL_AT // 8] = head
+        return found
+
+    def _records(self, tail: int, head: int) -> list[tuple[int, int, bytes]]:
+        found: list[tuple[int, int, bytes]] = []
+        while tail < head:
+            kind, misc, size = _HEADER.unpack(self._bytes(tail, _HEADER.size))
+            if size < _HEADER.size:
+                break  # not the kernel's; never seen
+            found.append((kind, misc, self._bytes(tail, size)))
+            tail += size
+        return found
+
+    def _bytes(self, position: int, size: int) -> bytes:
+        place = position % self._size
+        first = bytes(self._data[place : place + size])
+        return first + bytes(self._data[: size - len(first)])
+
+    def close(self) -> None:
+        self._words.release()
+        self._data.release()
+        self._pages.close()
+        os.close(self._fd)
+
+
+def _parse(kind: int, misc: int, data: bytes) -> SideRecord | None:
+    time = _TAIL.unpack_from(data, len(data) - _TAIL.size)[2]
+    if kind == _MMAP2_RECORD:
+        return _mapped(data, time)
+    if kind == _COMM_RECORD:
+        pid = struct.unpack_from("=I", data, 8)[0]
+        return Executed(time, pid) if misc & _MISC_EXEC else None
+    if kind not in {_FORK, _EXIT}:
+        return None
+    pid, parent, tid, _ = _TASKS.unpack_from(data, 8)
+    if kind == _FORK:
+        return Forked(time, pid, parent) if pid != parent else None  # a thread
+    return Ended(time, pid) if pid == tid else None
+
+
+def _mapped(data: bytes, time: int) -> Mapped | None:
+    pid, _, start, size, offset = _MMAP2_HEAD.unpack_from(data, _HEADER.size)
+    if not struct.unpack_from("=I", data, _MMAP2_PROT)[0] & _PROT_EXEC:
+        return None
+    major, minor, inode = _DEVICE.unpack_from(data, _MMAP2_DEVICE)
+    path = data[_MMAP2_PATH : len(data) - _TAIL.size].partition(b"\0")[0]
+    return Mapped(time, pid, start, size, offset, path, os.makedev(major, minor), inode)
+
+
+# Not with build ids in the place of device and inode: anybody can copy those.
+def _open_event(target: int, cpu: int, flags: int) -> int:
+    attribute = bytearray(_ATTRIBUTE_SIZE)
+    struct.pack_into(
+        "=IIQQQQQ", attribute, 0, _TYPE_SOFTWARE, _ATTRIBUTE_SIZE, _COUNT_DUMMY, 0,
+        _SAMPLE_TID | _SAMPLE_TIME, 0,
+        _MMAP | _COMM | _TASK | _SAMPLE_ID_ALL | _MMAP2 | _COMM_EXEC | _USE_CLOCK_ID,
+    )  # fmt: skip
+    struct.pack_into("=i", attribute, 92, _CLOCK_BOOTTIME)
+    return bpf.open_event(bytes(attribute), target, cpu, flags)
+
+
+def _online() -> list[int]:
+    text = Path("/sys/devices/system/cpu/online").read_text().strip()
+    ranges = (part.partition("-") for part in text.split(","))
+    return [
+        cpu
+        for first, _, last in ranges
+        for cpu in range(int(first), int(last or first) + 1)
+    ]

@@ -1,0 +1,1 @@
+"""Which engine, and how the kernel is made to take the programs."""

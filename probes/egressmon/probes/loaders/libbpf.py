@@ -1,0 +1,252 @@
+"""The system's libbpf, bound by ctypes, which loads the precompiled probes.
+
+Function signatures are those of libbpf 1.x (`libbpf.so.1`); 0.5 and later
+(`libbpf.so.0`) differ, for what is used here, only in returning an error as a
+pointer in the last page of the address space instead of NULL with errno.
+"""
+
+import ctypes
+import errno
+import os
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from egressmon.probes.engine import Loaded
+from egressmon.probes.errors import ProbeError
+from egressmon.probes.hooks import (
+    COPIED,
+    FRAMES,
+    FRAMES_MAPS,
+    FRAMES_ROOT,
+    FREED,
+    HOOKS,
+    MAPS,
+    Hook,
+)
+from egressmon.probes.loaders import obstacles
+from egressmon.probes.loaders.beside import Beside
+from egressmon.probes.wire import HEADER, digest
+
+OBJECT_NAME = "egressmon.bpf.o"
+FRAMES_OBJECT_NAME = "frames.bpf.o"
+_PROGRAMS = Path(__file__).parents[1] / "programs"
+_SONAMES = ("libbpf.so.1", "libbpf.so.0")
+_ERROR_POINTERS = 2**64 - 4095
+_POINTER = ctypes.c_void_p
+_PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, _POINTER)
+_SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
+    "bpf_object__open_mem": (_POINTER, [ctypes.c_char_p, ctypes.c_size_t, _POINTER]),
+    "bpf_object__load": (ctypes.c_int, [_POINTER]),
+    "bpf_object__close": (None, [_POINTER]),
+    "bpf_object__find_map_by_name": (_POINTER, [_POINTER, ctypes.c_char_p]),
+    "bpf_object__find_program_by_name": (_POINTER, [_POINTER, ctypes.c_char_p]),
+    "bpf_map__fd": (ctypes.c_int, [_POINTER]),
+    "bpf_map__reuse_fd": (ctypes.c_int, [_POINTER, ctypes.c_int]),
+    "bpf_program__fd": (ctypes.c_int, [_POINTER]),
+    "bpf_program__set_autoload": (ctypes.c_int, [_POINTER, ctypes.c_bool]),
+    "libbpf_major_version": (ctypes.c_uint32, []),
+    "libbpf_minor_version": (ctypes.c_uint32, []),
+}
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """Return libbpf with its signatures set; raises ProbeError where it is missing."""
+    for soname in _SONAMES:
+        try:
+            found = ctypes.CDLL(soname, use_errno=True)
+        except OSError:
+            continue
+        for name, (result, arguments) in _SIGNATURES.items():
+            # Version queries came with 0.6; version() copes without them.
+            if name.endswith("_version") and not hasattr(found, name):
+                continue
+            function = getattr(found, name)
+            function.restype = result
+            function.argtypes = arguments
+        found.libbpf_set_print(None)  # not to stderr
+        return found
+    raise ProbeError(
+        "libbpf is not installed",
+        "Debian 12, Ubuntu 24.04: apt install libbpf1; "
+        "Ubuntu 22.04: apt install libbpf0",
+    )
+
+
+def version() -> str:
+    """Return libbpf's version as `major.minor`, or `0.5` where it cannot say."""
+    found = library()
+    if not hasattr(found, "libbpf_major_version"):
+        return "0.5"
+    return f"{found.libbpf_major_version()}.{found.libbpf_minor_version()}"
+
+
+def load_object(folder: Path = _PROGRAMS, name: str = OBJECT_NAME) -> bytes:
+    """Return the precompiled probes in folder's file of that name.
+
+    Raises ProbeError where they are missing, damaged or of another version.
+    """
+    try:
+        image = (folder / name).read_bytes()
+    except OSError as error:
+        raise ProbeError(
+            f"the compiled probes are missing ({name})",
+            "install a built wheel, or run ./scripts/build-probes (needs clang and "
+            "libbpf-dev) in the checkout",
+        ) from error
+    if digest(HEADER).encode() not in image:
+        raise ProbeError(
+            f"the compiled probes ({name}) are of another version, or damaged",
+            "install egressmon again, or run ./scripts/build-probes in the checkout",
+        )
+    return image
+
+
+def load(folder: Path = _PROGRAMS) -> Loaded:
+    """Have the kernel take the precompiled probes in folder; raises ProbeError."""
+    return _load(load_object(folder), HOOKS, MAPS, {})
+
+
+def load_with_frames(folder: Path = _PROGRAMS) -> tuple[Loaded, Loaded | ProbeError]:
+    """Have the kernel take the probes, and what reads Python frames, side by side.
+
+    Verifying either takes a tenth of a second of a processor. Raises ProbeError; for
+    the frames' part alone it is returned.
+    """
+    image = load_object(folder)
+    shared = _load(image, (), MAPS, {}, HOOKS)
+    probes = Beside(lambda: _load(image, HOOKS, MAPS, shared.maps))
+    frames = _load_frames(folder, shared.maps)
+    try:
+        return probes.result(), frames
+    except ProbeError:
+        if isinstance(frames, Loaded):
+            frames.close()
+        raise
+    finally:
+        shared.close()
+
+
+def _load_frames(folder: Path, maps: dict[str, int]) -> Loaded | ProbeError:
+    try:
+        image = load_object(folder, FRAMES_OBJECT_NAME)
+        hooks = (*FRAMES, *FRAMES_ROOT, COPIED, FREED)
+        return _load(image, hooks, FRAMES_MAPS, maps)
+    except ProbeError as error:
+        return error
+
+
+# Whoever asks for messages is called for each (some hundred, most of no interest) and
+# waits for Python's lock: 7 s beside a busy thread. So it is asked why, once it failed.
+def _load(
+    image: bytes,
+    hooks: tuple[Hook, ...],
+    names: tuple[str, ...],
+    shared: dict[str, int],
+    left_out: tuple[Hook, ...] = (),
+) -> Loaded:
+    wanted = _Wanted(image, hooks, names, shared, left_out)
+    try:
+        return _attempt(wanted)
+    except ProbeError:
+        with _listening() as lines:
+            return _attempt(wanted, lines)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    image: bytes
+    hooks: tuple[Hook, ...]
+    maps: tuple[str, ...]
+    shared: dict[str, int]
+    """Maps that are there already, by name."""
+    left_out: tuple[Hook, ...]
+    """Programs of the object that are not loaded."""
+
+
+def _attempt(wanted: _Wanted, lines: Sequence[str] = ()) -> Loaded:
+    image = wanted.image
+    probes = _call("bpf_object__open_mem", image, len(image), None)
+    if not probes:
+        raise ProbeError(
+            "the compiled probes cannot be read: the file is damaged",
+            "install egressmon again, or run ./scripts/build-probes",
+            "\n".join(lines),
+        )
+    try:
+        for name, descriptor in wanted.shared.items():
+            found = _call("bpf_object__find_map_by_name", probes, name.encode())
+            if found:
+                library().bpf_map__reuse_fd(found, descriptor)
+        for hook in wanted.left_out:
+            program = _find(probes, "program", hook.program)
+            library().bpf_program__set_autoload(program, False)
+        code = -library().bpf_object__load(probes)
+        if code:
+            raise obstacles.refusal(os.strerror(code), "\n".join(lines))
+        programs = {
+            hook.program: _descriptor(probes, "program", hook.program)
+            for hook in wanted.hooks
+        }
+        maps = {name: _descriptor(probes, "map", name) for name in wanted.maps}
+    finally:
+        library().bpf_object__close(probes)
+    return Loaded("libbpf", version(), programs, maps)
+
+
+def _call(name: str, *arguments: object) -> int:
+    pointer: int = getattr(library(), name)(*arguments) or 0
+    return 0 if pointer >= _ERROR_POINTERS else pointer
+
+
+# A descriptor of our own: it outlives libbpf's account of the object.
+def _descriptor(probes: int, kind: str, name: str) -> int:
+    return os.dup(getattr(library(), f"bpf_{kind}__fd")(_find(probes, kind, name)))
+
+
+def _find(probes: int, kind: str, name: str) -> int:
+    found = _call(f"bpf_object__find_{kind}_by_name", probes, name.encode())
+    if not found:
+        raise OSError(errno.ENOENT, f"the compiled probes have no {kind} {name}")
+    return found
+
+
+_VERIFIER_LOG = b"PROG LOAD LOG"
+_MAX_VERIFIER_LOG = 1 << 24
+_MAX_LINE = 1 << 16
+_LISTENER = threading.Lock()
+_LISTENERS: list[Any] = []  # for good: another thread may be calling one
+
+
+@contextmanager
+def _listening() -> Generator[list[str]]:
+    """Give what libbpf and the verifier print in this thread, as it comes."""
+    lines: list[str] = []
+    form_text = ctypes.CDLL(None).vsnprintf
+    form_text.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, _POINTER]
+    here = threading.get_ident()
+
+    def keep(level: int, form: bytes, arguments: int) -> int:
+        if level > 1 or threading.get_ident() != here:  # debug
+            return 0
+        # A verifier's log comes as one string; its end says why.
+        size = _MAX_VERIFIER_LOG if _VERIFIER_LOG in form else 0
+        room = ctypes.create_string_buffer(size + _MAX_LINE)
+        end = min(max(form_text(room, len(room), form, arguments), 0), len(room) - 1)
+        line = bytes(memoryview(room)[max(0, end - _MAX_LINE) : end])
+        lines.append(line.decode(errors="backslashreplace").rstrip())
+        return 0
+
+    with _LISTENER:
+        callback = _PRINT(keep)
+        _LISTENERS.append(callback)
+        library().libbpf_set_print(callback)
+        try:
+            yield lines
+        finally:
+            library().libbpf_set_print(None)

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/* What is particular to arm64 (arch/arm64/include/{uapi/,}asm/{ptrace,processor}.h). */
+#ifndef EGRESSMON_ARM64_H
+#define EGRESSMON_ARM64_H
+
+#include "portable.bpf.h"
+
+#define REGISTER_COUNT 34 /* struct user_pt_regs */
+#define REGISTER_RETURNED 0
+#define REGISTER_ARGUMENT 0 /* the first */
+#define REGISTER_STACK 31
+#define REGISTER_INSTRUCTION 32
+#define REGISTER_STATE 33
+#define STATE_COMPAT 0x10 /* PSR_MODE32_BIT */
+#define KERNEL_STACK_BYTES 16384
+
+#define IS_COMPAT(registers) ((registers)[REGISTER_STATE] & STATE_COMPAT)
+/* glibc, nptl/descr.h: struct pthread lies before the thread pointer; its size varies. */
+#define THREAD_SELF_WINDOW 4096
+#define THREAD_KEYS 0 /* not at a fixed place */
+#define THREAD_POINTER(task) READ(task, thread.uw.tp_value)
+
+/*
+ * A system call, as it returns (include/uapi/asm-generic/unistd.h; arm's own). Behind
+ * struct user_pt_regs are the first argument, as it was, and the number.
+ */
+#define REGISTER_CALL 35
+#define CALL_FIRST 34
+#define CALL_SECOND 1
+#define COMPAT_FIRST 34
+#define COMPAT_SECOND 1
+#define CALL_NUMBER(value) ((u32)(value))
+#define CALL_IOCTL 29
+#define CALL_SOCKET 198
+#define CALL_CONNECT 203
+#define COMPAT_IOCTL 54
+#define COMPAT_SOCKETCALL 102
+#define COMPAT_SOCKET 281
+#define COMPAT_CONNECT 283
+#define IS_NATIVE(number)                                                                      \
+	((number) == CALL_IOCTL || (number) == CALL_SOCKET || (number) == CALL_CONNECT)
+#define IS_COMPAT_CALL(number)                                                                 \
+	((number) == COMPAT_IOCTL || (number) == COMPAT_SOCKETCALL ||                          \
+	 (number) == COMPAT_SOCKET || (number) == COMPAT_CONNECT)
+#define CALL_IS_COMPAT(task, registers)                                                        \
+	(call_register(registers, REGISTER_STATE) & STATE_COMPAT)
+
+#ifndef EGRESSMON_BCC
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+#endif
+
+struct user_words___read {
+	unsigned long tp_value; /* the first field */
+};
+
+KERNEL_STRUCT(thread_struct)
+{
+	KERNEL_FIELD(thread_struct, struct user_words___read, uw);
+};
+
+#ifndef EGRESSMON_BCC
+#pragma clang attribute pop
+#endif
+
+#endif

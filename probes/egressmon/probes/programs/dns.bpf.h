@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/* DNS payloads, copied whole into the ring for the agent to read. */
+#ifndef EGRESSMON_DNS_H
+#define EGRESSMON_DNS_H
+
+#include "answerer.bpf.h"
+#include "quota.bpf.h"
+
+#define MAX_CHUNKS 16
+
+/*
+ * include/linux/skbuff.h. From Linux 5.12 on, the first byte of struct skb_shared_info
+ * holds the first two (SKBFL_*); before, it was zero, and the others (SKBTX_*) were among
+ * tx_flags, where they stand since for time stamps that no DNS client asks for.
+ */
+#define SHARED_BITS 0x03      /* SKBFL_ZEROCOPY_ENABLE, SKBFL_SHARED_FRAG */
+#define SHARED_BITS_5_11 0x28 /* SKBTX_DEV_ZEROCOPY, SKBTX_SHARED_FRAG */
+
+/* How a packet is to be told of, in a number: a subprogram takes five. */
+#define HOW(flags, protocol, traits, port)                                                     \
+	((u64)(flags) << 48 | (u64)(protocol) << 32 | (u64)(traits) << 16 | (port))
+
+static __always_inline void fill_owner(struct dns_event *event,
+				       const struct socket_state *owner)
+{
+	/* What was inherited has no owner until the scope aims it. */
+	if (owner && !owner->tgid)
+		owner = NULL;
+	event->flags |= owner ? 0 : FLAG_OWNERLESS;
+	if (owner && (owner->flags & SOCKET_STACK_LOST))
+		event->flags |= FLAG_STACK_LOST;
+	if (owner && (owner->flags & SOCKET_FRAMES_LOST))
+		event->flags |= FLAG_FRAMES_LOST;
+	event->stack_ns = owner ? owner->stack_ns : 0;
+	event->frames_ns = owner ? owner->frames_ns : 0;
+	event->start_ns = owner ? owner->start_ns : 0;
+	event->exec_id = owner ? owner->exec_id : 0;
+	event->tgid = owner ? owner->tgid : 0;
+	event->netns = owner ? owner->netns : 0;
+	event->tid = owner ? owner->tid : 0;
+	event->uid = owner ? owner->uid : 0;
+	if (owner)
+		__builtin_memcpy(event->comm, owner->comm, COMM_SIZE);
+	else
+		__builtin_memset(event->comm, 0, COMM_SIZE);
+}
+
+/* Without variables and branches of its own, for the verifier's sake. */
+static __always_inline void fill_server(struct __sk_buff *skb, struct dns_event *event)
+{
+	u32 is_source = event->flags / FLAG_INGRESS | event->traits / DNS_SCOPE_ANSWERS;
+	u32 is_target = ~is_source & 1;
+
+	bpf_skb_load_bytes(skb, 0, event->address, 1);
+	if (event->address[0] >> 4 == 4) {
+		set_inet((u32 *)event->address, 0);
+		bpf_skb_load_bytes(skb, 12 + 4 * is_target, event->address + 12, 4);
+	} else {
+		bpf_skb_load_bytes(skb, 8 + 16 * is_target, event->address, ADDRESS_SIZE);
+	}
+}
+
+static __always_inline void fill_dns(struct __sk_buff *skb, struct dns_event *event, u64 how,
+				     u32 sequence, u32 size, u32 total)
+{
+	event->ktime_ns = bpf_ktime_get_boot_ns();
+	event->kind = KIND_DNS;
+	event->cookie = bpf_get_socket_cookie(skb);
+	event->flags = how >> 48;
+	event->sequence = sequence;
+	event->segment_size = skb->gso_size;
+	event->payload_size = size;
+	event->total_size = total;
+	event->protocol = how >> 32;
+	event->port = how;
+	event->traits = (how >> 16) & 0xffff;
+	fill_server(skb, event);
+	fill_owner(event, packet_owner(skb));
+}
+
+/* Copy size bytes (1 to room, room a power of two) from skipped on. */
+#define EMIT_CHUNK(skb, how, payload, skipped, sequence, size, total, room)                    \
+	({                                                                                     \
+		struct dns_event *event =                                                      \
+			bpf_ringbuf_reserve(MAP(lookups), sizeof(*event) + (room), 0);         \
+		u32 bounded = (size)-1;                                                        \
+		int failed = 1;                                                                \
+                                                                                               \
+		if (event) {                                                                   \
+			asm volatile("" : "+r"(bounded));                                      \
+			bounded = (bounded & ((room)-1)) + 1;                                  \
+			fill_dns(skb, event, how, (sequence) + (skipped), bounded, total);     \
+			failed = bpf_skb_load_bytes(skb, (payload) + (skipped), event + 1,     \
+						    bounded);                                  \
+			if (failed)                                                            \
+				bpf_ringbuf_discard(event, 0);                                 \
+			else                                                                   \
+				submit_lookup(event);                                          \
+		}                                                                              \
+		if (failed)                                                                    \
+			count(COUNT_LOST_DNS, 1);                                              \
+		failed;                                                                        \
+	})
+
+/* Say what is known of a packet that carries nothing. */
+SUBPROGRAM int dns_mark(struct __sk_buff *skb, u32 sequence, u64 how)
+{
+	struct dns_event *event = bpf_ringbuf_reserve(MAP(lookups), sizeof(*event), 0);
+
+	if (!event) {
+		count(COUNT_LOST_DNS, 1);
+		return 1;
+	}
+	fill_dns(skb, event, how, sequence, 0, 0);
+	submit_lookup(event);
+	return 0;
+}
+
+/*
+ * Say that a socket has sent, or got, more than is read of it: as the bytes are twice as
+ * many as when it was told before.
+ */
+SUBPROGRAM int dns_unread(struct __sk_buff *skb, u64 how)
+{
+	struct socket_state *owner = packet_owner(skb);
+	struct dns_event *event;
+
+	count(COUNT_LOST_UNREAD, 1);
+	if (!owner || owner->dns_unread < 2 * owner->dns_told)
+		return 0;
+	event = bpf_ringbuf_reserve(MAP(lookups), sizeof(*event), 0);
+	if (!event)
+		return 0; /* the next one tells of it */
+	fill_dns(skb, event, how, 0, 0, 0);
+	event->flags |= FLAG_UNREAD;
+	event->total_size = owner->dns_unread > 0xffffffff ? 0xffffffff : owner->dns_unread;
+	owner->dns_told = owner->dns_unread;
+	submit_lookup(event);
+	return 0;
+}
+
+static __always_inline u32 carried(struct __sk_buff *skb, u32 payload)
+{
+	return skb->len > payload ? skb->len - payload : 0;
+}
+
+/* Copy the chunk behind skipped. */
+SUBPROGRAM int dns_chunk(struct __sk_buff *skb, u32 payload, u32 skipped, u32 sequence, u64 how)
+{
+	u32 total = carried(skb, payload);
+	u32 rest = total - skipped;
+
+	if (rest <= PAYLOAD_SMALL)
+		return EMIT_CHUNK(skb, how, payload, skipped, sequence, rest, total,
+				  PAYLOAD_SMALL);
+	if (rest > PAYLOAD_LARGE)
+		rest = PAYLOAD_LARGE;
+	return EMIT_CHUNK(skb, how, payload, skipped, sequence, rest, total, PAYLOAD_LARGE);
+}
+
+static __always_inline void emit_dns(struct __sk_buff *skb, const struct packet *packet,
+				     u64 how)
+{
+	/* One state here for all the ways that a header can be read. */
+	u32 payload = forget(skb, packet->payload);
+	u32 sequence = forget(skb, packet->sequence);
+	u32 total = forget(skb, carried(skb, payload));
+	u32 skipped = 0;
+
+	how = (u64)forget(skb, how >> 32) << 32 | forget(skb, how);
+	if (!total) {
+		if (how & HOW(0, 0, DNS_BEGIN | DNS_RAW, 0))
+			dns_mark(skb, sequence, how);
+		return;
+	}
+	if (!may_read(packet_owner(skb), total)) {
+		dns_unread(skb, how);
+		return;
+	}
+	for (int i = 0; i < MAX_CHUNKS; i++) {
+		if (dns_chunk(skb, payload, skipped, sequence, how))
+			return;
+		skipped = forget(skb, skipped + PAYLOAD_LARGE);
+		if (skipped >= total)
+			return;
+		how &= ~HOW(0, 0, DNS_BEGIN, 0);
+	}
+	count(COUNT_LOST_DNS, 1); /* BIG TCP (IFLA_GSO_MAX_SIZE) has packets beyond 64 KiB */
+}
+
+static __always_inline bool is_dns(const struct endpoint *server)
+{
+	return server->port == DNS_PORT &&
+	       (server->protocol == PROTOCOL_TCP || server->protocol == PROTOCOL_UDP);
+}
+
+static __always_inline u32 traits_of(struct __sk_buff *skb, const struct packet *packet,
+				     const struct endpoint *server)
+{
+	u32 traits = 0;
+
+	if (server->protocol == PROTOCOL_TCP && (packet->tcp_flags & TCP_SYN))
+		traits |= DNS_BEGIN;
+	if (server->protocol == PROTOCOL_TCP && (packet->tcp_flags & TCP_URG))
+		traits |= DNS_URGENT;
+	if (skb->ifindex != LOOPBACK_INDEX)
+		return traits;
+	return traits | DNS_LOOPBACK | (scope_receives(skb, server) ? DNS_SCOPE_RECEIVES : 0);
+}
+
+/*
+ * Whether the packet holds pages that the sender can still write to: sendfile(), splice(),
+ * MSG_ZEROCOPY. Not every kernel marks what splice() gives to a UDP socket, so that any
+ * page counts there: plain questions are copied into the packet's head.
+ */
+static __always_inline bool is_shared_with_sender(struct __sk_buff *skb, u16 protocol)
+{
+	KERNEL_STRUCT(sk_buff) *packet = (void *)skb;
+	unsigned char *head = NULL;
+	unsigned int end = 0;
+	u8 flags = 0xff, old = 0xff;
+
+	if (protocol == PROTOCOL_UDP && skb->len > skb->data_end - skb->data)
+		return true;
+	bpf_probe_read_kernel(&head, sizeof(head), &packet->head);
+	bpf_probe_read_kernel(&end, sizeof(end), &packet->end);
+	bpf_probe_read_kernel(&flags, sizeof(flags), head + end);
+	bpf_probe_read_kernel(&old, sizeof(old),
+			      head + end + OFFSET(skb_shared_info, tx_flags));
+	return (flags & SHARED_BITS) || (old & SHARED_BITS_5_11);
+}
+
+/* Whether another protocol uses the TCP socket: MPTCP keeps a queue of its own above. */
+static __always_inline bool is_layered(struct bpf_sock *sk)
+{
+	KERNEL_STRUCT(inet_connection_sock) *address = (void *)address_of(sk);
+
+	return READ(address, icsk_ulp_ops) != NULL;
+}
+
+/* The scope sent something to a DNS port, or from one, or a part of what it made by hand. */
+SUBPROGRAM int dns_egress(struct __sk_buff *skb, u32 flags)
+{
+	struct packet packet = {};
+	struct bpf_sock *sk = skb->sk;
+	u32 traits;
+
+	if (!parse(skb, &packet))
+		return 0;
+	if ((is_dns(&packet.source) || packet.is_fragment) &&
+	    is_first_answer(&packet, packet_owner(skb)))
+		dns_mark(skb, 0, HOW(flags, packet.source.protocol, DNS_SCOPE_ANSWERS, 0));
+	if (!is_dns(&packet.target))
+		return 0;
+	traits = traits_of(skb, &packet, &packet.target);
+	if (sk)
+		sk = bpf_sk_fullsock(sk);
+	if (sk && sk->type == SOCK_RAW)
+		traits |= DNS_RAW;
+	if (sk && packet.target.protocol == PROTOCOL_TCP && is_layered(sk))
+		traits |= DNS_LAYERED;
+	if (is_shared_with_sender(skb, packet.target.protocol))
+		traits |= DNS_SHARED;
+	traits = forget(skb, traits);
+	emit_dns(skb, &packet, HOW(flags, packet.target.protocol, traits, packet.source.port));
+	return 0;
+}
+
+/* Something came from a DNS port. */
+SUBPROGRAM int dns_ingress(struct __sk_buff *skb, u32 flags)
+{
+	struct packet packet = {};
+	u32 traits;
+
+	if (!parse(skb, &packet))
+		return 0;
+	traits = forget(skb, traits_of(skb, &packet, &packet.source));
+	emit_dns(skb, &packet,
+		 HOW(flags | FLAG_INGRESS, packet.source.protocol, traits, packet.target.port));
+	return 0;
+}
+
+#endif

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * The few fields of the kernel's internal structures that the probes read.
+ * bcc.py reads this file too, and the architecture's: one KERNEL_FIELD a line.
+ */
+#ifndef EGRESSMON_KERNEL_H
+#define EGRESSMON_KERNEL_H
+
+#include "portable.bpf.h"
+#include "event.h"
+#include "architecture.bpf.h"
+
+#define AF_INET 2
+#define AF_INET6 10
+#define SOCK_STREAM 1
+#define SOCK_DGRAM 2
+#define SOCK_RAW 3
+
+/* include/linux/sched.h */
+#define TASK_IO_WORKER 0x10
+#define TASK_KERNEL_THREAD 0x200000
+
+/* As struct sock_cgroup_data begins; as a value, so not among those below. */
+struct socket_cgroup {
+	u64 cgroup;
+};
+
+#ifndef EGRESSMON_BCC
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+#endif
+
+KERNEL_STRUCT(super_block)
+{
+	KERNEL_FIELD(super_block, u32, s_dev);
+};
+
+KERNEL_STRUCT(inode)
+{
+	KERNEL_FIELD(inode, KERNEL_STRUCT(super_block) *, i_sb);
+	KERNEL_FIELD(inode, unsigned long, i_ino);
+};
+
+KERNEL_STRUCT(file)
+{
+	KERNEL_FIELD(file, KERNEL_STRUCT(inode) *, f_inode);
+	KERNEL_FIELD(file, void *, private_data);
+};
+
+KERNEL_STRUCT(fdtable)
+{
+	KERNEL_FIELD(fdtable, KERNEL_STRUCT(file) **, fd);
+};
+
+KERNEL_STRUCT(files_struct)
+{
+	KERNEL_FIELD(files_struct, KERNEL_STRUCT(fdtable) *, fdt);
+};
+
+/* The first of the namespaces' numbers is the machine's own. */
+struct upid___read {
+	int nr;
+};
+
+typedef struct upid___read pid_numbers[1];
+
+KERNEL_STRUCT(pid)
+{
+	KERNEL_FIELD(pid, pid_numbers, numbers);
+};
+
+/* include/net/sock.h: what a struct sock begins with. */
+KERNEL_STRUCT(sock_common)
+{
+	KERNEL_FIELD(sock_common, u16, skc_family);
+	KERNEL_FIELD(sock_common, unsigned char, skc_state);
+};
+
+typedef void *socket_list[1];
+
+/* net/core/sock_reuseport.c */
+KERNEL_STRUCT(sock_reuseport)
+{
+	KERNEL_FIELD(sock_reuseport, u16, num_socks);
+	KERNEL_FIELD(sock_reuseport, socket_list, socks);
+};
+
+KERNEL_STRUCT(sock)
+{
+	KERNEL_FIELD(sock, KERNEL_STRUCT(pid) *, sk_peer_pid);
+	KERNEL_FIELD(sock, KERNEL_STRUCT(sock_reuseport) *, sk_reuseport_cb);
+	KERNEL_FIELD(sock, struct socket_cgroup, sk_cgrp_data);
+};
+
+KERNEL_STRUCT(socket)
+{
+	KERNEL_FIELD(socket, KERNEL_STRUCT(sock) *, sk);
+};
+
+KERNEL_STRUCT(dentry)
+{
+	KERNEL_FIELD(dentry, KERNEL_STRUCT(inode) *, d_inode);
+};
+
+struct path___read {
+	void *mnt;
+	void *dentry;
+};
+
+struct sockaddr_un___read {
+	u16 sun_family;
+};
+
+typedef struct sockaddr_un___read unix_names[1];
+
+KERNEL_STRUCT(unix_address)
+{
+	KERNEL_FIELD(unix_address, int, len);
+	KERNEL_FIELD(unix_address, unix_names, name);
+};
+
+/* Its first field is a struct sock. */
+KERNEL_STRUCT(unix_sock)
+{
+	KERNEL_FIELD(unix_sock, KERNEL_STRUCT(unix_address) *, addr);
+	KERNEL_FIELD(unix_sock, struct path___read, path);
+	KERNEL_FIELD(unix_sock, void *, peer);
+};
+
+KERNEL_STRUCT(sk_buff)
+{
+	KERNEL_FIELD(sk_buff, unsigned int, end);
+	KERNEL_FIELD(sk_buff, unsigned char *, head);
+};
+
+/* Its first field is a struct sock. */
+KERNEL_STRUCT(inet_connection_sock)
+{
+	KERNEL_FIELD(inet_connection_sock, void *, icsk_ulp_ops);
+};
+
+/* At the end of a packet's head. */
+KERNEL_STRUCT(skb_shared_info)
+{
+	KERNEL_FIELD(skb_shared_info, u8, tx_flags);
+};
+
+KERNEL_STRUCT(io_kiocb)
+{
+	KERNEL_FIELD(io_kiocb, u8, opcode);
+};
+
+/* As much of it as there is on every architecture; pairs of a kind and a value. */
+#define AUXILIARY_WORDS 44
+typedef unsigned long auxiliary_vector[AUXILIARY_WORDS];
+
+KERNEL_STRUCT(mm_struct)
+{
+	KERNEL_FIELD(mm_struct, KERNEL_STRUCT(file) *, exe_file);
+	KERNEL_FIELD(mm_struct, unsigned long, arg_start);
+	KERNEL_FIELD(mm_struct, unsigned long, arg_end);
+	KERNEL_FIELD(mm_struct, unsigned long, env_start);
+	KERNEL_FIELD(mm_struct, unsigned long, env_end);
+	KERNEL_FIELD(mm_struct, unsigned long, start_stack);
+	KERNEL_FIELD(mm_struct, auxiliary_vector, saved_auxv);
+};
+
+typedef char command_name[COMM_SIZE];
+
+/* atomic_t */
+struct counter___read {
+	int counter;
+};
+
+KERNEL_STRUCT(signal_struct)
+{
+	KERNEL_FIELD(signal_struct, struct counter___read, live);
+	KERNEL_FIELD(signal_struct, int, group_exit_code);
+};
+
+KERNEL_STRUCT(ns_common)
+{
+	KERNEL_FIELD(ns_common, unsigned int, inum);
+};
+
+KERNEL_STRUCT(mnt_namespace)
+{
+	KERNEL_FIELD(mnt_namespace, KERNEL_STRUCT(ns_common), ns);
+};
+
+KERNEL_STRUCT(user_namespace)
+{
+	KERNEL_FIELD(user_namespace, KERNEL_STRUCT(ns_common), ns);
+};
+
+KERNEL_STRUCT(nsproxy)
+{
+	KERNEL_FIELD(nsproxy, KERNEL_STRUCT(mnt_namespace) *, mnt_ns);
+};
+
+KERNEL_STRUCT(cred)
+{
+	KERNEL_FIELD(cred, KERNEL_STRUCT(user_namespace) *, user_ns);
+};
+
+KERNEL_STRUCT(task_struct)
+{
+	KERNEL_FIELD(task_struct, unsigned int, flags);
+	KERNEL_FIELD(task_struct, void *, stack);
+	KERNEL_FIELD(task_struct, KERNEL_STRUCT(thread_struct), thread);
+	KERNEL_FIELD(task_struct, int, pid);
+	KERNEL_FIELD(task_struct, int, tgid);
+	KERNEL_FIELD(task_struct, int, exit_code);
+	KERNEL_FIELD(task_struct, u64, start_boottime);
+	KERNEL_FIELD(task_struct, u32, self_exec_id);
+	KERNEL_FIELD(task_struct, KERNEL_STRUCT(task_struct) *, real_parent);
+	KERNEL_FIELD(task_struct, KERNEL_STRUCT(task_struct) *, group_leader);
+	KERNEL_FIELD(task_struct, KERNEL_STRUCT(signal_struct) *, signal);
+	KERNEL_FIELD(task_struct, KERNEL_STRUCT(mm_struct) *, mm);
+	KERNEL_FIELD(task_struct, KERNEL_STRUCT(files_struct) *, files);
+	KERNEL_FIELD(task_struct, KERNEL_STRUCT(nsproxy) *, nsproxy);
+	KERNEL_FIELD(task_struct, KERNEL_STRUCT(cred) *, cred);
+	KERNEL_FIELD(task_struct, command_name, comm);
+};
+
+KERNEL_STRUCT(linux_binprm)
+{
+	KERNEL_FIELD(linux_binprm, const char *, filename);
+};
+
+#ifndef EGRESSMON_BCC
+#pragma clang attribute pop
+#endif
+
+/* Not typedefs: libbpf looks for those by their own names. */
+#define kernel_task KERNEL_STRUCT(task_struct)
+#define kernel_group KERNEL_STRUCT(sock_reuseport)
+#define kernel_program KERNEL_STRUCT(linux_binprm)
+#define kernel_sock KERNEL_STRUCT(sock)
+
+#endif

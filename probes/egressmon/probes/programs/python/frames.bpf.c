@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * The entry points of what reads Python frames: beside those of egressmon.bpf.c, and
+ * attached before them, so that frames are in the ring before the connection that
+ * refers to them. Apart, because bpf_loop() needs Linux 5.17.
+ */
+#include "process.bpf.h"
+#include "calls.bpf.h"
+
+SEC("cgroup/sock_create")
+int frames_sock_create(struct bpf_sock *ctx)
+{
+	frames_at_creation(ctx);
+	return 1;
+}
+
+SEC("cgroup/connect4")
+int frames_connect4(struct bpf_sock_addr *ctx)
+{
+	frames_at_address(ctx, KIND_CONNECT, true, true);
+	return 1;
+}
+
+SEC("cgroup/connect6")
+int frames_connect6(struct bpf_sock_addr *ctx)
+{
+	frames_at_address(ctx, KIND_CONNECT, false, true);
+	return 1;
+}
+
+SEC("cgroup/sendmsg4")
+int frames_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	frames_at_address(ctx, KIND_SENDMSG, true, true);
+	return 1;
+}
+
+SEC("cgroup/sendmsg6")
+int frames_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	frames_at_address(ctx, KIND_SENDMSG, false, true);
+	return 1;
+}
+
+SEC("cgroup/connect4")
+int frames_root_connect4(struct bpf_sock_addr *ctx)
+{
+	frames_at_address(ctx, KIND_CONNECT, true, false);
+	return 1;
+}
+
+SEC("cgroup/connect6")
+int frames_root_connect6(struct bpf_sock_addr *ctx)
+{
+	frames_at_address(ctx, KIND_CONNECT, false, false);
+	return 1;
+}
+
+SEC("cgroup/sendmsg4")
+int frames_root_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	frames_at_address(ctx, KIND_SENDMSG, true, false);
+	return 1;
+}
+
+SEC("cgroup/sendmsg6")
+int frames_root_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	frames_at_address(ctx, KIND_SENDMSG, false, false);
+	return 1;
+}
+
+/*
+ * Not where the task is woken, as forks are told of: there a lock is held, and nobody
+ * should wait for a walk.
+ */
+SEC("raw_tp/sched_process_fork")
+int frames_start(struct bpf_raw_tracepoint_args *ctx)
+{
+	frames_at_start((kernel_task *)ctx->args[1]);
+	return 0;
+}
+
+/* Of PyContext_CopyCurrent(), in the interpreters that the agent attaches it to. */
+SEC("uretprobe")
+int frames_copied(u64 *registers)
+{
+	remember_creator(registers[REGISTER_RETURNED]);
+	return 0;
+}
+
+/*
+ * Of the function that frees Contexts there: what is made at the same address, by
+ * Context() or Context.copy(), was not copied from what runs.
+ */
+SEC("uprobe")
+int frames_freed(u64 *registers)
+{
+	forget_creator(registers[REGISTER_ARGUMENT]);
+	return 0;
+}
+
+/* Which event.h this was compiled with; the loader compares. */
+char WIRE[] SEC("wire") = WIRE_DIGEST;
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

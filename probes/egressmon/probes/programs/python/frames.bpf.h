@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * The Python frames of the current thread, read in its own memory at the instant of
+ * its call. Which thread state is its own: the one whose thread_id is pthread_self().
+ * The state that the interpreter keeps for "the current thread" will not do: it is
+ * cleared as the GIL is let go, before the system call.
+ */
+#ifndef EGRESSMON_FRAMES_H
+#define EGRESSMON_FRAMES_H
+
+#include "code.bpf.h"
+
+#define MAX_WALK 1536	      /* frames gone through; some are no Python frames */
+#define MAX_THREADS 4096      /* thread states gone through */
+#define MAX_STARTER_FRAMES 64 /* kept of what started a thread or a process */
+#define MAX_GLIBC_KEYS 32     /* in the thread's own block */
+#define MINOR_TAGGED 14	      /* since 3.14, the last bits of a frame's code are tags */
+#define MINOR_OLD_FRAMES 10   /* up to 3.10, frames are objects */
+
+static __always_inline u64 frame_word(const struct slot *slot, u32 offset)
+{
+	offset &= FRAME_BYTES - 1;
+	return offset > FRAME_BYTES - 8 ? 0 : *(const u64 *)(slot->frame + offset);
+}
+
+/* A read fails where a page is away for a moment: once is not enough. */
+static __always_inline bool read_frame(struct slot *slot, u64 address)
+{
+	if (slot->build.minor > MINOR_OLD_FRAMES)
+		return !bpf_probe_read_user(slot->frame, 88, (void *)address) ||
+		       !bpf_probe_read_user(slot->frame, 88, (void *)address);
+	return !bpf_probe_read_user(slot->frame, 112, (void *)address) ||
+	       !bpf_probe_read_user(slot->frame, 112, (void *)address);
+}
+
+static __always_inline bool read_code(struct slot *slot, u64 address)
+{
+	return !bpf_probe_read_user(slot->code, 160, (void *)address) ||
+	       !bpf_probe_read_user(slot->code, 160, (void *)address);
+}
+
+/* Where in the code's bytes the frame is. */
+static __always_inline u32 instruction_of(const struct slot *slot, u64 code)
+{
+	const struct interpreter *build = &slot->build;
+	u64 word = frame_word(slot, build->frame_instruction);
+	u64 bytes = code + build->code_bytes;
+
+	if (build->instruction_kind == INSTRUCTION_BYTES)
+		return word;
+	if (build->instruction_kind == INSTRUCTION_UNITS)
+		return (u32)word * 2;
+	if (build->frame_copy) {
+		u32 copy = frame_word(slot, build->frame_copy);
+		u64 copies = copy ? user_word(code + build->code_copies) : 0;
+		u64 own = copies ? user_word(copies + 8 + 8 * (u64)copy) : 0;
+
+		if (own)
+			bytes = own;
+	}
+	return word - bytes;
+}
+
+static __always_inline bool is_shim(const struct slot *slot)
+{
+	u32 owner = slot->build.frame_owner & (FRAME_BYTES - 1);
+
+	return owner && slot->frame[owner] >= slot->build.owner_shim;
+}
+
+static long walk_frame(u32 i, u32 *number)
+{
+	struct slot *slot = slot_of(number);
+	struct frame *target;
+	u64 code, type;
+	u32 print, at;
+
+	if (!slot || !slot->walk.frame)
+		return 1;
+	if (!read_frame(slot, slot->walk.frame)) {
+		slot->walk.status = FRAMES_UNREADABLE;
+		return 1;
+	}
+	slot->walk.frame = frame_word(slot, slot->build.frame_previous);
+	if (is_shim(slot))
+		return 0;
+	at = slot->record.event.total++;
+	if (at >= slot->walk.limit || at >= MAX_FRAMES) {
+		slot->walk.status = FRAMES_CUT;
+		return slot->walk.limit < MAX_FRAMES;
+	}
+	code = frame_word(slot, slot->build.frame_code);
+	if (slot->build.minor >= MINOR_TAGGED)
+		code &= ~3ULL;
+	if (!read_code(slot, code)) {
+		slot->walk.status = FRAMES_UNREADABLE;
+		return 1;
+	}
+	type = code_word(slot, slot->build.object_type);
+	if (type != slot->python.base + slot->build.code_type) {
+		slot->walk.status = FRAMES_ODD;
+		return 1;
+	}
+	print = fingerprint(slot);
+	target = &slot->record.frames[at & (MAX_FRAMES - 1)];
+	target->code = code;
+	target->fingerprint = print;
+	target->instruction = instruction_of(slot, code);
+	slot->record.event.count = at + 1;
+	tell_code(slot, code, print);
+	return 0;
+}
+
+static __always_inline bool is_own_state(const struct slot *slot, u64 state)
+{
+	u64 self = user_word(state + slot->build.thread_id);
+
+	return self && slot->walk.self - self <= THREAD_SELF_WINDOW;
+}
+
+static __always_inline u64 top_frame(const struct slot *slot, u64 state)
+{
+	u64 frame = user_word(state + slot->build.thread_frame);
+
+	if (frame && slot->build.frame_indirect)
+		frame = user_word(frame + slot->build.frame_indirect - 1);
+	return frame;
+}
+
+/*
+ * The next thread state. A thread may have one in each of several interpreters: the
+ * one that runs something is meant.
+ */
+static long try_state(u32 i, u32 *number)
+{
+	struct slot *slot = slot_of(number);
+	u64 state;
+
+	if (!slot)
+		return 1;
+	state = slot->walk.state;
+	if (!state) {
+		if (!slot->walk.interpreter)
+			return 1;
+		slot->walk.state =
+			user_word(slot->walk.interpreter + slot->build.interpreter_threads);
+		slot->walk.interpreter =
+			user_word(slot->walk.interpreter + slot->build.interpreter_next);
+		return 0;
+	}
+	slot->walk.state = user_word(state + slot->build.thread_next);
+	if (!is_own_state(slot, state))
+		return 0;
+	if (!slot->walk.hit)
+		slot->walk.hit = state;
+	if (!top_frame(slot, state))
+		return 0;
+	slot->walk.hit = state;
+	return 1;
+}
+
+/* The value of the interpreter's own key in the thread's block: no search is needed. */
+static __always_inline u64 keyed_state(const struct slot *slot, u64 runtime)
+{
+	u32 key[2] = {}; /* Py_tss_t: whether it is made, and the number */
+	u64 state;
+
+	if (!THREAD_KEYS || !slot->build.runtime_key)
+		return 0;
+	if (bpf_probe_read_user(key, sizeof(key), (void *)(runtime + slot->build.runtime_key)))
+		return 0;
+	if (key[0] != 1 || key[1] >= MAX_GLIBC_KEYS)
+		return 0;
+	state = user_word(slot->walk.self + THREAD_KEYS + 16 * (u64)key[1] + 8);
+	return state && is_own_state(slot, state) ? state : 0;
+}
+
+static __always_inline u64 find_state(struct slot *slot, kernel_task *task)
+{
+	u64 runtime = slot->python.base + slot->build.runtime;
+	u64 first = user_word(runtime + slot->build.runtime_interpreters);
+	u32 number = slot->number;
+	u64 state = 0;
+
+	slot->walk.self = THREAD_POINTER(task);
+	/* Up to 3.11 the key is the main interpreter's alone. */
+	if (slot->build.minor > 11 || !user_word(first + slot->build.interpreter_next))
+		state = keyed_state(slot, runtime);
+	if (state)
+		return state;
+	slot->walk.state = 0;
+	slot->walk.interpreter = first;
+	slot->walk.hit = 0;
+	bpf_loop(MAX_THREADS, try_state, &number, 0);
+	return slot->walk.hit;
+}
+
+/* Leaves the thread's state in slot->walk.state. */
+static __always_inline u32 walk_frames(struct slot *slot, kernel_task *task)
+{
+	u64 state = find_state(slot, task);
+	u32 number = slot->number;
+
+	slot->walk.state = state;
+	if (!state)
+		return FRAMES_NO_THREAD;
+	slot->walk.frame = top_frame(slot, state);
+	if (!slot->walk.frame)
+		return FRAMES_IDLE;
+	slot->walk.status = FRAMES_WHOLE;
+	bpf_loop(MAX_WALK, walk_frame, &number, 0);
+	if (slot->walk.frame && slot->walk.status == FRAMES_WHOLE)
+		return FRAMES_CUT; /* in a circle of frames that are none */
+	return slot->walk.status;
+}
+
+static __always_inline bool emit_frames(const struct slot *slot)
+{
+	u64 flags, size;
+
+	if (!has_room(MAP(calls), RING_FOR_FRAMES))
+		return false;
+	flags = wake_flags(MAP(calls), RING_CALLS_BYTES);
+	/* Last of all: on Linux 6.1 a bound is not kept for what went to the stack. */
+	size = slot->record.event.count;
+	barrier_var(size);
+	if (size > MAX_FRAMES)
+		return false;
+	size = sizeof(struct frames_event) + size * sizeof(struct frame);
+	return !bpf_ringbuf_output(MAP(calls), (void *)&slot->record, size, flags);
+}
+
+/*
+ * Have slot's event be about the current thread, or about child (NULL: none), which it
+ * starts; not more than limit frames will be kept. Returns NULL where no CPython is.
+ */
+static __always_inline struct python *begin_walk(struct slot *slot, kernel_task *task,
+						 kernel_task *child, u64 now, u32 limit)
+{
+	struct frames_event *event = &slot->record.event;
+	struct python *python = find_python(slot, task);
+	struct interpreter *build;
+	u32 number;
+
+	if (!python)
+		return NULL;
+	number = python->interpreter - 1;
+	build = bpf_map_lookup_elem(MAP(interpreters), &number);
+	if (!build)
+		return NULL;
+	bpf_probe_read_kernel(&slot->build, sizeof(*build), build);
+	slot->python.base = python->base;
+	slot->walk.limit = limit;
+	event->ktime_ns = now;
+	event->kind = KIND_FRAMES;
+	event->tgid = bpf_get_current_pid_tgid() >> 32;
+	event->tid = bpf_get_current_pid_tgid();
+	event->start_ns = python->start_ns;
+	event->thread_ns = READ(task, start_boottime);
+	event->child_ns = child ? READ(child, start_boottime) : 0;
+	event->exec_id = python->exec_id;
+	event->child = child ? READ(child, pid) : 0;
+	event->count = 0;
+	event->total = 0;
+	event->level = 0;
+	event->spare = 0;
+	event->test[0] = 0;
+	return python;
+}
+
+#endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/* Room for one program's work on Python frames, and how a process's memory is read. */
+#ifndef EGRESSMON_SLOT_H
+#define EGRESSMON_SLOT_H
+
+#include "socket.bpf.h"
+
+#define SLOTS 64
+#define SLOT_TRIES 16
+#define AUXILIARY_ROOM 64 /* a power of two: an index is masked */
+#define FRAME_BYTES 128
+#define CREATOR_FRAMES 32
+#define CODE_BYTES 256
+
+/* What is known of a process; times as in process_event. */
+struct python {
+	u64 start_ns;
+	u64 base; /* of the file that holds the interpreter */
+	u64 environ;
+	u64 environment; /* as it was when no test was in it: the array, */
+	u64 variables;	 /* how many it had, */
+	u64 last;	 /* and the last of them */
+	u64 test_at;	 /* where in it the test was last */
+	u64 window_ns;
+	u32 told; /* code objects, in the window */
+	u32 exec_id;
+	u32 interpreter; /* 1 + its number; 0: none of them */
+	u32 generation;
+};
+
+struct search {
+	u64 words[AUXILIARY_ROOM];
+	u64 headers;
+	u64 header_count;
+	u64 dynamic;
+	u64 base;
+	u64 link;
+	u32 number;
+	u32 count;
+	u32 found; /* 1 + number */
+	u32 unreadable;
+};
+
+struct walk {
+	u64 state; /* the thread's, or the one looked at */
+	u64 interpreter;
+	u64 self;
+	u64 hit;
+	u64 frame;
+	u64 variable;
+	u64 variables;
+	u64 last;
+	u32 status;
+	u32 limit;
+};
+
+struct creator {
+	u64 ktime_ns;
+	u64 parent; /* the Context in which it was made */
+	u32 status; /* one of FRAMES_*, as far as its frames go */
+	u32 count;
+	u32 total;
+	u32 spare;
+	struct frame frames[CREATOR_FRAMES];
+};
+
+struct frames_record {
+	struct frames_event event;
+	struct frame frames[MAX_FRAMES];
+};
+
+struct code_record {
+	struct code_event event;
+	u8 content[2 * TEXT_SIZE + LINES_SIZE];
+};
+
+/*
+ * Room for one program's work. Programs of cgroups can be preempted, so what is the
+ * CPU's own would be shared; and before Linux 6.7 the verifier takes what a loop's
+ * body changes on the stack for constant, so a loop's state is here, too.
+ */
+struct slot {
+	u32 busy;
+	u32 number;
+	struct python python;
+	struct interpreter build;
+	struct search search;
+	struct walk walk;
+	u8 frame[FRAME_BYTES];
+	u8 code[CODE_BYTES];
+	struct frames_record record;
+	struct code_record code_record;
+	struct creator creator;
+};
+
+DEFINE_MAP(slots, ARRAY, u32, struct slot, SLOTS, 0);
+
+static __always_inline struct slot *take_slot(void)
+{
+	u32 first = bpf_get_smp_processor_id() * 4;
+
+	for (u32 i = 0; i < SLOT_TRIES; i++) {
+		u32 number = (first + i) % SLOTS;
+		struct slot *slot = bpf_map_lookup_elem(MAP(slots), &number);
+
+		if (!slot)
+			return NULL;
+		if (__sync_val_compare_and_swap(&slot->busy, 0, 1) == 0) {
+			slot->number = number;
+			return slot;
+		}
+	}
+	return NULL;
+}
+
+static __always_inline void leave_slot(struct slot *slot)
+{
+	__sync_lock_test_and_set(&slot->busy, 0);
+}
+
+static __always_inline struct slot *slot_of(const u32 *number)
+{
+	u32 key = *number;
+
+	return bpf_map_lookup_elem(MAP(slots), &key);
+}
+
+/* The process's memory; zero where it cannot be read. */
+static __always_inline u64 user_word(u64 address)
+{
+	u64 word = 0;
+
+	bpf_probe_read_user(&word, sizeof(word), (void *)address);
+	return word;
+}
+
+static __always_inline u32 user_half(u64 address)
+{
+	u32 word = 0;
+
+	bpf_probe_read_user(&word, sizeof(word), (void *)address);
+	return word;
+}
+
+#endif

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * Who called: the registers and the top of the user stack, as they are at the call.
+ * The agent unwinds them by the tables in the program's own files.
+ */
+#ifndef EGRESSMON_STACK_H
+#define EGRESSMON_STACK_H
+
+#include "process.bpf.h"
+#include "socket.bpf.h"
+
+#define PAGE 4096
+#define PIECE 1024
+#define MAX_TEMPLATES 4096
+#define MAX_STACK (64 << 20) /* a stack end farther off is another stack's */
+
+struct call_site {
+	u64 id;
+	u64 count;
+	struct template_word words[TEMPLATE_WORDS];
+};
+
+/* Call sites that the agent has unwound; it removes them as mappings change. */
+DEFINE_MAP(templates, LRU_HASH, struct template_key, struct call_site, MAX_TEMPLATES, 0);
+
+struct caller {
+	kernel_task *task;
+	void *address_space;
+	u64 stack;
+	u64 size;     /* how much of the stack to copy */
+	bool bounded; /* by the stack's known end, so that one read does it */
+	u32 status;
+	u64 template;
+	u64 registers[REGISTER_COUNT];
+};
+
+/* By number: each engine's headers declare them with types of their own. */
+static u64 (*current_task_btf)(void) = (void *)158;   /* BPF_FUNC_get_current_task_btf */
+static u64 (*task_registers)(u64 task) = (void *)175; /* BPF_FUNC_task_pt_regs */
+
+/* enum bpf_func_id has it since Linux 5.15. */
+#ifdef EGRESSMON_BCC
+#define HAS_TASK_REGISTERS KERNEL_HAS_TASK_REGISTERS
+#else
+enum bpf_func_id___read {
+	BPF_FUNC_task_pt_regs___read = 175,
+};
+#define HAS_TASK_REGISTERS                                                                     \
+	bpf_core_enum_value_exists(enum bpf_func_id___read, BPF_FUNC_task_pt_regs___read)
+#endif
+
+/* The registers of user space lie at the end of the kernel's stack. */
+static __always_inline void *registers_of(kernel_task *task)
+{
+	if (HAS_TASK_REGISTERS)
+		return (void *)task_registers(current_task_btf());
+	return READ(task, stack) + KERNEL_STACK_BYTES - REGISTER_COUNT * sizeof(u64);
+}
+
+/* How far the stack goes, and so how much of it there is to copy. */
+static __always_inline void measure(struct caller *caller, u64 wanted)
+{
+	KERNEL_STRUCT(mm_struct) *mm = caller->address_space;
+	u64 first = READ(mm, start_stack);	  /* the main thread's */
+	u64 other = THREAD_POINTER(caller->task); /* above the stack of any other */
+	u64 left = 0;
+
+	if (first - caller->stack < MAX_STACK)
+		left = first - caller->stack + 16;
+	else if (other - caller->stack < MAX_STACK)
+		left = other - caller->stack + 64;
+	caller->bounded = left != 0;
+	caller->size = left && left < wanted ? left : wanted;
+}
+
+/* Whether the call comes from a known site: then its words say all. */
+static __always_inline bool match_template(struct caller *caller)
+{
+	struct template_key key = {.address_space = (u64)caller->address_space,
+				   .instruction = caller->registers[REGISTER_INSTRUCTION],
+				   .stack = caller->stack};
+	struct call_site *known = bpf_map_lookup_elem(MAP(templates), &key);
+
+	if (!known)
+		return false;
+	for (u32 i = 0; i < TEMPLATE_WORDS; i++) {
+		u64 word = 0;
+
+		if (i >= known->count)
+			break;
+		if (bpf_probe_read_user(&word, sizeof(word),
+					(void *)(caller->stack + known->words[i].offset)))
+			return false;
+		if (word != known->words[i].value)
+			return false;
+	}
+	caller->template = known->id;
+	return true;
+}
+
+static __always_inline void look_at_caller(struct caller *caller, u64 wanted)
+{
+	u32 flags;
+
+	caller->task = (kernel_task *)bpf_get_current_task();
+	flags = READ(caller->task, flags);
+	caller->address_space = READ(caller->task, mm);
+	if (flags & TASK_IO_WORKER) {
+		caller->status = STACK_IO_WORKER;
+		return;
+	}
+	if ((flags & TASK_KERNEL_THREAD) || !caller->address_space) {
+		caller->status = STACK_KERNEL_THREAD;
+		return;
+	}
+	if (bpf_probe_read_kernel(caller->registers, sizeof(caller->registers),
+				  registers_of(caller->task))) {
+		caller->status = STACK_UNREADABLE;
+		return;
+	}
+	if (IS_COMPAT(caller->registers)) {
+		caller->status = STACK_COMPAT;
+		return;
+	}
+	caller->stack = caller->registers[REGISTER_STACK];
+	if (match_template(caller)) {
+		caller->status = STACK_KNOWN;
+		return;
+	}
+	measure(caller, wanted);
+}
+
+/*
+ * Copy the last rest bytes of room, fewer than a page, by halves: sizes are constants or
+ * 0, and nothing branches, for the verifier. Returns false where the page is not there.
+ */
+static __always_inline bool copy_rest(u8 *target, u64 source, u64 rest, u64 room)
+{
+	long failed = 0;
+
+	asm volatile("" : "+r"(rest));
+#pragma clang loop unroll(disable)
+	for (u64 half = (room < PAGE ? room : PAGE) / 2; half; half >>= 1) {
+		u64 offset = room - half - (rest & (half - 1));
+
+		failed |= bpf_probe_read_user(target + offset, rest & half,
+					      (void *)(source + offset));
+	}
+	return !failed;
+}
+
+/*
+ * Copy the caller's stack into room bytes: at once, or else page by page, as a page is
+ * there or is not. Up to the first that is not; but one below a known end was never
+ * written (a large buffer), is zero, and what is above it is read.
+ */
+static __always_inline u64 copy_stack(u8 *target, const struct caller *caller, u64 room)
+{
+	u64 size = caller->size;
+	u64 done = PAGE - (caller->stack & (PAGE - 1));
+
+	if (size > room)
+		size = room;
+	if (!bpf_probe_read_user(target, size, (void *)caller->stack))
+		return size;
+	if (done > room)
+		done = room;
+	if (bpf_probe_read_user(target, done, (void *)caller->stack) && !caller->bounded)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < room / PAGE; i++) {
+		asm volatile("" : "+r"(done));
+		if (done > room - PAGE)
+			break;
+		if (bpf_probe_read_user(target + done, PAGE, (void *)(caller->stack + done)) &&
+		    !caller->bounded)
+			return done;
+		done += PAGE;
+	}
+	if (!copy_rest(target, caller->stack, room - done, room) && !caller->bounded)
+		return done;
+	return size;
+}
+
+static __always_inline void fill_stack(struct stack_event *event, const struct caller *caller,
+				       u64 now)
+{
+	u64 ids = bpf_get_current_pid_tgid();
+
+	event->ktime_ns = now;
+	event->kind = KIND_STACK;
+	event->tgid = ids >> 32;
+	event->tid = ids;
+	event->status = caller->status;
+	event->address_space = (u64)caller->address_space;
+	event->template = caller->template;
+	event->payload_size = 0;
+	event->mounts = 0;
+	event->users = 0;
+	event->spare = 0;
+	/* A known site's files are those that were mapped when it was told of whole. */
+	if (caller->status != STACK_KNOWN) {
+		event->mounts = mounts_of(caller->task);
+		event->users = users_of(caller->task);
+	}
+}
+
+static __always_inline void fill_registers(struct registers *target,
+					   const struct caller *caller)
+{
+	__builtin_memset(target, 0, sizeof(*target));
+	__builtin_memcpy(target, caller->registers, sizeof(caller->registers));
+}
+
+/* Without a stack: return false where the ring has no room. */
+static __always_inline bool emit_caller(const struct caller *caller, u64 now)
+{
+	struct stack_event *event = bpf_ringbuf_reserve(MAP(calls), sizeof(*event), 0);
+
+	if (!event)
+		return false;
+	fill_stack(event, caller, now);
+	submit_call(event);
+	return true;
+}
+
+/* With room bytes for its stack. */
+#define EMIT_STACK(caller, now, room)                                                          \
+	({                                                                                     \
+		struct stack_event *event = bpf_ringbuf_reserve(                               \
+			MAP(calls), sizeof(*event) + sizeof(struct registers) + (room), 0);    \
+                                                                                               \
+		if (event) {                                                                   \
+			struct registers *registers = (struct registers *)(event + 1);         \
+                                                                                               \
+			fill_stack(event, caller, now);                                        \
+			fill_registers(registers, caller);                                     \
+			event->payload_size = copy_stack((u8 *)(registers + 1), caller, room); \
+			submit_call(event);                                                    \
+		}                                                                              \
+		event != NULL;                                                                 \
+	})
+
+/* Have the verifier forget in which of many ways a caller was looked at. */
+static __always_inline void forget_way(struct caller *caller)
+{
+	bpf_probe_read_kernel(caller, __builtin_offsetof(struct caller, registers), caller);
+}
+
+/* Tell of the current call, and have state refer to it. */
+static __always_inline void tell_caller(struct socket_state *state)
+{
+	u64 now = bpf_ktime_get_boot_ns();
+	struct caller caller = {};
+	struct settings *set = settings_set();
+	bool told = false;
+
+	if (!set || !set->stack_bytes)
+		return;
+	look_at_caller(&caller, set->stack_bytes);
+	forget_way(&caller);
+	if (caller.status == STACK_KERNEL_THREAD && state->tgid)
+		return; /* as in own() */
+	state->stack_ns = 0;
+	state->flags &= ~SOCKET_STACK_LOST;
+	if (!has_room(MAP(calls), RING_FOR_STACKS))
+		told = false;
+	else if (!caller.size)
+		told = emit_caller(&caller, now);
+	else if (caller.size <= PIECE)
+		told = EMIT_STACK(&caller, now, PIECE);
+	else if (caller.size <= 2 * PIECE)
+		told = EMIT_STACK(&caller, now, 2 * PIECE);
+	else if (caller.size <= PAGE)
+		told = EMIT_STACK(&caller, now, PAGE);
+	else if (caller.size <= 2 * PAGE)
+		told = EMIT_STACK(&caller, now, 2 * PAGE);
+	else
+		told = EMIT_STACK(&caller, now, STACK_BYTES);
+	if (told) {
+		state->stack_ns = now;
+	} else {
+		state->flags |= SOCKET_STACK_LOST;
+		count(COUNT_MISSED_STACK, 1);
+	}
+}
+
+#endif

@@ -1,0 +1,226 @@
+"""Which call sites the probes are told to recognise, and when they are forgotten."""
+
+import pytest
+
+from egressmon.attribution.native.call_sites import Templates
+from egressmon.attribution.native.unwind import Frame, Unwound
+from egressmon.attribution.result import Attribution, unknown
+from egressmon.events.decode import DecodeError, decode
+from egressmon.events.model import Stack
+from egressmon.evidence.code_records import ModuleFile, ModuleRecord
+from egressmon.probes.architecture import ARCHITECTURES
+from egressmon.probes.wire import CONSTANTS, LAYOUTS
+from support.events import event
+
+WORDS = CONSTANTS["REGISTERS"]
+MACHINE = ARCHITECTURES["x86_64"]
+
+
+class Probes:
+    """Remembers what it is told, as the probes' map would."""
+
+    def __init__(self) -> None:
+        self.sites: dict[bytes, bytes] = {}
+
+    def remember(self, key: bytes, template: bytes) -> None:
+        self.sites[key] = template
+
+    def forget(self, key: bytes) -> None:
+        self.sites.pop(key, None)
+
+
+def stack(template: int = 0, pid: int = 7, place: int = 0x1000) -> Stack:
+    words = [0] * WORDS
+    words[MACHINE.program_counter] = place
+    return Stack(1, pid, pid, "copied", 99, template, tuple(words), b"")
+
+
+def frame(address: int, saved_at: int | None) -> Frame:
+    return Frame(address, None, "cfi", saved_at)
+
+
+CHAIN = Unwound([frame(1, None), frame(2, 8), frame(3, 24)], None)
+
+
+def judge(_: Unwound) -> Attribution:
+    nothing = ModuleFile(None, None, None)
+    return Attribution(
+        ModuleRecord(nothing, None, [], None), None, "native", None, bypass=True
+    )
+
+
+def number_of(template: bytes) -> int:
+    return int.from_bytes(template[:8], "little")
+
+
+# A recording may be from another machine than the one that reads it.
+def test_a_site_is_where_the_machine_of_the_stack_has_its_program_counter() -> None:
+    keys: list[bytes] = []
+    for machine in ARCHITECTURES.values():
+        words = [0] * WORDS
+        words[machine.program_counter] = 0x1000
+        words[machine.registers[machine.stack_pointer]] = 0x7000
+        probes = Probes()
+        templates = Templates(probes, machine)
+        for _ in range(2):
+            copied = Stack(1, 7, 7, "copied", 99, 0, tuple(words), b"")
+            templates.offer(copied, CHAIN, judge)
+        keys += probes.sites
+
+    assert len(keys) == len(ARCHITECTURES)
+    assert len(set(keys)) == 1
+
+
+def test_a_site_is_told_at_its_second_call() -> None:
+    probes = Probes()
+    templates = Templates(probes, MACHINE)
+
+    templates.offer(stack(), CHAIN, judge)
+    assert not probes.sites
+    templates.offer(stack(), CHAIN, judge)
+
+    (content,) = probes.sites.values()
+    assert int.from_bytes(content[8:16], "little") == 2
+    word = LAYOUTS["template_word"]
+    assert word.unpack_from(content, 16) == (8, 2)
+    assert word.unpack_from(content, 32) == (24, 3)
+    found = templates.find(stack(number_of(content)))
+    assert found is not None
+    assert found.route == "native"
+
+
+def test_another_process_may_not_use_it() -> None:
+    probes = Probes()
+    templates = Templates(probes, MACHINE)
+    for _ in range(2):
+        templates.offer(stack(), CHAIN, judge)
+    (content,) = probes.sites.values()
+
+    assert templates.find(stack(number_of(content), pid=8)) is None
+    assert templates.find(stack(number_of(content) + 1)) is None
+
+
+def test_a_change_of_mappings_forgets_all_of_the_process() -> None:
+    probes = Probes()
+    templates = Templates(probes, MACHINE)
+    for place in (0x1000, 0x2000):
+        for pid in (7, 8):
+            for _ in range(2):
+                templates.offer(stack(pid=pid, place=place + pid), CHAIN, judge)
+    assert len(probes.sites) == 4
+
+    templates.forget(7)
+
+    assert len(probes.sites) == 2
+    assert all(templates.find(stack(n, pid=7)) is None for n in range(1, 5))
+
+
+# As where libraries take turns at one address: each call is another's.
+def test_a_call_before_the_mappings_changed_does_not_count() -> None:
+    probes = Probes()
+    templates = Templates(probes, MACHINE)
+
+    for _ in range(3):
+        templates.offer(stack(), CHAIN, judge)
+        assert not probes.sites
+        templates.forget(stack().pid)
+
+    templates.offer(stack(), CHAIN, judge)
+    templates.offer(stack(), CHAIN, judge)
+    assert len(probes.sites) == 1
+
+
+def test_only_what_the_words_verify_is_judged() -> None:
+    probes = Probes()
+    templates = Templates(probes, MACHINE)
+    judged: list[Unwound] = []
+    frames = [frame(1, None), frame(2, 8), frame(3, None), frame(4, 40)]
+
+    def note(unwound: Unwound) -> Attribution:
+        judged.append(unwound)
+        return unknown("")
+
+    for _ in range(2):
+        templates.offer(stack(), Unwound(frames, None), note)
+
+    (verified,) = judged
+    assert verified.frames == frames[:2]
+    assert verified.stopped == "the call site was recognised up to here"
+
+
+def test_a_bounded_number_is_kept() -> None:
+    probes = Probes()
+    templates = Templates(probes, MACHINE)
+    for place in range(5000):
+        for _ in range(2):
+            templates.offer(stack(place=place), CHAIN, judge)
+
+    assert len(probes.sites) == 4096
+
+
+def test_a_stack_event_is_decoded() -> None:
+    content = LAYOUTS["registers"].pack(*range(WORDS)) + b"stack"
+    data = event("stack_event", "KIND_STACK", content, tgid=7, tid=8, payload_size=5)
+
+    found = decode(data)
+
+    assert isinstance(found, Stack)
+    assert (found.pid, found.tid, found.status) == (7, 8, "copied")
+    assert found.registers == tuple(range(WORDS))
+    assert found.content == b"stack"
+
+
+def test_a_stack_event_that_is_cut_is_refused() -> None:
+    whole = LAYOUTS["registers"].pack(*range(WORDS)) + b"stack"
+    for content in (b"", whole[:-1], whole[:20]):
+        data = event("stack_event", "KIND_STACK", content, payload_size=5)
+        with pytest.raises(DecodeError):
+            decode(data)
+
+
+def test_a_call_without_a_stack_needs_none() -> None:
+    for name in ("KNOWN", "IO_WORKER", "COMPAT", "KERNEL_THREAD", "UNREADABLE"):
+        status = CONSTANTS[f"STACK_{name}"]
+        found = decode(event("stack_event", "KIND_STACK", status=status))
+        assert isinstance(found, Stack)
+        assert found.status != "copied"
+    with pytest.raises(DecodeError, match="unknown status 99"):
+        decode(event("stack_event", "KIND_STACK", status=99))
+
+
+def test_a_site_whose_words_do_not_reach_the_caller_is_copied_each_time() -> None:
+    probes = Probes()
+    templates = Templates(probes, MACHINE)
+
+    for _ in range(3):
+        templates.offer(stack(), CHAIN, lambda _: unknown("too short"))
+
+    assert probes.sites == {}
+
+
+def test_a_site_is_told_once_however_many_stacks_are_on_their_way() -> None:
+    probes = Probes()
+    templates = Templates(probes, MACHINE)
+    templates.offer(stack(), CHAIN, judge)
+    templates.offer(stack(), CHAIN, judge)
+    (template,) = probes.sites.values()
+
+    for _ in range(5000):
+        templates.offer(stack(), CHAIN, judge)
+
+    assert list(probes.sites.values()) == [template]
+    assert templates.find(stack(number_of(template))) is not None
+
+
+def test_other_words_at_a_site_take_the_place_of_those_before() -> None:
+    probes = Probes()
+    templates = Templates(probes, MACHINE)
+    other = Unwound([frame(1, None), frame(4, 8)], None)
+    for chain in (CHAIN, CHAIN, other):
+        templates.offer(stack(), chain, judge)
+
+    (template,) = probes.sites.values()
+    assert number_of(template) == 2
+    # What was recognised by the words before may be on its way.
+    assert templates.find(stack(1)) is not None
+    assert templates.find(stack(2)) is not None

@@ -1,0 +1,197 @@
+"""What chains of calls mean: caller, binding, route and bypass."""
+
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+
+from egressmon.attribution.native.chain import Calls, read_calls
+from egressmon.attribution.native.images import Image, Images
+from egressmon.attribution.native.mappings import AddressSpace, Mapping
+from egressmon.attribution.native.unwind import Frame, Unwound
+
+SITE = "/venv/lib/python3.11/site-packages"
+LIBC = "/usr/lib/libc.so.6"
+PYTHON = "/usr/bin/python3.11"
+LIBPYTHON = "/usr/lib/libpython3.11.so.1.0"
+SOCKET = "/usr/lib/python3.11/lib-dynload/_socket.cpython-311-x86_64-linux-gnu.so"
+CTYPES = "/usr/lib/python3.11/lib-dynload/_ctypes.cpython-311-x86_64-linux-gnu.so"
+NODE = "/usr/bin/node"
+
+
+class File(Image):
+    """A file by what it exports, without the file."""
+
+    def __init__(self, symbols: frozenset[str]) -> None:
+        self._symbols = symbols
+
+    def defines(self, symbol: str) -> bool:
+        return symbol in self._symbols
+
+
+@dataclass
+class Files:
+    """Which path exports what."""
+
+    exports: dict[str, frozenset[str]] = field(
+        default_factory=dict[str, frozenset[str]]
+    )
+
+    def of(self, mapping: Mapping, pid: int) -> Image:
+        assert pid == 7
+        return File(self.exports.get(mapping.path.decode(), frozenset()))
+
+
+RUNTIME = "PyRun_SimpleFileExFlags"
+STATIC = {PYTHON: frozenset({RUNTIME, "PyInit__socket"})}
+BOTH = {PYTHON: frozenset({RUNTIME, "PyInit__socket", "PyInit__ctypes"})}
+SHARED = {LIBPYTHON: frozenset({RUNTIME})}
+SERVER = {NODE: frozenset({"napi_module_register"})}
+
+
+def read(
+    program: str, *paths: str, exports: dict[str, frozenset[str]] | None = None
+) -> Calls:
+    """Return what a chain of calls through paths means in a process of program."""
+    space = AddressSpace()
+    mappings: dict[str, Mapping] = {}
+    for number, path in enumerate(dict.fromkeys((program, *paths))):
+        start = (number + 1) << 20
+        mappings[path] = Mapping(start, start + 4096, 0, path.encode(), 1, 1, 0)
+        space.add(mappings[path])
+    frames = [
+        Frame(mappings[path].start, mappings[path], "cfi", None) for path in paths
+    ]
+    files = cast("Images", Files(exports or {}))
+    return read_calls(Unwound(frames, None), space, files, 7)
+
+
+def names(calls: Calls) -> tuple[str, str | None]:
+    assert calls.caller is not None
+    return calls.caller.name, calls.binding.name if calls.binding else None
+
+
+@pytest.mark.parametrize(
+    ("program", "chain", "exports", "caller", "binding", "route", "bypass"),
+    [
+        (PYTHON, (LIBC, PYTHON), STATIC, "python3.11", None, "python-socket", False),
+        (
+            "/usr/bin/tool",
+            (LIBC, SOCKET, LIBPYTHON),
+            SHARED,
+            SOCKET.rpartition("/")[2],
+            SOCKET.rpartition("/")[2],
+            "python-socket",
+            False,
+        ),
+        # A package's module of that name, and a folder that only looks like Python's.
+        (
+            PYTHON,
+            (LIBC, f"{SITE}/_socket.cpython-311-x86_64-linux-gnu.so", PYTHON),
+            STATIC,
+            "_socket.cpython-311-x86_64-linux-gnu.so",
+            "_socket.cpython-311-x86_64-linux-gnu.so",
+            "native",
+            True,
+        ),
+        (
+            PYTHON,
+            (LIBC, SOCKET.replace("/usr", "/home/me"), PYTHON),
+            STATIC,
+            SOCKET.rpartition("/")[2],
+            SOCKET.rpartition("/")[2],
+            "native",
+            True,
+        ),
+        (
+            PYTHON,
+            (LIBC, "/usr/lib/libffi.so.8", CTYPES, PYTHON),
+            STATIC,
+            "libffi.so.8",
+            CTYPES.rpartition("/")[2],
+            "native",
+            True,
+        ),
+        # A package's file may be called like the C library; it is none.
+        (
+            PYTHON,
+            (LIBC, f"{SITE}/evil/libc.so.6", PYTHON),
+            STATIC,
+            "libc.so.6",
+            None,
+            "native",
+            True,
+        ),
+        (PYTHON, (LIBC, "//anon", PYTHON), STATIC, "", None, "unbacked", True),
+        # The binding is what the language called, not what called the language.
+        (
+            PYTHON,
+            (LIBC, PYTHON, "/usr/lib/_asyncio.cpython-311.so", PYTHON),
+            STATIC,
+            "python3.11",
+            None,
+            "python-socket",
+            False,
+        ),
+        (
+            PYTHON,
+            (LIBC, PYTHON),
+            BOTH,
+            "python3.11",
+            None,
+            "unknown",
+            None,
+        ),
+        (
+            NODE,
+            (LIBC, NODE),
+            SERVER,
+            "node",
+            None,
+            "executable",
+            False,
+        ),
+        (
+            NODE,
+            (LIBC, "/app/node_modules/x/y.node", NODE),
+            SERVER,
+            "y.node",
+            "y.node",
+            "native",
+            True,
+        ),
+        (
+            "/bin/curl",
+            (LIBC, "/lib/libcurl.so.4", "/bin/curl"),
+            {},
+            "libcurl.so.4",
+            None,
+            "native",
+            False,
+        ),
+        ("/bin/tool", ("/bin/tool",), {}, "tool", None, "executable", False),
+    ],
+)
+def test_a_chain(  # noqa: PLR0913, PLR0917 -- a table
+    program: str,
+    chain: tuple[str, ...],
+    exports: dict[str, frozenset[str]],
+    caller: str,
+    binding: str | None,
+    route: str,
+    bypass: bool | None,  # noqa: FBT001 -- as above
+) -> None:
+    calls = read(program, *chain, exports=exports)
+
+    assert names(calls) == (caller, binding)
+    assert (calls.route, calls.is_bypass) == (route, bypass)
+    assert (calls.route_reason is None) == (route != "unknown")
+
+
+def test_nothing_but_the_c_library_is_unknown() -> None:
+    calls = read(PYTHON, LIBC, "/usr/lib/ld-linux-x86-64.so.2", exports=STATIC)
+
+    assert calls.caller is None
+    assert calls.route == "unknown"
+    assert calls.is_bypass is None
+    assert calls.route_reason == "no module but the C library is on the stack"

@@ -1,0 +1,176 @@
+"""Names and paths in records hold no token, and different ones stay different."""
+
+from dataclasses import replace
+
+import pytest
+
+from egressmon.evidence.code_records import ChainStep, ModuleFile, ModuleRecord
+from egressmon.evidence.masking import sanitise_record, shown
+from egressmon.evidence.records import (
+    Actor,
+    ConnectionRecord,
+    DnsRecord,
+    LossRecord,
+    NameRecord,
+    Peer,
+)
+from egressmon.sanitise import sanitise_place
+
+TOKEN = "glpat-" + "a1b2c3d4e5f6g7h8i9j0"
+ACTOR = Actor(1, 1, 0, 0, "prog", "/bin/prog", ["prog"], [])
+LOOKUP = DnsRecord(
+    protocol="udp",
+    resolver="192.0.2.53",
+    name="api.example.test",
+    asked=None,
+    kind="A",
+    status="NOERROR",
+    answers=[],
+    answer_count=0,
+    unread_bytes=0,
+    trusted=True,
+    process=ACTOR,
+    process_reason=None,
+    verdict="violation",
+    rule=None,
+    reason="no allow entry covers api.example.test",
+    module=None,
+    module_reason=None,
+    route="unknown",
+    route_reason=None,
+    bypass=None,
+    code=None,
+    code_reason=None,
+)
+CONNECTION = ConnectionRecord(
+    op="connect",
+    protocol="tcp",
+    family="inet",
+    socket="scope",
+    dst=Peer("192.0.2.1", 443, [NameRecord("api.example.test", "dns")]),
+    process=ACTOR,
+    process_reason=None,
+    verdict="violation",
+    action="observed",
+    rule=None,
+    reason="no allow entry covers api.example.test:443/tcp",
+    module=ModuleRecord(
+        ModuleFile("/bin/prog", None, None), None, [ChainStep("prog", "cfi")], None
+    ),
+    module_reason=None,
+    route="executable",
+    route_reason=None,
+    bypass=None,
+    code=None,
+    code_status="none",
+    code_reason=None,
+)
+
+
+def test_a_record_without_a_secret_is_the_same_object() -> None:
+    assert sanitise_record(LOOKUP) is LOOKUP
+    assert sanitise_record(CONNECTION) is CONNECTION
+    assert sanitise_record(CONNECTION) is CONNECTION
+
+
+def test_a_token_in_a_looked_up_name_shows_nowhere_in_the_record() -> None:
+    name = f"{TOKEN}.evil.example.test"
+    record = replace(LOOKUP, name=name, reason=f"no entry covers {name}")
+
+    masked = sanitise_record(record)
+
+    assert TOKEN not in repr(masked)
+    assert masked.name is not None
+    assert masked.name.endswith(".evil.example.test")
+    assert masked.name in masked.reason
+
+
+def test_a_token_in_a_path_shows_nowhere_in_the_record() -> None:
+    path = f"/srv/token={TOKEN}/bin/prog"
+    actor = replace(ACTOR, exe=path)
+    module = ModuleRecord(ModuleFile(path, None, None), None, [], None)
+    record = replace(CONNECTION, process=actor, module=module)
+
+    masked = sanitise_record(record)
+
+    assert TOKEN not in repr(masked)
+    assert masked.process is not None
+    assert masked.module is not None
+    assert masked.process.exe == masked.module.caller.path
+    assert "/bin/prog" in (masked.process.exe or "")
+
+
+def test_a_record_of_any_other_kind_is_looked_through() -> None:
+    record = LossRecord("ring", 1, f"egressmon failed: FileNotFoundError('/{TOKEN}')")
+
+    assert TOKEN not in repr(sanitise_record(record))
+    assert sanitise_record(record).count == 1
+
+
+def test_two_names_that_are_masked_stay_two_and_one_stays_one() -> None:
+    one, other = (f"{TOKEN}{end}.evil.example.test" for end in "xy")
+
+    assert shown(one) == shown(one)
+    assert shown(one) != shown(other)
+    assert shown(f"/srv/token={one}") != shown(f"/srv/token={other}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ghp-" + "c" * 28 + ".evil.example.test",
+        "ghp_" + "c" * 28 + ".evil.example.test",
+        "x.eyjhbgcioijiuzi1nij9.eyjzdwiioiixin0.example.test",
+        "akiaiosfodnn7example.s3.example.test",
+        "hvs.caesiabcdefghijklmnopqrst.example.test",
+    ],
+)
+def test_tokens_are_known_in_names_which_have_no_case(name: str) -> None:
+    assert "***" in shown(name)
+    assert shown(name).endswith(".example.test")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "api.example.org",
+        "sk-learn-documentation-mirror.example.org",
+        "npm-registry-mirror-europe-west.example.org",
+        "ip-10-0-0-1.eu-central-1.compute.internal",
+        "d111111abcdef8.cloudfront.net",
+        "3b18e512dba79e4c8300dd08aeb37f8e728b8dad.cdn.example.org",
+        "xn--bcher-kva.example",
+        # Data that leaves in a name is what the evidence is for.
+        "kr2xg5dpojqw4zdpnuqhg5djnztsa3lfonzwcz3f.t.evil.example.test",
+        "_acme-challenge.example.org",
+        "1.0.0.127.in-addr.arpa",
+    ],
+)
+def test_a_name_is_evidence_and_stays(name: str) -> None:
+    assert shown(name) == name
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "/usr/lib/python3.11/secrets.py",
+        "/srv/project/tests/test_token.py",
+        "/home/u/.cache/3b18e512dba79e4c8300dd08aeb37f8e728b8dad/x.so",
+        "tests/test_auth.py::TestTokens::test_password[empty-None] (call)",
+        "tests/test_x.py::test_url[https://example.org/a?page=2] (setup)",
+        "<frozen importlib._bootstrap>",
+    ],
+)
+def test_paths_and_test_ids_stay(place: str) -> None:
+    assert sanitise_place(place) == place
+    assert shown(place) == place
+
+
+def test_a_test_id_is_masked_where_it_holds_a_secret() -> None:
+    masked = sanitise_place(
+        "tests/test_x.py::test_url[https://bob:hunter2@example.org/] (call)"
+    )
+
+    assert "hunter2" not in masked
+    assert masked.startswith("tests/test_x.py::test_url[")
+    assert masked.endswith("(call)")

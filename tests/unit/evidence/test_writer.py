@@ -1,0 +1,185 @@
+"""Evidence: one line a record, chained, and honest about a disk that fails."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+
+from egressmon.clock import Clock
+from egressmon.errors import EvidenceError
+from egressmon.evidence.code_records import StackRecord
+from egressmon.evidence.records import LossRecord
+from egressmon.evidence.schema import EVIDENCE_FILE, evidence_schema, text
+from egressmon.evidence.writer import Evidence, open_evidence
+
+
+def opened(path: Path) -> Evidence:
+    file = open_evidence(str(path))
+    return Evidence(file, "run-1", Clock(), None, path=str(path))
+
+
+LOSS = LossRecord("lost_flow", 3, "connections are missing")
+
+
+def test_lines_are_chained_and_numbered(tmp_path: Path) -> None:
+    path = tmp_path / "e.jsonl"
+    evidence = opened(path)
+    for _ in range(3):
+        evidence.write(LOSS, 1)
+    evidence.close()
+
+    lines = path.read_bytes().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [record["seq"] for record in records] == [0, 1, 2]
+    assert records[0]["prev"] is None
+    assert records[2]["prev"] == "blake3:" + blake3(lines[1]).hexdigest()
+    assert list(records[0])[:7] == [
+        *("schema", "type", "seq", "time", "run", "phase", "prev")
+    ]
+    assert records[0]["type"] == "loss"
+    assert records[0]["count"] == 3
+
+
+def test_a_write_that_fails_is_final_and_said() -> None:
+    evidence = Evidence(open_evidence("/dev/full"), "run-1", Clock(), None)
+
+    evidence.write(LOSS, 1)
+    evidence.write(LOSS, 1)
+    evidence.close()
+
+    assert evidence.failure == "No space left on device"
+    assert evidence.records == 0
+
+
+# A pipe whose reader is slow takes a line in parts.
+def test_a_short_write_is_continued() -> None:
+    read, write = os.pipe()
+    evidence = Evidence(os.fdopen(write, "wb", buffering=0), "run-1", Clock(), None)
+    long = StackRecord("x", ["y" * 4000] * 14, [], 0)
+
+    evidence.write(long, 1)
+
+    assert json.loads(os.read(read, 100_000))["names"] == ["y" * 4000] * 14
+    os.close(read)
+    evidence.close()
+
+
+def test_without_a_file_nothing_is_written() -> None:
+    evidence = Evidence(None, "run-1", Clock(), "no such folder")
+
+    evidence.write(LOSS, 1)
+    evidence.close()
+
+    assert evidence.failure == "no such folder"
+
+
+def changed(path: Path, how: str) -> None:
+    """What somebody else does to the file."""
+    content = path.read_bytes()
+    if how == "replaced":
+        path.unlink()
+        path.write_bytes(content)
+    elif how == "removed":
+        path.unlink()
+    elif how == "truncated":
+        os.truncate(path, 10)
+    elif how == "appended":
+        with path.open("ab") as file:
+            file.write(b"{}\n")
+    else:
+        path.write_bytes(content.replace(b"lost_flow", b"lost_wolf"))
+
+
+@pytest.mark.parametrize(
+    ("how", "state"),
+    [
+        ("replaced", "replaced"),
+        ("removed", "replaced"),
+        ("truncated", "changed"),
+        ("appended", "changed"),
+        ("rewritten", "changed"),
+    ],
+)
+def test_what_somebody_does_to_the_file_is_seen(
+    tmp_path: Path, how: str, state: str
+) -> None:
+    path = tmp_path / "e.jsonl"
+    evidence = opened(path)
+    evidence.write(LOSS, 1)
+    assert evidence.examine() == "whole"
+
+    changed(path, how)
+
+    assert evidence.examine() == state
+    evidence.close()
+
+
+# Whatever others do to the file, a line goes to its end: no hole of NULs.
+def test_a_file_that_is_cut_short_is_appended_to(tmp_path: Path) -> None:
+    path = tmp_path / "e.jsonl"
+    evidence = opened(path)
+    evidence.write(LOSS, 1)
+    os.truncate(path, 0)
+    evidence.write(LOSS, 1)
+    evidence.close()
+
+    (line,) = path.read_bytes().splitlines()
+    assert json.loads(line)["seq"] == 1
+
+
+# An agent that has given up its rights may not look at the path any longer.
+def test_a_path_that_may_not_be_looked_at_is_asked_of_the_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "e.jsonl"
+    evidence = opened(path)
+    evidence.write(LOSS, 1)
+
+    def refuse(path: str) -> os.stat_result:
+        raise PermissionError(errno.EACCES, "no", path)
+
+    monkeypatch.setattr("egressmon.evidence.place.os.stat", refuse)
+
+    assert evidence.examine() == "whole"
+    path.rename(tmp_path / "elsewhere")
+    assert evidence.examine() == "replaced"
+    evidence.close()
+
+
+def test_a_named_pipe_is_waited_for_and_not_examined(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    evidence = opened(path)
+    evidence.write(LOSS, 1)
+
+    assert evidence.examine() == "unchecked"
+    assert json.loads(os.read(reader, 10_000))["count"] == 3
+    evidence.close()
+    os.close(reader)
+
+
+@pytest.mark.parametrize("path", ["/", "/proc/nowhere/x", "a\0b"])
+def test_a_path_that_cannot_be_opened(path: str) -> None:
+    with pytest.raises(EvidenceError, match="cannot be written") as caught:
+        open_evidence(path)
+
+    assert "--evidence" in caught.value.hint
+
+
+def test_the_shipped_schema_is_current() -> None:
+    assert EVIDENCE_FILE.read_text() == text(evidence_schema())
+
+
+def test_times_are_rfc_3339_with_nanoseconds_and_never_go_back() -> None:
+    clock = Clock()
+    now = clock.now_ns()
+    times = [
+        clock.rfc3339(now + step) for step in (0, 1, 999_999_999, 10**9, 3 * 10**9)
+    ]
+
+    assert times == sorted(times)
+    assert all(len(one) == 30 and one.endswith("Z") for one in times)

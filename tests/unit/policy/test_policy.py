@@ -1,0 +1,401 @@
+"""Policies: what a file may say, what is wrong with it, and what it decides."""
+
+import ipaddress
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from egressmon.evidence.schema import POLICY_FILE, text
+from egressmon.policy.default import DEFAULT
+from egressmon.policy.errors import PolicyError
+from egressmon.policy.file import find_policy, load_policy
+from egressmon.policy.judge import Destination, Judge, Listener
+from egressmon.policy.model import Allow, Dns, Local, Policy
+from egressmon.policy.names import covers, parse_host_pattern
+from egressmon.policy.table import line_of, schema
+
+RESOLVER = ipaddress.ip_address("192.0.2.53")
+PEER = "203.0.113.9"
+
+
+def judge(*allow: dict[str, object], **tables: object) -> Judge:
+    entries = tuple(map(Allow.model_validate, allow))
+    policy = Policy.model_validate({"version": 1, "allow": entries, **tables})
+    return Judge(policy, frozenset({RESOLVER}), ("corp.example",))
+
+
+def to(
+    *names: str,
+    ip: str = PEER,
+    port: int | None = 443,
+    protocol: str = "tcp",
+    listener: Listener | None = None,
+) -> Destination:
+    return Destination(ipaddress.ip_address(ip), port, protocol, names, listener)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "covered"),
+    [
+        ("example.org", "example.org", True),
+        ("example.org", "a.example.org", False),
+        ("example.org", "evilexample.org", False),
+        ("*.example.org", "a.example.org", True),
+        ("*.example.org", "a.b.example.org", False),
+        ("*.example.org", "example.org", False),
+        ("*.example.org", ".example.org", False),
+        ("*.example.org", "evilexample.org", False),
+        ("**.example.org", "a.b.example.org", True),
+        ("**.example.org", "example.org", False),
+        ("**.example.org", "evilexample.org", False),
+        ("**.example.org", ".example.org", False),
+    ],
+)
+def test_patterns(pattern: str, name: str, *, covered: bool) -> None:
+    assert covers(pattern, name) is covered
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("API.Example.ORG.", "api.example.org"),
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("*.Example.org", "*.example.org"),
+        ("_dmarc.example.org", "_dmarc.example.org"),
+    ],
+)
+def test_host_entries_become_canonical(text: str, canonical: str) -> None:
+    assert parse_host_pattern(text) == canonical
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("https://example.org", "host name alone"),
+        ("example.org/path", "has a path"),
+        ("example.org:443", r"ports = \[443\]"),
+        ("192.0.2.1", "write cidr"),
+        ("2001:db8::1", "write cidr"),
+        ("a*.example.org", r"write \*\.example"),
+        ("example.*", "whole labels at the front"),
+        ("*.org", "top-level domain"),
+        ("exa mple.org", "not a host name"),
+        ("", "not a host name"),
+        ("a" * 64 + ".org", "not a host name"),
+        ("*", "whole labels at the front"),
+    ],
+)
+def test_other_host_entries_say_what_to_write(text: str, remedy: str) -> None:
+    with pytest.raises(ValueError, match=remedy):
+        parse_host_pattern(text)
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_a_pattern_or_refused(text: str) -> None:
+    try:
+        pattern = parse_host_pattern(text)
+    except ValueError:
+        return
+    assert parse_host_pattern(pattern) == pattern
+
+
+def test_an_allow_entry_needs_host_port_and_protocol() -> None:
+    rules = judge({"host": "api.example.org", "reason": "model calls"})
+
+    allowed = rules.connection(to("api.example.org"))
+
+    assert (allowed.word, allowed.rule) == ("allowed", "allow[0]")
+    assert allowed.reason == "api.example.org matches api.example.org: model calls"
+    assert rules.connection(to("api.example.org", port=80)).word == "violation"
+    other = to("api.example.org", protocol="udp")
+    assert rules.connection(other).word == "violation"
+    assert rules.connection(to("evil.example.org")).reason == (
+        "no allow entry covers evil.example.org:443/tcp"
+    )
+    assert rules.connection(to()).reason == f"no allow entry covers {PEER}:443/tcp"
+
+
+def test_any_of_several_names_is_enough() -> None:
+    rules = judge({"host": "b.example.org"})
+
+    assert rules.connection(to("a.example.org", "b.example.org")).word == "allowed"
+
+
+def test_ranges() -> None:
+    rules = judge({"cidr": "203.0.113.0/24", "ports": [5432], "protocol": "any"})
+
+    assert rules.connection(to(port=5432)).word == "allowed"
+    assert rules.connection(to(port=5432, protocol="udp")).word == "allowed"
+    assert rules.connection(to(port=5433)).word == "violation"
+    assert rules.connection(to(ip="203.0.114.1", port=5432)).word == "violation"
+    assert rules.connection(to(ip="2001:db8::1", port=5432)).word == "violation"
+
+
+def test_a_protocol_without_ports_needs_any() -> None:
+    ping = to(port=None, protocol="icmp")
+
+    assert judge({"cidr": PEER}).connection(ping).word == "violation"
+    assert judge({"cidr": PEER, "protocol": "any"}).connection(ping).word == "allowed"
+
+
+@pytest.mark.parametrize(
+    ("mode", "listener", "word"),
+    [
+        ("scope", "scope", "local"),
+        ("scope", "nobody", "local"),
+        ("scope", "outside", "violation"),
+        ("scope", "unknown", "violation"),
+        ("any", "outside", "local"),
+        ("deny", "scope", "violation"),
+    ],
+)
+def test_loopback(mode: str, listener: Listener, word: str) -> None:
+    target = to(ip="127.0.0.1", listener=listener)
+
+    assert judge(local={"listeners": mode}).connection(target).word == word
+
+
+def test_an_allow_entry_for_loopback_outranks_the_listener() -> None:
+    rules = judge({"cidr": "127.0.0.0/8"}, local={"listeners": "deny"})
+
+    target = to(ip="127.0.0.1", listener="outside")
+
+    assert rules.connection(target).word == "allowed"
+
+
+def test_the_trusted_resolver_may_be_reached() -> None:
+    target = Destination(RESOLVER, 53, "udp", (), "outside")
+
+    assert judge().connection(target).rule == "dns.resolvers"
+    assert judge().connection(to(ip=str(RESOLVER))).word == "violation"
+
+
+def test_queries() -> None:
+    rules = judge({"host": "*.example.org"}, dns={"names": ["metrics.example.net"]})
+
+    assert rules.query("a.example.org", RESOLVER).word == "allowed"
+    assert rules.query("A.EXAMPLE.ORG.", RESOLVER).word == "allowed"
+    assert rules.query("a.example.org.corp.example", RESOLVER).word == "allowed"
+    assert rules.query("metrics.example.net", RESOLVER).rule == "dns.names"
+    assert rules.query("localhost", RESOLVER).word == "allowed"
+    assert rules.query("secret.exfil.test", RESOLVER).word == "violation"
+    other = rules.query("a.example.org", ipaddress.ip_address("192.0.2.66"))
+    assert (other.word, other.rule) == ("violation", "dns.resolvers")
+    anything = judge(dns={"queries": "any"})
+    assert anything.query("secret.exfil.test", RESOLVER).word == "allowed"
+
+
+def write(folder: Path, text: str, name: str = "egress.toml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+FULL = """\
+version = 1
+enforce = "fail"
+
+[[allow]]
+host = "api.example.org"
+reason = "calls"
+
+[[allow]]
+cidr = "10.20.0.0/16"
+ports = [5432]
+protocol = "any"
+
+[dns]
+resolvers = ["192.0.2.53", "2001:db8::53"]
+queries = "any"
+
+[local]
+listeners = "deny"
+"""
+
+
+def test_a_whole_file(tmp_path: Path) -> None:
+    loaded = load_policy(write(tmp_path, FULL))
+
+    policy = loaded.policy
+    assert policy.enforce == "fail"
+    assert policy.allow[1] == Allow(cidr="10.20.0.0/16", ports=(5432,), protocol="any")
+    assert policy.dns == Dns(resolvers=("192.0.2.53", "2001:db8::53"), queries="any")
+    assert policy.local == Local(listeners="deny")
+    assert loaded.digest is not None
+    assert loaded.digest.startswith("sha256:")
+
+
+def test_without_a_file_holds_what_a_file_that_says_nothing_says() -> None:
+    written = Policy(version=1)
+
+    for name in Policy.model_fields:
+        found, expected = getattr(DEFAULT, name), getattr(written, name)
+        if isinstance(expected, BaseModel):
+            assert found._asdict() == expected.model_dump(), name
+        else:
+            assert found == expected, name
+    assert set(DEFAULT._fields) == set(Policy.model_fields)
+
+
+@pytest.mark.parametrize("text", ["tool = 1\n", "[tool]\negressmon = 1\n"])
+def test_a_pyproject_without_the_table_is_no_policy(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path, text, "pyproject.toml")
+
+    with pytest.raises(PolicyError, match="version: missing"):
+        load_policy(path)
+
+
+def test_the_table_in_pyproject_is_the_same(tmp_path: Path) -> None:
+    text = '[tool.egressmon]\nversion = 1\n[[tool.egressmon.allow]]\nhost = "a.b/c"\n'
+    path = write(tmp_path, text, "pyproject.toml")
+
+    with pytest.raises(PolicyError, match=r"pyproject\.toml:4: allow\[0\]\.host: "):
+        load_policy(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "what"),
+    [
+        ("", 1, "version: missing"),
+        ("version = 2", 1, "version"),
+        ("version = 1\nenforc = 'fail'", 2, "enforc: unknown key"),
+        ("version = 1\nenforce = 'block'", 2, "block is not supported yet"),
+        ("version = 1\n[[allow]]\nhost = 'x.org'\nport = 80", 4, "port: unknown key"),
+        ("version = 1\n[[allow]]\nhost = 'x.org'\nby = {}", 4, "nothing to comp"),
+        (
+            "version = 1\n[[allow]]\nhost = 'x.org'\nby = { package = 'a' }",
+            4,
+            r"by\.package",
+        ),
+        (
+            "version = 1\n[[allow]]\nhost = 'x.org'\nby = { route = ['sideways'] }",
+            4,
+            r"by\.route",
+        ),
+        ("version = 1\nbypass = 'fail'", 2, "bypass"),
+        ("version = 1\n[[allow]]\nhost = 'x.org'\nports = []", 4, "an empty list"),
+        ("version = 1\n[[allow]]\nhost = 'x.org'\nports = [0]", 4, r"ports\[0\]"),
+        ("version = 1\n[[allow]]\nhost = 'x.org'\nports = ['a']", 4, r"ports\[0\]"),
+        ("version = 1\n[[allow]]\nports = [1]", 2, "exactly one of host and cidr"),
+        (
+            "version = 1\n[[allow]]\nhost = 'a.org'\n[[allow]]\nhost = 'h://a'",
+            5,
+            r"allow\[1\]\.host",
+        ),
+        ("version = 1\n[[allow]]\ncidr = '10.0.0.1/8'", 3, "host bits set"),
+        ("version = 1\n[dns]\nresolvers = []", 3, "resolvers"),
+        ("version = 1\n[dns]\n\nqueries = 'all'", 4, "queries"),
+        ("version = 1\n[local]\nunix = []", 3, "not supported by this version"),
+        ("version = 1\nallow = 3", 2, "allow"),
+        ("version = 1\n[[allow]\n", 2, "not TOML"),
+        ("version = 1\nx = 'a", 2, "not TOML"),
+    ],
+)
+def test_errors_name_file_line_and_remedy(
+    tmp_path: Path, text: str, where: int, what: str
+) -> None:
+    path = write(tmp_path, text)
+
+    with pytest.raises(PolicyError, match=what) as caught:
+        load_policy(path)
+
+    assert str(caught.value).startswith(f"{path}:{where}: ")
+    assert caught.value.hint
+
+
+def test_all_errors_are_named_at_once(tmp_path: Path) -> None:
+    path = write(tmp_path, "version = 1\na = 1\nb = 2\n")
+
+    with pytest.raises(PolicyError) as caught:
+        load_policy(path)
+
+    assert f"{path}:2: a" in str(caught.value)
+    assert f"{path}:3: b" in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe", b"version = 1\n\xff"])
+def test_a_file_that_is_no_text(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "egress.toml"
+    path.write_bytes(data)
+
+    with pytest.raises(PolicyError, match="not UTF-8"):
+        load_policy(path)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="No such file"):
+        load_policy(tmp_path / "missing.toml")
+    with pytest.raises(PolicyError, match="Is a directory"):
+        load_policy(tmp_path)
+    big = write(tmp_path, "#" * (1 << 20 | 1))
+    with pytest.raises(PolicyError, match="larger than 1 MiB"):
+        load_policy(big)
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_a_policy_or_an_error_with_a_line(text: str) -> None:
+    path = Path("/dev/shm/egressmon-test.toml")  # noqa: S108 -- written and read at once
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    message = f"{path}:"
+    try:
+        load_policy(path)
+    except PolicyError as error:
+        message = str(error)
+    assert message.startswith(f"{path}:")
+
+
+def test_the_nearest_policy_upward_is_found(tmp_path: Path) -> None:
+    inner = tmp_path / "a/b"
+    inner.mkdir(parents=True)
+    write(tmp_path, "[tool.other]\n", "pyproject.toml")
+    above = write(tmp_path, "version = 1\n")
+    assert _found(inner) == above
+    nearer = write(tmp_path / "a", "[tool.egressmon]\nversion = 1\n", "pyproject.toml")
+    assert _found(inner) == nearer
+
+
+def _found(start: Path) -> Path | None:
+    policy = find_policy(start)
+    return policy.path if policy else None
+
+
+def test_lines_are_found_in_odd_layouts() -> None:
+    text = "a = 1\n[ x . y ]\n'k' = 2\n[[z]]\n[[z]]\nw.v = 3 # [q]\n"
+
+    assert line_of(text, ("x", "y", "k")) == 3
+    assert line_of(text, ("z", 1, "missing")) == 5
+    assert line_of(text, ("nowhere",)) == 1
+
+
+def test_the_shipped_schema_is_current_and_accepts_what_we_accept() -> None:
+    assert POLICY_FILE.read_text() == text(schema())
+    import tomllib  # noqa: PLC0415 -- only here
+
+    jsonschema.validate(tomllib.loads(FULL), json.loads(POLICY_FILE.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ('version = 1\n"a b" = 3\n', '2: "a b": unknown key'),
+        ('version = 1\n"" = 3\n', '2: "": unknown key'),
+        (r"version = 1" + "\n" + r'"##[x]\n::y" = 3', r'"##[x]\n::y": unknown key'),
+        ("version = 1\nx = " + "[" * 50_000, "nested too deeply"),
+    ],
+    ids=["blank", "empty", "command", "deep"],
+)
+def test_whatever_a_policy_holds_its_error_is_one_line(
+    tmp_path: Path, text: str, what: str
+) -> None:
+    (tmp_path / "egress.toml").write_text(text)
+
+    with pytest.raises(PolicyError, match=re.escape(what)) as raised:
+        load_policy(tmp_path / "egress.toml")
+
+    assert "\n" not in str(raised.value)
