@@ -3,11 +3,13 @@
 Knows nothing of how events were captured: bytes come in, records go out.
 """
 
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
-from egressmon import faults
+from egressmon import files
 from egressmon.attribution.processes import Processes
 from egressmon.attribution.stage import Attributor
 from egressmon.clock import Clock
@@ -32,12 +34,18 @@ from egressmon.evidence.records import (
     Record,
     UnreadableRecord,
 )
+from egressmon.faults import Faults, message
 from egressmon.sensor.canary import CanaryWatch, is_canary
+from egressmon.sensor.intake import Batch
 from egressmon.verdicts import escapes
 from egressmon.verdicts.connections import Connections
 from egressmon.verdicts.queries import Queries
 
 _MAX_UNREADABLE = 100
+# What the rings can hold, in batches of 4096 events or half a megabyte of each.
+_FULL_RINGS_BATCHES = 64
+_DRAIN_S = 60.0
+_SLICE = 64
 _HEAD_BYTES = 64  # no more than an event's own fields: what follows may be secret
 
 
@@ -55,6 +63,10 @@ class Tracker:
     """Events that were left when the time for the last of them was over."""
 
 
+Sink: TypeAlias = Callable[[Record, int], None]
+"""Takes a record with the kernel's time of what it tells."""
+
+
 class Pipeline:
     """The stages, joined. `feed` takes what the probes yielded, in order."""
 
@@ -66,10 +78,14 @@ class Pipeline:
         connections: Connections,
         canaries: CanaryWatch,
         clock: Clock,
-        sink: Callable[[Record, int], None],
+        sink: Sink,
+        faults: Faults,
         attributor: Attributor | None = None,
     ) -> None:
-        """Records go to sink, each with the kernel's time of what it tells."""
+        """Records go to `sink`, each with the kernel's time of what it tells.
+
+        What goes wrong beside events goes to `faults`.
+        """
         self.tracker = Tracker()
         self.queries = queries
         self.connections = connections
@@ -78,6 +94,49 @@ class Pipeline:
         self._attributor = attributor
         self._clock = clock
         self._sink = sink
+        self._faults = faults
+        self._lost_mappings = 0
+
+    def take(self, batch: Batch) -> None:
+        """Take a batch through all stages: what was mapped, and then its events."""
+        files.begin_batch()
+        self._learn(batch)
+        self.feed(batch.events)
+
+    def drain(self, read: Callable[[], Batch]) -> None:
+        """Take all that can be `read` now through the stages.
+
+        Bounded by what the rings can hold, and in time: a process that makes events
+        faster than they are read, or such as take long, must not keep the run from its
+        end.
+        """
+        deadline = time.monotonic() + _DRAIN_S
+        for _ in range(_FULL_RINGS_BATCHES):
+            files.begin_batch()
+            batch = read()
+            self._learn(batch)
+            events = batch.events
+            if not events:
+                return
+            for begin in range(0, len(events), _SLICE):
+                if time.monotonic() >= deadline:
+                    self.tracker.unread += len(events) - begin
+                    return
+                self.feed(events[begin : begin + _SLICE])
+
+    # What it learned in part is not to be relied on: then it is as if it were lost.
+    def _learn(self, batch: Batch) -> None:
+        if self._attributor is None:
+            return
+        lost = batch.lost_mappings > self._lost_mappings
+        self._lost_mappings = batch.lost_mappings
+        try:
+            self._attributor.learn(batch.mapped, lost=lost)
+        except Exception as error:  # noqa: BLE001 -- the events of the batch must be read
+            step = "learning what was mapped"
+            self._faults.note(step, error)
+            with self._faults.isolated(step):
+                self._attributor.learn([], lost=True)
 
     def feed(self, events: Iterable[bytes]) -> None:
         """Take events through all stages, oldest first; one that fails ends none."""
@@ -97,7 +156,7 @@ class Pipeline:
                 size=len(data),
                 head=data[:_HEAD_BYTES].hex(),
                 error=type(error).__name__,
-                message=faults.message(error),
+                message=message(error),
             )
             self._sink(record, self._clock.now_ns())
 

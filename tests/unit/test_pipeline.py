@@ -30,15 +30,14 @@ from egressmon.evidence.records import (
     UnreadableRecord,
 )
 from egressmon.evidence.tally import Tally
+from egressmon.faults import Faults
 from egressmon.naming.names import Names
-from egressmon.pipeline import Pipeline
 from egressmon.policy.judge import Judge, Listener
 from egressmon.policy.model import Allow, Policy
 from egressmon.probes.wire import CONSTANTS
+from egressmon.runs.assemble import Knowledge, assemble
 from egressmon.sensor.canary import CanaryWatch, make_plan
-from egressmon.sensor.sensor import Sensor
-from egressmon.verdicts.connections import Connections, Locality
-from egressmon.verdicts.queries import Queries
+from egressmon.sensor.intake import Batch
 from support.events import dns as dns_event
 from support.events import event, executed, flow
 
@@ -59,24 +58,16 @@ class Replay:
         canaries.begin(make_plan())
         trusted = frozenset(map(ipaddress.ip_address, (RESOLVER, STUB)))
         judge = Judge(POLICY, trusted)
-        names, processes = Names(), Processes(proc_is_ours=False)
-        locality = Locality(lambda ip, port, _: self._who(ip, port, listener), canaries)
-        self.pipeline = Pipeline(
-            processes=processes,
-            queries=Queries(
-                judge, names, processes, canaries, lambda _: unknown("a test")
-            ),
-            connections=Connections(
-                judge,
-                names,
-                processes,
-                locality,
-                lambda: None,
-                lambda _: unknown("a test"),
-            ),
-            canaries=canaries,
+        knowledge = Knowledge(Names(), Processes(proc_is_ours=False), canaries)
+        self.pipeline = assemble(
+            judge,
+            knowledge,
+            who_listens=lambda ip, port, _: self._who(ip, port, listener),
+            before_unnamed=lambda: None,
+            attribute=lambda _: unknown("a test"),
             attributor=attributor,
             clock=Clock(),
+            faults=Faults(),
             sink=lambda record, _: self.records.append(record),
         )
         # The first canary tells which network namespace is home.
@@ -308,17 +299,15 @@ def test_a_process_is_recorded_whatever_becomes_of_its_attribution() -> None:
 def test_the_last_events_have_so_much_time_and_the_rest_is_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class Full:
-        """A ring that is never empty, of events that take their time."""
-
-        def read(self) -> list[bytes]:
-            return [flow("203.0.113.9", port) for port in range(1, 201)]
+    # A ring that is never empty, of events that take their time.
+    def full() -> Batch:
+        return Batch([flow("203.0.113.9", port) for port in range(1, 201)], [], 0)
 
     ticks = iter(range(0, 1000, 20))
-    monkeypatch.setattr("egressmon.sensor.sensor.time.monotonic", lambda: next(ticks))
+    monkeypatch.setattr("egressmon.pipeline.time.monotonic", lambda: next(ticks))
     replay = Replay()
 
-    Sensor.drain(cast("Sensor", Full()), replay.pipeline)
+    replay.pipeline.drain(full)
 
     made = [one for one in replay.records if isinstance(one, ConnectionRecord)]
     assert len(made) == 128

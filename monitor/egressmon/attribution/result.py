@@ -1,15 +1,18 @@
 """Who did it: what the stage found out about a connection."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
-from egressmon.attribution.native.chain import Language
-from egressmon.attribution.native.images import Image
+from egressmon.events.model import Traffic
 from egressmon.evidence.code_records import (
     ClaimRecord,
     CodeRecord,
     CodeStatus,
     ModuleRecord,
 )
+
+Language: TypeAlias = Literal["python", "node"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,6 @@ class Ground:
     field: str
     """Of the record, such as module.caller."""
     path: str | None
-    image: Image | None
     package: str | None
     package_claimed: str | None
     """Why its owner may be made up; None: it is not."""
@@ -43,6 +45,10 @@ class Attribution:
     code: CodeRecord | None = None
     code_status: CodeStatus = "unknown"
     code_reason: str | None = None
+
+
+Attribute: TypeAlias = Callable[[Traffic], Attribution]
+"""Says who made a flow or sent a packet."""
 
 
 def unknown(reason: str) -> Attribution:

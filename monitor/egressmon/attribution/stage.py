@@ -3,16 +3,20 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from egressmon import host
+from egressmon.attribution import Level
 from egressmon.attribution.native.call_sites import Memory
-from egressmon.attribution.native.mappings import SideRecord
 from egressmon.attribution.native.modules import Modules
 from egressmon.attribution.packages.lookup import Packages
 from egressmon.attribution.python.code import FrameMemory, NoFrames, PythonCode
-from egressmon.attribution.result import Attribution
-from egressmon.events.model import CodeObject, Forked, Frames, Stack, Traffic
+from egressmon.attribution.result import Attribute, Attribution, unknown
+from egressmon.events.model import CodeObject, Flow, Forked, Frames, Stack, Traffic
 from egressmon.evidence.code_records import CodeStatus
+from egressmon.faults import Faults
 from egressmon.files.beginning import Beginning
-from egressmon.probes.architecture import Architecture
+from egressmon.probes.architecture import Architecture, this_machine
+from egressmon.probes.engine import Engine
+from egressmon.probes.kernel.sideband import SideRecord
 
 
 class Attributor:
@@ -133,3 +137,43 @@ def _without_frames(found: Attribution) -> NoFrames:
     if found.language is None and found.module_reason is not None:
         return NoFrames(found.module_reason)
     return NoFrames("the process does not run Python", may_be_python=False)
+
+
+def attributor_for(
+    level: Level, engine: Engine, beginning: Beginning
+) -> Attributor | None:
+    """Return what attributes up to `level` what the loaded `engine` tells of.
+
+    None where no process can be looked at: at the level `process`, and in a pid
+    namespace, where the kernel's numbers are not /proc's.
+    """
+    if level == "process" or not host.proc_is_ours():
+        return None
+    frames, why_none = engine.frames, engine.no_frames
+    if level != "full":
+        frames, why_none = None, f"--attribution {level}"
+    return Attributor(engine, frames, why_none, this_machine(), beginning)
+
+
+def attribute_with(
+    attributor: Attributor | None, level: Level, faults: Faults
+) -> Attribute:
+    """Return the function that attributes; where `attributor` fails, `faults` has it.
+
+    Without an attributor it says why there is none.
+    """
+
+    def attribute(flow: Traffic) -> Attribution:
+        if isinstance(flow, Flow) and flow.operation == "accept":
+            return unknown("the peer made the connection")
+        if attributor is not None:
+            try:
+                return attributor.of(flow)
+            except Exception as error:  # noqa: BLE001 -- the connection is recorded
+                faults.note("saying who made a connection", error)
+                return unknown(f"egressmon failed ({type(error).__name__})")
+        if level == "process":
+            return unknown("--attribution process")
+        return unknown("egressmon runs in a pid namespace")
+
+    return attribute

@@ -19,8 +19,9 @@ from egressmon.privileges import privilege
 from egressmon.privileges.privilege import User, acting_as
 from egressmon.probes.engine import Engine
 from egressmon.probes.loaders.loading import Preparation
-from egressmon.reports.outcome import Outcome, RunOptions
+from egressmon.reports.outcome import Outcome
 from egressmon.reports.page import Page
+from egressmon.runs.plan import RunOptions
 from egressmon.runs.run import Run, run_identifier
 from egressmon.sensor.escalation import SudoTrial
 from egressmon.text import printable, unguarded

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from egressmon.attribution.stage import Attributor
 from egressmon.keeping import signals
 from egressmon.keeping.keeper import Keeping
 from egressmon.keeping.launch import flush_output, launch
-from egressmon.reports.outcome import RunOptions
+from egressmon.runs.plan import RunOptions
 from egressmon.sensor.canary import Plan
 from egressmon.sensor.escalation import Escalation, runs_as_root
 from egressmon.sensor.scope import Scope
@@ -28,7 +29,9 @@ class Armed:
     """Why it may not be."""
 
 
-def arm(sensor: Sensor, scope: Scope, options: RunOptions) -> Armed:
+def arm(
+    sensor: Sensor, attributor: Attributor | None, scope: Scope, options: RunOptions
+) -> Armed:
     """Attach the probes to the scope, and have the command's process wait in it.
 
     Raises an error with a hint where that cannot be.
@@ -36,8 +39,8 @@ def arm(sensor: Sensor, scope: Scope, options: RunOptions) -> Armed:
     mask = signals.block()
     flush_output()
     sensor.attach()
-    if sensor.attributor is not None:
-        sensor.attributor.begin()
+    if attributor is not None:
+        attributor.begin()
     plan = sensor.arm()
     around = look_around(options.user.uid)
     network, no_network = _watch_network(around)
@@ -53,8 +56,8 @@ def arm(sensor: Sensor, scope: Scope, options: RunOptions) -> Armed:
 
     # In the keeper: what would stay open for whoever reads at its other end.
     def let_go() -> None:
-        if sensor.attributor is not None:
-            sensor.attributor.wind_up()
+        if attributor is not None:
+            attributor.wind_up()
         if network is not None:
             network.close()
         if options.page is not None:

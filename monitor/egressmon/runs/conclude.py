@@ -8,7 +8,7 @@ from egressmon.evidence.writer import EvidenceState
 from egressmon.faults import Faults
 from egressmon.naming.names import Names
 from egressmon.pipeline import Pipeline
-from egressmon.reports.outcome import Ending, RunOptions
+from egressmon.runs.plan import Ending, RunOptions
 from egressmon.sensor.sensor import Sensor
 
 VIOLATIONS = 120

@@ -14,7 +14,7 @@ from egressmon.keeping.kept import Kept
 from egressmon.keeping.launch import Launched
 from egressmon.keeping.signals import EndWanted
 from egressmon.pipeline import Pipeline
-from egressmon.reports.outcome import Ending
+from egressmon.runs.plan import Ending
 from egressmon.sensor.sensor import Sensor
 from egressmon.text import printable
 
@@ -36,7 +36,9 @@ class Follower:
         processes: Processes,
         record: Callable[[Record], None],
         faults: Faults,
+        helper: int | None,
     ) -> None:
+        """`helper` is the process that attaches probes; None: there is none."""
         self._kept = kept
         self._faults = faults
         self._sensor = sensor
@@ -44,8 +46,6 @@ class Follower:
         self._processes = processes
         self._record = record
         self._next_loss_check = 0.0
-        attributor = sensor.attributor
-        helper = attributor.helper if attributor is not None else None
         self._own = {os.getpid(), os.getppid(), helper}
         self.was_moved = False
         """Whether egressmon's own processes were found in the scope."""
@@ -66,7 +66,7 @@ class Follower:
         try:
             batch = self._sensor.read()
             with self._sensor.intake.working():
-                self._pipeline.feed(batch)
+                self._pipeline.take(batch)
             self._record_losses()
         except Exception as error:  # noqa: BLE001 -- what comes after must be read
             self._faults.note("reading events", error)
@@ -110,7 +110,7 @@ class Follower:
 
     def _drain(self) -> None:
         with self._faults.isolated("reading events"):
-            self._sensor.drain(self._pipeline)
+            self._pipeline.drain(self._sensor.read)
 
     def _untold(self) -> int:
         alive = {one.pid for one in self._processes.alive()}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from egressmon import host
 from egressmon.attribution.processes import Processes
+from egressmon.attribution.stage import attribute_with, attributor_for
 from egressmon.clock import Clock
 from egressmon.errors import UnfinishedError
 from egressmon.evidence.masking import sanitise_record
@@ -18,7 +19,6 @@ from egressmon.evidence.tally import Tally
 from egressmon.evidence.writer import Evidence, EvidenceState
 from egressmon.faults import Faults
 from egressmon.files.beginning import Beginning
-from egressmon.keeping.keeper import Keeping
 from egressmon.keeping.kept import Kept
 from egressmon.keeping.split import split
 from egressmon.naming.names import (
@@ -31,10 +31,12 @@ from egressmon.naming.resolution import PolicyResolution
 from egressmon.pipeline import Pipeline
 from egressmon.policy.judge import Judge
 from egressmon.probes.engine import Engine
-from egressmon.reports.outcome import Ending, Outcome, RunOptions
-from egressmon.runs.arming import Armed, arm
+from egressmon.reports.outcome import Outcome
+from egressmon.runs.arming import arm
+from egressmon.runs.assemble import Knowledge, assemble
 from egressmon.runs.conclude import Findings, end_record
 from egressmon.runs.follow import Follower, reap
+from egressmon.runs.plan import Ending, RunOptions
 from egressmon.runs.unsent import wait_for_unsent
 from egressmon.sanitise import sanitise_argv
 from egressmon.sensor import blind_spots
@@ -43,9 +45,7 @@ from egressmon.sensor.scope import Scope, make_scope
 from egressmon.sensor.sensor import Sensor
 from egressmon.startup import caller
 from egressmon.text import from_bytes
-from egressmon.verdicts.connections import Connections, Locality
 from egressmon.verdicts.listeners import Listeners
-from egressmon.verdicts.queries import Queries
 
 
 def run_identifier() -> str:
@@ -87,7 +87,12 @@ class Run:
             argv=options.argv,
             beginning=self._beginning,
         )
-        self._resolution = PolicyResolution(options.loaded.policy, self._names)
+        policy = options.loaded.policy
+        self._resolution = PolicyResolution(policy, self._names)
+        resolver = read_resolver(Path("/etc/resolv.conf"))
+        self._judge = Judge(
+            policy, trusted_resolvers(policy, resolver), resolver.search
+        )
         self._process_began_s = host.process_start_s()
 
     def execute(self, engine: Engine) -> Outcome:
@@ -98,69 +103,63 @@ class Run:
         started.
         """
         scope = make_scope()
-        self._sensor = Sensor(
-            engine,
-            scope,
-            self._options.attribution,
-            self._faults,
-            self._beginning,
-        )
+        level = self._options.attribution
+        self._attributor = attributor_for(level, engine, self._beginning)
+        callers = self._attributor is not None
+        self._sensor = Sensor(engine, scope, self._faults, callers=callers)
         try:
-            armed = arm(self._sensor, scope, self._options)
+            self._armed = arm(self._sensor, self._attributor, scope, self._options)
         except BaseException:
-            self._sensor.close()
+            self._close()
             engine.close()
             scope.remove()
             raise
-        self._escalation, self._around = armed.escalation, armed.around
-        self._network = armed.network
-        if armed.no_network is not None:
-            self._ending.doubts.append(armed.no_network)
-        kept = split(armed.keeping, lambda: self._sensor.open_side_band(scope))
-        with closing(Listeners(scope.path)) as listeners, closing(self._sensor):
-            self._pipeline = self._make_pipeline(listeners)
-            self._arm(scope, kept, armed)
-            self._follow(kept, armed.keeping)
-            self._doubt_unsent(scope)
-            return self._finished(kept)
+        if self._armed.no_network is not None:
+            self._ending.doubts.append(self._armed.no_network)
+        kept = split(self._armed.keeping, self._sensor.open_side_band)
+        with closing(Listeners(scope.path)) as listeners:
+            try:
+                self._pipeline = self._make_pipeline(listeners)
+                self._arm(scope, kept)
+                self._follow(kept)
+                self._doubt_unsent(scope)
+                return self._finished(kept)
+            finally:
+                self._close()
+
+    def _close(self) -> None:
+        closings = [self._sensor.close]
+        if self._attributor is not None:
+            closings.append(self._attributor.close)
+        for close in closings:
+            with self._faults.isolated("closing"):  # what was found out stands
+                close()
 
     def _make_pipeline(self, listeners: Listeners) -> Pipeline:
         for address, name in read_hosts_file(Path("/etc/hosts")):
             self._names.learn(address, name, "hosts-file")
-        resolver = read_resolver(Path("/etc/resolv.conf"))
-        policy = self._options.loaded.policy
-        self._judge = Judge(
-            policy, trusted_resolvers(policy, resolver), resolver.search
-        )
-        names, processes, canaries = self._names, self._processes, self._canaries
-        return Pipeline(
-            processes=processes,
-            queries=Queries(
-                self._judge, names, processes, canaries, self._sensor.who_did_it
-            ),
-            connections=Connections(
-                self._judge,
-                names,
-                processes,
-                Locality(listeners.who, canaries),
-                self._resolution.finish,
-                self._sensor.who_did_it,
-            ),
-            canaries=canaries,
-            attributor=self._sensor.attributor,
+        level = self._options.attribution
+        return assemble(
+            self._judge,
+            Knowledge(self._names, self._processes, self._canaries),
+            who_listens=listeners.who,
+            before_unnamed=self._resolution.finish,
+            attribute=attribute_with(self._attributor, level, self._faults),
+            attributor=self._attributor,
             clock=self._clock,
+            faults=self._faults,
             sink=self._record_at,
         )
 
     # The command's process waits in the scope; the sensor proves itself.
-    def _arm(self, scope: Scope, kept: Kept, armed: Armed) -> None:
-        options = self._options
+    def _arm(self, scope: Scope, kept: Kept) -> None:
+        options, armed = self._options, self._armed
         self._canaries.begin(armed.plan)
-        attributor = self._sensor.attributor
+        attributor = self._attributor
         if attributor is not None:
             path = options.user.environment.get(b"PATH", b"")
             attributor.prepare(options.command, path)
-        self._sensor.drain(self._pipeline)
+        self._pipeline.drain(self._sensor.read)
         attempts = armed.keeping.child.attempts
         proof = self._sensor.prove("start", self._canaries, attempts)
         if attributor is not None:
@@ -177,7 +176,7 @@ class Run:
         record = sanitise_record(record)
         written = self._evidence.write(record, ktime_ns)
         self._tally.add(record, written=written)
-        self._escalation.saw(record)
+        self._armed.escalation.saw(record)
         try:
             self._also(record)
         except Exception as error:  # noqa: BLE001 -- it is recorded
@@ -186,14 +185,14 @@ class Run:
     def _start_record(self, scope: Scope) -> RunStart:
         options, engine = self._options, self._sensor.engine
         command = [from_bytes(word) for word in options.command]
-        attributor = self._sensor.attributor
+        attributor = self._attributor
         self._blind_spots = blind_spots.declared(
             engine,
             self._sensor.no_mappings,
             attributor.no_creators if attributor is not None else "",
-            around=self._around,
+            around=self._armed.around,
             frames=options.attribution == "full",
-        ) + blind_spots.of_command(self._escalation)
+        ) + blind_spots.of_command(self._armed.escalation)
         return RunStart(
             egressmon=host.egressmon_version(),
             engine=f"{engine.name} {engine.version}",
@@ -218,8 +217,8 @@ class Run:
 
     # From the command's first instruction to its last descendant's end. Whatever
     # goes wrong on our side, the command runs on, and the evidence says so.
-    def _follow(self, kept: Kept, keeping: Keeping) -> None:
-        options, ending = self._options, self._ending
+    def _follow(self, kept: Kept) -> None:
+        options, ending, keeping = self._options, self._ending, self._armed.keeping
         self._resolution.start()
         follower = Follower(
             kept,
@@ -228,6 +227,7 @@ class Run:
             self._processes,
             self._record,
             self._faults,
+            self._attributor.helper if self._attributor is not None else None,
         )
         kept.say_ready()
         isolated = self._faults.isolated
@@ -248,12 +248,12 @@ class Run:
     def _wind_up(self, follower: Follower) -> None:
         ending, isolated = self._ending, self._faults.isolated
         with isolated("detaching"):
-            if self._sensor.attributor is not None:
-                if self._sensor.attributor.is_cut_short:
+            if self._attributor is not None:
+                if self._attributor.is_cut_short:
                     ending.doubts.append(
                         "the process that watches who creates tasks was ended"
                     )
-                self._sensor.attributor.wind_up()
+                self._attributor.wind_up()
         with isolated("reading ahead"):
             self._sensor.intake.stop()
         with isolated("looking for what still runs"):
@@ -266,7 +266,7 @@ class Run:
 
     def _doubt_unsent(self, scope: Scope) -> None:
         with self._faults.isolated("looking for what is still unsent"):
-            drain = partial(self._sensor.drain, self._pipeline)
+            drain = partial(self._pipeline.drain, self._sensor.read)
             if doubt := wait_for_unsent(scope.path, drain):
                 self._ending.doubts.append(doubt)
             if self._pipeline.queries.unasked_streams:
@@ -325,7 +325,7 @@ class Run:
             policy=self._options.loaded.path,
             enforce=self._options.enforce,
             exec_errno=self._ending.exec_errno,
-            notes=self._escalation.notes(),
+            notes=self._armed.escalation.notes(),
             command=from_bytes(self._options.command[0]),
         )
 
@@ -342,17 +342,17 @@ class Run:
             self._ending.doubts.append(why)
 
     def _doubt_network(self) -> None:
-        if self._network is not None:
+        if self._armed.network is not None:
             self._ending.doubts += [
                 f"the network was changed during the run: {change}"
-                for change in self._network.changes()
+                for change in self._armed.network.changes()
             ]
 
     def _last_canaries(self, kept: Kept) -> None:
         plan, attempts = kept.send_canaries()
         try:
             self._canaries.begin(plan)
-            self._sensor.drain(self._pipeline)
+            self._pipeline.drain(self._sensor.read)
         finally:
             kept.disarm()
         for record in self._sensor.prove("end", self._canaries, attempts):

@@ -10,10 +10,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from egressmon.attribution.native.mappings import SideRecord
 from egressmon.faults import Faults
 from egressmon.probes.engine import Engine
-from egressmon.probes.kernel.sideband import SideBand
+from egressmon.probes.kernel.sideband import SideBand, SideRecord
 
 _TICK_S = 0.01
 _MAX_BYTES = 8 << 20

@@ -1,9 +1,10 @@
 """Flow -> connection: who made it, under which name it goes, and the verdict on it."""
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from egressmon.attribution.processes import LOST, Processes
-from egressmon.attribution.result import Attribution, unknown
+from egressmon.attribution.result import Attribute, Attribution, unknown
 from egressmon.events.decode import protocol_name
 from egressmon.events.model import FLAG_FOREIGN, Address, Flow
 from egressmon.evidence.code_records import ClaimRecord
@@ -13,6 +14,9 @@ from egressmon.policy.judge import Destination, Judge, Listener
 from egressmon.sensor.canary import CanaryWatch
 from egressmon.verdicts.origins import origin_of
 
+WhoListens: TypeAlias = Callable[[Address, int, int], Listener]
+"""Says who listens at an address and port, by a protocol's number."""
+
 _WITH_PORTS = frozenset({"tcp", "udp", "sctp", "udplite", "33"})
 
 
@@ -21,7 +25,7 @@ class Locality:
 
     def __init__(
         self,
-        who_listens: Callable[[Address, int, int], Listener],
+        who_listens: WhoListens,
         canaries: CanaryWatch,
     ) -> None:
         """`who_listens` asks sock_diag, in the agent's own network namespace only.
@@ -56,10 +60,10 @@ class Connections:
         processes: Processes,
         locality: Locality,
         before_unnamed: Callable[[], None],
-        who_did_it: Callable[[Flow], Attribution],
+        attribute: Attribute,
     ) -> None:
         """Call before_unnamed ahead of each verdict on an address without a name."""
-        self._who_did_it = who_did_it
+        self._attribute = attribute
         self._judge = judge
         self._names = names
         self._processes = processes
@@ -118,7 +122,7 @@ class Connections:
     def _source(self, flow: Flow) -> Attribution:
         if self._processes.is_lost(flow):
             return unknown(LOST)
-        return self._who_did_it(flow)
+        return self._attribute(flow)
 
     # A preloaded library can stand in for any function of any module.
     def _claims(

@@ -1,10 +1,10 @@
 """DNS exchange -> look-up: what it teaches about addresses, and the verdict on it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from egressmon.attribution.processes import LOST, Processes
-from egressmon.attribution.result import Attribution, unknown
+from egressmon.attribution.result import Attribute, Attribution, unknown
 from egressmon.events.decode import protocol_name
 from egressmon.events.model import (
     DNS_BEGIN,
@@ -40,14 +40,14 @@ class Queries:
         names: Names,
         processes: Processes,
         canaries: CanaryWatch,
-        who_did_it: Callable[[DnsPacket], Attribution],
+        attribute: Attribute,
     ) -> None:
         """The canaries know which network namespace is the scope's own."""
         self._judge = judge
         self._names = names
         self._processes = processes
         self._canaries = canaries
-        self._who_did_it = who_did_it
+        self._attribute = attribute
         self._repeats = Repeats()
         self.watch = DnsWatch(self._who_asks)
         self.unasked_streams = 0
@@ -117,7 +117,7 @@ class Queries:
     # As the question comes: by the answer, the process may run another program.
     def _who_asks(self, packet: DnsPacket) -> _Asker:
         lost = self._processes.is_lost(packet)
-        source = unknown(LOST) if lost else self._who_did_it(packet)
+        source = unknown(LOST) if lost else self._attribute(packet)
         return _Asker(*self._processes.actor(packet), source)
 
     def _record(self, exchange: Exchange[_Asker]) -> DnsRecord:

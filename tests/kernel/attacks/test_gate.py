@@ -350,14 +350,14 @@ STEPS = [
     "attribution.stage:Attributor:learn",
     "attribution.stage:Attributor:of",
     "attribution.stage:Attributor:wind_up",
-    "follow:Follower:linger",
-    "follow:Follower:outlived",
-    "follow:Follower:settle",
-    "follow:Follower:until_command_ends",
-    "intake:Intake:_read_ahead",
-    "intake:Intake:start",
+    "runs.follow:Follower:linger",
+    "runs.follow:Follower:outlived",
+    "runs.follow:Follower:settle",
+    "runs.follow:Follower:until_command_ends",
+    "sensor.intake:Intake:_read_ahead",
+    "sensor.intake:Intake:start",
     "pipeline:Pipeline:finish",
-    "sensor:Sensor:new_losses",
+    "sensor.sensor:Sensor:new_losses",
 ]
 
 
@@ -402,8 +402,8 @@ def test_a_step_that_fails_is_a_doubt_and_the_next_ones_run(
 @pytest.mark.parametrize(
     ("step", "event"),
     [
-        ("queries:Queries:records", "dns"),
-        ("processes:Processes:exited", "exit"),
+        ("verdicts.queries:Queries:records", "dns"),
+        ("attribution.processes:Processes:exited", "exit"),
         ("attribution.stage:Attributor:saw", "stack"),
     ],
 )
@@ -445,7 +445,7 @@ def test_a_sensor_that_cannot_attach_leaves_nothing_open(tmp_path: Path) -> None
     try:
         with (
             pytest.raises(FileNotFoundError),
-            closing(Sensor(engine, nowhere, "module", Faults(), beginning)) as sensor,
+            closing(Sensor(engine, nowhere, Faults(), callers=True)) as sensor,
         ):
             sensor.attach()
 

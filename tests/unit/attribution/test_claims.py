@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from egressmon.attribution.executables import Executables
-from egressmon.attribution.native.images import Image
 from egressmon.attribution.packages.lookup import Packages, Place
 from egressmon.attribution.packages.owner import Owner
 from egressmon.attribution.result import Attribution, Ground
@@ -171,8 +170,7 @@ def test_a_folder_of_no_interpreter_is_claimed(tmp_path: Path) -> None:
 
 
 def ground(field: str, path: str, package: str | None = None) -> Ground:
-    image: Image | None = None
-    return Ground(field, path, image, package, None)
+    return Ground(field, path, package, None)
 
 
 def test_what_two_files_share_is_claimed_where_both_are() -> None:

@@ -2,14 +2,13 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from egressmon.attribution.native.images import Image, Images
 from egressmon.attribution.native.mappings import AddressSpace, Mapping
 from egressmon.attribution.native.unwind import Frame, How, Unwound
+from egressmon.attribution.result import Language
 from egressmon.policy.routes import Route
-
-Language: TypeAlias = Literal["python", "node"]
 
 # The C library and the loader: what everybody calls through.
 _LIBC = re.compile(

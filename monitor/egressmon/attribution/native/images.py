@@ -1,17 +1,15 @@
 """The files behind mappings, opened, checked to be those that were mapped, and kept."""
 
-import os
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
-from egressmon import files
 from egressmon.attribution.native.cfi import FrameTable
 from egressmon.attribution.native.mappings import Mapping
 from egressmon.files.beginning import CHANGED, OTHER_ROOT, Beginning
 from egressmon.files.bounded import open_regular
 from egressmon.files.elf import Elf, ElfError
+from egressmon.files.roots import root_of
 from egressmon.probes.architecture import this_machine
 from egressmon.text import from_bytes
 
@@ -173,14 +171,3 @@ class Images:
 def _roots(pid: int) -> tuple[str, ...]:
     theirs = root_of(pid)
     return (theirs, "") if theirs else ("",)
-
-
-def root_of(pid: int) -> str:
-    """Return where the root folder of process pid is: empty for our own, or gone."""
-    theirs = f"/proc/{pid}/root"
-    try:
-        if os.path.samestat(files.status(theirs), Path("/").stat()):
-            return ""
-    except OSError:
-        return ""
-    return theirs

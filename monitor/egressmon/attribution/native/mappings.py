@@ -5,11 +5,15 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal
 
-from egressmon.probes.kernel.sideband import Ended, Executed, Forked, Mapped
-
-SideRecord: TypeAlias = Mapped | Executed | Forked | Ended
+from egressmon.probes.kernel.sideband import (
+    Ended,
+    Executed,
+    Forked,
+    Mapped,
+    SideRecord,
+)
 
 _MAX_MAPPINGS = 1 << 16
 _MAX_SPACES = 1 << 16

@@ -2,15 +2,14 @@
 
 import os
 from collections import OrderedDict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from egressmon import files
 from egressmon.attribution.native.call_sites import Memory, Templates
 from egressmon.attribution.native.chain import Calls, Step, read_calls
-from egressmon.attribution.native.images import Images, root_of
+from egressmon.attribution.native.images import Image, Images
 from egressmon.attribution.native.mappings import (
     AddressSpace,
-    SideRecord,
     Spaces,
     parse_maps,
 )
@@ -26,7 +25,9 @@ from egressmon.evidence.code_records import (
     ModuleRecord,
 )
 from egressmon.files.beginning import Beginning
+from egressmon.files.roots import root_of
 from egressmon.probes.architecture import Architecture
+from egressmon.probes.kernel.sideband import SideRecord
 
 _MAX_WAITING = 4096
 _MAX_CALLS = 1024
@@ -40,6 +41,11 @@ _WITHOUT_STACK = {
     "compat": "the process runs 32-bit code, whose stacks are not unwound",
     "unreadable": "the caller's registers could not be read",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _ImageGround(Ground):
+    image: Image | None
 
 
 class Modules:
@@ -150,7 +156,7 @@ class Modules:
     def _why_claimed(self, ground: Ground) -> str | None:
         if ground.path is None:
             return "its code is in no file"
-        if ground.image is None:
+        if not isinstance(ground, _ImageGround) or ground.image is None:
             return "its file is not the one that has that name, or cannot be read"
         return self._images.why_claimed(ground.image)
 
@@ -254,10 +260,10 @@ def _module(
 
 
 def _ground(field: str, step: Step, file: ModuleFile, owner: Owner | None) -> Ground:
-    return Ground(
+    return _ImageGround(
         field,
         file.path,
-        step.image,
         owner.package.name if owner is not None else None,
         owner.claimed if owner is not None else None,
+        step.image,
     )

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from egressmon.attribution.native.images import root_of
-from egressmon.attribution.native.mappings import SideRecord
 from egressmon.attribution.packages.lookup import Packages, Place
 from egressmon.attribution.python.creators import ContextProbes, Contexts
 from egressmon.attribution.python.frames import PythonFrames, Walk
@@ -23,6 +21,8 @@ from egressmon.events.model import (
 )
 from egressmon.evidence.code_records import CodeRecord, FrameRecord, PackageRecord
 from egressmon.evidence.stacks import Stacks
+from egressmon.files.roots import root_of
+from egressmon.probes.kernel.sideband import SideRecord
 
 _MAX_WAITING = 4096
 
