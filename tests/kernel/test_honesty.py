@@ -59,7 +59,7 @@ def test_the_command_may_use_documentation_addresses(tmp_path: Path) -> None:
 # Attach a program to path, through libbpf, so that nobody below may attach another.
 CLOSE = """
 import ctypes, os, sys
-from egressmon.probes import libbpf
+from egressmon.probes.loaders import libbpf
 from egressmon.probes.loaders.libbpf import load_object
 library = libbpf.library()
 image = load_object()

@@ -31,7 +31,7 @@ def installed() -> Generator[Path]:
         names = zipfile.ZipFile(wheel).namelist()
         assert "egressmon/probes/programs/egressmon.bpf.o" in names
         assert "egressmon/probes/programs/frames.bpf.o" in names
-        assert "egressmon/evidence.schema.json" in names
+        assert "egressmon/evidence/evidence.schema.json" in names
         assert "egressmon/policy/egress.schema.json" in names
         python = folder / "venv/bin/python"
         for step in (

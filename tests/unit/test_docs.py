@@ -10,6 +10,7 @@ from typing import cast, get_args
 import pytest
 
 from egressmon.cli import options
+from egressmon.cli.main import add_verbs
 from egressmon.evidence.records import (
     Actor,
     NameRecord,
@@ -24,6 +25,7 @@ from egressmon.runs import conclude
 from egressmon.sensor.blind_spots import Blind
 
 ROOT = Path(__file__).parents[2]
+PARSER = options.parser(add_verbs)
 DOCS = ROOT / "docs"
 USAGE = (DOCS / "usage.md").read_text()
 EVIDENCE = (DOCS / "evidence.md").read_text()
@@ -43,7 +45,7 @@ def subparsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentPar
 def visible_options() -> set[str]:
     return {
         option
-        for sub in subparsers(options.parser())
+        for sub in subparsers(PARSER)
         for action in sub._actions  # noqa: SLF001 -- as above
         if action.help != argparse.SUPPRESS
         for option in action.option_strings
@@ -58,7 +60,7 @@ def test_every_option_is_in_the_usage_page_and_none_more() -> None:
 
 
 def test_every_command_has_a_section() -> None:
-    for sub in subparsers(options.parser()):
+    for sub in subparsers(PARSER):
         if sub.prog != "egressmon policy":
             name = sub.prog.split("[")[0].strip()
             assert f"## `{name}" in USAGE, name
@@ -70,11 +72,11 @@ def test_the_statuses_are_documented() -> None:
     assert statuses == {"120", "121", "125", "126", "127", "128"}
     assert (conclude.VIOLATIONS, conclude.INCOMPLETE) == (120, 121)
     for status in statuses:
-        assert status in (options.parser().format_help() + _help("watch"))
+        assert status in (PARSER.format_help() + _help("watch"))
 
 
 def _help(verb: str) -> str:
-    for sub in subparsers(options.parser()):
+    for sub in subparsers(PARSER):
         if sub.prog.endswith(verb):
             return sub.format_help()
     raise AssertionError(verb)

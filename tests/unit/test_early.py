@@ -3,7 +3,9 @@
 import pytest
 
 from egressmon import early
+from egressmon.cli.main import add_verbs
 from egressmon.cli.options import parse
+from egressmon.cli.verbs import VERBS
 
 
 class Asked:
@@ -31,9 +33,15 @@ def test_a_plain_run_is_prepared_as_it_will_be_asked_for(words: str) -> None:
 
     found = early.prepare(arguments)
 
-    options = parse(arguments)
+    options = parse(arguments, add_verbs)
     assert found is not None
     assert found.asked == (options.engine, options.attribution == "full")
+
+
+def test_what_runs_a_command_is_prepared_and_nothing_else() -> None:
+    prepared = {name for name in VERBS if early.prepare([name, "--", "true"])}
+
+    assert prepared == {name for name, verb in VERBS.items() if verb.runs_command}
 
 
 @pytest.mark.parametrize(

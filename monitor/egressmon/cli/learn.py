@@ -1,11 +1,11 @@
 """`egressmon learn`: a run, and the policy that it needs."""
 
-import argparse
 import os
 import shlex
 from pathlib import Path
 
 from egressmon.cli.policy_output import STDOUT, PolicyOutput
+from egressmon.cli.requests import LearnRequest
 from egressmon.cli.watch import (
     engine_for,
     execute,
@@ -23,35 +23,41 @@ from egressmon.sanitise import sanitise_argv
 
 
 def learn(
-    options: argparse.Namespace,
+    request: LearnRequest,
     arguments: list[str],
     preparation: Preparation | None,
 ) -> int:
     """Run the command, write the policy that it needs, and return the status."""
-    require_command(options)
-    output = options.output
+    run, output = request.run, request.output
+    require_command(run)
     if output != STDOUT:
-        require_another_file(options.evidence, Path(output), "the policy")
-        if os.path.lexists(output) and not options.force:
+        require_another_file(run.evidence, Path(output), "the policy")
+        if os.path.lexists(output) and not request.force:
             raise UsageError(f"{output} exists", "give --force, or another --output")
-    engine = engine_for(options, arguments, preparation)
+    engine = engine_for(run, arguments, preparation)
     user = privilege.invoking_user()
     with acting_as(user):
-        target = PolicyOutput(output, force=options.force)
+        target = PolicyOutput(output, force=request.force)
     lesson = Lesson()
     loaded = LoadedPolicy(LEARNING, None, None)
     try:
         outcome = execute(
-            options, loaded, user, engine, also=lesson.add, at_end=target.finish
+            run,
+            loaded,
+            LEARNING.enforce,
+            user,
+            engine,
+            also=lesson.add,
+            at_end=target.finish,
         )
     except BaseException:
         with acting_as(user):
             target.abandon()
         raise
     search = read_resolver(Path("/etc/resolv.conf")).search
-    command = shlex.join(sanitise_argv(options.command, options.argv))
+    command = shlex.join(sanitise_argv(run.command, run.argv))
     _write(target, lesson.policy_text(command, search), output)
-    if not options.quiet or outcome.end.incomplete_reasons:
+    if not run.quiet or outcome.end.incomplete_reasons:
         from egressmon.reports import summary  # noqa: PLC0415 -- slow, and not before the run
 
         summary.print_lesson(outcome, output)

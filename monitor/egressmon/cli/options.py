@@ -4,7 +4,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from egressmon.attribution import LEVELS
 from egressmon.errors import UsageError
@@ -67,14 +67,19 @@ def digest(text: str) -> str:
     return f"sha256:{found[1].lower()}"
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
-    """Return arguments as options; `command` holds the words behind the first `--`.
+Add: TypeAlias = Callable[..., argparse.ArgumentParser]
+"""Adds a verb to the command line: argparse's `add_parser`."""
 
-    Raises UsageError. (argparse's own handling of `--` differs between Pythons.)
+
+def parse(arguments: list[str], add_verbs: Callable[[Add], None]) -> argparse.Namespace:
+    """Return `arguments` parsed; `command` holds the words behind the first `--`.
+
+    `add_verbs` adds the verbs that there are. Raises UsageError. (argparse's own
+    handling of `--` differs between Pythons.)
     """
     end = arguments.index("--") if "--" in arguments else len(arguments)
     try:
-        parsed = parser().parse_args(arguments[:end])
+        parsed = parser(add_verbs).parse_args(arguments[:end])
     except UsageError as error:
         if end == len(arguments) and arguments[:1] in (["watch"], ["learn"]):
             error.hint = f"egressmon {arguments[0]} [OPTIONS] -- COMMAND [ARGUMENT...]"
@@ -83,7 +88,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parsed
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(add_verbs: Callable[[Add], None]) -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     top = _Parser(
         prog="egressmon",
@@ -94,36 +99,12 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(
         dest="verb", metavar="COMMAND", required=True, parser_class=_Parser
     )
-    _watch(
-        _runs(commands.add_parser, "watch", "run a command and watch what it reaches")
-    )
-    _learn(_runs(commands.add_parser, "learn", "write the smallest policy a run needs"))
-    _policy(
-        commands.add_parser("policy", help="check a policy file, or ask what it says")
-    )
-    _install(
-        commands.add_parser(
-            "install",
-            help="make an installation that only root can write",
-            description="Install WHEEL, or the egressmon that runs, so that only root "
-            "can write it, and root may run it. Uses sudo where it is not root.",
-            epilog="exit status: 0 installed, or there already; 2 it could not be",
-        )
-    )
-    commands.add_parser(
-        "doctor",
-        help="what this machine can observe, and how to get what is missing",
-        description="Say what this machine can observe, what is missing, and the "
-        "command that gets it.",
-        epilog=_ANALYSES,
-    ).add_argument("--verbose", action="store_true", help="show tracebacks")
+    add_verbs(commands.add_parser)
     return top
 
 
 # What every command that runs something takes.
-def _runs(
-    add: Callable[..., argparse.ArgumentParser], name: str, summary: str
-) -> argparse.ArgumentParser:
+def _runs(add: Add, name: str, summary: str) -> argparse.ArgumentParser:
     sub = add(
         name,
         help=summary,
@@ -193,7 +174,9 @@ def _talk(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--ready-file", metavar="FILE", help=argparse.SUPPRESS)
 
 
-def _watch(sub: argparse.ArgumentParser) -> None:
+def add_watch(add: Add, name: str) -> None:
+    """Add the verb `watch`."""
+    sub = _runs(add, name, "run a command and watch what it reaches")
     sub.add_argument(
         "--policy",
         metavar="FILE",
@@ -218,7 +201,9 @@ def _digest_option(sub: argparse.ArgumentParser) -> None:
     )
 
 
-def _learn(sub: argparse.ArgumentParser) -> None:
+def add_learn(add: Add, name: str) -> None:
+    """Add the verb `learn`."""
+    sub = _runs(add, name, "write the smallest policy a run needs")
     sub.add_argument(
         "--output",
         metavar="FILE",
@@ -230,15 +215,41 @@ def _learn(sub: argparse.ArgumentParser) -> None:
     )
 
 
-def _install(sub: argparse.ArgumentParser) -> None:
+def add_install(add: Add, name: str) -> None:
+    """Add the verb `install`."""
+    sub = add(
+        name,
+        help="make an installation that only root can write",
+        description="Install WHEEL, or the egressmon that runs, so that only root "
+        "can write it, and root may run it. Uses sudo where it is not root.",
+        epilog="exit status: 0 installed, or there already; 2 it could not be",
+    )
     sub.add_argument("wheel", metavar="WHEEL", nargs="?", help="a wheel of egressmon")
     sub.add_argument("--quiet", action="store_true", help="say nothing but errors")
     sub.add_argument("--verbose", action="store_true", help="show tracebacks")
 
 
-def _policy(sub: argparse.ArgumentParser) -> None:
+def add_doctor(add: Add, name: str) -> None:
+    """Add the verb `doctor`."""
+    add(
+        name,
+        help="what this machine can observe, and how to get what is missing",
+        description="Say what this machine can observe, what is missing, and the "
+        "command that gets it.",
+        epilog=_ANALYSES,
+    ).add_argument("--verbose", action="store_true", help="show tracebacks")
+
+
+def add_policy(add: Add, name: str) -> None:
+    """Add the verb `policy`, with verbs of its own."""
+    sub = add(name, help="check a policy file, or ask what it says")
     verbs = sub.add_subparsers(dest="policy_verb", metavar="COMMAND", required=True)
-    check = verbs.add_parser(
+    for verb in (_add_check(verbs.add_parser), _add_explain(verbs.add_parser)):
+        verb.add_argument("--verbose", action="store_true", help="show tracebacks")
+
+
+def _add_check(add: Add) -> argparse.ArgumentParser:
+    check = add(
         "check",
         help="validate a policy file",
         description="Validate a policy file.",
@@ -249,7 +260,11 @@ def _policy(sub: argparse.ArgumentParser) -> None:
         "--strict", action="store_true", help="require a reason for every allow entry"
     )
     _digest_option(check)
-    explain = verbs.add_parser(
+    return check
+
+
+def _add_explain(add: Add) -> argparse.ArgumentParser:
+    explain = add(
         "explain",
         help="say what a destination would get, and why",
         description="Say what a destination would get, and why.",
@@ -274,5 +289,4 @@ def _policy(sub: argparse.ArgumentParser) -> None:
         action="store_true",
         help="who it is could have been made up in the run",
     )
-    for verb in (check, explain):
-        verb.add_argument("--verbose", action="store_true", help="show tracebacks")
+    return explain

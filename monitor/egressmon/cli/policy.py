@@ -1,12 +1,12 @@
 """`egressmon policy check` and `egressmon policy explain`."""
 
-import argparse
 import ipaddress
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from egressmon.cli.requests import ExplainRequest
 from egressmon.errors import UsageError
 from egressmon.naming.names import read_resolver, trusted_resolvers
 from egressmon.policy.file import LoadedPolicy, load_policy
@@ -52,19 +52,21 @@ def _load(file: str) -> LoadedPolicy:
     return loaded
 
 
-def explain(file: str, destination: str, origin: Origin) -> int:
-    """Say what destination would get when reached by origin.
+def explain(request: ExplainRequest) -> int:
+    """Say what a destination would get, reached by whom `request` names.
 
     Returns 0 when it is let through, else 1.
     """
-    policy = _load(file).policy
-    target = parse_destination(destination)
+    policy = _load(request.file).policy
+    target = parse_destination(request.destination)
     resolver = read_resolver(Path("/etc/resolv.conf"))
     judge = Judge(policy, trusted_resolvers(policy, resolver), resolver.search)
-    verdict = judge.connection(target, origin)
+    verdict = judge.connection(target, asked_origin(request))
     rule = f" by {verdict.rule}" if verdict.rule else ""
     line = f"{verdict.word}{rule}"
-    sys.stdout.write(f"{printable(destination)}: {line}: {printable(verdict.reason)}\n")
+    sys.stdout.write(
+        f"{printable(request.destination)}: {line}: {printable(verdict.reason)}\n"
+    )
     for name in target.names:
         query = judge.query(name, next(iter(judge.resolvers)))
         sys.stdout.write(
@@ -73,21 +75,21 @@ def explain(file: str, destination: str, origin: Origin) -> int:
     return 1 if verdict.word == "violation" else 0
 
 
-def parse_origin(options: argparse.Namespace) -> Origin:
+def asked_origin(request: ExplainRequest) -> Origin:
     """Return who is asked about: what is not said is unknown, and no bypass."""
     return Origin(
-        exe=options.exe,
-        modules=(options.module,) if options.module else (),
-        packages=(options.package,) if options.package else (),
-        route=options.route or "unknown",
-        bypass=options.bypass,
-        claimed=tuple(_claimed(options)) if options.claimed else (),
+        exe=request.exe,
+        modules=(request.module,) if request.module else (),
+        packages=(request.package,) if request.package else (),
+        route=request.route or "unknown",
+        bypass=request.bypass,
+        claimed=tuple(_claimed(request)) if request.claimed else (),
     )
 
 
-def _claimed(options: argparse.Namespace) -> Iterator[Claimed]:
+def _claimed(request: ExplainRequest) -> Iterator[Claimed]:
     for what in ("exe", "module", "package", "route"):
-        value = getattr(options, what)
+        value = getattr(request, what)
         if value is not None:
             yield Claimed(what, value, "as asked")
 

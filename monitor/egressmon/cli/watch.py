@@ -1,15 +1,14 @@
 """`egressmon watch`: from options to an exit status."""
 
-import argparse
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 from egressmon import host
+from egressmon.cli.requests import RunRequest, WatchRequest
 from egressmon.errors import EvidenceError, UsageError
 from egressmon.evidence.folder import FOLDER, open_in_folder
 from egressmon.evidence.records import Record
@@ -19,16 +18,17 @@ from egressmon.privileges import privilege
 from egressmon.privileges.privilege import User, acting_as
 from egressmon.probes.engine import Engine
 from egressmon.probes.loaders.loading import Preparation
+from egressmon.reports.interface import Report, tell_all
 from egressmon.reports.outcome import Outcome
 from egressmon.reports.page import Page
-from egressmon.runs.plan import RunOptions
+from egressmon.runs.plan import Enforce, RunOptions
 from egressmon.runs.run import Run, run_identifier
 from egressmon.sensor.escalation import SudoTrial
-from egressmon.text import printable, unguarded
+from egressmon.text import printable
 
 
 def watch(
-    options: argparse.Namespace,
+    request: WatchRequest,
     arguments: list[str],
     preparation: Preparation | None,
 ) -> int:
@@ -36,27 +36,28 @@ def watch(
 
     Without a preparation this process is not root, and becomes it first.
     """
-    require_command(options)
+    require_command(request.run)
     if preparation is None:
         # Said before sudo asks for a password: the user's own mistakes first.
-        _load_policy(options)
+        _load_policy(request)
     host.egressmon_version()  # 3 ms, while the probes load
-    engine = engine_for(options, arguments, preparation)
+    engine = engine_for(request.run, arguments, preparation)
     user = privilege.invoking_user()
     with acting_as(user):
-        loaded = _load_policy(options)
-        if loaded.warning is not None and not options.quiet:
+        loaded = _load_policy(request)
+        if loaded.warning is not None and not request.run.quiet:
             sys.stderr.write(f"egressmon: policy: {printable(loaded.warning)}\n")
         page = _summary_page(user)
-    outcome = execute(options, loaded, user, engine, page=page)
-    _tell(outcome, options, user, page)
+    enforce = request.enforce or loaded.policy.enforce
+    outcome = execute(request.run, loaded, enforce, user, engine, page=page)
+    tell_all(outcome, _reports(request.run, user, page))
     return outcome.end.exit_status
 
 
-def _load_policy(options: argparse.Namespace) -> LoadedPolicy:
-    named = Path(options.policy) if options.policy else find_policy(Path.cwd())
-    loaded = load_policy(named, options.policy_digest)
-    require_another_file(options.evidence, loaded.path, "the policy")
+def _load_policy(request: WatchRequest) -> LoadedPolicy:
+    named = Path(request.policy) if request.policy else find_policy(Path.cwd())
+    loaded = load_policy(named, request.policy_digest)
+    require_another_file(request.run.evidence, loaded.path, "the policy")
     return loaded
 
 
@@ -77,7 +78,7 @@ def require_another_file(evidence: str | None, other: Path | None, what: str) ->
 
 
 def engine_for(
-    options: argparse.Namespace,
+    request: RunRequest,
     arguments: list[str],
     preparation: Preparation | None,
 ) -> Engine:
@@ -87,25 +88,26 @@ def engine_for(
     that loads the probes, too (nptl(7)).
     """
     if preparation is None:
-        privilege.become_root(arguments, quiet=options.quiet)
-        preparation = Preparation(options.engine, frames=options.attribution == "full")
+        privilege.become_root(arguments, quiet=request.quiet)
+        preparation = Preparation(request.engine, frames=request.attribution == "full")
     engine = preparation.engine()
-    if engine.name == "bcc" and options.engine == "auto" and not options.quiet:
+    if engine.name == "bcc" and request.engine == "auto" and not request.quiet:
         sys.stderr.write(f"egressmon: engine bcc: {printable(engine.reason)}\n")
     return engine
 
 
-def require_command(options: argparse.Namespace) -> None:
+def require_command(request: RunRequest) -> None:
     """Raise UsageError where no command is given."""
-    if not options.command:
+    if not request.command:
         raise UsageError(
-            "no command is given", f"egressmon {options.verb} -- COMMAND [ARGUMENT...]"
+            "no command is given", f"egressmon {request.verb} -- COMMAND [ARGUMENT...]"
         )
 
 
 def execute(  # noqa: PLR0913 -- what a run is made of
-    options: argparse.Namespace,
+    request: RunRequest,
     loaded: LoadedPolicy,
+    enforce: Enforce,
     user: User,
     engine: Engine,
     *,
@@ -113,7 +115,7 @@ def execute(  # noqa: PLR0913 -- what a run is made of
     at_end: Callable[[], str] | None = None,
     page: Page | None = None,
 ) -> Outcome:
-    """Run the command of options for user; records also go to the function also.
+    """Run the command of `request` for `user`; records also go to `also`.
 
     It returns in another process than it was called in, without rights. The one that
     has them calls `at_end` with the user's, after all else; it returns what failed, or
@@ -121,25 +123,25 @@ def execute(  # noqa: PLR0913 -- what a run is made of
     """
     identifier = run_identifier()
     with acting_as(user):
-        path, file, failure = _evidence(options.evidence, identifier)
+        path, file, failure = _evidence(request.evidence, identifier)
     if failure is not None:
         sys.stderr.write(f"egressmon: {printable(failure)}; going on without\n")
     run_options = RunOptions(
-        command=[os.fsencode(word) for word in options.command],
+        command=[os.fsencode(word) for word in request.command],
         loaded=loaded,
-        enforce=getattr(options, "enforce", None) or loaded.policy.enforce,
+        enforce=enforce,
         evidence_path=path,
         evidence_file=file,
         evidence_error=failure,
         user=user,
-        attribution=options.attribution,
-        evidence_limit=options.evidence_limit,
-        argv=options.argv,
-        linger_s=options.linger,
-        allow_incomplete=options.allow_incomplete,
-        quiet=options.quiet,
-        verbose=options.verbose,
-        ready_file=options.ready_file,
+        attribution=request.attribution,
+        evidence_limit=request.evidence_limit,
+        argv=request.argv,
+        linger_s=request.linger_s,
+        allow_incomplete=request.allow_incomplete,
+        quiet=request.quiet,
+        verbose=request.verbose,
+        ready_file=request.ready_file,
         page=page,
         at_end=at_end,
     )
@@ -148,26 +150,19 @@ def execute(  # noqa: PLR0913 -- what a run is made of
     outcome = Run(run_options, identifier, also).execute(engine)
     if outcome.exec_errno:
         why = os.strerror(outcome.exec_errno)
-        sys.stderr.write(f"egressmon: {printable(options.command[0])}: {why}\n")
+        sys.stderr.write(f"egressmon: {printable(request.command[0])}: {why}\n")
     return outcome
 
 
-def _tell(
-    outcome: Outcome, options: argparse.Namespace, user: User, page: Page | None
-) -> None:
+def _reports(request: RunRequest, user: User, page: Page | None) -> Iterator[Report]:
     # rich takes 60 ms to import, after the run and not before it.
     from egressmon.reports import github, summary  # noqa: PLC0415
 
-    grave = outcome.end.verdict != "clean" or outcome.evidence_failure is not None
-    if (grave and not outcome.exec_errno) or not options.quiet:
-        summary.print_summary(outcome)
+    yield summary.Summary(quiet=request.quiet)
     if _is_github(user):
-        workspace = user.environment.get(b"GITHUB_WORKSPACE")
-        with suppress(OSError):  # what cannot be printed changes no status
-            github.print_annotations(outcome, unguarded(sys.stderr), workspace)
+        yield github.Annotations(user.environment.get(b"GITHUB_WORKSPACE"))
     if page is not None:
-        page.write(github.job_summary(outcome))
-        page.close()
+        yield github.JobSummary(page)
 
 
 # The file named, or a new one in a folder that version control passes over.

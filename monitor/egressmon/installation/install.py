@@ -5,7 +5,6 @@ a digest and an installer as arguments, which nobody can change any more, and ta
 only files of that digest (`install_root`).
 """
 
-import argparse
 import hashlib
 import json
 import os
@@ -55,16 +54,16 @@ sys.exit(status)
 """
 
 
-def command(options: argparse.Namespace) -> int:
-    """Install the wheel of options, or this egressmon, and return the status."""
+def command(wheel: str | None, *, quiet: bool) -> int:
+    """Install `wheel`, or for None this egressmon, and return the status."""
     running = installed.read(Path(sys.prefix))
-    if running is not None and not options.wheel:
+    if running is not None and not wheel:
         made = running.folder
     else:
         with tempfile.TemporaryDirectory() as folder:
-            wheel = Path(options.wheel) if options.wheel else repack(Path(folder))
-            made = install(wheel, quiet=options.quiet)
-    if not options.quiet:
+            file = Path(wheel) if wheel else repack(Path(folder))
+            made = install(file, quiet=quiet)
+    if not quiet:
         launcher = made.parent / installed.LAUNCHER
         sys.stdout.write(f"{launcher}\n")
     return 0

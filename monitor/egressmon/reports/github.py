@@ -6,13 +6,15 @@ runner reads them from standard error as well.
 
 import os
 import posixpath
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple, TextIO
 
 from egressmon.evidence.code_records import CodeRecord
 from egressmon.reports.outcome import Outcome
+from egressmon.reports.page import Page
 from egressmon.reports.summary import counts, not_run, rows
-from egressmon.text import printable
+from egressmon.text import printable, unguarded
 
 _MAX_ANNOTATIONS = 10  # a step shows no more of each level
 _MAX_ROWS = 100
@@ -24,6 +26,29 @@ class _Annotation(NamedTuple):
     title: str
     text: str
     place: str = ""
+
+
+class Annotations:
+    """Annotations beside the code of the workspace, a folder; None: not known."""
+
+    def __init__(self, workspace: bytes | None) -> None:
+        self._workspace = workspace
+
+    def tell(self, outcome: Outcome) -> None:
+        """Print them on standard error, unescaped: the runner reads them there."""
+        print_annotations(outcome, unguarded(sys.stderr), self._workspace)
+
+
+class JobSummary:
+    """The job's summary page."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+
+    def tell(self, outcome: Outcome) -> None:
+        """Write it, if the page is still the one that was there before the run."""
+        self._page.write(job_summary(outcome))
+        self._page.close()
 
 
 def print_annotations(

@@ -35,6 +35,19 @@ _NO_DOUBTS = {
 _WORDS = (("allowed", "allowed"), ("local", "local"), ("violation", "in violation"))
 
 
+class Summary:
+    """The summary for a person; `quiet` runs are told of where something is wrong."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+
+    def tell(self, outcome: Outcome) -> None:
+        """Print it on standard error, if it is wanted."""
+        grave = outcome.end.verdict != "clean" or outcome.evidence_failure is not None
+        if (grave and not outcome.exec_errno) or not self._quiet:
+            print_summary(outcome)
+
+
 def print_summary(outcome: Outcome, *, stream: TextIO | None = None) -> None:
     """Print the summary of outcome to stream; plain text unless it is a terminal."""
     console = _console(stream)

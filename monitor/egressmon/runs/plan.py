@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import IO, Literal
+from typing import IO, Literal, TypeAlias
 
 from egressmon.attribution import Level
 from egressmon.evidence.records import Outlived
@@ -14,6 +14,9 @@ from egressmon.reports.page import Page
 from egressmon.sanitise.argv_mode import ArgvMode
 from egressmon.sensor.escalation import SudoTrial
 
+Enforce: TypeAlias = Literal["report", "fail"]
+"""What violations do: nothing, or end the run with 120."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
@@ -21,7 +24,7 @@ class RunOptions:
 
     command: list[bytes]
     loaded: LoadedPolicy
-    enforce: Literal["report", "fail"]
+    enforce: Enforce
     evidence_path: str
     evidence_file: IO[bytes] | None
     evidence_error: str | None

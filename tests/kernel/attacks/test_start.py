@@ -45,7 +45,7 @@ def imported() -> frozenset[str]:
     )
     found = set(re.findall(r"^import time:.*\| +([\w.]+)$", done.stderr, re.MULTILINE))
     names = {name.split(".")[0] for name in found}
-    assert {"argparse", "pydantic", "egressmon", "secrets", "queue"} <= names
+    assert {"argparse", "orjson", "egressmon", "secrets", "queue"} <= names
     return frozenset(names | {"sitecustomize", "usercustomize", "runpy", "pkgutil"})
 
 
@@ -279,14 +279,14 @@ def test_a_virtual_environment_of_roots_runs(venv: Path, tmp_path: Path) -> None
         ("lib", 0o775, "can be written by gid 0"),
         ("lib/*/site-packages", 0o775, "can be written by gid 0"),
         ("lib/*/site-packages", 0o757, "can be written by everybody"),
-        ("lib/*/site-packages/egressmon/cli.py", None, f"belongs to uid {NOBODY}"),
+        ("lib/*/site-packages/egressmon/cli/main.py", None, f"belongs to uid {NOBODY}"),
         (
             "lib/*/site-packages/egressmon/probes/programs/*.o",
             0o664,
             "can be written by gid 0",
         ),
-        ("lib/*/site-packages/pydantic/fields.py", None, f"belongs to uid {NOBODY}"),
-        ("lib/*/site-packages/pydantic", 0o777, "can be written by everybody"),
+        ("lib/*/site-packages/orjson/__init__.py", None, f"belongs to uid {NOBODY}"),
+        ("lib/*/site-packages/orjson", 0o777, "can be written by everybody"),
         ("bin", None, f"belongs to uid {NOBODY}"),
     ],
 )
@@ -555,7 +555,7 @@ def test_a_checkout_is_installed_once_and_not_again_unasked() -> None:
         assert "egressmon: installing for root, in /opt/egressmon" in first.stderr
         (made,) = someone.opt.glob("*/installed.json")
 
-        changed = checkout / "monitor/egressmon/cli.py"
+        changed = checkout / "monitor/egressmon/cli/main.py"
         changed.write_text(changed.read_text() + "# changed\n")
         second = someone.run(run, "watch", "--", "touch", "ran")
 

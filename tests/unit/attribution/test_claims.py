@@ -14,8 +14,8 @@ from egressmon.attribution.executables import Executables
 from egressmon.attribution.packages.lookup import Packages, Place
 from egressmon.attribution.packages.owner import Owner
 from egressmon.attribution.result import Attribution, Ground
-from egressmon.cli.options import parse
-from egressmon.cli.policy import parse_origin
+from egressmon.cli.policy import asked_origin
+from egressmon.cli.requests import ExplainRequest
 from egressmon.events.model import Executed
 from egressmon.evidence.code_records import ClaimRecord
 from egressmon.files.beginning import CHANGED, ELSEWHERE, OTHER_USERS, Beginning
@@ -226,10 +226,10 @@ def test_by_takes_no_claims_unless_asked_to(by: dict[str, object], word: str) ->
 
 
 def test_explain_takes_who_it_is_told_for_a_claim() -> None:
-    words = ["policy", "explain", "f", "h:1", "--exe", "/x", "--route", "native"]
+    asked = ExplainRequest("f", "h:1", None, "/x", None, "native", False, False)
 
-    told = parse_origin(parse(words))
-    claimed = parse_origin(parse([*words, "--claimed"]))
+    told = asked_origin(asked)
+    claimed = asked_origin(asked._replace(claimed=True))
 
     assert told.claimed == ()
     assert [(one.what, one.value) for one in claimed.claimed] == [

@@ -1,0 +1,76 @@
+"""What a command line asks for, as typed values."""
+
+import argparse
+from typing import Literal, NamedTuple
+
+from egressmon.attribution import Level
+from egressmon.probes.loaders.loading import Choice
+from egressmon.sanitise.argv_mode import ArgvMode
+
+
+class RunRequest(NamedTuple):
+    """What each verb is asked that runs a command."""
+
+    verb: str
+    command: list[str]
+    """The command and its arguments; empty: none was given."""
+    evidence: str | None
+    evidence_limit: int
+    """In bytes."""
+    linger_s: float | None
+    allow_incomplete: bool
+    engine: Choice
+    attribution: Level
+    argv: ArgvMode
+    quiet: bool
+    verbose: bool
+    ready_file: str | None
+
+    @classmethod
+    def of(cls, parsed: argparse.Namespace) -> "RunRequest":
+        """Return what the parsed arguments of such a verb ask."""
+        return cls(
+            verb=parsed.verb,
+            command=parsed.command,
+            evidence=parsed.evidence,
+            evidence_limit=parsed.evidence_limit,
+            linger_s=parsed.linger,
+            allow_incomplete=parsed.allow_incomplete,
+            engine=parsed.engine,
+            attribution=parsed.attribution,
+            argv=parsed.argv,
+            quiet=parsed.quiet,
+            verbose=parsed.verbose,
+            ready_file=parsed.ready_file,
+        )
+
+
+class WatchRequest(NamedTuple):
+    """`egressmon watch`."""
+
+    run: RunRequest
+    policy: str | None
+    policy_digest: str | None
+    enforce: Literal["report", "fail"] | None
+    """None: as the policy says."""
+
+
+class LearnRequest(NamedTuple):
+    """`egressmon learn`."""
+
+    run: RunRequest
+    output: str
+    force: bool
+
+
+class ExplainRequest(NamedTuple):
+    """`egressmon policy explain`: a destination, and who reaches it."""
+
+    file: str
+    destination: str
+    package: str | None
+    exe: str | None
+    module: str | None
+    route: str | None
+    bypass: bool
+    claimed: bool

@@ -1,0 +1,109 @@
+"""The verbs: what each one takes, and what it does.
+
+A verb imports what it needs as it is called: `watch` must be armed soon.
+"""
+
+import argparse
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+from egressmon.cli import options
+from egressmon.cli.requests import (
+    ExplainRequest,
+    LearnRequest,
+    RunRequest,
+    WatchRequest,
+)
+from egressmon.probes.loaders.loading import Preparation
+
+
+class Call(NamedTuple):
+    """A command line as it was given, and what was begun before it was read."""
+
+    arguments: list[str]
+    early: Preparation | None
+
+
+class Verb(NamedTuple):
+    """One verb; `run` returns the exit status."""
+
+    add: Callable[[options.Add, str], None]
+    run: Callable[[argparse.Namespace, Call], int]
+    runs_command: bool = False
+    """Then its own failures have the statuses of a run (125), not of an analysis."""
+
+
+def _watch(parsed: argparse.Namespace, call: Call) -> int:
+    request = WatchRequest(
+        RunRequest.of(parsed), parsed.policy, parsed.policy_digest, parsed.enforce
+    )
+    preparation = _preparation(request.run, call.early)
+    from egressmon.cli.watch import watch  # noqa: PLC0415
+
+    return watch(request, call.arguments, preparation)
+
+
+def _learn(parsed: argparse.Namespace, call: Call) -> int:
+    request = LearnRequest(RunRequest.of(parsed), parsed.output, parsed.force)
+    preparation = _preparation(request.run, call.early)
+    from egressmon.cli.learn import learn  # noqa: PLC0415
+
+    return learn(request, call.arguments, preparation)
+
+
+# The probes load (in C) while Python imports the rest.
+def _preparation(request: RunRequest, early: Preparation | None) -> Preparation | None:
+    if os.geteuid() != 0:
+        return None
+    frames = request.attribution == "full"
+    if early is not None and early.asked == (request.engine, frames):
+        return early
+    if early is not None:
+        early.engine().close()
+    return Preparation(request.engine, frames=frames)
+
+
+def _policy(parsed: argparse.Namespace, _: Call) -> int:
+    from egressmon.cli import policy  # noqa: PLC0415
+
+    if parsed.policy_verb == "check":
+        return policy.check(
+            parsed.file, strict=parsed.strict, digest=parsed.policy_digest
+        )
+    return policy.explain(
+        ExplainRequest(
+            file=parsed.file,
+            destination=parsed.destination,
+            package=parsed.package,
+            exe=parsed.exe,
+            module=parsed.module,
+            route=parsed.route,
+            bypass=parsed.bypass,
+            claimed=parsed.claimed,
+        )
+    )
+
+
+def _install(parsed: argparse.Namespace, _: Call) -> int:
+    from egressmon.installation import install  # noqa: PLC0415
+
+    return install.command(parsed.wheel, quiet=parsed.quiet)
+
+
+def _doctor(_: argparse.Namespace, __: Call) -> int:
+    from egressmon.cli import doctor  # noqa: PLC0415
+
+    checks = doctor.examine()
+    doctor.print_report(checks)
+    return int(any(check.found is False for check in checks))
+
+
+VERBS = {
+    "watch": Verb(options.add_watch, _watch, runs_command=True),
+    "learn": Verb(options.add_learn, _learn, runs_command=True),
+    "policy": Verb(options.add_policy, _policy),
+    "install": Verb(options.add_install, _install),
+    "doctor": Verb(options.add_doctor, _doctor),
+}
+"""In the order of `--help`."""
