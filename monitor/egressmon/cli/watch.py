@@ -21,8 +21,9 @@ from egressmon.probes.loaders.loading import Preparation
 from egressmon.reports.interface import Report, tell_all
 from egressmon.reports.outcome import Outcome
 from egressmon.reports.page import Page
+from egressmon.runs import run
 from egressmon.runs.plan import Enforce, RunOptions
-from egressmon.runs.run import Run, run_identifier
+from egressmon.runs.state import begin
 from egressmon.sensor.escalation import SudoTrial
 from egressmon.text import printable
 
@@ -121,7 +122,7 @@ def execute(  # noqa: PLR0913 -- what a run is made of
     has them calls `at_end` with the user's, after all else; it returns what failed, or
     "". `page` is the job's summary page, if it has one.
     """
-    identifier = run_identifier()
+    identifier = run.run_identifier()
     with acting_as(user):
         path, file, failure = _evidence(request.evidence, identifier)
     if failure is not None:
@@ -147,7 +148,7 @@ def execute(  # noqa: PLR0913 -- what a run is made of
     )
     if run_options.may_gain:
         run_options = replace(run_options, sudo=SudoTrial(user))
-    outcome = Run(run_options, identifier, also).execute(engine)
+    outcome = run.execute(begin(run_options, identifier), engine, also)
     if outcome.exec_errno:
         why = os.strerror(outcome.exec_errno)
         sys.stderr.write(f"egressmon: {printable(request.command[0])}: {why}\n")

@@ -1,0 +1,67 @@
+"""The first record of a run: what was asked, where, and what will not be seen."""
+
+import os
+from pathlib import Path
+
+from egressmon import host
+from egressmon.attribution.stage import Attributor
+from egressmon.evidence.records import BlindSpot, RunStart
+from egressmon.runs.arming import Armed
+from egressmon.runs.state import RunState
+from egressmon.sanitise import sanitise_argv
+from egressmon.sensor import blind_spots
+from egressmon.sensor.scope import Scope
+from egressmon.sensor.sensor import Sensor
+from egressmon.text import from_bytes
+
+
+def blind_spots_of(
+    sensor: Sensor, attributor: Attributor | None, armed: Armed, *, frames: bool
+) -> list[BlindSpot]:
+    """Return what will not be seen; `frames` says whether Python frames are asked for.
+
+    To be asked once the attributor is settled: then it knows what it cannot note.
+    """
+    return blind_spots.declared(
+        sensor.engine,
+        sensor.no_mappings,
+        attributor.no_creators if attributor is not None else "",
+        around=armed.around,
+        frames=frames,
+    ) + blind_spots.of_command(armed.escalation)
+
+
+def start_record(
+    state: RunState, sensor: Sensor, scope: Scope, unseen: list[BlindSpot]
+) -> RunStart:
+    """Return the first record of the run, which is armed."""
+    options, engine = state.options, sensor.engine
+    command = [from_bytes(word) for word in options.command]
+    return RunStart(
+        egressmon=host.egressmon_version(),
+        engine=f"{engine.name} {engine.version}",
+        engine_reason=engine.reason,
+        kernel=host.kernel(),
+        machine=os.uname().machine,
+        host=os.uname().nodename,
+        scope=str(scope.path),
+        user=options.user.uid,
+        command=sanitise_argv(command, options.argv),
+        argv=options.argv,
+        cwd=_cwd(),
+        policy=str(options.loaded.path) if options.loaded.path else None,
+        policy_digest=options.loaded.digest,
+        enforce=options.enforce,
+        resolvers=sorted(map(str, state.judge.resolvers)),
+        hooks=engine.hooks,
+        blind_spots=unseen,
+        attribution=options.attribution,
+        armed_ms=host.age_ms(state.process_began_s),
+    )
+
+
+def _cwd() -> str | None:
+    try:
+        return from_bytes(os.fsencode(Path.cwd()))
+    except OSError:
+        return None

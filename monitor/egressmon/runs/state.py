@@ -1,0 +1,70 @@
+"""What a run has before anything is attached, and keeps to its end."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from egressmon import host
+from egressmon.attribution.processes import Processes
+from egressmon.clock import Clock
+from egressmon.evidence.tally import Tally
+from egressmon.evidence.writer import Evidence
+from egressmon.faults import Faults
+from egressmon.files.beginning import Beginning
+from egressmon.naming.names import Names, read_resolver, trusted_resolvers
+from egressmon.naming.resolution import PolicyResolution
+from egressmon.policy.judge import Judge
+from egressmon.runs.assemble import Knowledge
+from egressmon.runs.plan import Ending, RunOptions
+from egressmon.sensor.canary import CanaryWatch
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """What a run is asked, what it learns, and where it writes."""
+
+    options: RunOptions
+    clock: Clock
+    began_ns: int
+    process_began_s: float
+    """When this process began, in seconds since boot."""
+    evidence: Evidence
+    faults: Faults
+    tally: Tally
+    ending: Ending
+    knowledge: Knowledge
+    beginning: Beginning
+    resolution: PolicyResolution
+    judge: Judge
+
+
+def begin(options: RunOptions, identifier: str) -> RunState:
+    """Return the state of a new run, whose name is `identifier`."""
+    clock = Clock()
+    names = Names()
+    beginning = Beginning(host.home_of(options.user.uid))
+    processes = Processes(
+        proc_is_ours=host.proc_is_ours(), argv=options.argv, beginning=beginning
+    )
+    policy = options.loaded.policy
+    resolver = read_resolver(Path("/etc/resolv.conf"))
+    return RunState(
+        options=options,
+        clock=clock,
+        began_ns=clock.now_ns(),
+        process_began_s=host.process_start_s(),
+        evidence=Evidence(
+            options.evidence_file,
+            identifier,
+            clock,
+            options.evidence_error,
+            options.evidence_limit,
+            options.evidence_path,
+        ),
+        faults=Faults(verbose=options.verbose),
+        tally=Tally(),
+        ending=Ending(),
+        knowledge=Knowledge(names, processes, CanaryWatch()),
+        beginning=beginning,
+        resolution=PolicyResolution(policy, names),
+        judge=Judge(policy, trusted_resolvers(policy, resolver), resolver.search),
+    )
