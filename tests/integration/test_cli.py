@@ -94,6 +94,20 @@ def test_a_run_without_a_policy_file_imports_no_library_for_it() -> None:
     assert done.stdout == "[]\n"
 
 
+def test_explain_takes_an_international_name_as_the_policy_does(
+    tmp_path: Path,
+) -> None:
+    policy = tmp_path / "egress.toml"
+    policy.write_text('version = 1\n[[allow]]\nhost = "bücher.example"\n')
+
+    same = run("policy", "explain", str(policy), "Bücher.example:443")
+    none = run("policy", "explain", str(policy), "bü..cher.example:443")
+
+    assert same.returncode == 0, same.stdout
+    assert none.returncode == 2
+    assert "not a valid internationalised name" in none.stderr
+
+
 def test_check_accepts_a_good_policy(policy: str) -> None:
     done = run("policy", "check", policy)
 

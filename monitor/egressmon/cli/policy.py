@@ -11,7 +11,7 @@ from egressmon.errors import UsageError
 from egressmon.naming.names import read_resolver, trusted_resolvers
 from egressmon.policy.file import LoadedPolicy, load_policy
 from egressmon.policy.judge import Claimed, Destination, Judge, Listener, Origin
-from egressmon.policy.names import canonical
+from egressmon.policy.names import in_ascii
 from egressmon.policy.table import line_of
 from egressmon.text import printable
 
@@ -104,11 +104,19 @@ def parse_destination(text: str) -> Destination:
         )
     host = match["inet6"] or match["host"]
     protocol = match["protocol"] or "tcp"
+    port = int(match["port"])
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         # Names are not resolved here: a host entry is judged by the name alone.
         nowhere = ipaddress.ip_address("0.0.0.0")  # noqa: S104 -- nothing is bound
-        return Destination(nowhere, int(match["port"]), protocol, (canonical(host),))
+        return Destination(nowhere, port, protocol, (_host_name(host),))
     listener: Listener | None = "outside" if address.is_loopback else None
-    return Destination(address, int(match["port"]), protocol, (), listener)
+    return Destination(address, port, protocol, (), listener)
+
+
+def _host_name(text: str) -> str:
+    try:
+        return in_ascii(text, text)
+    except ValueError as error:
+        raise UsageError(printable(error), "write a host name or an address") from error

@@ -24,7 +24,8 @@ class Blind(Enum):
     UNIX_SOCKETS = BlindSpot(
         "unix-sockets",
         "requests over AF_UNIX are not read: that one is connected to a process "
-        "outside the scope is seen, but for datagrams and sockets handed in",
+        "outside the scope is seen, but for datagrams and sockets handed in; nor are "
+        "messages between processes by AF_NETLINK",
         "a run that reaches a container engine is incomplete; another helper (nscd, "
         "systemd-resolved, D-Bus) can connect on the scope's behalf",
         "keep such sockets out of the command's reach",

@@ -80,7 +80,7 @@ def _is_policy(project: Candidate, *, alone: bool) -> bool:
 
     try:
         data = tomllib.loads(project.data.decode("utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return alone and b"tool.egressmon" in project.data
     tool = data.get("tool", {})
     return isinstance(tool, dict) and "egressmon" in tool

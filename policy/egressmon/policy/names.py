@@ -47,18 +47,24 @@ def _split_wildcard(text: str) -> tuple[str, str]:
 
 
 def _a_labels(name: str, text: str) -> str:
-    ascii_name = canonical(name if name.isascii() else _encoded(name, text))
+    ascii_name = in_ascii(name, text)
     labels = ascii_name.split(".")
     if len(ascii_name) > _MAX_NAME or not all(map(_LABEL.fullmatch, labels)):
         raise ValueError(f"{text!r} is not a host name")
     return ascii_name
 
 
-def _encoded(name: str, text: str) -> str:
+def in_ascii(name: str, text: str) -> str:
+    """Return `name`, a part of `text`, as it is compared, with A-labels (RFC 5891).
+
+    Raises ValueError for what is no internationalised name.
+    """
+    if name.isascii():
+        return canonical(name)
     import idna  # noqa: PLC0415 -- its tables are large, and such names are few
 
     try:
-        return idna.encode(name, uts46=True).decode()
+        return canonical(idna.encode(name, uts46=True).decode())
     except idna.IDNAError as error:
         raise ValueError(f"{text!r} is not a valid internationalised name") from error
 

@@ -71,7 +71,7 @@ def _inside(table: dict[str, Any], prefix: tuple[str, ...]) -> dict[str, Any]:
 def _parse(path: Path, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also of a number with thousands of digits
         found = re.search(r"\(at line (\d+), column \d+\)", str(error))
         line = int(found.group(1)) if found else text.count("\n") + 1
         what = re.sub(r" \(at .*\)", "", str(error))

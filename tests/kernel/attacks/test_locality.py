@@ -1,6 +1,7 @@
 """Local is what stays on this machine, by the kernel's word as it leaves."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -275,6 +276,81 @@ def test_a_relay_that_takes_a_port_over_is_told_of(
     assert [one["verdict"] for one in made] == ["local"] * before + ["violation"]
     assert "outside the scope" in made[-1]["reason"]
     assert run.end["verdict"] != "clean"
+
+
+# Half-open connections, whose peers drop what answers them (IP_MINTTL), fill the queue
+# of a listener, which takes cookies from then on; its RST is dropped the same way.
+COOKIES = """
+import socket, struct, sys
+def half_open(at, count):
+    made = []
+    for _ in range(count):
+        one = socket.socket()
+        one.setsockopt(0, 21, 255)
+        one.setblocking(False)
+        one.connect_ex(at)
+        made.append(one)
+    return made
+"""
+HANDED_OVER = f"""{COOKIES}
+at = ("127.0.0.1", int(sys.argv[1]))
+listener = socket.socket(); listener.setsockopt(1, 2, 1)
+listener.bind(at); listener.listen(1)
+half = half_open(at, 3)
+client = socket.socket(); client.connect(at)
+server = listener.accept()[0]
+client.send(b"1"); server.recv(1)
+client.setsockopt(0, 21, 255)
+server.setsockopt(1, 13, struct.pack("ii", 1, 0)); server.close(); listener.close()
+for one in half:
+    one.close()
+{WAIT}
+client.send(b"x" * 9)
+client.settimeout(30)
+client.recv(1)
+"""
+TAKES_OVER = f"""{COOKIES}
+s = socket.socket(); s.bind(("127.0.0.1", 0)); at = s.getsockname(); s.close()
+print(at[1], flush=True)
+open(sys.argv[1]).read()
+listener = socket.socket(); listener.setsockopt(1, 2, 1)
+listener.bind(at); listener.listen(1)
+half = half_open(at, 4)
+listener.setsockopt(0, 2, 255)
+open(sys.argv[2], "w").close()
+taken = listener.accept()[0]
+taken.setsockopt(0, 2, 255)
+print("received" if taken.recv(9) else "nothing", flush=True)
+"""
+
+
+def test_a_connection_that_a_cookie_hands_to_a_relay_is_told_of(
+    watched: Watch, network: Lab, tmp_path: Path
+) -> None:
+    go, up = tmp_path / "go", tmp_path / "up"
+    os.mkfifo(go)
+    os.mkfifo(up)
+    with outside(network, TAKES_OVER, str(go), str(up)) as relay:
+        run = watched(PYTHON, "-c", HANDED_OVER, relay.says(), str(go), str(up))
+        assert relay.says() == "received", run.stderr
+
+    made = run.of("connection", verdict="violation")
+    assert "outside the scope" in made[-1]["reason"], run.stderr
+    assert run.end["verdict"] == "violations"
+
+
+def test_listeners_that_take_connections_over_are_a_doubt(
+    watched: Watch, network: Lab
+) -> None:
+    switch = [*network.enter(), "sysctl", "-qw"]
+    subprocess.run([*switch, "net.ipv4.tcp_migrate_req=1"], check=True)
+    try:
+        run = watched("true")
+    finally:
+        subprocess.run([*switch, "net.ipv4.tcp_migrate_req=0"], check=True)
+
+    assert run.status == 121
+    assert "tcp_migrate_req is on" in run.end["incomplete_reasons"][0]
 
 
 CONNECT = "import socket, sys; socket.socket().connect_ex((sys.argv[1], 8999))"

@@ -231,6 +231,14 @@ def test_a_whole_file(tmp_path: Path) -> None:
     assert loaded.digest.startswith("sha256:")
 
 
+def test_a_project_file_that_nests_too_deeply_is_passed_over(tmp_path: Path) -> None:
+    deep = "[tool.x]\na = " + "[" * 5000 + "]" * 5000
+    write(tmp_path, deep, "pyproject.toml")
+    (tmp_path / ".git").mkdir()
+
+    assert find_policy(tmp_path) is None
+
+
 def test_without_a_file_holds_what_a_file_that_says_nothing_says() -> None:
     written = Policy(version=1)
 
@@ -387,8 +395,9 @@ def test_the_shipped_schema_is_current_and_accepts_what_we_accept() -> None:
         ('version = 1\n"" = 3\n', '2: "": unknown key'),
         (r"version = 1" + "\n" + r'"##[x]\n::y" = 3', r'"##[x]\n::y": unknown key'),
         ("version = 1\nx = " + "[" * 50_000, "nested too deeply"),
+        ("version = " + "9" * 5000, "not TOML"),
     ],
-    ids=["blank", "empty", "command", "deep"],
+    ids=["blank", "empty", "command", "deep", "digits"],
 )
 def test_whatever_a_policy_holds_its_error_is_one_line(
     tmp_path: Path, text: str, what: str

@@ -106,7 +106,6 @@ static __always_inline void announce_connect(struct socket_state *state, struct 
 	state->peer = *flow->peer;
 	tell_caller(state);
 	state->flags |= SOCKET_PENDING;
-	state->flags &= ~SOCKET_TAKEN;
 	state->told = 0;
 	if (flow->socket_type == SOCK_DGRAM || protocol == PROTOCOL_TCP)
 		return;

@@ -18,7 +18,6 @@
 #define SOCKET_STACK_LOST 8 /* the stack did not fit the ring */
 #define SOCKET_FRAMES_LOST 16
 #define SOCKET_SENDING 32 /* something is being sent to `aim` */
-#define SOCKET_TAKEN 64	  /* its connection on this machine has another end */
 
 struct endpoint {
 	u32 address[4];

@@ -128,14 +128,15 @@ static __always_inline bool is_untold(const struct socket_state *state)
 }
 
 /*
- * Whether who takes a connection up on this machine is still to be seen: the SYN need not
- * have reached who was found then (SYN cookies, a SYN that crosses another). Asked where
- * something leaves by it, or it ends: what only acknowledges or resets gives nothing away.
+ * Whether a stream's other end is on this machine, as its SYN was told of. Who that is can
+ * change for as long as the stream lives: the SYN need not have reached who was found then
+ * (SYN cookies, a SYN that crosses another), and where the other end is closed unheard, a
+ * cookie lets the next listener have the connection. So it is asked whenever something
+ * leaves by it, or it ends; what only acknowledges or resets gives nothing away.
  */
 static __always_inline bool is_taking(struct __sk_buff *skb, const struct socket_state *state)
 {
-	return skb->ifindex == LOOPBACK_INDEX && state && state->told &&
-	       !(state->flags & SOCKET_TAKEN);
+	return skb->ifindex == LOOPBACK_INDEX && state && state->told;
 }
 
 static __always_inline bool carries(struct __sk_buff *skb, u32 payload, u8 tcp_flags)
@@ -194,8 +195,6 @@ static __always_inline bool is_told(struct socket_state *state, struct flow *flo
 	if (flow->peer->protocol == PROTOCOL_TCP && flow->socket_type == SOCK_STREAM) {
 		if (!state || flow->kind == KIND_PACKET)
 			return false;
-		if (taken)
-			state->flags |= SOCKET_TAKEN;
 		/* The other end is the listener's, of which the packet before was asked. */
 		if (taken && (state->told & ~TOLD(RECEIVER_NOBODY)))
 			return true;
