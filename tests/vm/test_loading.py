@@ -13,7 +13,7 @@ VMTEST = Path(__file__).parents[2] / "scripts/vmtest"
 LIMIT = 500_000
 LOAD = """\
 import json
-from egressmon.probes import bcc, libbpf
+from egressmon.probes.loaders import bcc, libbpf
 from egressmon.probes.errors import ProbeError
 
 def costs(loaded):
