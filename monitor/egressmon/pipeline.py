@@ -131,12 +131,12 @@ class Pipeline:
         lost = batch.lost_mappings > self._lost_mappings
         self._lost_mappings = batch.lost_mappings
         try:
-            self._attributor.learn(batch.mapped, lost=lost)
+            self._attributor.on_mappings(batch.mapped, lost=lost)
         except Exception as error:  # noqa: BLE001 -- the events of the batch must be read
             step = "learning what was mapped"
             self._faults.note(step, error)
             with self._faults.isolated(step):
-                self._attributor.learn([], lost=True)
+                self._attributor.on_mappings([], lost=True)
 
     def feed(self, events: Iterable[bytes]) -> None:
         """Take events through all stages, oldest first; one that fails ends none."""
@@ -171,7 +171,7 @@ class Pipeline:
                     self._sink(record, ktime_ns)
             case Stack() | Frames() | CodeObject():
                 if self._attributor is not None:
-                    self._attributor.saw(event)
+                    self._attributor.on_stack(event)
             case Escape() | Forked() | Executed() | Exited():
                 self._live(event)
 
@@ -201,12 +201,12 @@ class Pipeline:
             return None
         match event:
             case Forked():
-                self._attributor.forked(event)
+                self._attributor.on_fork(event)
             case Executed():
-                self._attributor.executed(event.pid, event.path, event.ktime_ns)
-                return self._attributor.program(event.pid)
+                self._attributor.on_exec(event.pid, event.path, event.ktime_ns)
+                return self._attributor.lookup_program(event.pid)
             case Exited():
-                self._attributor.ended(event.pid, event.ktime_ns)
+                self._attributor.on_exit(event.pid, event.ktime_ns)
             case Escape():
                 pass
         return None

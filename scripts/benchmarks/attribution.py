@@ -9,8 +9,9 @@ from pathlib import Path
 from bench import AGENT, EGRESSMON, HERE, Bench, output
 
 from egressmon.attribution import LEVELS
+from egressmon.attribution.native.address_spaces import AddressSpaces
 from egressmon.attribution.native.images import Images
-from egressmon.attribution.native.mappings import AddressSpace, Spaces
+from egressmon.attribution.native.mappings import AddressSpace
 from egressmon.attribution.native.unwind import Unwinder
 from egressmon.events.decode import decode
 from egressmon.events.model import Stack
@@ -106,13 +107,13 @@ def _captured() -> tuple[Stack, AddressSpace]:
         enter = f'echo $$ >{scope.path}/cgroup.procs; exec "$@"'
         words = ["sh", "-c", enter, "sh", sys.executable, "-c", code]
         subprocess.run(words, check=True)
-        spaces = Spaces(lambda _: None)
+        spaces = AddressSpaces(lambda _: None)
         spaces.push(side_band.read())
         for data in engine.read():
             event = decode(data)
             if isinstance(event, Stack):
-                spaces.until(event.ktime_ns)
-                space = spaces.of(event.pid)
+                spaces.advance_to(event.ktime_ns)
+                space = spaces.get(event.pid)
                 if space is not None:
                     return event, space
         raise SystemExit("no stack was captured")

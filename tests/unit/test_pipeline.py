@@ -280,10 +280,10 @@ def test_an_event_that_breaks_a_stage_does_not_end_the_reading() -> None:
 
 def test_a_process_is_recorded_whatever_becomes_of_its_attribution() -> None:
     class Broken:
-        def forked(self, _: object) -> None:
+        def on_fork(self, _: object) -> None:
             raise RuntimeError("put here for a test")
 
-        executed = ended = forked
+        on_exec = on_exit = on_fork
 
     replay = Replay(attributor=cast("Attributor", Broken())).feed(
         event("process_event", "KIND_FORK", tgid=100, parent=1, start_ns=2),

@@ -1,7 +1,7 @@
-"""Who did it: the code, the package and the route behind each connection."""
+"""Attribution: the code, the package and the route behind each connection."""
 
 from typing import Literal, TypeAlias, get_args
 
 Level: TypeAlias = Literal["full", "module", "process"]
-"""What is found out: Python code and native modules, modules, or processes alone."""
+"""What to attribute: Python code and native modules, modules, or processes alone."""
 LEVELS: tuple[Level, ...] = get_args(Level)

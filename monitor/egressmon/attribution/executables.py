@@ -1,4 +1,4 @@
-"""Which file an exec ran, by what name, and why that may be made up."""
+"""Which file an exec ran, by which path, and why that path may be made up."""
 
 import os
 
@@ -14,17 +14,20 @@ _UNREAD = "its environment could not be searched for LD_PRELOAD"
 
 
 class Executables:
-    """Finds the files behind execs."""
+    """Finds the executable files of processes."""
 
     def __init__(self, beginning: Beginning, *, proc_is_ours: bool) -> None:
-        """With proc_is_ours, /proc names processes by the same pids as the kernel."""
+        """`beginning` is the moment before the run.
+
+        `proc_is_ours` says that /proc has the same pids as the kernel's events.
+        """
         self._beginning = beginning
         self._proc_is_ours = proc_is_ours
 
     def of(self, event: Executed, mapped: str | None = None) -> tuple[str, str | None]:
-        """Return the executable's path, and why it is a claim; None: it is none.
+        """Return the executable's path, and why it is only a claim (None: it is none).
 
-        Mapped is what the kernel called it as it was mapped, where that is known.
+        `mapped` is the path that the kernel mapped it from, if that is known.
         """
         view = self._beginning.why_view(event.mounts, event.users)
         names = [event.path, mapped or ""]
@@ -72,7 +75,10 @@ class Executables:
 
 
 def why_preloaded(event: Executed) -> str | None:
-    """Return why the code in a process may not be its program's; None: it is."""
+    """Return why code other than its program's may be preloaded into the process.
+
+    None if there is no sign of that.
+    """
     if event.preload == PRELOAD_NONE:
         return None
     return PRELOADED if event.preload == PRELOAD_SET else _UNREAD

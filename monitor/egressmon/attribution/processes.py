@@ -1,4 +1,4 @@
-"""Who is who: the scope's processes, as the kernel told of them in order."""
+"""The processes of the scope, built from the kernel's fork, exec and exit events."""
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ Caused: TypeAlias = Flow | DnsPacket | Escape
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What a process runs, or ran; its argv is sanitised."""
+    """What a process runs, or ran before; `argv` is sanitised."""
 
     exe: str | None = None
     argv: list[str] | None = None
@@ -50,7 +50,7 @@ _UNKNOWN = Program()
 
 @dataclass(slots=True)
 class Process:
-    """One process as last known; its argv is sanitised."""
+    """One process as last known; `argv` is sanitised."""
 
     pid: int
     start_ns: int
@@ -59,31 +59,31 @@ class Process:
     comm: str
     exe: str | None = None
     exe_claimed: str | None = None
-    """Why the executable may be made up; None: it is not."""
+    """Why the command may have made the executable up; None if it cannot have."""
     preloaded: str | None = None
-    """Why the code in it may not be its program's own; None: it is."""
+    """Why other code than the program's may be preloaded; None if there is no sign."""
     argv: list[str] | None = None
     argv_cut: bool = False
     """Whether the argument list was longer than what is kept."""
     exec_id: int = 0
-    """Which of its programs that is, as the kernel counts them."""
+    """The number of the program among those it ran, as the kernel counts execs."""
     alive: bool = True
     earlier: dict[int, Program] = field(default_factory=dict[int, Program])
-    """What it ran before, by exec_id; a socket may be older than a program."""
+    """What it ran before, by `exec_id`: a socket may be older than the program."""
 
     @property
     def program(self) -> Program:
-        """What it runs."""
+        """The program that it runs now."""
         return Program(self.exe, self.argv, self.argv_cut)
 
     def claims(self) -> list[ClaimRecord]:
-        """Return what of its program the command could have made up."""
+        """Return the claims about its program: what the command could have made up."""
         why = self.exe_claimed or self.preloaded
         return [ClaimRecord("process.exe", why)] if why is not None else []
 
 
 class Processes:
-    """The scope's processes by pid; an ended one stays until its pid is needed."""
+    """The processes of the scope by pid; the last that ended are kept, too."""
 
     def __init__(
         self,
@@ -92,10 +92,10 @@ class Processes:
         argv: ArgvMode = "masked",
         beginning: Beginning | None = None,
     ) -> None:
-        """With proc_is_ours, /proc names processes by the same pids as the kernel.
+        """`argv` is how much of command lines is kept.
 
-        `argv` is how much of command lines is kept. Beginning is the run's; without
-        one, it is now.
+        `proc_is_ours` says that /proc has the same pids as the kernel's events.
+        `beginning` is the moment before the run, by default now.
         """
         self._argv: ArgvMode = argv
         beginning = beginning or Beginning()
@@ -105,9 +105,9 @@ class Processes:
         self.proc_is_ours = proc_is_ours
 
     def forked(self, event: Forked) -> Process:
-        """Add the child, which runs what its parent runs.
+        """Add a child process, which runs the program of its parent, and return it.
 
-        Where an event of the parent was lost, it runs what nobody told of.
+        If an event of the parent was lost, its program is unknown.
         """
         parent = self._known.get(event.parent)
         process = Process(
@@ -125,7 +125,10 @@ class Processes:
         return process
 
     def executed(self, event: Executed, mapped: str | None = None) -> Process:
-        """Note the process's new program, which was perhaps mapped from a path."""
+        """Record the new program of a process, and return the process.
+
+        `mapped` is the path that the kernel mapped the program from, if known.
+        """
         words = event.arguments.split(b"\0")
         if words and not words[-1]:
             words.pop()
@@ -161,7 +164,7 @@ class Processes:
         return earlier
 
     def exited(self, event: Exited) -> Process | None:
-        """Note the end of a process; None for one that was never seen."""
+        """Record the end of a process, and return it; None if it was never seen."""
         process = self._known.get(event.pid)
         if process is None:
             return None
@@ -172,11 +175,11 @@ class Processes:
         return process
 
     def get(self, pid: int) -> Process | None:
-        """Return the process that has, or last had, pid."""
+        """Return the process that has, or last had, the id `pid`."""
         return self._known.get(pid)
 
     def ancestry(self, process: Process) -> list[str]:
-        """Return the command names of the process's ancestors, nearest first."""
+        """Return the command names of the ancestors of `process`, nearest first."""
         names: list[str] = []
         parent = self._known.get(process.parent)
         while parent is not None and len(names) < _MAX_ANCESTORS:
@@ -186,10 +189,10 @@ class Processes:
         return names
 
     def actor(self, event: Caused) -> tuple[Actor | None, str | None]:
-        """Return the process behind event, and why it is not wholly known.
+        """Return the process behind `event`, and why it is not wholly known.
 
-        What it runs is only said where no event about it was lost: the kernel says
-        with each flow when the process began, and which of its programs it ran.
+        Its program is only named if no event about the process was lost: each flow
+        comes with the process's start time and the number of its program.
         """
         if not isinstance(event, Escape) and event.flags & FLAG_OWNERLESS:
             return None, _OWNERLESS
@@ -211,7 +214,10 @@ class Processes:
         ), why
 
     def is_lost(self, event: Traffic) -> bool:
-        """Tell whether the process is known as another, or running another program."""
+        """Tell whether events about the process behind `event` were lost.
+
+        Then another process is known by its pid, or another program.
+        """
         process = self._known.get(event.pid)
         if process is None or event.flags & FLAG_OWNERLESS:
             return False

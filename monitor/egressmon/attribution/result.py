@@ -1,4 +1,4 @@
-"""Who did it: what the stage found out about a connection."""
+"""The result of attribution: who made a connection."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ Language: TypeAlias = Literal["python", "node"]
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """A file that an attribution rests on, and what is known of it."""
+    """A file that an attribution rests on, and its package."""
 
     field: str
-    """Of the record, such as module.caller."""
+    """The field of the record that names it, such as module.caller."""
     path: str | None
     package: str | None
     package_claimed: str | None
-    """Why its owner may be made up; None: it is not."""
+    """Why the command may have made the package up; None if it cannot have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """Who did it, as far as it is known; reasons stand beside what is not."""
+    """Who made a connection; beside what is not known stands the reason."""
 
     module: ModuleRecord | None
     module_reason: str | None
@@ -37,20 +37,20 @@ class Attribution:
     route_reason: str | None
     bypass: bool | None
     grounds: tuple[Ground, ...] = ()
-    """The caller and its binding."""
+    """The files of the caller and of the binding."""
     claimed: tuple[ClaimRecord, ...] = ()
-    """What of it the command could have made up in this run."""
+    """What of it the watched command could have made up in this run."""
     language: Language | None = None
-    """Of the process."""
+    """The language that the process runs; None: neither, or not known."""
     code: CodeRecord | None = None
     code_status: CodeStatus = "unknown"
     code_reason: str | None = None
 
 
 Attribute: TypeAlias = Callable[[Traffic], Attribution]
-"""Says who made a flow or sent a packet."""
+"""Returns who made a flow or sent a packet."""
 
 
 def unknown(reason: str) -> Attribution:
-    """Return an attribution that knows nothing, for a reason."""
+    """Return the attribution of a call of which nothing is known, with the `reason`."""
     return Attribution(None, reason, "unknown", reason, None, code_reason=reason)

@@ -1,11 +1,11 @@
-"""The stage that says who did it: native modules, and the Python code behind them."""
+"""The attribution stage: native modules, and the Python code behind them."""
 
 from collections.abc import Iterable
 from dataclasses import replace
 
 from egressmon import host
 from egressmon.attribution import Level
-from egressmon.attribution.native.call_sites import Memory
+from egressmon.attribution.native.call_sites import CallSiteMemory
 from egressmon.attribution.native.modules import Modules
 from egressmon.attribution.packages.lookup import Packages
 from egressmon.attribution.python.code import FrameMemory, NoFrames, PythonCode
@@ -20,21 +20,22 @@ from egressmon.probes.kernel.sideband import SideRecord
 
 
 class Attributor:
-    """Joins what is found out about connections."""
+    """Attributes connections: joins native modules and Python code."""
 
     def __init__(
         self,
-        memory: Memory,
+        memory: CallSiteMemory,
         frames: FrameMemory | None,
         no_frames: str,
         architecture: Architecture | None,
         beginning: Beginning | None = None,
     ) -> None:
-        """Memory is the probes' of call sites, frames theirs of Python code.
+        """`memory` is the probes' map of the call sites that they recognise.
 
-        No_frames says why Python frames are not read, where frames is None. Events are
-        from a machine of `architecture`. Beginning is the run's (without one, it is
-        now).
+        `frames` are the maps of interpreters and code objects that the probes keep;
+        None if Python frames are not read, for the reason `no_frames`.
+        `architecture` is that of the machine that the events are from.
+        `beginning` is the moment before the run, by default now.
         """
         beginning = beginning or Beginning()
         self._packages = Packages(beginning)
@@ -43,82 +44,84 @@ class Attributor:
         self._code = PythonCode(frames, self._packages) if frames is not None else None
 
     def begin(self) -> None:
-        """Start what takes rights that will be given up."""
+        """Start what needs privileges that the agent drops afterwards."""
         if self._code is not None:
             self._code.begin()
 
     @property
     def helper(self) -> int | None:
-        """The id of the process that attaches probes; None: there is none."""
+        """The pid of the process that attaches probes, or None."""
         return self._code.helper if self._code is not None else None
 
     def prepare(self, command: Iterable[bytes], path: bytes) -> None:
-        """Know what command, looked for in path, may run."""
+        """Register the interpreters that `command`, looked up in `path`, may run."""
         if self._code is not None:
             self._code.prepare(command, path)
 
     @property
     def no_creators(self) -> str:
-        """Why the creators of tasks are not noted; empty: they are, or need not be."""
+        """Why creators of tasks are not recorded; empty if they are, or need not be."""
         return self._code.no_creators if self._code is not None else ""
 
     @property
     def is_cut_short(self) -> bool:
-        """Whether the creators of tasks were no longer noted at some time."""
+        """Whether the recording of the creators of tasks ended too early."""
         return self._code is not None and self._code.is_cut_short
 
     def settle(self) -> None:
-        """Return when all that prepare() began is done."""
+        """Wait until everything that `prepare` began is done."""
         if self._code is not None:
             self._code.settle()
 
     def wind_up(self) -> None:
-        """Begin to end what takes its time: nothing more will be created."""
+        """Start detaching probes (0.1 s) while the run winds down."""
         if self._code is not None:
             self._code.close()
 
-    def learn(self, records: list[SideRecord], *, lost: bool) -> None:
-        """Take what the side band told; lost: something before it is missing."""
-        self._modules.learn(records, lost=lost)
+    def on_mappings(self, records: list[SideRecord], *, lost: bool) -> None:
+        """Take the kernel's `records` of mappings; `lost`: some before are missing."""
+        self._modules.on_mappings(records, lost=lost)
         if self._code is not None:
-            self._code.learn(records)
+            self._code.on_mappings(records)
 
-    def saw(self, event: Stack | Frames | CodeObject) -> None:
-        """Take what the probes read of a caller."""
+    def on_stack(self, event: Stack | Frames | CodeObject) -> None:
+        """Take what the probes read of a caller: stack, Python frames or their code."""
         if isinstance(event, Stack):
-            self._modules.saw(event)
+            self._modules.on_stack(event)
         elif self._code is not None:
-            self._code.saw(event)
+            self._code.on_frames(event)
 
-    def forked(self, event: Forked) -> None:
-        """Take note that a process began."""
-        self._modules.forked(event.pid)
+    def on_fork(self, event: Forked) -> None:
+        """Follow a process that has begun."""
+        self._modules.on_fork(event.pid)
         if self._code is not None:
-            self._code.forked(event)
+            self._code.on_fork(event)
 
-    def executed(self, pid: int, path: str, ktime_ns: int) -> None:
-        """Take note that pid runs a new program, which was called path."""
+    def on_exec(self, pid: int, path: str, ktime_ns: int) -> None:
+        """Follow process `pid` into a new program, which was executed as `path`."""
         self._packages.know_interpreter(path)
-        self._modules.executed(pid, ktime_ns)
+        self._modules.on_exec(pid, ktime_ns)
         if self._code is not None:
-            self._code.executed(pid)
+            self._code.on_exec(pid)
 
-    def program(self, pid: int) -> str | None:
-        """Return the path that pid's program was mapped from; None: not known."""
-        return self._modules.program(pid)
+    def lookup_program(self, pid: int) -> str | None:
+        """Return the path that process `pid`'s program was mapped from, if known."""
+        return self._modules.lookup_program(pid)
 
-    def ended(self, pid: int, ktime_ns: int) -> None:
-        """Take note that pid is gone."""
-        self._modules.ended(pid, ktime_ns)
+    def on_exit(self, pid: int, ktime_ns: int) -> None:
+        """Forget process `pid`, which has ended."""
+        self._modules.on_exit(pid, ktime_ns)
         if self._code is not None:
-            self._code.ended(pid)
+            self._code.on_exit(pid)
 
-    def of(self, flow: Traffic) -> Attribution:
-        """Return who made flow."""
-        found = self._modules.of(flow)
+    def attribute(self, flow: Traffic) -> Attribution:
+        """Return who made `flow`."""
+        found = self._modules.lookup(flow)
         if self._code is None:
             return replace(found, code_reason=self._no_frames)
-        answer = self._code.of(flow, _without_frames(found))
+        answer = self._code.of(
+            flow, _without_frames(found, self._code.why_unusable(flow))
+        )
         if isinstance(answer, NoFrames):
             status: CodeStatus = "unknown" if answer.may_be_python else "none"
             return replace(found, code_status=status, code_reason=answer.reason)
@@ -131,9 +134,11 @@ class Attributor:
 
 
 # What it means where no frames were read: by the modules, if they are known.
-def _without_frames(found: Attribution) -> NoFrames:
+def _without_frames(found: Attribution, unusable: str | None) -> NoFrames:
     if found.language == "python":
-        return NoFrames("the probes did not know the interpreter at the call")
+        return NoFrames(
+            unusable or "the probes did not know the interpreter at the call"
+        )
     if found.language is None and found.module_reason is not None:
         return NoFrames(found.module_reason)
     return NoFrames("the process does not run Python", may_be_python=False)
@@ -142,10 +147,10 @@ def _without_frames(found: Attribution) -> NoFrames:
 def attributor_for(
     level: Level, engine: Engine, beginning: Beginning
 ) -> Attributor | None:
-    """Return what attributes up to `level` what the loaded `engine` tells of.
+    """Return an attributor up to `level` of the events of the loaded `engine`.
 
-    None where no process can be looked at: at the level `process`, and in a pid
-    namespace, where the kernel's numbers are not /proc's.
+    None where no process can be looked into: at the level `process`, and in a pid
+    namespace, where the pids of the kernel are not those of /proc.
     """
     if level == "process" or not host.proc_is_ours():
         return None
@@ -158,9 +163,10 @@ def attributor_for(
 def attribute_with(
     attributor: Attributor | None, level: Level, faults: Faults
 ) -> Attribute:
-    """Return the function that attributes; where `attributor` fails, `faults` has it.
+    """Return the function that attributes flows by `attributor`.
 
-    Without an attributor it says why there is none.
+    A failure goes to `faults`, and the flow is unknown. Without an attributor every
+    flow is unknown, because of `level` or a pid namespace.
     """
 
     def attribute(flow: Traffic) -> Attribution:
@@ -168,7 +174,7 @@ def attribute_with(
             return unknown("the peer made the connection")
         if attributor is not None:
             try:
-                return attributor.of(flow)
+                return attributor.attribute(flow)
             except Exception as error:  # noqa: BLE001 -- the connection is recorded
                 faults.note("saying who made a connection", error)
                 return unknown(f"egressmon failed ({type(error).__name__})")

@@ -347,8 +347,8 @@ from egressmon.cli.main import main
 sys.exit(main())
 """
 STEPS = [
-    "attribution.stage:Attributor:learn",
-    "attribution.stage:Attributor:of",
+    "attribution.stage:Attributor:on_mappings",
+    "attribution.stage:Attributor:attribute",
     "attribution.stage:Attributor:wind_up",
     "runs.follow:Follower:linger",
     "runs.follow:Follower:outlived",
@@ -404,7 +404,7 @@ def test_a_step_that_fails_is_a_doubt_and_the_next_ones_run(
     [
         ("verdicts.queries:Queries:records", "dns"),
         ("attribution.processes:Processes:exited", "exit"),
-        ("attribution.stage:Attributor:saw", "stack"),
+        ("attribution.stage:Attributor:on_stack", "stack"),
     ],
 )
 def test_an_event_that_fails_is_recorded_and_the_next_ones_are_read(

@@ -258,6 +258,38 @@ def test_violations_name_their_tests(watched: Watch, tmp_path: Path) -> None:
         assert NODES[port].partition("::")[2].partition(" ")[0] in functions
 
 
+OLD = [one for one in INTERPRETERS if 7 <= minor(one) < 9]
+FORKS = """
+import os
+if not os.fork():
+    dial(8)
+    os.execlp("curl", "curl", "-s", "http://127.0.0.1:9/")
+os.wait()
+dial(7)
+"""
+
+
+@pytest.mark.parametrize("interpreter", OLD)
+def test_an_interpreter_that_cannot_be_walked_says_why(
+    watched: Watch, interpreter: str
+) -> None:
+    run = watched(interpreter, "-c", DIAL + FORKS)
+
+    found = by_port(run)
+    reasons = {port: one["code_reason"] for port, one in found.items()}
+    assert reasons == {
+        7: "CPython before 3.9",
+        8: "CPython before 3.9",
+        9: "the process does not run Python",
+    }
+    assert [found[port]["code_status"] for port in (7, 8, 9)] == [
+        "unknown",
+        "unknown",
+        "none",
+    ]
+    assert run.end["unknown_code"] == 2
+
+
 def test_a_process_without_python(watched: Watch) -> None:
     run = watched("curl", "-s", "http://127.0.0.1:7/")
 

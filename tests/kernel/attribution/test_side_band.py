@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 import pytest
 
-from egressmon.attribution.native.mappings import Spaces
+from egressmon.attribution.native.address_spaces import AddressSpaces
 from egressmon.probes.kernel import sideband
 from egressmon.probes.kernel.sideband import Executed, Forked, Mapped, SideBand
 from egressmon.sensor.scope import Scope, make_scope
@@ -42,11 +42,11 @@ def test_a_program_that_is_gone_is_told_of(scope: Scope) -> None:
     assert b"true" in names
     assert b"libc.so.6" in names
     assert all(one.device and one.inode for one in mapped if one.path[:1] == b"/")
-    spaces = Spaces(lambda _: None)
-    spaces.claim(pid)
+    spaces = AddressSpaces(lambda _: None)
+    spaces.retain(pid)
     spaces.push(records)
-    spaces.until(1 << 62)
-    space = spaces.of(pid)
+    spaces.advance_to(1 << 62)
+    space = spaces.get(pid)
     assert space is not None
     assert space.program is not None
     assert space.program.path.endswith(b"/true")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from egressmon.attribution.native.call_targets import leads_to
 from egressmon.attribution.native.cfi import FrameTable
-from egressmon.attribution.native.cfi_program import CfiError
+from egressmon.attribution.native.cfi_rows import CfiError
 from egressmon.attribution.native.expression import (
     ExpressionError,
     evaluate,

@@ -1,9 +1,9 @@
-"""Call sites that the probes recognise by a few words of the stack."""
+"""Call sites that the probes recognise by a few words of the stack, and do not copy."""
 
 import struct
 from collections import OrderedDict
-from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import count
 from typing import Protocol, TypeVar
 
@@ -21,33 +21,51 @@ _MAX_KEPT = 4096
 _Kept = TypeVar("_Kept", bytes, int)
 
 
-class Memory(Protocol):
-    """The probes' memory of call sites."""
+class CallSiteMemory(Protocol):
+    """The map in which the probes look up the call sites that they recognise."""
 
     def remember(self, key: bytes, template: bytes) -> None:
-        """Recognise the call site at key from now on."""
+        """Have the probes recognise the call site `key` by the words in `template`."""
 
     def forget(self, key: bytes) -> None:
-        """Recognise it no longer."""
+        """Have the probes copy the stacks of the call site `key` again."""
 
 
-class Templates:
-    """What the probes were told to recognise, and what it means.
+@dataclass(frozen=True, slots=True)
+class CallSite:
+    """A call site that the probes may be told to recognise."""
 
-    A site is told at its second call: most call once. All of a process's are
-    forgotten as its mappings change: then the same words may mean other modules. The
-    calls before do not count either: who loads and unloads libraries in turns would
-    have the probes recognise what is no longer there.
+    pid: int
+    key: bytes
+    words: list[tuple[int, int]]
+    """Places in the stack, and what must be there for the site to be recognised."""
+    verified: Unwound
+    """The calls that these words prove: no more of the stack is known by them."""
+
+
+class CallSites:
+    """The call sites that the probes recognise, and the attribution of each.
+
+    The probes are told of a site at its second call: most sites call once. All sites of
+    a process are forgotten when its mappings change, as the same words may then mean
+    other modules. Calls before the change do not count either: a process that loads and
+    unloads libraries in turns would have the probes recognise what is not there any
+    more.
     """
 
-    def __init__(self, memory: Memory, architecture: Architecture | None) -> None:
-        """Stacks are from a machine of `architecture`."""
+    def __init__(
+        self, memory: CallSiteMemory, architecture: Architecture | None
+    ) -> None:
+        """`memory` is the probes' map; stacks are from a machine of `architecture`.
+
+        Without an architecture no stack is unwound, and no site recognised.
+        """
         self._memory = memory
         self._architecture = architecture
         self._once: OrderedDict[bytes, int] = OrderedDict()
-        """In which era of its process each site called."""
+        """The era of its process in which each site called last."""
         self._eras: OrderedDict[int, int] = OrderedDict()
-        """Of each process: its last change of mappings, by number among all of them."""
+        """The era of each process: the number of the last change of its mappings."""
         self._changes = count(1)
         self._known: OrderedDict[int, tuple[int, bytes, Attribution]] = OrderedDict()
         self._told: dict[bytes, tuple[int, list[tuple[int, int]]]] = {}
@@ -55,54 +73,53 @@ class Templates:
         self._of_process: dict[int, set[int]] = {}
         self._next = 1
 
-    def find(self, stack: Stack) -> Attribution | None:
-        """Return what the recognised call means; None: no longer known."""
+    def lookup(self, stack: Stack) -> Attribution | None:
+        """Return the attribution of the site that the probes recognised at `stack`.
+
+        None if the site was forgotten in the meantime.
+        """
         known = self._known.get(stack.template)
         if known is None or known[0] != stack.pid:
             return None
         return known[2]
 
-    def offer(
-        self,
-        stack: Stack,
-        unwound: Unwound,
-        judge: Callable[[Unwound], Attribution],
-    ) -> None:
-        """Have the probes recognise stack's call site, if it called before in this era.
+    def recurring(self, stack: Stack, unwound: Unwound) -> CallSite | None:
+        """Return the call site of `stack` if the probes should recognise it.
 
-        Judge is asked about as much of the chain as the template's words verify.
+        None at its first call since the mappings changed, if the probes have it
+        already, and if no return address of its frames is in the copied stack.
         """
         if self._architecture is None:
-            return
-        counter = stack.registers[self._architecture.program_counter]
-        top = stack.registers[
-            self._architecture.registers[self._architecture.stack_pointer]
-        ]
-        key = _KEY.pack(stack.address_space, counter, top)
+            return None
+        key = _key(stack, self._architecture)
         era = self._eras.get(stack.pid, 0)
         if self._once.get(key) != era:
             _keep(self._once, key, era)
-            return
+            return None
         verified, words = _verified(unwound)
         # Stacks that were copied before the probes had it are still to come.
         if not words or (key in self._told and self._told[key][1] == words):
-            return
-        judged = judge(verified)
-        if judged.module is None:
+            return None
+        return CallSite(stack.pid, key, words, verified)
+
+    def remember(self, site: CallSite, attribution: Attribution) -> None:
+        """Have the probes recognise `site`; its `verified` calls have `attribution`."""
+        if attribution.module is None:
             return  # what is verified does not reach the caller: copy it each time
         if len(self._known) >= _MAX_KEPT:
             self._drop(next(iter(self._known)))
         number, self._next = self._next, self._next + 1
-        rest = bytes(_WORD.size * (_MAX_WORDS - len(words)))
-        content = b"".join(_WORD.pack(*word) for word in words)
+        rest = bytes(_WORD.size * (_MAX_WORDS - len(site.words)))
+        content = b"".join(_WORD.pack(*word) for word in site.words)
+        head = _HEAD.pack(number, len(site.words))
         with suppress(OSError):  # then it is copied, as before
-            self._memory.remember(key, _HEAD.pack(number, len(words)) + content + rest)
-        self._told[key] = number, words
-        self._known[number] = stack.pid, key, judged
-        self._of_process.setdefault(stack.pid, set()).add(number)
+            self._memory.remember(site.key, head + content + rest)
+        self._told[site.key] = number, site.words
+        self._known[number] = site.pid, site.key, attribution
+        self._of_process.setdefault(site.pid, set()).add(number)
 
     def forget(self, pid: int) -> None:
-        """Have the probes forget process pid's call sites: its mappings changed."""
+        """Forget the call sites of process `pid`: its mappings changed."""
         _keep(self._eras, pid, next(self._changes))
         for number in list(self._of_process.get(pid, ())):
             self._drop(number)
@@ -117,6 +134,12 @@ class Templates:
         if self._told.get(key, (0, []))[0] == number:  # and not a later one
             del self._told[key]
             self._memory.forget(key)
+
+
+def _key(stack: Stack, architecture: Architecture) -> bytes:
+    counter = stack.registers[architecture.program_counter]
+    top = stack.registers[architecture.registers[architecture.stack_pointer]]
+    return _KEY.pack(stack.address_space, counter, top)
 
 
 def _keep(kept: OrderedDict[_Kept, int], key: _Kept, number: int) -> None:

@@ -1,8 +1,9 @@
-"""Where a CALL of x86-64 leads: what tells a return address from what looks like one.
+"""Where a CALL of x86-64 leads: tells a return address from a word that looks like one.
 
-A stack is full of addresses that were returned to long ago. One of them is what called
-the code that runs if its call leads there: directly, or by way of the dynamic linker to
-the symbol that is there. Encodings are those of the Intel SDM, volume 2: CALL, JMP.
+A stack is full of return addresses of calls that ended long ago. One belongs to the
+caller of the running code if the CALL before it leads there: directly, or through the
+dynamic linker to the symbol that is there. Encodings are those of the Intel SDM,
+volume 2: CALL, JMP.
 """
 
 import struct
@@ -11,9 +12,9 @@ from egressmon.files.elf import Elf
 
 _LONGEST = 6
 _NEAR = 1 << 14
-"""How long a function may be that no symbol tells the size of."""
+"""The most bytes that a function is taken to have if no symbol gives its size."""
 _WRAPPER = 64
-"""How long one may be that only jumps on to another."""
+"""The most bytes of a function that only jumps to another."""
 _MAX_JUMPS = 4
 _ENDBR, _BND = b"\xf3\x0f\x1e\xfa", b"\xf2"
 _CALL, _JUMP = b"\xe8", b"\xe9"
@@ -21,11 +22,12 @@ _CALL_SLOT, _JUMP_SLOT = b"\xff\x15", b"\xff\x25"
 
 
 def leads_to(caller: Elf, behind: int, callee: Elf, address: int) -> bool:
-    """Tell whether a call leads to where address is.
+    """Tell whether a call leads to the function that `address` is in.
 
-    The call is the instruction before address behind in the file caller; address is in
-    the file callee, which may be the same. Calls by a register or by memory that the
-    process fills lead to nowhere that can be known. Raises ElfError.
+    The call is the instruction before the address `behind` in the file `caller`;
+    `address` is in the file `callee`, which may be the same. No for calls through a
+    register or through memory that the process fills: their target is not in the file.
+    Raises ElfError.
     """
     code = caller.read(caller.offset_of(behind - _LONGEST), _LONGEST)
     if len(code) < _LONGEST:

@@ -6,11 +6,11 @@ Format: LSB Core, "Exception Frames" (.eh_frame, .eh_frame_hdr), and DWARF 5, 6.
 import bisect
 import struct
 
-from egressmon.attribution.native.cfi_program import (
+from egressmon.attribution.native.cfi_program import FrameProgram
+from egressmon.attribution.native.cfi_rows import (
     CfiError,
     Common,
     FrameEntry,
-    FrameProgram,
     Row,
     plain_rules,
 )
@@ -40,10 +40,10 @@ _PAIR = struct.Struct("<ii")
 
 
 class FrameTable:
-    """The frames of one file; rows are remembered by address."""
+    """The unwind tables of one file; the rows found are kept by address."""
 
     def __init__(self, elf: Elf) -> None:
-        """Read where elf's tables are; a file without any has no rows."""
+        """Find the tables in `elf`; a file without any has no rows."""
         self._elf = elf
         self._common: dict[int, Common] = {}
         self._rows: dict[int, tuple[Row, int] | None] = {}
@@ -71,9 +71,9 @@ class FrameTable:
         self._count = min(number, max(0, self._elf.file_size - place) // _PAIR.size)
 
     def row(self, address: int) -> tuple[Row, int] | None:
-        """Return the row at address, with the register that holds the return address.
+        """Return the row at `address`, with the register that holds the return address.
 
-        None: the tables say nothing of it. Raises CfiError where they are damaged.
+        None if the tables do not cover it. Raises CfiError if they are damaged.
         """
         try:
             return self._rows[address]
@@ -179,23 +179,31 @@ class FrameTable:
             register, at = data[at], at + 1
         else:
             register, at = uleb(data, at)
-        encoding, signal = 0, b"S" in augmentation
-        program = at
-        if augmentation.startswith(b"z"):
-            length, at = uleb(data, at)
-            program = at + length
-            for letter in augmentation[1:]:
-                if letter == ord("R"):
-                    encoding, at = data[at], at + 1
-                elif letter == ord("P"):
-                    form = data[at]
-                    _, after = self._pointer(form & ~_INDIRECT, place + 4 + at + 1)
-                    at = after - place - 4
-                elif letter == ord("L"):
-                    at += 1
+        encoding, program = self._augmentation(augmentation, data, at, place + 4)
+        signal = b"S" in augmentation
         return Common(
             code, factor, register, encoding, signal, bool(augmentation), data[program:]
         )
+
+    # How the entry's pointers are encoded, and where its program begins.
+    def _augmentation(
+        self, letters: bytes, data: bytes, at: int, place: int
+    ) -> tuple[int, int]:
+        encoding = 0
+        if not letters.startswith(b"z"):
+            return encoding, at
+        length, at = uleb(data, at)
+        program = at + length
+        for letter in letters[1:]:
+            if letter == ord("R"):
+                encoding, at = data[at], at + 1
+            elif letter == ord("P"):
+                form = data[at]
+                _, after = self._pointer(form & ~_INDIRECT, place + at + 1)
+                at = after - place
+            elif letter == ord("L"):
+                at += 1
+        return encoding, program
 
     def _pointer(self, encoding: int, place: int, base: int = 0) -> tuple[int, int]:
         if encoding == _OMITTED:

@@ -4,15 +4,10 @@ Instructions: DWARF 5, 6.4.2 and 7.24, and the two that GNU adds.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
+from egressmon.attribution.native.cfi_rows import CfiError, FrameEntry, Row, Rule
 from egressmon.attribution.native.expression import sleb, uleb
-
-RuleKind: TypeAlias = Literal[
-    "saved", "offset", "register", "saved-expression", "expression", "same", "undefined"
-]
-Rule: TypeAlias = tuple[RuleKind, int | bytes]
 
 _MAX_STEPS = 10_000
 _MAX_REMEMBERED = 64
@@ -20,71 +15,9 @@ _MAX_EXPRESSION = 1024
 _MAX_REGISTER = 128
 
 
-class CfiError(ValueError):
-    """The tables are damaged, or say what no compiler writes."""
-
-
-@dataclass(slots=True)
-class Row:
-    """How to undo one frame: where it ends (CFA), and what was saved in it."""
-
-    register: int
-    """The register that the CFA is reckoned from, where there is no expression."""
-    offset: int
-    expression: bytes | None
-    rules: dict[int, Rule]
-    signal: bool = False
-    """A signal handler's: the caller was interrupted, and called nobody."""
-
-    plain: tuple[tuple[int, int], ...] | None = None
-    """The rules, where each is "saved" at an offset and nothing else is needed."""
-
-    def copy(self) -> "Row":
-        """Return a row of its own with the same content."""
-        return Row(
-            self.register, self.offset, self.expression, dict(self.rules), self.signal
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Common:
-    """What the frames of a file have in common (a CIE)."""
-
-    code_factor: int
-    data_factor: int
-    return_register: int
-    encoding: int
-    signal: bool
-    augmented: bool
-    program: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class FrameEntry:
-    """A function's entry (an FDE), with its program."""
-
-    begin: int
-    end: int
-    program: bytes
-    place: int
-    """The address of the program's first byte."""
-    common: Common
-
-
-def plain_rules(row: Row, return_register: int) -> tuple[tuple[int, int], ...] | None:
-    """Return what row saves where, if that is all it does, as nearly all rows do."""
-    if row.expression is not None or row.signal or return_register not in row.rules:
-        return None
-    found: list[tuple[int, int]] = []
-    for register, (kind, value) in row.rules.items():
-        if kind != "saved" or not isinstance(value, int):
-            return None
-        found.append((register, value))
-    return tuple(found)
-
-
-# (frame, place in its program) to the address there, and the place behind it.
 Location: TypeAlias = Callable[[FrameEntry, int], tuple[int, int]]
+"""Takes a frame and a place in its program; returns the address there, and the place
+behind it."""
 
 _HIGH, _LOW = 0xC0, 0x3F
 _ADVANCE, _OFFSET, _RESTORE = 0x40, 0x80, 0xC0
@@ -93,10 +26,10 @@ _NOTHING = frozenset({0x00, 0x2D})  # nop; arm64: the return address is signed
 
 
 class FrameProgram:
-    """Runs a frame's instructions up to those that lie behind an address."""
+    """Runs a frame's instructions, up to those for the code behind an address."""
 
     def __init__(self, frame: FrameEntry, address: int, location: Location) -> None:
-        """Location reads the address at a place of frame's program."""
+        """`location` decodes the address at a place in the program of `frame`."""
         self.row = Row(0, 0, None, {}, frame.common.signal)
         self._frame, self._address, self._read = frame, address, location
         self._code, self._data = frame.common.code_factor, frame.common.data_factor
@@ -105,7 +38,7 @@ class FrameProgram:
         self._program, self._at, self._location = b"", 0, frame.begin
 
     def run(self) -> Row:
-        """Return the row at the address; raises CfiError, ExpressionError."""
+        """Return the row at the address. Raises CfiError, ExpressionError."""
         self._execute(self._frame.common.program)
         self._initial = dict(self.row.rules)
         self._location = self._frame.begin

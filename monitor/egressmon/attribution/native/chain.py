@@ -1,4 +1,4 @@
-"""What a chain of calls says: who called, what it belongs to, and by which route."""
+"""What a chain of calls means: the calling module, its binding and the route."""
 
 import re
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ _TWO_WAYS = "the interpreter has both _socket and _ctypes built in"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Consecutive calls in one module."""
+    """Consecutive call frames in one module."""
 
     mapping: Mapping
     image: Image | None
     how: How
-    """How the innermost of them was found."""
+    """How the innermost of the frames was found."""
 
     @property
     def path(self) -> str:
@@ -48,21 +48,23 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """Who asked the kernel."""
+    """The chain of modules behind a system call, innermost first."""
 
     steps: list[Step]
     stopped: str | None
-    """Why the chain ends before its outermost call."""
+    """Why the chain ends before its outermost call; None if it does not."""
     caller: Step | None
+    """The innermost module that is not the C library."""
     binding: Step | None
+    """The extension module or addon through which the language called, if any."""
     language: Language | None
-    """Of the process."""
+    """The language that the process runs."""
     route: Route | Literal["unknown"]
     route_reason: str | None
 
     @property
     def is_bypass(self) -> bool | None:
-        """Whether an in-process guard of the language cannot see it; None: unknown."""
+        """Whether a guard inside the language's runtime misses it; None: unknown."""
         if self.language is None:
             return False
         if self.route == "unknown":
@@ -75,7 +77,7 @@ class Calls:
 def read_calls(
     unwound: Unwound, space: AddressSpace, images: Images, pid: int
 ) -> Calls:
-    """Return what unwound says of a call by process pid, mapped as space says."""
+    """Return what `unwound` means in process `pid`, which has mapped `space`."""
     steps = _steps(unwound.frames, images, pid)
     stopped = unwound.stopped
     caller = next((step for step in steps if not is_libc(step)), None)
@@ -119,14 +121,14 @@ def _binding(steps: list[Step]) -> Step | None:
 
 
 def is_libc(step: Step) -> bool:
-    """Tell whether step is the C library or the loader, and no package's file."""
+    """Tell whether `step` is the system's C library or dynamic loader."""
     if not _LIBC.fullmatch(step.name):
         return False
     return not any(folder in step.path for folder in _INSTALLED)
 
 
 def is_extension(step: Step) -> bool:
-    """Tell whether step is a Python extension module or a Node addon."""
+    """Tell whether `step` is a Python extension module or a Node addon."""
     name = step.name
     if _EXTENSION.fullmatch(name):
         return True

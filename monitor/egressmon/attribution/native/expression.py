@@ -47,11 +47,11 @@ _BINARY: dict[int, Callable[[int, int], int]] = {
 
 
 class ExpressionError(ValueError):
-    """The expression is damaged, endless, or uses what frames never use."""
+    """The expression is damaged, endless, or uses what unwind tables never use."""
 
 
 def uleb(data: bytes, place: int) -> tuple[int, int]:
-    """Return the unsigned LEB128 number at place, and the place behind it.
+    """Return the unsigned LEB128 number at `place`, and the place behind it.
 
     Raises ExpressionError.
     """
@@ -67,7 +67,7 @@ def uleb(data: bytes, place: int) -> tuple[int, int]:
 
 
 def sleb(data: bytes, place: int) -> tuple[int, int]:
-    """Return the signed LEB128 number at place, and the place behind it.
+    """Return the signed LEB128 number at `place`, and the place behind it.
 
     Raises ExpressionError.
     """
@@ -87,10 +87,11 @@ def evaluate(
     load: Callable[[int], int],
     first: int | None = None,
 ) -> int:
-    """Return what code computes, modulo 2**64.
+    """Return what the expression `code` computes, modulo 2**64.
 
-    Load returns the 8 bytes at an address, and raises LookupError where they are not
-    known; first is pushed before. Raises ExpressionError, LookupError.
+    `load` returns the 8 bytes at an address, and raises LookupError where they are not
+    known. `first`, if given, is on the expression's stack from the start. Raises
+    ExpressionError, LookupError.
     """
     stack = [] if first is None else [first]
     place = steps = 0

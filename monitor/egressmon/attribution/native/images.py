@@ -1,4 +1,4 @@
-"""The files behind mappings, opened, checked to be those that were mapped, and kept."""
+"""The files behind mappings: opened, checked to be the ones mapped, and kept open."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _TWO_DEVICES = "its file system has two device numbers: which file it is, is not
 
 
 class Image:
-    """One program or library: its file, and what it says of its frames."""
+    """The file of one program or library, with its unwind tables."""
 
     def __init__(
         self, elf: Elf, path: str, root: str, why_claimed: str | None = None
@@ -27,13 +27,13 @@ class Image:
         self.elf = elf
         self.path = path
         self.root = root
-        """Where the process's root folder is: empty for our own."""
+        """The root folder that `path` is in: empty for the agent's own."""
         self.why_claimed = why_claimed
-        """Why it may be made up, from its opening on; None: it is not."""
+        """Why the command may have made the file up; None if it cannot have."""
         self.frames = FrameTable(elf)
 
     def defines(self, symbol: str) -> bool:
-        """Tell whether the file exports symbol; no for a damaged one."""
+        """Tell whether the file exports `symbol`; no if the file is damaged."""
         try:
             return self.elf.symbol(symbol) is not None
         except (ElfError, ArithmeticError, ValueError):
@@ -46,7 +46,7 @@ class Image:
 
     @cached_property
     def is_node(self) -> bool:
-        """Whether Node is in it: what addons link against."""
+        """Whether Node.js is in it, by a symbol that addons link against."""
         return self.defines("napi_module_register")
 
     @cached_property
@@ -62,23 +62,23 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A mapping whose file cannot be used, and why."""
+    """Stands for an image whose file cannot be used, for a `reason`."""
 
     reason: str
 
 
 class Images:
-    """A bounded number of images; the least used is closed first."""
+    """A bounded number of images; the least recently used is closed first."""
 
     def __init__(self, beginning: Beginning | None = None) -> None:
-        """Beginning is the run's; without one, it is now."""
+        """`beginning` is the moment before the run, by default now."""
         self._known: OrderedDict[tuple[bytes, int, int], Image] = OrderedDict()
         self._beginning = beginning or Beginning()
         architecture = this_machine()
         self._machine = architecture.elf if architecture is not None else 0
 
     def of(self, mapping: Mapping, pid: int) -> Image | Missing:
-        """Return the image of mapping in process pid, which may be gone."""
+        """Return the image of `mapping` in process `pid`, which may have ended."""
         key = mapping.path, mapping.device, mapping.inode
         known = self._known.get(key)
         # One that was had in another root is looked for in ours, where it is ours.
@@ -97,9 +97,9 @@ class Images:
         return found
 
     def why_claimed(self, image: Image) -> str | None:
-        """Return why image may be made up, as of now; None: it is not.
+        """Return why the command may have made `image` up by now; None if it cannot.
 
-        A file can be written to while it is mapped, and its code changes with it.
+        A mapped file can still be written to, which changes the code that runs.
         """
         if image.why_claimed is None:
             status = image.elf.current_status()

@@ -1,64 +1,60 @@
-"""From registers and the top of a stack to the calls that led there."""
+"""Unwinding: from registers and the top of a stack to the calls that led there."""
 
 import struct
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-from egressmon.attribution.native.call_targets import leads_to
-from egressmon.attribution.native.cfi_program import CfiError, Row, Rule
-from egressmon.attribution.native.expression import ExpressionError, evaluate
-from egressmon.attribution.native.images import Image, Images
+from egressmon.attribution.native.cfi_rows import Row, Rule
+from egressmon.attribution.native.code_lookup import DAMAGE, CodeAt, CodeLookup
+from egressmon.attribution.native.expression import evaluate
+from egressmon.attribution.native.images import Images
 from egressmon.attribution.native.mappings import AddressSpace, Mapping
-from egressmon.files.elf import Elf, ElfError
 from egressmon.probes.architecture import Architecture
 
 How: TypeAlias = Literal["instruction", "cfi", "frame-pointer", "scan"]
 
 _MAX_FRAMES = 256
 _MAX_SCANNED = 512
-_MAX_KNOWN = 1 << 14
 _MASK = (1 << 64) - 1
 _WORD = struct.Struct("<Q")
 _LOWEST = 4096
 
 
 class Frame(NamedTuple):
-    """One call: the code that it is in, and how it was found."""
+    """One call frame: the code that it runs, and how the frame was found."""
 
     address: int
     mapping: Mapping | None
     how: How
     saved_at: int | None
-    """Where the stack holds the address, from the stack pointer; None: nowhere."""
+    """Where the stack holds `address`, from the stack pointer; None if nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unwound:
-    """The calls, innermost first, and why there are no more (None: the outermost)."""
+    """The call frames of a stack, innermost first."""
 
     frames: list[Frame]
     stopped: str | None
+    """Why the outermost frames are missing; None if none are."""
 
+    @property
+    def ends_outside(self) -> bool:
+        """Whether the last address found is in no mapping that is known."""
+        return self.frames[-1].mapping is None
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What an address is, and its row; without one, why there is none."""
-
-    mapping: Mapping | None
-    row: Row | None
-    return_register: int | None
-    reason: str
-
-
-_DAMAGE = (CfiError, ElfError, ExpressionError, ArithmeticError, struct.error)
+    @property
+    def chain(self) -> object:
+        """What the meaning of the calls depends on: not on their very addresses."""
+        return (self.stopped, *((one.mapping, one.how) for one in self.frames))
 
 
 class Stop(Exception):  # noqa: N818 -- an end, not an error
-    """The next frame cannot be found; the argument says why."""
+    """The caller's frame cannot be found; the argument says why."""
 
 
 class Unwinder:
-    """Unwinds stacks of one architecture by the tables in the mapped files."""
+    """Unwinds stacks of one architecture by the unwind tables of the mapped files."""
 
     def __init__(self, architecture: Architecture, images: Images) -> None:
         self._architecture = architecture
@@ -67,25 +63,19 @@ class Unwinder:
     def unwind(
         self, space: AddressSpace, pid: int, words: tuple[int, ...], stack: bytes
     ) -> Unwound:
-        """Return the calls of process pid, mapped as space says.
+        """Return the call frames of a thread of process `pid`.
 
-        Words are the kernel's registers at the call, stack is the copy from the stack
-        pointer on. Never fails: what cannot be followed ends the walk, with a reason.
+        `space` is what the process has mapped, `words` are the thread's registers in
+        the kernel's order, `stack` is a copy of its stack from the stack pointer on.
+        A frame that cannot be unwound ends the list, with a reason.
         """
-        walk = _Walk(self._architecture, self._images, space, pid)
+        walk = _Walk(self._architecture, CodeLookup(space, self._images, pid))
         return walk.run(words, stack)
 
 
 class _Walk:
-    def __init__(
-        self,
-        architecture: Architecture,
-        images: Images,
-        space: AddressSpace,
-        pid: int,
-    ) -> None:
-        self._architecture = architecture
-        self._images, self._space, self._pid = images, space, pid
+    def __init__(self, architecture: Architecture, code: CodeLookup) -> None:
+        self._architecture, self._code = architecture, code
         self._sp, self._fp = architecture.stack_pointer, architecture.frame_pointer
         self._can_scan = architecture.call_is_checked
         self._how: How = "instruction"
@@ -108,7 +98,7 @@ class _Walk:
             return Unwound(frames, None)
         except Stop as stop:
             return Unwound(frames, str(stop))
-        except _DAMAGE as error:
+        except DAMAGE as error:
             return Unwound(frames, f"damaged tables ({error})")
         except KeyError:
             return Unwound(frames, "damaged tables (an unknown register)")
@@ -117,51 +107,22 @@ class _Walk:
 
     def _walk(self, frames: list[Frame]) -> None:
         while len(frames) < _MAX_FRAMES:
-            known = self._look_up()
-            frames.append(
-                Frame(self._address, known.mapping, self._how, self._saved_at)
-            )
-            if not self._step(known):
+            here = self._code.at(self._address, is_return=not self._interrupted)
+            frames.append(Frame(self._address, here.mapping, self._how, self._saved_at))
+            if not self._step(here):
                 return
         raise Stop(f"more than {_MAX_FRAMES} frames")
 
-    # A return address is behind its call, perhaps in the next function.
-    def _look_up(self) -> "_Known":
-        key = self._address if self._interrupted else -self._address
-        known = self._space.steps.get(key)
-        if not isinstance(known, _Known):
-            if len(self._space.steps) >= _MAX_KNOWN:
-                self._space.steps.clear()
-            known = self._space.steps[key] = self._find_out()
-        return known
-
-    def _find_out(self) -> "_Known":
-        mapping = self._space.find(self._address)
-        if mapping is None:
-            return _Known(None, None, None, "an address where no code is known to be")
-        image = self._images.of(mapping, self._pid)
-        if not isinstance(image, Image):
-            return _Known(mapping, None, None, image.reason)
-        try:
-            bias = mapping.start - image.elf.mapped_address(mapping.offset)
-            address = self._address if self._interrupted else self._address - 1
-            found = image.frames.row(address - bias)
-        except _DAMAGE as error:
-            return _Known(mapping, None, None, f"damaged tables ({error})")
-        if found is None:
-            return _Known(mapping, None, None, "no unwind tables")
-        return _Known(mapping, *found, "")
-
     # To the caller's frame; False: there is none above.
-    def _step(self, known: "_Known") -> bool:
-        if known.mapping is None:
-            raise Stop(known.reason)
-        if known.row is not None:
-            return self._by_table(known.row, known.return_register or 0)
+    def _step(self, here: CodeAt) -> bool:
+        if here.mapping is None:
+            raise Stop(here.reason)
+        if here.row is not None:
+            return self._by_table(here.row, here.return_register or 0)
         self._interrupted = False
         if self._by_frame_pointer() or self._by_scan():
             return True
-        raise Stop(known.reason)
+        raise Stop(here.reason)
 
     def _by_plain_row(self, row: Row, return_register: int) -> bool:
         registers = self._registers
@@ -251,7 +212,7 @@ class _Walk:
         if frame & 7 or not self._registers[self._sp] <= frame <= self._end - 16:
             return False
         outer, address = self._load(frame), self._load(frame + 8)
-        if (outer and outer <= frame) or self._space.find(address) is None:
+        if (outer and outer <= frame) or not self._code.is_mapped(address):
             return False
         self._registers[self._fp] = outer
         self._registers[self._sp] = frame + 16
@@ -262,35 +223,14 @@ class _Walk:
     def _by_scan(self) -> bool:
         if not self._can_scan or not self._guessed:
             return False
-        here = self._located(self._address)
-        if here is None:
+        callee = self._code.file_at(self._address)
+        if callee is None:
             return False
         place = self._registers[self._sp] + 7 & ~7
         for at in range(place, min(place + _MAX_SCANNED * 8, self._end - 7), 8):
             address = self._load(at)
-            if address >= _LOWEST and self._called_from(address, *here):
+            if address >= _LOWEST and self._code.is_called_from(address, *callee):
                 self._registers[self._sp] = at + 8
                 self._saved_at = at - self._base
                 return self._enter(address, "scan")
         return False
-
-    def _called_from(self, address: int, callee: Elf, place: int) -> bool:
-        caller = self._located(address)
-        try:
-            return caller is not None and leads_to(caller[0], caller[1], callee, place)
-        except ElfError:
-            return False
-
-    # The file that address is in, and where there.
-    def _located(self, address: int) -> tuple[Elf, int] | None:
-        mapping = self._space.find(address)
-        if mapping is None:
-            return None
-        image = self._images.of(mapping, self._pid)
-        if not isinstance(image, Image):
-            return None
-        try:
-            bias = mapping.start - image.elf.mapped_address(mapping.offset)
-        except ElfError:
-            return None
-        return image.elf, address - bias

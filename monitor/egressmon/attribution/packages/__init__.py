@@ -1,1 +1,1 @@
-"""Which package owns a file, by its managers' own accounts."""
+"""Which package owns a file, by the records of package managers."""

@@ -1,4 +1,4 @@
-"""What RECORD says a file's content was as it was installed (PEP 376, PEP 427)."""
+"""The hashes that RECORD has of installed files, compared (PEP 376, PEP 427)."""
 
 import base64
 import hashlib
@@ -11,13 +11,16 @@ _MAX_HASHED = 1 << 25
 
 
 def recorded(text: str) -> str | None:
-    """Return the SHA-256 in a RECORD's second column; None: there is none."""
+    """Return the SHA-256 in `text`, a RECORD's second column, or None."""
     kind, _, digest = text.partition("=")
     return digest[:MAX_TEXT].rstrip("=") if kind == "sha256" and digest else None
 
 
 def fits(place: str, digest: str | None) -> bool | None:
-    """Tell whether the file at place has digest; None: nothing to compare, or much."""
+    """Tell whether the file at `place` has the SHA-256 `digest`.
+
+    None if there is no digest, or the file cannot be read or is too large to compare.
+    """
     if digest is None:
         return None
     try:

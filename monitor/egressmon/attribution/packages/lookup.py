@@ -1,7 +1,7 @@
-"""Which package a file belongs to, with its version, as the file's machine sees it.
+"""Which package a file belongs to, with its version.
 
-What package managers wrote is read, never run; it may be damaged or hostile, so all
-of it is bounded. A folder's account is kept until the folder changes.
+The records of package managers are read, never run. They may be damaged or hostile, so
+everything read is bounded. What a folder says is kept until the folder changes.
 """
 
 import json
@@ -24,29 +24,29 @@ _RUNTIME = re.compile(r"(.*)/(?:lib(?:64)?/libpython|bin/python)(3\.\d+)t?[^/]*"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A file: its path as the process knows it, in the root where that holds."""
+    """A file: its path as a process knows it, and that process's root folder."""
 
     path: str
     root: str = ""
 
 
 class Packages:
-    """Answers, and remembers them."""
+    """Looks up the packages of files, and remembers the answers."""
 
     def __init__(self, beginning: Beginning | None = None) -> None:
-        """Beginning is the run's (without one, it is now)."""
+        """`beginning` is the moment before the run, by default now."""
         self._beginning = beginning or Beginning()
         self._known: dict[tuple[str, Identity], Owner | None] = {}
         self._python = python.Distributions(self._beginning)
         self._system = system.SystemPackages(self._beginning)
 
     def of(self, place: Place) -> PackageRecord | None:
-        """Return the package that owns the file at place; None: none is known to."""
+        """Return the package that owns the file at `place`, if one is known."""
         owner = self.owner(place)
         return owner.package if owner is not None else None
 
     def owner(self, place: Place) -> Owner | None:
-        """Return what `of` does, with what stands behind it."""
+        """Return the owner of the file at `place`, with how well that is known."""
         # A process's root is named by its number, which another may get.
         identity = root_identity(place.root)
         if identity is None:
@@ -59,7 +59,10 @@ class Packages:
         return self._known[key]
 
     def know_interpreter(self, path: str) -> None:
-        """Take note that path was executed: an interpreter knows editable installs."""
+        """Remember `path`, which was executed, if it is a Python interpreter's.
+
+        Editable installs are listed in the interpreter's folders alone.
+        """
         self._python.know_interpreter(path)
 
     def _find(self, place: Place) -> Owner | None:

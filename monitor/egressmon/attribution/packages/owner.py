@@ -1,4 +1,4 @@
-"""Which package owns a file, and what stands behind that."""
+"""The package that owns a file, and how well that is known."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,18 @@ from egressmon.evidence.code_records import PackageRecord
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A package that has a file by somebody's account."""
+    """The package that a file belongs to, by a package manager's record."""
 
     package: PackageRecord
     claimed: str | None = None
-    """Why the account, or what it says of the file, may be made up; None: it is not."""
+    """Why the command may have made the record or the file up; None if it cannot."""
     verified: bool | None = None
-    """Whether the file is the one that was installed; None: not compared."""
+    """Whether the file has the hash of the one installed; None if not compared."""
 
     @classmethod
     def by(cls, package: PackageRecord, account: str, why: str | None) -> "Owner":
-        """Return package as the owner by account, which may be made up: why."""
+        """Return `package` as the owner by the record `account`.
+
+        `why` says why that record may be made up; None if it cannot be.
+        """
         return cls(package, f"{account}: {why}" if why is not None else None)

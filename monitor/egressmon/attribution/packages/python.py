@@ -1,7 +1,8 @@
 """Which Python distribution a file belongs to (PyPA: "Recording installed projects").
 
-RECORD is the truth: it covers the `NAME.libs` folders of repaired wheels. A file of an
-editable install stands outside of it, in the project that direct_url.json names.
+RECORD lists the files of a distribution, with the `NAME.libs` folders of repaired
+wheels. The files of an editable install are not in it: they lie in the project that
+direct_url.json names.
 """
 
 import csv
@@ -36,7 +37,7 @@ _SHARED = frozenset({"/usr/local"})  # Debian's /usr/bin/python3 has packages th
 
 @dataclass(frozen=True, slots=True)
 class _Account:
-    """A distribution, and why what says so may be made up."""
+    """A distribution, and why its record may be made up (None: it cannot be)."""
 
     package: PackageRecord
     claimed: str | None
@@ -44,7 +45,7 @@ class _Account:
 
 @dataclass(frozen=True, slots=True)
 class _Recorded:
-    """A file by a RECORD's account, with its hash, where the RECORD has it."""
+    """A file that a RECORD lists, with its hash if the RECORD has one."""
 
     account: _Account
     digest: str | None = None
@@ -54,29 +55,29 @@ class _Recorded:
 class _Site:
     changed_ns: int
     claimed: str | None = None
-    """Why no interpreter is known to have its packages there."""
+    """Why the folder may not be an interpreter's; None: it is one's."""
     files: dict[str, _Recorded] = field(default_factory=dict[str, _Recorded])
     projects: dict[str, _Account] = field(default_factory=dict[str, _Account])
-    """Editable installs: a project's folder and its distribution."""
+    """Editable installs: the distribution of each project folder."""
     room: int = _MAX_RECORDS
     sources: dict[str, list[tuple[str, _Account]]] = field(
         default_factory=dict[str, list[tuple[str, _Account]]]
     )
-    """Which RECORDs have files in a folder of the site, or a module there."""
+    """The RECORDs that list files below each top-level name of the folder."""
 
 
 class Distributions:
-    """The distributions of every folder that was asked for, read once."""
+    """The Python distributions in each site-packages folder, read when asked for."""
 
     def __init__(self, beginning: Beginning) -> None:
-        """Beginning tells what is older than the run, and the user's folder."""
+        """`beginning` is the moment before the run; it knows the user's home folder."""
         self._beginning = beginning
         self._user_prefix = f"{beginning.home}/.local" if beginning.home else None
         self._sites: dict[tuple[str, Identity], _Site] = {}
         self._interpreters: dict[str, None] = {}
 
     def owner(self, path: str, root: str) -> Owner | None:
-        """Return the distribution that the file at path belongs to."""
+        """Return the distribution that owns the file at `path`, below `root`."""
         for folder in PurePosixPath(path).parents:
             if folder.name not in _SITES:
                 continue
@@ -94,7 +95,7 @@ class Distributions:
         return self._editable(path, root)
 
     def know_interpreter(self, path: str) -> None:
-        """Take note that path was executed: its site-packages may have editables."""
+        """Look for editable installs of the interpreter at `path`, too."""
         match = _INTERPRETER.fullmatch(path)
         if match is not None and len(self._interpreters) < _MAX_SITES:
             self._interpreters[match.group(1)] = None

@@ -1,7 +1,7 @@
 """Which RPM package a file belongs to, by rpm's own database (SQLite since rpm 4.16).
 
-Only the machine's own database is read: SQLite's file is not made to be read from
-somebody who is not trusted. Format: rpm's lib/backend/sqlite.c, and docs/manual/
+Only the machine's own database is read, never a container's: SQLite does not claim to
+read hostile files safely. Format: rpm's lib/backend/sqlite.c, and docs/manual/
 format_header.md for the packages' headers.
 """
 
@@ -21,7 +21,7 @@ _MAX_SAME_NAME = 1000
 
 
 def owner(paths: tuple[bytes, ...]) -> PackageRecord | None:
-    """Return the package that has the file, by any of its spellings."""
+    """Return the package that owns the file; `paths` are its possible names."""
     for database in _DATABASES:
         if Path(database).exists():
             return owner_in(database, paths)
@@ -29,7 +29,7 @@ def owner(paths: tuple[bytes, ...]) -> PackageRecord | None:
 
 
 def files() -> list[str]:
-    """Return the files that the database in use is in."""
+    """Return the paths of the database in use, with its write-ahead log."""
     for database in _DATABASES:
         if Path(database).exists():
             beside = (f"{database}{end}" for end in ("", "-wal"))
@@ -38,7 +38,7 @@ def files() -> list[str]:
 
 
 def owner_in(database: str, paths: tuple[bytes, ...]) -> PackageRecord | None:
-    """Return the package that has the file in the SQLite file at database."""
+    """Return the package that owns the file `paths` by the SQLite file `database`."""
     # A journal (WAL) that nobody has open is not there, and only who may write could
     # make it; then the file is all there is.
     for how in ("mode=ro", "immutable=1"):

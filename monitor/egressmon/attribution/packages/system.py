@@ -1,7 +1,7 @@
-"""Which of the system's packages a file belongs to: dpkg's, apk's and rpm's accounts.
+"""Which system package a file belongs to, by the records of dpkg, apk and rpm.
 
-Nothing is indexed: a run asks about a handful of files, and to look for one takes
-1 to 30 ms, where reading all of Debian's lists into a table takes 400.
+Nothing is indexed: a run asks about a handful of files. To search for one takes 1 to
+30 ms; to read all of Debian's lists into a table takes 400 ms.
 """
 
 import os
@@ -29,13 +29,13 @@ _STEM = re.compile(r"(?:lib)?([A-Za-z]{2,})")
 
 
 class SystemPackages:
-    """Asks the accounts; what of them was changed in this run is a claim."""
+    """Searches the records; what a record says that changed in this run is a claim."""
 
     def __init__(self, beginning: Beginning) -> None:
         self._beginning = beginning
 
     def owner(self, path: str, root: str) -> Owner | None:
-        """Return the package that has the file at path, in the system at root."""
+        """Return the package that owns the file `path`, in the system below `root`."""
         if path.startswith(_OTHERS) or not path.startswith(_SYSTEMS):
             return None
         wanted = _spellings(os.fsencode(path))

@@ -1,11 +1,11 @@
-"""A process that attaches probes to interpreters, as the agent gives up the right to.
+"""A process that attaches uprobes after the agent has dropped the right to.
 
-An interpreter may be started long after the agent has dropped its capabilities, and to
+An interpreter may start long after the agent has dropped its capabilities, and to
 attach uprobes takes CAP_SYS_ADMIN (with CAP_PERFMON alone it is refused on Linux 6.1,
-6.18 and 7.3). What keeps that capability gets open files from the agent. Where in a
-file the probes belong is found by a process of its own for each, without any right: a
-probe elsewhere would break whatever runs the file, and the agent may have been deceived
-by another.
+6.18 and 7.3). This process keeps that capability, and gets open files from the agent.
+Where in a file the probes belong is found by a child for each file, which has no
+rights: a probe elsewhere would break whatever runs the file, and a hostile file may
+have deceived the agent.
 """
 
 import errno
@@ -33,15 +33,14 @@ Find: TypeAlias = Callable[[int], Places | None]
 
 
 class Attacher:
-    """Asks the process to attach probes; they end as it does, when this is closed."""
+    """The connection to the process, which ends with its probes when this is closed."""
 
     def __init__(self, find: Find, watch: Watch, needed: tuple[int, ...]) -> None:
         """Start the process; call it before threads are started.
 
-        Find returns where in an open file, which it closes, probes belong. Watch
-        attaches them to the file at a path, and leaves it to the process's end to
-        detach them; it may raise OSError. Needed are descriptors that it uses. Raises
-        OSError.
+        `find` returns where in an open file, which it closes, probes belong. `watch`
+        attaches them to the file at a path until the process ends; it may raise
+        OSError. `needed` are the descriptors that `watch` uses. Raises OSError.
         """
         self._connection, served = socket.socketpair(
             socket.AF_UNIX, socket.SOCK_SEQPACKET
@@ -49,7 +48,7 @@ class Attacher:
         uid = unused_uid()
         try:
             self.pid = os.fork()
-            """The process's."""
+            """The id of the process."""
             if not self.pid:
                 _serve(_Service(served, find, watch), needed, uid)
         except OSError:
@@ -59,13 +58,14 @@ class Attacher:
             served.close()
 
     def ask(self, file: int) -> None:
-        """Have the probes attached to the open file. Raises OSError."""
+        """Ask for probes on `file`, a descriptor. Raises OSError."""
         socket.send_fds(self._connection, [_REQUEST], [file])
 
     def answer(self, *, wait: bool) -> int | None:
-        """Return what became of what was asked first: an error number; 0: attached.
+        """Return the error number of the oldest unanswered request, or 0 (attached).
 
-        None: it is not known yet. Raises OSError where it will not be known.
+        Returns None if there is no answer yet and `wait` is false. Raises OSError if
+        there will be none.
         """
         self._connection.settimeout(_PATIENCE_S if wait else 0)
         try:
@@ -77,15 +77,15 @@ class Attacher:
         return int(_ANSWER.unpack(data)[0])
 
     def is_gone(self) -> bool:
-        """Tell whether the process ended, and its probes with it."""
+        """Tell whether the process has ended, and its probes with it."""
         poller = select.poll()
         poller.register(self._connection, 0)  # an end is told in any case: poll(2)
         return bool(poller.poll(0))
 
     def close(self) -> None:
-        """End the probes; it takes the kernel a tenth of a second, which nobody waits.
+        """End the process and its probes, without waiting for the kernel (0.1 s).
 
-        The process is left to whoever adopts it.
+        Whoever adopts the process reaps it.
         """
         self._connection.close()
 

@@ -4,13 +4,14 @@ import sys
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from egressmon.attribution.packages.lookup import Packages, Place
 from egressmon.attribution.python.creators import ContextProbes, Contexts
 from egressmon.attribution.python.frames import PythonFrames, Walk
 from egressmon.attribution.python.interpreters import Finder, Interpreters
-from egressmon.attribution.python.running_test import running_test
+from egressmon.attribution.python.running_test import RunningTest, running_test
+from egressmon.attribution.python.unusable import UnusableInterpreters
 from egressmon.events.model import (
     FLAG_FRAMES_LOST,
     FLAG_OWNERLESS,
@@ -25,15 +26,16 @@ from egressmon.files.roots import root_of
 from egressmon.probes.kernel.sideband import SideRecord
 
 _MAX_WAITING = 4096
+_NO_SOURCE = FrameRecord(None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
 class NoFrames:
-    """Why there are no Python frames of a call."""
+    """Why no Python frames belong to a call."""
 
     reason: str
     may_be_python: bool = True
-    """Whether there may have been some all the same."""
+    """Whether Python code may be behind the call all the same."""
 
 
 @dataclass(slots=True)
@@ -41,7 +43,7 @@ class _Call:
     walk: Walk
     thread_ns: int
     levels: list[list[FrameRecord]] = field(default_factory=list[list[FrameRecord]])
-    """Where its task was created, where that one was, and so on."""
+    """Where its task was created, where the task that did so was created, and so on."""
     creators_end: str | None = None
     creators_unseen: bool = False
 
@@ -51,132 +53,123 @@ class _Call:
 
 
 class FrameMemory(Finder, ContextProbes, Protocol):
-    """The probes' memory of interpreters and code objects."""
+    """The map of interpreters and code objects that the probes keep."""
 
     def forget_code(self, key: bytes) -> None:
-        """Tell of that code object again."""
+        """Have the probes report that code object again when a call next meets it."""
 
 
 class PythonCode:
-    """Keeps what frames said until the connections that they belong to arrive."""
+    """Keeps the frames of calls until the connections that they belong to arrive."""
 
     def __init__(self, memory: FrameMemory, packages: Packages) -> None:
-        """Memory is the probes'."""
+        """`memory` is the map of interpreters and code objects that the probes keep."""
         self.no_creators = ""
-        """Why the creators of tasks are not noted; empty: they are."""
+        """Why the creators of tasks are not recorded; empty if they are."""
         self._packages = packages
         self._frames = PythonFrames(memory.forget_code)
         self._stacks = Stacks()
         self._interpreters = Interpreters(memory)
+        self._unusable = UnusableInterpreters()
         self._contexts = Contexts(memory)
         self._roots: dict[int, str] = {}
-        """Where processes had their root folder as they last executed something."""
+        """The root folder of each process at its last execve(2)."""
         self._waiting: OrderedDict[tuple[int, int], _Call] = OrderedDict()
 
     def begin(self) -> None:
-        """Start what takes rights that will be given up."""
+        """Start what needs capabilities that the agent drops later."""
         own = self._interpreters.consider(sys.executable)
         self.no_creators = self._contexts.begin(own)
 
     @property
     def helper(self) -> int | None:
-        """The id of the process that attaches probes; None: there is none."""
+        """The id of the process that attaches probes, or None if there is none."""
         return self._contexts.helper
 
     def prepare(self, command: Iterable[bytes], path: bytes) -> None:
-        """Know what command, looked for in path, may run."""
+        """Register the interpreters that `command`, looked for in `path`, may run."""
         self._contexts.watch(self._interpreters.prepare(command, path))
 
     def settle(self) -> None:
-        """Return when all that prepare() began is done."""
+        """Wait until all that `prepare` began is done."""
         self.no_creators = self._contexts.settle()
 
     @property
     def is_cut_short(self) -> bool:
-        """Whether the creators of tasks were no longer noted at some time."""
+        """Whether recording the creators of tasks ended before the run did."""
         return self._contexts.is_cut_short
 
     def close(self) -> None:
-        """Watch for nothing any longer."""
+        """Detach from all interpreters (0.1 s, which nobody waits for)."""
         self._contexts.close()
 
-    def learn(self, records: Iterable[SideRecord]) -> None:
-        """Take what the side band told."""
+    def on_mappings(self, records: Iterable[SideRecord]) -> None:
+        """Follow which interpreters processes map; `records` are in order of time."""
         for record in records:
-            self._contexts.watch(self._interpreters.saw(record))
+            found = self._interpreters.on_side_record(record)
+            self._unusable.on_side_record(record, found)
+            self._contexts.watch(found)
 
-    def forked(self, event: Forked) -> None:
-        """Take note that a process began."""
+    def on_fork(self, event: Forked) -> None:
+        """Let a process inherit what is known of its parent."""
         self._roots.pop(event.pid, None)  # another's of that number
         if event.parent in self._roots:
             self._roots[event.pid] = self._roots[event.parent]
-        self._frames.forked(event.pid, event.start_ns, event.parent)
+        self._frames.on_forked(event.pid, event.start_ns, event.parent)
 
-    def executed(self, pid: int) -> None:
-        """Take note that pid runs a new program."""
+    def on_exec(self, pid: int) -> None:
+        """Forget the code of `pid`, which runs a new program."""
         self._roots[pid] = root_of(pid)
-        self._frames.drop_codes(pid)
-        self._contexts.watch(self._interpreters.executed(pid))
+        self._frames.on_executed(pid)
+        found = self._interpreters.on_executed(pid)
+        self._unusable.on_executed(pid, found)
+        self._contexts.watch(found)
 
-    def ended(self, pid: int) -> None:
-        """Take note that pid is gone."""
+    def on_exit(self, pid: int) -> None:
+        """Forget `pid`, which is gone."""
         self._roots.pop(pid, None)
-        self._frames.ended(pid)
+        self._unusable.on_ended(pid)
+        self._frames.on_ended(pid)
 
-    def saw(self, event: Frames | CodeObject) -> None:
-        """Find out which functions event tells of."""
+    def on_frames(self, event: Frames | CodeObject) -> None:
+        """Keep what `event` says of a call, or of a function in its frames."""
         if isinstance(event, CodeObject):
-            self._frames.learn(event)
+            self._frames.on_code_object(event)
             return
-        walk = self._frames.read(event)
-        key = event.tid, event.ktime_ns
+        walk = self._frames.on_frames(event)
         if event.level:
-            call = self._waiting.get(key)
-            if call is not None:
-                call.levels.append(walk.frames)
-                if call.creators_end is None:
-                    call.creators_end, call.creators_unseen = walk.end, walk.unseen
+            self._on_creators(event, walk)
         elif not event.child:
-            self._waiting[key] = _Call(walk, event.thread_ns)
+            self._waiting[event.tid, event.ktime_ns] = _Call(walk, event.thread_ns)
             if len(self._waiting) > _MAX_WAITING:
                 self._waiting.popitem(last=False)
 
-    def of(self, flow: Traffic, without: NoFrames) -> CodeRecord | NoFrames:
-        """Return the code behind `flow`, or why it is not known.
+    def _on_creators(self, event: Frames, walk: Walk) -> None:
+        call = self._waiting.get((event.tid, event.ktime_ns))
+        if call is None:
+            return
+        call.levels.append(walk.frames)
+        if call.creators_end is None:
+            call.creators_end, call.creators_unseen = walk.end, walk.unseen
 
-        `without` is what it means that the probes found no CPython in the process.
-        """
+    def why_unusable(self, flow: Traffic) -> str | None:
+        """Return why the interpreter that made `flow` cannot be used, or None."""
+        return self._unusable.why(flow.pid, flow.stack_ns or flow.ktime_ns)
+
+    def of(
+        self, flow: Traffic, reason_without_python: NoFrames
+    ) -> CodeRecord | NoFrames:
+        """Return the code behind `flow`, or why it is not known."""
         if flow.flags & FLAG_OWNERLESS:
             return NoFrames("the kernel named no owner of the packet's socket")
-        found = self._call(flow, without)
-        call = found if isinstance(found, _Call) else None
-        walk = call.walk if call is not None else None
-        start = self._frames.started(flow.pid, flow.tid, call.thread_ns if call else 0)
-        if isinstance(found, NoFrames) and (start is None or found.may_be_python):
+        found = self._call(flow, reason_without_python)
+        if isinstance(found, _Call):
+            start = self._frames.started(flow.pid, flow.tid, found.thread_ns)
+            return self._code_of_call(found, start, flow.pid)
+        start = self._frames.started(flow.pid, flow.tid, 0)
+        if start is None or found.may_be_python:
             return found
-        source = walk.source if walk is not None else None
-        created = call.creators if call is not None else []
-        test = running_test(walk, call.levels if call is not None else [], start)
-        return CodeRecord(
-            language="python" if walk is not None else None,
-            function=source.function if source else None,
-            file=source.file if source else None,
-            line=source.line if source else None,
-            package=self._package(source, flow.pid),
-            test=test.name,
-            test_confirmed=test.confirmed,
-            test_at_call=test.other,
-            stack=self._stacks.refer(walk.frames) if walk is not None else None,
-            stack_end=found.reason if isinstance(found, NoFrames) else found.walk.end,
-            created_by=self._stacks.refer(created) if created else None,
-            created_by_end=self._why_unseen(call) if call is not None else None,
-            started_by=self._stacks.refer(start.frames) if start is not None else None,
-        )
-
-    def _why_unseen(self, call: _Call) -> str | None:
-        if call.creators_unseen and (failure := self._contexts.failure):
-            return f"{call.creators_end}: {failure}"
-        return call.creators_end
+        return self._code_of_start(start, found.reason)
 
     def _call(self, flow: Traffic, without: NoFrames) -> _Call | NoFrames:
         if flow.flags & FLAG_FRAMES_LOST:
@@ -187,8 +180,61 @@ class PythonCode:
             )
         return without
 
-    def _package(self, source: FrameRecord | None, pid: int) -> PackageRecord | None:
-        if source is None or source.file is None or not source.file.startswith("/"):
+    def _code_of_call(self, call: _Call, start: Walk | None, pid: int) -> CodeRecord:
+        source = call.walk.source or _NO_SOURCE
+        return self._record(
+            running_test(call.walk, call.levels, start),
+            start,
+            language="python",
+            source=source,
+            package=self._package(source.file, pid),
+            stack=call.walk.frames,
+            stack_end=call.walk.end,
+            created_by=call.creators,
+            created_by_end=self._why_unseen(call),
+        )
+
+    # A process that runs no Python, as a `curl`, and that Python started.
+    def _code_of_start(self, start: Walk, reason: str) -> CodeRecord:
+        test = running_test(None, [], start)
+        return self._record(test, start, stack_end=reason)
+
+    def _record(  # noqa: PLR0913 -- the fields of a record
+        self,
+        test: RunningTest,
+        start: Walk | None,
+        *,
+        stack_end: str | None,
+        language: Literal["python"] | None = None,
+        source: FrameRecord = _NO_SOURCE,
+        package: PackageRecord | None = None,
+        stack: list[FrameRecord] | None = None,
+        created_by: list[FrameRecord] | None = None,
+        created_by_end: str | None = None,
+    ) -> CodeRecord:
+        return CodeRecord(
+            language=language,
+            function=source.function,
+            file=source.file,
+            line=source.line,
+            package=package,
+            test=test.name,
+            test_confirmed=test.confirmed,
+            test_at_call=test.other,
+            stack=self._stacks.refer(stack) if stack is not None else None,
+            stack_end=stack_end,
+            created_by=self._stacks.refer(created_by) if created_by else None,
+            created_by_end=created_by_end,
+            started_by=self._stacks.refer(start.frames) if start is not None else None,
+        )
+
+    def _why_unseen(self, call: _Call) -> str | None:
+        if call.creators_unseen and (failure := self._contexts.failure):
+            return f"{call.creators_end}: {failure}"
+        return call.creators_end
+
+    def _package(self, file: str | None, pid: int) -> PackageRecord | None:
+        if file is None or not file.startswith("/"):
             return None
         root = root_of(pid) or self._roots.get(pid, "")
-        return self._packages.of(Place(source.file, root))
+        return self._packages.of(Place(file, root))

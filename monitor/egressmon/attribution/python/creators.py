@@ -1,4 +1,4 @@
-"""Have the probes note who creates asynchronous tasks.
+"""Attach the uprobes that record who creates asynchronous tasks.
 
 A return probe on PyContext_CopyCurrent, which every such task begins with, and a probe
 on what frees Contexts are attached to each interpreter's file once. Attached to one
@@ -12,7 +12,7 @@ from collections import deque
 from typing import Protocol
 
 from egressmon.attribution.python.attacher import Attacher, Find
-from egressmon.attribution.python.interpreters import Interpreter, context_places
+from egressmon.attribution.python.builds import Interpreter, context_places
 from egressmon.attribution.python.return_probes import may_harm
 from egressmon.files.bounded import open_regular
 
@@ -20,30 +20,31 @@ _MAX_WATCHED = 64
 
 
 class ContextProbes(Protocol):
-    """The probes, as far as they watch contexts."""
+    """The part of the probes that watches Contexts."""
 
     @property
     def context_programs(self) -> tuple[int, int]:
-        """The descriptors that the others use."""
+        """The descriptors of the programs that the two functions below attach."""
         ...
 
     def watch_copies(self, path: str, offset: int, pid: int = -1) -> int:
-        """Watch where a file's Contexts are copied, in process pid, or in any.
+        """Attach to what copies Contexts, at `offset` of the file at `path`.
 
-        Returns a descriptor that ends it. Raises OSError.
+        Only the process `pid` is watched; -1: all. Returns a descriptor, which detaches
+        as it is closed. Raises OSError.
         """
         ...
 
     def watch_ends(self, path: str, offset: int) -> int:
-        """Watch where a file's Contexts are freed. As watch_copies()."""
+        """Attach to what frees Contexts; otherwise as `watch_copies`."""
         ...
 
 
 class Contexts:
-    """The interpreters that are watched."""
+    """The interpreters whose Contexts are watched."""
 
     def __init__(self, probes: ContextProbes, find: Find = context_places) -> None:
-        """Find returns where in a file Contexts are copied, and where freed."""
+        """`find` returns where in a file Contexts are copied, and where freed."""
         self._probes = probes
         self._find = find
         self._watched: set[tuple[int, int]] = set()
@@ -52,10 +53,11 @@ class Contexts:
         self._failure = ""
 
     def begin(self, own: Interpreter | None) -> str:
-        """Be able to watch from now on, if the agent's own interpreter takes it well.
+        """Start the process that attaches, unless uretprobes do harm on this kernel.
 
-        Call it before threads are started and capabilities dropped. Returns why nothing
-        will be watched; empty: it will.
+        `own` is the agent's interpreter, on which that is tried. Call it before threads
+        are started and capabilities dropped. Returns why nothing will be watched, or
+        an empty string.
         """
         if own is not None and own.contexts is not None:
             path, (copied, _) = own.path, own.contexts
@@ -78,11 +80,11 @@ class Contexts:
 
     @property
     def helper(self) -> int | None:
-        """The id of the process that attaches; None: there is none."""
+        """The id of the process that attaches, or None if there is none."""
         return self._attacher.pid if self._attacher is not None else None
 
     def watch(self, interpreter: Interpreter | None) -> None:
-        """Watch interpreter from a moment later on."""
+        """Ask for the probes of `interpreter`; they are attached a moment later."""
         if interpreter is None or interpreter.contexts is None:
             return
         if interpreter.file in self._watched or len(self._watched) >= _MAX_WATCHED:
@@ -105,25 +107,25 @@ class Contexts:
             os.close(file)
 
     def settle(self) -> str:
-        """Return when all that was asked for is done; why it was not, if so."""
+        """Wait until all that was asked for is done; return why something was not."""
         while self._asked:
             self._take_answer(wait=True)
         return self._failure
 
     @property
     def failure(self) -> str:
-        """Why one could not be watched, as far as it is known; empty: all could."""
+        """Why an interpreter could not be watched, so far; empty if all could."""
         while self._asked and self._take_answer(wait=False):
             pass
         return self._failure
 
     @property
     def is_cut_short(self) -> bool:
-        """Whether what watched them ended before this was closed."""
+        """Whether the process that attaches ended before this was closed."""
         return self._attacher is not None and self._attacher.is_gone()
 
     def close(self) -> None:
-        """Watch none any longer; it is over a tenth of a second later."""
+        """Detach from all interpreters, which takes effect 0.1 s later."""
         if self._attacher is not None:
             self._attacher.close()
             self._attacher = None

@@ -1,6 +1,6 @@
-"""Python frames: what the probes read of them becomes functions, files and lines.
+"""Turn the frames that the probes read into functions, files and lines.
 
-All of it is what the process holds in its own memory: as it claims.
+The probes read them in the process's own memory: they are what the process claims.
 """
 
 import re
@@ -42,14 +42,14 @@ class Walk:
 
     frames: list[FrameRecord]
     end: str | None
-    """Why they end before the outermost; None: they do not."""
+    """Why they end before the outermost frame, or None if they do not."""
     test: str | None
     unseen: bool = False
-    """Whether they are missing because the probes did not see who created it."""
+    """Whether there are none because the probes did not see who created the task."""
 
     @property
     def source(self) -> FrameRecord | None:
-        """The innermost frame that is not the standard library's, if any is."""
+        """The innermost frame outside the standard library, else the innermost."""
         for frame in self.frames:
             if frame.file is not None and not is_standard(frame.file):
                 return frame
@@ -82,15 +82,15 @@ class _Code:
 
 
 def is_standard(file: str) -> bool:
-    """Tell whether file, as a code object names it, is of the standard library."""
+    """Tell whether `file`, a code object's, belongs to the standard library."""
     return _STANDARD_LIBRARY.fullmatch(file) is not None
 
 
 class PythonFrames:
-    """Keeps code objects, and what started threads and processes."""
+    """Code objects, and the frames that started threads and processes."""
 
     def __init__(self, forget_code: Callable[[bytes], None]) -> None:
-        """Call forget_code with the key of a code object that is not kept."""
+        """`forget_code` is called with the key of each code object that is dropped."""
         self._forget_code = forget_code
         self._codes: OrderedDict[tuple[_Instance, int, int], _Code] = OrderedDict()
         self._of_process: dict[int, set[tuple[_Instance, int, int]]] = {}
@@ -98,8 +98,8 @@ class PythonFrames:
         self._starts: OrderedDict[tuple[int, int], Walk] = OrderedDict()
         self._origins: dict[int, Walk] = {}
 
-    def learn(self, told: CodeObject) -> None:
-        """Keep a code object."""
+    def on_code_object(self, told: CodeObject) -> None:
+        """Keep a code object, and drop the oldest beyond the bounds."""
         key = (told.pid, told.start_ns, told.exec_id), told.code, told.fingerprint
         self._drop(key)
         code = self._codes[key] = _Code(told, _clean(told.name), _clean(told.file))
@@ -113,8 +113,8 @@ class PythonFrames:
                 _KEY.pack(start_ns, address, pid, exec_id, fingerprint, 0)
             )
 
-    def read(self, event: Frames) -> Walk:
-        """Return what event says; of a start, it is kept, too."""
+    def on_frames(self, event: Frames) -> Walk:
+        """Return the frames of `event`; keep them if they start a thread or process."""
         instance = event.pid, event.start_ns, event.exec_id
         frames: list[FrameRecord] = []
         unnamed = 0
@@ -143,30 +143,30 @@ class PythonFrames:
         if len(self._starts) > _MAX_STARTS:
             self._starts.popitem(last=False)
 
-    def forked(self, pid: int, start_ns: int, parent: int) -> None:
-        """Take note that parent made process pid."""
+    def on_forked(self, pid: int, start_ns: int, parent: int) -> None:
+        """Keep what started the process `pid`, which `parent` made at `start_ns`."""
         walk = self._starts.pop((pid, start_ns), None) or self._origins.get(parent)
         self._origins.pop(pid, None)  # another's of that number
         if walk is not None and len(self._origins) < _MAX_STARTS:
             self._origins[pid] = walk
 
     def started(self, pid: int, tid: int, thread_ns: int) -> Walk | None:
-        """Return what started a thread of pid, or the process; None: unknown.
+        """Return the frames that started a thread of `pid`, or the process, if known.
 
-        Thread_ns is when the thread began; 0: not known.
+        `thread_ns` is when the thread began, or 0 if that is not known.
         """
         if tid != pid and thread_ns:
             return self._starts.get((tid, thread_ns))
         return self._origins.get(pid)
 
-    def drop_codes(self, pid: int) -> None:
-        """Forget the code of pid, which runs another program."""
+    def on_executed(self, pid: int) -> None:
+        """Drop the code objects of `pid`, which runs another program."""
         for key in list(self._of_process.get(pid, ())):
             self._drop(key)
 
-    def ended(self, pid: int) -> None:
-        """Forget pid, which is gone."""
-        self.drop_codes(pid)
+    def on_ended(self, pid: int) -> None:
+        """Forget `pid`, which is gone."""
+        self.on_executed(pid)
         self._origins.pop(pid, None)
 
     def _drop(self, key: tuple[_Instance, int, int]) -> None:

@@ -1,6 +1,6 @@
-"""From a place in a code object's bytes to a line of its source.
+"""Look up the source line of an offset in a code object's bytecode.
 
-A table that is cut or nonsense ends the search: then the line is None.
+In a table that is truncated or malformed the line is not found: it is None.
 """
 
 _OLDEST, _PAIRS, _LOCATIONS = 9, 10, 11
@@ -10,9 +10,10 @@ _MAX_SHIFT = 36  # of such a number, doubled for its sign, in pieces of 6 bits
 
 
 def line_of(minor: int, table: bytes, first: int, place: int) -> int | None:
-    """Return the line at place, a byte offset, by CPython 3.minor's table.
+    """Return the line at the byte offset `place`, or None if the table has none.
 
-    First is the code object's own first line. None: no line, or none that is told.
+    `table` is in the format of CPython 3.`minor`; `first` is the code object's first
+    line.
     """
     line = _line(minor, table, first, place)
     return line if line is not None and 0 <= line <= _MAX_LINE else None

@@ -1,4 +1,4 @@
-"""Whether return probes leave processes with seccomp filters alone.
+"""Test whether this kernel's uretprobes kill processes under seccomp.
 
 Since Linux 6.11 a probed function returns through a system call of its own
 (uretprobe(2), number 335 on x86-64), which filters refuse as they do not know it: the
@@ -25,10 +25,10 @@ _REFUSE, _ALLOW = 0x00050000 | 1, 0x7FFF0000
 
 
 def may_harm(release: str, watch: Callable[[int], int]) -> bool:
-    """Tell whether return probes can kill a process under this kernel.
+    """Tell whether uretprobes can kill a process on the kernel `release`.
 
-    Watch attaches one to PyContext_CopyCurrent() of this interpreter in the process of
-    the given id, and returns a descriptor that holds it; it may raise OSError.
+    `watch` attaches one to PyContext_CopyCurrent() of this interpreter in the process
+    of the given id, and returns a descriptor that holds it; it may raise OSError.
     """
     version = tuple(map(int, re.findall(r"\d+", release)[:2]))
     if version < _WITH_CALL or version >= _WITHOUT_FILTER:

@@ -1,4 +1,4 @@
-"""Which test is behind a call: what stacks say of the one that is claimed."""
+"""Find the test behind a call: the environment names one, stacks confirm it or not."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class RunningTest:
     name: str | None
     confirmed: bool | None
     other: str | None = None
-    """The test that ran meanwhile, if that is another."""
+    """The test that the environment named at the call, if that is another."""
 
 
 # A thread or a task that one test leaves behind runs on during the next, whose name is
@@ -37,8 +37,8 @@ def running_test(
 ) -> RunningTest:
     """Return the test behind the call of `walk`.
 
-    `levels` are the frames in which its task was created, in which that one was, and
-    so on; `start` is what started its thread or process.
+    `levels` are the frames in which its task was created, those in which the creating
+    task was created, and so on; `start` is what started its thread or process.
     """
     now = walk.test if walk is not None else None
     frames = walk.frames if walk is not None else []

@@ -1,8 +1,10 @@
 """Which call sites the probes are told to recognise, and when they are forgotten."""
 
+from collections.abc import Callable
+
 import pytest
 
-from egressmon.attribution.native.call_sites import Templates
+from egressmon.attribution.native.call_sites import CallSites
 from egressmon.attribution.native.unwind import Frame, Unwound
 from egressmon.attribution.result import Attribution, unknown
 from egressmon.events.decode import DecodeError, decode
@@ -49,6 +51,18 @@ def judge(_: Unwound) -> Attribution:
     )
 
 
+def offer(
+    sites: CallSites,
+    stack: Stack,
+    unwound: Unwound,
+    judge: Callable[[Unwound], Attribution],
+) -> None:
+    """Pass a call on as the attribution of modules does."""
+    site = sites.recurring(stack, unwound)
+    if site is not None:
+        sites.remember(site, judge(site.verified))
+
+
 def number_of(template: bytes) -> int:
     return int.from_bytes(template[:8], "little")
 
@@ -61,10 +75,10 @@ def test_a_site_is_where_the_machine_of_the_stack_has_its_program_counter() -> N
         words[machine.program_counter] = 0x1000
         words[machine.registers[machine.stack_pointer]] = 0x7000
         probes = Probes()
-        templates = Templates(probes, machine)
+        sites = CallSites(probes, machine)
         for _ in range(2):
             copied = Stack(1, 7, 7, "copied", 99, 0, tuple(words), b"")
-            templates.offer(copied, CHAIN, judge)
+            offer(sites, copied, CHAIN, judge)
         keys += probes.sites
 
     assert len(keys) == len(ARCHITECTURES)
@@ -73,66 +87,66 @@ def test_a_site_is_where_the_machine_of_the_stack_has_its_program_counter() -> N
 
 def test_a_site_is_told_at_its_second_call() -> None:
     probes = Probes()
-    templates = Templates(probes, MACHINE)
+    sites = CallSites(probes, MACHINE)
 
-    templates.offer(stack(), CHAIN, judge)
+    offer(sites, stack(), CHAIN, judge)
     assert not probes.sites
-    templates.offer(stack(), CHAIN, judge)
+    offer(sites, stack(), CHAIN, judge)
 
     (content,) = probes.sites.values()
     assert int.from_bytes(content[8:16], "little") == 2
     word = LAYOUTS["template_word"]
     assert word.unpack_from(content, 16) == (8, 2)
     assert word.unpack_from(content, 32) == (24, 3)
-    found = templates.find(stack(number_of(content)))
+    found = sites.lookup(stack(number_of(content)))
     assert found is not None
     assert found.route == "native"
 
 
 def test_another_process_may_not_use_it() -> None:
     probes = Probes()
-    templates = Templates(probes, MACHINE)
+    sites = CallSites(probes, MACHINE)
     for _ in range(2):
-        templates.offer(stack(), CHAIN, judge)
+        offer(sites, stack(), CHAIN, judge)
     (content,) = probes.sites.values()
 
-    assert templates.find(stack(number_of(content), pid=8)) is None
-    assert templates.find(stack(number_of(content) + 1)) is None
+    assert sites.lookup(stack(number_of(content), pid=8)) is None
+    assert sites.lookup(stack(number_of(content) + 1)) is None
 
 
 def test_a_change_of_mappings_forgets_all_of_the_process() -> None:
     probes = Probes()
-    templates = Templates(probes, MACHINE)
+    sites = CallSites(probes, MACHINE)
     for place in (0x1000, 0x2000):
         for pid in (7, 8):
             for _ in range(2):
-                templates.offer(stack(pid=pid, place=place + pid), CHAIN, judge)
+                offer(sites, stack(pid=pid, place=place + pid), CHAIN, judge)
     assert len(probes.sites) == 4
 
-    templates.forget(7)
+    sites.forget(7)
 
     assert len(probes.sites) == 2
-    assert all(templates.find(stack(n, pid=7)) is None for n in range(1, 5))
+    assert all(sites.lookup(stack(n, pid=7)) is None for n in range(1, 5))
 
 
 # As where libraries take turns at one address: each call is another's.
 def test_a_call_before_the_mappings_changed_does_not_count() -> None:
     probes = Probes()
-    templates = Templates(probes, MACHINE)
+    sites = CallSites(probes, MACHINE)
 
     for _ in range(3):
-        templates.offer(stack(), CHAIN, judge)
+        offer(sites, stack(), CHAIN, judge)
         assert not probes.sites
-        templates.forget(stack().pid)
+        sites.forget(stack().pid)
 
-    templates.offer(stack(), CHAIN, judge)
-    templates.offer(stack(), CHAIN, judge)
+    offer(sites, stack(), CHAIN, judge)
+    offer(sites, stack(), CHAIN, judge)
     assert len(probes.sites) == 1
 
 
 def test_only_what_the_words_verify_is_judged() -> None:
     probes = Probes()
-    templates = Templates(probes, MACHINE)
+    sites = CallSites(probes, MACHINE)
     judged: list[Unwound] = []
     frames = [frame(1, None), frame(2, 8), frame(3, None), frame(4, 40)]
 
@@ -141,7 +155,7 @@ def test_only_what_the_words_verify_is_judged() -> None:
         return unknown("")
 
     for _ in range(2):
-        templates.offer(stack(), Unwound(frames, None), note)
+        offer(sites, stack(), Unwound(frames, None), note)
 
     (verified,) = judged
     assert verified.frames == frames[:2]
@@ -150,10 +164,10 @@ def test_only_what_the_words_verify_is_judged() -> None:
 
 def test_a_bounded_number_is_kept() -> None:
     probes = Probes()
-    templates = Templates(probes, MACHINE)
+    sites = CallSites(probes, MACHINE)
     for place in range(5000):
         for _ in range(2):
-            templates.offer(stack(place=place), CHAIN, judge)
+            offer(sites, stack(place=place), CHAIN, judge)
 
     assert len(probes.sites) == 4096
 
@@ -190,37 +204,37 @@ def test_a_call_without_a_stack_needs_none() -> None:
 
 def test_a_site_whose_words_do_not_reach_the_caller_is_copied_each_time() -> None:
     probes = Probes()
-    templates = Templates(probes, MACHINE)
+    sites = CallSites(probes, MACHINE)
 
     for _ in range(3):
-        templates.offer(stack(), CHAIN, lambda _: unknown("too short"))
+        offer(sites, stack(), CHAIN, lambda _: unknown("too short"))
 
     assert probes.sites == {}
 
 
 def test_a_site_is_told_once_however_many_stacks_are_on_their_way() -> None:
     probes = Probes()
-    templates = Templates(probes, MACHINE)
-    templates.offer(stack(), CHAIN, judge)
-    templates.offer(stack(), CHAIN, judge)
+    sites = CallSites(probes, MACHINE)
+    offer(sites, stack(), CHAIN, judge)
+    offer(sites, stack(), CHAIN, judge)
     (template,) = probes.sites.values()
 
     for _ in range(5000):
-        templates.offer(stack(), CHAIN, judge)
+        offer(sites, stack(), CHAIN, judge)
 
     assert list(probes.sites.values()) == [template]
-    assert templates.find(stack(number_of(template))) is not None
+    assert sites.lookup(stack(number_of(template))) is not None
 
 
 def test_other_words_at_a_site_take_the_place_of_those_before() -> None:
     probes = Probes()
-    templates = Templates(probes, MACHINE)
+    sites = CallSites(probes, MACHINE)
     other = Unwound([frame(1, None), frame(4, 8)], None)
     for chain in (CHAIN, CHAIN, other):
-        templates.offer(stack(), chain, judge)
+        offer(sites, stack(), chain, judge)
 
     (template,) = probes.sites.values()
     assert number_of(template) == 2
     # What was recognised by the words before may be on its way.
-    assert templates.find(stack(1)) is not None
-    assert templates.find(stack(2)) is not None
+    assert sites.lookup(stack(1)) is not None
+    assert sites.lookup(stack(2)) is not None

@@ -2,12 +2,9 @@
 
 import pytest
 
-from egressmon.attribution.native.mappings import (
-    AddressSpace,
-    Mapping,
-    Spaces,
-    parse_maps,
-)
+from egressmon.attribution.native.address_spaces import AddressSpaces
+from egressmon.attribution.native.mappings import AddressSpace, Mapping
+from egressmon.attribution.native.proc_maps import parse_maps
 from egressmon.probes.kernel.sideband import Ended, Executed, Forked, Mapped
 
 
@@ -21,8 +18,8 @@ def told(ktime_ns: int, start: int, path: bytes, pid: int = 7) -> Mapped:
     return Mapped(ktime_ns, pid, start, 0x1000, 0, path, 1, 1)
 
 
-def path_at(spaces: Spaces, address: int, pid: int = 7) -> bytes | None:
-    space = spaces.of(pid)
+def path_at(spaces: AddressSpaces, address: int, pid: int = 7) -> bytes | None:
+    space = spaces.get(pid)
     found = space.find(address) if space is not None else None
     return found.path if found is not None else None
 
@@ -53,22 +50,22 @@ def test_a_new_mapping_swallows_smaller_ones() -> None:
 
 
 def test_only_what_happened_by_then_is_known() -> None:
-    spaces = Spaces(lambda _: None)
+    spaces = AddressSpaces(lambda _: None)
     spaces.push([told(30, 0x1000, b"/b"), Executed(10, 7), told(20, 0x1000, b"/a")])
 
     seen: list[bytes | None] = []
     for moment in (5, 15, 25, 35):
-        spaces.until(moment)
+        spaces.advance_to(moment)
         seen.append(path_at(spaces, 0x1000))
 
     assert seen == [None, None, b"/a", b"/b"]
 
 
 def test_a_child_has_its_parents_mappings_and_then_its_own() -> None:
-    spaces = Spaces(lambda _: None)
+    spaces = AddressSpaces(lambda _: None)
     spaces.push([Executed(1, 7), told(2, 0x1000, b"/a"), Forked(3, 8, 7)])
     spaces.push([told(4, 0x1000, b"/b", pid=8)])
-    spaces.until(9)
+    spaces.advance_to(9)
 
     assert path_at(spaces, 0x1000) == b"/a"
     assert path_at(spaces, 0x1000, pid=8) == b"/b"
@@ -76,34 +73,34 @@ def test_a_child_has_its_parents_mappings_and_then_its_own() -> None:
 
 def test_an_exec_and_an_end_forget_all() -> None:
     changed: list[int] = []
-    spaces = Spaces(changed.append)
+    spaces = AddressSpaces(changed.append)
     spaces.push([Executed(1, 7), told(2, 0x1000, b"/a"), Executed(3, 7)])
-    spaces.until(3)
+    spaces.advance_to(3)
 
     assert path_at(spaces, 0x1000) is None
     assert changed == [7, 7, 7]
     spaces.push([Ended(4, 7)])
-    spaces.until(4)
-    assert spaces.of(7) is None
+    spaces.advance_to(4)
+    assert spaces.get(7) is None
 
 
 def test_a_process_of_the_scope_outlives_its_first_thread() -> None:
-    spaces = Spaces(lambda _: None)
+    spaces = AddressSpaces(lambda _: None)
     spaces.push([Executed(1, 7), told(2, 0x1000, b"/a"), Ended(3, 7)])
-    spaces.claim(7)
-    spaces.until(3)
+    spaces.retain(7)
+    spaces.advance_to(3)
 
     assert path_at(spaces, 0x1000) == b"/a"
     spaces.drop(7)
-    assert spaces.of(7) is None
+    assert spaces.get(7) is None
 
 
 def test_the_program_is_what_was_mapped_first() -> None:
-    spaces = Spaces(lambda _: None)
+    spaces = AddressSpaces(lambda _: None)
     spaces.push([Executed(1, 7), told(2, 0x5000, b"/bin/x"), told(3, 0x1000, b"/ld")])
-    spaces.until(3)
+    spaces.advance_to(3)
 
-    space = spaces.of(7)
+    space = spaces.get(7)
     assert space is not None
     assert space.program is not None
     assert space.program.path == b"/bin/x"
@@ -144,14 +141,14 @@ def test_a_record_that_fails_is_not_met_again_and_its_process_is_unknown() -> No
         if pid == 8:
             raise OSError("put here for a test")
 
-    spaces = Spaces(refuse)
+    spaces = AddressSpaces(refuse)
     spaces.push([Executed(1, 7), told(2, 0x1000, b"/a"), Executed(3, 8)])
     spaces.push([told(4, 0x2000, b"/b"), Executed(5, 9)])
 
     with pytest.raises(OSError, match="put here"):
-        spaces.until(9)
-    spaces.until(9)
+        spaces.advance_to(9)
+    spaces.advance_to(9)
 
     assert path_at(spaces, 0x2000) == b"/b"
-    assert spaces.of(8) is None
-    assert spaces.of(9) is not None
+    assert spaces.get(8) is None
+    assert spaces.get(9) is not None

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from egressmon.attribution.native.images import Images
-from egressmon.attribution.native.mappings import parse_maps
+from egressmon.attribution.native.proc_maps import parse_maps
 from egressmon.attribution.native.unwind import Unwinder
 from egressmon.probes.architecture import ARCHITECTURES
 from egressmon.probes.wire import CONSTANTS

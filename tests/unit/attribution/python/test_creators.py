@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from egressmon.attribution.python.builds import Interpreter
 from egressmon.attribution.python.creators import Contexts
-from egressmon.attribution.python.interpreters import Interpreter
 from egressmon.attribution.python.return_probes import may_harm
 
 

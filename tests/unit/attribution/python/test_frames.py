@@ -143,10 +143,10 @@ def test_any_bytes_are_an_event_or_refused(data: bytes, name: str) -> None:
 def test_frames_are_named_and_secrets_are_not() -> None:
     frames = PythonFrames(Forgotten())
     secret = b"token=abcdef123456"
-    frames.learn(told(code_event(1, b"/x/net.py", b"f", b"\x04\x02")))
-    frames.learn(told(code_event(2, b"/x/" + secret, b"g", b"")))
+    frames.on_code_object(told(code_event(1, b"/x/net.py", b"f", b"\x04\x02")))
+    frames.on_code_object(told(code_event(2, b"/x/" + secret, b"g", b"")))
 
-    walk = frames.read(walked(frames_event((1, 1, 0), (2, 1, -1), (3, 1, 0))))
+    walk = frames.on_frames(walked(frames_event((1, 1, 0), (2, 1, -1), (3, 1, 0))))
 
     assert walk.frames[0] == FrameRecord("f", "/x/net.py", 7)
     assert walk.frames[1].line == 5
@@ -158,11 +158,11 @@ def test_frames_are_named_and_secrets_are_not() -> None:
 def test_the_source_is_what_the_standard_library_is_not() -> None:
     frames = PythonFrames(Forgotten())
     library = b"/usr/lib/python3.11/socket.py"
-    frames.learn(told(code_event(1, library, b"create_connection")))
-    frames.learn(told(code_event(2, b"/app/net.py", b"fetch")))
+    frames.on_code_object(told(code_event(1, library, b"create_connection")))
+    frames.on_code_object(told(code_event(2, b"/app/net.py", b"fetch")))
 
-    own = frames.read(walked(frames_event((1, 1, 0), (2, 1, 0))))
-    none = frames.read(walked(frames_event((1, 1, 0))))
+    own = frames.on_frames(walked(frames_event((1, 1, 0), (2, 1, 0))))
+    none = frames.on_frames(walked(frames_event((1, 1, 0))))
 
     assert own.source is not None
     assert own.source.function == "fetch"
@@ -189,13 +189,13 @@ def test_what_is_of_the_standard_library(file: str, standard: bool) -> None:  # 
 
 def test_code_of_another_program_or_process_is_not_taken() -> None:
     frames = PythonFrames(Forgotten())
-    frames.learn(told(code_event(1, b"a.py", b"f")))
+    frames.on_code_object(told(code_event(1, b"a.py", b"f")))
 
     for other in ({"tgid": 101}, {"exec_id": EXEC + 1}, {"start_ns": START + 1}):
-        walk = frames.read(walked(frames_event((1, 1, 0), **other)))
+        walk = frames.on_frames(walked(frames_event((1, 1, 0), **other)))
         assert walk.frames[0].function is None
-    frames.drop_codes(100)
-    assert frames.read(walked(frames_event((1, 1, 0)))).frames[0].function is None
+    frames.on_executed(100)
+    assert frames.on_frames(walked(frames_event((1, 1, 0)))).frames[0].function is None
 
 
 def test_code_beyond_the_bounds_is_asked_for_again() -> None:
@@ -203,27 +203,29 @@ def test_code_beyond_the_bounds_is_asked_for_again() -> None:
     frames = PythonFrames(forgotten)
     lines = bytes(16384)
     for number in range(2100):  # more than 32 MiB of them
-        frames.learn(told(code_event(number, b"a.py", b"f", lines)))
+        frames.on_code_object(told(code_event(number, b"a.py", b"f", lines)))
 
     assert forgotten
     key = LAYOUTS["code_key"].unpack(forgotten[0])
     assert key == (START, 0, 100, EXEC, 1, 0)
-    assert frames.read(walked(frames_event((0, 1, 0)))).frames[0].function is None
-    assert frames.read(walked(frames_event((2099, 1, 0)))).frames[0].function == "f"
+    assert frames.on_frames(walked(frames_event((0, 1, 0)))).frames[0].function is None
+    assert (
+        frames.on_frames(walked(frames_event((2099, 1, 0)))).frames[0].function == "f"
+    )
 
 
 def test_who_started_what() -> None:
     frames = PythonFrames(Forgotten())
-    frames.learn(told(code_event(1, b"a.py", b"starter")))
-    frames.read(walked(frames_event((1, 1, 0), child=101, child_ns=5)))
-    frames.read(walked(frames_event((1, 1, 0), child=200, child_ns=6, test=b"t")))
-    frames.forked(200, 6, 100)
-    frames.forked(300, 8, 200)
+    frames.on_code_object(told(code_event(1, b"a.py", b"starter")))
+    frames.on_frames(walked(frames_event((1, 1, 0), child=101, child_ns=5)))
+    frames.on_frames(walked(frames_event((1, 1, 0), child=200, child_ns=6, test=b"t")))
+    frames.on_forked(200, 6, 100)
+    frames.on_forked(300, 8, 200)
 
     thread = frames.started(100, 101, 5)
     assert thread is not None
     assert thread.frames[0].function == "starter"
-    frames.read(walked(frames_event(tid=101, thread_ns=5, child=102, child_ns=7)))
+    frames.on_frames(walked(frames_event(tid=101, thread_ns=5, child=102, child_ns=7)))
     second = frames.started(100, 102, 7)
     assert second is not None
     assert second.frames[0].function == "starter"
@@ -232,7 +234,7 @@ def test_who_started_what() -> None:
     grandchild = frames.started(300, 300, 0)
     assert grandchild is not None
     assert grandchild.test == "t"
-    frames.ended(300)
+    frames.on_ended(300)
     assert frames.started(300, 300, 0) is None
 
 
@@ -329,16 +331,16 @@ def functions(reference: StackReference | None) -> list[str | None]:
 
 def python_code() -> PythonCode:
     code = PythonCode(Probes(), Packages())
-    code.saw(told(code_event(1, b"a.py", b"f", b"\x04\x00")))
-    code.saw(told(code_event(2, b"a.py", b"creator")))
+    code.on_frames(told(code_event(1, b"a.py", b"f", b"\x04\x00")))
+    code.on_frames(told(code_event(2, b"a.py", b"creator")))
     return code
 
 
 def test_the_frames_of_a_connection_are_those_that_it_refers_to() -> None:
     code = python_code()
-    code.saw(walked(frames_event((1, 1, 0), ktime_ns=9)))
-    code.saw(walked(frames_event((2, 1, 0), ktime_ns=9, level=1)))
-    code.saw(walked(frames_event((2, 1, 0), ktime_ns=10, tid=101)))
+    code.on_frames(walked(frames_event((1, 1, 0), ktime_ns=9)))
+    code.on_frames(walked(frames_event((2, 1, 0), ktime_ns=9, level=1)))
+    code.on_frames(walked(frames_event((2, 1, 0), ktime_ns=10, tid=101)))
 
     found = code.of(flow_of(flow("192.0.2.1", 1, frames_ns=9)), MISSING)
 
@@ -351,10 +353,10 @@ def test_the_frames_of_a_connection_are_those_that_it_refers_to() -> None:
 
 def test_a_creator_that_was_not_seen() -> None:
     code = python_code()
-    code.saw(walked(frames_event((1, 1, 0), ktime_ns=9)))
-    code.saw(walked(frames_event((2, 1, 0), ktime_ns=9, level=1)))
+    code.on_frames(walked(frames_event((1, 1, 0), ktime_ns=9)))
+    code.on_frames(walked(frames_event((2, 1, 0), ktime_ns=9, level=1)))
     unnoted = CONSTANTS["FRAMES_UNNOTED"]
-    code.saw(walked(frames_event(ktime_ns=9, level=2, status=unnoted)))
+    code.on_frames(walked(frames_event(ktime_ns=9, level=2, status=unnoted)))
 
     found = code.of(flow_of(flow("192.0.2.1", 1, frames_ns=9)), MISSING)
 
@@ -377,7 +379,7 @@ def test_a_creator_that_was_not_seen() -> None:
 )
 def test_frames_that_are_missing(fields: dict[str, int], reason: str) -> None:
     code = python_code()
-    code.saw(walked(frames_event((1, 1, 0), ktime_ns=9)))
+    code.on_frames(walked(frames_event((1, 1, 0), ktime_ns=9)))
 
     call = flow_of(flow("192.0.2.1", 1, "KIND_CONNECT", **fields))
     found = code.of(call, MISSING)
@@ -399,7 +401,7 @@ def test_without_modules_nobody_says_that_it_is_not_python(
 ) -> None:
     attributor = Attributor(Sites(), Probes(), "", None)
 
-    found = attributor.of(flow_of(flow("192.0.2.1", 1, flags=CONSTANTS[flags])))
+    found = attributor.attribute(flow_of(flow("192.0.2.1", 1, flags=CONSTANTS[flags])))
 
     assert (found.code, found.code_reason) == (None, reason)
     assert found.code_status == "unknown"
@@ -407,12 +409,12 @@ def test_without_modules_nobody_says_that_it_is_not_python(
 
 def test_a_number_that_is_used_again_has_another_origin() -> None:
     frames = PythonFrames(Forgotten())
-    frames.learn(told(code_event(1, b"a.py", b"starter")))
-    frames.read(walked(frames_event((1, 1, 0), child=200, child_ns=6)))
-    frames.forked(200, 6, 100)
+    frames.on_code_object(told(code_event(1, b"a.py", b"starter")))
+    frames.on_frames(walked(frames_event((1, 1, 0), child=200, child_ns=6)))
+    frames.on_forked(200, 6, 100)
     assert frames.started(200, 200, 0) is not None
 
-    frames.forked(200, 9, 50)  # its end was not told of
+    frames.on_forked(200, 9, 50)  # its end was not told of
 
     assert frames.started(200, 200, 0) is None
 

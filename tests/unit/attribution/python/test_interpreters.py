@@ -9,9 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from egressmon.attribution.python import interpreters
-from egressmon.attribution.python.interpreters import Interpreters, read_interpreter
-from egressmon.attribution.python.offsets import TABLE, read_debug_offsets
+from egressmon.attribution.python import builds
+from egressmon.attribution.python.builds import read_interpreter
+from egressmon.attribution.python.interpreters import Interpreters
+from egressmon.attribution.python.offsets.versions import (
+    DEBUG_OFFSETS,
+    TABLES,
+    read_debug_offsets,
+)
 from egressmon.files.elf import ElfError
 from egressmon.probes.kernel.sideband import Executed, Mapped
 from egressmon.probes.wire import STRUCTS
@@ -57,12 +62,12 @@ def test_this_interpreter_is_known_with_its_library() -> None:
 def test_a_version_that_is_not_known_is_of_no_use(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(interpreters, "TABLE", {})
+    monkeypatch.setattr(builds, "TABLES", {})
 
     def untold(_data: bytes) -> None:
         return None
 
-    monkeypatch.setattr(interpreters, "read_debug_offsets", untold)
+    monkeypatch.setattr(builds, "read_debug_offsets", untold)
     probes = Probes()
     known = Interpreters(probes)
 
@@ -71,9 +76,7 @@ def test_a_version_that_is_not_known_is_of_no_use(
     assert found is not None
     assert found.contexts is None
     assert probes.builds == []
-    assert known.unknown == {
-        found.path: f"CPython 3.{sys.version_info.minor} is not known"
-    }
+    assert found.unusable == f"CPython 3.{sys.version_info.minor} is not known"
 
 
 def test_a_file_is_read_once_and_a_build_told_once(tmp_path: Path) -> None:
@@ -97,12 +100,25 @@ def test_what_is_no_interpreter(path: str) -> None:
     assert probes.builds == []
 
 
-def test_too_many_are_said_to_be() -> None:
+def test_too_many_are_said_to_be(tmp_path: Path) -> None:
     interpreters = Interpreters(Probes(room=0))
 
-    assert interpreters.consider(PYTHON) is not None
-    (reason,) = interpreters.unknown.values()
-    assert "too many" in reason
+    for path in (PYTHON, str(copied(tmp_path / "copy"))):  # of the same build
+        found = interpreters.consider(path)
+        assert found is not None
+        assert found.unusable == "too many interpreters are known already"
+
+
+def test_a_damaged_interpreter_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(_data: bytes) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(builds, "read_debug_offsets", cut)
+
+    found = Interpreters(Probes()).consider(PYTHON)
+
+    assert found is not None
+    assert found.unusable == "the interpreter's file is damaged"
 
 
 def test_a_command_is_prepared_for(tmp_path: Path) -> None:
@@ -138,10 +154,10 @@ def test_what_is_executed_is_looked_at_whatever_its_name(tmp_path: Path) -> None
     probes = Probes()
     interpreters = Interpreters(probes)
 
-    assert interpreters.saw(mapped(1, copy)) is None
+    assert interpreters.on_side_record(mapped(1, copy)) is None
     assert probes.builds == []
-    interpreters.saw(Executed(1, 1))
-    found = interpreters.saw(mapped(1, copy))
+    interpreters.on_side_record(Executed(1, 1))
+    found = interpreters.on_side_record(mapped(1, copy))
     assert len(probes.builds) == 1
     assert found is not None
     assert found.path.endswith(copy)
@@ -153,7 +169,7 @@ def test_a_library_that_is_loaded_later_is_looked_for_again(tmp_path: Path) -> N
     interpreters = Interpreters(probes)
 
     for _ in range(2):
-        interpreters.saw(mapped(1, copy))
+        interpreters.on_side_record(mapped(1, copy))
 
     assert probes.looks == 2
 
@@ -167,7 +183,7 @@ def test_debug_offsets_of_a_later_version_are_not_guessed() -> None:
         read_debug_offsets(b"xdebugpy" + struct.pack("<QQ", 0x030D0000, 0))
 
 
-@pytest.mark.parametrize("minor", [13, 14, 15])
+@pytest.mark.parametrize("minor", sorted(DEBUG_OFFSETS))
 @pytest.mark.parametrize("free_threaded", [0, 1])
 def test_debug_offsets_have_all_that_the_probes_read(
     minor: int, free_threaded: int
@@ -180,7 +196,7 @@ def test_debug_offsets_have_all_that_the_probes_read(
     assert found is not None
     fields = {field[0] for field in STRUCTS["interpreter"]._fields_}
     assert set(found[1]) <= fields
-    needed = set(TABLE[12]) - {"frame_indirect", "runtime_key"}
+    needed = set(TABLES[12]) - {"frame_indirect", "runtime_key"}
     assert needed <= set(found[1])
 
 
