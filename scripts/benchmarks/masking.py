@@ -1,6 +1,6 @@
 """Measure what masking secrets costs: hostile megabytes, and ordinary commands.
 
-secrets.py [ROUNDS]
+masking.py [ROUNDS]
 """
 
 import sys
