@@ -5,7 +5,6 @@
 
 #include "flow.bpf.h"
 
-#define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_ACK 0x10
 #define TCP_URG 0x20
@@ -55,21 +54,17 @@ struct glance {
 	u16 target;
 	u8 protocol;
 	u8 tcp_flags;
-	u16 payload; /* as in struct packet, of TCP */
 };
 
-static __always_inline bool glance_at(const u8 *data, u32 offset, const u8 *end, u8 protocol,
+static __always_inline bool glance_at(const u8 *transport, const u8 *end, u8 protocol,
 				      struct glance *glance)
 {
-	const u8 *transport = data + offset;
-
 	if (transport + sizeof(struct tcp_start) > end)
 		return false;
 	glance->protocol = protocol;
 	glance->source = bpf_ntohs(*(const __be16 *)transport);
 	glance->target = bpf_ntohs(*(const __be16 *)(transport + 2));
 	glance->tcp_flags = transport[13];
-	glance->payload = offset + (transport[12] >> 4) * 4;
 	return protocol == PROTOCOL_TCP || protocol == PROTOCOL_UDP;
 }
 
@@ -82,9 +77,9 @@ static __always_inline bool look(struct __sk_buff *skb, struct glance *glance)
 	if (data + sizeof(struct inet6_header) > end)
 		return false;
 	if (data[0] == 0x45) /* version 4, no options */
-		return glance_at(data, sizeof(struct inet_header), end, data[9], glance);
+		return glance_at(data + sizeof(struct inet_header), end, data[9], glance);
 	if (data[0] >> 4 == 6)
-		return glance_at(data, sizeof(struct inet6_header), end, data[6], glance);
+		return glance_at(data + sizeof(struct inet6_header), end, data[6], glance);
 	return false;
 }
 

@@ -131,17 +131,12 @@ static __always_inline bool is_untold(const struct socket_state *state)
  * Whether a stream's other end is on this machine, as its SYN was told of. Who that is can
  * change for as long as the stream lives: the SYN need not have reached who was found then
  * (SYN cookies, a SYN that crosses another), and where the other end is closed unheard, a
- * cookie lets the next listener have the connection. So it is asked whenever something
- * leaves by it, or it ends; what only acknowledges or resets gives nothing away.
+ * cookie lets the next listener have the connection, by any packet that acknowledges. So it
+ * is asked of each: once another has taken it up, it can't be told from who had it before.
  */
 static __always_inline bool is_taking(struct __sk_buff *skb, const struct socket_state *state)
 {
 	return skb->ifindex == LOOPBACK_INDEX && state && state->told;
-}
-
-static __always_inline bool carries(struct __sk_buff *skb, u32 payload, u8 tcp_flags)
-{
-	return skb->len > payload || (tcp_flags & TCP_FIN);
 }
 
 static __always_inline u32 count_stream(struct __sk_buff *skb, struct bpf_sock *sk,
@@ -149,7 +144,7 @@ static __always_inline u32 count_stream(struct __sk_buff *skb, struct bpf_sock *
 {
 	/* Only a SYN begins something; the rest belongs to what began before. */
 	if (!begins(packet->tcp_flags)) {
-		if (carries(skb, packet->payload, packet->tcp_flags) && is_taking(skb, state))
+		if (is_taking(skb, state))
 			return KIND_AGAIN;
 		if (!is_untold(state) || skb->len <= packet->payload)
 			return NO_NEWS;
@@ -298,8 +293,7 @@ SUBPROGRAM int egress_flow(struct __sk_buff *skb, u32 flags)
 	if (look(skb, &glance) && glance.protocol == PROTOCOL_TCP &&
 	    glance.target != DNS_PORT && glance.source != DNS_PORT &&
 	    !begins(glance.tcp_flags) && (!sk || sk->type == SOCK_STREAM) &&
-	    !(skb->ifindex == LOOPBACK_INDEX &&
-	      carries(skb, glance.payload, glance.tcp_flags) && is_taking(skb, state_of(sk))) &&
+	    !(skb->ifindex == LOOPBACK_INDEX && is_taking(skb, state_of(sk))) &&
 	    !(flags && is_untold(state_of(sk))))
 		return NO_NEWS;
 	state = state_of(sk);
