@@ -36,9 +36,9 @@ def escape(text: str) -> str:
     """
     if text.isprintable() and "\\" not in text:
         return text
-    return "".join(
-        one if one.isprintable() and one != "\\" else _escaped(one) for one in text
-    )
+    # By what is in it, not by its length: hostile text is long, and repeats itself.
+    odd = (one for one in set(text) if one == "\\" or not one.isprintable())
+    return text.translate({ord(one): _escaped(one) for one in odd})
 
 
 def printable(value: object, limit: int = 200) -> str:

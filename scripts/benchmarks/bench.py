@@ -1,14 +1,17 @@
 """Measure what watching costs: ratios of runs that alternate, medians of the rounds.
 
-bench.py [ROUNDS]            what watching costs
-bench.py engines [ROUNDS]    libbpf and BCC, side by side
-bench.py attribution [ROUNDS]    what finding out who did it costs, by level
+scripts/bench [ROUNDS]                what watching costs
+scripts/bench engines [ROUNDS]        libbpf and BCC, side by side
+scripts/bench attribution [ROUNDS]    what finding out who did it costs, by level
+
+ROUNDS is how often each is measured (7); minutes in all. See docs/performance.md.
 """
 
 import importlib
 import json
 import os
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -28,7 +31,8 @@ UDP_CONNECTS = 200_000
 STRACED = 10  # strace is so slow that it gets this much less to do
 RATES = (5_000, 10_000, 15_000, 20_000, 30_000, 40_000)
 RATE_S = 5
-COMPARISONS = (["engines"], ["attribution"])
+COMPARISONS = ("engines", "attribution")
+ROUNDS = "7"
 
 
 def output(words: list[str]) -> float:
@@ -171,11 +175,27 @@ class Bench:
             print(f"  {value} adds {added:.0f} ns")
 
 
+def asked_for(words: Sequence[str]) -> tuple[str | None, int]:
+    """Return what to compare, if not watching with nothing, and in how many rounds."""
+    rest = list(words)
+    what = rest.pop(0) if rest and rest[0] in COMPARISONS else None
+    rounds = rest.pop(0) if rest else ROUNDS
+    if rest or re.fullmatch("0*[1-9][0-9]{0,4}", rounds) is None:
+        print(
+            f"error: not [engines|attribution] [ROUNDS]: {' '.join(words)!r} "
+            "(scripts/bench --help)",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    return what, int(rounds)
+
+
 def main() -> None:
     """Measure everything and print it."""
-    arguments = sys.argv[1:]
-    what = arguments.pop(0) if arguments[:1] in COMPARISONS else None
-    rounds = int(arguments[0]) if arguments else 7
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__, end="")
+        return
+    what, rounds = asked_for(sys.argv[1:])
     folder = Path(tempfile.mkdtemp(prefix="egressmon-bench-"))
     print(
         f"kernel {platform.release()}, {os.cpu_count()} CPUs, {rounds} rounds, medians"

@@ -73,6 +73,7 @@ def _environment(copy: Path, engine: str) -> dict[str, str]:
     folders = (copy / ".venv/bin", Path(sys.executable).parent)
     return {
         "EGRESSMON_KERNEL_TESTS": "1",
+        "EGRESSMON_LONG_TESTS": "1",
         "EGRESSMON_TEST_ENGINE": engine,
         "EGRESSMON_TEST_LIMIT_S": "1800",
         "HOME": os.environ.get("HOME", "/root"),

@@ -1,8 +1,10 @@
 """Kernel tests need root and BPF; EGRESSMON_KERNEL_TESTS=1 makes a skip a failure."""
 
+import fcntl
 import os
 import subprocess
 from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,31 @@ def can_load() -> None:
 def network(can_load: None) -> Generator[Lab]:  # noqa: ARG001 -- order
     with lab() as built:
         yield built
+
+
+@contextmanager
+def _lock(path: Path, how: int) -> Generator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, how)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def turn(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[None]:
+    """Keep all other workers' kernel tests waiting while one that is `alone` runs."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        yield
+        return
+    folder = tmp_path_factory.getbasetemp().parent  # the same for all workers
+    alone = request.node.get_closest_marker("alone") is not None
+    with ExitStack() as stack:
+        # Whoever waits to be alone stands at the door, so that nobody overtakes.
+        with _lock(folder / "door", fcntl.LOCK_EX):
+            how = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
+            stack.enter_context(_lock(folder / "room", how))
+        yield
 
 
 Watch = Callable[..., Watched]

@@ -15,6 +15,7 @@ Watch = Callable[..., Watched]
 PYTHON = sys.executable
 
 
+@pytest.mark.alone
 @pytest.mark.smoke
 def test_a_burst_of_10_000_forks_is_whole(
     watched: Watch, build: Callable[[str], str]
@@ -26,6 +27,7 @@ def test_a_burst_of_10_000_forks_is_whole(
     assert run.end["verdict"] == "clean"
 
 
+@pytest.mark.alone
 def test_a_burst_of_10_000_connects_is_whole(
     watched: Watch, build: Callable[[str], str]
 ) -> None:

@@ -11,6 +11,7 @@ from support.watching import AGENT, Watched
 
 Watch = Callable[..., Watched]
 Build = Callable[[str], str]
+pytestmark = pytest.mark.alone
 # Whatever the policy allows to one program only, nobody else may get.
 POLICY = """
 version = 1

@@ -98,6 +98,7 @@ def test_sub_interpreters(watched: Watch, interpreter: str) -> None:
     check_subinterpreters(run, minor(interpreter), str(SUBINTERPRETERS))
 
 
+@pytest.mark.long
 def test_sub_interpreters_of_the_newest_pythons(
     watched: Watch, newer_pythons: dict[str, Path]
 ) -> None:
@@ -111,6 +112,7 @@ def test_sub_interpreters_of_the_newest_pythons(
 
 
 # In root folders of their own: nothing there is known before it is first executed.
+@pytest.mark.long
 def test_every_stack_of_the_newest_pythons(
     watched: Watch, newer_pythons: dict[str, Path]
 ) -> None:
@@ -127,6 +129,7 @@ def test_every_stack_of_the_newest_pythons(
 
 
 # No package has one that is ready to run.
+@pytest.mark.long
 def test_every_stack_of_a_free_threaded_python(
     watched: Watch, tmp_path: Path, free_threaded: str
 ) -> None:

@@ -118,6 +118,7 @@ def test_a_file_replaced_while_it_is_mapped(
     assert module["chain_end"] == "the file was replaced since it was mapped"
 
 
+@pytest.mark.alone
 def test_a_hot_loop_is_recognised_and_stays_right(
     watched: Watch, compiled: Compile
 ) -> None:
@@ -129,6 +130,7 @@ def test_a_hot_loop_is_recognised_and_stays_right(
 
 
 # Faster than anything can be unwound: who did it may be missing, the connects not.
+@pytest.mark.alone
 def test_stacks_do_not_crowd_out_connections(watched: Watch, compiled: Compile) -> None:
     run = watched(compiled("hot", "hot"), str(PORT), "20000", "0")
 

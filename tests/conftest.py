@@ -1,0 +1,18 @@
+"""What is marked `long` runs only where it is asked for."""
+
+import os
+
+import pytest
+
+ASKED = "EGRESSMON_LONG_TESTS"
+
+
+# First: `-m long` selects by the marks.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    skip = pytest.mark.skip(reason=f"long; {ASKED}=1 runs it")
+    for item in items:
+        if "vm" in item.path.relative_to(item.config.rootpath).parts:
+            item.add_marker(pytest.mark.long)  # each boots a machine
+        if os.environ.get(ASKED) != "1" and item.get_closest_marker("long"):
+            item.add_marker(skip)
