@@ -150,6 +150,23 @@ class Watched:
         }
 
 
+def until_recorded(folder: Path, connections: int) -> str:
+    """Return Python lines that wait until that many connections are in the evidence.
+
+    For a command that must be there when the agent looks at it. Its own limit ends the
+    wait when they never come: the test then says what is missing.
+    """
+    evidence = str(folder / "evidence.jsonl")
+    return (
+        "import time\n"
+        f"until = time.monotonic() + {LIMIT_S / 2}\n"
+        "while time.monotonic() < until:\n"
+        f"    with open({evidence!r}) as file: written = file.read()\n"
+        f'    if written.count(\'"type":"connection"\') >= {connections}: break\n'
+        "    time.sleep(0.01)\n"
+    )
+
+
 def watch(  # noqa: PLR0913 -- each one optional
     folder: Path,
     *command: str,

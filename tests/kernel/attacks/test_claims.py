@@ -15,7 +15,7 @@ import pytest
 from egressmon.files.bounded import open_regular
 from egressmon.files.elf import Elf
 from support.lab import HTTP_PORT, SERVER4
-from support.watching import Watched
+from support.watching import Watched, until_recorded
 
 Watch = Callable[..., Watched]
 
@@ -198,15 +198,13 @@ def test_a_library_written_to_while_it_is_mapped(
     watched: Watch, tmp_path: Path
 ) -> None:
     library = compiled(tmp_path, "dial.so", DIAL, "-shared", "-fPIC")
-    evidence = tmp_path / "evidence.jsonl"
     # What is judged after the change is judged by it: wait for the first records.
     code = f"""
-import ctypes, time
+import ctypes
 library = ctypes.CDLL({str(library)!r})
 for _ in range(3):
     library.dial()
-while open({str(evidence)!r}).read().count('"type":"connection"') < 3:
-    time.sleep(0.01)
+{until_recorded(tmp_path, 3)}
 with open({str(library)!r}, "r+b") as file:
     file.seek(0, 2)
     file.write(b"x")

@@ -11,7 +11,7 @@ import pytest
 from egressmon.sensor.scope import find_root
 from support.lab import OTHER4, UDP_PORT, Lab
 from support.outside import outside
-from support.watching import Json, Watched
+from support.watching import Json, Watched, until_recorded
 
 Watch = Callable[..., Watched]
 PYTHON = sys.executable
@@ -440,7 +440,9 @@ def test_a_listener_that_was_never_bound_is_the_scopes(watched: Watch) -> None:
     assert connection["reason"] == "a listener inside the scope"
 
 
-def test_a_shared_port_of_the_scope_alone_is_the_scopes(watched: Watch) -> None:
+def test_a_shared_port_of_the_scope_alone_is_the_scopes(
+    watched: Watch, tmp_path: Path
+) -> None:
     code = (
         "import socket\n"
         "s = [socket.create_server(('127.0.0.1', 0), reuse_port=True)]\n"
@@ -450,10 +452,9 @@ def test_a_shared_port_of_the_scope_alone_is_the_scopes(watched: Watch) -> None:
         "for one in u: one.setsockopt(1, 2, 1); one.bind(at)\n"
         "for _ in range(20): socket.create_connection(at)\n"
         "socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', at)\n"
-        "import time; time.sleep(0.5)\n"
-    )
+    )  # who shares the port is asked while the sockets are still there
 
-    run = watched(PYTHON, "-c", code)
+    run = watched(PYTHON, "-c", code + until_recorded(tmp_path, 21))
 
     assert run.end["connections"] == {"local": 21}, run.stderr
 

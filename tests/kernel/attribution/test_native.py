@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from egressmon.sensor.scope import find_root
-from support.watching import Json, Watched
+from support.watching import Json, Watched, until_recorded
 
 Watch = Callable[..., Watched]
 Compile = Callable[..., str]
@@ -173,13 +173,12 @@ def test_without_perf_events_it_is_said_and_proc_is_asked(
 
 
 def test_a_process_older_than_its_mappings_account(
-    watched: Watch, compiled: Compile
+    watched: Watch, compiled: Compile, tmp_path: Path
 ) -> None:
     refuse = compiled("without_perf", "without_perf")
     code = (
-        "import socket, time; s = socket.socket(); "
-        f"s.connect_ex(('127.0.0.1', {PORT})); time.sleep(1)"
-    )
+        f"import socket; s = socket.socket()\ns.connect_ex(('127.0.0.1', {PORT}))\n"
+    ) + until_recorded(tmp_path, 1)
 
     run = watched("python3", "-c", code, through=(refuse,))
 
@@ -275,13 +274,15 @@ def test_sockets_and_ctypes_of_each_interpreter(
     assert binding.rpartition("/")[2].startswith("_ctypes.")
 
 
-def test_a_process_that_left_the_cgroup(watched: Watch, compiled: Compile) -> None:
+def test_a_process_that_left_the_cgroup(
+    watched: Watch, compiled: Compile, tmp_path: Path
+) -> None:
     library = compiled("plug", "plugA.so", "-shared", "-fPIC")
     code = (
-        "import ctypes, pathlib, time\n"
+        "import ctypes, pathlib\n"
         f"pathlib.Path('{find_root()}/cgroup.procs').write_text('0')\n"
-        f"ctypes.CDLL({library!r}).dial({PORT}); time.sleep(1)\n"
-    )
+        f"ctypes.CDLL({library!r}).dial({PORT})\n"
+    ) + until_recorded(tmp_path, 1)
 
     run = watched("python3", "-c", code)
 
