@@ -297,17 +297,24 @@ at = ("127.0.0.1", int(sys.argv[1]))
 listener = socket.socket(); listener.setsockopt(1, 2, 1)
 listener.bind(at); listener.listen(1)
 half = half_open(at, 3)
-client = socket.socket(); client.connect(at)
+client = socket.socket(); client.setsockopt(1, 8, 4096); client.connect(at)
 server = listener.accept()[0]
-client.send(b"1"); server.recv(1)
+client.sendall(b"1" * 3000); server.recv(3000, socket.MSG_WAITALL)
+server.sendall(b"1" * 3000); client.recv(3000, socket.MSG_PEEK | socket.MSG_WAITALL)
 client.setsockopt(0, 21, 255)
 server.setsockopt(1, 13, struct.pack("ii", 1, 0)); server.close(); listener.close()
 for one in half:
     one.close()
 {WAIT}
-client.send(b"x" * 9)
+if sys.argv[4] == "bare":
+    client.recv(3000, socket.MSG_WAITALL)
+    open(sys.argv[5]).read()
+if sys.argv[4] == "end":
+    client.shutdown(socket.SHUT_WR)
+else:
+    client.send(b"x" * 9)
 client.settimeout(30)
-client.recv(1)
+client.recv(3001, socket.MSG_WAITALL)
 """
 TAKES_OVER = f"""{COOKIES}
 s = socket.socket(); s.bind(("127.0.0.1", 0)); at = s.getsockname(); s.close()
@@ -320,19 +327,26 @@ listener.setsockopt(0, 2, 255)
 open(sys.argv[2], "w").close()
 taken = listener.accept()[0]
 taken.setsockopt(0, 2, 255)
-print("received" if taken.recv(9) else "nothing", flush=True)
+if len(sys.argv) > 3:
+    open(sys.argv[3], "w").close()
+print("data" if taken.recv(9) else "end", flush=True)
 """
 
 
+@pytest.mark.parametrize("by", ["data", "end", "bare"])
 def test_a_connection_that_a_cookie_hands_to_a_relay_is_told_of(
-    watched: Watch, network: Lab, tmp_path: Path
+    watched: Watch, network: Lab, tmp_path: Path, by: str
 ) -> None:
-    go, up = tmp_path / "go", tmp_path / "up"
-    os.mkfifo(go)
-    os.mkfifo(up)
-    with outside(network, TAKES_OVER, str(go), str(up)) as relay:
-        run = watched(PYTHON, "-c", HANDED_OVER, relay.says(), str(go), str(up))
-        assert relay.says() == "received", run.stderr
+    # Bare: what acknowledges without data, as a window opens, and the data come after.
+    pipes = [
+        tmp_path / name for name in ("go", "up", "taken")[: 3 if by == "bare" else 2]
+    ]
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    go, up, *taken = map(str, pipes)
+    with outside(network, TAKES_OVER, go, up, *taken) as relay:
+        run = watched(PYTHON, "-c", HANDED_OVER, relay.says(), go, up, by, *taken)
+        assert relay.says() == ("end" if by == "end" else "data"), run.stderr
 
     made = run.of("connection", verdict="violation")
     assert "outside the scope" in made[-1]["reason"], run.stderr

@@ -149,15 +149,13 @@ static __always_inline int on_address(struct bpf_sock_addr *ctx, u32 kind, bool 
 	struct endpoint peer;
 	struct flow flow = {.peer = &peer, .kind = kind, .socket_type = ctx->type};
 
-	if (!inside && !in_lineage(bpf_get_current_pid_tgid() >> 32))
+	if (!inside && !is_ours_outside(ctx->sk))
 		return 1;
 	state = bpf_sk_storage_get(MAP(sockets), ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!state) {
 		count(COUNT_LOST_SOCKET, 1);
 		return 1;
 	}
-	if (!inside && (state->flags & SOCKET_INSIDE))
-		return 1; /* the scope's own hook ran just before */
 	if (inside)
 		state->flags |= SOCKET_INSIDE;
 	flow.cookie = bpf_get_socket_cookie(ctx);
@@ -228,15 +226,13 @@ static __always_inline int on_bind(struct bpf_sock *ctx, bool inside)
 {
 	struct socket_state *state;
 
-	if (!inside && !in_lineage(bpf_get_current_pid_tgid() >> 32))
+	if (!inside && !is_ours_outside(ctx))
 		return 1;
 	state = bpf_sk_storage_get(MAP(sockets), ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!state) {
 		count(COUNT_LOST_SOCKET, 1);
 		return 1;
 	}
-	if (!inside && (state->flags & SOCKET_INSIDE))
-		return 1; /* the scope's own hook ran just before */
 	state->flags |= inside ? SOCKET_INSIDE : SOCKET_LINEAGE;
 	state->netns = bpf_get_netns_cookie(ctx);
 	own(state);

@@ -15,6 +15,7 @@ struct packet {
 	struct endpoint target;
 	u32 payload; /* offset of what the transport carries */
 	u32 sequence;
+	u32 acknowledged;
 	u32 is_fragment; /* whose ports may stand in another packet */
 	u8 tcp_flags;
 };
@@ -178,6 +179,32 @@ static __always_inline bool has_ports(u16 protocol)
 	       protocol == 132 || protocol == 33;
 }
 
+/*
+ * Read a plain packet of TCP in place, at a third of what it takes to have it copied.
+ * False for whatever is not plain, as in look(), and for fragments.
+ */
+static __always_inline bool parse_plain(struct __sk_buff *skb, struct packet *packet)
+{
+	const u8 *data = (const u8 *)(long)skb->data;
+	const u8 *end = (const u8 *)(long)skb->data_end;
+	const struct inet_header *inet = (const void *)data;
+	const struct tcp_start *start = (const void *)(inet + 1);
+
+	if ((const u8 *)(start + 1) > end || data[0] != 0x45 ||
+	    inet->protocol != PROTOCOL_TCP || (inet->fragment[0] & 0x3f) | inet->fragment[1])
+		return false;
+	set_inet(packet->source.address, inet->source);
+	set_inet(packet->target.address, inet->target);
+	packet->source.protocol = packet->target.protocol = PROTOCOL_TCP;
+	packet->source.port = bpf_ntohs(start->source);
+	packet->target.port = bpf_ntohs(start->target);
+	packet->tcp_flags = start->flags;
+	packet->sequence = bpf_ntohl(start->sequence) + !!(start->flags & TCP_SYN);
+	packet->acknowledged = bpf_ntohl(start->acknowledged);
+	packet->payload = sizeof(*inet) + (start->offset >> 4) * 4;
+	return true;
+}
+
 static __always_inline bool parse(struct __sk_buff *skb, struct packet *packet)
 {
 	struct tcp_start start = {};
@@ -194,6 +221,7 @@ static __always_inline bool parse(struct __sk_buff *skb, struct packet *packet)
 		packet->sequence = bpf_ntohl(start.sequence);
 		if (start.flags & TCP_SYN)
 			packet->sequence++;
+		packet->acknowledged = bpf_ntohl(start.acknowledged);
 		packet->payload = offset + (start.offset >> 4) * 4;
 	} else {
 		if (bpf_skb_load_bytes(skb, offset, &start, 4))

@@ -6,7 +6,8 @@
 #include "socket.bpf.h"
 
 #define LOOPBACK_INDEX 1 /* of lo in every network namespace (drivers/net/loopback.c) */
-#define STATE_LISTEN 10	 /* include/net/tcp_states.h */
+#define STATE_SYN_SENT 2 /* include/net/tcp_states.h */
+#define STATE_LISTEN 10
 #define RECEIVER_TAKEN 8 /* beside a receiver: it does not listen */
 #define MAX_MEMBERS 16
 #define BIT_REUSEPORT 0x10 /* behind the four bits of skc_reuse */
@@ -16,12 +17,19 @@
 /* By number: each engine's headers declare it with types of their own (since 5.8). */
 static u64 (*ancestor_cgroup_id)(void *sk, int level) = (void *)129;
 
-/* Made or bound by the scope; an inherited socket may be another's, too. */
-static __always_inline bool is_made_here(struct bpf_sock *sk)
+/*
+ * Made or bound by the scope; an inherited socket may be another's, too. Where answered is
+ * the number that a SYN with an ACK acknowledges, its socket is noted as answered by it.
+ */
+static __always_inline bool is_made_here(struct bpf_sock *sk, const u32 *answered)
 {
 	struct socket_state *state = bpf_sk_storage_get(MAP(sockets), sk, 0, 0);
 
-	return state && (state->flags & (SOCKET_INSIDE | SOCKET_LINEAGE));
+	if (!state)
+		return false;
+	if (answered && sk->state == STATE_SYN_SENT)
+		state->answered = *answered;
+	return state->flags & (SOCKET_INSIDE | SOCKET_LINEAGE);
 }
 
 /* As a number: no arithmetic is allowed on a socket's pointer. */
@@ -76,8 +84,11 @@ static __always_inline bool is_shared(struct bpf_sock *sk, u16 protocol)
 	return (bits & BIT_REUSEPORT) && !is_group_here((u64)address);
 }
 
-/* Whose the socket is that was found; it is released. Only listeners are shared. */
-static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol, bool connected)
+/*
+ * Whose the socket is that was found; it is released. One that a SYN with an ACK answers
+ * listens nowhere, and so it shares no port.
+ */
+static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol, const u32 *answered)
 {
 	struct settings *set = settings_set();
 	u64 scope = set ? set->scope_id : 0;
@@ -87,19 +98,22 @@ static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol, bool conn
 	u32 taken = ((sk->state ^ STATE_LISTEN) + 15) >> 4 << 3;
 
 	/* A socket that listens without having been bound has no state. */
-	if (is_made_here(sk) || (scope && ancestor_cgroup_id(sk, level) == scope))
-		receiver = !connected && is_shared(sk, protocol) ? RECEIVER_SHARED
-								 : RECEIVER_SCOPE;
+	if (is_made_here(sk, answered) || (scope && ancestor_cgroup_id(sk, level) == scope))
+		receiver =
+			!answered && is_shared(sk, protocol) ? RECEIVER_SHARED : RECEIVER_SCOPE;
 	else if (!scope)
 		receiver = RECEIVER_ASK;
 	bpf_sk_release(sk);
 	return receiver | (taken & RECEIVER_TAKEN);
 }
 
-/* Whose socket has, or would accept, the connection from source, a port of it, to target. */
+/*
+ * Whose socket has, or would accept, the connection from source, a port of it, to target;
+ * or whose a SYN with an ACK that acknowledges *answered is for.
+ */
 static __always_inline u32 socket_at(struct __sk_buff *skb, const struct endpoint *source,
 				     const struct endpoint *target, u16 source_port,
-				     bool connected)
+				     const u32 *answered)
 {
 	bool inet = is_inet(target->address);
 	struct bpf_sock_tuple tuple = {};
@@ -122,7 +136,7 @@ static __always_inline u32 socket_at(struct __sk_buff *skb, const struct endpoin
 		sk = bpf_sk_lookup_udp(skb, &tuple, size, THIS_NAMESPACE, 0);
 	else
 		sk = bpf_sk_lookup_tcp(skb, &tuple, size, THIS_NAMESPACE, 0);
-	return sk ? owner_of(sk, target->protocol, connected) : RECEIVER_NOBODY;
+	return sk ? owner_of(sk, target->protocol, answered) : RECEIVER_NOBODY;
 }
 
 #endif

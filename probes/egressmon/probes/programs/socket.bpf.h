@@ -51,7 +51,9 @@ struct socket_state {
 	u32 uid;
 	struct endpoint peer;
 	struct endpoint aim;
-	u32 told; /* which receivers of its stream were told of: a bit for each */
+	u32 told;     /* which receivers of its stream were told of: a bit for each */
+	u32 first;    /* the number of its first byte, */
+	u32 answered; /* and the same once a listener that keeps the SYN in mind answered */
 	u32 spare;
 	u64 aimed_ns; /* when it was last aimed */
 	u64 stack_ns; /* of the call that made or last aimed it; 0: none */
@@ -144,6 +146,19 @@ static __always_inline void read_peer(struct bpf_sock_addr *ctx, bool inet,
 	peer->protocol = ctx->protocol;
 	peer->spare = 0;
 	normalise(peer);
+}
+
+/*
+ * Whether a socket that the current process uses was made outside the scope, while the
+ * process is the scope's: the scope's own sockets, whose hooks ran just before, pass first.
+ */
+static __always_inline bool is_ours_outside(struct bpf_sock *sk)
+{
+	struct socket_state *state = bpf_sk_storage_get(MAP(sockets), sk, 0, 0);
+
+	if (state && (state->flags & SOCKET_INSIDE))
+		return false;
+	return in_lineage(bpf_get_current_pid_tgid() >> 32);
 }
 
 static __always_inline bool is_kernel_thread(void)

@@ -12,7 +12,8 @@
 #define NEWS_DNS 0x100
 #define NEWS_CANARY 0x200
 #define AGAIN 0x80
-#define KIND_AGAIN 0xfe /* known, if the same receives it as before */
+#define KIND_AGAIN 0xfe	 /* known, if the same receives it as before */
+#define KIND_STREAM 0xfd /* what a packet of TCP is, was not looked at yet */
 
 /* Receivers that are no news after another: nothing can have left by them. */
 #define TOLD(receiver) (1u << (receiver))
@@ -128,15 +129,26 @@ static __always_inline bool is_untold(const struct socket_state *state)
 }
 
 /*
- * Whether a stream's other end is on this machine, as its SYN was told of. Who that is can
- * change for as long as the stream lives: the SYN need not have reached who was found then
- * (SYN cookies, a SYN that crosses another), and where the other end is closed unheard, a
- * cookie lets the next listener have the connection, by any packet that acknowledges. So it
- * is asked of each: once another has taken it up, it can't be told from who had it before.
+ * Whether a packet may give another's listener a stream on this machine that was told of.
+ * The SYN need not have reached who was found then (SYN cookies, a SYN that crosses
+ * another), and where the other end is closed unheard, a cookie lets the next listener have
+ * the connection, by any packet that acknowledges it: with data, with a FIN, or bare, and
+ * long after the first (__cookie_v4_check(), net/ipv4/syncookies.c, goes by the difference
+ * of two numbers that both grow). So it is asked of each: once another has taken it up, it
+ * can't be told from who had it before. But there is no cookie where an answer passed here:
+ * one with a cookie belongs to no socket (tcp_make_synack(), net/ipv4/tcp_output.c).
  */
 static __always_inline bool is_taking(struct __sk_buff *skb, const struct socket_state *state)
 {
-	return skb->ifindex == LOOPBACK_INDEX && state && state->told;
+	return skb->ifindex == LOOPBACK_INDEX && state && state->told &&
+	       !is_worst_told(skb, state->told) && state->answered != state->first;
+}
+
+/* A SYN begins anew: nobody has answered it, and its connection can be another's. */
+static __always_inline void begin_stream(struct socket_state *state, u32 first)
+{
+	state->first = first;
+	state->answered = ~first;
 }
 
 static __always_inline u32 count_stream(struct __sk_buff *skb, struct bpf_sock *sk,
@@ -153,6 +165,8 @@ static __always_inline u32 count_stream(struct __sk_buff *skb, struct bpf_sock *
 	}
 	if (packet->tcp_flags & TCP_ACK)
 		return sk && sk->state == STATE_LISTEN ? KIND_ACCEPT : NO_NEWS;
+	if (state)
+		begin_stream(state, packet->sequence);
 	if (is_first(state, packet))
 		return KIND_CONNECT;
 	if (!state || !same_endpoint(&state->peer, &packet->target))
@@ -225,7 +239,8 @@ static __always_inline u32 other_side(struct __sk_buff *skb, const struct packet
 	if (protocol == PROTOCOL_TCP && !accepted &&
 	    (kind != KIND_AGAIN || begins(packet->tcp_flags)))
 		port = 0;
-	return socket_at(skb, &packet->source, &packet->target, port, accepted);
+	return socket_at(skb, &packet->source, &packet->target, port,
+			 accepted ? &packet->acknowledged : NULL);
 }
 
 /*
@@ -252,8 +267,14 @@ SUBPROGRAM int egress_news(struct __sk_buff *skb, u32 kind, u32 flags)
 	/* As a pointer: the compiler would go on asking for the number. */
 	asm volatile("" : "+r"(owner));
 	flow.owner = owner;
-	parse(skb, &packet);
+	if (!parse_plain(skb, &packet))
+		parse(skb, &packet);
 	FORGET(packet);
+	if (kind == KIND_STREAM)
+		kind = forget(skb, count_stream(skb, sk, state, &packet));
+	if (!kind)
+		return 0;
+	flow.kind = kind;
 	if (!(flags & FLAG_CANARY)) {
 		flow.cookie = bpf_get_socket_cookie(skb);
 		flow.receiver = forget(skb, other_side(skb, &packet, kind));
@@ -290,13 +311,15 @@ SUBPROGRAM int egress_flow(struct __sk_buff *skb, u32 flags)
 	count_total(skb);
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
+	state = state_of(sk);
 	if (look(skb, &glance) && glance.protocol == PROTOCOL_TCP &&
 	    glance.target != DNS_PORT && glance.source != DNS_PORT &&
-	    !begins(glance.tcp_flags) && (!sk || sk->type == SOCK_STREAM) &&
-	    !(skb->ifindex == LOOPBACK_INDEX && is_taking(skb, state_of(sk))) &&
-	    !(flags && is_untold(state_of(sk))))
+	    (!sk || sk->type == SOCK_STREAM)) {
+		if (begins(glance.tcp_flags) || is_taking(skb, state) ||
+		    (flags && is_untold(state)))
+			return KIND_STREAM;
 		return NO_NEWS;
-	state = state_of(sk);
+	}
 	if (!parse(skb, &packet))
 		count(COUNT_LOST_PACKET, 1);
 	if (!flags && is_canary(&packet))

@@ -62,12 +62,10 @@ static __always_inline void frames_at_address(struct bpf_sock_addr *ctx, u32 kin
 	struct socket_state *state;
 	struct peer_key key = {};
 
-	if (!inside && !in_lineage(bpf_get_current_pid_tgid() >> 32))
+	if (!inside && !is_ours_outside(ctx->sk))
 		return;
 	state = bpf_sk_storage_get(MAP(sockets), ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!state)
-		return;
-	if (!inside && (state->flags & SOCKET_INSIDE))
 		return;
 	read_peer(ctx, inet, &key.peer);
 	if (inside && canary_flags(&key.peer))
