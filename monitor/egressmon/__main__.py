@@ -1,8 +1,8 @@
-"""`python -I -m egressmon`."""
+"""The entry point of `python -I -m egressmon`."""
 
 import sys
 
-# Nothing is left behind in a folder that may turn out to be another's.
+# Write no .pyc files: the folder of the code may turn out to belong to another user.
 sys.dont_write_bytecode = True
 
 from egressmon.start import main  # noqa: E402

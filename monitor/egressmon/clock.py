@@ -1,4 +1,4 @@
-"""The kernel's clock and the calendar's."""
+"""Convert the kernel's monotonic times into calendar times."""
 
 import time
 from datetime import UTC, datetime
@@ -7,10 +7,10 @@ _BILLION = 1_000_000_000
 
 
 class Clock:
-    """Turns kernel times (CLOCK_BOOTTIME, nanoseconds) into RFC 3339 UTC.
+    """Converts kernel times (CLOCK_BOOTTIME, nanoseconds) to RFC 3339 in UTC.
 
-    The distance between the clocks is taken once, so that times within a run
-    never go backwards when somebody sets the calendar.
+    The offset between the two clocks is measured once, so that times within a run
+    never go backwards when somebody sets the system time.
     """
 
     def __init__(self) -> None:
@@ -22,11 +22,11 @@ class Clock:
         self._text = ""
 
     def now_ns(self) -> int:
-        """Return the kernel's time."""
+        """Return the current CLOCK_BOOTTIME in nanoseconds."""
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
     def rfc3339(self, ktime_ns: int) -> str:
-        """Return ktime_ns as, say, 2026-11-22T09:30:00.000000001Z."""
+        """Return `ktime_ns` in RFC 3339, such as 2026-11-22T09:30:00.000000001Z."""
         second, nanosecond = divmod(ktime_ns + self._offset, _BILLION)
         if second != self._second:
             self._second = second

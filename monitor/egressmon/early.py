@@ -1,17 +1,19 @@
-"""Load the probes, which takes longest, while all else is still to be imported."""
+"""Begin to load the probes, the slowest step, before the other modules are imported."""
 
 from egressmon.probes.loaders.loading import Preparation
 
-_RUNNING = ("watch", "learn")
-_DECIDING = ("--engine", "--attribution")
+_VERBS_WITH_COMMAND = ("watch", "learn")
+_DECIDING_OPTIONS = ("--engine", "--attribution")
 
 
 def prepare(arguments: list[str]) -> Preparation | None:
-    """Load what a run will most likely ask for, as root; None: it may be another thing.
+    """Begin to load the probes that `arguments` most likely ask for, as root.
 
-    Whoever parses the arguments compares `Preparation.asked` with what they say.
+    Return None if they may ask for something else. This is a guess: once the arguments
+    are parsed, the caller compares them with `Preparation.asked`.
     """
-    if arguments[:1] not in ([verb] for verb in _RUNNING) or "--" not in arguments:
+    verb = arguments[0] if arguments else ""
+    if verb not in _VERBS_WITH_COMMAND or "--" not in arguments:
         return None
     options = arguments[1 : arguments.index("--")]
     if any(_may_decide(option.partition("=")[0]) for option in options):
@@ -19,6 +21,8 @@ def prepare(arguments: list[str]) -> Preparation | None:
     return Preparation("auto", frames=True)
 
 
-# Also in part, as argparse takes it.
+# Whether `word` is an option that decides which probes are loaded. argparse accepts
+# any unambiguous beginning of an option's name, so a beginning counts too.
 def _may_decide(word: str) -> bool:
-    return word.startswith("--") and any(one.startswith(word) for one in _DECIDING)
+    is_option = word.startswith("--")
+    return is_option and any(name.startswith(word) for name in _DECIDING_OPTIONS)

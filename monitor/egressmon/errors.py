@@ -1,11 +1,11 @@
-"""The agent's own errors: each says in one line what is wrong, and what to do."""
+"""The agent's errors: each has a one-line message, and a hint that says what to do."""
 
 
 class EgressmonError(Exception):
-    """egressmon cannot do what was asked; `hint` says what to do about it."""
+    """egressmon cannot do what was asked; `hint` says what the user can do about it."""
 
     status = 125
-    """The exit status where a command was to be run (docs/usage.md)."""
+    """The exit status of a verb that runs a command (docs/usage.md)."""
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
@@ -13,11 +13,11 @@ class EgressmonError(Exception):
 
 
 class ScopeError(EgressmonError):
-    """The scope's cgroup cannot be made or entered."""
+    """The scope's cgroup cannot be created or entered."""
 
 
 class PrivilegeError(EgressmonError):
-    """The rights that the probes need cannot be had."""
+    """A right that egressmon needs is missing, or one cannot be given up."""
 
 
 class EvidenceError(EgressmonError):
@@ -25,14 +25,14 @@ class EvidenceError(EgressmonError):
 
 
 class UsageError(EgressmonError):
-    """The command line asks for what cannot be."""
+    """The command line asks for something impossible."""
 
 
 class UnfinishedError(EgressmonError):
-    """egressmon failed after the command was started: its evidence is incomplete."""
+    """egressmon failed after the command was started; the evidence is incomplete."""
 
     status = 121
 
 
 class SensorError(EgressmonError):
-    """The probes loaded but did not prove that they see."""
+    """The probes are loaded and attached, but reported none of the canaries."""

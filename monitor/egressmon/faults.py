@@ -1,4 +1,4 @@
-"""Steps of the agent's own that fail while the run goes on: noted, then doubted."""
+"""Keep track of the agent's own steps that failed while the run went on."""
 
 import traceback
 from collections.abc import Generator
@@ -17,15 +17,15 @@ class _Fault:
 
 
 class Faults:
-    """What failed, by step: each makes the run incomplete, and none ends it."""
+    """The steps that failed. Each makes the run incomplete; none ends the run."""
 
     def __init__(self, *, verbose: bool = False) -> None:
-        """With verbose, each one's traceback is shown."""
+        """With `verbose`, print the traceback of each failure."""
         self._verbose = verbose
         self._of_step: dict[str, _Fault] = {}
 
     def note(self, step: str, error: Exception) -> None:
-        """Note that error ended step."""
+        """Note that `step` failed with `error`."""
         if self._verbose:
             traceback.print_exception(error)
         fault = self._of_step.setdefault(step, _Fault(describe(error)))
@@ -33,7 +33,10 @@ class Faults:
 
     @contextmanager
     def isolated(self, step: str) -> Generator[None]:
-        """Note what the block raises, and go on after it."""
+        """Note any exception that the `with` block raises as a failure of `step`.
+
+        The exception goes no further: what follows the block runs.
+        """
         try:
             yield
         except Exception as error:  # noqa: BLE001 -- the next step must run
@@ -50,10 +53,10 @@ class Faults:
 
 
 def describe(error: Exception) -> str:
-    """Return error's class and message, bounded and without secrets."""
+    """Return the class and message of `error`, shortened and without secrets."""
     return f"{type(error).__name__}: {message(error)}"
 
 
 def message(error: Exception) -> str:
-    """Return error's message, bounded and without secrets."""
+    """Return the message of `error`, cut to 200 characters and without secrets."""
     return sanitise_text(str(error)[: 5 * _MAX_MESSAGE])[:_MAX_MESSAGE]

@@ -15,7 +15,7 @@ _INITIAL_CGROUP_NAMESPACE = 0xEFFFFFFB
 @cache
 def egressmon_version() -> str:
     """Return this program's version."""
-    # Slow to import (20 ms), and watch must be armed soon.
+    # Imported here as it takes 20 ms, which would delay the start of every command.
     from importlib.metadata import version  # noqa: PLC0415
 
     return version("egressmon")
@@ -27,12 +27,15 @@ def kernel() -> str:
 
 
 def proc_is_ours() -> bool:
-    """Tell whether /proc and the probes number processes alike (no pid namespace)."""
+    """Tell whether process ids in /proc are those that the probes report.
+
+    They are unless egressmon runs in a pid namespace of its own.
+    """
     return _namespace("pid") == _INITIAL_PID_NAMESPACE
 
 
 def hierarchy_is_whole() -> bool:
-    """Tell whether the cgroup hierarchy is seen from its root (no cgroup namespace)."""
+    """Tell whether the whole cgroup hierarchy is visible (no cgroup namespace)."""
     return _namespace("cgroup") == _INITIAL_CGROUP_NAMESPACE
 
 
@@ -44,7 +47,7 @@ def _namespace(kind: str) -> int | None:
 
 
 def home_of(uid: int) -> str | None:
-    """Return the home folder of the user of that number; None: there is none."""
+    """Return the home folder of the user `uid`, or None if no account has that id."""
     try:
         return pwd.getpwuid(uid).pw_dir
     except KeyError:
@@ -52,7 +55,7 @@ def home_of(uid: int) -> str | None:
 
 
 def process_start_s() -> float:
-    """Return when this process began, in seconds since boot (to 10 ms)."""
+    """Return when this process began, in seconds since boot, accurate to 10 ms."""
     # Field 22 of proc_pid_stat(5), in clock ticks since boot.
     stat = Path("/proc/self/stat").read_text()
     ticks = int(stat.rpartition(")")[2].split()[19])
@@ -60,5 +63,5 @@ def process_start_s() -> float:
 
 
 def age_ms(began_s: float) -> int:
-    """Return how many milliseconds ago began_s (seconds since boot) was."""
+    """Return how many milliseconds have passed since `began_s` (seconds since boot)."""
     return max(0, round((time.clock_gettime(time.CLOCK_BOOTTIME) - began_s) * 1000))

@@ -1,6 +1,7 @@
-"""Kernel event -> decode -> attribute -> name -> judge -> record: the whole story.
+"""Join the stages: kernel event -> decode -> attribute -> name -> judge -> record.
 
-Knows nothing of how events were captured: bytes come in, records go out.
+Event bytes come in and records go out. The pipeline does not know how the events were
+captured, so that recorded events can be replayed.
 """
 
 import time
@@ -42,33 +43,36 @@ from egressmon.verdicts.connections import Connections
 from egressmon.verdicts.queries import Queries
 
 _MAX_UNREADABLE = 100
-# What the rings can hold, in batches of 4096 events or half a megabyte of each.
-_FULL_RINGS_BATCHES = 64
+# As many batches as the full rings can hold; a batch has at most 4096 events, or half
+# a megabyte, of each ring.
+_MAX_DRAIN_BATCHES = 64
 _DRAIN_S = 60.0
 _SLICE = 64
-_HEAD_BYTES = 64  # no more than an event's own fields: what follows may be secret
+# An unreadable event is recorded with its first bytes only: those are the event's own
+# fields, and what follows them (arguments, DNS messages) may hold secrets.
+_HEAD_BYTES = 64
 
 
 @dataclass(slots=True)
 class Tracker:
-    """What the pipeline learned of the run's soundness, besides its records."""
+    """What the pipeline noted that decides whether the run is complete."""
 
     unreadable: int = 0
-    """Events that could not be processed; the first of them are recorded."""
+    """How many events could not be processed; the first 100 of them are recorded."""
     ended: set[int] = field(default_factory=set[int])
-    """Every pid of the scope that ended."""
+    """The pids of all processes of the scope that ended."""
     first_executed: int | None = None
-    """The first pid that ran a program: the command's."""
+    """The pid of the first process that executed a program: the command's."""
     unread: int = 0
-    """Events that were left when the time for the last of them was over."""
+    """How many events were dropped because `drain` ran out of time."""
 
 
 Sink: TypeAlias = Callable[[Record, int], None]
-"""Takes a record with the kernel's time of what it tells."""
+"""Called with a record and the kernel's time (ns since boot) of what it describes."""
 
 
 class Pipeline:
-    """The stages, joined. `feed` takes what the probes yielded, in order."""
+    """The stages of one run, joined. Events must be given to it in order of time."""
 
     def __init__(  # noqa: PLR0913 -- the stages
         self,
@@ -82,10 +86,7 @@ class Pipeline:
         faults: Faults,
         attributor: Attributor | None = None,
     ) -> None:
-        """Records go to `sink`, each with the kernel's time of what it tells.
-
-        What goes wrong beside events goes to `faults`.
-        """
+        """Pass records to `sink`, and failures that concern no event to `faults`."""
         self.tracker = Tracker()
         self.queries = queries
         self.connections = connections
@@ -97,24 +98,24 @@ class Pipeline:
         self._faults = faults
         self._lost_mappings = 0
 
-    def take(self, batch: Batch) -> None:
-        """Take a batch through all stages: what was mapped, and then its events."""
+    def process(self, batch: Batch) -> None:
+        """Process the mappings of `batch`, then its events, which refer to them."""
         files.begin_batch()
-        self._learn(batch)
+        self._learn_mappings(batch)
         self.feed(batch.events)
 
     def drain(self, read: Callable[[], Batch]) -> None:
-        """Take all that can be `read` now through the stages.
+        """Process batches from `read` until one has no events.
 
-        Bounded by what the rings can hold, and in time: a process that makes events
-        faster than they are read, or such as take long, must not keep the run from its
-        end.
+        Stop after as many batches as the rings can hold, and after 60 s: a process that
+        creates events faster than they are read, or events that take long to process,
+        must not keep the run from ending.
         """
         deadline = time.monotonic() + _DRAIN_S
-        for _ in range(_FULL_RINGS_BATCHES):
+        for _ in range(_MAX_DRAIN_BATCHES):
             files.begin_batch()
             batch = read()
-            self._learn(batch)
+            self._learn_mappings(batch)
             events = batch.events
             if not events:
                 return
@@ -124,8 +125,9 @@ class Pipeline:
                     return
                 self.feed(events[begin : begin + _SLICE])
 
-    # What it learned in part is not to be relied on: then it is as if it were lost.
-    def _learn(self, batch: Batch) -> None:
+    # If this fails half way, the attributor has learned only some of the mappings: tell
+    # it that mappings were lost.
+    def _learn_mappings(self, batch: Batch) -> None:
         if self._attributor is None:
             return
         lost = batch.lost_mappings > self._lost_mappings
@@ -139,10 +141,13 @@ class Pipeline:
                 self._attributor.on_mappings([], lost=True)
 
     def feed(self, events: Iterable[bytes]) -> None:
-        """Take events through all stages, oldest first; one that fails ends none."""
+        """Process `events`, oldest first.
+
+        An event that cannot be processed becomes an `unreadable` record.
+        """
         for data in events:
             try:
-                self._take(decode(data))
+                self._process(decode(data))
             except Exception as error:  # noqa: BLE001 -- the next ones must be read
                 self._unreadable(data, error)
 
@@ -150,7 +155,7 @@ class Pipeline:
         self.tracker.unreadable += 1
         if self.tracker.unreadable > _MAX_UNREADABLE:
             return
-        with suppress(Exception):  # it is counted
+        with suppress(Exception):  # the event is counted, even if it is not recorded
             record = UnreadableRecord(
                 event=kind_of(data),
                 size=len(data),
@@ -160,10 +165,10 @@ class Pipeline:
             )
             self._sink(record, self._clock.now_ns())
 
-    def _take(self, event: Event) -> None:
+    def _process(self, event: Event) -> None:
         match event:
             case Flow() if is_canary(event):
-                self._canaries.saw(event)
+                self._canaries.on_flow(event)
             case Flow():
                 self._sink(self.connections.record(event), event.ktime_ns)
             case DnsPacket():
@@ -173,29 +178,31 @@ class Pipeline:
                 if self._attributor is not None:
                     self._attributor.on_stack(event)
             case Escape() | Forked() | Executed() | Exited():
-                self._live(event)
+                self._process_lifecycle(event)
 
-    # The record is written whatever becomes of the attribution.
-    def _live(self, event: Escape | Forked | Executed | Exited) -> None:
+    # If the attribution fails, the record is written all the same, and the error is
+    # raised after that.
+    def _process_lifecycle(self, event: Escape | Forked | Executed | Exited) -> None:
         program, failure = None, None
         try:
             program = self._attribute(event)
-        except Exception as error:  # noqa: BLE001 -- raised again, behind the record
+        except Exception as error:  # noqa: BLE001 -- raised again after the record
             failure = error
         record: ProcessRecord | EscapeRecord | None
         match event:
             case Escape():
                 record = escapes.record(event, self._processes)
             case Forked() | Executed():
-                record = self._begun(event, program)
+                record = self._start_record(event, program)
             case Exited():
-                record = self._ended(event)
+                record = self._exit_record(event)
         if record is not None:
             self._sink(record, event.ktime_ns)
         if failure is not None:
             raise failure
 
-    # Of an exec, what its program was mapped from, where that is known.
+    # Notify the attributor. For an exec, return the path of the file that the program
+    # was mapped from, if it is known.
     def _attribute(self, event: Escape | Forked | Executed | Exited) -> str | None:
         if self._attributor is None:
             return None
@@ -212,7 +219,10 @@ class Pipeline:
         return None
 
     def finish(self) -> None:
-        """Record what was still open: queries without an answer."""
+        """Record DNS queries without an answer, and a count of unrecorded events.
+
+        Call it once, after the last event.
+        """
         now_ns = self._clock.now_ns()
         more = self.tracker.unreadable - _MAX_UNREADABLE
         if more > 0:
@@ -221,7 +231,9 @@ class Pipeline:
         for record, ktime_ns in self.queries.close(now_ns):
             self._sink(record, ktime_ns)
 
-    def _begun(self, event: Forked | Executed, program: str | None) -> ProcessRecord:
+    def _start_record(
+        self, event: Forked | Executed, program: str | None
+    ) -> ProcessRecord:
         if isinstance(event, Executed):
             process = self._processes.executed(event, program)
             if self.tracker.first_executed is None:
@@ -241,7 +253,7 @@ class Pipeline:
             claimed=process.claims() if isinstance(event, Executed) else [],
         )
 
-    def _ended(self, event: Exited) -> ProcessRecord:
+    def _exit_record(self, event: Exited) -> ProcessRecord:
         process = self._processes.exited(event)
         self.tracker.ended.add(event.pid)
         signal = event.code & 0x7F

@@ -1,8 +1,9 @@
-"""From the interpreter's first line to the command line: isolated, and root's alone.
+"""Start egressmon: make sure that only trusted code runs, then hand over to the CLI.
 
-Nothing of the working directory, of PYTHON* variables or of a user's own packages
-may be imported (PEP 741's isolated mode, `-I`), and as root nothing that another user
-can write. Only small modules are imported here before that is known.
+The interpreter must be isolated (`-I`): nothing from the working directory, from
+PYTHON* variables or from the user's site-packages is imported. As root, no file that
+another user can write is imported either. Until that is checked, this module imports
+only a few small modules.
 """
 
 import os
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from egressmon.probes.loaders.loading import Preparation
 
 CANNOT = 125
+"""The exit status if egressmon cannot run here (docs/usage.md)."""
 _INSTALL = (
     "`egressmon install` makes an installation that only root can write; in a "
     "checkout, run ./scripts/egressmon as yourself (docs/usage.md, Installing)"
@@ -24,17 +26,17 @@ _INSTALL = (
 
 
 def main() -> NoReturn:
-    """Run egressmon as it may be run here, and end with the exit status."""
+    """Run egressmon and end this process with its exit status."""
     streams.open_missing()
     try:
         status = _main()
-    except SystemExit as end:  # argparse's
+    except SystemExit as end:  # raised by argparse
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except Exception:  # noqa: BLE001 -- said as CPython does
+    except Exception:  # noqa: BLE001 -- printed and counted as CPython does
         with suppress(OSError):
             traceback.print_exc()
         status = 1
-    streams.leave(status)
+    streams.flush_and_exit(status)
 
 
 def _main() -> int:
@@ -53,16 +55,18 @@ def _as_root() -> int:
         ownership.guard_imports()
     if name := _foreign_python():
         return _refuse(f"{name} is set, which Python reads even when isolated")
-    sys.dont_write_bytecode = False  # __main__ said no, until it is known to be root's
+    # __main__ had turned it off until the code was known to belong to root.
+    sys.dont_write_bytecode = False
     again = environment.without_loader_variables()
     if again is not None:
         _start_again(again)
-    from egressmon.startup import caller  # noqa: PLC0415 -- not before
+    from egressmon.startup import caller  # noqa: PLC0415 -- after the checks
 
-    caller.calling_sudo()  # at once: nothing else tells of what may end
-    environment.keep_only_ours()
+    # Open sudo's processes now (the result is cached): they may be ended at any time.
+    caller.calling_sudo()
+    environment.keep_only_agent_variables()
     try:
-        from egressmon import early  # noqa: PLC0415 -- not before
+        from egressmon import early  # noqa: PLC0415 -- after the checks
 
         return _command_line(early.prepare(sys.argv[1:]))
     except ownership.ForeignCodeError as error:
@@ -70,13 +74,13 @@ def _as_root() -> int:
 
 
 def _command_line(preparation: "Preparation | None" = None) -> int:
-    from egressmon.cli.main import main as command_line  # noqa: PLC0415 -- not before
+    from egressmon.cli.main import main as command_line  # noqa: PLC0415 -- after the checks
 
     return command_line(preparation)
 
 
-# By then the working directory had its chance (`python -m`): for a user it runs what
-# the user may run anyway; for root it is too late to do anything but say so.
+# `python -m` has already imported from the working directory. For a user that is no
+# harm: it is code that the user may run anyway. For root it is too late: refuse.
 def _isolate() -> NoReturn:
     if os.geteuid() == 0:
         with suppress(OSError):
@@ -88,11 +92,12 @@ def _isolate() -> NoReturn:
     _start_again(environment.original())
 
 
-# By then its pyvenv.cfg had its chance, too.
+# Return the variable, if any, that made CPython read another's pyvenv.cfg: it has
+# taken effect by now, so that root can only refuse.
 def _foreign_python() -> str:
-    given = environment.given()
+    variables = environment.own_variables()
     names = environment.FOREIGN_PYTHON
-    return next((name for name in names if name.encode() in given), "")
+    return next((name for name in names if name.encode() in variables), "")
 
 
 def _start_again(block: environment.Block) -> NoReturn:
@@ -102,7 +107,7 @@ def _start_again(block: environment.Block) -> NoReturn:
 
 
 def _refuse(reason: str) -> int:
-    from egressmon.text import printable  # noqa: PLC0415 -- seldom
+    from egressmon.text import printable  # noqa: PLC0415 -- rarely needed
 
     with suppress(OSError):
         sys.stderr.write(

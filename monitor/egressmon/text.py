@@ -1,48 +1,53 @@
-"""Text from outside: kept as it is while in memory, escaped as it is written."""
+"""Text from untrusted sources: unchanged in memory, escaped when written or shown."""
 
 import re
 from contextlib import suppress
 from typing import TextIO, cast
 
 _SHORT = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-# What CI systems take for commands in a step's output. GitHub (actions/runner,
-# ActionCommand.cs): `::` at a line's start, blanks apart, and `##[` anywhere; Azure
-# Pipelines `##vso[` and TeamCity `##teamcity[` anywhere; GitLab `section_start:`.
+# CI systems carry out commands that appear in a step's output. GitHub (actions/runner,
+# ActionCommand.cs): `::` at the beginning of a line, after any blanks, and `##[`
+# anywhere. Azure Pipelines: `##vso[`; TeamCity: `##teamcity[`, both anywhere. GitLab:
+# `section_start:` and `section_end:`.
 _COMMANDS = re.compile(r"#(?=#\w*\[)|(?<=section)_(?=(?:start|end):)")
 _LINE_COMMANDS = re.compile(r"^(\s*):(?=:)", re.MULTILINE)
 
 
 def from_bytes(data: bytes) -> str:
-    """Return data as text, from which the bytes can be had back.
+    """Return `data` as text from which the same bytes can be recovered.
 
-    A byte that is no UTF-8 becomes a lone surrogate, as in `os.fsdecode` (PEP 383).
+    A byte that is not valid UTF-8 becomes a lone surrogate, as in `os.fsdecode`
+    (PEP 383).
     """
     return data.decode("utf-8", "surrogateescape")
 
 
 def from_c_string(data: bytes) -> str:
-    """Return the text before the first NUL of data."""
+    """Return the text before the first NUL byte of `data`."""
     return from_bytes(data.partition(b"\0")[0])
 
 
 def escape(text: str) -> str:
-    r"""Return text with nothing in it but printable characters, unambiguously.
+    r"""Return `text` with each unprintable character escaped; this can be undone.
 
-    What Unicode does not call printable (controls of C0 and C1, marks that reorder
-    or hide text, separators of lines, lone surrogates) is escaped: `\n`, `\r`, `\t`;
-    `\xNN` for others below 128 and for bytes that are no UTF-8; else `\uNNNN` or
-    `\UNNNNNNNN`. A backslash is doubled, so that nothing from outside can look like
-    an escape.
+    Unprintable is what Unicode calls so: C0 and C1 controls, characters that reorder
+    or hide text, line separators, lone surrogates. They become `\n`, `\r`, `\t`;
+    `\xNN` for others below 128 and for bytes that are not UTF-8; else `\uNNNN` or
+    `\UNNNNNNNN`. A backslash is doubled, so that untrusted text cannot imitate an
+    escape.
     """
     if text.isprintable() and "\\" not in text:
         return text
-    # By what is in it, not by its length: hostile text is long, and repeats itself.
-    odd = (one for one in set(text) if one == "\\" or not one.isprintable())
-    return text.translate({ord(one): _escaped(one) for one in odd})
+    # Escape each distinct character once: hostile text is long and repeats itself.
+    special = (one for one in set(text) if one == "\\" or not one.isprintable())
+    return text.translate({ord(one): _escaped(one) for one in special})
 
 
 def printable(value: object, limit: int = 200) -> str:
-    """Return value in one line that cannot move a terminal's cursor or colours."""
+    """Return `value` as one line of at most `limit` characters, before escaping.
+
+    It holds no control characters for a terminal and no commands for a CI system.
+    """
     text = str(value)
     if len(text) > limit:
         text = text[: limit - 1] + "…"
@@ -55,7 +60,7 @@ def _escaped(one: str) -> str:
     code = ord(one)
     if one in _SHORT:
         return _SHORT[one]
-    if 0xDC80 <= code <= 0xDCFF:  # a byte: PEP 383
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that was not UTF-8 (PEP 383)
         code -= 0xDC00
         return f"\\x{code:02x}"
     if code < 0x80:
@@ -64,7 +69,7 @@ def _escaped(one: str) -> str:
 
 
 def commandless(text: str) -> str:
-    """Return text with what a CI system takes for a command broken by an escape."""
+    """Return `text` with each CI command broken by an escape, so that none is run."""
     text = _COMMANDS.sub(_broken, text)
     return _LINE_COMMANDS.sub(r"\1\\x3a", text)
 
@@ -74,24 +79,24 @@ def _broken(match: re.Match[str]) -> str:
 
 
 class Commandless:
-    """A stream on which nothing that is written is a CI system's command.
+    """A wrapper of a text stream that breaks the CI commands in what is written to it.
 
-    Escaping each text is not enough: where a line is folded, its rest begins one. What
-    cannot be written (a full disk, a reader that is gone) is left out: it is told to
-    people, and changes no verdict.
+    It is not enough to escape each text before: when a line is wrapped, the remainder
+    begins a new line. Failed writes (disk full, reader gone) are ignored: this output
+    is for people, and must not change a verdict.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self.unguarded = stream
 
     def write(self, text: str) -> int:
-        """Write text, harmless, and return its length."""
+        """Write `text` with its CI commands broken; return the length of `text`."""
         with suppress(OSError):
             self.unguarded.write(commandless(text))
         return len(text)
 
     def flush(self) -> None:
-        """Write what was not yet."""
+        """Flush the wrapped stream."""
         with suppress(OSError):
             self.unguarded.flush()
 
@@ -100,12 +105,12 @@ class Commandless:
 
 
 def guarded(stream: TextIO) -> TextIO:
-    """Return stream with a guard around it, which has the same methods."""
+    """Return `stream` wrapped in `Commandless`, unless it already is."""
     if isinstance(stream, Commandless):
         return stream
     return cast("TextIO", Commandless(stream))
 
 
 def unguarded(stream: TextIO) -> TextIO:
-    """Return the stream itself, for commands of our own."""
+    """Return the wrapped stream, on which egressmon can write its own CI commands."""
     return stream.unguarded if isinstance(stream, Commandless) else stream

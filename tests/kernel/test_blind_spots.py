@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.sensor.blind_spots import Blind
+from egressmon.sensor.blind_spots import KnownBlindSpot
 from support.watching import ENGINE, watch
 
 ANYWHERE = {
@@ -58,4 +58,4 @@ def test_a_namespace_around_egressmon_is_one_more(name: str, tmp_path: Path) -> 
 
 
 def test_no_two_blind_spots_share_a_name() -> None:
-    assert len({spot.value.name for spot in Blind}) == len(Blind)
+    assert len({spot.value.name for spot in KnownBlindSpot}) == len(KnownBlindSpot)

@@ -22,7 +22,7 @@ from egressmon.evidence.records import (
 from egressmon.policy.model import Accept, Allow, By, Command, Dns, Local, Policy
 from egressmon.probes.wire import CONSTANTS
 from egressmon.runs import conclude
-from egressmon.sensor.blind_spots import Blind
+from egressmon.sensor.blind_spots import KnownBlindSpot
 
 ROOT = Path(__file__).parents[2]
 PARSER = options.parser(add_verbs)
@@ -123,7 +123,7 @@ def test_every_policy_key_is_documented(
 
 def test_every_blind_spot_is_in_the_threat_model() -> None:
     text = (DOCS / "threat-model.md").read_text()
-    for spot in Blind:
+    for spot in KnownBlindSpot:
         assert f"`{spot.value.name}`" in text
 
 

@@ -1,4 +1,4 @@
-"""What is loaded before the arguments are read: only what they cannot change."""
+"""Probes are loaded early only if no argument can ask for others."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from egressmon.cli.verbs import VERBS
 
 
 class Asked:
-    """Stands for a load that is only asked for."""
+    """Stands for `Preparation`: notes what was asked for, and loads nothing."""
 
     def __init__(self, choice: str, *, frames: bool) -> None:
         self.asked = choice, frames

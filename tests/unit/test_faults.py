@@ -1,4 +1,4 @@
-"""What fails is noted with its step, and never ends what comes after it."""
+"""A failure is noted with its step, and does not prevent the steps after it."""
 
 from egressmon.faults import Faults
 

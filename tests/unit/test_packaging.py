@@ -44,7 +44,7 @@ def test_only_one_module_calls_libbpf() -> None:
         or 'CDLL("libbpf' in path.read_text()
     }
 
-    assert callers <= {"doctor.py"}  # asks for the version alone
+    assert callers <= {"doctor.py"}  # only to ask for the version
 
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -57,7 +57,7 @@ LOCKS = {
 }
 
 
-# Name, version and hashes of each entry.
+# Return the entries of a lock file: name to (version, hashes).
 def locked(lock: str) -> dict[str, tuple[str, list[str]]]:
     entries = re.split(r"^(?=[a-z0-9])", (ROOT / lock).read_text(), flags=re.MULTILINE)
     found: dict[str, tuple[str, list[str]]] = {}

@@ -1,4 +1,4 @@
-"""The whole story from bytes to records, without a kernel."""
+"""All stages together, from event bytes to records, without a kernel."""
 
 import ipaddress
 from typing import cast
@@ -47,7 +47,7 @@ POLICY = Policy(version=1, allow=(Allow(host="api.example.org"),))
 
 
 class Replay:
-    """A pipeline whose records are kept, in network namespace 1."""
+    """A pipeline that appends its records to `records`; its home is namespace 1."""
 
     def __init__(
         self, listener: Listener = "nobody", attributor: Attributor | None = None
@@ -70,7 +70,7 @@ class Replay:
             faults=Faults(),
             sink=lambda record, _: self.records.append(record),
         )
-        # The first canary tells which network namespace is home.
+        # The pipeline learns from the first canary which network namespace is home.
         self.feed(flow("127.0.0.1", 9, flags=FLAG_CANARY, netns=1))
 
     def _who(self, ip: Address, port: int, listener: Listener) -> Listener:
@@ -299,7 +299,7 @@ def test_a_process_is_recorded_whatever_becomes_of_its_attribution() -> None:
 def test_the_last_events_have_so_much_time_and_the_rest_is_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # A ring that is never empty, of events that take their time.
+    # A ring that is never empty; by the clock below, processing takes 20 s a look.
     def full() -> Batch:
         return Batch([flow("203.0.113.9", port) for port in range(1, 201)], [], 0)
 
@@ -335,7 +335,7 @@ def test_a_query_without_an_answer_is_recorded_at_the_end() -> None:
     assert "no answer was seen" in replay.query().reason
 
 
-# The kernel says with each flow which of its programs the process ran.
+# Each flow counts the execs of its process and ancestors; one event here is lost.
 def test_a_program_whose_exec_was_lost_is_unknown_and_so_is_what_it_starts() -> None:
     replay = Replay().feed(
         executed(100, b"allowed", path=b"/bin/allowed"),

@@ -1,4 +1,4 @@
-"""The picture of the rooms: it is the contract that the imports are held to."""
+"""The picture of the rooms in the docs is the contract that import-linter checks."""
 
 import re
 import tomllib
@@ -13,7 +13,7 @@ SOURCES = ("probes/egressmon", "monitor/egressmon", "policy/egressmon")
 def drawn() -> list[set[str]]:
     found = re.search(r"^```rooms\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     assert found is not None
-    # Two blanks end the names; what follows says what they are.
+    # Two blanks end the names of a line; a description follows.
     return [
         set(re.split(r"  +", line)[0].split(" | ")) for line in found[1].splitlines()
     ]

@@ -1,4 +1,4 @@
-"""Nothing from outside moves a terminal, and durations and destinations parse."""
+"""Untrusted text cannot control a terminal; durations and destinations are parsed."""
 
 import argparse
 import io

@@ -15,8 +15,8 @@ from egressmon.probes.kernel.sideband import SideBand
 from egressmon.probes.loaders import libbpf, obstacles
 from egressmon.probes.loaders.loading import Choice, load
 from egressmon.probes.loaders.obstacles import Obstacle
-from egressmon.sensor.blind_spots import ALWAYS, declared, of_command, refused
-from egressmon.sensor.escalation import Escalation, SudoTrial, runs_as_root
+from egressmon.sensor.blind_spots import ALWAYS, declared, of_command, perf_refusal
+from egressmon.sensor.escalation import Escalation, SudoQuery, runs_as_root
 from egressmon.sensor.scope import find_root
 from egressmon.sensor.surroundings import look_around
 from egressmon.text import printable
@@ -148,7 +148,7 @@ def print_report(checks: list[Check], stream: TextIO = sys.stdout) -> None:
 # Of the user's commands, under a policy that reports only.
 def _of_command() -> list[BlindSpot]:
     user = invoking_user()
-    can_sudo = SudoTrial(user).reason()
+    can_sudo = SudoQuery(user).reason()
     return of_command(Escalation(runs_as_root(user), can_sudo, withheld_by=None))
 
 
@@ -156,7 +156,7 @@ def _without_mappings(cgroup: int) -> str:
     try:
         SideBand(cgroup).close()
     except OSError as error:
-        return refused(error)
+        return perf_refusal(error)
     return ""
 
 
@@ -176,8 +176,8 @@ def _blind_spots() -> tuple[list[BlindSpot], str]:
             no_mappings = _without_mappings(root_fd)
         finally:
             os.close(root_fd)
-        around = look_around(invoking_user().uid)
-        spots = declared(engine, no_mappings, around=around, frames=True)
+        surroundings = look_around(invoking_user().uid)
+        spots = declared(engine, no_mappings, surroundings=surroundings, frames=True)
         return spots + _of_command(), ""
     except EgressmonError:
         return [one.value for one in ALWAYS], " (nothing can be watched)"

@@ -23,8 +23,8 @@ from egressmon.reports.outcome import Outcome
 from egressmon.reports.page import Page
 from egressmon.runs import run
 from egressmon.runs.plan import Enforce, RunOptions
-from egressmon.runs.state import begin
-from egressmon.sensor.escalation import SudoTrial
+from egressmon.runs.state import make_state
+from egressmon.sensor.escalation import SudoQuery
 from egressmon.text import printable
 
 
@@ -147,8 +147,8 @@ def execute(  # noqa: PLR0913 -- what a run is made of
         at_end=at_end,
     )
     if run_options.may_gain:
-        run_options = replace(run_options, sudo=SudoTrial(user))
-    outcome = run.execute(begin(run_options, identifier), engine, also)
+        run_options = replace(run_options, sudo=SudoQuery(user))
+    outcome = run.execute(make_state(run_options, identifier), engine, also)
     if outcome.exec_errno:
         why = os.strerror(outcome.exec_errno)
         sys.stderr.write(f"egressmon: {printable(request.command[0])}: {why}\n")

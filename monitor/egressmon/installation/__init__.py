@@ -1,1 +1,1 @@
-"""Installations that only root can write."""
+"""Install egressmon so that only root can change it."""

@@ -1,8 +1,8 @@
-"""`egressmon install`: an installation that only root can write, for root to run.
+"""`egressmon install`: make an installation for root, which only root can write.
 
-What the user may do is done as the user: building, downloading, hashing. Root gets
-a digest and an installer as arguments, which nobody can change any more, and takes
-only files of that digest (`install_root`).
+Building, downloading and hashing are done as the user. Then sudo starts Python with
+the code of `BOOTSTRAP` and a digest as arguments, which nobody can change any more;
+root uses a copy of the wheel only if it has that digest (`install_root`).
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from egressmon.installation.install_root import LOCK
 from egressmon.installation.wheel import repack
 from egressmon.privileges import privilege
 from egressmon.startup import environment, installed, ownership
+from egressmon.startup.installed import Installation
 from egressmon.text import printable
 
 _PYTHONS = tuple(
@@ -27,8 +28,8 @@ _PYTHONS = tuple(
     for folder in ("/usr/bin", "/usr/local/bin")
 )
 _FACTS = "import json, sys; print(json.dumps([sys.version_info[:2], sys.path]))"
-# As root, from its argument: no file of a user's is run, and no byte of the wheel
-# before its digest is known to be the one that the user meant.
+# Root's Python runs this code from its argument: no file of a user is executed, and the
+# wheel is not used before its digest is checked.
 BOOTSTRAP = """
 import hashlib, os, shutil, sys, tempfile, zipfile
 wheel, sha256, offered = sys.argv[1:]
@@ -55,59 +56,71 @@ sys.exit(status)
 
 
 def command(wheel: str | None, *, quiet: bool) -> int:
-    """Install `wheel`, or for None this egressmon, and return the status."""
+    """Install `wheel`, or the running egressmon if it is None; return the exit status.
+
+    Print the path of the program to call, unless `quiet`.
+    """
     running = installed.read(Path(sys.prefix))
     if running is not None and not wheel:
-        made = running.folder
+        folder = running.folder
     else:
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(wheel) if wheel else repack(Path(folder))
-            made = install(file, quiet=quiet)
+        with tempfile.TemporaryDirectory() as scratch:
+            file = Path(wheel) if wheel else repack(Path(scratch))
+            folder = install(file, quiet=quiet)
     if not quiet:
-        launcher = made.parent / installed.LAUNCHER
+        launcher = folder.parent / installed.LAUNCHER
         sys.stdout.write(f"{launcher}\n")
     return 0
 
 
 def script(arguments: list[str]) -> int:
-    """Do it for `scripts/egressmon`: WHEEL, and `--first` if nobody asked for it."""
+    """Install for `scripts/egressmon`; `arguments` are WHEEL and perhaps `--first`.
+
+    Print the installation's folder and return the exit status.
+    """
     try:
-        made = install(Path(arguments[0]), first="--first" in arguments)
+        folder = install(Path(arguments[0]), first="--first" in arguments)
     except EgressmonError as error:
         sys.stderr.write(f"error: {printable(error, 2000)}\nhint: {error.hint}\n")
         return error.status
-    sys.stdout.write(f"{made}\n")
+    sys.stdout.write(f"{folder}\n")
     return 0
 
 
 def install(wheel: Path, *, first: bool = False, quiet: bool = False) -> Path:
-    """Have wheel installed so that only root can write it; returns the folder.
+    """Install `wheel` so that only root can write it, and return the folder.
 
-    With `first`, only where nothing is installed yet: what replaces code that root
-    runs is to be asked for. Raises UsageError and PrivilegeError.
+    Do nothing if it is installed already. With `first`, refuse if another wheel is
+    installed: code that root runs is replaced only if the user asks for it. Raises
+    `UsageError` if `wheel` is not one, and `PrivilegeError` if root cannot install it.
     """
     sha256, version = _identify(wheel)
     root = installed.place()
-    there = [*installed.installations(root)]
-    python = _system_python()
-    for one in there:
-        if one.sha256 == sha256 and f"-cp{python[1]}" in one.folder.name:
+    existing = [*installed.installations(root)]
+    python, digits = _system_python()
+    for one in existing:
+        if one.sha256 == sha256 and f"-cp{digits}" in one.folder.name:
             return one.folder
-    if first and there and sha256 not in {one.sha256 for one in there}:
-        raise PrivilegeError(
-            "this checkout is not what is installed for root "
-            f"({', '.join(one.folder.name for one in there)}), and is not installed "
-            "unless you say so",
-            "review what changed, then run `./scripts/egressmon install`",
-        )
+    if first:
+        _require_no_other(existing, sha256)
     if not quiet:
         sys.stderr.write(
             f"egressmon: installing for root, in {root}: egressmon {version}, "
             f"{printable(wheel.name)}, sha256 {sha256}\n"
         )
     with tempfile.TemporaryDirectory() as folder:
-        _download(python[0], wheel, Path(folder))
-        return _as_root(python[0], wheel, sha256, Path(folder))
+        _download(python, wheel, Path(folder))
+        return _install_as_root(python, wheel, sha256, Path(folder))
+
+
+def _require_no_other(existing: list[Installation], sha256: str) -> None:
+    if existing and sha256 not in {one.sha256 for one in existing}:
+        raise PrivilegeError(
+            "this checkout is not what is installed for root "
+            f"({', '.join(one.folder.name for one in existing)}), and is not installed "
+            "unless you say so",
+            "review what changed, then run `./scripts/egressmon install`",
+        )
 
 
 def _identify(wheel: Path) -> tuple[str, str]:
@@ -117,16 +130,19 @@ def _identify(wheel: Path) -> tuple[str, str]:
             archive.getinfo(LOCK)
         name, version, *_ = wheel.name.split("-")
     except (OSError, BadZipFile, KeyError, ValueError) as error:
-        raise UsageError(f"{wheel} is no wheel of egressmon: {error}", _GIVE) from error
+        raise UsageError(
+            f"{wheel} is no wheel of egressmon: {error}", _WHEEL_HINT
+        ) from error
     if name != "egressmon" or wheel.suffix != ".whl":
-        raise UsageError(f"{wheel} is no wheel of egressmon", _GIVE)
+        raise UsageError(f"{wheel} is no wheel of egressmon", _WHEEL_HINT)
     return hashlib.sha256(data).hexdigest(), version
 
 
-_GIVE = "egressmon install egressmon-VERSION-py3-none-any.whl"
+_WHEEL_HINT = "egressmon install egressmon-VERSION-py3-none-any.whl"
 
 
-# With the digits of its version. Whatever it loads must be root's alone.
+# Find a Python that loads only code that others than root cannot change. Return its
+# path and the digits of its version ("311").
 def _system_python() -> tuple[str, str]:
     refused = ""
     for path in filter(os.path.exists, _PYTHONS):
@@ -147,13 +163,14 @@ def _system_python() -> tuple[str, str]:
     )
 
 
-# As the user, with the user's index and settings; the hashes are the lock file's.
+# Runs as the user, with the user's package index and settings. pip accepts only files
+# whose hashes are in the wheel's lock file.
 def _download(python: str, wheel: Path, folder: Path) -> None:
     with ZipFile(wheel) as archive:
         (folder / "requirements.txt").write_bytes(archive.read(LOCK))
     variables = environment.variables(environment.original())
     variables.pop(b"", None)  # subprocess would refuse it
-    for name in environment.FOREIGN_PYTHON:  # root may be who installs
+    for name in environment.FOREIGN_PYTHON:  # the user who installs may be root
         variables.pop(name.encode(), None)
     with tempfile.TemporaryDirectory() as tools:
         _run([python, "-I", "-m", "venv", tools], variables)
@@ -172,7 +189,7 @@ def _run(words: list[str], variables: environment.Variables) -> None:
         )
 
 
-def _as_root(python: str, wheel: Path, sha256: str, folder: Path) -> Path:
+def _install_as_root(python: str, wheel: Path, sha256: str, folder: Path) -> Path:
     words = [python, "-I", "-S", "-c", BOOTSTRAP, str(wheel.resolve()), sha256]
     words.append(str(folder))
     if os.geteuid() != 0:

@@ -1,9 +1,9 @@
-"""What root does of an installation: copy, verify, unpack; nothing of a user's runs.
+"""The part of an installation that runs as root: copy, verify and install wheels.
 
-Imported from the verified copy of the wheel that is to be installed, by the
-distribution's own interpreter. No index is asked, no setting of pip's is read, and
-only wheels are taken, so that nothing is built: every file is one that the user
-offered and whose hash stands in the wheel's own lock file.
+No code that a user can change is run. This module is imported from the verified copy
+of the wheel that is to be installed, by the system's interpreter. pip uses no index and
+no settings, and takes only wheels, so that nothing is built: the user offers the files,
+and the hash of each must be in the lock file inside the verified wheel.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from zipfile import ZipFile
 from egressmon.startup import installed, ownership
 
 LOCK = "egressmon/requirements.txt"
-"""The lock file's place in the wheel."""
+"""The path of the lock file inside the wheel."""
 _MAX_WHEEL = 256 << 20
 _WHEEL = re.compile(r"[A-Za-z0-9_.+!-]+\.whl")
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
@@ -37,13 +37,14 @@ _HASHED = ("--no-index", "--no-deps", "--require-hashes", "--only-binary", ":all
 
 
 class RootInstallError(Exception):
-    """The installation cannot be made."""
+    """The installation is refused, or one of its steps failed."""
 
 
 def main(wheel: str, sha256: str, offered: str) -> int:
-    """Install the root-owned copy wheel with what lies in the folder offered.
+    """Install `wheel`, a copy that root owns and whose digest is `sha256`.
 
-    Prints the installation's folder and returns the exit status.
+    The wheels that it depends on are taken from the folder `offered`. Print the
+    installation's folder and return the exit status.
     """
     os.umask(0o022)
     os.chdir("/")
@@ -59,7 +60,7 @@ def main(wheel: str, sha256: str, offered: str) -> int:
 def _install(wheel: Path, sha256: str, offered: Path) -> Path:
     root = installed.place()
     root.mkdir(mode=0o755, parents=True, exist_ok=True)
-    _require_roots(ownership.obstacle(str(root)))
+    _require_root_only(ownership.obstacle(str(root)))
     version = wheel.name.split("-")[1]
     folder = root / installed.folder_name(version, sha256)
     with _locked(root):
@@ -67,12 +68,12 @@ def _install(wheel: Path, sha256: str, offered: Path) -> Path:
             requirements = _requirements(wheel, sha256)
             _copy_wheels(offered, wheel.parent, requirements)
             _make(folder, wheel.parent, requirements)
-            _mark(folder, wheel.name, version, sha256)
-        _point(root / installed.LAUNCHER, folder)
+            _mark_as_finished(folder, wheel.name, version, sha256)
+        _link_launcher(root / installed.LAUNCHER, folder)
     return folder
 
 
-def _require_roots(obstacle: str) -> None:
+def _require_root_only(obstacle: str) -> None:
     if obstacle:
         raise RootInstallError(f"not root's alone: {obstacle}")
 
@@ -90,8 +91,8 @@ def _requirements(wheel: Path, sha256: str) -> str:
     return f"{lock}\n{wheel} --hash=sha256:{sha256}\n"
 
 
-# Only what the lock file names, as it is in our copy. No link is followed, nothing
-# but a regular file is read.
+# Copy the offered wheels to the folder `staging`, if the lock file has their hashes.
+# Links are not followed, and only regular files are read.
 def _copy_wheels(offered: Path, staging: Path, requirements: str) -> None:
     known = set(_HASH.findall(requirements))
     for path in sorted(offered.iterdir()):
@@ -114,7 +115,7 @@ def _read(path: Path) -> bytes:
 
 def _make(folder: Path, staging: Path, requirements: str) -> None:
     if folder.exists():
-        shutil.rmtree(folder)  # one that was not finished
+        shutil.rmtree(folder)  # left by an installation that was not finished
     python = str(folder / "bin/python")
     listed = staging / "requirements.txt"
     listed.write_text(requirements)
@@ -122,9 +123,9 @@ def _make(folder: Path, staging: Path, requirements: str) -> None:
         _run(sys.executable, "-I", "-m", "venv", str(folder))
         install = [python, "-I", "-m", "pip", "--quiet", *_PIP, "install", *_HASHED]
         _run(*install, "--find-links", str(staging), "--requirement", str(listed))
-        # Not needed from here on, and so not there.
+        # pip is no longer needed: code that is not there cannot be misused.
         _run(python, "-I", "-m", "pip", "--quiet", *_PIP, "uninstall", "--yes", "pip")
-        _require_roots(ownership.obstacle_in_tree(str(folder)))
+        _require_root_only(ownership.obstacle_in_tree(str(folder)))
         _run(python, "-I", "-m", "egressmon", "--version")
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -147,7 +148,7 @@ def _run(*words: str) -> None:
         raise RootInstallError(f"{words[0]}: {done.stdout[-2000:]}")
 
 
-def _mark(folder: Path, wheel: str, version: str, sha256: str) -> None:
+def _mark_as_finished(folder: Path, wheel: str, version: str, sha256: str) -> None:
     facts = {"wheel": wheel, "version": version, "sha256": sha256}
     facts["by"] = os.environ.get("SUDO_UID", "0")
     new = folder / f"{installed.MARK}.new"
@@ -155,8 +156,8 @@ def _mark(folder: Path, wheel: str, version: str, sha256: str) -> None:
     new.rename(folder / installed.MARK)
 
 
-# `bin/egressmon` beside the installations is the last one that was made.
-def _point(link: Path, folder: Path) -> None:
+# Make `bin/egressmon` beside the installations a link to the one in `folder`.
+def _link_launcher(link: Path, folder: Path) -> None:
     link.parent.mkdir(mode=0o755, exist_ok=True)
     new = link.with_name("egressmon.new")
     new.unlink(missing_ok=True)

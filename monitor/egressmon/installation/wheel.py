@@ -1,4 +1,4 @@
-"""Make a wheel of the egressmon that runs: what was installed, packed again."""
+"""Make a wheel from the installed files of the running egressmon."""
 
 import base64
 import hashlib
@@ -10,15 +10,15 @@ from pathlib import Path
 
 from egressmon.errors import UsageError
 
-# Written by whoever installed it, and no part of a wheel.
-_INSTALLERS = frozenset(("INSTALLER", "REQUESTED", "RECORD", "direct_url.json"))
+# Files that an installer writes: they are no part of a wheel.
+_INSTALLER_FILES = frozenset(("INSTALLER", "REQUESTED", "RECORD", "direct_url.json"))
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same files give the same wheel
 
 
 def repack(folder: Path) -> Path:
-    """Write a wheel of the running egressmon into folder and return its path.
+    """Write a wheel of the running egressmon into `folder` and return its path.
 
-    Raises UsageError for an editable installation, which is no copy of anything.
+    Raises `UsageError` for an editable installation: its files are a checkout's.
     """
     found = distribution("egressmon")
     if _is_editable(found):
@@ -48,7 +48,7 @@ def _is_editable(found: Distribution) -> bool:
 def _contents(found: Distribution, stem: str) -> list[tuple[str, PackagePath]]:
     contents: list[tuple[str, PackagePath]] = []
     for file in found.files or []:
-        if "__pycache__" in file.parts or file.name in _INSTALLERS:
+        if "__pycache__" in file.parts or file.name in _INSTALLER_FILES:
             continue
         if ".." not in file.parts:
             contents.append((file.as_posix(), file))
@@ -57,7 +57,7 @@ def _contents(found: Distribution, stem: str) -> list[tuple[str, PackagePath]]:
     return contents
 
 
-# The Wheel-Version 1.0 format: urlsafe base64 without padding.
+# A line of RECORD; Wheel-Version 1.0 wants urlsafe base64 without padding.
 def _recorded(name: str, data: bytes) -> str:
     digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=")
     return f"{name},sha256={digest.decode()},{len(data)}"

@@ -1,1 +1,1 @@
-"""The process that keeps the rights, and the command's, which is its child."""
+"""The keeper, which is the process that keeps rights, and its child, the command."""

@@ -1,8 +1,9 @@
-"""The process that keeps the rights: it serves a few requests, and parses nothing.
+"""The keeper: the process that keeps rights, serves a few requests, parses nothing.
 
-It is the process that was called: the command is its child, signals come to it, and its
-exit status is the run's. What the command wrote, sent or mapped is read by the agent,
-a process without any right, that asks this one (docs/decisions/0013).
+It is the process that the user called: the command is its child, signals come to it,
+and its exit status is that of the run. Everything that the command wrote, sent or
+mapped is read by another process, the agent. That has no rights and asks the keeper for
+what needs them (docs/decisions/0013).
 """
 
 import errno
@@ -24,7 +25,7 @@ from egressmon.keeping.protocol import (
     MAX_REQUEST,
     READ,
     REQUEST,
-    Wanted,
+    Service,
     answer,
 )
 from egressmon.keeping.signals import SignalRelay
@@ -42,8 +43,8 @@ _INCOMPLETE, _CANNOT = 121, 125
 
 
 @dataclass(frozen=True, slots=True)
-class Keeping:
-    """What the keeper keeps."""
+class KeeperSetup:
+    """What the keeper needs to serve the agent and to end the run."""
 
     engine: Engine
     scope: Scope
@@ -52,72 +53,73 @@ class Keeping:
     user: User
     ready_file: str | None
     allow_incomplete: bool
-    let_go: Callable[[], None]
-    """Closes what is the agent's alone."""
+    close_agents_files: Callable[[], None]
+    """Closes the files that only the agent uses."""
     at_end: Callable[[], str] | None
-    """What is done with the user's rights once the agent has ended; says why not."""
+    """Called with the user's rights after the agent's end; returns an error or ""."""
 
 
 class Keeper:
-    """Serves one agent, until it ends."""
+    """Serves one agent until that ends."""
 
-    def __init__(self, keeping: Keeping, connection: socket.socket) -> None:
-        self._keeping = keeping
+    def __init__(self, setup: KeeperSetup, connection: socket.socket) -> None:
+        self._setup = setup
         self._connection = connection
-        self._sizes = _sizes(keeping.engine)
+        self._sizes = _sizes(setup.engine)
         self._status: int | None = None
-        """How the command ended, as waitpid(2) has it; None: it was not waited for."""
+        """The command's wait status (waitpid(2)); None until it was waited for."""
         self.is_started = False
-        """Whether the command was let go."""
+        """Whether the command was started."""
         self._services: dict[int, Callable[[int, bytes], Any]] = {
-            Wanted.UPDATE: self._update,
-            Wanted.DELETE: self._delete,
-            Wanted.TOTALS: self._totals,
-            Wanted.SKIPPED: self._skipped,
-            Wanted.DISARM: self._disarm,
-            Wanted.CANARIES: self._canaries,
-            Wanted.READY: self._ready,
-            Wanted.GO: self._go,
-            Wanted.REAP: self._reap,
-            Wanted.PIDS: self._pids,
+            Service.UPDATE: self._update,
+            Service.DELETE: self._delete,
+            Service.TOTALS: self._totals,
+            Service.SKIPPED: self._skipped,
+            Service.DISARM: self._disarm,
+            Service.CANARIES: self._canaries,
+            Service.READY: self._ready,
+            Service.GO: self._go,
+            Service.REAP: self._reap,
+            Service.PIDS: self._pids,
         }
 
     def serve(self, agent: int) -> int:
-        """Serve the child process `agent` to its end; return the exit status."""
-        user = self._keeping.user
+        """Serve the child process `agent` until it ends; return the exit status."""
+        user = self._setup.user
+        # Files are opened with the user's groups; the user id is set for each file.
         os.setgroups(user.groups)
-        os.setegid(user.gid)  # and the file system's; user ids decide on all else
+        os.setegid(user.gid)
         lock(KEEPER, {BPF})
-        self._keeping.relay.start()
+        self._setup.relay.start()
         try:
             while self._serve_next():
                 pass
         except OSError:
-            # It does not take its answers, or is gone in the middle of one.
+            # The agent does not read its answers, or has just ended.
             os.kill(agent, signal.SIGKILL)
         self._connection.close()
         _, status = os.waitpid(agent, 0)
-        return self._concluded(status)
+        return self._end_run(status)
 
     def _serve_next(self) -> bool:
         request = self._connection.recv(MAX_REQUEST)
         if len(request) < REQUEST.size:
             return False
-        wanted, detail = REQUEST.unpack_from(request)
+        service, detail = REQUEST.unpack_from(request)
         rest = request[REQUEST.size :]
-        if wanted == Wanted.OPEN:
-            self._hand_over(detail, rest)
+        if service == Service.OPEN:
+            self._open(detail, rest)
             return True
         try:
-            reply = answer(0, self._services[wanted](detail, rest))
+            reply = answer(0, self._services[service](detail, rest))
         except Exception as error:  # noqa: BLE001 -- the agent is told, whatever it is
             reply = answer(_code_of(error))
         self._connection.send(reply, socket.MSG_DONTWAIT)
         return True
 
-    def _hand_over(self, kind: int, path: bytes) -> None:
+    def _open(self, kind: int, path: bytes) -> None:
         try:
-            with with_rights_of(self._keeping.user):
+            with with_rights_of(self._setup.user):
                 descriptor = _opened(kind, path)
         except (OSError, ValueError) as error:
             self._connection.send(answer(_code_of(error)), socket.MSG_DONTWAIT)
@@ -146,66 +148,66 @@ class Keeper:
         slots, width = ELEMENTS.unpack(data) if len(data) == ELEMENTS.size else (0, 0)
         if not 0 < slots * width <= _MAX_NUMBERS:
             raise ValueError(slots)
-        return self._keeping.engine.parts[0].totals(READ[which], slots, width)
+        return self._setup.engine.parts[0].totals(READ[which], slots, width)
 
     def _skipped(self, part: int, _data: bytes) -> dict[str, int | None]:
-        return self._keeping.engine.parts[part].skipped()
+        return self._setup.engine.parts[part].skipped()
 
     def _disarm(self, _detail: int, _data: bytes) -> None:
-        self._keeping.engine.arm_canary(None)
+        self._setup.engine.arm_canary(None)
 
     def _canaries(self, _detail: int, _data: bytes) -> list[Any]:
         plan = make_plan()
-        self._keeping.engine.arm_canary(plan.for_probes())
-        attempts = send_from_scope(self._keeping.scope, plan)
-        return [_told(plan), json.loads(pack_attempts(attempts))]
+        self._setup.engine.arm_canary(plan.for_probes())
+        attempts = send_from_scope(self._setup.scope, plan)
+        return [_as_json(plan), json.loads(pack_attempts(attempts))]
 
     def _ready(self, _detail: int, _data: bytes) -> None:
-        if self._keeping.ready_file is not None:
-            with with_rights_of(self._keeping.user):
-                Path(self._keeping.ready_file).touch()
+        if self._setup.ready_file is not None:
+            with with_rights_of(self._setup.user):
+                Path(self._setup.ready_file).touch()
 
     def _go(self, _detail: int, _data: bytes) -> int:
         if self.is_started:
-            raise ValueError("once")
+            raise ValueError("already started")
         self.is_started = True
-        return self._keeping.child.go()
+        return self._setup.child.go()
 
     def _reap(self, _detail: int, _data: bytes) -> int:
         if not self.is_started:
-            raise ValueError("not yet")
+            raise ValueError("not started yet")
         if self._status is None:
-            _, self._status = os.waitpid(self._keeping.child.pid, 0)
-            self._keeping.relay.forget()
+            _, self._status = os.waitpid(self._setup.child.pid, 0)
+            self._setup.relay.forget()
         return self._status
 
     def _pids(self, _detail: int, _data: bytes) -> list[int]:
-        scope = self._keeping.scope
+        scope = self._setup.scope
         return scope.pids()[:_MAX_PIDS] if scope.is_populated() else []
 
-    # The agent has ended: as it should, or not.
-    def _concluded(self, status: int) -> int:
+    # What remains to be done after the agent has ended, whether or not as it should.
+    def _end_run(self, status: int) -> int:
         if self.is_started:
             self._reap(0, b"")
         else:
-            self._keeping.child.abandon()
-        failure = self._last_thing()
-        self._keeping.engine.close()
-        self._keeping.scope.remove()
+            self._setup.child.abandon()
+        failure = self._call_at_end()
+        self._setup.engine.close()
+        self._setup.scope.remove()
         if failure:
             _print(f"error: {failure}\nhint: the evidence is whole\n")
             return _INCOMPLETE
         if os.WIFEXITED(status):
             return os.WEXITSTATUS(status)
-        return self._without_agent(os.WTERMSIG(status))
+        return self._status_of_killed_agent(os.WTERMSIG(status))
 
-    def _last_thing(self) -> str:
-        if self._keeping.at_end is None:
+    def _call_at_end(self) -> str:
+        if self._setup.at_end is None:
             return ""
-        with with_rights_of(self._keeping.user):
-            return self._keeping.at_end()
+        with with_rights_of(self._setup.user):
+            return self._setup.at_end()
 
-    def _without_agent(self, number: int) -> int:
+    def _status_of_killed_agent(self, number: int) -> int:
         what = "the evidence has no end" if self.is_started else "nothing was started"
         text = (
             f"egressmon: incomplete: its reading process was ended by signal {number}; "
@@ -214,7 +216,7 @@ class Keeper:
         _print(text)
         if not self.is_started:
             return _CANNOT
-        if self._status is None or not self._keeping.allow_incomplete:
+        if self._status is None or not self._setup.allow_incomplete:
             return _INCOMPLETE
         ended = os.waitstatus_to_exitcode(self._status)
         return ended if ended >= 0 else 128 - ended
@@ -231,11 +233,11 @@ def _code_of(error: Exception) -> int:
     return errno.EINVAL if isinstance(error, LookupError | ValueError) else errno.EIO
 
 
-def _told(plan: Plan) -> list[Any]:
+def _as_json(plan: Plan) -> list[Any]:
     return [plan.port, str(plan.inet), str(plan.inet6)]
 
 
-# Of each map that may be changed: its descriptor, and how long a key and a value are.
+# For each map that the agent may change: (descriptor, size of a key, size of a value).
 def _sizes(engine: Engine) -> dict[str, tuple[int, int, int]]:
     maps = {name: number for part in engine.parts for name, number in part.maps.items()}
     return {
@@ -245,8 +247,8 @@ def _sizes(engine: Engine) -> dict[str, tuple[int, int, int]]:
     }
 
 
-# With the rights of the user that the command runs as: the agent gets at nothing that
-# the user could not read.
+# To be called with the rights of the command's user: so the agent cannot get files that
+# this user could not read. `path` comes from the agent and is not trusted.
 def _opened(kind: int, path: bytes) -> int:
     if not path.startswith(b"/") or len(path) > _MAX_PATH or b"\0" in path:
         raise ValueError(path)

@@ -1,4 +1,4 @@
-"""Start the command inside the scope, exactly as it would have run without us."""
+"""Start the command in the scope, in the same state as if its caller had started it."""
 
 import errno
 import os
@@ -29,44 +29,48 @@ FORWARDED = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
-"""Signals that are the command's, whoever got them."""
+"""Signals that egressmon passes on to the command if it gets them."""
 
 _GO = b"g"
 _SHELL = b"/bin/sh"
-# What CPython ignores for itself, and a program does not expect (subprocess too).
+# CPython ignores these signals. A program that it starts expects the default, which the
+# `subprocess` module restores, too.
 _RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 @dataclass(slots=True)
 class Launched:
-    """A child that sits in the scope and waits for the word to become the command."""
+    """A child process that waits in the scope to be told to become the command."""
 
     pid: int
     pidfd: int
     attempts: list[Attempt]
-    _go: int
-    _failure: int
+    """The canaries that it sent."""
+    _go_pipe: int
+    """The writing end: a byte starts the command, closing it ends the child."""
+    _failure_pipe: int
+    """The reading end: the errno if the exec failed; closed by an exec."""
 
     def forget(self) -> None:
-        """Close what only go() and abandon() need, in a process that calls neither."""
-        os.close(self._go)
-        os.close(self._failure)
+        """Close both pipes, in a process that calls neither `go` nor `abandon`."""
+        os.close(self._go_pipe)
+        os.close(self._failure_pipe)
 
     def go(self) -> int:
-        """Let the child become the command; returns 0, or the errno of its exec.
+        """Let the child execute the command; return 0, or the errno if that failed.
 
-        Raises OSError where the child was ended before.
+        Raises OSError if the child has already ended.
         """
         try:
-            os.write(self._go, _GO)
+            os.write(self._go_pipe, _GO)
         finally:
-            os.close(self._go)
-        return int(_read_all(self._failure) or 0)
+            os.close(self._go_pipe)
+        return int(_read_all(self._failure_pipe) or 0)
 
     def abandon(self) -> None:
         """End the child without running the command."""
-        os.close(self._go)
-        os.close(self._failure)
+        os.close(self._go_pipe)
+        os.close(self._failure_pipe)
         os.waitpid(self.pid, 0)
 
 
@@ -79,11 +83,11 @@ def launch(  # noqa: PLR0913 -- what it starts, and how
     *,
     may_gain: bool,
 ) -> Launched:
-    """Fork the command's process: in the scope, canaries sent, not yet started.
+    """Fork the command's process, which enters `scope`, sends canaries and waits.
 
-    The command will run with the signal mask given; `may_gain` says whether programs
-    may bring rights with them (sudo). Raises ScopeError when the child cannot enter
-    the scope.
+    Once started, `command` runs as `user` with the signal mask `mask`; with `may_gain`
+    it may gain rights by executing set-uid programs (sudo). Raises `ScopeError` if the
+    child cannot enter the scope.
     """
     go_read, go_write = os.pipe()
     report_read, report_write = os.pipe()
@@ -95,10 +99,10 @@ def launch(  # noqa: PLR0913 -- what it starts, and how
 
         def become() -> None:
             if os.read(go_read, 1) != _GO:
-                os._exit(0)  # abandoned
-            _become(user, command, (mask, may_gain), failure_write)
+                os._exit(0)  # abandon() was called, or the parent ended
+            _become_command(user, command, (mask, may_gain), failure_write)
 
-        _report(scope, plan, report_write, become)
+        _enter_and_report(scope, plan, report_write, become)
     for fd in (go_read, report_write, failure_write):
         os.close(fd)
     pidfd = os.pidfd_open(pid)
@@ -106,20 +110,21 @@ def launch(  # noqa: PLR0913 -- what it starts, and how
 
 
 def send_from_scope(scope: Scope, plan: Plan) -> list[Attempt]:
-    """Send canaries from a process of their own inside the scope."""
+    """Fork a process that enters `scope`, sends the canaries of `plan` and ends."""
     report_read, report_write = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(report_read)
-        _report(scope, plan, report_write, lambda: os._exit(0))
+        _enter_and_report(scope, plan, report_write, lambda: os._exit(0))
     os.close(report_write)
     attempts = _attempts(pid, report_read)
     os.waitpid(pid, 0)
     return attempts
 
 
-# In the child: enter, send, tell the parent, go on with what comes next.
-def _report(
+# In the child: enter the scope, send the canaries, write the attempts (or the errno of
+# entering) to the pipe `report`, then call `proceed`.
+def _enter_and_report(
     scope: Scope, plan: Plan, report: int, proceed: Callable[[], None]
 ) -> NoReturn:
     status = 125
@@ -134,7 +139,7 @@ def _report(
         os._exit(status)
 
 
-def _become(
+def _become_command(
     user: User,
     command: list[bytes],
     how: tuple[set[signal.Signals], bool],
@@ -157,10 +162,10 @@ def _become(
         os._exit(status_of(code))
 
 
-# As execvp(3): the first match that can run; EACCES only if nothing else does.
+# As execvp(3): execute the first match in `path`; EACCES only if no other match runs.
 def _exec(command: list[bytes], path: bytes, block: environment.Block) -> None:
     name = command[0]
-    if b"/" in name or not name:  # execve(2) has ENOENT for none
+    if b"/" in name or not name:  # execve(2) fails with ENOENT for an empty name
         _exec_file(name, command, block)
     denied: OSError | None = None
     for folder in path.split(b":"):
@@ -173,7 +178,7 @@ def _exec(command: list[bytes], path: bytes, block: environment.Block) -> None:
     raise denied or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
-# What is no program and says no interpreter is the shell's: execvp(3).
+# As execvp(3): a file that is no binary and names no interpreter is a shell script.
 def _exec_file(file: bytes, command: list[bytes], block: environment.Block) -> NoReturn:
     try:
         environment.execve(file, command, block)
@@ -184,7 +189,7 @@ def _exec_file(file: bytes, command: list[bytes], block: environment.Block) -> N
 
 
 def status_of(code: int) -> int:
-    """Return the exit status for a command whose exec gave errno code."""
+    """Return the exit status for a command whose exec failed with errno `code`."""
     return 127 if code in {errno.ENOENT, errno.ENOTDIR} else 126
 
 
@@ -209,6 +214,6 @@ def _read_all(fd: int) -> bytes:
 
 
 def flush_output() -> None:
-    """Empty Python's own buffers, so that a fork does not print them twice."""
+    """Flush Python's output buffers, so that no forked process prints them again."""
     sys.stdout.flush()
     sys.stderr.flush()

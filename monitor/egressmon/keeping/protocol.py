@@ -1,8 +1,8 @@
-"""What passes between the process that reads and the one that keeps the rights.
+"""The protocol between the agent, which asks, and the keeper, which answers.
 
-One request, one answer, in datagrams over a socket pair. A request is two bytes and
-fixed structures or a path; nothing in it is parsed any further. Answers come from whom
-the other side depends on anyway: their rest is JSON.
+Each request gets one answer, both one datagram over a socket pair. A request is two
+bytes, then fixed structures or a path, so that the keeper need not parse anything from
+the agent. The agent trusts the keeper: answers may hold JSON.
 """
 
 import json
@@ -11,48 +11,48 @@ from enum import IntEnum
 from typing import Any
 
 REQUEST = struct.Struct("=BB")
-"""What is wanted, and a detail of it."""
+"""The service (`Service`), and a detail whose meaning depends on it."""
 ANSWER = struct.Struct("=i")
-"""An error number; 0: done. What follows is JSON, or a descriptor comes with it."""
+"""An errno, or 0 for success. JSON follows, or a descriptor comes with it."""
 ELEMENTS = struct.Struct("=II")
-"""How many elements of a map, and how many numbers in each."""
+"""The number of a map's elements, and how many numbers are in each."""
 MAX_REQUEST = 8192
 MAX_ANSWER = 1 << 16
 
 CHANGED = ("interpreters", "census", "templates", "codes")
-"""The maps that may be changed, by the detail of a request."""
+"""The maps that the agent may change; a request's detail is an index of this."""
 READ = ("counters", "sent")
-"""The maps that may be read."""
+"""The maps that the agent may read; a request's detail is an index of this."""
 
 
-class Wanted(IntEnum):
-    """What may be asked for."""
+class Service(IntEnum):
+    """What the agent may ask for."""
 
     OPEN = 1
-    """A file: the detail is the kind, the rest the path."""
+    """Open a file. The detail is a `files.Kind`, the rest is the path."""
     UPDATE = 2
-    """An element of a map: the detail is the map, the rest its key and value."""
+    """Set an element of a map. The detail is the map, the rest is key and value."""
     DELETE = 3
-    """An element of a map to be removed: the rest is its key."""
+    """Remove an element of a map. The detail is the map, the rest is the key."""
     TOTALS = 4
-    """The numbers in a map."""
+    """Return the numbers in a map. The detail is the map, the rest is `ELEMENTS`."""
     SKIPPED = 5
-    """How often the kernel skipped a program; the detail says of which part."""
+    """Return how often the kernel skipped each program of the part in the detail."""
     DISARM = 6
-    """That the canaries' addresses are refused no longer."""
+    """Stop refusing the canaries' addresses."""
     CANARIES = 7
-    """New canaries, armed and sent from inside the scope."""
+    """Send new canaries from inside the scope."""
     GO = 8
-    """That the command's process becomes the command."""
+    """Let the command's process execute the command; return 0 or its errno."""
     REAP = 9
-    """How the command ended: it is waited for."""
+    """Wait for the command, and return its wait status."""
     PIDS = 10
-    """Which processes are in the scope."""
+    """Return the pids of the processes in the scope."""
     READY = 11
-    """That the file is made which says that the probes are armed."""
+    """Create the file that says that the probes are armed."""
 
 
 def answer(code: int, rest: Any = None) -> bytes:
-    """Return an answer's bytes."""
+    """Return the bytes of an answer with errno `code` (0: success) and JSON `rest`."""
     text = b"" if rest is None else json.dumps(rest).encode()
     return ANSWER.pack(code) + text

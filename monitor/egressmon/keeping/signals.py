@@ -1,4 +1,4 @@
-"""Pass the command's signals on, and notice that somebody wants an end."""
+"""Pass signals on to the command, and notice requests to end the run."""
 
 import contextlib
 import os
@@ -8,51 +8,53 @@ import threading
 
 from egressmon.keeping.launch import FORWARDED
 
-_SI_KERNEL = 0x80  # siginfo: sent by the kernel, such as a terminal's Ctrl-C
+_SI_KERNEL = 0x80  # si_code of signals from the kernel, such as a terminal's Ctrl-C
 _ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
 
-def block() -> set[signal.Signals]:
-    """Block the command's signals here; returns the mask that held before."""
+def block_forwarded() -> set[signal.Signals]:
+    """Block the signals that are passed on, and return the signal mask from before.
+
+    Blocked signals wait for the thread of `SignalRelay`.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
     return {signal.Signals(number) for number in before}
 
 
-class EndWanted:
-    """That somebody wants an end: said in one process, noticed in another."""
+class EndRequest:
+    """A flag, shared by two processes over a pipe: somebody wants the run to end."""
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
 
     def set(self) -> None:
-        """Say so."""
+        """Set the flag."""
         with contextlib.suppress(BlockingIOError):
             os.write(self._write, b"e")
 
     def is_set(self) -> bool:
-        """Tell whether it was said."""
+        """Tell whether the flag is set."""
         return self.wait(0)
 
     def wait(self, timeout_ms: int) -> bool:
-        """Return as it is said, or as the time is over: whether it was."""
+        """Wait at most `timeout_ms` for the flag; return whether it is set."""
         poller = select.poll()
         poller.register(self._read, select.POLLIN)
         return bool(poller.poll(timeout_ms))
 
 
 class SignalRelay:
-    """A thread that takes the blocked signals, one by one.
+    """A thread that receives the blocked signals and passes them on to the command.
 
-    A key press reaches the command by itself, as it shares our process group;
-    a signal sent to egressmon alone is passed on. `ending` is set by any that
-    asks for an end.
+    A signal from a key press is not passed on: the terminal sends it to the command as
+    well, which is in our process group. A signal that asks for an end sets `ending`.
     """
 
     def __init__(self, pidfd: int) -> None:
-        """The command is the process of `pidfd`."""
+        """`pidfd` refers to the command's process."""
         self._pidfd = pidfd
-        self.ending = EndWanted()
+        self.ending = EndRequest()
         self._thread = threading.Thread(target=self._work, daemon=True)
 
     def start(self) -> None:
@@ -60,7 +62,7 @@ class SignalRelay:
         self._thread.start()
 
     def forget(self) -> None:
-        """Pass nothing on any more: the command ended."""
+        """Stop passing signals on, as the command has ended."""
         self._pidfd = -1
 
     def _work(self) -> None:

@@ -1,4 +1,4 @@
-"""Part a process into two: the keeper, which was called, and the agent, which reads."""
+"""Split the process in two: the keeper, which was called, and the agent, its child."""
 
 import gc
 import importlib
@@ -14,62 +14,68 @@ from pathlib import Path
 from typing import NoReturn
 
 from egressmon import files, host
-from egressmon.keeping.keeper import Keeper, Keeping
-from egressmon.keeping.kept import Kept
+from egressmon.keeping.keeper import Keeper, KeeperSetup
+from egressmon.keeping.keeper_client import KeeperClient
 from egressmon.privileges.confinement import become_nobody, end_with_parent, unused_uid
 
-# What the agent imports only when it is needed.
+# Modules of ours that the agent imports only when it needs them.
 _LATER = (
     "egressmon.attribution.packages.rpm",
     "egressmon.reports.github",
     "egressmon.reports.summary",
 )
 _PACKAGES = ("rich",)
-_READ, _ENTER = 0o004, 0o001  # for others than owner and group
+_READ, _ENTER = 0o004, 0o001  # permission bits for others than owner and group
 _INCOMPLETE, _CANNOT = 121, 125
 
 
-def split(keeping: Keeping, with_rights: Callable[[], None]) -> Kept:
-    """Return in the agent, a new process without rights, with what it may ask.
+def split(setup: KeeperSetup, before_giving_up: Callable[[], None]) -> KeeperClient:
+    """Fork the agent, and return in it, with the client by which it asks the keeper.
 
-    It calls `with_rights` before it gives them up. The calling process becomes the
-    keeper, and ends with the agent's exit status.
+    The agent calls `before_giving_up`, then gives up all rights. The calling process
+    becomes the keeper and never returns: it ends with the agent's exit status.
     """
     uid = unused_uid()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    # Ignored by the caller, children could not be waited for.
+    # If the caller had it ignored, waitpid(2) would report no child's status.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    keeper = os.getpid()
+    keeper_pid = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
-    gc.freeze()  # a collection would copy every page that holds an object
+    # A garbage collection writes to each object, and would copy every shared page.
+    gc.freeze()
     agent = os.fork()
     if agent:
         theirs.close()
-        # What is not closed here is only open for longer.
-        with suppress(Exception):
-            keeping.let_go()
-        _keep(Keeper(keeping, ours), agent)
+        with suppress(Exception):  # a file that is not closed does no harm
+            setup.close_agents_files()
+        _run_keeper(Keeper(setup, ours), agent)
     ours.close()
-    with_rights()
-    keeping.child.forget()
-    os.close(keeping.scope.fd)
+    before_giving_up()
+    return _become_agent(setup, uid, keeper_pid, theirs)
+
+
+def _become_agent(
+    setup: KeeperSetup, uid: int, keeper_pid: int, connection: socket.socket
+) -> KeeperClient:
+    setup.child.forget()
+    os.close(setup.scope.fd)
     _import_what_is_hidden()
-    kept = Kept(theirs)
-    kept.take_over(keeping.engine)
+    keeper = KeeperClient(connection)
+    keeper.take_over(setup.engine)
     become_nobody(uid)
     end_with_parent(signal.SIGKILL)
-    if os.getppid() != keeper:
-        os._exit(1)  # it ended before it could be told apart
-    files.use(kept)
-    return kept
+    if os.getppid() != keeper_pid:
+        os._exit(1)  # the keeper ended before the death signal was set
+    files.use(keeper)
+    return keeper
 
 
-def _keep(keeper: Keeper, agent: int) -> NoReturn:
+def _run_keeper(keeper: Keeper, agent: int) -> NoReturn:
     status = _CANNOT
     try:
         status = keeper.serve(agent)
-    except BaseException:  # noqa: BLE001 -- it must not become a second agent
+    except BaseException:  # noqa: BLE001 -- the keeper must not go on as an agent
         status = _INCOMPLETE if keeper.is_started else _CANNOT
         traceback.print_exc()
         sys.stderr.flush()
@@ -77,7 +83,8 @@ def _keep(keeper: Keeper, agent: int) -> NoReturn:
         os._exit(status)
 
 
-# A private folder, or a strict umask at the installation, hides them from the agent.
+# Import the modules that the agent could not read later: if egressmon is installed in a
+# private folder or with a strict umask, only root can read its files.
 def _import_what_is_hidden() -> None:
     if all(map(_is_seen_by_others, _files_of_packages())):
         return

@@ -1,1 +1,1 @@
-"""Who may do what: users, capabilities and what is given up."""
+"""Users and capabilities: what each process may do, and what it gives up."""

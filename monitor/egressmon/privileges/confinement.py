@@ -1,8 +1,9 @@
-"""What egressmon's own processes give up once the probes are in place.
+"""Confine egressmon's own processes once the probes are attached.
 
-None of them can execute a program again, whatever is made of it: a seccomp filter says
-so, and the rights that an execution could bring back are gone for good. Sources:
-capabilities(7), prctl(2), seccomp(2), Documentation/userspace-api/seccomp_filter.rst.
+None of them can execute a program any more, even if an attacker takes it over: a
+seccomp filter forbids that. Capabilities are given up for good. Sources:
+capabilities(7), prctl(2), seccomp(2),
+Documentation/userspace-api/seccomp_filter.rst.
 """
 
 import ctypes
@@ -22,25 +23,28 @@ from egressmon.privileges.privilege import User, drop_capabilities
 # include/uapi/linux/prctl.h, securebits.h
 _SET_DEATH_SIGNAL, _SET_DUMPABLE = 1, 4
 _SET_SECCOMP, _DROP_BOUNDING, _SET_SECURE_BITS, _NO_NEW_PRIVILEGES = 22, 24, 28, 38
-_NO_ROOT, _NO_AMBIENT = 0b11, 0b11 << 6  # each with its lock
-_KEEP = 1 << 4  # capabilities, as the user id changes
+# Bits of securebits: SECBIT_NOROOT and SECBIT_NO_CAP_AMBIENT_RAISE, each with its lock,
+# and SECBIT_KEEP_CAPS, which keeps capabilities as the user id changes.
+_NO_ROOT, _NO_AMBIENT = 0b11, 0b11 << 6
+_KEEP_CAPABILITIES = 1 << 4
 _GET_NO_NEW_PRIVILEGES = 39
 _FILTER_MODE = 2
 _HIGHEST_CAPABILITY = 63
-# Classic BPF and what a filter answers: linux/bpf_common.h, linux/seccomp.h.
+# Classic BPF instructions, the offsets in struct seccomp_data, and the values that a
+# filter returns: linux/bpf_common.h, linux/seccomp.h.
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _NUMBER_AT, _ARCHITECTURE_AT = 0, 4
 _KILL, _REFUSE, _ALLOW = 0x80000000, 0x00050000 | errno.EPERM, 0x7FFF0000
 _X32 = 0x40000000
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-_UIDS = range(61184, 65520)  # systemd's for dynamic users: uid-gid.md, "Special"
+_UIDS = range(61184, 65520)  # systemd's range for dynamic users (UIDS-GIDS.md)
 _TRIES = 64
 
 BPF, PERF = "bpf", "perf_event_open"
-"""System calls that are withheld from most, but not from all."""
-# By name: the numbers on x86-64 and on arm64. What executes, attaches to other
-# processes, mounts, changes namespaces or the kernel, or goes round this filter
-# (io_uring); none of it has a use here.
+"""System calls of `_WITHHELD` that some of our processes need."""
+# The system calls that are refused, with their numbers on x86-64 and on arm64. They
+# execute programs, attach to other processes, mount, change namespaces or the kernel,
+# or evade this filter (io_uring). egressmon needs none of them after its start.
 _WITHHELD = {
     "execve": (59, 221), "execveat": (322, 281), "ptrace": (101, 117),
     "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
@@ -62,10 +66,10 @@ _WITHHELD = {
 
 
 def lock(kept: Iterable[int], calls: Iterable[str] = ()) -> None:
-    """Keep the capabilities `kept` and no way to others, and execute nothing again.
+    """Give up all capabilities but `kept`, for good, and the system calls `_WITHHELD`.
 
-    `Calls` are system calls of those withheld that stay. For the calling thread, and
-    those made later. Raises OSError.
+    `calls` names those of these system calls that stay allowed. This holds for the
+    calling thread and for threads made later. Raises OSError.
     """
     _close_ways_back(0)
     drop_capabilities(kept)
@@ -76,13 +80,13 @@ def lock(kept: Iterable[int], calls: Iterable[str] = ()) -> None:
 def become_nobody(
     uid: int, kept: Iterable[int] = (), calls: Iterable[str] = ()
 ) -> None:
-    """Become user and group `uid`, which nobody else has, and lock() all else.
+    """Become user and group `uid`, which no account has, then `lock(kept, calls)`.
 
-    Raises PrivilegeError.
+    No other process can debug this one after that. Raises `PrivilegeError`.
     """
     kept = tuple(kept)
     try:
-        if os.geteuid() == 0:  # else it is nobody that matters
+        if os.geteuid() == 0:  # others cannot change their user, and need not
             _change_to(uid, keep=bool(kept))
         lock(kept, calls)
         _prctl(_SET_DUMPABLE, 0)
@@ -93,43 +97,47 @@ def become_nobody(
         ) from error
 
 
-# To drop what is inherited takes CAP_SETPCAP; where that is missing, less is there.
+# Make sure that no later step brings capabilities back. This needs CAP_SETPCAP; a
+# process without it is restricted already.
 def _close_ways_back(more: int) -> None:
     with suppress(PermissionError):
         _prctl(_SET_SECURE_BITS, _NO_ROOT | _NO_AMBIENT | more)
         for number in range(_HIGHEST_CAPABILITY + 1):
-            with suppress(OSError):  # not known to this kernel
+            with suppress(OSError):  # this kernel does not know the number
                 _prctl(_DROP_BOUNDING, number)
 
 
 def _change_to(uid: int, *, keep: bool) -> None:
-    # The limit does not bind root; for others, their threads count.
+    # RLIMIT_NPROC does not bind root, but limits the threads of other users.
     with suppress(OSError, ValueError):
         unlimited = resource.RLIM_INFINITY
         resource.setrlimit(resource.RLIMIT_NPROC, (unlimited, unlimited))
     os.setgroups([])
     os.setresgid(uid, uid, uid)
-    _close_ways_back(_KEEP if keep else 0)
+    _close_ways_back(_KEEP_CAPABILITIES if keep else 0)
     os.setresuid(uid, uid, uid)
 
 
 def end_with_parent(number: int) -> None:
-    """Have the kernel send signal `number` here as the parent ends."""
+    """Ask the kernel to send signal `number` to this process when its parent ends."""
     _prctl(_SET_DEATH_SIGNAL, number)
 
 
 def refuse_new_privileges() -> None:
-    """Have no program that is executed from here on bring rights with it."""
+    """Let no program that is executed from now on gain rights (no_new_privs)."""
     _prctl(_NO_NEW_PRIVILEGES, 1)
 
 
 def gains_no_privileges() -> bool:
-    """Tell whether refuse_new_privileges() was called here, or before us."""
+    """Tell whether no_new_privs is set: by `refuse_new_privileges`, or inherited."""
     return bool(ctypes.CDLL(None).prctl(_GET_NO_NEW_PRIVILEGES, 0, 0, 0, 0))
 
 
 def unused_uid() -> int:
-    """Return a user id that no account has, and no run is likely to have."""
+    """Return a user id that no account has, chosen at random so that no run shares it.
+
+    Raises `PrivilegeError` if none is found.
+    """
     for _ in range(_TRIES):
         uid = secrets.choice(_UIDS)
         if Path(f"/run/systemd/dynamic-uid/{uid}").exists():
@@ -146,9 +154,10 @@ def unused_uid() -> int:
 
 @contextmanager
 def with_rights_of(user: User) -> Generator[None]:
-    """Have files opened inside judged by the user's rights, by this thread alone.
+    """Open and create files as `user` in the `with` block, in this thread only.
 
-    The groups are the caller's to set. Files that are made are the user's.
+    This sets the user id for file access (setfsuid(2)); the caller must have set the
+    groups.
     """
     libc = ctypes.CDLL(None)
     libc.setfsuid(user.uid)
@@ -173,7 +182,7 @@ def _filter(names: frozenset[str]) -> None:
     steps = [
         (_LOAD, 0, 0, _ARCHITECTURE_AT),
         (_EQUAL, 1, 0, _ARCHITECTURES[machine]),
-        (_RETURN, 0, 0, _KILL),  # 32-bit code has other numbers
+        (_RETURN, 0, 0, _KILL),  # 32-bit code, whose system call numbers differ
         (_LOAD, 0, 0, _NUMBER_AT),
         (_AT_LEAST, 0, 1, _X32),
         (_RETURN, 0, 0, _KILL),

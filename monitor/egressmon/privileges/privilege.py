@@ -1,4 +1,4 @@
-"""Root for the probes, the invoking user for the command, and little for the keeper."""
+"""Become root for the probes, and the invoking user for the command."""
 
 import ctypes
 import os
@@ -22,12 +22,12 @@ _CAP_SYS_PTRACE = 19
 _CAP_SYS_ADMIN = 21
 _CAP_BPF = 39
 KEEPER = (_CAP_DAC_OVERRIDE, _CAP_KILL, _CAP_SETUID, _CAP_SYS_PTRACE, _CAP_BPF)
-"""What the keeper's services take: CAP_BPF (read and change maps), CAP_SYS_PTRACE (open
-what /proc has of any user's process), CAP_KILL (pass signals on), CAP_SETUID (open
-files with the user's rights) and CAP_DAC_OVERRIDE (enter and remove the scope's cgroup,
-whoever owns the one above)."""
+"""The capabilities that the keeper needs: CAP_BPF (read and change maps),
+CAP_SYS_PTRACE (open files in /proc of any user's process), CAP_KILL (pass signals on),
+CAP_SETUID (open files with the user's rights) and CAP_DAC_OVERRIDE (enter and remove
+the scope's cgroup, whoever owns the one above)."""
 ATTACHER = (_CAP_SYS_ADMIN,)
-"""What attaching probes to files takes."""
+"""The capability that it takes to attach uprobes to files."""
 _CAPABILITY_VERSION_3 = 0x20080522
 
 _SUDO = ("/usr/bin/sudo", "/usr/local/bin/sudo", "/run/wrappers/bin/sudo")
@@ -35,33 +35,33 @@ _SUDO = ("/usr/bin/sudo", "/usr/local/bin/sudo", "/run/wrappers/bin/sudo")
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who the command runs as, with the environment that this user had."""
+    """The user as whom the command runs, with the environment that this user had."""
 
     uid: int
     gid: int
     groups: tuple[int, ...]
     environment: dict[bytes, bytes]
     block: Block = ()
-    """The environment as it was given: each entry, in order, well-formed or not."""
+    """The same environment as a list of entries, in order, even ill-formed ones."""
 
     @classmethod
     def of_block(cls, ids: tuple[int, int, tuple[int, ...]], block: Block) -> "User":
-        """Return a user, by user id, group id and groups, with an environment."""
+        """Return a user with the environment `block`; `ids` are uid, gid and groups."""
         return cls(*ids, environment.variables(block), block)
 
 
 def invoking_user() -> User:
-    """Return who called: through sudo, the user before it; else this process's own.
+    """Return the user who called: through sudo the user who called sudo, else our own.
 
-    A root shell that was once opened with sudo is root's. Raises PrivilegeError where
-    it cannot be told, and in doubt nobody is taken for root.
+    In a root shell, even one opened with sudo, the user is root. Raises
+    `PrivilegeError` if it cannot be told: in doubt, nobody is taken for root.
     """
-    ids = caller.by_sudo()
+    ids = caller.ids_from_sudo()
     if ids is None:
         own = os.getuid(), os.getgid(), tuple(os.getgroups())
         return User.of_block(own, environment.original())
     uid, gid = ids
-    return User.of_block((uid, gid, _groups(uid, gid)), caller.its_environment())
+    return User.of_block((uid, gid, _groups(uid, gid)), caller.user_environment())
 
 
 def _groups(uid: int, gid: int) -> tuple[int, ...]:
@@ -73,9 +73,10 @@ def _groups(uid: int, gid: int) -> tuple[int, ...]:
 
 
 def become_root(arguments: list[str], *, quiet: bool) -> None:
-    """Return when this process is root; else run itself again through sudo.
+    """Return if this process is root; else execute egressmon again through sudo.
 
-    Raises PrivilegeError where sudo is missing or refuses.
+    `arguments` are the command line's; without `quiet` a message says so. Raises
+    `PrivilegeError` if sudo is missing or refuses.
     """
     if os.geteuid() == 0:
         return
@@ -86,7 +87,7 @@ def become_root(arguments: list[str], *, quiet: bool) -> None:
         what = "itself" if python == sys.executable else python
         _say(f"egressmon: root is needed to load the probes; running {what} with sudo")
     check = [sudo, "-v"] if interactive else [sudo, "-n", "true"]
-    if subprocess.run(check, check=False, stdout=subprocess.DEVNULL).returncode:  # noqa: S603 -- ours
+    if subprocess.run(check, check=False, stdout=subprocess.DEVNULL).returncode:  # noqa: S603 -- fixed words
         raise PrivilegeError(
             "sudo did not let egressmon become root",
             "run `sudo egressmon …` yourself, or allow it without a password",
@@ -95,10 +96,10 @@ def become_root(arguments: list[str], *, quiet: bool) -> None:
 
 
 def find_sudo() -> str:
-    """Return the path of the system's sudo; raises PrivilegeError.
+    """Return the path of the system's sudo; raises `PrivilegeError` if there is none.
 
-    Not by PATH: what asks for the user's password, and starts us as root, must be
-    root's.
+    PATH is not searched: a program that asks for the user's password, and starts us as
+    root, must be one that only root can change.
     """
     for path in _SUDO:
         if os.access(path, os.X_OK) and not ownership.obstacle(path):
@@ -109,12 +110,12 @@ def find_sudo() -> str:
     )
 
 
-# This interpreter, if all its code is root's; else the one that was installed so.
+# This interpreter if only root can change its code, else that of `egressmon install`.
 def _root_python() -> str:
     reason = ownership.obstacle_to_root()
     if not reason:
         return sys.executable
-    from egressmon.host import egressmon_version  # noqa: PLC0415 -- seldom
+    from egressmon.host import egressmon_version  # noqa: PLC0415 -- rarely needed
 
     found = installed.current()
     if found is None or found.version != egressmon_version():
@@ -144,7 +145,10 @@ def _say(text: str) -> None:
 
 @contextmanager
 def acting_as(user: User) -> Generator[None]:
-    """Have files opened inside judged by user's rights and owned by that user."""
+    """Open and create files as `user` in the `with` block, if this process is root.
+
+    It changes the effective ids of the whole process.
+    """
     if os.geteuid() != 0 or user.uid == 0:
         yield
         return
@@ -161,7 +165,7 @@ def acting_as(user: User) -> Generator[None]:
 
 
 def drop_to(user: User) -> None:
-    """Make the calling process user's, for good; a root user keeps everything."""
+    """Become `user` for good, with its groups; if `user` is root, change nothing."""
     if user.uid == os.geteuid():
         return
     os.setgroups(user.groups)
@@ -182,9 +186,9 @@ class _Sets(ctypes.Structure):
 
 
 def drop_capabilities(kept: Iterable[int]) -> None:
-    """Have the calling thread keep no other capabilities: capset(2).
+    """Give up all capabilities of the calling thread but `kept` (capset(2)).
 
-    Threads made later inherit it. Raises OSError.
+    Threads made later inherit this. Raises OSError.
     """
     mask = sum(1 << number for number in kept)
     header = _Header(_CAPABILITY_VERSION_3, 0)

@@ -1,1 +1,1 @@
-"""One watched run, from its beginning to what is said of it."""
+"""One watched run, from attaching the probes to the verdict on the run."""

@@ -1,11 +1,13 @@
-"""All of a run that takes rights, before the process parts in two."""
+"""The steps of a run that need root, before the process splits in two."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from egressmon.attribution.stage import Attributor
 from egressmon.keeping import signals
-from egressmon.keeping.keeper import Keeping
-from egressmon.keeping.launch import flush_output, launch
+from egressmon.keeping.keeper import KeeperSetup
+from egressmon.keeping.launch import Launched, flush_output, launch
 from egressmon.runs.plan import RunOptions
 from egressmon.sensor.canary import Plan
 from egressmon.sensor.escalation import Escalation, runs_as_root
@@ -16,56 +18,63 @@ from egressmon.sensor.surroundings import NetworkWatch, Surroundings, look_aroun
 
 @dataclass(frozen=True, slots=True)
 class Armed:
-    """Probes that are attached, and a command that waits."""
+    """What exists once the probes are attached and the command's process waits."""
 
-    keeping: Keeping
+    keeper_setup: KeeperSetup
     plan: Plan
-    """Where the canaries went that the command's process sent."""
+    """The addresses to which the command's process sent the first canaries."""
     escalation: Escalation
-    around: Surroundings
+    surroundings: Surroundings
     network: NetworkWatch | None
-    """Of a command that may change the network; None of others, or it may not be."""
-    no_network: str | None
-    """Why it may not be."""
+    """Notes changes of the network; None if the command may make none, or if it failed
+    to start."""
+    no_network_watch: str | None
+    """Why the network could not be watched; None if there was no failure."""
 
 
 def arm(
     sensor: Sensor, attributor: Attributor | None, scope: Scope, options: RunOptions
 ) -> Armed:
-    """Attach the probes to the scope, and have the command's process wait in it.
+    """Attach the probes to `scope`, and fork the command's process, which waits there.
 
-    Raises an error with a hint where that cannot be.
+    Raises an `EgressmonError` if either fails.
     """
-    mask = signals.block()
+    mask = signals.block_forwarded()
     flush_output()
     sensor.attach()
     if attributor is not None:
         attributor.begin()
     plan = sensor.arm()
-    around = look_around(options.user.uid)
-    network, no_network = _watch_network(around)
+    surroundings = look_around(options.user.uid)
+    network, no_network_watch = _watch_network(surroundings)
     sensor.adopt_inherited()
-    escalation = Escalation(
+    escalation = _examine_escalation(options)
+    child = launch(
+        scope, plan, options.user, options.command, mask, may_gain=options.may_gain
+    )
+    close = partial(_close_agents_files, attributor, network, options)
+    keeper_setup = _set_up_keeper(sensor, scope, options, child, close)
+    return Armed(
+        keeper_setup, plan, escalation, surroundings, network, no_network_watch
+    )
+
+
+def _examine_escalation(options: RunOptions) -> Escalation:
+    return Escalation(
         as_root=runs_as_root(options.user),
         can_sudo=options.sudo.reason() if options.sudo is not None else None,
         withheld_by=None if options.may_gain else options.enforce,
     )
-    child = launch(
-        scope, plan, options.user, options.command, mask, may_gain=options.may_gain
-    )
 
-    # In the keeper: what would stay open for whoever reads at its other end.
-    def let_go() -> None:
-        if attributor is not None:
-            attributor.wind_up()
-        if network is not None:
-            network.close()
-        if options.page is not None:
-            options.page.close()
-        if options.evidence_file is not None:
-            options.evidence_file.close()
 
-    keeping = Keeping(
+def _set_up_keeper(
+    sensor: Sensor,
+    scope: Scope,
+    options: RunOptions,
+    child: Launched,
+    close_agents_files: Callable[[], None],
+) -> KeeperSetup:
+    return KeeperSetup(
         engine=sensor.engine,
         scope=scope,
         child=child,
@@ -73,15 +82,32 @@ def arm(
         user=options.user,
         ready_file=options.ready_file,
         allow_incomplete=options.allow_incomplete,
-        let_go=let_go,
+        close_agents_files=close_agents_files,
         at_end=options.at_end,
     )
-    return Armed(keeping, plan, escalation, around, network, no_network)
 
 
-# Who may not change the network is not to be blamed for what others change.
-def _watch_network(around: Surroundings) -> tuple[NetworkWatch | None, str | None]:
-    if not around.network:
+# To be called in the keeper, which inherits these. Only the agent uses them: left open
+# here, a reader at the other end of a pipe would wait for the keeper as well.
+def _close_agents_files(
+    attributor: Attributor | None, network: NetworkWatch | None, options: RunOptions
+) -> None:
+    if attributor is not None:
+        attributor.wind_up()
+    if network is not None:
+        network.close()
+    if options.page is not None:
+        options.page.close()
+    if options.evidence_file is not None:
+        options.evidence_file.close()
+
+
+# Watched only if the command may change the network: it must not be blamed for changes
+# that only others can have made.
+def _watch_network(
+    surroundings: Surroundings,
+) -> tuple[NetworkWatch | None, str | None]:
+    if not surroundings.may_change_network:
         return None, None
     try:
         return NetworkWatch(), None

@@ -1,4 +1,4 @@
-"""Join the stages: for a run, and for whatever else reads events as one does."""
+"""Join the stages to a pipeline, for a run and for tests that replay events."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from egressmon.verdicts.queries import Queries
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """What the stages learn from events, and share."""
+    """What several stages share: each learns from events, and asks what others did."""
 
     names: Names
     processes: Processes
@@ -37,11 +37,11 @@ def assemble(  # noqa: PLR0913 -- the stages
     faults: Faults,
     sink: Sink,
 ) -> Pipeline:
-    """Return the pipeline that takes events to `sink`, judged by `judge`.
+    """Return a pipeline whose records, with the verdicts of `judge`, go to `sink`.
 
-    `before_unnamed` is called ahead of each verdict on an address without a name.
-    `attribute` says who made a flow; `attributor`, if any, is what it asks, and is told
-    of all that happens.
+    `before_unnamed` is called before each verdict on an address without a known name.
+    `attribute` returns who made a flow; it asks `attributor`, which the pipeline
+    notifies of mappings, stacks and processes (None: nothing is attributed).
     """
     names, processes, canaries = (
         knowledge.names,

@@ -1,4 +1,4 @@
-"""The verdict on a run: what may be said of it, and with which exit status."""
+"""Conclude a run: its verdict, the reasons why it is incomplete, its exit status."""
 
 from dataclasses import dataclass
 
@@ -17,11 +17,12 @@ _TAMPERED: dict[EvidenceState, str] = {
     "replaced": "another file is in its place",
     "changed": "not what was written is in it",
 }
+"""What to say of each state of the evidence file that only somebody else can cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """All that the verdict rests on."""
+    """Everything from which the verdict is concluded."""
 
     options: RunOptions
     ending: Ending
@@ -85,9 +86,22 @@ def _losses(found: Findings) -> dict[str, int]:
     }
 
 
-# Why "clean" may not be said. Messages that a peer malformed are no loss of ours: they
-# are recorded, and what they name stays unnamed; so does what came and was not read.
+# The reasons why the run must not be called clean. Malformed and unread DNS answers are
+# none: they are recorded, and the addresses in them merely stay without a name.
 def _doubts(found: Findings, losses: dict[str, int]) -> list[str]:
+    return [
+        *_event_doubts(found, losses),
+        *(
+            f"canary {record.hook} at the {record.when}: {record.reason}"
+            for record in found.sensor.failed_canaries()
+        ),
+        *_command_doubts(found),
+        *_evidence_doubts(found),
+        *found.faults.doubts(),
+    ]
+
+
+def _event_doubts(found: Findings, losses: dict[str, int]) -> list[str]:
     doubts = [
         f"{count} events lost ({name})"
         for name, count in losses.items()
@@ -105,16 +119,22 @@ def _doubts(found: Findings, losses: dict[str, int]) -> list[str]:
         doubts.append(f"{losses['unreadable']} events could not be processed")
     if losses["unread"]:
         doubts.append(f"{losses['unread']} events were left unread: they took too long")
-    doubts += [
-        f"canary {record.hook} at the {record.when}: {record.reason}"
-        for record in found.sensor.failed_canaries()
-    ]
+    return doubts
+
+
+def _command_doubts(found: Findings) -> list[str]:
     tracker = found.pipeline.tracker
-    if not found.ending.exec_errno:
-        if tracker.first_executed is None:
-            doubts.append("the command's exec was not seen")
-        elif tracker.first_executed not in tracker.ended:
-            doubts.append("the command's exit was not seen")
+    if found.ending.exec_errno:
+        return []
+    if tracker.first_executed is None:
+        return ["the command's exec was not seen"]
+    if tracker.first_executed not in tracker.ended:
+        return ["the command's exit was not seen"]
+    return []
+
+
+def _evidence_doubts(found: Findings) -> list[str]:
+    doubts: list[str] = []
     if found.evidence_failure is not None:
         doubts.append(f"the evidence could not be written: {found.evidence_failure}")
     if found.evidence_state in _TAMPERED:
@@ -127,7 +147,7 @@ def _doubts(found: Findings, losses: dict[str, int]) -> list[str]:
             f"{found.evidence_left_out} records are not in the evidence: the file "
             "reached its limit (--evidence-limit)"
         )
-    return [*doubts, *found.faults.doubts()]
+    return doubts
 
 
 def _verdict(tally: Tally, doubts: list[str]) -> RunVerdict:

@@ -1,4 +1,4 @@
-"""What, looking back, casts doubt on a run: things around it that somebody changed."""
+"""Look, at the end of a run, for changes around it that make its evidence doubtful."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -10,8 +10,8 @@ from egressmon.startup import caller
 _MIGRATION = Path("/proc/sys/net/ipv4/tcp_migrate_req")
 
 
-def look_back(state: RunState, armed: Armed) -> None:
-    """Add what was changed around the run to its doubts."""
+def add_changes(state: RunState, armed: Armed) -> None:
+    """Add to the run's doubts each change around it that could hide something."""
     isolated = state.faults.isolated
     with isolated("looking for changes of the network"):
         _doubt_network(state, armed)
@@ -31,9 +31,9 @@ def _doubt_network(state: RunState, armed: Armed) -> None:
         ]
 
 
-# Since 5.14: where a listener closes, the kernel gives the connections that it has not
-# accepted, with what was sent to them, to another one of the port (Documentation/
-# networking/ip-sysctl.rst), and no packet tells of it.
+# With this setting (since Linux 5.14), when a listener closes, the kernel moves the
+# connections that it has not accepted, with the data sent to them, to another listener
+# of the same port (Documentation/networking/ip-sysctl.rst). No packet shows that.
 def _doubt_migration(state: RunState) -> None:
     with suppress(OSError):
         if int(_MIGRATION.read_text()):

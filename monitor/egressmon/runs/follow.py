@@ -1,4 +1,4 @@
-"""Stay with the command, and with what it leaves running."""
+"""Read events while the command runs, and then while its descendants do."""
 
 import os
 import select
@@ -10,9 +10,9 @@ from egressmon import files
 from egressmon.attribution.processes import Process, Processes
 from egressmon.evidence.records import Outlived, Record
 from egressmon.faults import Faults
-from egressmon.keeping.kept import Kept
+from egressmon.keeping.keeper_client import KeeperClient
 from egressmon.keeping.launch import Launched
-from egressmon.keeping.signals import EndWanted
+from egressmon.keeping.signals import EndRequest
 from egressmon.pipeline import Pipeline
 from egressmon.runs.plan import Ending
 from egressmon.sensor.sensor import Sensor
@@ -20,9 +20,10 @@ from egressmon.text import printable
 
 _POLL_MS = 100
 _LOSS_EVERY_S = 1.0
-_PATIENCE_S = 2.0  # before saying what is being waited for
+_PATIENCE_S = 2.0  # the wait before a message tells what is being waited for
 _MAX_STAT = 4096
-_GRACE_S = 5.0  # for the kernel to free a task: an RCU grace period and its callbacks
+# How long the kernel may take to free a task: an RCU grace period and its callbacks.
+_GRACE_S = 5.0
 
 
 class Follower:
@@ -30,47 +31,48 @@ class Follower:
 
     def __init__(  # noqa: PLR0913, PLR0917 -- what it joins
         self,
-        kept: Kept,
+        keeper: KeeperClient,
         sensor: Sensor,
         pipeline: Pipeline,
         processes: Processes,
         record: Callable[[Record], None],
         faults: Faults,
-        helper: int | None,
+        attacher_pid: int | None,
     ) -> None:
-        """`helper` is the process that attaches probes; None: there is none."""
-        self._kept = kept
+        """`attacher_pid` is the attacher (attribution/python/attacher.py), if any."""
+        self._keeper = keeper
         self._faults = faults
         self._sensor = sensor
         self._pipeline = pipeline
         self._processes = processes
         self._record = record
         self._next_loss_check = 0.0
-        self._own = {os.getpid(), os.getppid(), helper}
+        self._own = {os.getpid(), os.getppid(), attacher_pid}
         self.was_moved = False
-        """Whether egressmon's own processes were found in the scope."""
+        """Whether one of egressmon's own processes was found in the scope."""
 
     def until_command_ends(self, child: Launched, ending: Ending) -> None:
-        """Return when the command's process has ended."""
+        """Read events until the command's process ends; note in `ending` how it did."""
         pidfd = child.pidfd
         poller = select.poll()
         poller.register(pidfd, select.POLLIN)
         poller.register(self._sensor.engine.fileno(), select.POLLIN)
         timeout = _POLL_MS
         while not any(fd == pidfd for fd, _ in poller.poll(timeout)):
-            timeout = self._turn()
-        reap(self._kept, ending)
+            timeout = self._read_once()
+        reap(self._keeper, ending)
 
-    # One turn of reading; returns how long to wait before the next, in ms.
-    def _turn(self) -> int:
+    # Read and process one batch; return how long to wait before the next, in ms.
+    def _read_once(self) -> int:
         try:
             batch = self._sensor.read()
             with self._sensor.intake.working():
-                self._pipeline.take(batch)
+                self._pipeline.process(batch)
             self._record_losses()
-        except Exception as error:  # noqa: BLE001 -- what comes after must be read
+        except Exception as error:  # noqa: BLE001 -- later events must be read
             self._faults.note("reading events", error)
-            time.sleep(_POLL_MS / 1000)  # what could not be read is still readable
+            # The ring is still readable, so that poll() would return at once, for ever.
+            time.sleep(_POLL_MS / 1000)
             return _POLL_MS
         return 0 if self._sensor.intake.has_more else _POLL_MS
 
@@ -81,29 +83,32 @@ class Follower:
             for loss in self._sensor.new_losses():
                 self._record(loss)
 
-    def linger(self, wanted: EndWanted, limit_s: float | None, *, quiet: bool) -> None:
-        """Return when no descendant is left, limit_s is over, or an end is wanted."""
+    def linger(self, wanted: EndRequest, limit_s: float | None, *, quiet: bool) -> None:
+        """Read events until no descendant runs, `limit_s` is over, or `wanted` is set.
+
+        After 2 s a message tells what is being waited for, unless `quiet`.
+        """
         began = time.monotonic()
-        told = quiet
+        is_said = quiet
         while self._remaining() and not wanted.is_set():
             waited = time.monotonic() - began
             if limit_s is not None and waited >= limit_s:
                 break
-            if not told and waited >= _PATIENCE_S:
-                told = True
-                self._tell()
+            if not is_said and waited >= _PATIENCE_S:
+                is_said = True
+                self._print_what_runs()
             wanted.wait(_POLL_MS)
-            self._turn()
+            self._read_once()
         self._drain()
 
-    def settle(self) -> int:
-        """Wait until each process that is gone has been told of; return how many not.
+    def wait_for_exits(self) -> int:
+        """Wait up to 5 s for the exit events of processes that ended.
 
-        The kernel may skip the probe at an exit. Then it is seen as the task is
-        freed, a moment later.
+        Return how many of these events are missing then. The kernel may skip the probe
+        of an exit; another probe reports it when the task is freed, a moment later.
         """
         deadline = time.monotonic() + _GRACE_S
-        while (missing := self._untold()) and time.monotonic() < deadline:
+        while (missing := self._count_unseen_exits()) and time.monotonic() < deadline:
             time.sleep(_POLL_MS / 1000)
             self._drain()
         return missing
@@ -112,17 +117,19 @@ class Follower:
         with self._faults.isolated("reading events"):
             self._pipeline.drain(self._sensor.read)
 
-    def _untold(self) -> int:
+    # In a pid namespace, the ids in /proc are not those of events. Exits are then known
+    # to be missing only once nothing runs in the scope.
+    def _count_unseen_exits(self) -> int:
         alive = {one.pid for one in self._processes.alive()}
         if not self._processes.proc_is_ours:
             return 0 if self._inside() else len(alive)
         return len(alive.difference(self._remaining()))
 
     def outlived(self) -> list[Outlived]:
-        """Return the processes of the scope that still run."""
+        """Return the processes of the scope that still run, with their names."""
         return [Outlived(pid, self._comm(pid)) for pid in self._remaining()]
 
-    # In the cgroup, or gone from it but of the command's lineage.
+    # The pids in the cgroup, and those of the command's lineage that left the cgroup.
     def _remaining(self) -> list[int]:
         inside = self._inside()
         if not self._processes.proc_is_ours:
@@ -130,9 +137,9 @@ class Follower:
         lineage = [one.pid for one in self._processes.alive() if is_running(one)]
         return sorted({*inside, *lineage})
 
-    # Without egressmon's own: whoever is root can move them there.
+    # The pids in the cgroup, without egressmon's own: root could have moved them there.
     def _inside(self) -> list[int]:
-        found = set(self._kept.pids())
+        found = set(self._keeper.pids())
         self.was_moved = self.was_moved or bool(found & self._own)
         return sorted(found - self._own)
 
@@ -140,7 +147,7 @@ class Follower:
         process = self._processes.get(pid)
         return process.comm if process else "unknown"
 
-    def _tell(self) -> None:
+    def _print_what_runs(self) -> None:
         names = ", ".join(sorted({one.comm for one in self.outlived()}))
         sys.stderr.write(
             "egressmon: the command ended; waiting for what it left running "
@@ -148,19 +155,19 @@ class Follower:
         )
 
 
-def reap(kept: Kept, ending: Ending) -> None:
-    """Have the command waited for, and note in ending how it ended."""
-    status = kept.reap()
+def reap(keeper: KeeperClient, ending: Ending) -> None:
+    """Wait for the command (the keeper's child), and note in `ending` how it ended."""
+    status = keeper.reap()
     if os.WIFSIGNALED(status):
         ending.signal = os.WTERMSIG(status)
     else:
         ending.status = os.WEXITSTATUS(status)
 
 
-# Fields 3 and 22 of proc_pid_stat(5): a zombie runs nothing any more, and another
-# process may have got the number. The kernel cuts the start to clock ticks.
+# Fields 3 and 22 of proc_pid_stat(5) are the state and the start, in clock ticks. A
+# zombie (Z, X) no longer runs anything; another start means that the pid was reused.
 def is_running(process: Process) -> bool:
-    """Tell whether this very process still runs."""
+    """Tell whether `process` still runs, and not another one with the same pid."""
     try:
         stat = files.read(f"/proc/{process.pid}/stat", _MAX_STAT)
     except OSError:

@@ -12,15 +12,15 @@ from egressmon.policy.file import LoadedPolicy
 from egressmon.privileges.privilege import User
 from egressmon.reports.page import Page
 from egressmon.sanitise.argv_mode import ArgvMode
-from egressmon.sensor.escalation import SudoTrial
+from egressmon.sensor.escalation import SudoQuery
 
 Enforce: TypeAlias = Literal["report", "fail"]
-"""What violations do: nothing, or end the run with 120."""
+"""What violations do to the exit status: nothing, or make it 120."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What one run is to do."""
+    """Everything that one run is asked to do."""
 
     command: list[bytes]
     loaded: LoadedPolicy
@@ -31,25 +31,25 @@ class RunOptions:
     user: User
     attribution: Level = "full"
     evidence_limit: int = DEFAULT_LIMIT
-    """How many bytes of evidence are written at most."""
+    """How many bytes of evidence may be written."""
     argv: ArgvMode = "masked"
     linger_s: float | None = None
-    """How long to wait for descendants after the command; None: to the last."""
+    """How long to wait for descendants after the command; None: until all ended."""
     allow_incomplete: bool = False
     quiet: bool = False
     verbose: bool = False
     ready_file: str | None = None
-    """A file to make once the probes are armed, for tests."""
+    """A file to create once the probes are armed, for tests."""
     page: Page | None = None
-    """The job's summary page, as it was before the run; None: there is none."""
+    """The CI job's summary page, as it was before the run; None if there is none."""
     at_end: Callable[[], str] | None = None
-    """What is to be done with the user's rights once all else is over."""
-    sudo: SudoTrial | None = None
-    """What is being found out about the user's way to root."""
+    """Called with the user's rights after everything else; returns an error or ""."""
+    sudo: SudoQuery | None = None
+    """A running query whether sudo lets the user become root."""
 
     @property
     def may_gain(self) -> bool:
-        """Whether what the command executes may bring rights with it (sudo)."""
+        """Whether the command may gain rights by executing set-uid programs (sudo)."""
         policy = self.loaded.policy
         return (
             self.enforce == "report" or policy.command.allow_sudo or not self.user.uid
@@ -58,18 +58,18 @@ class RunOptions:
 
 @dataclass(slots=True)
 class Ending:
-    """How the command ended, and why the evidence may not be whole."""
+    """How the command ended, and why the evidence may be incomplete."""
 
     status: int | None = None
     signal: int | None = None
     exec_errno: int = 0
-    """Why the command could not be executed; 0: it was."""
+    """The errno with which the command could not be executed; 0 if it was."""
     doubts: list[str] = field(default_factory=list[str])
     outlived: list[Outlived] = field(default_factory=list[Outlived])
 
     @property
     def is_known(self) -> bool:
-        """Whether the command was waited for."""
+        """Whether the command's status or signal is known."""
         return self.status is not None or self.signal is not None
 
     @property

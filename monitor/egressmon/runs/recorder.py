@@ -1,4 +1,4 @@
-"""Where every record of a run goes: masked, written, counted, and told of."""
+"""The one way of every record of a run: mask it, write it, count it, pass it on."""
 
 from collections.abc import Callable
 
@@ -9,33 +9,33 @@ from egressmon.sensor.escalation import Escalation
 
 
 class Recorder:
-    """Records what it is given, in order."""
+    """Masks, writes and counts the records of one run, in order."""
 
     def __init__(
         self,
         state: RunState,
         escalation: Escalation,
-        also: Callable[[Record], None],
+        on_record: Callable[[Record], None],
     ) -> None:
-        """Each record goes to `also` as well; where that fails, it is a fault."""
+        """Call `on_record` with each record; an exception in it is noted as a fault."""
         self._clock = state.clock
         self._evidence = state.evidence
         self._tally = state.tally
         self._faults = state.faults
         self._escalation = escalation
-        self._also = also
+        self._on_record = on_record
 
     def record(self, record: Record) -> None:
-        """Record what is so now."""
+        """Record `record` with the current time."""
         self.record_at(record, self._clock.now_ns())
 
     def record_at(self, record: Record, ktime_ns: int) -> None:
-        """Record what happened at `ktime_ns`, by the kernel's clock since boot."""
+        """Record `record` with the time `ktime_ns` (CLOCK_BOOTTIME, nanoseconds)."""
         record = sanitise_record(record)
         written = self._evidence.write(record, ktime_ns)
         self._tally.add(record, written=written)
-        self._escalation.saw(record)
+        self._escalation.on_record(record)
         try:
-            self._also(record)
-        except Exception as error:  # noqa: BLE001 -- it is recorded
+            self._on_record(record)
+        except Exception as error:  # noqa: BLE001 -- the record is already written
             self._faults.note("learning from a record", error)

@@ -1,4 +1,4 @@
-"""One watched run, from loaded probes to a finished file of evidence."""
+"""Run a command under loaded probes, and write the evidence of it."""
 
 import secrets
 from collections.abc import Callable
@@ -20,17 +20,19 @@ from egressmon.verdicts.listeners import Listeners
 
 
 def run_identifier() -> str:
-    """Return a new run's name: when it began, and something random."""
+    """Return a name for a new run: the current UTC time and eight random digits."""
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     return f"{now}-{secrets.token_hex(4)}"
 
 
-def execute(state: RunState, engine: Engine, also: Callable[[Record], None]) -> Outcome:
+def execute(
+    state: RunState, engine: Engine, on_record: Callable[[Record], None]
+) -> Outcome:
     """Run the command of `state` under the loaded `engine`, and return how it went.
 
-    Records also go to `also`, in order. It returns in another process than it was
-    called in, without rights. Raises an error with a hint where nothing could be
-    monitored; then the command was not started.
+    `on_record` is called with each record, in order. The function returns in another
+    process than it was called in: the agent, which has no rights. Raises an
+    `EgressmonError` if nothing can be monitored; the command is then not started.
     """
     scope = make_scope()
     attributor = attributor_for(state.options.attribution, engine, state.beginning)
@@ -42,13 +44,13 @@ def execute(state: RunState, engine: Engine, also: Callable[[Record], None]) -> 
         engine.close()
         scope.remove()
         raise
-    if armed.no_network is not None:
-        state.ending.doubts.append(armed.no_network)
-    kept = split(armed.keeping, sensor.open_side_band)
+    if armed.no_network_watch is not None:
+        state.ending.doubts.append(armed.no_network_watch)
+    keeper = split(armed.keeper_setup, sensor.open_side_band)
     with closing(Listeners(scope.path)) as listeners:
         try:
-            live = Live(scope, sensor, attributor, armed, kept)
-            return Session(state, live, listeners, also).execute()
+            live = Live(scope, sensor, attributor, armed, keeper)
+            return Session(state, live, listeners, on_record).execute()
         finally:
             _close(sensor, attributor, state.faults)
 
@@ -58,5 +60,5 @@ def _close(sensor: Sensor, attributor: Attributor | None, faults: Faults) -> Non
     if attributor is not None:
         closings.append(attributor.close)
     for close in closings:
-        with faults.isolated("closing"):  # what was found out stands
+        with faults.isolated("closing"):  # a failure here changes no finding
             close()

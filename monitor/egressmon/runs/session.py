@@ -1,4 +1,4 @@
-"""The agent's part of a run: from the proof that it sees to the last record."""
+"""The agent's part of a run, from checking the canaries to writing the last record."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from egressmon.attribution.stage import Attributor, attribute_with
 from egressmon.errors import UnfinishedError
-from egressmon.evidence.records import BlindSpot, Record
+from egressmon.evidence.records import BlindSpot, Record, RunEnd
 from egressmon.evidence.writer import EvidenceState
-from egressmon.keeping.kept import Kept
+from egressmon.keeping.keeper_client import KeeperClient
 from egressmon.naming.names import read_hosts_file
+from egressmon.pipeline import Pipeline
 from egressmon.reports.outcome import Outcome
 from egressmon.runs import doubts
 from egressmon.runs.arming import Armed
@@ -28,74 +29,79 @@ from egressmon.verdicts.listeners import Listeners
 
 
 class Live(NamedTuple):
-    """What is attached, and the command that waits."""
+    """What the session works with: attached probes, and a command that waits."""
 
     scope: Scope
     sensor: Sensor
     attributor: Attributor | None
     armed: Armed
-    kept: Kept
+    keeper: KeeperClient
 
 
 class Session:
-    """Reads, records and concludes, without rights."""
+    """Follows one run to its end and records it; it needs no rights."""
 
     def __init__(
         self,
         state: RunState,
         live: Live,
         listeners: Listeners,
-        also: Callable[[Record], None],
+        on_record: Callable[[Record], None],
     ) -> None:
-        """Records also go to `also`, in order."""
+        """`on_record` is called with each record, in order."""
         self._state = state
         self._live = live
         self._isolated = state.faults.isolated
-        self._recorder = Recorder(state, live.armed.escalation, also)
-        names, level = state.knowledge.names, state.options.attribution
+        self._recorder = Recorder(state, live.armed.escalation, on_record)
         for address, name in read_hosts_file(Path("/etc/hosts")):
-            names.learn(address, name, "hosts-file")
-        self._pipeline = assemble(
-            state.judge,
-            state.knowledge,
-            who_listens=listeners.who,
-            before_unnamed=state.resolution.finish,
-            attribute=attribute_with(live.attributor, level, state.faults),
-            attributor=live.attributor,
-            clock=state.clock,
-            faults=state.faults,
-            sink=self._recorder.record_at,
-        )
-        helper = live.attributor.helper if live.attributor is not None else None
+            state.knowledge.names.learn(address, name, "hosts-file")
+        self._pipeline = self._assemble(listeners)
+        attacher_pid = live.attributor.helper if live.attributor is not None else None
         self._follower = Follower(
-            live.kept,
+            live.keeper,
             live.sensor,
             self._pipeline,
             state.knowledge.processes,
             self._recorder.record,
             state.faults,
-            helper,
+            attacher_pid,
+        )
+
+    def _assemble(self, listeners: Listeners) -> Pipeline:
+        state, attributor = self._state, self._live.attributor
+        level = state.options.attribution
+        return assemble(
+            state.judge,
+            state.knowledge,
+            who_listens=listeners.who,
+            before_unnamed=state.resolution.finish,
+            attribute=attribute_with(attributor, level, state.faults),
+            attributor=attributor,
+            clock=state.clock,
+            faults=state.faults,
+            sink=self._recorder.record_at,
         )
 
     def execute(self) -> Outcome:
-        """Have the command run, and return how it went.
+        """Run the command, and return how it went.
 
-        Raises SensorError where the probes see nothing; then it was not started.
+        Raises `SensorError` if the probes see no canary (the command is then not
+        started), and `UnfinishedError` if the evidence cannot be completed.
         """
-        unseen = self._prove()
+        blind_spots = self._prove()
         self._follow()
         self._doubt_unsent()
         try:
-            return self._conclude(unseen)
+            return self._conclude(blind_spots)
         except Exception as error:
             raise UnfinishedError(
                 f"the evidence could not be finished: {error!r}",
                 "what was recorded so far stands; please report this",
             ) from error
 
-    # The command's process waits in the scope; the sensor proves itself.
+    # While the command's process waits, check that the probes saw its canaries.
     def _prove(self) -> list[BlindSpot]:
-        options, (scope, sensor, attributor, armed, kept) = (
+        options, (scope, sensor, attributor, armed, keeper) = (
             self._state.options,
             self._live,
         )
@@ -105,43 +111,43 @@ class Session:
             path = options.user.environment.get(b"PATH", b"")
             attributor.prepare(options.command, path)
         self._pipeline.drain(sensor.read)
-        proof = sensor.prove("start", canaries, armed.keeping.child.attempts)
+        proof = sensor.prove("start", canaries, armed.keeper_setup.child.attempts)
         if attributor is not None:
             attributor.settle()
-        kept.disarm()
+        keeper.disarm()
         frames = options.attribution == "full"
-        unseen = blind_spots_of(sensor, attributor, armed, frames=frames)
-        self._recorder.record(start_record(self._state, sensor, scope, unseen))
+        blind_spots = blind_spots_of(sensor, attributor, armed, frames=frames)
+        self._recorder.record(start_record(self._state, sensor, scope, blind_spots))
         for record in proof:
             self._recorder.record(record)
-        return unseen
+        return blind_spots
 
-    # From the command's first instruction to its last descendant's end. Whatever
-    # goes wrong on our side, the command runs on, and the evidence says so.
+    # From the command's exec to the end of its last descendant. Whatever fails on our
+    # side, the command runs on, and the failure is recorded.
     def _follow(self) -> None:
         options, ending = self._state.options, self._state.ending
-        kept, keeping = self._live.kept, self._live.armed.keeping
+        keeper, setup = self._live.keeper, self._live.armed.keeper_setup
         follower, isolated = self._follower, self._isolated
         self._state.resolution.start()
-        kept.say_ready()
+        keeper.say_ready()
         with isolated("starting the command"):
             self._start_command()
         with isolated("reading ahead"):
             self._live.sensor.intake.start()
         with isolated("following the command"):
-            follower.until_command_ends(keeping.child, ending)
+            follower.until_command_ends(setup.child, ending)
         with isolated("waiting for the command"):
             if not ending.is_known:
-                reap(kept, ending)
+                reap(keeper, ending)
         with isolated("following what the command left"):
-            wanted = keeping.relay.ending
+            wanted = setup.relay.ending
             follower.linger(wanted, options.linger_s, quiet=options.quiet)
         self._wind_up()
 
     def _start_command(self) -> None:
         ending = self._state.ending
         try:
-            ending.exec_errno = self._live.kept.go()
+            ending.exec_errno = self._live.keeper.go()
         except OSError:
             ending.doubts.append("the command's process was ended before its exec")
 
@@ -160,8 +166,10 @@ class Session:
         with isolated("looking for what still runs"):
             ending.outlived = follower.outlived()
         with isolated("waiting for the last ends"):
-            if untold := follower.settle():
-                ending.doubts.append(f"the end of {untold} processes was not seen")
+            if unseen_exits := follower.wait_for_exits():
+                ending.doubts.append(
+                    f"the end of {unseen_exits} processes was not seen"
+                )
         if follower.was_moved:
             ending.doubts.append("egressmon's own processes were moved into the scope")
 
@@ -177,29 +185,21 @@ class Session:
                     "namespace: whether all of it was sent before the end is not known"
                 )
 
-    def _conclude(self, unseen: list[BlindSpot]) -> Outcome:
-        isolated, record = self._isolated, self._recorder.record
-        evidence = self._state.evidence
-        with isolated("sending the last canaries"):
+    def _conclude(self, blind_spots: list[BlindSpot]) -> Outcome:
+        with self._isolated("sending the last canaries"):
             self._last_canaries()
-        doubts.look_back(self._state, self._live.armed)
-        with isolated("recording look-ups without an answer"):
+        doubts.add_changes(self._state, self._live.armed)
+        with self._isolated("recording look-ups without an answer"):
             self._pipeline.finish()
-        with isolated("recording losses"):
+        with self._isolated("recording losses"):
             for loss in self._live.sensor.new_losses():
-                record(loss)
-        end = end_record(self._findings(evidence.examine()))
-        record(end)
-        state = evidence.examine()
-        evidence.close()
-        # The disk may have filled, or the file have changed, at the very end.
-        if evidence.failure is not None or state != end.evidence:
-            end = end_record(self._findings(state))
-        options = self._state.options
+                self._recorder.record(loss)
+        end = self._record_end()
+        options, evidence = self._state.options, self._state.evidence
         return Outcome(
             end=end,
             tally=self._state.tally,
-            blind_spots=[spot.name for spot in unseen],
+            blind_spots=[spot.name for spot in blind_spots],
             evidence_path=options.evidence_path,
             evidence_failure=evidence.failure,
             evidence_records=evidence.records,
@@ -211,15 +211,27 @@ class Session:
             command=from_bytes(options.command[0]),
         )
 
+    # Write the last record. If that itself failed, or the file was changed meanwhile,
+    # the run ends as the returned record says, which is not in the evidence.
+    def _record_end(self) -> RunEnd:
+        evidence = self._state.evidence
+        end = end_record(self._findings(evidence.examine()))
+        self._recorder.record(end)
+        state = evidence.examine()
+        evidence.close()
+        if evidence.failure is not None or state != end.evidence:
+            return end_record(self._findings(state))
+        return end
+
     def _last_canaries(self) -> None:
-        sensor, kept = self._live.sensor, self._live.kept
+        sensor, keeper = self._live.sensor, self._live.keeper
         canaries = self._state.knowledge.canaries
-        plan, attempts = kept.send_canaries()
+        plan, attempts = keeper.send_canaries()
         try:
             canaries.begin(plan)
             self._pipeline.drain(sensor.read)
         finally:
-            kept.disarm()
+            keeper.disarm()
         for record in sensor.prove("end", canaries, attempts):
             self._recorder.record(record)
 

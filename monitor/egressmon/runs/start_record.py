@@ -1,4 +1,4 @@
-"""The first record of a run: what was asked, where, and what will not be seen."""
+"""The first record of a run: what was asked, on which machine, and its blind spots."""
 
 import os
 from pathlib import Path
@@ -18,23 +18,24 @@ from egressmon.text import from_bytes
 def blind_spots_of(
     sensor: Sensor, attributor: Attributor | None, armed: Armed, *, frames: bool
 ) -> list[BlindSpot]:
-    """Return what will not be seen; `frames` says whether Python frames are asked for.
+    """Return the blind spots of this run; `frames`: Python frames are to be read.
 
-    To be asked once the attributor is settled: then it knows what it cannot note.
+    Call it after `attributor.settle()`: only then it is known whether the creators of
+    tasks can be noted.
     """
     return blind_spots.declared(
         sensor.engine,
         sensor.no_mappings,
         attributor.no_creators if attributor is not None else "",
-        around=armed.around,
+        surroundings=armed.surroundings,
         frames=frames,
     ) + blind_spots.of_command(armed.escalation)
 
 
 def start_record(
-    state: RunState, sensor: Sensor, scope: Scope, unseen: list[BlindSpot]
+    state: RunState, sensor: Sensor, scope: Scope, blind_spots_found: list[BlindSpot]
 ) -> RunStart:
-    """Return the first record of the run, which is armed."""
+    """Return the first record of a run whose probes are armed."""
     options, engine = state.options, sensor.engine
     command = [from_bytes(word) for word in options.command]
     return RunStart(
@@ -54,7 +55,7 @@ def start_record(
         enforce=options.enforce,
         resolvers=sorted(map(str, state.judge.resolvers)),
         hooks=engine.hooks,
-        blind_spots=unseen,
+        blind_spots=blind_spots_found,
         attribution=options.attribution,
         armed_ms=host.age_ms(state.process_began_s),
     )

@@ -1,4 +1,4 @@
-"""What a run has before anything is attached, and keeps to its end."""
+"""The state of a run: made before any probe is attached, kept to the run's end."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from egressmon.sensor.canary import CanaryWatch
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """What a run is asked, what it learns, and where it writes."""
+    """What a run is asked to do, what it has learned, and where it writes."""
 
     options: RunOptions
     clock: Clock
@@ -37,8 +37,8 @@ class RunState:
     judge: Judge
 
 
-def begin(options: RunOptions, identifier: str) -> RunState:
-    """Return the state of a new run, whose name is `identifier`."""
+def make_state(options: RunOptions, identifier: str) -> RunState:
+    """Return the state of a new run that is called `identifier`."""
     clock = Clock()
     names = Names()
     beginning = Beginning(host.home_of(options.user.uid))

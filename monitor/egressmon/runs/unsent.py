@@ -1,7 +1,7 @@
-"""What still waits to be sent to a DNS server when all of the scope has ended.
+"""Find data for DNS servers that is still unsent when all processes of the scope ended.
 
-The kernel goes on with what was written to a TCP socket after its process is gone: as
-its pacing, and the window of its peer, allow.
+After a process is gone, the kernel goes on sending what it wrote to a TCP socket, as
+fast as pacing and the peer's window allow.
 """
 
 import socket
@@ -17,14 +17,14 @@ from egressmon.verdicts import sock_diag
 _DNS_PORT = 53
 _PATIENCE_S = 2.0
 _PAUSE_S = 0.05
-# include/net/tcp_states.h; all but TIME_WAIT, CLOSE and LISTEN
+# A mask of states (include/net/tcp_states.h): all but TIME_WAIT, CLOSE and LISTEN.
 _STATES = 0xFFF & ~(1 << 6 | 1 << 7 | 1 << 10)
-_BEHIND_FIN = {4, 9, 11}  # FIN_WAIT1, LAST_ACK, CLOSING
+_FIN_QUEUED = {4, 9, 11}  # FIN_WAIT1, LAST_ACK, CLOSING
 # include/uapi/linux/inet_diag.h, tcp.h
 _REQUEST = struct.Struct("=BBBxI2x2s44x")
 _MESSAGE = struct.Struct("=xB2x2x2s32x12x4x4xI4xI")
 _INFO, _CGROUP_ID = 2, 21
-_NOT_SENT = 144  # tcpi_notsent_bytes, in struct tcp_info
+_NOT_SENT = 144  # the offset of tcpi_notsent_bytes in struct tcp_info
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,10 @@ class _Waiting:
 
 
 def wait_for_unsent(scope: Path, drain: Callable[[], None]) -> str | None:
-    """Wait a moment for what is unsent, calling `drain`; return what is doubtful then.
+    """Wait up to 2 s until the scope has no unsent DNS data, calling `drain` meanwhile.
 
-    Of the network namespace of the calling process.
+    Return a doubt if some is left or that cannot be found out, else None. Only the
+    network namespace of the calling process is looked at.
     """
     deadline = time.monotonic() + _PATIENCE_S
     try:
@@ -52,8 +53,8 @@ def wait_for_unsent(scope: Path, drain: Callable[[], None]) -> str | None:
     return f"{sockets} had unsent data to a DNS server when the run ended"
 
 
-# An orphan has no process: whose it was cannot be told of those that the scope
-# inherited, so that all count.
+# An orphan is a socket that no process has open. Whether the scope had it cannot be
+# told if the scope inherited it from elsewhere, so every orphan counts.
 def _unsent(scope: Path) -> int:
     found = [one for one in _to_dns() if one.size]
     if not found:
@@ -85,10 +86,10 @@ def _waiting(body: bytes) -> _Waiting:
     )
 
 
-# Sent and not acknowledged is no matter: that was seen. A FIN counts as a byte, and
-# is the last.
+# The number of unsent bytes. Data that is sent but not acknowledged does not count: the
+# probes saw it. A FIN that is queued behind the data counts as one byte; it is no data.
 def _size(state: int, queued: int, info: bytes) -> int:
     if len(info) < _NOT_SENT + 4:
         return queued
     (unsent,) = struct.unpack_from("=I", info, _NOT_SENT)
-    return max(int(unsent) - (state in _BEHIND_FIN), 0)
+    return max(int(unsent) - (state in _FIN_QUEUED), 0)

@@ -1,1 +1,1 @@
-"""The probes around one scope: events in batches, losses, and the proof."""
+"""The probes attached to one scope: batches of events, losses, canaries."""

@@ -1,4 +1,4 @@
-"""What cannot be seen: each one with its reason, what follows and what closes it."""
+"""The blind spots of a run: what cannot be seen, why, what follows, what closes it."""
 
 from dataclasses import replace
 from enum import Enum
@@ -10,8 +10,8 @@ from egressmon.sensor.escalation import Escalation
 from egressmon.sensor.surroundings import Surroundings
 
 
-class Blind(Enum):
-    """Every blind spot that there may be, on any kernel and with any engine."""
+class KnownBlindSpot(Enum):
+    """Every blind spot that a run may have, on any kernel and with any engine."""
 
     PACKET_SOCKETS = BlindSpot(
         "packet-sockets",
@@ -143,12 +143,13 @@ class Blind(Enum):
 
 
 ALWAYS = (
-    Blind.PACKET_SOCKETS,
-    Blind.UNIX_SOCKETS,
-    Blind.ENCRYPTED_DNS,
-    Blind.FOREIGN_PACKETS,
-    Blind.GROUP_REPORTS,
+    KnownBlindSpot.PACKET_SOCKETS,
+    KnownBlindSpot.UNIX_SOCKETS,
+    KnownBlindSpot.ENCRYPTED_DNS,
+    KnownBlindSpot.FOREIGN_PACKETS,
+    KnownBlindSpot.GROUP_REPORTS,
 )
+"""The blind spots of every run."""
 
 
 def declared(
@@ -156,46 +157,50 @@ def declared(
     no_mappings: str = "",
     no_creators: str = "",
     *,
-    around: Surroundings,
+    surroundings: Surroundings,
     frames: bool = False,
 ) -> list[BlindSpot]:
-    """Return what cannot be seen with engine, its root hooks attached or not.
+    """Return the blind spots that this machine, `engine` and `surroundings` cause.
 
-    No_mappings says why the kernel's account of mappings cannot be had, and no_creators
-    why that of tasks, if so; frames whether Python frames are wanted. `around` is
-    what the command could have others do.
+    `no_mappings` says why the kernel does not report mappings, `no_creators` why the
+    creators of tasks are not noted; each is empty if there is no obstacle. `frames`
+    says whether Python frames are to be read. Call it after `engine.attach_root`.
     """
     holds = {
-        Blind.KERNEL_NETWORKING: around.network,
-        Blind.SAME_USER: around.company,
-        Blind.PID_NAMESPACE: not host.proc_is_ours(),
-        Blind.CGROUP_NAMESPACE: not host.hierarchy_is_whole(),
-        Blind.FOREIGN_SOCKETS: not engine.root_hooks,
-        Blind.SYSTEM_CALLS: not engine.watches_calls,
-        Blind.RING_SOCKETS: not engine.watches_rings,
-        Blind.UNCOUNTED_SKIPS: not engine.counts_skipped,
+        KnownBlindSpot.KERNEL_NETWORKING: surroundings.may_change_network,
+        KnownBlindSpot.SAME_USER: surroundings.same_user_runs,
+        KnownBlindSpot.PID_NAMESPACE: not host.proc_is_ours(),
+        KnownBlindSpot.CGROUP_NAMESPACE: not host.hierarchy_is_whole(),
+        KnownBlindSpot.FOREIGN_SOCKETS: not engine.root_hooks,
+        KnownBlindSpot.SYSTEM_CALLS: not engine.watches_calls,
+        KnownBlindSpot.RING_SOCKETS: not engine.watches_rings,
+        KnownBlindSpot.UNCOUNTED_SKIPS: not engine.counts_skipped,
     }
     found = [*ALWAYS, *(blind for blind, is_true in holds.items() if is_true)]
     spots = [one.value for one in found]
     if no_mappings:
-        spots.append(replace(Blind.MAPPINGS.value, reason=no_mappings))
+        spots.append(replace(KnownBlindSpot.MAPPINGS.value, reason=no_mappings))
     if frames and engine.frames is None:
-        spots.append(replace(Blind.PYTHON_FRAMES.value, reason=engine.no_frames))
+        spots.append(
+            replace(KnownBlindSpot.PYTHON_FRAMES.value, reason=engine.no_frames)
+        )
     if no_creators:
-        spots.append(replace(Blind.TASK_CREATORS.value, reason=no_creators))
+        spots.append(replace(KnownBlindSpot.TASK_CREATORS.value, reason=no_creators))
     return spots
 
 
 def of_command(found: Escalation) -> list[BlindSpot]:
-    """Return what the command could keep from being seen, by what it may do."""
+    """Return the blind spots that the command causes if it is, or can become, root."""
     spots: list[BlindSpot] = []
     if found.as_root is not None:
-        spots.append(replace(Blind.ROOT_COMMAND.value, reason=found.as_root))
+        spots.append(replace(KnownBlindSpot.ROOT_COMMAND.value, reason=found.as_root))
     if found.can_sudo is not None:
-        spots.append(replace(Blind.COMMAND_CAN_SUDO.value, reason=found.can_sudo))
+        spots.append(
+            replace(KnownBlindSpot.COMMAND_CAN_SUDO.value, reason=found.can_sudo)
+        )
     return spots
 
 
-def refused(error: OSError) -> str:
-    """Return why the kernel's account of mappings cannot be had."""
+def perf_refusal(error: OSError) -> str:
+    """Return the reason to give for `no_mappings` where opening perf events failed."""
     return f"perf events may not be used ({error.strerror})"

@@ -1,8 +1,9 @@
-"""Attempts of egressmon's own inside the scope, which its probes see and refuse.
+"""Canaries: connections that egressmon itself attempts in the scope, as a proof.
 
-The addresses are reserved for documentation (RFC 5737, RFC 3849), and the
-probes refuse exactly these at exactly this run's port (EPERM): nothing leaves
-the machine, and the refusal shows that the hook is in the path.
+The probes must report each one and refuse it with EPERM: the refusal proves that the
+hook is in the path, and nothing leaves the machine. The destinations are addresses
+reserved for documentation (RFC 5737, RFC 3849), at a port that is random for each run;
+the probes refuse exactly these.
 """
 
 import ipaddress
@@ -32,20 +33,20 @@ _LOWEST_PORT = 49152  # the dynamic ports (RFC 6335)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where one run's canaries go."""
+    """The destination of one round of canaries."""
 
     port: int
     inet: ipaddress.IPv4Address
     inet6: ipaddress.IPv6Address
 
     def for_probes(self) -> Canary:
-        """Return the plan as the probes take it."""
+        """Return the plan in the probes' format: IPv4 as an IPv4-mapped address."""
         mapped = bytes(10) + b"\xff\xff" + self.inet.packed
         return Canary(self.port, mapped, self.inet6.packed)
 
 
 def make_plan() -> Plan:
-    """Return a plan that nobody can guess."""
+    """Return a random plan, which the command cannot guess."""
     block = int(ipaddress.IPv4Address(secrets.choice(_INET_BLOCKS)))
     return Plan(
         port=_LOWEST_PORT + secrets.randbelow(_HIGHEST_PORT - _LOWEST_PORT),
@@ -56,17 +57,17 @@ def make_plan() -> Plan:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What became of one canary on the side of the sender."""
+    """One canary, as its sender saw it."""
 
     hook: str
     address: str
     refused: bool
     errno: int | None
-    """Why it could not be sent at all; None when it was."""
+    """The errno with which it could not be sent; None if it was sent or refused."""
 
 
 def send_canaries(plan: Plan) -> list[Attempt]:
-    """Make each attempt; to be called inside the scope."""
+    """Attempt each connection; call it in a process inside the scope."""
     inet, inet6 = str(plan.inet), str(plan.inet6)
     v4, v6 = socket.AF_INET, socket.AF_INET6
     stream, datagram = socket.SOCK_STREAM, socket.SOCK_DGRAM
@@ -100,7 +101,7 @@ def _attempt(
     return Attempt(hook, target[0], refused=False, errno=None)
 
 
-# One datagram to itself passes both packet hooks.
+# Send a datagram from a socket to itself: it passes both packet hooks, out and in.
 def _loopback(port: int) -> list[Attempt]:
     address = "127.0.0.1"
     failure: int | None = None
@@ -109,8 +110,8 @@ def _loopback(port: int) -> list[Attempt]:
             try:
                 receiver.bind((address, port))
             except OSError:
-                # Somebody has the port: send it there all the same, to be seen
-                # on the way out; only the way in cannot be proven.
+                # Somebody else has the port. Send it all the same: it is seen on the
+                # way out, and only the way in cannot be proven.
                 failure = EADDRINUSE
             receiver.sendto(b"egressmon canary", (address, port))
     except OSError as error:
@@ -122,44 +123,44 @@ def _loopback(port: int) -> list[Attempt]:
 
 
 def pack_attempts(attempts: list[Attempt]) -> bytes:
-    """Return attempts as bytes for a pipe."""
+    """Return `attempts` as JSON, to be sent through a pipe."""
     return json.dumps([asdict(attempt) for attempt in attempts]).encode()
 
 
 def unpack_attempts(data: bytes) -> list[Attempt]:
-    """Return what pack_attempts made; raises ValueError for anything else."""
+    """Return the attempts that `pack_attempts` wrote; raises ValueError if invalid."""
     return [Attempt(**fields) for fields in json.loads(data)]
 
 
 class CanaryWatch:
-    """Which canaries the probes reported in the current round."""
+    """Notes which canaries of the current round the probes reported."""
 
     def __init__(self) -> None:
         self._port = 0
         self._seen: set[tuple[str, Address, int]] = set()
         self.netns: int | None = None
-        """The network namespace in which the canaries were sent."""
+        """The network namespace (inode) from which canaries were sent, once known."""
 
     def begin(self, plan: Plan) -> None:
-        """Begin a new round."""
+        """Begin a new round, whose canaries go where `plan` says."""
         self._port = plan.port
         self._seen.clear()
 
-    def saw(self, flow: Flow) -> None:
-        """Note a flow event with the canary flag."""
+    def on_flow(self, flow: Flow) -> None:
+        """Note `flow`, an event with the canary flag."""
         self.netns = flow.netns or self.netns
         if flow.flags & FLAG_REFUSED:
             kind = flow.operation
         elif flow.operation == "packet":
             kind = "ingress" if flow.flags & FLAG_INGRESS else "egress"
         else:
-            return  # the loopback datagram's own announcement
+            return  # the announcement of the loopback datagram, which is not refused
         self._seen.add((kind, flow.address, flow.protocol))
 
     def records(
         self, when: Literal["start", "end"], attempts: list[Attempt]
     ) -> list[CanaryRecord]:
-        """Return what became of each attempt."""
+        """Return a record of each attempt: was it sent, refused, reported?"""
         return [self._record(when, attempt) for attempt in attempts]
 
     def _record(self, when: Literal["start", "end"], attempt: Attempt) -> CanaryRecord:
@@ -192,7 +193,7 @@ class CanaryWatch:
 
 
 def is_canary(flow: Flow) -> bool:
-    """Tell whether flow is one of egressmon's own attempts."""
+    """Tell whether `flow` is one of egressmon's canaries."""
     return bool(flow.flags & FLAG_CANARY)
 
 
@@ -206,12 +207,13 @@ def _symbol(number: int) -> str:
     return errorcode.get(number, str(number))
 
 
-# A family that the machine does not have cannot be left by, either.
+# If the machine does not support an address family (no IPv6), the command cannot use it
+# either: such a canary casts no doubt.
 _NOT_THERE = _symbol(EAFNOSUPPORT)
 
 
 def failed(records: list[CanaryRecord]) -> list[CanaryRecord]:
-    """Return the canaries that cast doubt on the sensor."""
+    """Return those of `records` that show that the probes may not see everything."""
     return [
         record
         for record in records

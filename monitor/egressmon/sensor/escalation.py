@@ -1,7 +1,8 @@
-"""Whether the command is root or can become it, and how.
+"""Find out whether the command is root or can become root, and how.
 
-Nothing is tried as the user: a refused sudo is logged, and mailed to root. Root may ask
-sudo what it would let a user do (sudo(8), -l -U): no password, no mail, no log.
+sudo is never tried as the user: a refusal is logged, and mailed to root. Instead it is
+asked as root what it would let the user do (`sudo -l -U`, sudo(8)), which needs no
+password and is not logged.
 """
 
 import os
@@ -16,30 +17,31 @@ from egressmon.evidence.records import ProcessRecord, Record
 from egressmon.privileges.confinement import gains_no_privileges
 from egressmon.privileges.privilege import User
 
-_PATIENCE_S = 3.0  # its rules may come from a directory server
+_PATIENCE_S = 3.0  # sudo may have to fetch its rules from a directory server
 _DENIED = "is not allowed to run sudo"
 _SYSTEM = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DOAS_RULES = (Path("/etc/doas.conf"), Path("/usr/local/etc/doas.conf"))
 _ROOT_TOOLS = frozenset({"sudo", "doas"})
 
 
-class SudoTrial:
-    """Asks what the user may become, beside other work. To be begun as root."""
+class SudoQuery:
+    """A query whether sudo or doas lets a user become root, run in the background."""
 
     def __init__(self, user: User) -> None:
+        """Begin to ask; the calling process must be root."""
         self._user = user
         self._asking: subprocess.Popen[str] | None = None
         may = bool(user.uid) and not gains_no_privileges()
         self._doas = _set_uid_program("doas") if may else None
         sudo = _set_uid_program("sudo") if may else None
-        name = _name(user.uid)  # without one, sudo knows nobody
+        name = _name(user.uid)  # sudo allows nothing to a user without an account
         if sudo is not None and name is not None:
             self._asking = _ask(sudo, name)
 
     def reason(self) -> str | None:
-        """Return how the user can become root, or why that is not known; None: cannot.
+        """Return how the user can become root, or why that is not known.
 
-        To be asked once.
+        None means that the user cannot. Waits up to 3 s for sudo; call it only once.
         """
         return self._by_sudo() or self._by_doas()
 
@@ -81,7 +83,7 @@ def _ask(sudo: str, name: str) -> subprocess.Popen[str]:
         cwd="/",
         text=True,
         errors="replace",
-        start_new_session=True,  # no terminal to ask at
+        start_new_session=True,  # so that sudo has no terminal to ask for a password
     )
 
 
@@ -93,7 +95,7 @@ def _set_uid_program(name: str) -> str | None:
 
 
 def runs_as_root(user: User) -> str | None:
-    """Return why the command runs as root; None: it does not."""
+    """Return why the command of `user` runs as root, or None if it does not."""
     if user.uid:
         return None
     called = os.environ.get("SUDO_UID", "0") != "0"
@@ -108,19 +110,19 @@ def runs_as_root(user: User) -> str | None:
 
 @dataclass(slots=True)
 class Escalation:
-    """What the command is, or may become, besides its user."""
+    """Whether the command is root, or can become root."""
 
     as_root: str | None
-    """Why it runs as root; None: it does not."""
+    """Why it runs as root; None if it does not."""
     can_sudo: str | None
-    """How it can become root; None: it cannot, or may not."""
+    """How it can become root; None if it cannot."""
     withheld_by: str | None
-    """The enforcement under which it may gain no rights; None: it may."""
+    """The value of `enforce` that forbids it to gain rights; None if it may."""
     was_refused: bool = False
-    """Whether sudo failed because of that."""
+    """Whether a sudo of the command failed, presumably because of `withheld_by`."""
 
-    def saw(self, record: Record) -> None:
-        """Look whether record tells of a sudo that was refused: it ends with 1."""
+    def on_record(self, record: Record) -> None:
+        """Note if `record` is the exit of a sudo that was refused (status 1)."""
         if self.withheld_by is None or not isinstance(record, ProcessRecord):
             return
         name = (record.exe or "").rpartition("/")[2]
@@ -128,7 +130,7 @@ class Escalation:
             self.was_refused = True
 
     def notes(self) -> list[str]:
-        """Return what a reader should know of it."""
+        """Return what the reports should tell people, a sentence each."""
         notes: list[str] = []
         if self.as_root is not None:
             notes.append(f"{self.as_root}: it can keep from egressmon what it does")

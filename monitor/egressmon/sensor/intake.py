@@ -1,7 +1,7 @@
-"""Takes events out of the ring, also while the agent is busy with earlier ones.
+"""Read events from the rings, also while the agent is busy with earlier ones.
 
-Stacks come in bursts, and one event may keep the agent for a quarter of a second (the
-first address on loopback imports a library); the ring holds less than such a burst.
+Stacks come in bursts, and the agent may need a quarter of a second for one event (the
+first loopback address imports a library). A ring holds less than such a burst.
 """
 
 import threading
@@ -20,26 +20,26 @@ _MAX_BYTES = 8 << 20
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events, oldest first, and all that was mapped before any of them."""
+    """Events, oldest first, and all mappings that were made before the last of them."""
 
     events: list[bytes]
     mapped: list[SideRecord]
     lost_mappings: int
-    """How many records of mappings were lost so far."""
+    """How many records of mappings were lost since the beginning of the run."""
 
     @property
     def size(self) -> int:
-        """How many bytes the events have."""
+        """The size of all events in bytes."""
         return sum(map(len, self.events))
 
 
 class Intake:
-    """The ring and the side band, as one queue."""
+    """One queue of what the rings (events) and the side band (mappings) deliver."""
 
     def __init__(
         self, engine: Engine, side_band: SideBand | None, faults: Faults
     ) -> None:
-        """What goes wrong in the thread, or with the side band, goes to `faults`."""
+        """Note failures of the thread and of the side band in `faults`."""
         self._engine = engine
         self._side_band = side_band
         self._faults = faults
@@ -51,8 +51,8 @@ class Intake:
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def take(self) -> Batch:
-        """Return the oldest batch that there is; without events: there is none."""
+    def next_batch(self) -> Batch:
+        """Return the oldest batch; it has no events if there are none now."""
         with self._lock:
             if not self._waiting:
                 return self._read()
@@ -62,16 +62,16 @@ class Intake:
 
     @property
     def has_more(self) -> bool:
-        """Whether there is more to take, probably."""
+        """Whether another batch is probably there already."""
         return bool(self._waiting) or self._engine.is_pressed
 
     def start(self) -> None:
-        """Have a thread empty the ring while working() is on."""
+        """Start the thread that empties the rings while the caller is in `working`."""
         self._thread = threading.Thread(target=self._empty, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End that thread; take() goes on as before."""
+        """End the thread; `next_batch` can still be called."""
         self._ended.set()
         self._busy.set()
         if self._thread is not None:
@@ -79,7 +79,7 @@ class Intake:
 
     @contextmanager
     def working(self) -> Generator[None]:
-        """Say that the caller is busy, and will not take() for a while."""
+        """Let the thread read as long as the caller is busy in the `with` block."""
         self._busy.set()
         try:
             yield
@@ -87,7 +87,7 @@ class Intake:
             if not self._ended.is_set():
                 self._busy.clear()
 
-    # What is mapped must be read after the events: then nothing before them is missing.
+    # The mappings are read after the events, so that none made before them is missing.
     def _read(self) -> Batch:
         events = self._engine.read()
         if self._side_band is None:
@@ -105,7 +105,7 @@ class Intake:
             with self._lock:
                 try:
                     self._read_ahead()
-                except Exception as error:  # noqa: BLE001 -- take() reads on by itself
+                except Exception as error:  # noqa: BLE001 -- next_batch() reads on by itself
                     self._faults.note("reading events ahead", error)
                     return
 
@@ -115,4 +115,4 @@ class Intake:
             self._waiting.append(batch)
             self._bytes += batch.size
             if not batch.events:
-                return  # they are being written
+                return  # the probes are still writing the next one

@@ -1,4 +1,4 @@
-"""The scope's cgroup: found from mountinfo, made for one run, removed after it."""
+"""The scope's cgroup: created for one run below the cgroup v2 mount, then removed."""
 
 import contextlib
 import fcntl
@@ -17,10 +17,10 @@ _OWN = Path("/proc/self/cgroup")
 
 
 def cgroup_root(mountinfo: str) -> Path:
-    """Return where the cgroup v2 hierarchy is mounted, from mountinfo's text.
+    """Return where the cgroup v2 hierarchy is mounted; `mountinfo` is that file's text.
 
-    The first mount of the hierarchy's own root wins over one of a part of it
-    (proc(5): fields mount point and root). Raises ScopeError where there is none.
+    A mount of the hierarchy's root is preferred to one of a part of it (proc(5), fields
+    4 "root" and 5 "mount point"). Raises `ScopeError` if there is none.
     """
     partial: Path | None = None
     for line in mountinfo.splitlines():
@@ -41,7 +41,7 @@ def cgroup_root(mountinfo: str) -> Path:
     return partial
 
 
-# The kernel writes space, tab, newline and backslash as octal (proc(5)).
+# The kernel writes space, tab, newline and backslash as octal escapes (proc(5)).
 def _unescape(text: str) -> str:
     for code, character in (("040", " "), ("011", "\t"), ("012", "\n"), ("134", "\\")):
         text = text.replace(f"\\{code}", character)
@@ -54,9 +54,9 @@ def find_root() -> Path:
 
 
 def own_cgroup(root: Path, text: str) -> Path:
-    """Return this process's cgroup below root, from /proc/self/cgroup's text.
+    """Return this process's cgroup below `root`; `text` is that of /proc/self/cgroup.
 
-    The root itself where the path is not below it (a cgroup namespace's `/..`).
+    Return `root` itself if the cgroup is not below it (`/..` in a cgroup namespace).
     """
     for line in text.splitlines():
         if line.startswith("0::"):
@@ -67,10 +67,10 @@ def own_cgroup(root: Path, text: str) -> Path:
 
 
 class Scope:
-    """A cgroup that holds one command and what it starts.
+    """A cgroup that holds one command and its descendants.
 
-    Its folder stays locked (flock) while the run lives, in any pid namespace,
-    so that the next run can tell what a killed one left.
+    Its folder is locked (flock) as long as the run lives. So a later run, in any pid
+    namespace, can tell whether the cgroup was left behind by a run that was killed.
     """
 
     def __init__(self, path: Path, root: Path, fd: int) -> None:
@@ -80,9 +80,10 @@ class Scope:
 
     @property
     def level(self) -> int:
-        """How far it is below the hierarchy's own root; 0: that root is not seen."""
+        """How many levels it is below the hierarchy's root; 0 if that is invisible."""
+        # Every cgroup but the hierarchy's root has this file (cgroup-v2.rst).
         if (self.root / "cgroup.type").exists():
-            return 0  # which the hierarchy's root alone has not (cgroup-v2.rst)
+            return 0
         return len(self.path.relative_to(self.root).parts)
 
     def enter(self) -> None:
@@ -98,7 +99,7 @@ class Scope:
         return "populated 1" in events
 
     def pids(self) -> list[int]:
-        """Return the processes in the scope and below it."""
+        """Return the pids of the processes in the scope and in cgroups below it."""
         found: list[int] = []
         for folder in (self.path, *self.path.glob("**/")):
             with contextlib.suppress(OSError):
@@ -106,15 +107,15 @@ class Scope:
         return sorted(set(found))
 
     def remove(self) -> bool:
-        """Remove the cgroup; False when processes still live in it."""
+        """Remove the cgroup; return False if processes still live in it."""
         if not self.pids():
             self._wait_until_empty()
         removed = _remove_tree(self.path)
         os.close(self.fd)
         return removed
 
-    # A process that was waited for can still be on its way out of the cgroup;
-    # the kernel tells of the change (cgroup-v2.rst, "[Un]populated Notification").
+    # A process may leave the cgroup a moment after waitpid(2) returned it. Wait for the
+    # kernel's notice (cgroup-v2.rst, "[Un]populated Notification").
     def _wait_until_empty(self) -> None:
         with contextlib.suppress(OSError), (self.path / "cgroup.events").open() as file:
             poller = select.poll()
@@ -126,7 +127,10 @@ class Scope:
 
 
 def make_scope() -> Scope:
-    """Make the scope's cgroup below this process's own; raises ScopeError."""
+    """Create the scope's cgroup below this process's own, or else below the root.
+
+    Raises `ScopeError` if neither is possible.
+    """
     root = find_root()
     parents = dict.fromkeys((own_cgroup(root, _OWN.read_text()), root))
     errors: list[str] = []
@@ -135,10 +139,10 @@ def make_scope() -> Scope:
         path = parent / f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
         try:
             path.mkdir()
-            # A child of a threaded cgroup can hold no process (cgroup-v2.rst).
+            # Below a threaded cgroup, a new one cannot hold processes (cgroup-v2.rst).
             if "invalid" in (path / "cgroup.type").read_text():
                 path.rmdir()
-                raise OSError(0, "its parent is a threaded cgroup")  # noqa: TRY301 -- next parent
+                raise OSError(0, "its parent is a threaded cgroup")  # noqa: TRY301 -- try the next parent
         except OSError as error:
             errors.append(f"{parent}: {error.strerror}")
             continue
@@ -153,14 +157,14 @@ def make_scope() -> Scope:
 
 
 def sweep(parent: Path) -> None:
-    """Remove what killed runs left in parent: unlocked, and nobody in it."""
+    """Remove the cgroups below `parent` that killed runs left: unlocked and empty."""
     for path in _left_over(parent):
         _remove_tree(path)
 
 
 def _left_over(parent: Path) -> Iterator[Path]:
     for path in parent.glob(f"{PREFIX}*"):
-        # A run that begins right now has its folder before it has the lock.
+        # A run that is just starting may have created its folder, but not locked it.
         if Path("/proc", path.name.split("-")[1]).exists():
             continue
         try:
@@ -170,7 +174,7 @@ def _left_over(parent: Path) -> Iterator[Path]:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            continue  # its run lives
+            continue  # locked: its run is still alive
         else:
             if "populated 0" in (path / "cgroup.events").read_text():
                 yield path

@@ -1,4 +1,4 @@
-"""The probes around one scope, with the proof that they see."""
+"""The probes attached to one scope: batches of events, losses, canaries."""
 
 import os
 import socket
@@ -32,6 +32,7 @@ CONSEQUENCES = {
     "lost_escape": "attempts to leave the scope are missing",
     "lost_packet": "packets could not be read; a flow may be missing",
 }
+"""What follows from each kind of loss that the probes count."""
 
 
 def _is_ip_socket(descriptor: int) -> bool:
@@ -47,15 +48,15 @@ class Sensor:
     def __init__(
         self, engine: Engine, scope: Scope, faults: Faults, *, callers: bool
     ) -> None:
-        """Take over the loaded engine; nothing is attached.
+        """Take over the loaded `engine`; attach nothing yet.
 
-        What goes wrong while events are read goes to `faults`. With `callers`, the
-        probes copy what the stage that attributes reads of them, and the kernel is
-        asked what they map.
+        Failures while events are read are noted in `faults`. With `callers`, the probes
+        copy the stack of each caller, and the kernel is asked to report mappings: the
+        attribution needs both.
         """
         self.engine = engine
         self.no_mappings = ""
-        """Why the kernel's account of mappings cannot be had; empty: it can."""
+        """Why the kernel does not report mappings; empty if it does."""
         self.intake = Intake(engine, None, faults)
         self.canaries: list[CanaryRecord] = []
         self._scope = scope
@@ -66,7 +67,10 @@ class Sensor:
         self._reported: dict[str, int] = {}
 
     def attach(self) -> None:
-        """Attach everything to the scope; close() closes what was, if this raises."""
+        """Attach all probes to the scope.
+
+        If this raises, what is attached by then is detached when the engine is closed.
+        """
         scope = self._scope
         if self._callers:
             self.engine.stack_bytes = CONSTANTS["STACK_BYTES"]
@@ -79,41 +83,42 @@ class Sensor:
             os.close(root_fd)
 
     def open_side_band(self) -> None:
-        """Have the kernel tell what is mapped, in the process that will read it.
+        """Ask the kernel to report mappings; call it in the process that reads them.
 
-        A process that is forked does not inherit the memory (VM_DONTCOPY).
+        A forked process does not inherit the shared memory of these reports
+        (VM_DONTCOPY).
         """
         if not self._callers:
             return
         try:
             self._side_band = SideBand(self._scope.fd)
         except OSError as error:
-            self.no_mappings = blind_spots.refused(error)
+            self.no_mappings = blind_spots.perf_refusal(error)
         self.intake = Intake(self.engine, self._side_band, self._faults)
 
     def read(self) -> Batch:
-        """Return a bounded batch; without events: there are none now."""
-        batch = self.intake.take()
+        """Return the next batch; it has no events if there are none now."""
+        batch = self.intake.next_batch()
         self._lost_mappings = batch.lost_mappings
         return batch
 
     def close(self) -> None:
-        """Close what was opened beside the engine."""
+        """Stop reading ahead, and close the side band. The engine is left open."""
         closings = [self._side_band.close] if self._side_band is not None else []
         for close in (self.intake.stop, *closings):
-            with self._faults.isolated("closing"):  # what was found out stands
+            with self._faults.isolated("closing"):  # a failure here changes no finding
                 close()
 
     def arm(self) -> Plan:
-        """Have the probes refuse a new plan's addresses."""
+        """Have the probes refuse the addresses of a new plan, and return the plan."""
         plan = make_plan()
         self.engine.arm_canary(plan.for_probes())
         return plan
 
     def adopt_inherited(self) -> None:
-        """Have what the command inherits of sockets watched as well."""
-        for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 -- numbers
-            with suppress(OSError):  # no IP socket, or the listing's own
+        """Have the probes watch the IP sockets that the command will inherit."""
+        for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 -- the names alone
+            with suppress(OSError):  # no IP socket, or the listing's own, closed by now
                 if os.get_inheritable(int(name)) and _is_ip_socket(int(name)):
                     self.engine.adopt(int(name))
 
@@ -123,7 +128,10 @@ class Sensor:
         watch: CanaryWatch,
         attempts: list[Attempt],
     ) -> list[CanaryRecord]:
-        """Return what became of attempts; raises SensorError when none was seen."""
+        """Return a record of each of `attempts`, which the command's process made.
+
+        Raises `SensorError` if at the start the probes reported none of them.
+        """
         records = watch.records(when, attempts)
         self.canaries += records
         if when == "start" and not any(record.seen for record in records):
@@ -134,7 +142,7 @@ class Sensor:
         return records
 
     def new_losses(self) -> list[LossRecord]:
-        """Return what was lost since the last call."""
+        """Return a record of each kind of loss since the last call."""
         records: list[LossRecord] = []
         for name, count in self.losses().items():
             fresh = count - self._reported.get(name, 0)
@@ -144,7 +152,7 @@ class Sensor:
         return records
 
     def losses(self) -> dict[str, int]:
-        """Return the probes' loss counters."""
+        """Return how many events of each kind were lost since the run began."""
         try:
             counters = self.engine.counters()
         except Exception as error:  # noqa: BLE001 -- the end must be recorded
@@ -154,5 +162,5 @@ class Sensor:
         return {name: counters[name] for name in CONSEQUENCES}
 
     def failed_canaries(self) -> list[CanaryRecord]:
-        """Return the canaries that cast doubt on the sensor."""
+        """Return the canaries that show that the probes may not see everything."""
         return failed(self.canaries)

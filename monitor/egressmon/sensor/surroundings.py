@@ -1,4 +1,8 @@
-"""What the command could have others do: the kernel, and its user's processes."""
+"""Find out whom the command could use to send for it: the kernel, its user's processes.
+
+The kernel sends by itself when the network is configured so (tunnels, packet filters).
+Sources of the numbers: include/uapi/linux/{rtnetlink,nfnetlink,netlink}.h.
+"""
 
 import errno
 import ipaddress
@@ -13,7 +17,6 @@ from pathlib import Path
 from egressmon import host
 
 _CAP_NET_ADMIN = 12
-# include/uapi/linux/rtnetlink.h, nfnetlink.h, netlink.h
 _NETLINK_ROUTE, _NETLINK_NETFILTER = 0, 12
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 16, 17, 18
 _RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR = 20, 21, 22
@@ -25,8 +28,11 @@ _RTM_TRAFFIC = {
     40: "a traffic class was added",
     44: "a traffic filter was added",
 }
-# rtm_protocol, and its place in struct rtmsg; IFA_PROTO, since Linux 5.18.
-_PROTOCOL_AT, _KERNELS_ROUTES = 5, frozenset({1, 2, 9})  # redirect, kernel, RA
+# Who made a route: rtm_protocol, at this offset in struct rtmsg; the kernel's values
+# are redirect, kernel and router advertisement. Who made an address: the attribute
+# IFA_PROTO (since Linux 5.18); the kernel's values are loopback, router advertisement
+# and link-local.
+_PROTOCOL_AT, _KERNELS_ROUTES = 5, frozenset({1, 2, 9})
 _IFA_PROTO, _KERNELS_ADDRESSES = 11, frozenset({b"\1", b"\2", b"\3"})
 _ROUTE_GROUPS = (1, 4, 5, 7, 8, 9, 11, 19)
 """RTNLGRP_LINK, TC, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE,
@@ -46,19 +52,22 @@ _MAX_MESSAGES = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a command of some user could have others do for it."""
+    """Whom a command could use to send in its place."""
 
-    network: bool
-    """It gets CAP_NET_ADMIN."""
-    company: bool
-    """Processes of its user run that are not its own."""
+    may_change_network: bool
+    """Whether the command has CAP_NET_ADMIN: it can configure the kernel to send."""
+    same_user_runs: bool
+    """Whether other processes of the command's user run."""
 
 
 def look_around(uid: int) -> Surroundings:
-    """Return what a command of `uid` could use, before this process drops anything."""
-    # In a pid namespace, those outside it are not seen.
-    company = not host.proc_is_ours() or _has_company(uid)
-    return Surroundings(_may_change_network(uid), company)
+    """Return the surroundings of a command that will run as `uid`.
+
+    Call it before this process gives up any capability, which the command may inherit.
+    """
+    # In a pid namespace, the processes outside it are invisible: assume that some run.
+    same_user_runs = not host.proc_is_ours() or _same_user_runs(uid)
+    return Surroundings(_may_change_network(uid), same_user_runs)
 
 
 def _may_change_network(uid: int) -> bool:
@@ -66,28 +75,28 @@ def _may_change_network(uid: int) -> bool:
         return False
     status = Path("/proc/self/status").read_text()
     fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
-    # execve(2) gives a root user all that is bounded, any other what is ambient.
+    # At execve(2), root gets the capabilities of the bounding set, others the ambient.
     given = fields["CapBnd" if uid == 0 else "CapAmb"]
     return bool(int(given, 16) >> _CAP_NET_ADMIN & 1)
 
 
-def _has_company(uid: int) -> bool:
-    for name in os.listdir("/proc"):  # noqa: PTH208 -- numbers
+def _same_user_runs(uid: int) -> bool:
+    for name in os.listdir("/proc"):  # noqa: PTH208 -- the names alone
         if not name.isdigit() or int(name) == os.getpid():
             continue
         with suppress(OSError):
             folder = Path("/proc", name)
-            # Threads of the kernel have no command line, nor have zombies.
+            # Kernel threads and zombies have an empty command line.
             if folder.stat().st_uid == uid and (folder / "cmdline").read_bytes():
                 return True
     return False
 
 
 class NetworkWatch:
-    """Notes what changes in this network namespace's configuration."""
+    """Notes changes of the network configuration in this network namespace."""
 
     def __init__(self) -> None:
-        """Begin to watch; raises OSError where that may not be."""
+        """Begin to watch; raises OSError if the kernel does not allow it."""
         self._route = _subscribed(_NETLINK_ROUTE, _ROUTE_GROUPS)
         self._filter: socket.socket | None = None
         with suppress(OSError):  # a kernel without nftables
@@ -96,7 +105,7 @@ class NetworkWatch:
         self._addresses = set(_dumped(_RTM_GETADDR))
 
     def changes(self) -> list[str]:
-        """Return what changed since the watch began, each kind once, at most 8."""
+        """Return what changed since the watch began: at most 8 texts, each once."""
         found = dict.fromkeys(self._route_changes())
         if self._filter is not None:
             found |= dict.fromkeys(_filter_changes(self._filter))
@@ -117,7 +126,7 @@ class NetworkWatch:
             elif why := (_RTM_ROUTES | _RTM_RULES | _RTM_TRAFFIC).get(kind):
                 yield why
 
-    # A device that is known tells of itself whenever its state changes.
+    # RTM_NEWLINK is sent for each change of a known device's state, too: skip these.
     def _link(self, kind: int, body: bytes) -> Iterator[str]:
         if kind == _RTM_DELLINK:
             yield "a network device was removed"
@@ -161,7 +170,8 @@ def _subscribed(protocol: int, groups: tuple[int, ...]) -> socket.socket:
     return opened
 
 
-# None: some were dropped, as nobody read them in time, or there are too many.
+# Yield the messages that wait, and then None if there were more: the kernel dropped
+# some as nobody read them in time, or there are too many.
 def _waiting(subscribed: socket.socket) -> Iterator[tuple[int, int, bytes] | None]:
     for _ in range(_MAX_MESSAGES):
         try:
@@ -190,7 +200,7 @@ def _dumped(what: int) -> Iterator[bytes]:
                 yield _key(what, answer)
 
 
-# What stays the same of a device or an address while it is there.
+# What identifies a device (its index) or an address (index, prefix length, address).
 def _key(what: int, body: bytes) -> bytes:
     if what == _RTM_GETLINK:
         _, _, index, _, _ = _LINK.unpack_from(body)
@@ -199,7 +209,7 @@ def _key(what: int, body: bytes) -> bytes:
     return struct.pack("=iB", index, prefix) + _local_address(body[_ADDRESS.size :])
 
 
-# IFA_ADDRESS, or rather IFA_LOCAL, which differs at the end of a point-to-point wire.
+# IFA_LOCAL (2), or else IFA_ADDRESS (1), which on a point-to-point link is the peer's.
 def _local_address(attributes: bytes) -> bytes:
     found = _attributes(attributes)
     return found.get(2) or found.get(1) or b""
@@ -217,9 +227,9 @@ def _attributes(attributes: bytes) -> dict[int, bytes]:
     return found
 
 
-# What the kernel does of itself: IPv6 autoconfiguration, redirects, and the routes that
-# go with an address. A user's request may bear the same mark, but has who asked for it;
-# what ioctl(2) makes has neither.
+# Whether the kernel made this change by itself: IPv6 autoconfiguration, redirects, and
+# the routes that belong to an address. A netlink request of a user can carry the same
+# mark, but then names the port that asked; a change by ioctl(2) has neither.
 def _is_the_kernels(kind: int, body: bytes) -> bool:
     if kind in _RTM_ROUTES:
         return body[_PROTOCOL_AT] in _KERNELS_ROUTES
@@ -236,7 +246,8 @@ def _shown(key: bytes) -> str:
         return "of a device"
 
 
-# Each with the port of who asked for the change: 0 for the kernel, and for ioctl(2).
+# Split `data` into messages: (type, netlink port of who asked for the change, body).
+# The port is 0 for the kernel and for ioctl(2).
 def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     place = 0
     while place + _HEADER.size <= len(data):

@@ -1,1 +1,1 @@
-"""How this process was started: by whom, with what, and from whose code."""
+"""How this process was started: by which user, with which environment and code."""

@@ -1,8 +1,10 @@
-"""Who called: what sudo left in our own environment, and nothing that can be ended.
+"""Find out which user called egressmon, also when sudo is in between.
 
-sudo's front process keeps the caller's real user id, so whatever runs as that user may
-kill it (kill(2)); and where sudo has nothing to wait for, it becomes us (sudoers(5),
-`pam_session`). Therefore a missing parent says nothing.
+The answer rests on the variables that sudo sets in our own environment, not on a living
+sudo process. A missing sudo proves nothing: its front process keeps the real user id of
+the caller, so that any process of that user may kill it (kill(2)); and if sudo has
+nothing to wait for, it executes the command in its own process (sudoers(5),
+`pam_session`).
 """
 
 import os
@@ -17,51 +19,54 @@ from egressmon.startup import environment
 from egressmon.startup.environment import Block
 
 HOP = "_EGRESSMON_HOP"
-"""What egressmon sets for itself when it calls sudo: then sudo must say who called."""
+"""Set by egressmon when it calls sudo itself: then sudo must say who the caller is."""
 _SHELLS = frozenset(("ash", "bash", "dash", "fish", "ksh", "mksh", "sh", "zsh"))
 _ESCAPED = re.compile(r"\\.", re.DOTALL)
 _SEVERAL = re.compile(r"[;&|\n]")
-_OTHER = re.compile(rb"SUDO_\w+|_EGRESSMON_HOP")
+_SET_BY_SUDO = re.compile(rb"SUDO_\w+|_EGRESSMON_HOP")
 _HINT = "run `egressmon` as yourself, or `sudo egressmon`"
 
 
 @dataclass(frozen=True, slots=True)
 class Sudo:
-    """The living processes of the sudo that started this one."""
+    """The sudo that started this process, which was alive when it was looked at."""
 
     pidfds: tuple[int, ...]
+    """One or two processes: sudo's monitor, if it has one, and its front process."""
     block: Block
-    """The environment that it was called with, which is the user's."""
+    """The environment with which the user called sudo."""
 
     def has_ended(self) -> bool:
-        """Tell whether one of them is gone: they wait for us, and so were ended."""
+        """Tell whether one of its processes was killed: both would wait for our end."""
         return any(map(_has_ended, self.pidfds))
 
 
-def by_sudo() -> tuple[int, int] | None:
-    """Return the user and group that called through sudo; None: this process's own did.
+def ids_from_sudo() -> tuple[int, int] | None:
+    """Return the user id and group id of who called through sudo.
 
-    Raises PrivilegeError where that cannot be told.
+    Return None if egressmon was not called through sudo: then the caller has the ids of
+    this process. Raises `PrivilegeError` if the variables contradict each other.
     """
     if os.geteuid() != 0:
         return None
-    said = environment.given()
-    uid, hop = said.get(b"SUDO_UID"), HOP.encode() in said
+    variables = environment.own_variables()
+    uid, hop = variables.get(b"SUDO_UID"), HOP.encode() in variables
     if uid is None and not hop:
         return None
-    ids = _number(uid), _number(said.get(b"SUDO_GID"))
+    ids = _number(uid), _number(variables.get(b"SUDO_GID"))
     if ids[0] == 0 or hop:
         return ids
-    command = said.get(b"SUDO_COMMAND")
+    command = variables.get(b"SUDO_COMMAND")
     if command is None:
         raise _undecided("SUDO_UID is set, and SUDO_COMMAND is not")
-    return ids if names_us(os.fsdecode(command)) else None
+    return ids if runs_egressmon(os.fsdecode(command)) else None
 
 
-def names_us(command: str) -> bool:
-    """Tell whether sudo's `command` is egressmon: not a root shell, or another program.
+def runs_egressmon(command: str) -> bool:
+    """Tell whether `command` (SUDO_COMMAND) starts egressmon directly.
 
-    sudo cuts what is long off at its end.
+    It does not if it is a root shell, or another program that starts egressmon. sudo
+    cuts off the end of a long command.
     """
     first, *rest = command.split(" ")
     is_script = first.rpartition("/")[2] in _SHELLS and "-c" in rest[:3]
@@ -70,15 +75,16 @@ def names_us(command: str) -> bool:
     return any(word.rpartition("/")[2] == "egressmon" for word in (first, *rest))
 
 
-def its_environment() -> Block:
-    """Return the environment of the user that called through sudo.
+def user_environment() -> Block:
+    """Return the environment of the user who called through sudo.
 
-    Raises PrivilegeError in egressmon's own call of sudo, whose front process has it.
+    If that sudo is gone, return what it left of the environment. But raise
+    `PrivilegeError` if egressmon called sudo itself: then only sudo's process has it.
     """
     sudo = calling_sudo()
     if sudo is not None:
         return sudo.block
-    if HOP.encode() in environment.given():
+    if HOP.encode() in environment.own_variables():
         raise PrivilegeError(
             "sudo, which called, is gone, and with it the environment of its caller",
             "it was ended, or sudo waits for nothing here: run `sudo egressmon`",
@@ -86,20 +92,20 @@ def its_environment() -> Block:
     return tuple(
         entry
         for entry in environment.original()
-        if not _OTHER.fullmatch(entry.partition(b"=")[0])
+        if not _SET_BY_SUDO.fullmatch(entry.partition(b"=")[0])
     )
 
 
 @cache
 def calling_sudo() -> Sudo | None:
-    """Return the sudo that started this process, if it lives; asked as early as can be.
+    """Return the sudo that started this process, or None if there is none alive.
 
-    It is the parent, or above that, when the parent is only sudo's monitor (its own
-    child under use_pty). What it was started with the kernel keeps.
+    sudo is the parent or, with `use_pty`, the grandparent: the parent is then sudo's
+    monitor process. Its environment is read from /proc. Call it as early as possible.
     """
     pid = os.getppid()
     pidfd = _open(pid)
-    if pidfd is None or os.getppid() != pid:  # else the number may be another's by now
+    if pidfd is None or os.getppid() != pid:  # the parent ended: `pid` may be reused
         return None
     above = _parent_of(pid)
     front = _open(above)
@@ -115,7 +121,7 @@ def calling_sudo() -> Sudo | None:
     return Sudo(pidfds, environment.entries(data))
 
 
-# A pidfd of a sudo that runs as root, as no process of the user can.
+# Open a pidfd of `pid` if it is a sudo that runs as root: the user cannot imitate that.
 def _open(pid: int) -> int | None:
     try:
         pidfd = os.pidfd_open(pid)

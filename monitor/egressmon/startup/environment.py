@@ -1,7 +1,7 @@
-"""The environment that the caller gave, which is the command's, and the agent's own.
+"""The caller's environment, kept for the command, and the agent's own environment.
 
-What Python, or the shell that started it, puts into the environment (PEP 538's
-LC_CTYPE, a shell's PWD) is not the caller's, and must not reach the command.
+Variables that Python or a launching shell adds (LC_CTYPE by PEP 538, a shell's PWD) do
+not come from the caller, and must not reach the command.
 """
 
 import os
@@ -10,50 +10,52 @@ from contextlib import suppress
 from typing import NoReturn, TypeAlias
 
 RESTORED = "_EGRESSMON_RESTORED"
-"""Names, a blank, and in hexadecimal the entries (NUL behind each) that these had
-before a shell or egressmon itself changed them; a name without an entry was unset."""
+"""A note of how to restore variables that a shell or egressmon itself changed.
+
+Its value: the names, separated by commas; a blank; in hexadecimal, the original
+entries, each with a NUL byte at its end. A name without an entry was unset."""
 _LOADER = ("LD_AUDIT", "LD_LIBRARY_PATH", "LD_PRELOAD")
-"""What the dynamic loader reads before any program's first line (ld.so(8))."""
+"""Variables that make the dynamic loader run other code in a program (ld.so(8))."""
 FOREIGN_PYTHON = ("PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")
-"""What CPython 3.11 reads even when isolated (Modules/getpath.py): where a pyvenv.cfg
-is looked for, and by that the standard library, and what runs at each start."""
+"""Variables that CPython 3.11 obeys even when isolated (Modules/getpath.py): they say
+where pyvenv.cfg is, hence where the standard library and site-packages are."""
 WITHOUT_FOREIGN_PYTHON = (
     "/usr/bin/env",
     *(word for name in FOREIGN_PYTHON for word in ("-u", name)),
 )
-"""What to put before a Python that is to run as root."""
-# What sudo says of its caller, which no note can take back.
+"""The words to put before a Python that is to run as root."""
+# What sudo says of its caller: a RESTORED note must not change it.
 _SAID_BY_SUDO = (b"SUDO_", b"_EGRESSMON_HOP")
-# What the agent itself may hear. All else could name code for its libraries to load
-# (OPENSSL_CONF, GCONV_PATH, PYTHONPATH ...), and is the command's alone.
-_HEARD = frozenset(
+# The only variables that the agent keeps. Others could name code that its libraries
+# would load (OPENSSL_CONF, GCONV_PATH, PYTHONPATH ...); they are for the command.
+_AGENT_VARIABLES = frozenset(
     (
         *("CI", "TERM", "COLORTERM", "COLUMNS", "LINES", "BCC_KERNEL_SOURCE"),
         *("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"),
     )
 )
-_HEARD_PREFIXES = ("EGRESSMON_", "GITHUB_", "SUDO_")
+_AGENT_PREFIXES = ("EGRESSMON_", "GITHUB_", "SUDO_")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 Block: TypeAlias = tuple[bytes, ...]
-"""The entries in order, as execve(2) takes them: well-formed or not."""
+"""Entries of an environment as execve(2) takes them: in order, even ill-formed."""
 Variables: TypeAlias = dict[bytes, bytes]
 
 
 def entries(data: bytes) -> Block:
-    """Return the entries of data, as proc_pid_environ(5) has them."""
+    """Return the entries of `data`, in the format of proc_pid_environ(5)."""
     return tuple(data.removesuffix(b"\0").split(b"\0")) if data else ()
 
 
 def variables(block: Block) -> Variables:
-    """Return the variables of block; the first of a name, as getenv(3) takes it."""
+    """Return the variables of `block`; of equal names the first counts (getenv(3))."""
     pairs = (entry.partition(b"=") for entry in reversed(block) if b"=" in entry)
     return {name: value for name, _, value in pairs}
 
 
 def original() -> Block:
-    """Return the environment that egressmon was called with."""
-    found = _found()
+    """Return the caller's environment, with the changes undone that RESTORED notes."""
+    found = _own_block()
     note = variables(found).get(RESTORED.encode())
     if note is None:
         return found
@@ -71,13 +73,13 @@ def original() -> Block:
     return (*kept, *(one for one in before if one.partition(b"=")[0] in changed))
 
 
-def given() -> Variables:
-    """Return the variables of this process itself, whatever a note in them says."""
-    return variables(_found())
+def own_variables() -> Variables:
+    """Return the variables with which this process was executed, ignoring RESTORED."""
+    return variables(_own_block())
 
 
-def _found() -> Block:
-    found = _at_start()
+def _own_block() -> Block:
+    found = _read_own_environ()
     return _block(os.environb) if found is None else found
 
 
@@ -85,8 +87,8 @@ def _block(mapping: Mapping[bytes, bytes]) -> Block:
     return tuple(name + b"=" + value for name, value in mapping.items())
 
 
-# The kernel keeps what execve(2) was given.
-def _at_start() -> Block | None:
+# The environment as execve(2) was given it: Python's later changes do not show here.
+def _read_own_environ() -> Block | None:
     try:
         with open("/proc/self/environ", "rb") as file:  # noqa: PTH123 -- before pathlib is loaded
             return entries(file.read())
@@ -95,11 +97,12 @@ def _at_start() -> Block | None:
 
 
 def execve(file: bytes, words: Sequence[bytes], block: Block) -> NoReturn:
-    """Become the program in file; raises OSError.
+    """Execute the program `file` in this process, with exactly `block`; raises OSError.
 
-    os.execve() takes a mapping: no entry without a name, none twice.
+    `os.execve` cannot do that: it takes a mapping, so that no name may occur twice and
+    every entry needs a name.
     """
-    import ctypes  # noqa: PLC0415 -- not before it is known whose it is
+    import ctypes  # noqa: PLC0415 -- not before its file is known to belong to root
 
     arguments = (ctypes.c_char_p * (len(words) + 1))(*words, None)
     environment = (ctypes.c_char_p * (len(block) + 1))(*block, None)
@@ -109,15 +112,16 @@ def execve(file: bytes, words: Sequence[bytes], block: Block) -> NoReturn:
 
 
 def without_loader_variables() -> Block | None:
-    """Return an environment to start again with, or None if there is no need to.
+    """Return an environment to start again with: without the loader's variables.
 
-    The variables of the dynamic loader took effect on this process already; what it
-    loads later would be found by them, too.
+    Return None if none of them is set. They have already affected this process, and
+    would affect each library that it loads later. A RESTORED note keeps them for the
+    command.
     """
     if not any(name in os.environ for name in _LOADER):
         return None
     called_with = original()
-    # What a launcher took away does not come back before Python starts again.
+    # The launcher may have removed these as well: they must stay away until then.
     names = [name.encode() for name in (*_LOADER, *FOREIGN_PYTHON)]
     taken = [one for one in called_with if one.partition(b"=")[0] in names]
     kept = tuple(one for one in called_with if one not in taken)
@@ -126,13 +130,12 @@ def without_loader_variables() -> Block | None:
     return (*kept, note)
 
 
-def keep_only_ours() -> None:
-    """Take from this process's environment all that the agent has no use for."""
+def keep_only_agent_variables() -> None:
+    """Remove all variables from `os.environ` that the agent does not need."""
     for name in list(os.environ):
-        if name not in _HEARD and not name.startswith(_HEARD_PREFIXES):
-            with suppress(OSError):  # no name at all: unsetenv(3) refuses it
+        if name not in _AGENT_VARIABLES and not name.startswith(_AGENT_PREFIXES):
+            with suppress(OSError):  # unsetenv(3) refuses an empty name
                 del os.environ[name]
     os.environ.update({"PATH": _PATH, "LANG": "C.UTF-8"})
-    # pydantic looks through every installed package for plugins (30 ms), and would
-    # run what it finds.
+    # pydantic would search all installed packages for plugins (30 ms), and run them.
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"

@@ -1,4 +1,4 @@
-"""Where installations lie that only root can write, and which there are."""
+"""Find the installations of egressmon that only root can write."""
 
 import json
 import os
@@ -10,10 +10,12 @@ from pathlib import Path
 from egressmon.startup import ownership
 
 PLACES = ("/opt/egressmon", "/usr/local/lib/egressmon", "/var/lib/egressmon")
-"""Where, in this order: some machines let others write /opt, or /usr/local."""
+"""Possible places, in order of preference: on some machines, others than root may write
+/opt or /usr/local."""
 MARK = "installed.json"
-"""Written last: a folder without it was not finished."""
+"""A file that is written last: an installation without it is unfinished."""
 LAUNCHER = "bin/egressmon"
+"""The program to call, in an installation and beside all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +25,19 @@ class Installation:
     folder: Path
     version: str
     sha256: str
+    """The SHA-256 digest, in hexadecimal, of the wheel that was installed."""
 
     @property
     def python(self) -> str:
-        """Return the path of its interpreter."""
+        """The path of its Python interpreter."""
         return str(self.folder / "bin/python")
 
 
 def place() -> Path:
-    """Return the folder for installations: the first place that is root's alone."""
+    """Return the folder for installations: the first place that only root can write.
+
+    If others can write each of them, return the first; the installer then refuses it.
+    """
     for name in PLACES:
         if not ownership.obstacle(name):
             return Path(name)
@@ -39,19 +45,22 @@ def place() -> Path:
 
 
 def folder_name(version: str, sha256: str) -> str:
-    """Return what the installation of a wheel for this Python is called."""
+    """Return the name of an installation's folder, for this version of Python."""
     return f"{version}-{sha256[:32]}-cp{sys.version_info[0]}{sys.version_info[1]}"
 
 
 def installations(root: Path) -> Iterator[Installation]:
-    """Yield what is installed in the folder root, which is root's alone."""
+    """Yield the finished installations in the folder `root`."""
     for mark in sorted(root.glob(f"*/{MARK}")):
         if found := read(mark.parent):
             yield found
 
 
 def read(folder: Path) -> Installation | None:
-    """Return the installation in folder, or None if there is no finished one."""
+    """Return the installation in `folder`, or None.
+
+    None means that it is unfinished, or that others than root can change it.
+    """
     mark = folder / MARK
     if ownership.obstacle(str(mark)):
         return None
@@ -64,6 +73,6 @@ def read(folder: Path) -> Installation | None:
 
 
 def current() -> Installation | None:
-    """Return the installation that was made last, if there is one."""
+    """Return the installation that was made last, or None if there is none."""
     launcher = place() / LAUNCHER
     return read(launcher.resolve().parents[1]) if launcher.is_symlink() else None

@@ -1,7 +1,7 @@
-"""Who, other than root, can change the code that this process runs.
+"""Find code of this process that others than root can change: root must not run it.
 
-Code that another user can write is that user's: root must not run it. This module
-stands alone (no import of ours), so that it can look before anything else is loaded.
+This module imports nothing else of egressmon, so that it can check the other modules
+before they are loaded.
 """
 
 import os
@@ -13,20 +13,21 @@ from types import ModuleType
 from typing import Any
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
-_LINKS = 40  # as the kernel (MAXSYMLINKS, include/linux/namei.h)
+_LINKS = 40  # the kernel's limit (MAXSYMLINKS, include/linux/namei.h)
+# The text of /proc/self/uid_map in the first user namespace: every uid maps to itself.
 _WHOLE = "         0          0 4294967295\n"
 
 
 class ForeignCodeError(Exception):
-    """Code that would run as root is not root's alone."""
+    """Others than root can change code that is about to run as root."""
 
 
 def obstacle(path: str) -> str:
-    """Return why path is not root's alone, or "" if only root can change it.
+    """Return why others than root can change `path`, or "" if only root can.
 
-    Looks at `path`, at each folder above it, and at where symbolic links lead. A
-    folder that all may write is fine if it is sticky: what root owns in there can
-    only be replaced by root. Write bits of an ACL show in the group's (acl(5)).
+    `path`, each folder above it and the targets of symbolic links must belong to root,
+    and only root may write them. A sticky folder is fine: others cannot replace root's
+    files in it. Write permissions in an ACL show in the group's mode bits (acl(5)).
     """
     pending, at, links = _parts(os.path.abspath(path)), "/", 0  # noqa: PTH100 -- pathlib is not loaded yet
     while pending:
@@ -34,7 +35,7 @@ def obstacle(path: str) -> str:
         try:
             found = os.lstat(at)
         except OSError:
-            return ""  # only who can write the folder above can make it
+            return ""  # missing, and only root can create it in the folder above
         if reason := _reason(at, found):
             return reason
         if stat.S_ISLNK(found.st_mode):
@@ -45,7 +46,7 @@ def obstacle(path: str) -> str:
     return ""
 
 
-# Not normalised: `..` behind a symbolic link is the parent of where it leads.
+# `..` stays: after a symbolic link it means the parent of the link's target.
 def _parts(path: str) -> list[str]:
     return [part for part in path.split("/") if part not in {"", "."}]
 
@@ -62,7 +63,7 @@ def _reason(path: str, found: os.stat_result) -> str:
 
 
 def obstacle_in_tree(folder: str) -> str:
-    """Return why folder, or anything in it, is not root's alone, or ""."""
+    """Return why others than root can change `folder` or anything in it, or ""."""
     if reason := obstacle(folder):
         return reason
     for above, folders, files in os.walk(folder):
@@ -75,7 +76,7 @@ def obstacle_in_tree(folder: str) -> str:
 
 
 def obstacle_to_root() -> str:
-    """Return why this process's code is not root's alone, or "" if it is."""
+    """Return why others than root can change this process's code, or "" if none can."""
     check = Guard().check
     try:
         for path in _started_from():
@@ -88,7 +89,7 @@ def obstacle_to_root() -> str:
     return ""
 
 
-# The interpreter, its libraries, and what it ran by itself before our first line.
+# The interpreter, its libraries, and everything that it has loaded so far.
 def _started_from() -> Iterator[str]:
     yield sys.executable
     for prefix in dict.fromkeys((sys.prefix, sys.base_prefix)):
@@ -101,7 +102,7 @@ def _started_from() -> Iterator[str]:
         yield from _files(getattr(module, "__spec__", None))
 
 
-# What site(7) reads, and may run lines of.
+# Python's `site` module reads .pth files at each start, and runs some of their lines.
 def _path_files(folder: str) -> list[str]:
     try:
         names = os.listdir(folder)  # noqa: PTH208 -- as above
@@ -117,13 +118,14 @@ def _files(spec: ModuleSpec | None) -> Iterator[str]:
             yield spec.cached
 
 
-# The probes' objects are code too, and are no module's.
+# Our own folders are checked as a whole: the probes' object files are code, too, but
+# not modules.
 def _own_folders() -> Iterable[str]:
     return list(sys.modules["egressmon"].__path__)
 
 
 def is_machine_root() -> bool:
-    """Test whether this process is root, and not only in a user namespace."""
+    """Tell whether this process is the machine's root, not only a user namespace's."""
     if os.geteuid() != 0:
         return False
     try:
@@ -134,7 +136,7 @@ def is_machine_root() -> bool:
 
 
 class Guard:
-    """The import system's search of folders, refusing files that are not root's."""
+    """An import finder like PathFinder, which refuses files that others can change."""
 
     def __init__(self) -> None:
         self._fine: set[str] = set()
@@ -145,7 +147,10 @@ class Guard:
         path: Sequence[str] | None = None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        """Return what PathFinder finds; raises ForeignCodeError."""
+        """Return what PathFinder finds.
+
+        Raises `ForeignCodeError` if others than root can change the file.
+        """
         spec = PathFinder.find_spec(name, path, target)
         for file in _files(spec):
             self.check(file)
@@ -156,11 +161,14 @@ class Guard:
         return PathFinder.find_distributions(*context)
 
     def invalidate_caches(self) -> None:
-        """Forget what PathFinder remembers of folders."""
+        """Clear PathFinder's caches."""
         PathFinder.invalidate_caches()
 
     def check(self, path: str) -> None:
-        """Raise ForeignCodeError unless path is root's alone; each folder once."""
+        """Raise `ForeignCodeError` if others than root can change `path`.
+
+        Each folder is looked at only once.
+        """
         folder = os.path.dirname(path)  # noqa: PTH120 -- as above
         if folder not in self._fine:
             if reason := obstacle(folder):
@@ -176,6 +184,6 @@ class Guard:
 
 
 def guard_imports() -> None:
-    """Have every import from now on refuse files that are not root's alone."""
+    """Make every later import refuse files that others than root can change."""
     place = sys.meta_path.index(PathFinder)
     sys.meta_path[place] = Guard()

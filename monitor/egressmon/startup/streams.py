@@ -1,4 +1,4 @@
-"""The standard streams: always there, never a reason for another exit status."""
+"""Make sure that the standard streams exist, and never change the exit status."""
 
 import errno
 import os
@@ -8,41 +8,42 @@ from typing import NoReturn
 
 _STANDARD = range(3)
 _missing: list[int] = []
+"""The standard descriptors that the caller had closed."""
 
 
 def open_missing() -> None:
     """Open /dev/null for each standard descriptor that the caller closed.
 
-    Call it first: what is opened before takes the number, and gets what is printed.
+    Call it before any file is opened: that file would get the free number, and with it
+    what is printed.
     """
     for number in _STANDARD:
         try:
             os.fstat(number)
         except OSError:
-            os.open("/dev/null", os.O_RDWR)  # the lowest number that is free: open(2)
+            os.open("/dev/null", os.O_RDWR)  # gets the lowest free number: open(2)
             os.set_inheritable(number, True)
             _missing.append(number)
             _replace(number)
 
 
 def own_output() -> int:
-    """Return a descriptor of standard output; raises OSError where it was closed."""
+    """Return a duplicate of standard output; raises OSError if the caller closed it."""
     if 1 in _missing:
         raise OSError(errno.EBADF, "standard output is closed")
     return os.dup(1)
 
 
 def close_at_exec() -> None:
-    """Have the next program find closed what the caller closed."""
+    """Let the next program that is executed have the same descriptors closed."""
     for number in _missing:
         os.set_inheritable(number, False)
 
 
-def leave(status: int) -> NoReturn:
-    """End this process with `status`, whatever becomes of what was printed.
+def flush_and_exit(status: int) -> NoReturn:
+    """Flush the output and end this process with `status`, even if flushing fails.
 
-    CPython's own end makes 120 of any status where standard output or error cannot be
-    flushed (Py_FinalizeEx): the status is a verdict, and this is none.
+    CPython itself would end with 120 then (Py_FinalizeEx), which here means violations.
     """
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
@@ -50,7 +51,7 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-# CPython has None where the descriptor was closed as it started.
+# sys.stdin and its like are None if the descriptor was closed when CPython started.
 def _replace(number: int) -> None:
     name = ("stdin", "stdout", "stderr")[number]
     mode = "w" if number else "r"

@@ -226,6 +226,6 @@ def test_a_user_without_rights_has_company_or_not() -> None:
         accompanied = look_around(USER)
         bystander.stdin.close()
 
-    assert alone == Surroundings(network=False, company=False)
-    assert accompanied == Surroundings(network=False, company=True)
-    assert look_around(0) == Surroundings(network=True, company=True)
+    assert alone == Surroundings(may_change_network=False, same_user_runs=False)
+    assert accompanied == Surroundings(may_change_network=False, same_user_runs=True)
+    assert look_around(0) == Surroundings(may_change_network=True, same_user_runs=True)

@@ -155,7 +155,7 @@ PARTED = r"""
 import json, os, signal, sys
 from egressmon.sensor.canary import make_plan
 from egressmon.files import Kind
-from egressmon.keeping.keeper import Keeping
+from egressmon.keeping.keeper import KeeperSetup
 from egressmon.keeping.launch import launch
 from egressmon.privileges.privilege import User
 from egressmon.probes.loaders.loading import load
@@ -165,9 +165,9 @@ from egressmon.keeping.split import split
 user = User(65534, 65534, (65534,), {})
 engine, scope = load("libbpf"), make_scope()
 child = launch(scope, make_plan(), user, [b"true"], set(), may_gain=False)
-kept = split(Keeping(engine=engine, scope=scope, child=child,
+kept = split(KeeperSetup(engine=engine, scope=scope, child=child,
     relay=SignalRelay(child.pidfd), user=user, ready_file=None,
-    allow_incomplete=False, let_go=lambda: None, at_end=None), lambda: None)
+    allow_incomplete=False, close_agents_files=lambda: None, at_end=None), lambda: None)
 def asked(function, *words):
     try:
         found = function(*words)
@@ -248,11 +248,11 @@ def test_the_keeper_opens_what_the_user_may_read_and_no_more(hidden: Path) -> No
 
 
 MISFITS = r"""
-from egressmon.keeping.protocol import Wanted
+from egressmon.keeping.protocol import Service
 print(json.dumps([asked(kept._ask, *words) for words in (
-    (Wanted.UPDATE, 2, b"x" * 33), (Wanted.UPDATE, 9, b""), (Wanted.DELETE, 2, b""),
-    (Wanted.TOTALS, 0, b"\xff" * 8), (Wanted.SKIPPED, 9), (Wanted.REAP, 0),
-    (Wanted.OPEN, 9, b"/"), (Wanted.OPEN, 0, b"etc"), (Wanted.OPEN, 0, b"/" * 5000),
+    (Service.UPDATE, 2, b"x" * 33), (Service.UPDATE, 9, b""), (Service.DELETE, 2, b""),
+    (Service.TOTALS, 0, b"\xff" * 8), (Service.SKIPPED, 9), (Service.REAP, 0),
+    (Service.OPEN, 9, b"/"), (Service.OPEN, 0, b"etc"), (Service.OPEN, 0, b"/" * 5000),
     (0, 0), (77, 0),
 )]), flush=True)
 os._exit(3)
@@ -381,9 +381,9 @@ def test_who_may_use_sudo_is_asked_of_sudo_itself(
     (tmp_path / "sudoers").write_text(sudoers)
     (tmp_path / "sudoers").chmod(0o440)
     code = (
-        "from egressmon.sensor.escalation import SudoTrial\n"
+        "from egressmon.sensor.escalation import SudoQuery\n"
         "from egressmon.privileges.privilege import User\n"
-        "print(SudoTrial(User(65534, 65534, (), {})).reason())\n"
+        "print(SudoQuery(User(65534, 65534, (), {})).reason())\n"
     )
     script = f'mount --bind {tmp_path}/sudoers /etc/sudoers && exec "$@"'
 
@@ -400,9 +400,9 @@ def test_who_may_use_sudo_is_asked_of_sudo_itself(
 
 def test_where_nothing_gains_rights_nobody_can_sudo(tmp_path: Path) -> None:
     code = (
-        "from egressmon.sensor.escalation import SudoTrial\n"
+        "from egressmon.sensor.escalation import SudoQuery\n"
         "from egressmon.privileges.privilege import User\n"
-        "print(SudoTrial(User(65534, 65534, (), {})).reason())\n"
+        "print(SudoQuery(User(65534, 65534, (), {})).reason())\n"
     )
     (tmp_path / "sudoers").write_text(ALL_MAY)
     (tmp_path / "sudoers").chmod(0o440)

@@ -1,4 +1,4 @@
-"""A process is known by its number and its start, not by its number alone."""
+"""A process is identified by its pid and its start, as pids are reused."""
 
 import os
 import time

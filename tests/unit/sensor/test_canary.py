@@ -1,4 +1,4 @@
-"""Whether a canary casts doubt hangs on what happened, and not on how it is said."""
+"""Whether a canary casts doubt depends on its errno, not on the text of the reason."""
 
 import dataclasses
 import errno
@@ -21,7 +21,7 @@ from egressmon.sensor.canary import (
         (errno.EAFNOSUPPORT, "EAFNOSUPPORT", False),
         (errno.EADDRINUSE, "EADDRINUSE", True),
         (errno.ENETUNREACH, "ENETUNREACH", True),
-        (None, None, True),  # it was sent, and not seen
+        (None, None, True),  # it was sent, and the probes did not report it
     ],
 )
 def test_a_doubt_hangs_on_the_error_number(

@@ -1,4 +1,4 @@
-"""Events are taken in order, whoever empties the ring."""
+"""Batches come in order, whether the caller or the thread reads the ring."""
 
 import threading
 from typing import cast
@@ -10,7 +10,7 @@ from egressmon.sensor.intake import Intake
 
 
 class Ring:
-    """An engine with so many batches of one event each."""
+    """Stands for an engine that has `count` batches of one event each."""
 
     def __init__(self, count: int, size: int = 8) -> None:
         self.left = [bytes([number]) * size for number in range(count)]
@@ -34,7 +34,7 @@ class Ring:
 
 
 class Band:
-    """A side band with one record a call."""
+    """Stands for a side band that returns one record for each call of `read`."""
 
     lost = 3
 
@@ -58,7 +58,7 @@ def test_without_work_the_caller_reads_by_itself() -> None:
     ring = Ring(2)
     taking = intake(ring)
 
-    assert [taking.take().events for _ in range(3)] == [
+    assert [taking.next_batch().events for _ in range(3)] == [
         [b"\0" * 8],
         [b"\1" * 8],
         [],
@@ -70,12 +70,12 @@ def test_a_thread_empties_the_ring_while_the_caller_works() -> None:
     ring = Ring(50)
     taking = intake(ring)
     taking.start()
-    first = taking.take()
+    first = taking.next_batch()
     with taking.working():
         assert ring.emptied.wait(5)
     assert taking.has_more
 
-    rest = [taking.take() for _ in range(50)]
+    rest = [taking.next_batch() for _ in range(50)]
     taking.stop()
 
     events = [event for batch in (first, *rest) for event in batch.events]
@@ -97,7 +97,7 @@ def test_it_takes_no_more_than_so_much_ahead() -> None:
 def test_mappings_come_with_the_events_before_which_they_were_read() -> None:
     taking = intake(Ring(1), Band())
 
-    batch = taking.take()
+    batch = taking.next_batch()
 
     assert batch.mapped == [Ended(1, 1)]
     assert batch.lost_mappings == 3
@@ -109,7 +109,7 @@ def test_stopping_twice_or_unstarted_is_nothing() -> None:
     taking.stop()
     taking.stop()
     with taking.working():
-        assert taking.take().events == []
+        assert taking.next_batch().events == []
 
 
 def test_what_fails_in_the_thread_is_noted_and_reading_goes_on() -> None:
@@ -128,8 +128,8 @@ def test_what_fails_in_the_thread_is_noted_and_reading_goes_on() -> None:
         assert ring.emptied.wait(5)
         taking.stop()
 
-    assert taking.take().events == [b"\0" * 8]
-    assert taking.take().events == [b"\1" * 8]
+    assert taking.next_batch().events == [b"\0" * 8]
+    assert taking.next_batch().events == [b"\1" * 8]
     (doubt,) = faults.doubts()
     assert doubt == "reading events ahead failed: OSError: the ring is gone"
 
@@ -149,7 +149,7 @@ def test_a_ring_whose_next_record_is_not_finished_is_no_endless_work() -> None:
     taking.start()
     with taking.working():
         assert ring.emptied.wait(5)
-    taking.stop()  # and not never
+    taking.stop()  # returns, although the ring is always filling
 
     assert faults.doubts() == []
 
@@ -162,7 +162,7 @@ def test_a_side_band_that_fails_takes_no_events_with_it() -> None:
     faults = Faults()
     taking = intake(Ring(1), Broken(), faults)
 
-    batch = taking.take()
+    batch = taking.next_batch()
 
     assert batch.events == [b"\0" * 8]
     assert batch.lost_mappings == 4

@@ -1,4 +1,4 @@
-"""Where cgroup v2 is, however it is mounted."""
+"""The cgroup v2 hierarchy is found, however it is mounted."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the kernel does to the network of itself is no doubt; what others do is."""
+"""Changes of the network by the kernel itself cast no doubt; those of others do."""
 
 import struct
 
@@ -11,12 +11,12 @@ _MADE_BY = 11  # IFA_PROTO
 
 
 def route(protocol: int) -> bytes:
-    """Return a struct rtmsg of a route by that protocol."""
+    """Return a struct rtmsg of a route whose rtm_protocol is `protocol`."""
     return struct.pack("=BBBBBBBBI", 10, 64, 0, 0, 254, protocol, 0, 1, 0)
 
 
 def address(made_by: int | None) -> bytes:
-    """Return a struct ifaddrmsg, with what says who made it."""
+    """Return a struct ifaddrmsg, with `made_by` as the attribute IFA_PROTO if given."""
     body = struct.pack("=BBBBi", 10, 64, 0, 0, 1)
     if made_by is None:
         return body

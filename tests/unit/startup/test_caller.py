@@ -1,8 +1,8 @@
-"""Which of sudo's commands is egressmon, and which is a root shell or another."""
+"""A SUDO_COMMAND is told to be egressmon itself, or a root shell or another program."""
 
 import pytest
 
-from egressmon.startup.caller import names_us
+from egressmon.startup.caller import runs_egressmon
 
 
 @pytest.mark.parametrize(
@@ -15,13 +15,13 @@ from egressmon.startup.caller import names_us
         "/usr/bin/nice -n 5 egressmon watch -- id",
         "/usr/bin/timeout 9 egressmon watch -- id",
         "/bin/bash scripts/egressmon watch -- sh -c a;b",
-        "/bin/bash -c egressmon watch -- id",  # sudo -s egressmon ...
+        "/bin/bash -c egressmon watch -- id",  # from `sudo -s egressmon ...`
         "/bin/bash -c egressmon watch -- sh -c a\\;\\ b",
         "/home/one with a blank/egressmon watch",
     ],
 )
 def test_a_command_that_is_egressmon(command: str) -> None:
-    assert names_us(command)
+    assert runs_egressmon(command)
 
 
 @pytest.mark.parametrize(
@@ -37,4 +37,4 @@ def test_a_command_that_is_egressmon(command: str) -> None:
     ],
 )
 def test_a_command_that_is_roots(command: str) -> None:
-    assert not names_us(command)
+    assert not runs_egressmon(command)
