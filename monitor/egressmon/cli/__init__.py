@@ -1,1 +1,1 @@
-"""The command line: verbs, options, and what is said of errors."""
+"""The command line: verbs, options, and error messages."""

@@ -1,4 +1,4 @@
-"""Say what this machine can observe, what is missing, and what gets it."""
+"""`egressmon doctor`: what this machine can observe, what is missing, and the cure."""
 
 import os
 import sys
@@ -24,16 +24,18 @@ from egressmon.text import printable
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at: found is None where it could not be determined."""
+    """One thing that a run needs, and whether it is there."""
 
     what: str
     found: bool | None
+    """None if it could not be determined, or is not needed."""
     says: str
     remedy: str = ""
+    """What gets it."""
 
 
 def examine() -> list[Check]:
-    """Return every check, in the order in which they matter."""
+    """Make all checks, and return them in the order in which they matter."""
     checks: list[Callable[[], Check]] = [
         _kernel,
         _btf,
@@ -48,7 +50,7 @@ def examine() -> list[Check]:
     ]
     found = [check() for check in checks]
     if found[checks.index(_load)].found:
-        # libbpf finds BTF in the kernel's headers, too.
+        # The probes load, so libbpf has found BTF elsewhere: a missing file is no FAIL.
         place = checks.index(_btf)
         found[place] = replace(found[place], found=found[place].found or None)
     return found
@@ -113,7 +115,7 @@ def _load() -> Check:
     return _try("libbpf")
 
 
-# Not a finding where libbpf does it.
+# bcc is needed only where libbpf cannot load the probes: its absence is no FAIL.
 def _load_by_bcc() -> Check:
     check = _try("bcc")
     return check if check.found else replace(check, found=None)
@@ -132,7 +134,7 @@ def _try(engine: Choice) -> Check:
 
 
 def print_report(checks: list[Check], stream: TextIO = sys.stdout) -> None:
-    """Print checks and the blind spots of this machine."""
+    """Print `checks`, and the blind spots that every run here has."""
     marks = {True: "ok  ", False: "FAIL", None: "?   "}
     for check in checks:
         stream.write(f"{marks[check.found]} {check.what}: {printable(check.says)}\n")
@@ -145,13 +147,14 @@ def print_report(checks: list[Check], stream: TextIO = sys.stdout) -> None:
         stream.write(f"     so {spot.consequence}\n     -> {spot.remedy}\n")
 
 
-# Of the user's commands, under a policy that reports only.
+# The blind spots that come with the user's rights, as in a run that only reports.
 def _of_command() -> list[BlindSpot]:
     user = invoking_user()
     can_sudo = SudoQuery(user).reason()
     return of_command(Escalation(runs_as_root(user), can_sudo, withheld_by=None))
 
 
+# Why the kernel does not report what processes map; "" if it does.
 def _without_mappings(cgroup: int) -> str:
     try:
         SideBand(cgroup).close()
@@ -160,8 +163,9 @@ def _without_mappings(cgroup: int) -> str:
     return ""
 
 
-# Found by trying, where that may be: the root's hooks only observe, and nothing is
-# in their lineage.
+# As root they are found out by attaching the probes. That is harmless: the hooks at the
+# root of the cgroups only observe, and no process is in their lineage. The text says
+# what the list lacks.
 def _blind_spots() -> tuple[list[BlindSpot], str]:
     if os.geteuid() != 0:
         return [one.value for one in ALWAYS], ", as far as can be told without root"

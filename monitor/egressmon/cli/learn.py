@@ -1,4 +1,4 @@
-"""`egressmon learn`: a run, and the policy that it needs."""
+"""`egressmon learn`: run a command, and write the policy that it needs."""
 
 import os
 import shlex
@@ -27,13 +27,10 @@ def learn(
     arguments: list[str],
     preparation: Preparation | None,
 ) -> int:
-    """Run the command, write the policy that it needs, and return the status."""
+    """Run the command, write the policy that it needs, and return the exit status."""
     run, output = request.run, request.output
     require_command(run)
-    if output != STDOUT:
-        require_another_file(run.evidence, Path(output), "the policy")
-        if os.path.lexists(output) and not request.force:
-            raise UsageError(f"{output} exists", "give --force, or another --output")
+    _require_free_output(request)
     engine = engine_for(run, arguments, preparation)
     user = privilege.invoking_user()
     with acting_as(user):
@@ -47,7 +44,7 @@ def learn(
             LEARNING.enforce,
             user,
             engine,
-            also=lesson.add,
+            on_record=lesson.add,
             at_end=target.finish,
         )
     except BaseException:
@@ -62,6 +59,15 @@ def learn(
 
         summary.print_lesson(outcome, output)
     return outcome.end.exit_status
+
+
+def _require_free_output(request: LearnRequest) -> None:
+    output = request.output
+    if output == STDOUT:
+        return
+    require_another_file(request.run.evidence, Path(output), "the policy")
+    if os.path.lexists(output) and not request.force:
+        raise UsageError(f"{output} exists", "give --force, or another --output")
 
 
 def _write(target: PolicyOutput, text: str, output: str) -> None:

@@ -1,4 +1,4 @@
-"""The command `egressmon`: the only place that turns errors into text and status."""
+"""The command `egressmon`. Only here errors become text and an exit status."""
 
 import sys
 import traceback
@@ -19,7 +19,7 @@ BAD_USAGE = 2
 def main(early: Preparation | None = None) -> int:
     """Run the command line and return the exit status.
 
-    `early` is what was begun to load before the arguments were read.
+    `early` is loading the probes since before the arguments were read.
     """
     arguments = sys.argv[1:]
     _guard_streams()
@@ -35,9 +35,9 @@ def main(early: Preparation | None = None) -> int:
         _explain(error, error.hint, arguments)
         return CANNOT if running else BAD_USAGE
     except ForeignCodeError:
-        raise  # start.py says so, as it does where it finds out before
+        raise  # start.py explains it, as when it finds out itself
     except Exception as error:
-        # Ours, not the user's. Once the command runs, run.py sees to such errors.
+        # A defect of ours. From the command's start on, runs/run.py handles these.
         if not running:
             raise
         _explain(error, "this is a defect; --verbose shows where", arguments)
@@ -45,7 +45,7 @@ def main(early: Preparation | None = None) -> int:
 
 
 def add_verbs(add: options.Add) -> None:
-    """Add all verbs to the command line."""
+    """Add all verbs to the command line, with `add`."""
     for name, verb in VERBS.items():
         verb.add(add, name)
 

@@ -1,4 +1,4 @@
-"""The command line: what it accepts, and what it says of itself."""
+"""The options of all verbs, and the text of `--help`."""
 
 import argparse
 import re
@@ -13,14 +13,14 @@ from egressmon.policy.routes import ROUTES
 from egressmon.probes.loaders.loading import CHOICES
 from egressmon.sanitise.argv_mode import ARGV_MODES
 
-_RUNS = """\
+_RUN_STATUSES = """\
 exit status: COMMAND's own, unless there is something graver:
   120  violations were found (enforce = fail)
   121  the evidence is incomplete (unless --allow-incomplete)
   125  egressmon could not do its work; COMMAND was not started
   126  COMMAND could not be executed      127  COMMAND was not found
   128+n  COMMAND was killed by signal n"""
-_ANALYSES = "exit status: 0 fine, 1 a finding, 2 bad usage or unreadable input"
+_ANALYSIS_STATUSES = "exit status: 0 fine, 1 a finding, 2 bad usage or unreadable input"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 _SIZE = re.compile(r"(\d{1,9})(kB|MB|GB)?")
 _POWERS = {"kB": 1000, "MB": 1000**2, "GB": 1000**3, None: 1}
@@ -42,7 +42,7 @@ class _Version(argparse.Action):
 
 
 def duration(text: str) -> float:
-    """Return a duration such as 0s, 500ms or 2m in seconds."""
+    """Return the seconds in a duration such as 0s, 500ms or 2m."""
     match = _DURATION.fullmatch(text)
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r}: write 0s, 500ms, 2m or 1h")
@@ -50,7 +50,7 @@ def duration(text: str) -> float:
 
 
 def size(text: str) -> int:
-    """Return a size such as 64kB, 500MB or 2GB in bytes."""
+    """Return the bytes in a size such as 64kB, 500MB or 2GB."""
     match = _SIZE.fullmatch(text)
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r}: write 64kB, 500MB or 2GB")
@@ -58,7 +58,10 @@ def size(text: str) -> int:
 
 
 def digest(text: str) -> str:
-    """Return a SHA-256 in hexadecimal, perhaps after `sha256:`, in the one form."""
+    """Return a SHA-256 as `sha256:` and 64 small hexadecimal digits.
+
+    The prefix may be left out in `text`, and the digits may be capitals.
+    """
     found = _DIGEST.fullmatch(text)
     if found is None:
         raise argparse.ArgumentTypeError(
@@ -72,11 +75,11 @@ Add: TypeAlias = Callable[..., argparse.ArgumentParser]
 
 
 def parse(arguments: list[str], add_verbs: Callable[[Add], None]) -> argparse.Namespace:
-    """Return `arguments` parsed; `command` holds the words behind the first `--`.
+    """Return the parsed `arguments`, with the words after the first `--` as `command`.
 
-    `add_verbs` adds the verbs that there are. Raises UsageError. (argparse's own
-    handling of `--` differs between Pythons.)
+    `add_verbs` adds all verbs. Raises UsageError.
     """
+    # argparse's own handling of `--` differs between versions of Python.
     end = arguments.index("--") if "--" in arguments else len(arguments)
     try:
         parsed = parser(add_verbs).parse_args(arguments[:end])
@@ -89,7 +92,7 @@ def parse(arguments: list[str], add_verbs: Callable[[Add], None]) -> argparse.Na
 
 
 def parser(add_verbs: Callable[[Add], None]) -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+    """Return the parser of the whole command line; `add_verbs` adds all verbs."""
     top = _Parser(
         prog="egressmon",
         description="See, attribute, judge and prove what a command connects to, "
@@ -103,16 +106,23 @@ def parser(add_verbs: Callable[[Add], None]) -> argparse.ArgumentParser:
     return top
 
 
-# What every command that runs something takes.
-def _runs(add: Add, name: str, summary: str) -> argparse.ArgumentParser:
+def _add_run(add: Add, name: str, summary: str) -> argparse.ArgumentParser:
+    """Add a verb that runs a command, with the options that all such verbs have."""
     sub = add(
         name,
         help=summary,
         description=summary[0].upper() + summary[1:] + ".",
-        epilog=_RUNS,
+        epilog=_RUN_STATUSES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage=f"egressmon {name} [OPTIONS] -- COMMAND [ARGUMENT...]",
     )
+    _add_evidence_options(sub)
+    _add_watching_options(sub)
+    _add_output_options(sub)
+    return sub
+
+
+def _add_evidence_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--evidence",
         metavar="FILE",
@@ -139,6 +149,9 @@ def _runs(add: Add, name: str, summary: str) -> argparse.ArgumentParser:
         action="store_true",
         help="do not turn incomplete evidence into status 121",
     )
+
+
+def _add_watching_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--engine",
         choices=CHOICES,
@@ -160,11 +173,9 @@ def _runs(add: Add, name: str, summary: str) -> argparse.ArgumentParser:
         help="how much of command lines to record: nothing, the program's name, or all "
         "with secrets masked (default: masked)",
     )
-    _talk(sub)
-    return sub
 
 
-def _talk(sub: argparse.ArgumentParser) -> None:
+def _add_output_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--quiet", action="store_true", help="say nothing but errors and violations"
     )
@@ -176,14 +187,14 @@ def _talk(sub: argparse.ArgumentParser) -> None:
 
 def add_watch(add: Add, name: str) -> None:
     """Add the verb `watch`."""
-    sub = _runs(add, name, "run a command and watch what it reaches")
+    sub = _add_run(add, name, "run a command and watch what it reaches")
     sub.add_argument(
         "--policy",
         metavar="FILE",
         help="the policy (default: egress.toml, else [tool.egressmon] in "
         "pyproject.toml, searched upward)",
     )
-    _digest_option(sub)
+    _add_digest_option(sub)
     sub.add_argument(
         "--enforce",
         choices=["report", "fail"],
@@ -191,7 +202,7 @@ def add_watch(add: Add, name: str) -> None:
     )
 
 
-def _digest_option(sub: argparse.ArgumentParser) -> None:
+def _add_digest_option(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--policy-digest",
         metavar="HEX",
@@ -203,7 +214,7 @@ def _digest_option(sub: argparse.ArgumentParser) -> None:
 
 def add_learn(add: Add, name: str) -> None:
     """Add the verb `learn`."""
-    sub = _runs(add, name, "write the smallest policy a run needs")
+    sub = _add_run(add, name, "write the smallest policy a run needs")
     sub.add_argument(
         "--output",
         metavar="FILE",
@@ -236,7 +247,7 @@ def add_doctor(add: Add, name: str) -> None:
         help="what this machine can observe, and how to get what is missing",
         description="Say what this machine can observe, what is missing, and the "
         "command that gets it.",
-        epilog=_ANALYSES,
+        epilog=_ANALYSIS_STATUSES,
     ).add_argument("--verbose", action="store_true", help="show tracebacks")
 
 
@@ -253,13 +264,13 @@ def _add_check(add: Add) -> argparse.ArgumentParser:
         "check",
         help="validate a policy file",
         description="Validate a policy file.",
-        epilog=_ANALYSES,
+        epilog=_ANALYSIS_STATUSES,
     )
     check.add_argument("file", metavar="FILE")
     check.add_argument(
         "--strict", action="store_true", help="require a reason for every allow entry"
     )
-    _digest_option(check)
+    _add_digest_option(check)
     return check
 
 
@@ -268,7 +279,7 @@ def _add_explain(add: Add) -> argparse.ArgumentParser:
         "explain",
         help="say what a destination would get, and why",
         description="Say what a destination would get, and why.",
-        epilog=_ANALYSES,
+        epilog=_ANALYSIS_STATUSES,
     )
     explain.add_argument("file", metavar="FILE")
     explain.add_argument("destination", metavar="HOST:PORT[/PROTOCOL]")

@@ -22,10 +22,10 @@ _DESTINATION = re.compile(
 
 
 def check(file: str, *, strict: bool, digest: str | None = None) -> int:
-    """Validate `file` and print its digest.
+    """Validate the policy in `file`, print its digest, and return the exit status.
 
-    Returns 0, or 1 when the digest is another than `digest`, or with `strict` where
-    entries have no reason.
+    It is 1 if the digest is not `digest`, or if `strict` is set and an allow entry has
+    no reason; else 0.
     """
     loaded, shown = _load(file), printable(file)
     if digest is not None and loaded.digest != digest:
@@ -53,9 +53,9 @@ def _load(file: str) -> LoadedPolicy:
 
 
 def explain(request: ExplainRequest) -> int:
-    """Say what a destination would get, reached by whom `request` names.
+    """Print the verdict on the destination and the caller that `request` names.
 
-    Returns 0 when it is let through, else 1.
+    Returns the exit status: 1 if it is a violation, else 0.
     """
     policy = _load(request.file).policy
     target = parse_destination(request.destination)
@@ -76,7 +76,7 @@ def explain(request: ExplainRequest) -> int:
 
 
 def asked_origin(request: ExplainRequest) -> Origin:
-    """Return who is asked about: what is not said is unknown, and no bypass."""
+    """Return the caller that `request` describes; what it leaves out is unknown."""
     return Origin(
         exe=request.exe,
         modules=(request.module,) if request.module else (),
@@ -95,7 +95,7 @@ def _claimed(request: ExplainRequest) -> Iterator[Claimed]:
 
 
 def parse_destination(text: str) -> Destination:
-    """Return HOST:PORT[/PROTOCOL] as a destination; raises UsageError."""
+    """Return the destination that HOST:PORT[/PROTOCOL] names; raises UsageError."""
     match = _DESTINATION.fullmatch(text)
     if match is None or not 0 < int(match["port"]) < 65536:
         raise UsageError(
@@ -108,7 +108,7 @@ def parse_destination(text: str) -> Destination:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        # Names are not resolved here: a host entry is judged by the name alone.
+        # Names are not resolved here: a host entry is judged by its name only.
         nowhere = ipaddress.ip_address("0.0.0.0")  # noqa: S104 -- nothing is bound
         return Destination(nowhere, port, protocol, (_host_name(host),))
     listener: Listener | None = "outside" if address.is_loopback else None

@@ -1,7 +1,8 @@
-"""Where `learn` puts its policy: all of it or nothing, and over nothing by accident.
+"""The file that `learn` writes its policy to: all of it or nothing.
 
-It is written to a new file beside, which gets the name at the end: with link(2), which
-replaces nothing and follows nothing, or with rename(2) where that was asked for.
+The policy is written to a new file in the same folder, which gets its name at the end:
+by link(2), which never replaces a file and follows no link, or by rename(2) with
+`--force`.
 """
 
 import errno
@@ -19,18 +20,21 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _INTO = os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_CLOEXEC
 STDOUT = "-"
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
-"""What file systems say that have none: link(2)."""
+"""The errors of link(2) on file systems that have no hard links."""
 
 
 class PolicyOutput:
-    """A place for a policy, that is looked for before a run and filled behind it."""
+    """An output file that is opened before the run and written after it."""
 
     def __init__(self, path: str, *, force: bool) -> None:
-        """Have a file to write to, with this thread's rights. Raises UsageError."""
+        """Open the output at `path` with this thread's rights.
+
+        `force`: replace an existing file. Raises UsageError if it cannot be written.
+        """
         self._path = path
         self._force = force
         self._beside: str | None = None
-        """The new file's path; None: what is written goes where it belongs at once."""
+        """The path of the new file; None if `path` itself is written to."""
         try:
             self._fd = self._open()
         except OSError as error:
@@ -39,7 +43,7 @@ class PolicyOutput:
                 "name a writable file with --output",
             ) from error
 
-    # A pipe or a device is written to; it is not replaced by a file.
+    # A pipe or a device is written to; a file never takes its place.
     def _open(self) -> int:
         if self._path == STDOUT:
             return streams.own_output()
@@ -62,7 +66,7 @@ class PolicyOutput:
         return new
 
     def write(self, text: str) -> None:
-        """Write the whole policy. Raises OSError, and leaves nothing then."""
+        """Write the whole policy. Raises OSError; no part of a file is left then."""
         rest = memoryview(text.encode())
         try:
             while rest:
@@ -73,7 +77,10 @@ class PolicyOutput:
             raise
 
     def finish(self) -> str:
-        """Give what was written its name, with this thread's rights; "", or why not."""
+        """Give the new file its name, with this thread's rights.
+
+        Returns "", or why it could not be done.
+        """
         if self._beside is None:
             return ""
         try:
@@ -90,7 +97,7 @@ class PolicyOutput:
         return ""
 
     def abandon(self) -> None:
-        """Leave no file beside."""
+        """Remove the new file, if it has not got its name."""
         if self._beside is not None:
             with suppress(OSError):
                 os.unlink(self._beside)  # noqa: PTH108 -- as given
@@ -102,5 +109,5 @@ def _link(new: str, path: str) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        os.close(os.open(path, _NEW))  # the name is ours, and nobody's before
+        os.close(os.open(path, _NEW))  # fails if the name is taken; now it is ours
         os.replace(new, path)  # noqa: PTH105 -- as given

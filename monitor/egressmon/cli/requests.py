@@ -1,4 +1,4 @@
-"""What a command line asks for, as typed values."""
+"""The parsed command lines of the verbs, as typed values."""
 
 import argparse
 from typing import Literal, NamedTuple
@@ -9,15 +9,17 @@ from egressmon.sanitise.argv_mode import ArgvMode
 
 
 class RunRequest(NamedTuple):
-    """What each verb is asked that runs a command."""
+    """The options of each verb that runs a command."""
 
     verb: str
     command: list[str]
-    """The command and its arguments; empty: none was given."""
+    """The command and its arguments; empty if none was given."""
     evidence: str | None
+    """The file named; None: a new one in the default folder."""
     evidence_limit: int
     """In bytes."""
     linger_s: float | None
+    """None: wait for the last process."""
     allow_incomplete: bool
     engine: Choice
     attribution: Level
@@ -28,7 +30,7 @@ class RunRequest(NamedTuple):
 
     @classmethod
     def of(cls, parsed: argparse.Namespace) -> "RunRequest":
-        """Return what the parsed arguments of such a verb ask."""
+        """Return the options in `parsed`."""
         return cls(
             verb=parsed.verb,
             command=parsed.command,

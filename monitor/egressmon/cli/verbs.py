@@ -1,6 +1,6 @@
-"""The verbs: what each one takes, and what it does.
+"""The table of verbs: the options that each one takes, and the function that runs it.
 
-A verb imports what it needs as it is called: `watch` must be armed soon.
+A verb imports the rest only when it is called, so that `watch` starts fast.
 """
 
 import argparse
@@ -19,10 +19,11 @@ from egressmon.probes.loaders.loading import Preparation
 
 
 class Call(NamedTuple):
-    """A command line as it was given, and what was begun before it was read."""
+    """A command line as it was given."""
 
     arguments: list[str]
     early: Preparation | None
+    """Loads the probes since before the arguments were read."""
 
 
 class Verb(NamedTuple):
@@ -31,7 +32,7 @@ class Verb(NamedTuple):
     add: Callable[[options.Add, str], None]
     run: Callable[[argparse.Namespace, Call], int]
     runs_command: bool = False
-    """Then its own failures have the statuses of a run (125), not of an analysis."""
+    """Whether egressmon's own failures get the exit status of a run (125), not 2."""
 
 
 def _watch(parsed: argparse.Namespace, call: Call) -> int:
@@ -52,7 +53,8 @@ def _learn(parsed: argparse.Namespace, call: Call) -> int:
     return learn(request, call.arguments, preparation)
 
 
-# The probes load (in C) while Python imports the rest.
+# The probes load in a thread, mostly in C, while Python imports the rest. If they were
+# loaded early for other options, they are of no use.
 def _preparation(request: RunRequest, early: Preparation | None) -> Preparation | None:
     if os.geteuid() != 0:
         return None

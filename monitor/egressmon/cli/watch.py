@@ -1,4 +1,4 @@
-"""`egressmon watch`: from options to an exit status."""
+"""`egressmon watch`: run a command under a policy, and report how it went."""
 
 import os
 import sys
@@ -35,11 +35,12 @@ def watch(
 ) -> int:
     """Run the command under its policy and return the exit status.
 
-    Without a preparation this process is not root, and becomes it first.
+    `preparation` loads the probes; None if this process is not root, so that it has to
+    become root first.
     """
     require_command(request.run)
     if preparation is None:
-        # Said before sudo asks for a password: the user's own mistakes first.
+        # Errors in the policy are reported before sudo asks for a password.
         _load_policy(request)
     host.egressmon_version()  # 3 ms, while the probes load
     engine = engine_for(request.run, arguments, preparation)
@@ -63,10 +64,13 @@ def _load_policy(request: WatchRequest) -> LoadedPolicy:
 
 
 def require_another_file(evidence: str | None, other: Path | None, what: str) -> None:
-    """Raise UsageError where the evidence would be written over the file `other`."""
+    """Raise UsageError if the evidence would overwrite the file `other`.
+
+    `what` says what that file is.
+    """
     if evidence is None or evidence == STDOUT or other is None:
         return
-    # os.path's: a folder that cannot be searched is an error where it is opened.
+    # os.path hides errors: a folder that cannot be searched fails when it is opened.
     if os.path.exists(other) and os.path.exists(evidence):  # noqa: PTH110
         same = os.path.isfile(other) and os.path.samefile(evidence, other)  # noqa: PTH113, PTH121
     else:
@@ -83,10 +87,10 @@ def engine_for(
     arguments: list[str],
     preparation: Preparation | None,
 ) -> Engine:
-    """Return the loaded engine, as root; without a preparation, become root first.
+    """Return the loaded engine; without a `preparation`, become root first.
 
-    It is waited for here: acting_as changes the rights of all threads, of the one
-    that loads the probes, too (nptl(7)).
+    This waits until the probes are loaded: `acting_as` changes the rights of all
+    threads (nptl(7)), also of the one that loads them.
     """
     if preparation is None:
         privilege.become_root(arguments, quiet=request.quiet)
@@ -98,7 +102,7 @@ def engine_for(
 
 
 def require_command(request: RunRequest) -> None:
-    """Raise UsageError where no command is given."""
+    """Raise UsageError if no command is given."""
     if not request.command:
         raise UsageError(
             "no command is given", f"egressmon {request.verb} -- COMMAND [ARGUMENT...]"
@@ -112,22 +116,43 @@ def execute(  # noqa: PLR0913 -- what a run is made of
     user: User,
     engine: Engine,
     *,
-    also: Callable[[Record], None] = lambda _record: None,
+    on_record: Callable[[Record], None] = lambda _record: None,
     at_end: Callable[[], str] | None = None,
     page: Page | None = None,
 ) -> Outcome:
-    """Run the command of `request` for `user`; records also go to `also`.
+    """Run the command of `request` for `user`, and return how it went.
 
-    It returns in another process than it was called in, without rights. The one that
-    has them calls `at_end` with the user's, after all else; it returns what failed, or
-    "". `page` is the job's summary page, if it has one.
+    `on_record` gets each record, too. `page` is the job's summary page, if any.
+
+    This function returns in another process than the one that called it, without any
+    rights. The process that has kept the rights calls `at_end` last of all, with the
+    user's rights; it returns what failed, or "".
     """
     identifier = run.run_identifier()
+    options = replace(
+        _run_options(request, loaded, enforce, user, identifier),
+        page=page,
+        at_end=at_end,
+    )
+    outcome = run.execute(make_state(options, identifier), engine, on_record)
+    if outcome.exec_errno:
+        why = os.strerror(outcome.exec_errno)
+        sys.stderr.write(f"egressmon: {printable(request.command[0])}: {why}\n")
+    return outcome
+
+
+def _run_options(
+    request: RunRequest,
+    loaded: LoadedPolicy,
+    enforce: Enforce,
+    user: User,
+    identifier: str,
+) -> RunOptions:
     with acting_as(user):
         path, file, failure = _evidence(request.evidence, identifier)
     if failure is not None:
         sys.stderr.write(f"egressmon: {printable(failure)}; going on without\n")
-    run_options = RunOptions(
+    options = RunOptions(
         command=[os.fsencode(word) for word in request.command],
         loaded=loaded,
         enforce=enforce,
@@ -143,16 +168,8 @@ def execute(  # noqa: PLR0913 -- what a run is made of
         quiet=request.quiet,
         verbose=request.verbose,
         ready_file=request.ready_file,
-        page=page,
-        at_end=at_end,
     )
-    if run_options.may_gain:
-        run_options = replace(run_options, sudo=SudoQuery(user))
-    outcome = run.execute(make_state(run_options, identifier), engine, also)
-    if outcome.exec_errno:
-        why = os.strerror(outcome.exec_errno)
-        sys.stderr.write(f"egressmon: {printable(request.command[0])}: {why}\n")
-    return outcome
+    return replace(options, sudo=SudoQuery(user)) if options.may_gain else options
 
 
 def _reports(request: RunRequest, user: User, page: Page | None) -> Iterator[Report]:
@@ -166,7 +183,8 @@ def _reports(request: RunRequest, user: User, page: Page | None) -> Iterator[Rep
         yield github.JobSummary(page)
 
 
-# The file named, or a new one in a folder that version control passes over.
+# The path, the open file, and why there is none. Without a name it is a new file in a
+# folder that version control ignores.
 def _evidence(
     named: str | None, identifier: str
 ) -> tuple[str, IO[bytes] | None, str | None]:
@@ -184,7 +202,7 @@ def _is_github(user: User) -> bool:
     return user.environment.get(b"GITHUB_ACTIONS") == b"true"
 
 
-# In GitHub Actions, the job's summary page; None where there is none to write.
+# The job's summary page in GitHub Actions; None elsewhere, or if it cannot be written.
 def _summary_page(user: User) -> Page | None:
     path = user.environment.get(b"GITHUB_STEP_SUMMARY")
     if path is None or not _is_github(user):

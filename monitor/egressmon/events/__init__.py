@@ -1,1 +1,1 @@
-"""Decode: what the probes tell of, from bytes to frozen values."""
+"""Decode: turn the bytes of the probes into frozen values."""

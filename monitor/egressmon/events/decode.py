@@ -1,4 +1,4 @@
-"""Turn event bytes into frozen values: pure, so that a recording replays."""
+"""Decode event bytes into frozen values; without state, so that recordings replay."""
 
 import ipaddress
 import os
@@ -59,9 +59,9 @@ _FRAMES_EVENT = LAYOUTS["frames_event"]
 _CODE_EVENT = LAYOUTS["code_event"]
 _ESCAPE_EVENT = LAYOUTS["escape_event"]
 _REGISTERS = LAYOUTS["registers"]
-# struct frame, whose place in the code is signed.
+# struct frame of event.h; its offset in the code is signed.
 _FRAME = struct.Struct("=QIi")
-_STATUSES: dict[int, StackStatus] = {
+_STACK_STATUSES: dict[int, StackStatus] = {
     CONSTANTS["STACK_COPIED"]: "copied",
     CONSTANTS["STACK_KNOWN"]: "known",
     CONSTANTS["STACK_KERNEL_THREAD"]: "kernel-thread",
@@ -77,7 +77,7 @@ _RECEIVERS: dict[int, Receiver] = {
     CONSTANTS["RECEIVER_SHARED"]: "shared",
     CONSTANTS["RECEIVER_ASK"]: "ask",
 }
-_REACHED: dict[int, FramesStatus] = {
+_FRAMES_STATUSES: dict[int, FramesStatus] = {
     CONSTANTS["FRAMES_WHOLE"]: "whole",
     CONSTANTS["FRAMES_NO_THREAD"]: "no-thread",
     CONSTANTS["FRAMES_IDLE"]: "idle",
@@ -86,26 +86,26 @@ _REACHED: dict[int, FramesStatus] = {
     CONSTANTS["FRAMES_ODD"]: "odd",
     CONSTANTS["FRAMES_UNNOTED"]: "unnoted",
 }
-# What a str keeps its characters in: PEP 393.
+# How a str stores its characters, by bytes in a character; 0: ASCII (PEP 393).
 _ENCODINGS = {0: "ascii", 1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
-_MEANS: dict[int, EscapeMeans] = {
+_ESCAPE_MEANS: dict[int, EscapeMeans] = {
     CONSTANTS["ESCAPE_SOCKET"]: "socket",
     CONSTANTS["ESCAPE_TUN"]: "tun",
     CONSTANTS["ESCAPE_UNIX"]: "unix",
     CONSTANTS["ESCAPE_RING"]: "ring",
 }
-# Which may be anything, lone surrogates, too: the gate of the evidence escapes them.
-_SURROGATES = {
+# The characters can be anything, also lone surrogates: evidence/gate.py escapes them.
+_ERROR_HANDLERS = {
     0: "surrogateescape",
     1: "strict",
     2: "surrogatepass",
     4: "surrogatepass",
 }
-_MAPPED = bytes(10) + b"\xff\xff"
+_IPV4_MAPPED = bytes(10) + b"\xff\xff"
 
 
 class DecodeError(ValueError):
-    """Bytes that are no event of this version: short, or of an unknown kind."""
+    """The bytes are no valid event: too short, or of an unknown kind or value."""
 
 
 _PROTOCOLS = {
@@ -120,14 +120,14 @@ _PROTOCOLS = {
 
 
 def protocol_name(number: int) -> str:
-    """Return the name of an IP protocol, or its number where it has none here."""
+    """Return a short name for the IP protocol `number`, or the number as text."""
     return _PROTOCOLS.get(number) or str(number)
 
 
 @lru_cache(maxsize=4096)
 def address(data: bytes) -> Address:
-    """Return sixteen bytes as an address; a v4-mapped one is IPv4 (RFC 4291)."""
-    if data.startswith(_MAPPED):
+    """Return 16 bytes as an address; an IPv4-mapped one is IPv4 (RFC 4291)."""
+    if data.startswith(_IPV4_MAPPED):
         return ipaddress.IPv4Address(data[12:])
     return ipaddress.IPv6Address(data)
 
@@ -138,7 +138,7 @@ def _comm(data: bytes) -> str:
 
 
 def decode(data: bytes) -> Event:
-    """Return the event in data; raises DecodeError for anything else."""
+    """Return the event in `data`; raises DecodeError if it is not valid."""
     kind = int.from_bytes(data[8:12], "little")
     reader = _READERS.get(kind)
     if reader is None:
@@ -150,7 +150,7 @@ def decode(data: bytes) -> Event:
 
 
 def kind_of(data: bytes) -> str:
-    """Return what data says that it is, for whoever cannot read the rest."""
+    """Return the name of the kind that `data` claims to be, even if it is not valid."""
     kind = int.from_bytes(data[8:12], "little")
     return _NAMES.get(kind) or f"kind {kind}"
 
@@ -215,7 +215,7 @@ def _escape(data: bytes) -> Escape:
         ktime, _, pid, start, exec_id, tid, uid, what, family, peer, inode, device,
         size, comm, path, _,
     ) = _ESCAPE_EVENT.unpack_from(data)  # fmt: skip
-    word = _MEANS.get(what)
+    word = _ESCAPE_MEANS.get(what)
     if word is None:
         raise DecodeError(f"escape event of unknown kind {what}")
     return Escape(
@@ -224,7 +224,7 @@ def _escape(data: bytes) -> Escape:
     )  # fmt: skip
 
 
-# unix(7): an abstract name begins with a zero byte, and is not ended by one.
+# An abstract name begins with a zero byte, and is not ended by one (unix(7)).
 def _unix_name(data: bytes) -> str | None:
     if data.startswith(b"\0"):
         return f"@{from_bytes(data[1:])}"
@@ -235,7 +235,7 @@ def _stack(data: bytes) -> Stack:
     (
         ktime, _, pid, tid, status, address_space, template, kept, mounts, users, _,
     ) = _STACK_EVENT.unpack_from(data)  # fmt: skip
-    word = _STATUSES.get(status)
+    word = _STACK_STATUSES.get(status)
     if word is None:
         raise DecodeError(f"stack event of unknown status {status}")
     if word != "copied":
@@ -258,7 +258,7 @@ def _frames(data: bytes) -> Frames:
         ktime, _, pid, tid, status, start, thread, child_ns, exec_id, child, count,
         total, level, _, test,
     ) = _FRAMES_EVENT.unpack_from(data)  # fmt: skip
-    word = _REACHED.get(status)
+    word = _FRAMES_STATUSES.get(status)
     content = data[_FRAMES_EVENT.size : _FRAMES_EVENT.size + count * _FRAME.size]
     if word is None or len(content) != count * _FRAME.size:
         raise DecodeError(f"frames event: status {status}, {len(content)} bytes")
@@ -268,6 +268,7 @@ def _frames(data: bytes) -> Frames:
     )  # fmt: skip
 
 
+# The test that pytest runs; "…" at its end if it was cut.
 def _test(data: bytes) -> str | None:
     text = from_c_string(data)
     whole = len(data.partition(b"\0")[0]) < CONSTANTS["TEST_SIZE"] - 1
@@ -298,13 +299,13 @@ def _code(data: bytes) -> CodeObject:
     )  # fmt: skip
 
 
-# The process's own: it may say of it what it likes.
+# The text is from the memory of the watched process, so it can be anything.
 def _text(data: bytes, kind: int) -> str:
     encoding = _ENCODINGS.get(kind)
     if encoding is None:
         raise DecodeError(f"code event: characters of {kind} bytes")
     try:
-        return data.decode(encoding, _SURROGATES[kind])
+        return data.decode(encoding, _ERROR_HANDLERS[kind])
     except UnicodeDecodeError:
         return data.decode(encoding, "replace")
 

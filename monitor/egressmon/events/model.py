@@ -1,4 +1,9 @@
-"""What the probes tell of, as frozen values."""
+"""The events that the probes emit, as frozen values. programs/event.h defines them.
+
+Times (`*_ns`) are CLOCK_BOOTTIME in nanoseconds. Ids of processes and threads are those
+of the machine's first PID namespace. `comm` is the name that a thread
+has given itself.
+"""
 
 import ipaddress
 from dataclasses import dataclass
@@ -39,7 +44,7 @@ DNS_SCOPE_ANSWERS = CONSTANTS["DNS_SCOPE_ANSWERS"]
 
 @dataclass(frozen=True, slots=True)
 class Forked:
-    """A process of the scope made another."""
+    """A process of the scope created another one."""
 
     ktime_ns: int
     pid: int
@@ -48,12 +53,12 @@ class Forked:
     uid: int
     comm: str
     exec_id: int = 0
-    """How often it and its ancestors have run a program."""
+    """How often it and its ancestors have executed a program."""
 
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """A process of the scope runs a new program."""
+    """A process of the scope executed a program."""
 
     ktime_ns: int
     pid: int
@@ -62,21 +67,21 @@ class Executed:
     uid: int
     comm: str
     path: str
-    """What the kernel was asked to run, as the process named it."""
+    """The path that the process gave to execve(2)."""
     inode: int
     """The inode number of the executable, or of a script's interpreter."""
     device: int
-    """Of its file system, as the kernel knows it."""
+    """The device number of its file system, as inside the kernel."""
     mounts: int
     """The inode number of the process's mount namespace."""
     users: int
-    """The same of its user namespace."""
+    """The inode number of the process's user namespace."""
     preload: int
-    """Whether the loader was told to load more: one of PRELOAD_*."""
+    """Whether LD_PRELOAD or LD_AUDIT is set: one of PRELOAD_*."""
     arguments: bytes
-    """The argument strings, each NUL-terminated; perhaps cut."""
+    """The argument strings, each ended by a zero byte; the last may be cut."""
     arguments_size: int
-    """How many bytes the whole argument list takes."""
+    """The size of the whole argument list in bytes."""
     exec_id: int = 0
 
 
@@ -93,7 +98,11 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A socket reached for a peer, or a packet went to one that none announced."""
+    """A socket sent to a peer, or a peer connected to a listener.
+
+    `operation` is `connect`, `send`, `accept`, or, for a packet to a peer that no hook
+    had announced, `packet`.
+    """
 
     ktime_ns: int
     operation: str
@@ -109,22 +118,22 @@ class Flow:
     address: Address
     port: int
     stack_ns: int
-    """The time of the stack that the same thread was at; 0: none was copied."""
+    """The `ktime_ns` of the Stack event of the same call; 0 if there is none."""
     frames_ns: int
-    """The time of the Python frames that the same thread was in; 0: none."""
+    """The `ktime_ns` of the Frames event of the same call; 0 if there is none."""
     receiver: Receiver
-    """Who received it, as the kernel said when its first packet left."""
+    """Who receives it, as the kernel looked it up when its first packet left."""
     local_port: int
-    """Of the listener that accepts a connection; else 0."""
+    """The port of the listener that accepts the connection; else 0."""
     start_ns: int = 0
     """When the process began."""
     exec_id: int = 0
-    """Which of its programs it ran."""
+    """Which of its programs the process ran, as in Forked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A thread's registers and the top of its stack, as it named a peer."""
+    """A thread's registers and the top of its stack at the call that named a peer."""
 
     ktime_ns: int
     pid: int
@@ -132,18 +141,19 @@ class Stack:
     status: StackStatus
     address_space: int
     template: int
+    """The number of the call site, if `status` is `known`; `content` is empty then."""
     registers: tuple[int, ...]
-    """As the kernel of the machine that it was copied on orders them."""
+    """In the order of the kernel's struct for the machine's architecture."""
     content: bytes
     mounts: int = 0
     """The inode number of the process's mount namespace, at the call."""
     users: int = 0
-    """The same of its user namespace."""
+    """The inode number of the process's user namespace, at the call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """The Python frames of a thread, at a call or as it started child."""
+    """The Python frames of a thread, at a call or as it started a thread or process."""
 
     ktime_ns: int
     pid: int
@@ -153,41 +163,45 @@ class Frames:
     thread_ns: int
     """When the thread began."""
     child_ns: int
-    """When child did, where there is one."""
+    """When `child` began; 0 if there is none."""
     exec_id: int
     child: int
-    """The thread or process that it started; 0: none, it is at a call."""
+    """The id of the thread or process that it started; 0 if it is at a call."""
     total: int
-    """How many frames there were."""
+    """How many frames there were; `frames` may have fewer."""
     level: int
-    """0: the thread's own; else of who created what it runs, so far out."""
+    """0: the thread's own frames; 1: those that created the asyncio task that it runs;
+    2: those that created the task in which that happened, and so on."""
     test: str | None
-    """What pytest says that it runs."""
+    """The test that runs, as pytest sets it in PYTEST_CURRENT_TEST."""
     frames: tuple[tuple[int, int, int], ...]
-    """Code object, its fingerprint, and where in it, in bytes; innermost first."""
+    """(code object's address, its fingerprint, offset in its code in bytes) of each;
+    the innermost is first."""
 
 
 @dataclass(frozen=True, slots=True)
 class CodeObject:
-    """What the frames of a function have in common; parts of it may be missing."""
+    """A Python code object (a compiled function); parts of it may be missing."""
 
     pid: int
     start_ns: int
     exec_id: int
     code: int
+    """Its address."""
     fingerprint: int
+    """Tells apart code objects that were at the same address, one after the other."""
     minor: int
-    """Of the interpreter's version, 3.minor."""
+    """The second number of the CPython version: 11 for 3.11."""
     first_line: int
     file: str | None
     name: str | None
     lines: bytes | None
-    """The table of lines, as that version writes it."""
+    """The table of lines, in the format of that version."""
 
 
 @dataclass(frozen=True, slots=True)
 class DnsPacket:
-    """What one packet to or from port 53 carried, or a part of it."""
+    """The payload of a packet to or from port 53, or a part of it."""
 
     ktime_ns: int
     pid: int
@@ -198,16 +212,19 @@ class DnsPacket:
     netns: int
     flags: int
     sequence: int
+    """TCP: the sequence number of the first byte. UDP: the offset of this part."""
     segment_size: int
+    """The size of each datagram, if the packet has several (UDP_SEGMENT); else 0."""
     total_size: int
+    """The size of the whole payload in bytes; `payload` may have less."""
     protocol: int
     server: Address
     client_port: int
     payload: bytes
     traits: int
-    """What the probes know of the packet: DNS_*."""
+    """What the probes know of the packet: bits DNS_*."""
     stack_ns: int
-    """As in Flow: of the call that asked, or that connected the socket."""
+    """As in Flow, of the call that sent it or that connected the socket."""
     frames_ns: int
     start_ns: int = 0
     exec_id: int = 0
@@ -215,7 +232,7 @@ class DnsPacket:
 
 @dataclass(frozen=True, slots=True)
 class Escape:
-    """A process of the scope got hold of something that passes the hooks by."""
+    """A process of the scope opened a way out that the hooks do not see."""
 
     ktime_ns: int
     pid: int
@@ -224,20 +241,20 @@ class Escape:
     comm: str
     means: EscapeMeans
     family: int
-    """Of the socket."""
+    """The address family of the socket."""
     peer: int
-    """The process that listens at a UNIX socket, as the kernel numbers it."""
+    """The id of the process that listens at a UNIX socket; 0 if there is none."""
     inode: int
-    """The inode of the socket's file; 0: it has none."""
+    """The inode number of the socket's file; 0 if it has none."""
     device: int
     path: str | None
-    """The name that its listener gave it."""
+    """The name that the listener bound; "@" begins an abstract one."""
     start_ns: int = 0
     exec_id: int = 0
 
 
 Traffic: TypeAlias = Flow | DnsPacket
-"""What a call of the scope's led to."""
+"""The events that are attributed to a call in the scope."""
 
 Event: TypeAlias = (
     Forked | Executed | Exited | Flow | DnsPacket | Stack | Frames | CodeObject | Escape

@@ -1,1 +1,1 @@
-"""Record: what is written, and its proof."""
+"""Record: write the evidence, and prove that it is whole."""

@@ -1,15 +1,15 @@
-"""What a `connection` says of the code behind it, in the order it is written."""
+"""The parts of a record that describe the code behind a connection or a look-up."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 CodeStatus = Literal["known", "none", "unknown"]
-"""Whether Python code is behind a connection: `none` where none can be."""
+"""Whether the Python code is known; `none` if no Python code can be involved."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimRecord:
-    """A field that the watched command could have made up in this run, and how."""
+    """A field that the watched command could have made up in this run, and why."""
 
     field: str
     reason: str
@@ -17,7 +17,7 @@ class ClaimRecord:
 
 @dataclass(frozen=True, slots=True)
 class PackageRecord:
-    """What owns a file, by its package manager's own account."""
+    """The package that a file belongs to, as its package manager says."""
 
     kind: str
     name: str
@@ -26,19 +26,19 @@ class PackageRecord:
 
 @dataclass(frozen=True, slots=True)
 class ModuleFile:
-    """A program or library; without a path, code that is in no file."""
+    """A program or library, or, without a path, code that is in no file."""
 
     path: str | None
     build_id: str | None
     package: PackageRecord | None
     verified: bool | None = None
-    """Whether it is the file that was installed; None: nothing to compare, or too
-    much."""
+    """Whether it is the file that was installed; None if there was nothing, or too
+    much, to compare."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChainStep:
-    """A module on the way to the call, and how its innermost call was found."""
+    """A module in the chain of calls, and how its innermost call was found."""
 
     file: str
     how: str
@@ -46,7 +46,7 @@ class ChainStep:
 
 @dataclass(frozen=True, slots=True)
 class ModuleRecord:
-    """The native modules behind a connection, innermost first in the chain."""
+    """The native modules behind a connection; in the chain, the innermost is first."""
 
     caller: ModuleFile
     binding: ModuleFile | None
@@ -56,7 +56,7 @@ class ModuleRecord:
 
 @dataclass(frozen=True, slots=True)
 class FrameRecord:
-    """A Python function that runs, as its process claims."""
+    """A call frame of a Python function, as the memory of its process shows it."""
 
     function: str | None
     file: str | None
@@ -65,27 +65,27 @@ class FrameRecord:
 
 @dataclass(frozen=True, slots=True)
 class StackRecord:
-    """Python frames, innermost first, which other records refer to."""
+    """Python frames, innermost first. Other records refer to it by its digest."""
 
     TYPE: ClassVar[str] = "stack"
 
     digest: str
     names: list[str]
     frames: list[tuple[int | None, int | None, int | None]]
-    """Which of the names are its function and its file, and its line."""
+    """For each frame (function, file, line); the first two are indexes in `names`."""
     left_out: int
 
 
 @dataclass(frozen=True, slots=True)
 class StackReference:
-    """A stack by its digest; what it stands for is not written with it."""
+    """Refers to a stack by its digest; only the digest is written."""
 
     digest: str
     _record: StackRecord
 
     @property
     def record(self) -> StackRecord:
-        """What is to be written before the first reference."""
+        """The stack itself, which is written before the first reference to it."""
         return self._record
 
 
@@ -109,6 +109,6 @@ class CodeRecord:
 
     @property
     def stacks(self) -> tuple[StackRecord, ...]:
-        """What the references stand for."""
+        """The stacks that it refers to."""
         referred = (self.stack, self.created_by, self.started_by)
         return tuple(one.record for one in referred if one is not None)

@@ -1,7 +1,7 @@
-"""The folder that evidence goes to where no file is named: `.egressmon`.
+"""Open a new evidence file in the default folder, `.egressmon`.
 
-Whoever can write to the working directory may have put something else there: nothing
-is followed, and nothing that is there already is opened.
+Others who can write to the working directory may have put something else there. So no
+link is followed, and no existing file is opened.
 """
 
 import os
@@ -16,14 +16,14 @@ from egressmon.errors import EvidenceError
 FOLDER = Path(".egressmon")
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_APPEND | os.O_CLOEXEC
-_FOLDER_MODE = 0o755  # whatever the umask lets through
+_FOLDER_MODE = 0o755  # less what the umask takes away
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def open_in_folder(name: str, mode: int) -> IO[bytes]:
-    """Open a new file in the folder, which version control passes over.
+    """Open the new file `name` in the folder, with the rights of the thread's user.
 
-    With the rights of the thread's user. Raises EvidenceError.
+    A .gitignore makes version control ignore the folder. Raises EvidenceError.
     """
     try:
         with _folder() as folder:
@@ -52,6 +52,7 @@ def _folder() -> Generator[int]:
         os.close(folder)
 
 
+# Why the folder is not safe to write to; "" if it is.
 def _reason(found: os.stat_result) -> str:
     if found.st_uid not in {0, os.geteuid()}:
         return f"it belongs to uid {found.st_uid}"

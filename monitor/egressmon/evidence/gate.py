@@ -1,8 +1,8 @@
-"""The gate that every string and number passes on its way into the evidence.
+"""Turn any record into one line of JSON that is safe to read.
 
-What comes out is one line of JSON: UTF-8, printable characters alone, integers that
-every reader can hold, each string, list and record bounded. It never refuses: what is
-too much is cut, and said to be.
+The line is UTF-8 with only printable characters, its integers fit into every reader's
+numbers, and each string, list and record is bounded. No record is refused: what is too
+long is cut, and the line says so.
 """
 
 import dataclasses
@@ -16,27 +16,27 @@ import orjson
 from egressmon.text import escape
 
 MAX_RECORD = 64 << 10
-"""How long a line of evidence may be, in bytes."""
+"""The size limit of a line of evidence, in bytes."""
 MAX_BODY = 60 << 10
-"""The same without what each record begins with, and without the account of cuts."""
+"""The same for the record alone, without the envelope and the list of cuts."""
 MAX_TEXT = 4096
-"""How many characters of a string are kept at most, and how many items of a list."""
+"""How many characters of a string, or items of a list, are kept at most."""
 MAX_INTEGER = 2**53 - 1
-"""Beyond it readers that take numbers for doubles read another one (RFC 8259, 6)."""
-_LEAST_TEXT = 64  # of which any record has room for as many strings as it has fields
+"""Readers that use doubles read larger numbers wrongly (RFC 8259, section 6)."""
+_LEAST_TEXT = 64  # characters: with this limit, every field of any record still fits
 _MAX_CUTS = 16
 _MAX_PATH = 120
 
 
 def admit(value: object) -> tuple[bytes, list[str]]:
-    """Return value as JSON, and which parts of it were cut (`argv[3]`, `reason`)."""
+    """Return `value` as JSON, and the parts that were cut, such as `argv[3]`."""
     try:
         line = orjson.dumps(value, option=orjson.OPT_STRICT_INTEGER)
     except TypeError:  # a lone surrogate, or an integer that is too large
         return _admit_slowly(value)
-    # Most records: short, so nothing in them is long, and with nothing to escape.
-    # orjson writes what JSON may not hold as it is with a backslash; where each of
-    # these stands before a quotation mark, there is none in any value.
+    # The fast way, for most records: short, so no part is too long, and nothing in it
+    # has to be escaped. orjson escapes with a backslash what JSON may not hold raw; if
+    # all backslashes precede quotation marks, they escape nothing else.
     if (
         len(line) <= MAX_TEXT
         and line.count(b"\\") == line.count(b'\\"')
@@ -57,7 +57,7 @@ def _admit_slowly(value: object) -> tuple[bytes, list[str]]:
 
 
 class _Walk:
-    """Rebuilds a value from what JSON has, with nothing longer than `limit`."""
+    """Rebuilds a value from JSON's types, with no string or list over `limit`."""
 
     def __init__(self, limit: int) -> None:
         self.cuts: list[str] = []
@@ -119,7 +119,7 @@ class _Walk:
             self.cuts.append(path[:_MAX_PATH])
 
 
-# As orjson: what begins with an underscore is not written.
+# Like orjson, this leaves out fields that begin with an underscore.
 @cache
 def _names(kind: type) -> tuple[str, ...]:
     fields = dataclasses.fields(kind)

@@ -1,8 +1,8 @@
-"""Mask secrets in records: in names, paths and what repeats them.
+"""Mask secrets in records: in host names, in paths, and in texts that repeat them.
 
-A name is evidence (it may carry data out itself) and stays; a token in it does not.
-Names and paths tell things apart, so what is masked in them keeps a mark of its own:
-equal in one run where the token is equal, and made with a key that nobody keeps.
+A host name is evidence, as it may carry data out itself: only tokens in it are masked.
+Names and paths also tell things apart. So each masked token gets a mark: equal tokens
+have equal marks within one run. The key of the marks is forgotten with the run.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ _KEY = secrets.token_bytes(16)
 
 _AnyRecord = TypeVar("_AnyRecord", bound=Record)
 
-# Texts in which nothing was masked; one that was masked holds a secret: never kept.
+# Texts without secrets, to save work. A text with a secret must not be kept in memory.
 _harmless: set[str | None] = {None}
 
 
@@ -40,8 +40,8 @@ def sanitise_record(record: _AnyRecord) -> _AnyRecord:
     return record
 
 
-# What others chose, and nothing has sanitised before: command lines, frames and test
-# ids come sanitised. Of a record that is not known here, every text.
+# Yield the texts that others chose and that are not sanitised yet, as command lines,
+# frames and test ids already are. Of other kinds of records, yield every text.
 def _texts(record: Record) -> Iterator[str | None]:
     match record:
         case ConnectionRecord():
@@ -99,12 +99,12 @@ def _is_harmless(text: str | None) -> bool:
     return True
 
 
-# The record again, with every text in it masked.
+# A copy of the record in which every text is masked.
 def _walked(value: object) -> object:
     if isinstance(value, str):
         return shown(value)
     if isinstance(value, StackReference):
-        return value  # its digest is that of what it stands for
+        return value  # its digest is that of the stack as written
     if isinstance(value, list):
         return [_walked(item) for item in cast("list[object]", value)]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -117,7 +117,7 @@ def _walked(value: object) -> object:
 
 
 def shown(text: str) -> str:
-    """Return `text`, a name or a path, masked; different ones stay different."""
+    """Return a name or path with secrets masked; different ones stay different."""
     parts: list[str] = []
     at = 0
     for start, end in tokens_in_name(text):

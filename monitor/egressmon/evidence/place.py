@@ -1,4 +1,4 @@
-"""Where the evidence is: whether the file at its path is the one that was written."""
+"""Check that the evidence file is still at its path, and what is in it."""
 
 import os
 import stat
@@ -12,14 +12,15 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A regular file, open for reading, with its path and what the kernel calls it."""
+    """The evidence file, open for reading, and its path when it was opened."""
 
     fd: int
     path: str
     link: str
+    """The path as the kernel gave it then."""
 
     def is_there(self, found: os.stat_result) -> bool:
-        """Tell whether the file found is still at its path."""
+        """Tell whether the file at the path is still the one with status `found`."""
         try:
             there = os.stat(self.path)  # noqa: PTH116 -- text in
         except PermissionError:  # the agent may have fewer rights by now
@@ -29,9 +30,9 @@ class Place:
         return (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino)
 
     def digest(self, size: int) -> bytes:
-        """Return the digest of what is in the file, which has `size` bytes.
+        """Return the BLAKE3 digest of the file, which should have `size` bytes.
 
-        Of a file that grows meanwhile, no more is read than tells the difference.
+        If it has more, reading stops as soon as the digest must differ.
         """
         digest, place = blake3(), 0
         while place <= size and (piece := os.pread(self.fd, _PIECE, place)):
@@ -40,14 +41,16 @@ class Place:
         return digest.digest()
 
 
-# proc_pid_fd(5): where the file is now, with " (deleted)" where it is no more.
+# Where the file is now (proc_pid_fd(5)); " (deleted)" at its end if it is nowhere.
 def _link(fd: int) -> str:
     return os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 -- text out
 
 
-# None where nothing can be read back: a pipe, or standard output, which is others' too.
 def place_of(file: IO[bytes] | None, path: str) -> Place | None:
-    """Return the place of `file`, which is open for writing and found at `path`."""
+    """Return how to find `file`, which is open for writing at `path`, again.
+
+    None if it cannot be read back, as a pipe.
+    """
     if file is None:
         return None
     fd = file.fileno()

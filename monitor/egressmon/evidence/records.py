@@ -1,7 +1,7 @@
-"""The records of the evidence: what each one holds, in the order it is written.
+"""The records of the evidence, their fields in the order in which they are written.
 
-Unknown is None, with a reason beside it. docs/evidence.md explains each field;
-a test keeps the two in step.
+What is unknown is None, and a field beside it has the reason. docs/evidence.md explains
+each field; a test compares the two.
 """
 
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ RunVerdict: TypeAlias = Literal["clean", "violations", "incomplete"]
 
 @dataclass(frozen=True, slots=True)
 class BlindSpot:
-    """Something that this run cannot see: why, what follows, what closes it."""
+    """A way out that this run cannot see: why, what follows, and what closes it."""
 
     name: str
     reason: str
@@ -32,7 +32,7 @@ class BlindSpot:
 
 @dataclass(frozen=True, slots=True)
 class RunStart:
-    """The first record: what watches what, with which hooks and which policy."""
+    """The first record: the machine, the command, the probes and the policy."""
 
     TYPE: ClassVar[str] = "run.start"
 
@@ -67,7 +67,7 @@ class ProcessExit:
 
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
-    """A process of the scope began, ran a program, or ended."""
+    """A process of the scope began, executed a program, or ended."""
 
     TYPE: ClassVar[str] = "process"
 
@@ -86,7 +86,7 @@ class ProcessRecord:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The process behind a connection or a query."""
+    """The process behind a connection, a look-up or an escape."""
 
     pid: int
     tid: int
@@ -101,7 +101,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class NameRecord:
-    """A host name, with how it is known."""
+    """A host name, and how it is known."""
 
     name: str
     source: str
@@ -109,7 +109,7 @@ class NameRecord:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Where a connection goes, or comes from."""
+    """The other end of a connection: where it goes, or where it comes from."""
 
     ip: str
     port: int | None
@@ -119,7 +119,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class DnsRecord:
-    """One name looked up: by whom, where, and what came back."""
+    """A DNS look-up: who asked which resolver for what, and the answer."""
 
     TYPE: ClassVar[str] = "dns"
 
@@ -150,7 +150,7 @@ class DnsRecord:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRecord:
-    """One attempt to reach a peer, or of a peer to reach a listener."""
+    """An attempt to reach a peer, or a peer that connected to the command."""
 
     TYPE: ClassVar[str] = "connection"
 
@@ -174,13 +174,13 @@ class ConnectionRecord:
     code_status: CodeStatus
     code_reason: str | None
     local_port: int | None = None
-    """Where a peer was accepted."""
+    """The port at which a peer was accepted."""
     claimed: list[ClaimRecord] = field(default_factory=list[ClaimRecord])
 
 
 @dataclass(frozen=True, slots=True)
 class EscapeRecord:
-    """A process got hold of something that passes the hooks by."""
+    """A process opened a way out that the hooks do not see."""
 
     TYPE: ClassVar[str] = "escape"
 
@@ -196,7 +196,7 @@ class EscapeRecord:
 
 @dataclass(frozen=True, slots=True)
 class CanaryRecord:
-    """One attempt of egressmon's own, to prove that the sensor sees and refuses."""
+    """A connection that egressmon made to test that the probes see and refuse it."""
 
     TYPE: ClassVar[str] = "canary"
 
@@ -213,7 +213,7 @@ class CanaryRecord:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRecord:
-    """An event that could not be processed; the ones after it were."""
+    """An event that could not be processed; later events still are."""
 
     TYPE: ClassVar[str] = "unreadable"
 
@@ -226,7 +226,7 @@ class UnreadableRecord:
 
 @dataclass(frozen=True, slots=True)
 class LossRecord:
-    """Events that did not reach the evidence, since the last such record."""
+    """Events that were lost since the last such record."""
 
     TYPE: ClassVar[str] = "loss"
 
@@ -237,7 +237,7 @@ class LossRecord:
 
 @dataclass(frozen=True, slots=True)
 class Outlived:
-    """A process that went on when the watch ended."""
+    """A process that was still running when the run ended."""
 
     pid: int
     comm: str

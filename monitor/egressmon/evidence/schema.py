@@ -1,4 +1,4 @@
-"""The JSON Schema of the evidence, made from the records; not needed at run time.
+"""Make the JSON Schemas from the records and the policy model. Not needed at run time.
 
 `python -m egressmon.evidence.schema` writes the two schema files that are shipped.
 """
@@ -43,7 +43,7 @@ def evidence_schema() -> dict[str, Any]:
         envelope = _envelope(record.TYPE)
         body["properties"] = {**envelope, **body["properties"]}
         body["required"] = list(body["properties"])
-        # Only where something was cut: what.
+        # Optional: which parts were cut.
         body["properties"]["cut"] = {"type": "array", "items": {"type": "string"}}
         body["additionalProperties"] = False
         definitions[record.__name__] = body
@@ -57,7 +57,7 @@ def evidence_schema() -> dict[str, Any]:
     }
 
 
-# What begins with an underscore is not written.
+# Fields that begin with an underscore are not written.
 def _written(definitions: dict[str, Any]) -> dict[str, Any]:
     for body in definitions.values():
         for name in [one for one in body["properties"] if one.startswith("_")]:
@@ -67,7 +67,7 @@ def _written(definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def text(schema: dict[str, Any]) -> str:
-    """Return schema as it is written to a file."""
+    """Return `schema` as it is written to a file."""
     return json.dumps(schema, indent=2) + "\n"
 
 

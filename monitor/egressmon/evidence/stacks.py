@@ -1,4 +1,4 @@
-"""Python stacks, named by what is in them: each is written once, then referred to."""
+"""Refer to Python stacks by a digest, so that each is written only once."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -13,21 +13,21 @@ _MAX_BYTES = 56 << 10
 _MAX_KEPT = 512
 _MAX_FRAMES_KEPT = 65536
 _DIGEST_BYTES = 16
-_FRAME_BYTES = 3  # brackets and a comma, besides its numbers
+_FRAME_BYTES = 3  # of JSON for each frame, besides its numbers: [ ] and a comma
 
 
 class Stacks:
-    """Makes references to stacks, and remembers the latest."""
+    """Makes references to stacks, and remembers the latest ones."""
 
     def __init__(self) -> None:
-        # By the frames' identities, which stay theirs while the frames are kept.
+        # By the frames' id(), which nothing else gets as long as the frames are kept.
         self._known: OrderedDict[
             tuple[int, ...], tuple[Sequence[FrameRecord], StackReference]
         ] = OrderedDict()
         self._frames = 0
 
     def refer(self, frames: Sequence[FrameRecord]) -> StackReference:
-        """Return the reference to frames, innermost first."""
+        """Return the reference to a stack of `frames`, innermost first."""
         key = tuple(map(id, frames))
         known = self._known.get(key)
         if known is not None:
@@ -42,7 +42,7 @@ class Stacks:
 
 
 class _Table:
-    """Frames and the names in them, as much as a record holds."""
+    """Collects frames and the names in them, until a record is full."""
 
     def __init__(self) -> None:
         self.names: dict[str, int] = {}
@@ -50,7 +50,7 @@ class _Table:
         self._left = _MAX_BYTES
 
     def add(self, frame: FrameRecord) -> bool:
-        """Add frame; False: there is no room for it."""
+        """Add `frame`; returns False if there is no room for it."""
         function = _head(frame.function) if frame.function is not None else None
         file = _tail(frame.file) if frame.file is not None else None
         fresh = {one for one in (function, file) if one not in self.names}
@@ -82,7 +82,8 @@ def _reference(frames: Sequence[FrameRecord]) -> StackReference:
     return StackReference(digest, record)
 
 
-# A function is told by how its name begins, a file by how its path ends.
+# When cut, a function is best known by the beginning of its name, a file by the end of
+# its path.
 def _head(name: str) -> str:
     return name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 1] + "…"
 

@@ -1,4 +1,4 @@
-"""Count what was recorded, for the end of the run and for the reader."""
+"""Count what was recorded, for the record `run.end` and for reports."""
 
 import re
 from collections import Counter
@@ -19,31 +19,31 @@ _MAX_GROUPS = 10_000
 _MAX_ESCAPES = 20
 
 GroupKey: TypeAlias = tuple[str, str, str, str]
-"""Destination, program, the code behind it (perhaps empty), and why."""
-# The destination has a column of its own.
+"""(destination, program, code or "", reason) that violations have in common."""
+# Parts of a reason that repeat the destination.
 _REPEATED = re.compile(r"(no allow entry covers) .*?(?=;|$)")
 _RESOLVER = re.compile(r"^\S+ is (not a trusted resolver)")
 
 
 @dataclass(slots=True)
 class Tally:
-    """Running counts; violations are grouped."""
+    """Counts of a run so far. Violations are grouped by what they have in common."""
 
     connections: Counter[str] = field(default_factory=Counter[str])
-    """Of those in the evidence, as the queries and processes are."""
+    """By verdict, those in the evidence; so do `queries` and `processes`."""
     queries: Counter[str] = field(default_factory=Counter[str])
     processes: int = 0
     seen_connections: Counter[str] = field(default_factory=Counter[str])
-    """Of all, in the evidence or left out of it."""
+    """By verdict, all: in the evidence or left out of it. So do the next two."""
     seen_queries: Counter[str] = field(default_factory=Counter[str])
     seen_processes: int = 0
     violations: Counter[GroupKey] = field(default_factory=Counter[GroupKey])
     places: dict[GroupKey, CodeRecord] = field(
         default_factory=dict[GroupKey, CodeRecord]
     )
-    """The code behind the first of each group, where it is known."""
+    """The code behind the first violation of a group that had any."""
     bypasses: Counter[str] = field(default_factory=Counter[str])
-    """Connections that passed their language's own sockets by, by who made them."""
+    """Connections that bypassed the sockets of their own language, by module."""
     unattributed: int = 0
     """Connections whose process is unknown."""
     unknown_modules: int = 0
@@ -51,14 +51,14 @@ class Tally:
     unknown_code: int = 0
     """Connections of Python processes whose code is not known."""
     escapes: Counter[str] = field(default_factory=Counter[str])
-    """Ways around the hooks that were taken, by why the run is not whole then."""
+    """Escapes that make the evidence incomplete, by reason."""
     ungrouped: int = 0
-    """Violations beyond the groups that are kept."""
+    """Violations that are in no group, because there are too many groups."""
     _alive: set[int] = field(default_factory=set[int])
     _seen_alive: set[int] = field(default_factory=set[int])
 
     def add(self, record: Record, *, written: bool = True) -> None:
-        """Count `record`; one that is not `written` as seen alone."""
+        """Count `record`; if it was not `written` to the evidence, only as seen."""
         match record:
             case ConnectionRecord():
                 self._verdict(record, self.seen_connections)
@@ -118,7 +118,7 @@ class Tally:
         return bool(self.violations)
 
 
-# A process begins with a fork, or, the command's own, with its exec.
+# A process begins with its fork; the command's first one begins with its exec.
 def _begins(record: ProcessRecord, alive: set[int]) -> bool:
     if record.event == "exit":
         alive.discard(record.pid)
@@ -129,9 +129,9 @@ def _begins(record: ProcessRecord, alive: set[int]) -> bool:
 
 
 def module_label(record: ConnectionRecord) -> str:
-    """Return what made a connection, for a reader: its module, or route.
+    """Return what made a connection, for people: its module, or else its route.
 
-    With its package; else with the binding that it came by, and that one's.
+    The module's package is named; if there is none, the binding that called it is.
     """
     module = record.module
     if module is None:
@@ -149,13 +149,13 @@ def _file_label(file: ModuleFile, name: str, claimed: set[str]) -> str:
     package = file.package
     if package is not None:
         label += f" ({package.name} {package.version or ''}".rstrip() + ")"
-    # A claim on the file is one on what it belongs to.
+    # If the file is a claim, so is its package.
     doubtful = name in claimed or (package is not None and f"{name}.package" in claimed)
     return f"{label} (claimed)" if doubtful else label
 
 
 def code_label(code: CodeRecord | None) -> str:
-    """Return the test or the function behind something; empty: neither is known."""
+    """Return the test or the function that is the `code`; "" if neither is known."""
     if code is None:
         return ""
     if code.test is not None:
@@ -179,7 +179,7 @@ def _connection_key(record: ConnectionRecord) -> GroupKey:
         host = f"[{host}]"
     port = f":{record.dst.port}" if record.dst.port is not None else ""
     where = f"{host}{port}/{record.protocol}"
-    if record.op == "accept":  # whose port is a new one each time
+    if record.op == "accept":  # the peer's port is a new one each time
         where = f"accepted from {host} at port {record.local_port}/{record.protocol}"
     return (
         where,
@@ -200,9 +200,9 @@ def _why(reason: str) -> str:
     return _RESOLVER.sub(r"\1", _REPEATED.sub(r"\1 it", reason))
 
 
-# A thread may call itself anything; an executable's name is one for all of them.
 def program_label(process: Actor | None) -> str:
-    """Return the name of the program behind something, for a reader."""
+    """Return the name of the program that `process` runs, for people."""
+    # The executable's name comes first: any thread can change its own name (comm).
     if process is None:
         return "unknown process"
     name = (process.exe or "").rpartition("/")[2]

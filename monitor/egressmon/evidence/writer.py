@@ -1,4 +1,4 @@
-"""Write the evidence: the only place that does. One line a record, chained."""
+"""Write the evidence: a line for each record, with the digest of the line before."""
 
 import errno
 import os
@@ -24,15 +24,15 @@ _READER_POLL_S = 0.02
 DEFAULT_LIMIT = 10**9
 EvidenceState: TypeAlias = Literal["whole", "replaced", "changed", "unchecked"]
 EVIDENCE_MODE = 0o640
-"""Command lines are not for everybody."""
+"""Not readable by everybody, because of the command lines."""
 _MAX_STACKS = 65536
 
 
 class Evidence:
     """An open evidence file.
 
-    A write that fails is final: what came before stays as it is, later records
-    are dropped, and the run goes on (`failure` says why).
+    After a write that fails, nothing more is written: what came before stays as it is,
+    later records are dropped, and the run goes on. `failure` says why.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 -- what a line is made of
@@ -44,9 +44,10 @@ class Evidence:
         limit: int = DEFAULT_LIMIT,
         path: str = STDOUT,
     ) -> None:
-        """Without a file, `failure` says why there is none; `limit` is its size.
+        """`file` is None if it could not be opened; `failure` then says why.
 
-        `path` is where others find the file.
+        `run` is the identifier of the run, `limit` the largest size of the file in
+        bytes, and `path` is where others find the file.
         """
         self._file = file
         self._place = place_of(file, path) if path != STDOUT else None
@@ -55,23 +56,24 @@ class Evidence:
         self._limit = limit
         self._written = blake3()
         self._stacks: OrderedDict[str, None] = OrderedDict()
-        """The stacks that are in the file; one that is forgotten is written again."""
+        """Digests of stacks that are in the file; a forgotten one is written again."""
         self.head: str | None = None
         """The digest of the last line."""
         self.records = 0
         self.size = 0
+        """In bytes."""
         self.left_out = 0
-        """Records for which the file's limit left no room."""
+        """How many records were left out because of the limit."""
         self.failure = failure
         self.phase: str | None = None
 
     def write(self, record: Record, ktime_ns: int) -> bool:
-        """Append `record`, with the time at which it happened.
+        """Append `record` of something that happened at `ktime_ns`, in kernel time.
 
-        False: it was left out of a file that goes on.
+        Returns False if it was left out because of the limit.
         """
         if self._file is None or self.failure is not None:
-            return True  # there is no file to be left out of
+            return True  # `failure` says it: nothing is left out of a file
         code = getattr(record, "code", None)
         if isinstance(code, CodeRecord):
             for stack in code.stacks:
@@ -88,14 +90,14 @@ class Evidence:
 
     def _put(self, fd: int, record: Record, ktime_ns: int) -> bool:
         line = self._line(record, ktime_ns)
-        # The end is written in any case: it says that others are missing.
+        # The last record is always written: it says that others are missing.
         if self.size + len(line) > self._limit and not isinstance(record, RunEnd):
             self.left_out += 1
             return False
         self._append(fd, line)
         return True
 
-    # The only way from a record to bytes, and the gate is on it.
+    # Every record goes through the gate here: there is no other way to bytes.
     def _line(self, record: Record, ktime_ns: int) -> bytes:
         body, cuts = gate.admit(record)
         envelope, _ = gate.admit(
@@ -109,7 +111,7 @@ class Evidence:
                 "prev": self.head,
             }
         )
-        # One object from two: the envelope's fields first, then the record's.
+        # Join the two JSON objects: the envelope's fields first, then the record's.
         line = envelope[:-1] + b"," + body[1:]
         if cuts:
             line = line[:-1] + b',"cut":' + orjson.dumps(cuts) + b"}"
@@ -130,7 +132,7 @@ class Evidence:
         self.head = "blake3:" + blake3(line).hexdigest()
 
     def examine(self) -> EvidenceState:
-        """Compare what is in the file, and at its path, with what was written."""
+        """Return whether the file is still at its path, with just what was written."""
         place = self._place
         if place is None or self.failure is not None:
             return "unchecked"
@@ -146,7 +148,7 @@ class Evidence:
         return "whole" if same else "changed"
 
     def close(self) -> None:
-        """Flush the file to the disk and close it."""
+        """Write the file to the disk, and close it."""
         if self._file is None:
             return
         try:
@@ -161,8 +163,9 @@ class Evidence:
             self._place = None
 
 
-# Every write goes to the end, whatever others do to the file. Nobody may be made to
-# wait, nor a device to do something: a pipe is given a moment for its reader to come.
+# Each write goes to the end of the file, whatever others do to it (O_APPEND). Opening
+# must not block, nor make a device do something; for a pipe, a reader is waited for a
+# moment.
 def _open_for_writing(path: str) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
     flags |= os.O_NONBLOCK | os.O_NOCTTY
@@ -189,7 +192,10 @@ def _is_pipe(path: str) -> bool:
 
 
 def open_evidence(path: str) -> IO[bytes]:
-    """Open `path` anew for writing, or standard output for `-`."""
+    """Open `path` for writing and empty it, or take standard output for `-`.
+
+    Raises EvidenceError.
+    """
     try:
         if path == STDOUT:
             return os.fdopen(streams.own_output(), "wb", buffering=0)

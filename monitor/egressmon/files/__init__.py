@@ -1,7 +1,7 @@
-"""Open and look at files that others wrote, and may have put traps in the place of.
+"""Open untrusted files, whose owners may have replaced them with traps.
 
-The process that reads them has no right to most (docs/decisions/0013): then the keeper
-opens them, and hands over what it opened. All paths go through here.
+The agent has no right to open most files (docs/decisions/0013): there the keeper opens
+them, and passes the descriptors. All files of others are opened here.
 """
 
 import ctypes
@@ -24,32 +24,32 @@ _PROC_MAGIC = 0x9FA0  # include/uapi/linux/magic.h
 _STATFS_SIZE = 256
 _MAX_NAMES = 100_000
 _CLEAN = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-# What /proc says of a process is asked for by these names alone: its memory and its
-# environment are never opened.
+# The only files of /proc that may be opened for a process: never its memory or its
+# environment.
 _OF_PROCESS = re.compile(rb"/proc/([1-9]\d{0,9})/(exe|root|maps|stat)")
 _BELOW_ROOT = re.compile(rb"(/proc/[1-9]\d{0,9}/root)(/.*)", re.DOTALL)
 
 
 class Kind(IntEnum):
-    """What is wanted of a path."""
+    """What to open at a path."""
 
     REGULAR = 0
     """A regular file, to be read."""
     FOLDER = 1
-    """A folder, whose names are to be read."""
+    """A folder, to read the names in it."""
     PLACE = 2
-    """Only to know what it is (O_PATH)."""
+    """Anything, only to know what it is (O_PATH); a link is followed."""
     ENTRY = 3
-    """The same, of a link itself where it is one."""
+    """As PLACE, but a link itself is opened."""
 
 
 def open_here(path: bytes, kind: Kind) -> int:
     """Open `path` in this process, with its rights, and return the descriptor.
 
-    What it is, is known before it is opened: to open a device can have effects, and
-    to open a pipe can take for ever. Below the root folder of another process, links
-    lead to places below it. Links of /proc are followed nowhere but at the path's
-    beginning. Raises OSError.
+    The file type is checked first: opening a device can have effects, and opening a
+    pipe can block for ever. Below the root folder of another process
+    (/proc/PID/root/...), links stay below that folder. The magic links of /proc are
+    followed only at the beginning of `path`. Raises OSError.
     """
     place = _place(path, os.O_NOFOLLOW if kind is Kind.ENTRY else 0)
     if kind in {Kind.PLACE, Kind.ENTRY}:
@@ -83,7 +83,7 @@ def _reopened(place: int, path: bytes, kind: Kind) -> int:
         flags = 0
     else:
         raise OSError(errno.EINVAL, "not a regular file")
-    # Whoever may ask about every process could read its memory there.
+    # With rights over all processes, their memory could be read by way of /proc.
     if not _OF_PROCESS.fullmatch(path) and _is_proc(place):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | flags | _CLEAN)
@@ -117,14 +117,16 @@ def _is_proc(place: int) -> bool:
 
 
 class Opener(Protocol):
-    """Who opens files."""
+    """Opens files for this process."""
 
     def open(self, path: bytes, kind: Kind) -> int:
-        """Open as open_here() does."""
+        """Do what `open_here` does."""
         ...
 
 
 class _Here:
+    """Opens files in this process itself."""
+
     def open(self, path: bytes, kind: Kind) -> int:
         return open_here(path, kind)
 
@@ -134,16 +136,16 @@ _roots: dict[str, os.stat_result] | None = None
 
 
 def use(opener: Opener) -> None:
-    """Have `opener` open all files of this process from now on.
+    """Let `opener` open all files of this process from now on.
 
-    It takes its time: what root folders processes have is asked once a batch.
+    As it is slower, the status of each process's root folder is kept for a batch.
     """
     global _opener, _roots
     _opener, _roots = opener, {}
 
 
 def begin_batch() -> None:
-    """Ask anew which root folders processes have."""
+    """Forget the status of the processes' root folders, for a new batch of events."""
     if _roots is not None:
         _roots.clear()
 
@@ -154,17 +156,17 @@ def open_regular(path: str | bytes) -> int:
 
 
 def open_place(path: str) -> int:
-    """Return a descriptor that says what `path` leads to (O_PATH). Raises OSError."""
+    """Return an O_PATH descriptor of what `path` leads to. Raises OSError."""
     return _opener.open(os.fsencode(path), Kind.PLACE)
 
 
 def open_entry(path: str) -> int:
-    """Return a descriptor that says what `path` is: a link itself. Raises OSError."""
+    """Return an O_PATH descriptor of `path`, also if it is a link. Raises OSError."""
     return _opener.open(os.fsencode(path), Kind.ENTRY)
 
 
 def status(path: str) -> os.stat_result:
-    """Return what stat(2) says of `path`. Raises OSError."""
+    """Return what stat(2) says about `path`. Raises OSError."""
     if _roots is None or not path.endswith("/root"):
         return _at(path, os.fstat)
     known = _roots.get(path)
@@ -174,7 +176,7 @@ def status(path: str) -> os.stat_result:
 
 
 def names_in(folder: str) -> list[str]:
-    """Return the names in `folder`, a bounded number. Raises OSError."""
+    """Return the names in `folder`, at most 100,000. Raises OSError."""
     descriptor = _opener.open(os.fsencode(folder), Kind.FOLDER)
     names: list[str] = []
     try:
@@ -189,7 +191,7 @@ def names_in(folder: str) -> list[str]:
 
 
 def real_path(path: str) -> str:
-    """Return `path` without links, as the kernel has it. Raises OSError."""
+    """Return `path` with all links resolved by the kernel. Raises OSError."""
     return os.fsdecode(_at(path, _path_of))
 
 
@@ -201,7 +203,7 @@ def is_regular(path: str) -> bool:
 
 
 def program_of(pid: int) -> tuple[bytes, os.stat_result]:
-    """Return the path of the program that `pid` runs, and what it is.
+    """Return the path and the status of the program that process `pid` runs.
 
     Raises OSError.
     """

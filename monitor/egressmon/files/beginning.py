@@ -1,7 +1,7 @@
-"""How things stood before the command's first instruction: what was there counts.
+"""Tell which files the command cannot have changed: those older than the run.
 
-A file's ctime is set by the kernel alone, on every change of its content, its name's
-inode, its links and its rights; so one that is older than the run was not made in it.
+The kernel sets a file's ctime at each change of its content, links, owner or mode, and
+no process can. So a file whose ctime is older than the run was not changed in it.
 """
 
 import ctypes
@@ -15,12 +15,12 @@ from pathlib import Path
 from egressmon import files
 from egressmon.files.bounded import open_regular, read_from
 
-# What the kernel stamps files with: it may lag behind the exact clock by a tick.
+# CLOCK_REALTIME_COARSE, which the kernel stamps files with; up to a tick late.
 _REALTIME_COARSE = 5
-# Such file systems are a process's own account: it says what ctimes there are.
+# Prefix of the kinds of file systems that a process serves: it makes up the ctimes.
 _OF_PROCESSES = "fuse"
-_OF_DISKS = frozenset({"fuseblk"})
-# A file's device there is not the one that the kernel itself knows it by.
+_OF_DISKS = frozenset({"fuseblk"})  # but this one is on a disk
+# On these, stat(2) gives another device number than the kernel uses inside.
 _TWO_DEVICES = frozenset({"overlay", "btrfs", "bcachefs"})
 _MAX_TABLE = 1 << 24
 # include/uapi/linux/stat.h, of Linux 5.8 and later.
@@ -35,7 +35,7 @@ OTHER_ROOT = "seen from a root folder of its own"
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A mount: the same one as before only where all of it is the same."""
+    """A mount, as in /proc/self/mountinfo. It is the same one only if all is equal."""
 
     device: str
     root: str
@@ -45,12 +45,12 @@ class Mount:
 
 
 class Beginning:
-    """The moment before a run, and what files and views of them are measured by."""
+    """The moment before the run: decides what may be a claim of the watched command."""
 
     def __init__(self, home: str | None = None) -> None:
-        """Take the present moment, and this process's view of files.
+        """Remember the present time, and this process's namespaces and mounts.
 
-        `home` is the folder of the command's user.
+        `home` is the home folder of the command's user.
         """
         self.home = home
         self._began_ns = time.clock_gettime_ns(_REALTIME_COARSE)
@@ -61,13 +61,13 @@ class Beginning:
         self._first = dict(self._mounts.now())
 
     def is_older(self, status: os.stat_result) -> bool:
-        """Tell whether the file of status is as it was before the run."""
-        # A calendar that is set back takes the ctimes of what is made then with it.
+        """Tell whether the file with this `status` was not changed in this run."""
+        # If the clock is set back, files that are made later get earlier ctimes.
         self._set_back = min(self._set_back, _offset() - self._offset)
         return status.st_ctime_ns < self._began_ns + self._set_back
 
     def why_claimed(self, descriptor: int) -> str | None:
-        """Return why an open file may have been made up in this run; None: it was not.
+        """Return why an open file may have been changed in this run; None if not.
 
         Raises OSError.
         """
@@ -76,7 +76,10 @@ class Beginning:
         return self.why_mount(descriptor)
 
     def why_mount(self, descriptor: int) -> str | None:
-        """Return why an open file's file system proves nothing; None: it does."""
+        """Return why the ctimes of an open file's mount prove nothing; None if they do.
+
+        Raises OSError.
+        """
         number = _mount_of(descriptor)
         mount = self._mounts.now().get(number)
         if mount is None:
@@ -88,30 +91,34 @@ class Beginning:
         return None
 
     def has_two_devices(self, descriptor: int) -> bool:
-        """Tell whether the kernel may know the open file by another device number."""
+        """Tell whether the kernel itself may use another device number for a file.
+
+        Raises OSError.
+        """
         mount = self._mounts.now().get(_mount_of(descriptor))
         return mount is not None and mount.kind in _TWO_DEVICES
 
     def why_view(self, mounts: int, users: int) -> str | None:
-        """Return why what a process calls a file by may be another one's name.
+        """Return why the paths of a process may mean other files; None if they do not.
 
-        Mounts and users are the inode numbers of its namespaces.
+        `mounts` and `users` are the inode numbers of its mount and user namespaces.
         """
         if mounts != self._view[0]:
             return ELSEWHERE
         return OTHER_USERS if users != self._view[1] else None
 
     def read(self, path: str, limit: int) -> tuple[bytes | None, str | None]:
-        """Return a regular file's content, None where it is none or above limit bytes.
+        """Return the content of a regular file, and why it may have been changed.
 
-        With it, why it may have been made up in this run; None: it was not.
+        The content is None if there is no such file, or if it is above `limit` bytes.
+        The reason is None if the file was not changed in this run.
         """
         try:
             descriptor = open_regular(path)
         except OSError:
             return None, None
         try:
-            # What is written after this look at it is not what is read.
+            # Read first: a change after the check cannot be in the data.
             data = read_from(descriptor, limit)
             return data, self.why_claimed(descriptor)
         except OSError:
@@ -120,7 +127,7 @@ class Beginning:
             os.close(descriptor)
 
     def why_path(self, path: str) -> str | None:
-        """Return why the file at path may have been made up; None: it was not."""
+        """Return why the file at `path` may have been changed in this run, or None."""
         try:
             descriptor = files.open_entry(path)
         except OSError:
@@ -133,18 +140,20 @@ class Beginning:
             os.close(descriptor)
 
     def close(self) -> None:
-        """Let go of the table of mounts."""
+        """Close the table of mounts."""
         self._mounts.close()
 
 
 class _MountTable:
+    """The mounts of this process's mount namespace, by mount id."""
+
     def __init__(self) -> None:
         self._fd = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
         self._changes = select.poll()
         self._changes.register(self._fd, select.POLLPRI)
         self._known = self._read()
 
-    # proc_pid_mountinfo(5): poll(2) tells of changes.
+    # poll(2) reports changes of the table (proc_pid_mountinfo(5)).
     def now(self) -> dict[int, Mount]:
         if self._changes.poll(0):
             self._known = self._read()
@@ -168,7 +177,8 @@ def _mount(line: str) -> tuple[int, Mount]:
     return int(number), Mount(device, root, point, kind, source)
 
 
-# statx(2), by its number in the C library: /proc tells it to no process without rights.
+# The mount id of an open file, by statx(2): /proc/self/fdinfo is closed to a process
+# without rights.
 def _mount_of(descriptor: int) -> int:
     found = ctypes.create_string_buffer(_STATX_SIZE)
     libc = ctypes.CDLL(None, use_errno=True)
@@ -182,5 +192,6 @@ def _namespace(kind: str) -> int:
     return Path(f"/proc/self/ns/{kind}").stat().st_ino
 
 
+# How far the clock is ahead of the time since boot: it changes when the clock is set.
 def _offset() -> int:
     return time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)

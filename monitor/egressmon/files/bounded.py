@@ -1,4 +1,4 @@
-"""Open and read files that others wrote, and may have put traps in the place of."""
+"""Read untrusted files: regular files only, and bounded in size."""
 
 import os
 from typing import Any, TypeAlias
@@ -6,25 +6,28 @@ from typing import Any, TypeAlias
 from egressmon import files
 
 MAX_TEXT = 200
-"""How much of a name or a version is kept, in characters."""
+"""How many characters of a name or a version are kept."""
 
 
 Identity: TypeAlias = tuple[int, int] | None
-"""Of a root folder: its device and inode; None: it is gone."""
+"""(device, inode) of a root folder, or None if it is gone."""
 _OURS = (0, 0)
 
 
 def open_regular(path: str | bytes) -> int:
-    """Return a descriptor to read the file at path, which is a regular one.
+    """Return a descriptor to read the regular file at `path`.
 
-    What it is, is known before it is opened: to open a device can have effects, and
-    to open a pipe can take for ever. Raises OSError.
+    The file type is checked first: opening a device can have effects, and opening a
+    pipe can block for ever. Raises OSError.
     """
     return files.open_regular(path)
 
 
 def read_bounded(path: str, limit: int) -> bytes | None:
-    """Return a regular file's content; None where it is none, or above limit bytes."""
+    """Return the content of the regular file at `path`.
+
+    None if there is no such file, or if it is above `limit` bytes.
+    """
     try:
         descriptor = open_regular(path)
     except OSError:
@@ -38,7 +41,7 @@ def read_bounded(path: str, limit: int) -> bytes | None:
 
 
 def read_from(descriptor: int, limit: int) -> bytes | None:
-    """Return what an open regular file holds; None: above limit bytes.
+    """Return the content of an open regular file; None if it is above `limit` bytes.
 
     Raises OSError.
     """
@@ -54,7 +57,7 @@ def read_from(descriptor: int, limit: int) -> bytes | None:
 
 
 def text_at(found: Any, key: str) -> str | None:
-    """Return the bounded text at key of what JSON said; None where there is none."""
+    """Return the text at `key` of parsed JSON, at most MAX_TEXT of it, or None."""
     try:
         value = found[key]
     except (TypeError, LookupError):
@@ -63,7 +66,7 @@ def text_at(found: Any, key: str) -> str | None:
 
 
 def root_identity(root: str) -> Identity:
-    """Return what tells the root folder at root from others; None: it is gone."""
+    """Return what tells the root folder `root` from others; "" is the agent's own."""
     if not root:
         return _OURS
     try:

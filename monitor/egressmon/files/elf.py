@@ -1,8 +1,8 @@
-"""Read what attribution needs of an ELF file, which may be hostile.
+"""Read what attribution needs from an ELF file, which may be hostile.
 
-Nothing is mapped (a file that is cut while it is read must not end the agent) and
-nothing is believed: every offset is checked, every size bounded. Format: gABI,
-"Object Files"; GNU hash: the field's common description, as in glibc's elf/dl-lookup.c.
+The file is not mapped: if it were truncated meanwhile, SIGBUS would end the agent. Each
+offset is checked, and each size is bounded. The format is that of the System V gABI,
+"Object Files"; the GNU hash table is as in glibc's elf/dl-lookup.c.
 """
 
 import os
@@ -42,12 +42,12 @@ Answer = TypeVar("Answer")
 
 
 class ElfError(ValueError):
-    """The file is no ELF file of this kind, or is damaged."""
+    """The file is no 64-bit little-endian ELF file, or is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A part of the file that is loaded: offsets and sizes in bytes."""
+    """A part of the file that is loaded; offset and size are in bytes."""
 
     offset: int
     address: int
@@ -56,13 +56,13 @@ class Segment:
 
 
 class Elf:
-    """An ELF file, open for as long as the object lives. Not thread-safe.
+    """An open ELF file. Not thread-safe.
 
-    Addresses are those in the file, before it is loaded anywhere.
+    Addresses are those written in the file, before it is loaded anywhere.
     """
 
     def __init__(self, descriptor: int) -> None:
-        """Take over descriptor; raises ElfError, OSError, and closes it then."""
+        """Take over `descriptor`. Raises ElfError or OSError, and closes it then."""
         self._fd = descriptor
         try:
             self.status = os.fstat(descriptor)
@@ -74,20 +74,23 @@ class Elf:
             raise
 
     def close(self) -> None:
-        """Let go of the file: whatever is read after this is an error."""
+        """Close the file; reading from it is an error from now on."""
         descriptor, self._fd = self._fd, -1
         os.close(descriptor)
 
     def current_status(self) -> os.stat_result | None:
-        """Return what the file system says of the file now; None: it was let go of."""
+        """Return the file's present status; None if it was closed."""
         return os.fstat(self._fd) if self._fd >= 0 else None
 
     def ask(self, question: Callable[[int], Answer]) -> Answer:
-        """Return what question says of the open file's descriptor."""
+        """Return what the function `question` returns for the file's descriptor."""
         return question(self._fd)
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return up to size bytes from offset on: fewer at the file's end."""
+        """Return up to `size` bytes from `offset` on; fewer at the end of the file.
+
+        Raises ElfError.
+        """
         if not 0 <= offset < self.file_size:
             return b""
         try:
@@ -96,7 +99,7 @@ class Elf:
             raise ElfError(f"unreadable at {offset}") from error
 
     def exactly(self, offset: int, size: int) -> bytes:
-        """Return size bytes from offset on; raises ElfError where there are fewer."""
+        """Return `size` bytes from `offset` on; raises ElfError if there are fewer."""
         data = self.read(offset, size)
         if len(data) != size:
             raise ElfError(f"cut short at {offset}")
@@ -140,23 +143,24 @@ class Elf:
             self.build_id = _build_id(self.read(offset, min(size, _MAX_NOTES)))
 
     def offset_of(self, address: int) -> int:
-        """Return where in the file address is; raises ElfError."""
+        """Return the offset of `address` in the file. Raises ElfError."""
         for segment in self.segments:
             if segment.address <= address < segment.address + segment.size:
                 return address - segment.address + segment.offset
         raise ElfError(f"address {address:#x} is in no segment")
 
     def address_of(self, offset: int) -> int:
-        """Return the address of a byte of the file; raises ElfError."""
+        """Return the address of the byte at `offset` in the file. Raises ElfError."""
         for segment in self.segments:
             if segment.offset <= offset < segment.offset + segment.size:
                 return offset - segment.offset + segment.address
         raise ElfError(f"offset {offset:#x} is in no segment")
 
     def mapped_address(self, offset: int) -> int:
-        """Return the address of an executable mapping that begins at offset.
+        """Return the address of an executable mapping that begins at `offset`.
 
-        A mapping begins at a page, its segment perhaps behind that. Raises ElfError.
+        A mapping begins at a page boundary, which may be before its segment. Raises
+        ElfError.
         """
         for segment in self.segments:
             begin = segment.offset & ~_PAGE_MASK
@@ -165,7 +169,7 @@ class Elf:
         return self.address_of(offset)
 
     def section(self, name: bytes) -> tuple[int, int] | None:
-        """Return offset and size of the section of that name, where there is one."""
+        """Return (offset, size) of the section `name`; None if there is none."""
         count, size = self._section_count, self._section_size
         if not self._sections or size != _SECTION.size or count > _MAX_SECTIONS:
             return None
@@ -181,7 +185,7 @@ class Elf:
 
     @cached_property
     def dynamic(self) -> dict[int, int]:
-        """What the dynamic linker is told, by tag; empty for a static program."""
+        """The dynamic section, value by tag; empty in a static program."""
         if self._dynamic is None:
             return {}
         offset, size = self._dynamic
@@ -189,7 +193,7 @@ class Elf:
         return dict(_DYNAMIC.iter_unpack(data[: len(data) // 16 * 16]))
 
     def symbol(self, name: str) -> tuple[int, int] | None:
-        """Return address and size of a dynamic symbol that the file defines."""
+        """Return (address, size) of a dynamic symbol that the file defines, or None."""
         table = self.dynamic
         if _SYMBOLS not in table or _STRINGS not in table:
             return None
@@ -210,7 +214,7 @@ class Elf:
         return None
 
     def strings(self, tag: int) -> list[str]:
-        """Return the texts that the dynamic linker is given under tag."""
+        """Return the strings of the dynamic section with `tag`, such as DT_NEEDED."""
         if self._dynamic is None or _STRINGS not in self.dynamic:
             return []
         offset, size = self._dynamic
@@ -226,7 +230,10 @@ class Elf:
         ]
 
     def pointer_to(self, name: str) -> int | None:
-        """Return where the file keeps the address of a symbol of another file's."""
+        """Return the address of the slot that holds the address of an imported symbol.
+
+        None if the file does not import the symbol `name`.
+        """
         table = self.dynamic
         if any(tag not in table for tag in (_SYMBOLS, _STRINGS, _RELA, _RELA_SIZE)):
             return None
@@ -243,7 +250,7 @@ class Elf:
         return None
 
     def import_at(self, address: int) -> str | None:
-        """Return the symbol whose address is kept at address; None: of none."""
+        """Return the name of the imported symbol whose slot is `address`, or None."""
         if address not in self._imports:
             if len(self._imports) >= _MAX_IMPORTED:
                 self._imports.clear()
@@ -266,7 +273,7 @@ class Elf:
         name = self.read(self.offset_of(table[_STRINGS]) + text, _MAX_PATH)
         return name.partition(b"\0")[0].decode(errors="replace")
 
-    # The number of the symbol, and the addend.
+    # (symbol number, addend) of the relocation of the slot at `address`.
     def _relocation(
         self, address: int, tag: int, size_tag: int
     ) -> tuple[int, int] | None:
@@ -282,14 +289,14 @@ class Elf:
         return kind >> 32, addend
 
     def pointer_at(self, address: int) -> int:
-        """Return the address of this file's own that is kept at address; 0: none."""
+        """Return the address in this file that the slot at `address` holds, or 0."""
         found = self._relocation(address, _RELA, _RELA_SIZE)
         if found is not None:
             number, addend = found
             return 0 if number else addend
         return self._word(self.offset_of(address), 8)
 
-    # Imported symbols come before those that the hash table knows.
+    # The number of an imported symbol: those come before the symbols in the hash table.
     def _imported(self, name: bytes) -> int | None:
         table = self.dynamic
         if _GNU_HASH not in table:
@@ -342,7 +349,7 @@ class Elf:
         return int.from_bytes(self.exactly(offset, size), "little")
 
 
-# The row that begins with word; there may be tens of thousands.
+# The offset of the row that begins with `word`. bytes.find is fast in large tables.
 def _find_row(data: bytes, word: bytes, size: int) -> int | None:
     place = data.find(word)
     while place >= 0 and (place % size or len(data) - place < size):

@@ -1,4 +1,4 @@
-"""Where a process sees its files from."""
+"""Find the root folder of a process, which may be that of a container."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ from egressmon import files
 
 
 def root_of(pid: int) -> str:
-    """Return where the root folder of process pid is: empty for our own, or gone."""
+    """Return /proc/PID/root of process `pid`; "" if it is our own root, or gone."""
     theirs = f"/proc/{pid}/root"
     try:
         if os.path.samestat(files.status(theirs), Path("/").stat()):

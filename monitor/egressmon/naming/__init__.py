@@ -1,1 +1,1 @@
-"""Name: under which host name an address goes."""
+"""Name: the host names that an address is known by."""

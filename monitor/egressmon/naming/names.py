@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from egressmon.policy.model import AnyPolicy
 
 Source: TypeAlias = Literal["dns", "hosts-file", "policy-resolution"]
+"""How a name is known: from a DNS answer to the scope, from /etc/hosts, or because
+egressmon itself resolved the policy's names."""
 
 GRACE_NS = 600 * 1_000_000_000
-"""How long a name outlives its time to live: clients keep addresses longer."""
+"""How long a name is kept after its TTL: clients use addresses longer than that."""
 
 _RANK: dict[Source, int] = {"dns": 0, "hosts-file": 1, "policy-resolution": 2}
 _MAX_ADDRESSES = 65536
@@ -24,17 +26,18 @@ _MAX_NAMES = 256  # of one address
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A host name of an address, with how it is known."""
+    """A host name, and how it is known to belong to an address."""
 
     name: str
     source: Source
 
 
-def judged(names: tuple[Name, ...]) -> tuple[str, ...]:
-    """Return those of names, the best known first, that count for a verdict.
+def names_for_verdict(names: tuple[Name, ...]) -> tuple[str, ...]:
+    """Return the host names in `names` that the verdict is based on, in that order.
 
-    What the policy's own names resolve to is a guess about names cached before
-    the run; where the scope itself learned a name, the guess does not count.
+    `names` has the most reliable first. That a name of the policy resolves to an
+    address is only a guess, for clients that cached it before the run: it does not
+    count if there is a better name.
     """
     if names and names[0].source != "policy-resolution":
         names = tuple(name for name in names if name.source != "policy-resolution")
@@ -42,17 +45,20 @@ def judged(names: tuple[Name, ...]) -> tuple[str, ...]:
 
 
 class Names:
-    """All names that this run learned, by address; bounded, oldest dropped first."""
+    """The names that this run learned, by address; the oldest go if it is too many."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[Address, dict[Name, int | None]] = OrderedDict()
         self.dropped = 0
-        """How many names did not fit."""
+        """How many names were dropped, because there were too many."""
 
     def learn(
         self, address: Address, name: str, source: Source, expires_ns: int | None = None
     ) -> None:
-        """Note that name leads to address, until expires_ns (kernel time; None: on)."""
+        """Note that `name` leads to `address`.
+
+        It holds until `expires_ns`, in kernel time; None: for the whole run.
+        """
         names = self._known.setdefault(address, {})
         self._known.move_to_end(address)
         entry = Name(canonical(name), source)
@@ -68,7 +74,10 @@ class Names:
             self.dropped += len(self._known.popitem(last=False)[1])
 
     def of(self, address: Address, now_ns: int) -> tuple[Name, ...]:
-        """Return the names of address that hold at now_ns, the best known first."""
+        """Return the names of `address` at `now_ns`, the most reliable first.
+
+        `now_ns` is kernel time.
+        """
         names = self._known.get(address)
         if not names:
             return ()
@@ -82,7 +91,7 @@ class Names:
 
 
 def read_hosts_file(path: Path) -> list[tuple[Address, str]]:
-    """Return the (address, name) pairs of a hosts(5) file; unreadable lines pass."""
+    """Return the (address, name) pairs of a hosts(5) file; bad lines are skipped."""
     try:
         lines = path.read_text("utf-8", "replace").splitlines()
     except OSError:
@@ -102,16 +111,16 @@ def read_hosts_file(path: Path) -> list[tuple[Address, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Resolver:
-    """What resolv.conf(5) says: the servers, and the domains of short names."""
+    """What resolv.conf(5) says: the servers, and the search domains of short names."""
 
     servers: tuple[Address, ...]
     search: tuple[str, ...]
 
 
 def read_resolver(path: Path) -> Resolver:
-    """Return the resolver configuration in path; empty where it cannot be read.
+    """Return the resolver configuration in `path`.
 
-    An empty list of servers means the local host (resolv.conf(5)).
+    The server is 127.0.0.1 if none is named or `path` cannot be read (resolv.conf(5)).
     """
     try:
         lines = path.read_text("utf-8", "replace").splitlines()
@@ -136,7 +145,7 @@ def read_resolver(path: Path) -> Resolver:
 
 
 def trusted_resolvers(policy: "AnyPolicy", resolver: Resolver) -> frozenset[Address]:
-    """Return the resolvers that policy trusts, given the system's configuration."""
+    """Return the resolvers that `policy` trusts; `resolver` is the system's."""
     if policy.dns.resolvers == "system":
         return frozenset(resolver.servers)
     return frozenset(map(ipaddress.ip_address, policy.dns.resolvers))

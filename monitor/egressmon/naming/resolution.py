@@ -1,4 +1,4 @@
-"""Resolve the policy's own host names at start, beside the run and not in its way."""
+"""Resolve the host names in the policy, in threads that do not hold up the run."""
 
 import ipaddress
 import socket
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from egressmon.policy.model import AnyPolicy
 
 _WORKERS = 8
-_PATIENCE_S = 2.0  # the ring holds four seconds of 10,000 connects each
+_PATIENCE_S = 2.0  # meanwhile the ring holds events: 10,000 connects a second for 4 s
 
 
 class PolicyResolution:
-    """Names that the command may have cached before the run are found this way.
+    """Finds the addresses of the policy's host names.
 
-    The look-ups run in threads that nobody waits for at exit; `finish` waits
-    for them, once and bounded, before the first verdict on a nameless address.
+    This gives a name to connections whose look-up was before the run. The threads
+    are not waited for at exit.
     """
 
     def __init__(self, policy: "AnyPolicy", names: Names) -> None:
@@ -42,7 +42,7 @@ class PolicyResolution:
         self._waited = False
 
     def start(self) -> None:
-        """Begin to resolve; returns at once."""
+        """Start to resolve, and return at once."""
         for thread in self._threads:
             thread.start()
 
@@ -56,7 +56,10 @@ class PolicyResolution:
                 self._found.put((address, host))
 
     def finish(self) -> None:
-        """Take over what was found, and wait the first time for the rest."""
+        """Hand what was found to the names; the first call waits up to two seconds.
+
+        To be called before the first verdict on an address without a name.
+        """
         if not self._waited:
             self._waited = True
             deadline = time.monotonic() + _PATIENCE_S
@@ -67,7 +70,7 @@ class PolicyResolution:
             self._names.learn(address, host, "policy-resolution")
 
 
-# A name that does not resolve is simply not known beforehand.
+# A name that does not resolve has no addresses: that is no error.
 def _addresses(host: str) -> set[Address]:
     try:
         answers = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)

@@ -1,1 +1,1 @@
-"""What people and their tools read of a run."""
+"""Report: how a run went, for people and for the tools that they use."""

@@ -1,7 +1,7 @@
 """GitHub Actions: annotations for violations, and the job's summary page.
 
-Workflow commands: docs.github.com, "Workflow commands for GitHub Actions"; the
-runner reads them from standard error as well.
+The format is that of docs.github.com, "Workflow commands for GitHub Actions". The
+runner reads such commands from standard error as well as from standard output.
 """
 
 import os
@@ -16,7 +16,7 @@ from egressmon.reports.page import Page
 from egressmon.reports.summary import counts, not_run, rows
 from egressmon.text import printable, unguarded
 
-_MAX_ANNOTATIONS = 10  # a step shows no more of each level
+_MAX_ANNOTATIONS = 10  # GitHub shows no more of each level for a step
 _MAX_ROWS = 100
 _INSTALLED = ("/site-packages/", "/dist-packages/")
 
@@ -29,13 +29,18 @@ class _Annotation(NamedTuple):
 
 
 class Annotations:
-    """Annotations beside the code of the workspace, a folder; None: not known."""
+    """Annotations that GitHub shows beside the code that they are about."""
 
     def __init__(self, workspace: bytes | None) -> None:
+        """`workspace` is the folder of the repository, or None if it is not known."""
         self._workspace = workspace
 
     def tell(self, outcome: Outcome) -> None:
-        """Print them on standard error, unescaped: the runner reads them there."""
+        """Print the annotations on standard error.
+
+        They go past the guard that escapes control characters there: each text is
+        escaped here, as workflow commands ask for.
+        """
         print_annotations(outcome, unguarded(sys.stderr), self._workspace)
 
 
@@ -46,7 +51,7 @@ class JobSummary:
         self._page = page
 
     def tell(self, outcome: Outcome) -> None:
-        """Write it, if the page is still the one that was there before the run."""
+        """Write the page, if it is still the file that was there before the run."""
         self._page.write(job_summary(outcome))
         self._page.close()
 
@@ -54,9 +59,10 @@ class JobSummary:
 def print_annotations(
     outcome: Outcome, stream: TextIO, workspace: bytes | None = None
 ) -> None:
-    """Print one annotation for each group of violations, or for missing evidence.
+    """Print one annotation for each group of violations, and for each missing part.
 
-    Those of code in the workspace's folder, where that is known, stand beside it.
+    One about code in the folder `workspace` (default: the working directory) names
+    its file and line.
     """
     folder = os.fsdecode(workspace) if workspace else os.curdir
     found = [*_violations(outcome, posixpath.abspath(folder)), *_missing(outcome)]
@@ -66,7 +72,7 @@ def print_annotations(
             stream.write(f"::{one.level} {title}::{_escape(one.text)}\n")
 
 
-# What a step does not show would be missed without a word.
+# GitHub drops what is above its limit without a word, so the last one says it.
 def _fitting(found: list[_Annotation]) -> list[_Annotation]:
     if len(found) <= _MAX_ANNOTATIONS:
         return found
@@ -94,8 +100,8 @@ def _missing(outcome: Outcome) -> Iterator[_Annotation]:
         yield _Annotation("warning", "Egress evidence incomplete", reason)
 
 
-# The code's file and line, or the test's file, where it is the workspace's own. By the
-# names alone: they are the process's word, and lead who looks for them where it likes.
+# The code's file and line, or the test's file, where it is inside the workspace. Only
+# names are compared: a process can claim any path, so no file is looked up.
 def _place(code: CodeRecord | None, workspace: str) -> str:
     if code is None:
         return ""
@@ -114,7 +120,7 @@ def _inside(file: str, workspace: str) -> str | None:
     return path.removeprefix(f"{workspace}/") if inside else None
 
 
-# A workflow command ends at a newline; % begins an escape.
+# A newline ends a workflow command, and % begins an escape.
 def _escape(text: str) -> str:
     return printable(text, 1000).replace("%", "%25")
 
@@ -144,7 +150,7 @@ def job_summary(outcome: Outcome) -> str:
     return "\n".join([*lines, ""])
 
 
-# Inside a code span nothing is markup; the span's own fence must not end it.
+# In a code span nothing is markup, as long as the text cannot end the span.
 def _cell(text: str) -> str:
     if not text:
         return ""

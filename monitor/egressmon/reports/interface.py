@@ -8,14 +8,14 @@ from egressmon.reports.outcome import Outcome
 
 
 class Report(Protocol):
-    """One way of telling people, or their tools, how a run went."""
+    """One way to tell people, or their tools, how a run went."""
 
     def tell(self, outcome: Outcome) -> None:
-        """Write the report. OSError: it could not be written; no status hangs on it."""
+        """Write the report. Raises OSError, which does not change the exit status."""
 
 
 def tell_all(outcome: Outcome, reports: Iterable[Report]) -> None:
-    """Have each report written, whatever becomes of the others."""
+    """Write all reports; one that fails does not keep the others from being written."""
     for report in reports:
         with suppress(OSError):
             report.tell(outcome)

@@ -1,4 +1,4 @@
-"""Write the smallest policy that a run needs, for somebody to review."""
+"""Make the smallest policy that allows what a run did, for somebody to review."""
 
 import ipaddress
 from collections import Counter, defaultdict
@@ -17,18 +17,20 @@ from egressmon.policy.names import parse_host_pattern
 from egressmon.text import printable
 
 LEARNING = Policy(version=1, dns=Dns(queries="any"))
-"""The policy of a run that learns: all but local traffic stands out."""
+"""The policy of a learning run: everything but local traffic is a violation."""
 
 _MAX_USES = 100_000
 _MAX_SOURCES = 100
-_MAX_ODD = 20
+_MAX_LEFT_OUT = 20
 
-# A host pattern or a cidr, with the protocol of its entry.
 _Target: TypeAlias = tuple[str, str, str]
+"""What one allow entry is about: `host` or `cidr`, its value, and the protocol."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Use:
+    """A peer that a program reached; equal ones are counted together."""
+
     names: tuple[str, ...]
     address: str
     port: int | None
@@ -38,12 +40,14 @@ class _Use:
 
 @dataclass(slots=True)
 class _Entry:
+    """What one allow entry of the policy will have."""
+
     ports: set[int] = field(default_factory=set[int])
     uses: Counter[str] = field(default_factory=Counter[str])
 
 
 class Lesson:
-    """What a run needed, collected from its records."""
+    """Collects from a run's records what a policy has to allow."""
 
     def __init__(self) -> None:
         self._uses: Counter[_Use] = Counter()
@@ -52,10 +56,10 @@ class Lesson:
         self._asked: set[str] = set()
         self._sources: dict[str, Counter[str]] = defaultdict(Counter)
         self.forgotten = 0
-        """Connections beyond the different ones that are kept."""
+        """Connections that are in no entry, because too many others are kept."""
 
     def add(self, record: Record) -> None:
-        """Learn from record."""
+        """Take in `record`."""
         if isinstance(record, ConnectionRecord):
             self._connection(record)
         elif isinstance(record, DnsRecord):
@@ -97,7 +101,10 @@ class Lesson:
             self._queries[record.name][asker] += 1
 
     def policy_text(self, command: str, search: tuple[str, ...]) -> str:
-        """Return the policy file for command; search are the resolver's domains."""
+        """Return the text of the policy file.
+
+        `command` is named in it; `search` are the resolver's search domains.
+        """
         entries = self._entries()
         allow = [_allow(target, entry) for target, entry in sorted(entries.items())]
         lines = [
@@ -116,8 +123,8 @@ class Lesson:
         lines += self._accept_lines()
         return "\n".join(lines) + "\n"
 
-    # Greedy: the name that explains most connections first, so that an address
-    # with several names needs one entry.
+    # Greedy: always take the name that covers most of the remaining connections, so
+    # that an address with several names needs one entry only.
     def _entries(self) -> dict[_Target, _Entry]:
         entries: dict[_Target, _Entry] = defaultdict(_Entry)
         pending = {
@@ -131,13 +138,13 @@ class Lesson:
             for name in _candidates(use):
                 votes[name] += count
                 users[name].append(use)
-        for name in _best_first(votes):
+        for name in _by_votes(votes):
             for use in users[name]:
                 if count := pending.pop(use, 0):
-                    _note(entries, name, use, count)
+                    _add_use(entries, name, use, count)
                     votes.subtract(dict.fromkeys(_candidates(use), count))
         for use, count in pending.items():
-            _note(entries, None, use, count)
+            _add_use(entries, None, use, count)
         return entries
 
     def _is_resolver_traffic(self, use: _Use) -> bool:
@@ -155,22 +162,24 @@ class Lesson:
             for name, uses in sorted(self._queries.items())
             if judge.query(name, resolver).word == "violation"
         }
-        # What a policy cannot name is for the reader: allowing any name instead
-        # would let one odd look-up open the rest.
-        odd = [name for name in left if not _expressible(name)]
-        for name in odd[:_MAX_ODD]:
+        # Names that no policy can express become comments: if any name were allowed
+        # instead, one odd look-up would allow all others.
+        left_out = [name for name in left if not _expressible(name)]
+        for name in left_out[:_MAX_LEFT_OUT]:
             uses = _used_by(left.pop(name))
             lines.append(f"# left out, no host name: {printable(name, 80)}  ({uses})")
-        if len(odd) > _MAX_ODD:
-            lines.append(f"# and {len(odd) - _MAX_ODD} more that are no host names")
-        names = [name for name in left if name not in odd]
+        if len(left_out) > _MAX_LEFT_OUT:
+            lines.append(
+                f"# and {len(left_out) - _MAX_LEFT_OUT} more that are no host names"
+            )
+        names = [name for name in left if name not in left_out]
         if names:
             lines += ["names = [  # looked up, nothing connected there"]
             lines += [f'  "{name}",  # {_used_by(left[name])}' for name in names]
             lines += ["]"]
         return ["", "[dns]", *lines] if lines else []
 
-    # Who connected says nothing of who should: it is for the reader to admit them.
+    # That somebody connected does not mean that they should: these are comments only.
     def _accept_lines(self) -> list[str]:
         if not self._sources:
             return []
@@ -183,7 +192,7 @@ class Lesson:
         return [*lines, "# ]"]
 
 
-def _note(
+def _add_use(
     entries: dict[_Target, _Entry], name: str | None, use: _Use, count: int
 ) -> None:
     protocol = use.protocol if use.protocol in {"tcp", "udp"} else "any"
@@ -198,8 +207,8 @@ def _candidates(use: _Use) -> list[str]:
     return list(dict.fromkeys(filter(_expressible, use.names)))
 
 
-# Names by their votes, most first, as the votes are while names are taken.
-def _best_first(votes: Counter[str]) -> Iterator[str]:
+# Yield names by their votes, most first; the votes may go down in the meantime.
+def _by_votes(votes: Counter[str]) -> Iterator[str]:
     heap = [(-count, place, name) for place, (name, count) in enumerate(votes.items())]
     heapify(heap)
     while heap:

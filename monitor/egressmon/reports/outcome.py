@@ -1,4 +1,4 @@
-"""What came out of a run, for whoever reports it."""
+"""The result of a run, as reports get it."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,18 +9,23 @@ from egressmon.evidence.tally import Tally
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended."""
+    """Everything that a report may tell of a run."""
 
     end: RunEnd
     tally: Tally
     blind_spots: list[str]
+    """Their names."""
     evidence_path: str
     evidence_failure: str | None
+    """Why the evidence was not, or not wholly, written."""
     evidence_records: int
     evidence_head: str | None
+    """The digest of the last line."""
     policy: Path | None
+    """The policy file; None if none was found."""
     enforce: str
     exec_errno: int
+    """Why the command could not be executed; 0 if it was."""
     notes: list[str] = field(default_factory=list[str])
     """What else a reader should know, a line each."""
     command: str = ""

@@ -1,4 +1,4 @@
-"""GitHub's summary page of a job: a file that the command can reach as well."""
+"""GitHub's summary page of a job: a file that the watched command can change, too."""
 
 import os
 import stat
@@ -10,21 +10,21 @@ _WRITING = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTT
 
 
 class Page:
-    """The page as it was before the run: it is written where it still is that file."""
+    """The page, opened before the run; it is written only if it is still that file."""
 
     def __init__(self, path: bytes) -> None:
-        """Open the page at path, or make it, with this thread's rights.
+        """Open the page at `path`, or create it, with this thread's rights.
 
-        What is no regular file (a pipe, a device) is left alone. Raises OSError.
+        Raises OSError, also if it is no regular file (but a pipe or a device).
         """
         self._path = path
         self._fd = _open(path)
         self._first = os.fstat(self._fd)
 
     def why_not_ours(self) -> str | None:
-        """Return why the page is not the file that it was; None: it is.
+        """Return why the page is not the file that was opened; None if it is.
 
-        It is looked up by its path again, as whoever reads it will.
+        The path is looked up again, as GitHub's runner will do.
         """
         what = "the job's summary page was"
         try:
@@ -38,18 +38,18 @@ class Page:
         return None
 
     def write(self, text: str) -> None:
-        """Append text, where the page is still the file that it was."""
+        """Append `text`, if the page is still the file that was opened."""
         if self.why_not_ours() is None:
             with suppress(OSError):
                 os.write(self._fd, text.encode("utf-8", "backslashreplace"))
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         os.close(self._fd)
 
 
-# What it is, is known before it is opened for writing: to open a pipe can take for
-# ever, and to open a device can have effects.
+# The file type is checked before the file is opened for writing: opening a pipe can
+# block for ever, and opening a device can have effects.
 def _open(path: bytes) -> int:
     with suppress(FileExistsError):
         return os.open(path, _WRITING | os.O_CREAT | os.O_EXCL, 0o644)

@@ -1,4 +1,4 @@
-"""Tell a person how a run went: verdict first, on standard error."""
+"""Print how a run went, for people: the verdict first, on standard error."""
 
 import errno
 import os
@@ -19,9 +19,10 @@ _STYLES = {"clean": "bold green", "violations": "bold red", "incomplete": "bold 
 _MAX_ROWS = 20
 _COLUMNS = ("  count", "destination", "program", "code", "why")
 _MAX_CELL = 500
-_MAX_WIDTH = 60  # that a column is filled up to
-_MAX_LISTED = 2  # of a row's tests and reasons
-# As in conclude.py; the probes' own losses begin with lost_.
+_MAX_WIDTH = 60  # characters up to which the cells of a column are padded
+_MAX_LISTED = 2  # tests, and reasons, that a row shows
+# Besides the probes' own losses (lost_*), the counts that make a run incomplete in
+# runs/conclude.py.
 _DOUBTS = frozenset({"unreadable", "unread", "left_out", "dns_broken"})
 _NO_DOUBTS = {
     "dns_malformed": "unreadable DNS messages",
@@ -36,20 +37,24 @@ _WORDS = (("allowed", "allowed"), ("local", "local"), ("violation", "in violatio
 
 
 class Summary:
-    """The summary for a person; `quiet` runs are told of where something is wrong."""
+    """The summary for people."""
 
     def __init__(self, *, quiet: bool) -> None:
+        """`quiet`: say nothing unless something is wrong."""
         self._quiet = quiet
 
     def tell(self, outcome: Outcome) -> None:
-        """Print it on standard error, if it is wanted."""
+        """Print the summary on standard error, if it is wanted."""
         grave = outcome.end.verdict != "clean" or outcome.evidence_failure is not None
         if (grave and not outcome.exec_errno) or not self._quiet:
             print_summary(outcome)
 
 
 def print_summary(outcome: Outcome, *, stream: TextIO | None = None) -> None:
-    """Print the summary of outcome to stream; plain text unless it is a terminal."""
+    """Print the summary to `stream` (default: standard error).
+
+    It is plain text unless `stream` is a terminal.
+    """
     console = _console(stream)
     console.print(_headline(outcome))
     _print_violations(outcome, console)
@@ -58,7 +63,7 @@ def print_summary(outcome: Outcome, *, stream: TextIO | None = None) -> None:
 
 
 def print_lesson(outcome: Outcome, output: str, stream: TextIO | None = None) -> None:
-    """Print what a run taught, and where the policy is that was written from it."""
+    """Print what a learning run saw, and that its policy is in `output`."""
     console = _console(stream)
     seen = outcome.tally.seen_connections.total()
     queries = outcome.tally.seen_queries.total()
@@ -90,7 +95,7 @@ def _headline(outcome: Outcome) -> Text:
 
 
 def not_run(outcome: Outcome) -> str:
-    """Return why the command was not run; empty: it was."""
+    """Return why the command was not run; "" if it was."""
     if not outcome.exec_errno:
         return ""
     command = outcome.command or "the command"
@@ -100,7 +105,7 @@ def not_run(outcome: Outcome) -> str:
 
 
 def counts(outcome: Outcome) -> str:
-    """Return what was seen, in one line, and how much of it is not in the file."""
+    """Return how much was seen, in one line, and how much of it the evidence lacks."""
     end, tally = outcome.end, outcome.tally
     processes = _plural(tally.seen_processes, "process", "processes")
     return "; ".join(
@@ -128,7 +133,11 @@ def _plural(count: int, one: str, many: str | None = None) -> str:
 
 
 def rows(outcome: Outcome) -> list[tuple[int, GroupKey]]:
-    """Return the violations, most first: one row a destination and program."""
+    """Return the violations as (count, key), the largest count first.
+
+    There is one row for each destination and program; their code and reasons are
+    merged.
+    """
     groups: dict[tuple[str, str], list[tuple[GroupKey, int]]] = {}
     for key, count in outcome.tally.violations.most_common():
         groups.setdefault(key[:2], []).append((key, count))
@@ -166,7 +175,7 @@ def _print_violations(outcome: Outcome, console: Console) -> None:
         console.print(Text(line))
 
 
-# Off a terminal a row is a line, so that a test's name stays whole.
+# Without a terminal each row is one line, so that a test's name is never wrapped.
 def _lines(shown: list[list[str]]) -> Iterator[str]:
     full = [row for row in shown if len(row) == len(_COLUMNS)]
     widths = [
@@ -194,7 +203,7 @@ def _details(outcome: Outcome) -> list[str]:
     return [*lines[:-1], *policy, lines[-1]]
 
 
-# What may be missing, in the reader's words.
+# What may be missing or needs a look, a line each.
 def _doubts(outcome: Outcome) -> list[str]:
     end = outcome.end
     lines = [f"incomplete: {reason}" for reason in end.incomplete_reasons]
@@ -238,9 +247,11 @@ def _evidence(outcome: Outcome) -> list[str]:
     ]
 
 
-# One number for what casts doubt on the run; the rest is said in its own words.
 def losses_line(losses: dict[str, int]) -> str:
-    """Return what was lost, in one line."""
+    """Return what was lost, in one line.
+
+    The losses that make a run incomplete are one number; the others are named.
+    """
     lost = sum(count for name, count in losses.items() if _casts_doubt(name))
     parts = [f"{_plural(lost, 'event')} lost or unreadable"]
     parts += [

@@ -12,6 +12,7 @@ from egressmon.naming.names import Names
 from egressmon.pipeline import Pipeline, Sink
 from egressmon.policy.judge import Judge
 from egressmon.sensor.canary import CanaryWatch
+from egressmon.verdicts.callers import Callers
 from egressmon.verdicts.connections import Connections, Locality, WhoListens
 from egressmon.verdicts.queries import Queries
 
@@ -48,16 +49,16 @@ def assemble(  # noqa: PLR0913 -- the stages
         knowledge.processes,
         knowledge.canaries,
     )
+    callers = Callers(processes, attribute)
     return Pipeline(
         processes=processes,
-        queries=Queries(judge, names, processes, canaries, attribute),
+        queries=Queries(judge, names, callers, canaries),
         connections=Connections(
             judge,
             names,
-            processes,
+            callers,
             Locality(who_listens, canaries),
             before_unnamed,
-            attribute,
         ),
         canaries=canaries,
         attributor=attributor,

@@ -1,8 +1,8 @@
-"""Take secrets out of what is recorded.
+"""Mask secrets in what is recorded.
 
-What looks like a secret is replaced by `***`; when in doubt, it is replaced. Commands
-are read as their programs read them (`table.py` has who takes a secret where), words
-by names and shapes. docs/evidence.md says what stays.
+Whatever looks like a secret is replaced by `***`, also in doubt. Commands are read as
+their programs read them (`table.py` says which options hold secrets); other words are
+judged by names and shapes. docs/evidence.md says what is not masked.
 """
 
 from egressmon.sanitise.argv_mode import ArgvMode
@@ -21,9 +21,9 @@ _MAX_CHARACTERS = 16384
 
 
 def sanitise_argv(argv: list[str], mode: ArgvMode = "masked") -> list[str]:
-    """Return `argv` with secrets masked; as `mode` says, less of it, or nothing.
+    """Return `argv` with secrets masked; `mode` may ask for less of it.
 
-    Of a very long one, the beginning: the last word then says how many are left out.
+    If it is very long, only its beginning, and a last word says how many are left out.
     """
     if mode == "none":
         return []

@@ -1,4 +1,4 @@
-"""How much of a command line is recorded."""
+"""How much of command lines is recorded: the values of `--argv`."""
 
 from typing import Literal, TypeAlias, get_args
 

@@ -1,4 +1,4 @@
-"""Mask secrets in a command: its own options, and the commands that it runs."""
+"""Mask secrets in a command, its options, and the commands that it runs in turn."""
 
 import re
 
@@ -11,31 +11,31 @@ from egressmon.sanitise.text import MASK, cut, mask_known
 
 _MAX_DEPTH = 4
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=")
-_AN_OPTION = re.compile(r"--[a-z][a-z0-9-]*(?:=.*)?|-[A-Za-z0-9]", re.DOTALL)
-_OF_SHELLS = re.compile(r"[\s;|&()<>\"'\\`]")
+_LOOKS_LIKE_OPTION = re.compile(r"--[a-z][a-z0-9-]*(?:=.*)?|-[A-Za-z0-9]", re.DOTALL)
+_SHELL_SYNTAX = re.compile(r"[\s;|&()<>\"'\\`]")
 _NO_COMMANDS = frozenset({"$", ""})
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*t?")
-_NAME = re.compile(r"--?[A-Za-z0-9][\w.-]*")
+_OPTION_NAME = re.compile(r"--?[A-Za-z0-9][\w.-]*")
 _EXECS = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
 # Options of programs that are not in the table.
 _USER_OPTIONS = frozenset({"-u", "--user", "-U", "--proxy-user", "--auth"})
-# Bundler's key of a host's credentials; its other keys with a dot hold none.
+# A host, as Bundler's key for credentials. Its other keys with a dot hold none.
 _HOST = re.compile(
     r"(?!(?:build|mirror|local|gem|plugin)\.)(?:https?://)?[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}"
     r"(?::\d{1,5})?/?"
 )
 _SCRIPT_FOLLOWS = re.compile(r"--command|-[A-Za-bd-z]{0,6}c[A-Za-z]{0,6}")
 _WITH_SETTING = frozenset({"-o", "-O", "+o", "+O"})
-_NO_SCRIPTS = frozenset({"su", "runuser", "script"})  # their first words
-# An option, a setting or a variable whose value is a command (ProxyCommand=sshpass …).
+_NO_SCRIPTS = frozenset({"su", "runuser", "script"})  # in the first words behind them
+# An option, a setting or a variable whose value is a command: ProxyCommand=sshpass …
 _HOLDS_COMMAND = re.compile(
     r"(?:[\w.-]{1,64}+=|(?:-o)?[A-Z][A-Za-z]{1,32}Command[ =])(?=[^\s=]{1,256}\s)"
 )
-_WHICH = re.compile(
+_NAMED_PROGRAM = re.compile(
     r"[$(`\"]{1,3}(?:which|command -v|type -[pP])\s([^\s`)]{1,256})[`)\"]+"
 )
 _DSN = frozenset({"--dsn", "-dsn", "--connect"})
-# Switches of runners: a word behind one is no value of it.
+# Options of runners that take no value: the next word can be a command.
 _SWITCHES = re.compile(
     r"-[itdTAaqvntCmDR46]+|--(?:rm|interactive|tty|detach|init|privileged|read-only|quiet|"
     r"no-deps|verbose|isolated|stdin)"
@@ -43,8 +43,8 @@ _SWITCHES = re.compile(
 
 
 def mask_shell(text: str, depth: int = 0) -> str:
-    """Return `text`, a shell's, with the secrets of its commands masked."""
-    if not _OF_SHELLS.search(text):
+    """Return `text`, written for a shell, with the secrets in its commands masked."""
+    if not _SHELL_SYNTAX.search(text):
         return masked_word(text)
     if depth > _MAX_DEPTH:
         return MASK
@@ -59,7 +59,7 @@ def mask_shell(text: str, depth: int = 0) -> str:
         following = commands[index + 1] if index + 1 < len(commands) else []
         for word, value in zip(
             words,
-            _of_shell(
+            _masked_command(
                 text, commands[index - 1] if index else [], words, following, depth
             ),
             strict=True,
@@ -67,12 +67,12 @@ def mask_shell(text: str, depth: int = 0) -> str:
             if value != word.value:
                 shown += [text[at : word.start], word.quote, value, word.quote]
                 at = word.end
-    # Once more as a text: here-documents and comments are no commands.
+    # Then mask it as plain text, too: here-documents and comments are no commands.
     return mask_known("".join([*shown, text[at:]]))
 
 
-# The words of a command between two others of a shell's text, with secrets masked.
-def _of_shell(
+# The masked words of one command; `before` and `following` are its neighbours.
+def _masked_command(
     text: str, before: list[Word], words: list[Word], following: list[Word], depth: int
 ) -> list[str]:
     values = [word.value for word in words]
@@ -80,23 +80,23 @@ def _of_shell(
         fed = fed_secrets(values, [word.value for word in following])
         if fed is not None:
             return fed
-    # $(which mysql) -pSECRET: its program is what the first of them names.
+    # $(which mysql) -pSECRET: the program is the last word of the command before.
     if before and values[0][:1] == "-" and text[words[0].start - 2] in ")`":
         return mask_command([before[-1].value, *values], depth + 1)[1:]
     return mask_command(values, depth + 1)
 
 
 def mask_command(words: list[str], depth: int = 0) -> list[str]:
-    """Return `words`, a command, with secrets masked; as many as there were."""
+    """Return the `words` of a command with secrets masked, in the same number."""
     command = _Command(words, depth)
     at = 0
     while at < len(words):
-        at = command.take(at)
+        at = command.mask_from(at)
     return command.shown
 
 
 class _Command:
-    """The words of a command, and what is shown of them so far."""
+    """The words of a command, and `shown`: the same words, masked as far as it got."""
 
     def __init__(self, words: list[str], depth: int) -> None:
         self.words = words
@@ -105,26 +105,26 @@ class _Command:
         self._program = ""
         self._rules = tools.NONE
 
-    def take(self, at: int) -> int:
-        """Mask the command that begins at `at`; returns where the next begins."""
+    def mask_from(self, at: int) -> int:
+        """Mask the command that begins at index `at`; returns where the next begins."""
         word = self.words[at]
         program = _program(word)
         if _ASSIGNMENT.match(word):
-            self._plain(at)
+            self._mask_word(at)
             return at + 1
         if program in table.SHELLS:
-            return self._shell(at + 1)
+            return self._mask_shell_words(at + 1)
         if program in table.WRAPPERS:
-            return self._wrapper(at, table.WRAPPERS[program])
+            return self._pass_wrapper(at, table.WRAPPERS[program])
         if _PYTHON.fullmatch(program) and (module := self._module(at + 1)):
             return module
         if " " in word and at:
             self.shown[at] = mask_shell(word, self._depth)
         elif word != MASK:
             self.shown[at] = masked_word(word)
-        return self._arguments(at, program)
+        return self._mask_arguments(at, program)
 
-    # Where the name of Python's module stands, which is run as a command; 0: nowhere.
+    # The index of the module that `python -m` runs as a command; 0 if there is none.
     def _module(self, at: int) -> int:
         while at + 1 < len(self.words) and self.words[at][:1] == "-":
             word = self.words[at]
@@ -135,8 +135,9 @@ class _Command:
             at += 2 if word in {"-W", "-X"} else 1
         return 0
 
-    # Past a wrapper's own options and words, to the command that it runs.
-    def _wrapper(self, at: int, row: str) -> int:
+    # Pass the options and words of a wrapper; returns where the command that it runs
+    # begins. `row` is its row of table.WRAPPERS.
+    def _pass_wrapper(self, at: int, row: str) -> int:
         takes, _, count = row.partition(" ")
         left, program = int(count), _program(self.words[at])
         at += 1
@@ -145,57 +146,57 @@ class _Command:
             if word == "--":
                 return at + 1
             if word in {"-c", "--command"} and program == "flock":
-                self._script(at + 1)
+                self._mask_script(at + 1)
                 return at + 2
             if word.startswith("-") and len(word) > 1:
-                self._plain(at)
+                self._mask_word(at)
                 value = word in table.LONG_WITH_VALUE or (
                     word[1] != "-" and word[-1] in takes
                 )
                 if value and at + 1 < len(self.words):
                     at += 1
-                    self._plain(at)
+                    self._mask_word(at)
             elif left:
                 left -= 1
-                self._plain(at)
+                self._mask_word(at)
             else:
                 return at
             at += 1
         return at
 
-    # Whatever follows -c is a shell's text; eval takes nothing but such texts. What is
-    # behind that, or behind the name of a script, is handed on.
-    def _shell(self, at: int) -> int:
+    # The word behind -c is shell text, as all words of eval are. The words behind that,
+    # or behind the name of a script, are arguments handed on to it.
+    def _mask_shell_words(self, at: int) -> int:
         name = self.words[at - 1].rpartition("/")[2]
         while at < len(self.words):
             word = self.words[at]
             if _SCRIPT_FOLLOWS.fullmatch(word) and name != "eval":
-                self._script(at + 1)
-                return self._handed_on(at + 2)
+                self._mask_script(at + 1)
+                return self._mask_handed_on(at + 2)
             if name == "eval" or word.startswith("--command="):
-                self._script(at)
+                self._mask_script(at)
             else:
-                self._plain(at)
+                self._mask_word(at)
                 if word[:1] not in {"-", "+"} and name not in _NO_SCRIPTS:
-                    return self._handed_on(at + 1)
+                    return self._mask_handed_on(at + 1)
             at += 2 if word in _WITH_SETTING else 1
         return len(self.words)
 
-    def _script(self, at: int) -> None:
+    def _mask_script(self, at: int) -> None:
         if at < len(self.words):
             self.shown[at] = mask_shell(self.words[at], self._depth)
 
-    def _handed_on(self, at: int) -> int:
+    def _mask_handed_on(self, at: int) -> int:
         self._program, self._rules = "", tools.NONE
-        return self._options_and_words(at, 0)
+        return self._mask_options_and_words(at, 0)
 
-    def _arguments(self, at: int, program: str) -> int:
+    def _mask_arguments(self, at: int, program: str) -> int:
         names = self._subcommand(at, program)
         self._program = program
         self._rules = tools.rules_of(program, names)
-        end = self._options_and_words(at + 1, len(names))
+        end = self._mask_options_and_words(at + 1, len(names))
         if end >= len(self.words) and self._rules.last:
-            self._last(at)
+            self._mask_last_words(at)
         return end
 
     def _subcommand(self, at: int, program: str) -> tuple[str, ...]:
@@ -203,7 +204,7 @@ class _Command:
         # The first word may be the value of an option (git -C FOLDER config).
         return tools.subcommand(program, near) or tools.subcommand(program, near[1:])
 
-    def _options_and_words(self, at: int, used: int) -> int:
+    def _mask_options_and_words(self, at: int, used: int) -> int:
         place, name = -used, False
         while at < len(self.words):
             word = self.words[at]
@@ -215,10 +216,10 @@ class _Command:
                 )
                 self.shown[at] = start + MASK
             elif word[:1] == "-" and len(word) > 1:
-                at = self._option(at)
+                at = self._mask_option(at)
                 continue
             else:
-                name = self._word(at, place, secret=name)
+                name = self._mask_argument(at, place, secret=name)
                 place += 1
             at += 1
         return at
@@ -238,11 +239,11 @@ class _Command:
             tools.is_command(word) or _PYTHON.fullmatch(word) is not None
         )
 
-    # A word without an option; returns whether the next is a secret.
-    def _word(self, at: int, place: int, *, secret: bool) -> bool:
+    # Mask a word that belongs to no option; returns whether the next one is a secret.
+    def _mask_argument(self, at: int, place: int, *, secret: bool) -> bool:
         word, kinds = self.words[at], self._rules.words
         if place < 0 or not kinds:
-            self._plain(at)
+            self._mask_word(at)
             return False
         kind = kinds[min(place, len(kinds) - 1)]
         if place >= len(kinds) and not kind.endswith("*"):
@@ -252,48 +253,48 @@ class _Command:
             if secret:
                 self.shown[at] = masked("secret", word)
                 return True
-            self._plain(at)
+            self._mask_word(at)
             if kind == "hosted":
                 return _HOST.fullmatch(word) is not None
             return "=" not in word and is_secret_name(word.rpartition(":")[2])
         self.shown[at] = masked(kind, word)
         return False
 
-    # Returns where what follows the option begins.
-    def _option(self, at: int) -> int:
+    # Mask an option and its value; returns where the next word begins.
+    def _mask_option(self, at: int) -> int:
         name, equals, value = self.words[at].partition("=")
         kind = self._rules.options.get(name)
-        is_name = kind is not None or _NAME.fullmatch(name) is not None
+        is_name = kind is not None or _OPTION_NAME.fullmatch(name) is not None
         if is_name and equals and (kind is not None or name.startswith("--")):
-            self.shown[at] = self._joined(name, kind, value)
+            self.shown[at] = self._masked_joined(name, kind, value)
             return at + 1
         if kind is not None:
-            return self._next(at, name, kind)
+            return self._mask_value_behind(at, name, kind)
         name = name if is_name else ""
         if self._is_long(name) and not equals and is_secret_name(name):
-            return self._unlisted(at, name)
-        return self._cluster(at) or self._unlisted(at, name)
+            return self._mask_unlisted(at, name)
+        return self._mask_cluster(at) or self._mask_unlisted(at, name)
 
-    # Some programs have long options with one dash: -password.
+    # Whether it is a long option with one dash, which some programs have: -password.
     def _is_long(self, name: str) -> bool:
         return len(name) > 4 and name[:2] not in self._rules.options
 
-    # An option that is not in the table: its name says what it is.
-    def _unlisted(self, at: int, name: str) -> int:
+    # An option that is not in the table is judged by its name.
+    def _mask_unlisted(self, at: int, name: str) -> int:
         behind = "".join(self.words[at + 1 : at + 2])
         if name in _DSN:
-            return self._next(at, name, "oracle")
+            return self._mask_value_behind(at, name, "oracle")
         if name in _USER_OPTIONS and ":" in behind:
-            return self._next(at, name, "userpass")
+            return self._mask_value_behind(at, name, "userpass")
         joined = "=" in self.words[at]
         if not joined and is_secret_name(name) and not is_switch(name):
-            return self._next(at, name, None)
-        self._plain(at)
+            return self._mask_value_behind(at, name, None)
+        self._mask_word(at)
         return at + 1
 
-    def _joined(self, name: str, kind: str | None, value: str) -> str:
+    def _masked_joined(self, name: str, kind: str | None, value: str) -> str:
         if kind == "ifnamed":
-            kind = self._if_named()
+            kind = self._kind_by_words()
         if kind is None and self._is_command_text(value):
             return f"{name}={mask_shell(value, self._depth)}"
         if kind == "joined":
@@ -306,26 +307,27 @@ class _Command:
             return f"{name}={masked_by_name(name, value)}"
         return f"{name}={masked(kind or 'text', value)}"
 
-    def _next(self, at: int, name: str, kind: str | None) -> int:
+    def _mask_value_behind(self, at: int, name: str, kind: str | None) -> int:
         if kind == "ifnamed":
-            kind = self._if_named()
+            kind = self._kind_by_words()
         if kind is None:
             self.shown[at] = masked_word(self.words[at])
         if at + 1 >= len(self.words) or kind == "joined":
             return at + 1
         value = self.words[at + 1]
-        if _AN_OPTION.fullmatch(value):
+        if _LOOKS_LIKE_OPTION.fullmatch(value):
             return at + 1
         if kind == "text":
-            self._plain(at + 1)
+            self._mask_word(at + 1)
         elif kind is None:
             self.shown[at + 1] = masked_by_name(name, value)
         else:
             self.shown[at + 1] = masked(kind, value)
         return at + 2
 
-    # Short options in one word, with the last one's value joined or behind it.
-    def _cluster(self, at: int) -> int:
+    # Short options in one word; the last one may have a value, joined or behind it.
+    # Returns where the next word begins, or 0 if the word is no such cluster.
+    def _mask_cluster(self, at: int) -> int:
         word = self.words[at]
         if word[1] == "-" or self._program in table.ONE_DASH:
             return 0
@@ -336,7 +338,7 @@ class _Command:
             if kind is not None:
                 head, value = word[: index + 1], word[index + 1 :]
                 if not value:
-                    return self._next(at, head, kind)
+                    return self._mask_value_behind(at, head, kind)
                 kind = "secret" if kind == "joined" else kind
                 self.shown[at] = head + masked(kind, value)
                 return at + 1
@@ -344,12 +346,12 @@ class _Command:
                 break
         return 0
 
-    def _if_named(self) -> str:
+    def _kind_by_words(self) -> str:
         names = (word for word in self.words[1:] if word[:1] != "-")
         return "secret" if any(map(is_secret_name, names)) else "text"
 
-    # With that option among them, the last of the words is a secret.
-    def _last(self, at: int) -> None:
+    # If one of the options of `rules.last` is there, the last word is a secret.
+    def _mask_last_words(self, at: int) -> None:
         options = [word for word in self.words[at:] if word[:1] == "-"]
         for name in self._rules.last:
             wanted = name.lstrip("-")
@@ -360,7 +362,7 @@ class _Command:
             if found:
                 self._mask_last(at, name)
 
-    # Behind it may stand options, and a value of theirs.
+    # Options, and the value of one, may still follow the last word.
     def _mask_last(self, at: int, name: str) -> None:
         for index in range(len(self.words) - 1, at, -1):
             word, before = self.words[index], self.words[index - 1]
@@ -374,9 +376,9 @@ class _Command:
         head = text.split(maxsplit=1)
         return len(head) > 1 and tools.is_known(_program(head[0]))
 
-    # A word of no known meaning; it may be a shell's text (ssh HOST 'COMMAND'), or a
-    # setting with one.
-    def _plain(self, at: int) -> None:
+    # Mask a word whose meaning is not known. It may be shell text (ssh HOST 'COMMAND'),
+    # or a setting with such a text.
+    def _mask_word(self, at: int) -> None:
         word = self.words[at]
         blanks = " " in word or "\n" in word
         if (blanks and self._is_command_text(word)) or "$(" in word:
@@ -390,9 +392,9 @@ class _Command:
             self.shown[at] = masked_word(word)
 
 
-# Of `$(which mysql)` and `$MYSQL`, what they very likely are.
+# The program's name. `$(which mysql)` and `$MYSQL` are taken for mysql, too.
 def _program(word: str) -> str:
     if word[:1] in {"$", "`", '"'}:
-        found = _WHICH.fullmatch(word)
+        found = _NAMED_PROGRAM.fullmatch(word)
         word = found[1] if found is not None else word.strip("${}").lower()
     return word.rpartition("/")[2]

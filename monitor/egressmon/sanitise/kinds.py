@@ -1,4 +1,4 @@
-"""Mask one value by what kind of value it is (the kinds of table.py)."""
+"""Mask one value, by the kind that table.py gives it."""
 
 import re
 
@@ -11,12 +11,12 @@ _WHOLE = re.compile(r"(?P<name>[\w.$/:@+-]{1,256}+)=(?P<value>.+)", re.DOTALL)
 _MAX_REMEMBERED = 20_000
 _MAX_WORD = 256
 
-# Words in which nothing was masked. One that was masked is the secret: never kept.
+# Words without secrets, to save work. A word with a secret must not stay in memory.
 harmless: set[str] = set()
 
 
 def masked(kind: str, value: str) -> str:
-    """Return `value` with what `kind` says is a secret masked."""
+    """Return `value` with those parts masked that are a secret in this `kind`."""
     return _KINDS.get(kind, masked_word)(value)
 
 
@@ -61,12 +61,12 @@ def _oracle(value: str) -> str:
 
 
 def masked_by_name(name: str, value: str) -> str:
-    """Return `value`, of an option or variable whose `name` says secret, masked."""
+    """Return the masked `value` of an option or variable with a secret's `name`."""
     return _text(value) if is_harmless(name, value) else MASK
 
 
 def masked_word(word: str) -> str:
-    """Return `word` masked; NAME=VALUE as a whole where the name says secret."""
+    """Return `word` with secrets masked; in NAME=VALUE, all of a secret's VALUE."""
     if word in harmless:
         return word
     found = _WHOLE.match(word)

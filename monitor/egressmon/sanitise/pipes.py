@@ -1,4 +1,4 @@
-"""Mask the secrets that one command of a pipe feeds to the next: echo PW | sudo -S."""
+"""Mask secrets that one command pipes into another: echo PASSWORD | sudo -S."""
 
 import re
 
@@ -7,7 +7,7 @@ from egressmon.sanitise.secret_names import is_no_value, is_secret_name
 from egressmon.sanitise.text import MASK
 
 _WRITERS = frozenset({"echo", "printf"})
-# What reads passwords from its standard input without being told to.
+# Programs that read passwords from their standard input without an option.
 _READERS = frozenset("chpasswd smbpasswd kinit newusers cryptsetup".split())
 _SUDO_READS = re.compile(r"-[A-Za-z]{0,6}S[A-Za-z]{0,6}|--stdin")
 _FORMAT = re.compile(r"(?:%[-+ 0-9.]{0,8}[sbdq]|\\[nrt0]|[:\s])+")
@@ -15,14 +15,14 @@ _OPTION = re.compile(r"-[neE]{1,3}|--")
 
 
 def is_pipe(between: str) -> bool:
-    """Tell whether `between`, what parts two commands, is a pipe."""
+    """Tell whether `between`, the text that separates two commands, is a pipe."""
     return between.strip(" \t\r\n&") == "|"
 
 
 def fed_secrets(writer: list[str], reader: list[str]) -> list[str] | None:
-    """Return `writer`'s words, masked if `reader` takes them for a secret.
+    """Return the masked words of the command `writer`, or None.
 
-    None: that is not so.
+    None if it does not feed a secret to the command `reader`.
     """
     if not _reads_secret(reader):
         return None
@@ -43,7 +43,8 @@ def _reads_secret(reader: list[str]) -> bool:
     return any(map(_says_so, reader))
 
 
-# --password-stdin, --with-token, --passphrase-fd 0
+# Whether an option says that a secret comes from standard input: --password-stdin,
+# --with-token, --passphrase-fd 0.
 def _says_so(option: str) -> bool:
     name, dashes = option.removesuffix("-stdin").removesuffix("-fd"), option[:2]
     if dashes != "--" or name == option:

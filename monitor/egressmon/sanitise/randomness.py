@@ -1,9 +1,9 @@
-"""Tell random words (keys without a known shape) from words that people made.
+"""Tell random words, such as keys without a known shape, from words that people wrote.
 
-A random word changes between capitals, small letters and digits at every second
-character or so; names, versions, paths and camel case do not. Hexadecimal numbers
-(digests, commits, UUIDs) stay: as evidence they are worth more than the keys among
-them, which mostly stand behind an option or a name that says what they are.
+A random word changes between capitals, small letters and digits about every second
+character; names, versions, paths and camel case do not. Hexadecimal numbers (digests,
+commits, UUIDs) are not masked: they are useful evidence, and a hexadecimal key mostly
+belongs to an option or a name that says that it is one.
 """
 
 import re
@@ -15,12 +15,12 @@ _CLASSES = str.maketrans(
     "A" * 26 + "a" * 26 + "0" * 10,
 )
 _RUN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9]{16,}+")
-# With the marks of base64 inside: longer, for names have such marks, too.
+# Words with the marks of base64 must be longer, as names have such marks, too.
 _MARKED = re.compile(r"(?<![\w+/=.-])[A-Za-z0-9+/_-]{32,}+={0,2}(?![\w+/.-])")
 _HEX = re.compile(r"(?:0x)?(?:[0-9a-f]+|[0-9A-F]+)")
 _MARKS = re.compile(r"[+/_-]")
-# Written-out digests (subresource integrity, fingerprints of SSH keys, go.sum), public
-# keys (RFC 4253), and pictures: random, and no secret.
+# Random, but no secrets: digests (subresource integrity, fingerprints of SSH keys,
+# go.sum), public keys (RFC 4253), and embedded pictures, sounds and fonts.
 _KNOWN = re.compile(
     r"((?<![A-Za-z0-9])(?:sha(?:1|256|384|512)-|md5-|SHA256:|h1:)[A-Za-z0-9+/=]{20,}+"
     r"|AAAA(?:[BC]3NzaC1|E2VjZHNh|GnNr|InNr)[A-Za-z0-9+/=]*+"
@@ -29,10 +29,10 @@ _KNOWN = re.compile(
 
 
 def is_random(word: str, *, alone: bool) -> bool:
-    """Tell whether `word`, letters and digits, is random.
+    """Tell whether `word`, of letters and digits, is random.
 
-    `alone` is whether it is a word of its own and not a part of a path or a name:
-    parts are often made of small letters and digits by package managers.
+    `alone`: it is not part of a path or a name. Package managers often make such parts
+    from small letters and digits.
     """
     size = len(word)
     if size < 16 or _HEX.fullmatch(word) or len(set(word)) < 10:
@@ -43,13 +43,13 @@ def is_random(word: str, *, alone: bool) -> bool:
     if kinds == 3:
         return changes >= (0.5 if size < 20 else 0.42 if size < 32 else 0.36)
     if "0" not in classes:
-        # Camel case has no capitals in a row, or few changes besides.
+        # It needs more pairs of capitals, and more changes, than camel case has.
         pairs = sum(one == two == "A" for one, two in pairwise(classes))
         return size >= 32 and changes >= 0.4 and pairs >= 0.15 * size
     return alone and kinds == 2 and size >= 28 and changes >= 0.3
 
 
-# How often, from one character to the next, the class changes.
+# The share of neighbouring characters that differ in class (capital, small, digit).
 def _changes(classes: str) -> float:
     changes: int = sum(map(ne, classes, classes[1:]))
     return changes / (len(classes) - 1)

@@ -1,8 +1,8 @@
 """Tell by its name whether an option, a variable, a header or a key holds a secret.
 
-A name is taken apart into words (API_KEY, apiKey, --api-key): one that speaks of a
-secret makes the name one, unless the last word says that the value is about the
-secret only (`--token-limit`, `PASSWORD_FILE`).
+A name is split into words (API_KEY, apiKey, --api-key). If one of them means a secret,
+the value is one, unless the last word says that the value is only about the secret, as
+in `--token-limit` and `PASSWORD_FILE`.
 """
 
 import re
@@ -15,27 +15,27 @@ _PASSWORDS = frozenset(
     """password passwords passwd passphrase passcode passwort pass pwd pw psk secret
     secrets mnemonic""".split()
 )
-_OTHERS = frozenset(
+_SECRETS = frozenset(
     """token tokens apikey authkey credential credentials cred creds cookie cookies
     signature sig bearer jwt pat authorization auth sid sessid sessionid phpsessid
     jsessionid oauth basicauth userpass""".split()
 )
-# At the end of words that are written as one: pgpassword, requirepass, proxyauth.
+# Endings of words that are written together: pgpassword, requirepass, proxyauth.
 _ENDINGS = (
     "password passwd passphrase passcode secret token apikey secretkey accesskey "
     "privatekey authkey masterauth requirepass masterpass proxyauth storepass keypass "
     "authtoken dbpass sshpass rootpass adminpass ftppass smtppass mailpass ldappass"
 ).split()
 _ENDING = tuple(_ENDINGS)
-_KEYS = frozenset(
+_BEFORE_KEY = frozenset(
     """api access private secret account signing sign encryption encrypt decryption
     master license auth client shared service deploy session storage subscription app
     application admin write hmac jwt aes webhook ingest consumer function functions
     server instrumentation x pre team project user ssh host integration
     rpc wrapping unseal recovery seal stripe openai anthropic""".split()
 )
-# What such a name ends with when its value is no secret itself.
-_ABOUT = frozenset(
+# Last words of names whose value is no secret itself.
+_ENDS_HARMLESS = frozenset(
     """file files filename path paths dir directory folder stdin fd env cmd command name
     names type types limit limits count length len size policy prompt store helper
     format ring expiry expires expiration expire timeout age version endpoint host port
@@ -50,8 +50,8 @@ _ABOUT = frozenset(
     forwarding request requests response challenge level levels counter counts stats
     metrics service services ref refs arn bits digest""".split()
 )
-# What it begins with when it is a switch, or about words of a text.
-_SWITCHES = frozenset(
+# First words of names of switches, or of names about the tokens of a text.
+_BEGINS_HARMLESS = frozenset(
     """no without skip disable enable use ask show print list get has with require allow
     verify check prompt read save store page next starting continuation stop eos bos pad
     unk max min num sep mask cls new public per total input output prompt completion
@@ -61,13 +61,13 @@ _SWITCHES = frozenset(
 
 @lru_cache(maxsize=8192)
 def words_of(name: str) -> tuple[str, ...]:
-    """Return the words of `name` in small letters."""
+    """Return the words that make up `name`, in small letters."""
     return tuple(word.lower() for word in _WORDS.findall(name[-_MAX_NAME:]))
 
 
 def is_secret_name(name: str) -> bool:
-    """Tell whether what `name` stands for is a secret."""
-    # A longer one is no name; and it may be a secret, which no memory shall keep.
+    """Tell whether the value of `name` is a secret."""
+    # A long text is hardly a name and may be a secret: it must not stay in the cache.
     return _is_secret(name[-_MAX_NAME:]) if len(name) > 64 else _cached(name)
 
 
@@ -76,45 +76,45 @@ def _is_secret(name: str) -> bool:
     if not words:
         return False
     for index, word in enumerate(words):
-        if _speaks(words, index, word):
-            return _holds(words, index)
+        if _is_about_secret(words, index, word):
+            return _holds_secret(words, index)
     return False
 
 
 _cached = lru_cache(maxsize=8192)(_is_secret)
 
 
-def _speaks(words: tuple[str, ...], index: int, word: str) -> bool:
-    if word in _PASSWORDS or word in _OTHERS or word.endswith(_ENDING):
+def _is_about_secret(words: tuple[str, ...], index: int, word: str) -> bool:
+    if word in _PASSWORDS or word in _SECRETS or word.endswith(_ENDING):
         return not word.endswith(("bypass", "compass"))
     before = words[index - 1] if index else ""
     if word in {"key", "keys"}:
-        return before in _KEYS
+        return before in _BEFORE_KEY
     if word == "id":
         return before in {"session", "sess"}
     # The keys of Poetry's configuration, and of Composer's: http-basic.NAME.
     return word == "basic" and before == "http"
 
 
-def _holds(words: tuple[str, ...], index: int) -> bool:
+def _holds_secret(words: tuple[str, ...], index: int) -> bool:
     last = words[-1]
-    if index and words[0] in _SWITCHES and words[index] not in _PASSWORDS:
+    if index and words[0] in _BEGINS_HARMLESS and words[index] not in _PASSWORDS:
         return False
     if index == len(words) - 1:
         return True
-    # An address of the secret, a size; but MYSQL_PASSWORD_1, API_KEY_OPENAI.
-    return last not in _ABOUT
+    # PASSWORD_FILE and TOKEN_LIMIT hold none, but PASSWORD_1 and API_KEY_OPENAI do.
+    return last not in _ENDS_HARMLESS
 
 
 def is_password(name: str) -> bool:
-    """Tell whether `name` speaks of a password, which may be any word."""
+    """Tell whether `name` means a password, which may be any word."""
     return any(word in _PASSWORDS or word.endswith(_ENDING) for word in words_of(name))
 
 
 def is_switch(name: str) -> bool:
-    """Tell whether an option of `name` is a switch (`--no-password`), without value."""
+    """Tell whether the option `name` is a switch without a value: --no-password."""
     words = words_of(name)
-    return len(words) > 1 and words[0] in _SWITCHES
+    return len(words) > 1 and words[0] in _BEGINS_HARMLESS
 
 
 _REFERENCE = re.compile(
@@ -122,9 +122,9 @@ _REFERENCE = re.compile(
     r"(?:\$\{?\w+\}?|\$\(.*|`.*|%\w+%|\{\{.*|<[\w -]+>|\$\{[^}]*+\})",
     re.DOTALL,
 )
-# A call or a look-up in code: os.environ["X"], get_token().
+# A call or a look-up in source code: os.environ["X"], get_token().
 _CODE = re.compile(r"[a-z]{2,32}(?:[._][a-z]{2,32}){1,4}[(\[][\w., =]*+\)?")
-_NOTHING = frozenset(
+_NO_VALUES = frozenset(
     """true false yes no on off none null undefined nil str int bool bytes optional
     string required""".split()
 )
@@ -138,7 +138,8 @@ _A_FILE = re.compile(
     r"(?:/|\./|\.\./|~/)[^\s]*+"
     r"|[^\s=]*\.(?:pem|key|crt|cer|json|txt|sig|asc|gpg|pub|p12|pfx|jks|toml|ya?ml|env|ini)"
 )
-# Base64 may begin with a slash.
+# With one of these words, a value like a path may be a secret: base64 may begin with a
+# slash.
 _NEVER_FILES = frozenset("secret access api account token password".split())
 _MAY_BE_KINDS = frozenset("auth authorization credentials cookies token".split())
 _MAY_BE_FILES = frozenset(
@@ -147,7 +148,7 @@ _MAY_BE_FILES = frozenset(
 
 
 def is_harmless(name: str, value: str) -> bool:
-    """Tell whether `value` is no secret although `name` stands for one."""
+    """Tell whether `value` is no secret although its `name` means one."""
     if is_no_value(value) or name == "sshpass":  # the package, with a version
         return True
     words = words_of(name)
@@ -164,11 +165,11 @@ def is_harmless(name: str, value: str) -> bool:
 
 
 def is_no_value(value: str) -> bool:
-    """Tell whether `value` only refers to a value, or says that there is none."""
+    """Tell whether `value` only refers to a value, as $TOKEN, or says there is none."""
     return (
         not value
         or value.startswith("***")
-        or value.lower() in _NOTHING
+        or value.lower() in _NO_VALUES
         or _REFERENCE.fullmatch(value) is not None
         or _CODE.fullmatch(value) is not None
     )

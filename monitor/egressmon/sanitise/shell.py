@@ -1,15 +1,15 @@
-"""Take the text of a shell apart into simple commands, tolerantly.
+"""Split shell text into simple commands, tolerantly.
 
-Not a parser: words with their places, and where a command may begin. What it does not
-understand it takes for words, and every word is looked at.
+This is no parser: it finds words, and places where a command may begin. Whatever it
+does not understand becomes words, and each word is searched for secrets.
 """
 
 import re
 from typing import NamedTuple
 
-# Each alternative takes what it begins, to the end of the text where nothing closes it,
-# so that none fails late. Groups are repeated greedily: before 3.11.5 the possessive
-# repetition of a group matches too much (cpython gh-106052).
+# An alternative that has begun always matches, if need be to the end of the text: so
+# the search takes linear time. Groups are not repeated possessively, as that matches
+# too much before Python 3.11.5 (cpython gh-106052).
 _WORD = re.compile(
     r"(?:[^\s;|&()<>\"'\\`$]++|\$(?!\()|\\(?:.|\Z)|\"(?:[^\"\\]++|\\(?:.|\Z))*(?:\"|\Z)"
     r"|'[^']*+(?:'|\Z))+",
@@ -25,12 +25,14 @@ _ESCAPED = re.compile(r"\\([\"\\$`\n])")
 
 
 class Word(NamedTuple):
-    """A word of a shell's text: its place, and what the shell makes of it."""
+    """A word of shell text, at the offsets from `start` to `end`."""
 
     start: int
     end: int
     value: str
+    """The word without its quotes."""
     quote: str
+    """The quotation mark around the whole word, or ""."""
 
 
 def simple_commands(text: str) -> list[list[Word]]:
@@ -48,7 +50,7 @@ def simple_commands(text: str) -> list[list[Word]]:
 
 
 def unquoted(raw: str) -> str:
-    """Return `raw`, a word as it was written, without its quotes."""
+    """Return the word `raw` without its quotes and backslashes."""
     if not any(mark in raw for mark in "\"'\\"):
         return raw
     return "".join(map(_unquoted, _PIECE.finditer(raw)))

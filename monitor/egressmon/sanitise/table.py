@@ -1,26 +1,29 @@
-"""Which options of which programs hold secrets: a table, from their own manuals.
+"""The table of options and arguments that hold secrets, from the programs' manuals.
 
-A row is a program, perhaps with a subcommand (`docker login`), and what holds what:
+A row is a program, perhaps with a subcommand (`docker login`), and a list of kinds,
+each with the options of that kind:
 
-    secret      the value is one
-    userpass    `user:password`, or with `%` (Samba) or `,` (lftp): masked if parted
-    pair        NAME=SECRET
-    cookie      masked, unless it is a file's name
-    cert        a file, perhaps with `:password`
-    source      OpenSSL's `pass:SECRET` or `key:SECRET`, but `env:`, `file:`
-    joined      short options whose value, a secret, is only ever joined (-pSECRET)
-    ifnamed     masked if one of the words is a secret's name
-    manifest    masked if it holds the data of a Kubernetes Secret
-    text        short options with a text, so that joined ones are taken apart
-    plain       no secret, whatever the name says
-    takes       the other short options that take a value, so that clusters can be read
-    words       what stands without an option: secret, plain, pair, named (a name, then
-                its value), hosted (a host's name, then its credentials), oracle
-                (user/password@db), or userpass; the last repeats with `*`
-    prefix      beginnings of words that hold a secret behind them
-    last        with this option, the last word that is no option's value is a secret
+    secret      the value is a secret
+    userpass    the value is `user:password`, also with `%` (Samba) or `,` (lftp); it is
+                masked only if it has such a mark
+    pair        the value is NAME=SECRET
+    cookie      the value is masked, unless it is a file's name
+    cert        the value is a file, perhaps with `:password`
+    source      the value is OpenSSL's: `pass:SECRET` and `key:SECRET` are masked,
+                `env:` and `file:` are not
+    joined      short options with a secret that is always joined to them: -pSECRET
+    ifnamed     the value is masked if another word is the name of a secret
+    manifest    the value is masked if it holds the data of a Kubernetes Secret
+    text        short options with a text, which may be joined to them
+    plain       the value is no secret, whatever the option's name says
+    takes       letters of other short options with a value, to read clusters (-abC)
+    words       kinds of the words that belong to no option, in order: secret, plain,
+                pair, userpass, named (a name, then its value), hosted (a host's name,
+                then its credentials), oracle (user/password@db); one with `*` repeats
+    prefix      beginnings of words of which the rest is a secret
+    last        with this option, the last word that belongs to no option is a secret
 
-Names that speak for themselves (`--password`, `--api-key`) need no row.
+Options whose names mean a secret (`--password`, `--api-key`) need no row.
 """
 
 _MYSQL = "joined: -p; takes: h P u D S e"
@@ -291,7 +294,8 @@ TABLE: dict[str, str] = {
 }
 
 WRAPPERS: dict[str, str] = {
-    # The short options that take a value; then how many words stand before a command.
+    # Letters of the short options with a value, and the number of words before the
+    # command.
     "sudo": "ughpCrtTUDR 0",
     "doas": "uC 0",
     "runuser": "ugG 0",
@@ -359,19 +363,19 @@ WRAPPERS: dict[str, str] = {
 SHELLS = frozenset(
     "sh bash dash zsh ksh mksh ash fish su runuser rbash script eval".split()
 )
-# Behind their own words and options comes a command of another place.
+# Programs that run a command elsewhere, behind words and options of their own.
 RUNNERS = frozenset(
     """docker podman nerdctl kubectl oc ssh sshpass docker-compose lxc incus
     machinectl systemd-nspawn uv poetry pipenv pipx pdm hatch bundle npm pnpm yarn op
     aws-vault chamber doppler dotenv direnv nix nix-shell find ip mosh vagrant heroku
     gcloud fly flyctl tox nox make screen tmux""".split()
 )
-# Their long options have one dash: no clusters of short ones.
+# Programs whose long options have one dash: they have no clusters of short options.
 ONE_DASH = frozenset(
     """openssl keytool jarsigner terraform tofu consul nomad vault nuget sqlmap nikto
     pdftotext swaks""".split()
 )
-# The long options of wrappers that take a value.
+# Long options of wrappers that take a value in the next word.
 LONG_WITH_VALUE = frozenset(
     """--user --group --host --prompt --close-from --chdir --chroot --role --type
     --other-user --command-timeout --login-class --unset --split-string --kill-after

@@ -1,7 +1,7 @@
-"""Mask secrets in a text whose grammar nobody knows: code, JSON, URLs, headers.
+"""Mask secrets in a text of unknown grammar: code, JSON, URLs, headers.
 
-Every pattern is linear: a run of characters is entered at its beginning and taken
-possessively, and what follows it is bounded.
+All patterns take linear time: a run of characters can match only from its beginning and
+is matched possessively, and what follows it is bounded.
 """
 
 import re
@@ -18,14 +18,14 @@ from egressmon.sanitise.urls import mask_urls
 
 MASK = "***"
 MAX_TEXT = 4096
-"""Characters of a word that are looked at and shown; the rest is left out."""
+"""How many characters of a word are searched and kept; the rest is left out."""
 
 _NAMED = re.compile(
     r"(?<![\w.$-])(?P<name>[\w.$-]++)(?P<gap>[\"'\\]{0,3}(?:[ \t]{0,8}"
     r"(?:=>|:=|==?|:(?!:))|[\]}][ \t]{0,8}==?)[ \t]{0,8})(?P<quote>\\?[\"'])?"
 )
-# To a blank or a mark; a comma ends it only where another name follows. (No group is
-# repeated possessively: see shell.py.)
+# A value without quotes ends at a blank or a mark; at a comma only if another name
+# follows. (No group is repeated possessively: see shell.py.)
 _BARE = re.compile(
     r"\([^()]*+\)?|(?:[^\s&;,\"'`)}\]|]|,(?![\s\"']|\Z|[\w.-]{1,64}[=:]))+"
 )
@@ -35,29 +35,30 @@ _SCHEME = re.compile(
     r"(?P<value>[\w.~+/=-]{6,}+)",
     re.IGNORECASE,
 )
-# A statement's password, and the arguments of MongoDB's and others' auth().
+# The password in an SQL statement.
 _SQL = re.compile(
     r"\b(?P<before>(?:identified[ \t]{1,4}(?:(?:with|via)[ \t]{1,4}[\"'`]?\w{1,64}+"
     r"[\"'`]?[ \t]{1,4})?(?:by|as|using)[ \t]{1,4}|(?:password|passwd)(?:[ \t]{1,4}|"
     r"[ \t]{0,4}\([ \t]{0,4}))\\?[\"'])[^\"'\\]*+",
     re.IGNORECASE,
 )
-# The GNU C manual's .netrc: by words, over lines, too.
+# A password in a .netrc file (GNU Inetutils): words, which may be on several lines.
 _NETRC = re.compile(
     r"(?P<before>(?:\b(?:machine\s{1,4}[^\s]{1,256}+|default)\s{1,8}|(?<=\n)[ \t]{0,8})"
     r"(?:login\s{1,4}[^\s]{1,256}+\s{1,8}|account\s{1,4}[^\s]{1,256}+\s{1,8}){0,2}"
     r"(?<=\s)password\s{1,4})(?![\s$=:])[^\s\"']++"
 )
+# The arguments of auth() in MongoDB and others.
 _AUTH = re.compile(r"(?<=\.auth\()[^()]++")
 _HEADERS = frozenset({"authorization", "cookie"})
 
 
 def cut(text: str) -> str:
-    """Return `text` if it is short; else its beginning, cut where no word is cut."""
+    """Return `text` if it is short; else its beginning, up to the end of a word."""
     if len(text) <= MAX_TEXT:
         return text
     kept = text[:MAX_TEXT]
-    # Half a token has no known shape: the last run of characters goes, too.
+    # Half a token might not be recognised, so the last run of characters is dropped.
     end = max(map(kept.rfind, " \t\n\"'&;,<>()[]{}|"))
     return (kept[: end + 1] if end >= 0 else "") + MASK + "…"
 
@@ -68,20 +69,20 @@ def sanitise_text(text: str) -> str:
 
 
 def sanitise_place(text: str) -> str:
-    """Return `text`, a path or a test's id, with what is known as secret masked.
+    """Return `text`, a path or a test's id, with known kinds of secrets masked.
 
-    Random words stay: in paths they are mostly digests.
+    Random words are not masked: in paths they are mostly digests.
     """
     text = mask_urls(cut(text), MASK)
     if "/" not in text:
         return mask_known(text)
-    # A value in a path ends with its folder.
+    # NAME=VALUE in a path ends at the next slash.
     masked = "/".join(mask_known(part) for part in text.split("/"))
     return mask_tokens(masked, MASK)
 
 
 def mask_known(text: str) -> str:
-    """Return `text` with what has a secret's name or shape masked."""
+    """Return `text` with secrets masked that have a name or a known shape."""
     text = cut(text)
     if "-----BEGIN" in text:
         text = mask_tokens(text, MASK)
@@ -114,7 +115,7 @@ def _mask_named(text: str) -> str:
     return "".join([*shown, text[at:]])
 
 
-# "auth: rotate the keys" is a sentence; of a password nobody can tell.
+# "auth: rotate the keys" is prose. A password can be any word, so it never is.
 def _is_prose(match: re.Match[str], value: str) -> bool:
     sentence = (
         match["gap"].rstrip().endswith(":") and value.isalpha() and value.islower()
@@ -124,7 +125,7 @@ def _is_prose(match: re.Match[str], value: str) -> bool:
     return is_harmless(match["name"], value)
 
 
-# Where the value ends that begins behind match.
+# The offset at which the value behind `match` ends.
 def _value_end(text: str, match: re.Match[str]) -> int:
     start = match.end()
     if quote := match["quote"]:
@@ -140,7 +141,7 @@ def _value_end(text: str, match: re.Match[str]) -> int:
     return bare.end() if bare else start
 
 
-# Where the quoted value ends: at the same mark, not escaped, or with the text.
+# The offset of the closing `quote` that is not escaped; else the end of the text.
 def _closing(text: str, start: int, quote: str) -> int:
     at = start
     while (found := text.find(quote, at)) >= 0:

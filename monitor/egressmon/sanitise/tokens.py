@@ -1,13 +1,13 @@
-"""Token shapes: what issuers made recognisable, wherever it stands.
+"""Mask tokens whose issuers gave them a recognisable shape, anywhere in a text.
 
-Each alternative begins with a literal and takes its body possessively, and a body's
-run is entered at its beginning alone, so that a search is linear in the text.
+Searches take linear time: each alternative begins with a literal, its body is matched
+possessively, and only from the beginning of a run of characters.
 """
 
 import re
 from functools import cache
 
-# The issuers' own documentation, and the lists of GitHub's secret scanning.
+# From the documentation of the issuers, and the list of GitHub's secret scanning.
 _BODY = (
     r"gh[pousr]_\w{16,}+",
     r"github_pat_\w{16,}+",
@@ -55,13 +55,13 @@ _BODY = (
 _SHORTEST = 14
 
 
-# Compiled (3 ms) when the first word is long enough to hold a token.
+# Compiling takes 3 ms, so it waits for the first text that can hold a token.
 @cache
 def _starting() -> re.Pattern[str]:
     return re.compile(r"(?<![A-Za-z0-9])(?:" + "|".join(_BODY) + ")")
 
 
-# What has a second part behind the first run: only from the run's beginning.
+# Tokens of several parts. They match only from the beginning of a run.
 _PARTS = re.compile(
     r"(?<![\w-])(?:"
     r"eyJ[\w-]{8,}+\.[\w-]{8,}+\.[\w-]*+"  # RFC 7519
@@ -73,7 +73,7 @@ _PARTS = re.compile(
     r"|\d{6,12}:[\w-]{32,}+)"
 )
 _VAULT = re.compile(r"(?<![\w.-])([sbr])\.([A-Za-z0-9]{24})(?![\w.-])")
-# The secret is a part of the path.
+# Web hooks, whose secret is part of the path.
 _HOOKS = re.compile(
     r"(?P<before>hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/"
     r"|discord(?:app)?\.com/api/(?:v\d{1,2}/)?webhooks/\d{1,32}/"
@@ -83,7 +83,8 @@ _HOOKS = re.compile(
 _TELEGRAM = re.compile(r"(?P<before>telegram\.org/(?:file/)?bot)[^/\s?#\"']++")
 _PEM = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}(?:PRIVATE KEY|PGP MESSAGE)")
 
-# A host name has no underscore and no case; short or wordy shapes are left out.
+# Tokens in host names, which have no underscores and no case. Shapes that are short, or
+# like words, are left out.
 _IN_NAME = re.compile(
     r"(?<![a-z0-9])(?:gh[pousr][-_][a-z0-9]{16,}+|github[-_]pat[-_][a-z0-9_-]{16,}+"
     r"|gl(?:pat|rt|cbt|dt|ptt|ft|soat)-[a-z0-9_-]{16,}+|xox[a-z]-[a-z0-9-]{16,}+"
@@ -117,7 +118,7 @@ def _vault(match: re.Match[str], mask: str) -> str:
     return mask if mixed else match[0]
 
 
-# From the beginning of a private key to its end, or to the end of the text.
+# Mask private keys and PGP messages, to their end or to the end of the text.
 def _without_pem(text: str, mask: str) -> str:
     if "-----BEGIN" not in text:
         return text
@@ -134,5 +135,5 @@ def _without_pem(text: str, mask: str) -> str:
 
 
 def tokens_in_name(name: str) -> list[tuple[int, int]]:
-    """Return where in `name`, a host name, tokens stand."""
+    """Return the (start, end) of each token in the host name `name`."""
     return [match.span() for match in _IN_NAME.finditer(name)]

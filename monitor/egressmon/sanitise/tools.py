@@ -1,4 +1,4 @@
-"""Look up what a program's options and words hold, in the table of programs."""
+"""Look up in the table what the options and words of a program hold."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -7,9 +7,10 @@ from egressmon.sanitise.table import RUNNERS, SHELLS, TABLE, WRAPPERS
 
 
 class Rules(NamedTuple):
-    """What a program's options and words hold: the kind of each by its name."""
+    """What the options and words of a program hold: a row of table.py, parsed."""
 
     options: dict[str, str]
+    """The kind of each option."""
     takes: frozenset[str]
     words: tuple[str, ...]
     prefixes: tuple[str, ...]
@@ -20,7 +21,7 @@ NONE = Rules({}, frozenset(), (), (), ())
 _BEGINNINGS = frozenset(
     name.rsplit(" ", count)[0] for name in TABLE for count in range(name.count(" ") + 1)
 )
-# These words mean something else behind a runner: docker exec, kubectl exec.
+# Behind a runner these words are its subcommands, as in docker exec.
 _KEYWORDS = frozenset(
     "exec command builtin time watch script coverage then do else if while until elif "
     "! { net security http https find ip".split()
@@ -28,7 +29,7 @@ _KEYWORDS = frozenset(
 
 
 def is_known(program: str) -> bool:
-    """Tell whether the table has `program`, or whether it runs others."""
+    """Tell whether `program` is in the table, or runs other programs."""
     return (
         program in _BEGINNINGS
         or program in WRAPPERS
@@ -44,7 +45,7 @@ def is_command(word: str) -> bool:
 
 
 def subcommand(program: str, words: list[str]) -> tuple[str, ...]:
-    """Return as many of `words` as are a subcommand of `program` in the table."""
+    """Return those first of `words` that are a subcommand of `program` in the table."""
     found: list[str] = []
     name = program
     for word in words:
@@ -57,7 +58,7 @@ def subcommand(program: str, words: list[str]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=512)
 def rules_of(program: str, words: tuple[str, ...]) -> Rules:
-    """Return the rules of `program` with a subcommand: what the longer name adds."""
+    """Return the rules of `program` with those of its subcommand `words` added."""
     names = [" ".join((program, *words[:count])) for count in range(len(words) + 1)]
     return _parsed("; ".join(TABLE[name] for name in names if name in TABLE))
 

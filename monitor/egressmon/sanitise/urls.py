@@ -1,8 +1,8 @@
-"""Mask the user information of URLs, and of addresses written like them."""
+"""Mask user names and passwords in URLs, and in addresses like user:password@host."""
 
 import re
 
-# A scheme is at most this long; longer ones would make the search quadratic.
+# Bounded, as a scheme of any length would make the search quadratic.
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}\Z")
 _REST = re.compile(r"[^\s\"'<>`]*+")
 _HOST = re.compile(
@@ -10,7 +10,7 @@ _HOST = re.compile(
     r"|[\w-]++:\d{1,5}(?=[/?#,;]|\Z)"
 )
 _USER = re.compile(r"[\w.+-]{1,64}")
-# A user without a password is none of a secret here: it is not a token either.
+# Schemes whose user names are no secrets. Elsewhere, a lone user name may be a token.
 _USERS_ONLY = frozenset(
     """ssh sftp scp rsync git+ssh svn+ssh ssh+git bzr+ssh postgresql postgres psql mysql
     mariadb ldap ldaps imap imaps smtp smtps pop3 mongodb mongodb+srv ftp amqp amqps irc
@@ -27,7 +27,7 @@ _NO_USERS = frozenset(
 
 
 def mask_urls(text: str, mask: str) -> str:
-    """Return `text` with the user information of each URL replaced by `mask`."""
+    """Return `text` with the user information in each URL replaced by `mask`."""
     if "@" not in text:
         return text
     shown: list[str] = []
@@ -37,7 +37,7 @@ def mask_urls(text: str, mask: str) -> str:
         shown.append(text[at:end])
         at = end
         scheme = _SCHEME.search(text[max(0, mark - 31) : mark])
-        # Another URL may follow behind a comma or in a parameter.
+        # Another URL may follow, after a comma or in a parameter.
         limit = text.find("://", end)
         rest = _REST.match(text, end, limit if limit >= 0 else len(text))
         if scheme is None or rest is None:
@@ -49,8 +49,8 @@ def mask_urls(text: str, mask: str) -> str:
     return _BARE.sub(lambda match: _bare(match, mask), text)
 
 
-# The length of the user information at the beginning of rest; 0: there is none, or it
-# is no secret. A password may hold `@` and, against RFC 3986, `/`.
+# The length of the user information at the beginning of `rest`; 0 if there is none, or
+# if it is no secret. A password may contain `@` and, against RFC 3986, `/`.
 def _userinfo(scheme: str, rest: str) -> int:
     segment = re.split(r"[/?#]", rest, maxsplit=1)[0]
     last = segment.rfind("@")
@@ -61,7 +61,7 @@ def _userinfo(scheme: str, rest: str) -> int:
             return 0
     elif ":" not in segment[:last] and scheme in _USERS_ONLY:
         return 0
-    # Up to the first `@` that a host follows; with none, up to the last.
+    # It ends at the first `@` before a host; if there is none, at the last `@`.
     end = max(last, 0)
     at = rest.find("@", end)
     found = -1

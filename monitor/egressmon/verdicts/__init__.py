@@ -1,1 +1,1 @@
-"""Judge: from what happened, by whom and under which name, to a record."""
+"""Judge: make records, with verdicts, of connections, look-ups and escapes."""

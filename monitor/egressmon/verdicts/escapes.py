@@ -1,4 +1,4 @@
-"""Ways around the hooks: which one a process took, and what that leaves unseen."""
+"""Make a record of each escape: a way past the hooks that a process took."""
 
 import re
 import socket
@@ -13,7 +13,8 @@ _FAMILIES = {
     int(socket.AF_VSOCK): "vsock",
     44: "xdp",  # AF_XDP; include/linux/socket.h
 }
-# A listener's own name for its socket, which no link and no bind mount changes.
+# Matched against the name that the listener bound: no link and no bind mount
+# changes it.
 _LAUNCHERS = re.compile(
     r"docker|containerd|podman|crio|cri-o|buildkit|libvirt|lxd|incus|systemd/private"
 )
@@ -21,14 +22,14 @@ _UNREAD = "what goes over it is not seen"
 
 
 def family_name(number: int) -> str:
-    """Return the name of a socket family, or its number where it has none here."""
+    """Return a short name for the socket family `number`, or the number as text."""
     return _FAMILIES.get(number) or str(number)
 
 
 def record(event: Escape, processes: Processes) -> EscapeRecord | None:
-    """Return what event means; None where it leads to the scope itself."""
+    """Return the record of `event`; None if the scope itself listens there."""
     if event.means == "unix" and processes.get(event.peer) is not None:
-        return None  # its listener has ended
+        return None  # it has ended, so the probes took it for one outside
     what, reason = _meaning(event)
     process, why_not = processes.actor(event)
     return EscapeRecord(
@@ -44,6 +45,7 @@ def record(event: Escape, processes: Processes) -> EscapeRecord | None:
     )
 
 
+# What was reached, and why the run's evidence is incomplete then; None: it is not.
 def _meaning(event: Escape) -> tuple[str, str | None]:
     if event.means == "tun":
         return "tun-device", f"a TUN or TAP device was set up: {_UNREAD}"

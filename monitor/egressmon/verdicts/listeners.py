@@ -1,4 +1,4 @@
-"""Ask the kernel who shares a port of this machine (sock_diag(7))."""
+"""Ask the kernel whose sockets receive at an address of this machine (sock_diag(7))."""
 
 import ipaddress
 import os
@@ -21,39 +21,45 @@ _MESSAGE = struct.Struct("=4x2s2s16s16s12x20x")
 _SKV6ONLY, _CGROUP_ID = 11, 21
 _PATIENCE_S = 1.0
 _MOST_S = 5.0
-"""How long a run may be kept by such questions in all: the rest are `unknown`."""
+"""The time that one run may spend asking; after it, all answers are `unknown`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A socket that was bound to the port in question."""
+    """A socket that is bound to the port asked for."""
 
     address: Address
     peer_port: int
+    """0 unless the socket is connected."""
     only_v6: bool
     cgroup: int | None
+    """The id of its cgroup, which is the inode number of the cgroup's folder."""
 
 
 class Listeners:
-    """Whose sockets receive at an address of this machine, by their cgroups.
+    """Tells whose sockets receive at an address of this machine, by their cgroups.
 
-    Sees the agent's own network namespace alone.
+    It sees only the agent's own network namespace.
     """
 
     def __init__(self, scope: Path) -> None:
+        """`scope` is the folder of the scope's cgroup."""
         self._scope = scope
         self._spent_s = 0.0
         self._socket: socket.socket | None = None
 
     def who(self, address: Address, port: int, protocol: int) -> Listener:
-        """Return who receives at `address` and `port`: one socket outside decides."""
+        """Return who receives at `address` and `port`, by IP `protocol` number.
+
+        It is `outside` as soon as one of several sockets is outside the scope.
+        """
         if self._spent_s > _MOST_S:
             return "unknown"
         began = time.monotonic()
         try:
             found = list(self._receivers(address, port, protocol))
         except (OSError, ValueError, struct.error):
-            self.close()  # what is still to come answers another question
+            self.close()  # the rest of this answer must not be read as the next one
             return "unknown"
         finally:
             self._spent_s += time.monotonic() - began
@@ -84,7 +90,7 @@ class Listeners:
             self._socket = sock_diag.connect(_PATIENCE_S)
         request = _REQUEST.pack(
             family, protocol, 0, states, port.to_bytes(2, "big")
-        )  # the kernel passes over sockets at other ports
+        )  # the kernel leaves out sockets at other ports
         for body in sock_diag.dump(self._socket, request):
             yield _bound(family, body)
 

@@ -1,4 +1,4 @@
-"""Who makes a connection, as the judge asks: what is known, and what is claimed."""
+"""Describe who makes a connection for the judge: what is known, and what is claimed."""
 
 from collections.abc import Iterable, Iterator
 
@@ -11,7 +11,10 @@ from egressmon.policy.judge import Claimed, Origin
 def origin_of(
     actor: Actor | None, source: Attribution, claims: Iterable[ClaimRecord]
 ) -> Origin:
-    """Return the origin of a connection by actor, of which some is claimed."""
+    """Return the origin of a connection that `actor` made.
+
+    `claims` are the fields that the watched command could have made up.
+    """
     whys = {claim.field: claim.reason for claim in claims}
     exe = actor.exe if actor else None
     return Origin(
@@ -29,13 +32,14 @@ def _once(values: Iterable[str | None]) -> tuple[str, ...]:
     return tuple({value: None for value in values if value is not None})
 
 
-# What two files have in common is a claim only where it is one of both.
+# The caller and its binding may be of one module or package: that is a claim only if it
+# is claimed of both.
 def _claimed(
     exe: str | None, source: Attribution, whys: dict[str, str]
 ) -> Iterator[Claimed]:
     if exe is not None and (why := whys.get("process.exe")):
         yield Claimed("exe", exe, why)
-    # That code is in no file is the kernel's own word, whatever the code says.
+    # The kernel says that code is in no file ("unbacked"): no process can make that up.
     if (
         source.route != "unbacked"
         and source.grounds
@@ -52,5 +56,6 @@ def _claimed(
             yield Claimed("package", ground.package, _why(ground, whys) or "")
 
 
+# A claim on a file is one on its package, too.
 def _why(ground: Ground, whys: dict[str, str]) -> str | None:
     return whys.get(ground.field) or whys.get(f"{ground.field}.package")

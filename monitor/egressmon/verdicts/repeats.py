@@ -1,7 +1,7 @@
-"""Equal look-ups in violation: the first ones in full, then by their number.
+"""Merge equal look-ups that violate the policy into one record with a count.
 
-So that who sends junk does not have more written than it sends: n equal ones make
-some log n records.
+Otherwise a process that sends junk would make the evidence grow faster than what it
+sends: this way, n equal look-ups make about log n records.
 """
 
 from collections import OrderedDict
@@ -12,56 +12,68 @@ from typing import TypeAlias
 from egressmon.evidence.records import DnsRecord
 
 _IN_FULL = 8
-_MAX_KINDS = 1024
+_MAX_GROUPS = 1024
 
 Timed: TypeAlias = tuple[DnsRecord, int]
+"""A record with its kernel time in nanoseconds."""
 
 
 @dataclass(slots=True)
-class _Kind:
-    told: int
+class _Group:
+    """Look-ups that are equal."""
+
+    written: int
+    """How many look-ups are in the records that were yielded."""
     waiting: int
+    """How many are held back since."""
     unread: int
+    """The unread bytes of those held back."""
     last: Timed
 
 
 class Repeats:
-    """Holds equal look-ups back until they are twice as many as were told of."""
+    """Holds equal look-ups back until as many are waiting as were yielded before.
+
+    The first eight of a group are yielded at once.
+    """
 
     def __init__(self) -> None:
-        self._kinds: OrderedDict[tuple[object, ...], _Kind] = OrderedDict()
+        self._groups: OrderedDict[tuple[object, ...], _Group] = OrderedDict()
 
     def add(self, record: DnsRecord, ktime_ns: int) -> Iterator[Timed]:
-        """Yield what is to be told of now: record, several as one, or nothing."""
+        """Yield what to write now: `record`, one record for several, or nothing."""
         if record.verdict != "violation":
             yield record, ktime_ns
             return
-        kind = self._kinds.setdefault(_key(record), _Kind(0, 0, 0, (record, ktime_ns)))
-        kind.last = record, ktime_ns
-        kind.waiting += 1
-        kind.unread += record.unread_bytes
-        if kind.told < _IN_FULL or kind.waiting >= kind.told:
-            yield from _tell(kind)
-        if len(self._kinds) > _MAX_KINDS:
-            yield from _tell(self._kinds.popitem(last=False)[1])
+        group = self._groups.setdefault(
+            _key(record), _Group(0, 0, 0, (record, ktime_ns))
+        )
+        group.last = record, ktime_ns
+        group.waiting += 1
+        group.unread += record.unread_bytes
+        if group.written < _IN_FULL or group.waiting >= group.written:
+            yield from _flush(group)
+        if len(self._groups) > _MAX_GROUPS:
+            yield from _flush(self._groups.popitem(last=False)[1])
 
     def close(self) -> Iterator[Timed]:
-        """Yield what is still held back."""
-        while self._kinds:
-            yield from _tell(self._kinds.popitem(last=False)[1])
+        """Yield all that is still held back."""
+        while self._groups:
+            yield from _flush(self._groups.popitem(last=False)[1])
 
 
-def _tell(kind: _Kind) -> Iterator[Timed]:
-    if not kind.waiting:
+def _flush(group: _Group) -> Iterator[Timed]:
+    if not group.waiting:
         return
-    record, ktime_ns = kind.last
-    whole = replace(record, count=kind.waiting, unread_bytes=kind.unread)
+    record, ktime_ns = group.last
+    whole = replace(record, count=group.waiting, unread_bytes=group.unread)
     yield whole, ktime_ns
-    kind.told += kind.waiting
-    kind.waiting = kind.unread = 0
+    group.written += group.waiting
+    group.waiting = group.unread = 0
 
 
-# What makes a message unreadable differs from one piece of junk to the next.
+# Look-ups with the same key are equal. Junk has no name, and a reason that differs from
+# one message to the next: the reason is left out then.
 def _key(record: DnsRecord) -> tuple[object, ...]:
     pid = record.process.pid if record.process else None
     why = record.reason if record.name is not None else None

@@ -1,4 +1,4 @@
-"""Have the kernel list sockets (sock_diag(7)): the caller's network namespace alone."""
+"""List the sockets of the caller's network namespace (sock_diag(7))."""
 
 import socket
 import struct
@@ -14,7 +14,7 @@ _ATTRIBUTE = struct.Struct("=HH")
 
 
 def connect(patience_s: float) -> socket.socket:
-    """Return a socket to ask by; an answer is waited for `patience_s`."""
+    """Return a sock_diag socket whose answers are waited for up to `patience_s`."""
     kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
     made = socket.socket(socket.AF_NETLINK, kind, _NETLINK_SOCK_DIAG)
     made.settimeout(patience_s)
@@ -22,9 +22,9 @@ def connect(patience_s: float) -> socket.socket:
 
 
 def dump(diag: socket.socket, request: bytes) -> Iterator[bytes]:
-    """Yield a struct inet_diag_msg with its attributes for each socket.
+    """Yield the answer for each socket: a struct inet_diag_msg and its attributes.
 
-    Raises OSError, ValueError or struct.error; `diag` is of no use any more then.
+    Raises OSError, ValueError or struct.error; `diag` must not be used again then.
     """
     size = _HEADER.size + len(request)
     header = _HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST_DUMP, 0, 0)
@@ -50,7 +50,7 @@ def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the kind and the value of each attribute in `data`."""
+    """Yield (type, value) of each netlink attribute in `data`."""
     place = 0
     while place + _ATTRIBUTE.size <= len(data):
         size, kind = _ATTRIBUTE.unpack_from(data, place)

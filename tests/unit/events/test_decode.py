@@ -1,4 +1,4 @@
-"""Bytes become frozen values, and bytes that are none are refused."""
+"""Valid bytes are decoded into frozen values, and all others are refused."""
 
 import contextlib
 import ipaddress

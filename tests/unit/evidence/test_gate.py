@@ -1,4 +1,4 @@
-"""Whatever is in a record, its line is one of the schema's, printable and bounded."""
+"""Whatever is in a record, its line fits the schema, is printable and bounded."""
 
 import dataclasses
 import json
@@ -27,7 +27,7 @@ HUGE = st.integers() | st.sampled_from([2**53, 2**63, 2**64, 10**400, -(2**64)])
 
 
 def values(kind: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 -- one a type
-    """Any value of a field's type, however hostile."""
+    """Draw any value of a field's type, however hostile."""
     origin, inside = get_origin(kind), get_args(kind)
     if kind is str:
         return ANY_TEXT
@@ -50,7 +50,7 @@ def values(kind: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 -- one a type
 
 @cache
 def records(kind: type) -> st.SearchStrategy[Any]:
-    """Any record of that type."""
+    """Draw any record of that type."""
     hints = get_type_hints(kind)
     fields = {one.name: values(hints[one.name]) for one in dataclasses.fields(kind)}
     return st.builds(kind, **fields)
@@ -64,7 +64,7 @@ def validator(kind: str) -> Any:
 
 
 def line_of(record: Record) -> bytes:
-    """Return the line that is written of a record; stacks before it are checked."""
+    """Return the line that is written for a record, and check the stacks before it."""
     file = os.fdopen(os.memfd_create("evidence"), "r+b", buffering=0)
     evidence = Evidence(file, "run-1", Clock(), None)
     assert evidence.write(record, 1)
@@ -77,7 +77,7 @@ def line_of(record: Record) -> bytes:
 
 
 def check(line: bytes, kind: type) -> dict[str, Any]:
-    """Assert all that holds for any line, and return what is in it."""
+    """Assert all that must hold for any line, and return the parsed line."""
     assert len(line) <= gate.MAX_RECORD
     found: dict[str, Any] = json.loads(line)
     validator(kind.__name__).validate(found)
@@ -111,7 +111,7 @@ def test_any_record_gives_a_valid_line(kind: type, data: st.DataObject) -> None:
 
 
 def largest(kind: Any, text: str) -> Any:  # noqa: PLR0911 -- as above
-    """A value of that type that is larger than anything real."""
+    """Return a value of that type that is larger than anything real."""
     origin, inside = get_origin(kind), get_args(kind)
     if kind is str:
         return text * 4500

@@ -1,4 +1,4 @@
-"""Names and paths in records hold no token, and different ones stay different."""
+"""Tokens in names and paths are masked; different names stay different."""
 
 from dataclasses import replace
 
@@ -140,7 +140,7 @@ def test_tokens_are_known_in_names_which_have_no_case(name: str) -> None:
         "d111111abcdef8.cloudfront.net",
         "3b18e512dba79e4c8300dd08aeb37f8e728b8dad.cdn.example.org",
         "xn--bcher-kva.example",
-        # Data that leaves in a name is what the evidence is for.
+        # Data that is carried out in a host name must stay visible in the evidence.
         "kr2xg5dpojqw4zdpnuqhg5djnztsa3lfonzwcz3f.t.evil.example.test",
         "_acme-challenge.example.org",
         "1.0.0.127.in-addr.arpa",

@@ -1,4 +1,4 @@
-"""Stacks are named by their frames, and written once before what refers to them."""
+"""A stack is written once, before the first record that refers to it."""
 
 import json
 from pathlib import Path
@@ -50,7 +50,7 @@ def connection(stack: StackReference | None) -> ConnectionRecord:
 
 
 def written(path: Path, *records: Record) -> list[dict[str, object]]:
-    """Return what is in the file after these records, references expanded."""
+    """Return what is written for these records, with stacks in place of references."""
     file = open_evidence(str(path))
     evidence = Evidence(file, "run-1", Clock(), None, path=str(path))
     for record in records:

@@ -1,4 +1,4 @@
-"""What is counted, and what a reader is told of it."""
+"""What is counted, and how it is worded for people."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Evidence: one line a record, chained, and honest about a disk that fails."""
+"""Evidence is a chain of lines, and says when the disk fails."""
 
 import errno
 import json
@@ -54,7 +54,7 @@ def test_a_write_that_fails_is_final_and_said() -> None:
     assert evidence.records == 0
 
 
-# A pipe whose reader is slow takes a line in parts.
+# A pipe with a slow reader takes a line in several writes.
 def test_a_short_write_is_continued() -> None:
     read, write = os.pipe()
     evidence = Evidence(os.fdopen(write, "wb", buffering=0), "run-1", Clock(), None)
@@ -77,7 +77,7 @@ def test_without_a_file_nothing_is_written() -> None:
 
 
 def changed(path: Path, how: str) -> None:
-    """What somebody else does to the file."""
+    """Change the file as somebody else could."""
     content = path.read_bytes()
     if how == "replaced":
         path.unlink()
@@ -117,7 +117,7 @@ def test_what_somebody_does_to_the_file_is_seen(
     evidence.close()
 
 
-# Whatever others do to the file, a line goes to its end: no hole of NULs.
+# If others truncate the file, the next line goes to its new end: no hole of NULs.
 def test_a_file_that_is_cut_short_is_appended_to(tmp_path: Path) -> None:
     path = tmp_path / "e.jsonl"
     evidence = opened(path)
@@ -130,7 +130,7 @@ def test_a_file_that_is_cut_short_is_appended_to(tmp_path: Path) -> None:
     assert json.loads(line)["seq"] == 1
 
 
-# An agent that has given up its rights may not look at the path any longer.
+# An agent that has given up its rights may no longer have access to the path.
 def test_a_path_that_may_not_be_looked_at_is_asked_of_the_descriptor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

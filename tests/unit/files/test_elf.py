@@ -1,4 +1,4 @@
-"""ELF files and unwind tables, sound and damaged: an answer, or a clear error."""
+"""ELF files and unwind tables, also damaged ones, give an answer or a clear error."""
 
 import os
 import sys
@@ -89,7 +89,7 @@ def test_a_pipe_is_refused() -> None:
     os.close(write)
 
 
-# Whatever is in the file: no other error, and an end.
+# Whatever is in the file, reading it ends, and raises no other error.
 def ask_everything(data: bytes, addresses: list[int]) -> None:
     try:
         elf = elf_of(data)
@@ -157,7 +157,7 @@ def test_numbers_of_any_length() -> None:
 
 
 def test_an_expression_as_glibc_writes_it() -> None:
-    # The procedure linkage table's: rsp + 8 + ((rip & 15) >= 11) * 8.
+    # The rule of the procedure linkage table: rsp + 8 + ((rip & 15) >= 11) * 8.
     code = b"\x77\x08\x80\x00\x3f\x1a\x3b\x2a\x33\x24\x22"
 
     for instruction, expected in ((0x1000, 108), (0x100A, 108), (0x100B, 116)):

@@ -1,4 +1,4 @@
-"""Names of addresses: all kept while they hold, the best known first."""
+"""An address keeps all its names while they hold, the most reliable first."""
 
 import ipaddress
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from egressmon.naming.names import (
     GRACE_NS,
     Names,
-    judged,
+    names_for_verdict,
     read_hosts_file,
     read_resolver,
 )
@@ -42,11 +42,11 @@ def test_a_later_answer_prolongs_and_never_shortens() -> None:
 def test_a_learned_name_outranks_the_policys_own_resolution() -> None:
     names = Names()
     names.learn(A, "allowed.test", "policy-resolution")
-    assert judged(names.of(A, 0)) == ("allowed.test",)
+    assert names_for_verdict(names.of(A, 0)) == ("allowed.test",)
 
     names.learn(A, "asked.test", "dns", SECOND)
 
-    assert judged(names.of(A, 0)) == ("asked.test",)
+    assert names_for_verdict(names.of(A, 0)) == ("asked.test",)
     assert [one.source for one in names.of(A, 0)] == ["dns", "policy-resolution"]
 
 

@@ -1,4 +1,4 @@
-"""What a run teaches: the smallest policy, however many hosts there were."""
+"""A run teaches the smallest policy that allows it, however many hosts it reached."""
 
 import tomllib
 from typing import Any
@@ -19,7 +19,7 @@ ACTOR = Actor(1, 1, 0, 0, "client", "/bin/client", [], [])
 
 
 def connection(ip: str, *names: str, port: int = 443) -> ConnectionRecord:
-    """Return a connection of the client's, to ip by its names."""
+    """Return the record of a connection to `ip`, which has these names."""
     return ConnectionRecord(
         op="connect",
         protocol="tcp",
@@ -44,7 +44,7 @@ def connection(ip: str, *names: str, port: int = 443) -> ConnectionRecord:
 
 
 def look_up(name: str) -> DnsRecord:
-    """Return a look-up of name, by the client."""
+    """Return the record of a look-up of `name`."""
     return DnsRecord(
         protocol="udp",
         resolver="127.0.0.1",
@@ -72,7 +72,7 @@ def look_up(name: str) -> DnsRecord:
 
 
 def learned(*records: ConnectionRecord | DnsRecord) -> tuple[str, dict[str, Any]]:
-    """Return the policy that records teach, as text and parsed."""
+    """Return the policy that `records` teach, as text and parsed."""
     lesson = Lesson()
     for record in records:
         lesson.add(record)
@@ -96,7 +96,7 @@ def test_the_name_that_explains_most_is_taken_first() -> None:
     ]
 
 
-# Each was an entry of its own, and all were voted on again for each of them.
+# It once counted all votes again for each entry: quadratic.
 def test_the_work_grows_with_the_hosts_and_not_with_their_square(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Secrets do not reach the evidence; what is none stays readable."""
+"""Secrets do not reach the evidence, and what is no secret stays readable."""
 
 import time
 
@@ -10,7 +10,7 @@ from egressmon.sanitise import kinds, sanitise_argv, sanitise_text
 from egressmon.sanitise.argv_mode import ArgvMode
 from egressmon.sanitise.text import MAX_TEXT
 
-# The secret part of each is between the angle brackets.
+# Each secret is in angle brackets.
 CORPUS = [
     ["curl", "https://user:<sesame>@example.org/path"],
     [
@@ -112,7 +112,7 @@ def test_a_token_of_a_known_shape_shows_nowhere(
 
 @given(WORDS, st.text(st.characters(exclude_categories=("Cs", "Z", "C")), min_size=8))
 def test_the_value_of_a_password_option_shows_nowhere(word: str, secret: str) -> None:
-    # What a shell would replace, or what says that there is none, is no secret.
+    # A reference that a shell replaces, or a word for "none", is no secret.
     assume(not secret.startswith(("$", "`", "<", "%", "{", "-", "*")))
     assume("(" not in secret and "[" not in secret and secret not in word)
     assume(secret.lower() not in {"undefined", "optional", "required"})
@@ -172,7 +172,8 @@ HOSTILE = (
 )
 
 
-# Four times the text may take about four times as long; sixteen times is quadratic.
+# A text four times as long may take about four times as long; if it takes sixteen times
+# as long, the time is quadratic.
 @pytest.mark.parametrize("unit", HOSTILE)
 def test_the_time_is_linear(unit: str) -> None:
     def cpu(size: int) -> float:

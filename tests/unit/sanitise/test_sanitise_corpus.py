@@ -1,7 +1,8 @@
-"""Shapes of secrets that people write on command lines, and what only looks like it.
+"""Secrets as people write them on command lines are masked; look-alikes are not.
 
-`data/secrets.jsonl` has a command a line; `@S@` stands for the secret, and other marks
-for secrets of other alphabets. `data/harmless.txt` has commands as a shell reads them.
+Each line of `data/secrets.jsonl` is a command; `@S@` stands for a secret, and other
+marks for secrets of other alphabets. Each line of `data/harmless.txt` is a command as
+one types it into a shell.
 """
 
 import json
@@ -14,7 +15,7 @@ import pytest
 from egressmon.sanitise import sanitise_argv
 
 DATA = Path(__file__).parent / "data"
-# All invented.
+# All of them are made up.
 SECRETS = {
     "@S@": "Zx9Qw3Er7Ty1Uo5P",
     "@H@": "0123456789abcdef0123456789abcdef01234567",
@@ -35,7 +36,7 @@ HARMLESS = (DATA / "harmless.txt").read_text().splitlines()
 
 
 def filled(word: str) -> str:
-    """Return `word` with secrets in the place of the marks."""
+    """Return `word` with secrets in place of the marks."""
     for mark, secret in SECRETS.items():
         word = word.replace(mark, secret)
     return word

@@ -1,4 +1,4 @@
-"""What each way around the hooks means."""
+"""What the record of each escape says."""
 
 import pytest
 

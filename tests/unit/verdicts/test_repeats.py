@@ -1,4 +1,4 @@
-"""Equal look-ups in violation are few records, and none is lost."""
+"""Equal look-ups that are violations make few records, and none is lost."""
 
 from dataclasses import replace
 

@@ -1,1 +1,1 @@
-"""DNS: from packets to questions, answers and what else they carry."""
+"""DNS: from packets to messages, and from messages to questions with answers."""

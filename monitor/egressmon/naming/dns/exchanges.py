@@ -1,4 +1,4 @@
-"""Follow DNS conversations: which process asked whom for what, and what came back."""
+"""Pair DNS queries with their responses, and doubt what does not fit."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -14,13 +14,13 @@ from egressmon.events.model import (
     DnsPacket,
 )
 from egressmon.naming.dns.message import Message, MessageError, read_message
-from egressmon.naming.dns.stream import SHARED, Reassembly, Rest
+from egressmon.naming.dns.stream import SHARED, Leftover, Reassembly
 from egressmon.naming.dns.trust import Answerers
 
 _MAX_OPEN = 8192
 _UDP = 17
 _RAW = "a raw socket sent it: whether and as what it arrives is not known"
-_BESIDE = "it carries more than its question"
+_EXTRAS = "it carries more than its question"
 
 Asker = TypeVar("Asker")
 _Key: TypeAlias = tuple[int, object, int, str, str]
@@ -28,25 +28,27 @@ _Key: TypeAlias = tuple[int, object, int, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Exchange(Generic[Asker]):
-    """A query with its response, or one of them alone with the reason."""
+    """A query and its response, or only one of them, or none, with the reason."""
 
     packet: DnsPacket
-    """The packet that began it: the process and the resolver are there."""
+    """The packet that began it, with its process and the resolver."""
     asker: Asker
-    """Who sent that packet, as it was found out then."""
+    """Who sent that packet, looked up as it came."""
     query: Message | None
     response: Message | None
     ended_ns: int
     doubt: str | None = None
-    """What is missing, or why the response names nothing; None: it is believed."""
+    """Why no names are learned from it; None if the response is believed."""
     violation: str | None = None
-    """Why it violates any policy."""
+    """Why it is a violation under any policy; None if it is not."""
     unread: int = 0
-    """How many bytes were sent that are in no message."""
+    """How many bytes were sent that are part of no message."""
 
 
 @dataclass(slots=True)
 class _Open(Generic[Asker]):
+    """A query that waits for its response."""
+
     packet: DnsPacket
     asker: Asker
     query: Message
@@ -56,13 +58,13 @@ class _Open(Generic[Asker]):
 class DnsWatch(Generic[Asker]):
     """Pairs queries with responses.
 
-    A response is believed only when the same socket asked the same server that
-    very question before, and the scope could not have answered it: anybody can send
-    a datagram to an open port.
+    Anybody can send a datagram to an open port. So a response is believed only if the
+    same socket asked the same server that question before, and if the scope cannot
+    have sent the response itself.
     """
 
     def __init__(self, who_asks: Callable[[DnsPacket], Asker]) -> None:
-        """Call `who_asks` for each packet that begins something, as it comes."""
+        """`who_asks` looks up who sent a packet; it is called as the packet comes."""
         self._who_asks = who_asks
         self._sent = Reassembly()
         self._received = Reassembly(compares=False)
@@ -74,39 +76,41 @@ class DnsWatch(Generic[Asker]):
 
     @property
     def broken(self) -> int:
-        """What was sent and could not be followed: it may have been anything."""
+        """How often sent bytes could not be followed: they may have been anything."""
         return self._sent.broken + self._evicted
 
     @property
     def unread(self) -> int:
-        """Streams and datagrams that came and could not be put together."""
+        """How many received streams and datagrams could not be put together."""
         return self._received.broken
 
     def feed(self, packet: DnsPacket) -> Iterator[Exchange[Asker]]:
-        """Yield the exchanges that `packet` ends."""
+        """Yield the exchanges that `packet` completes."""
         if packet.traits & DNS_SCOPE_ANSWERS:
             self._answerers.add(packet)
         elif packet.flags & FLAG_INGRESS:
-            yield from self._came(packet)
+            yield from self._on_received(packet)
         elif packet.traits & DNS_RAW:
-            yield self._unsure(packet, _RAW)
+            yield self._on_untrustworthy(packet, _RAW)
         elif packet.traits & DNS_SHARED and packet.protocol == _UDP:
-            yield self._unsure(packet, f"{len(packet.payload)} bytes: {SHARED}")
+            yield self._on_untrustworthy(
+                packet, f"{len(packet.payload)} bytes: {SHARED}"
+            )
         else:
-            yield from self._went(packet)
+            yield from self._on_sent(packet)
 
     def close(self, now_ns: int) -> Iterator[Exchange[Asker]]:
-        """Yield the queries that nobody answered, and what was left unread."""
-        for rest in self._sent.close():
-            yield from self._rest(rest, now_ns)
+        """Yield the queries without an answer, and the bytes that are in no message."""
+        for leftover in self._sent.close():
+            yield from self._on_leftover(leftover, now_ns)
         while self._open:
             _, one = self._open.popitem(last=False)
             yield _unanswered(one, now_ns, "no answer was seen")
 
-    def _went(self, packet: DnsPacket) -> Iterator[Exchange[Asker]]:
+    def _on_sent(self, packet: DnsPacket) -> Iterator[Exchange[Asker]]:
         for part in self._sent.parts(packet):
-            if isinstance(part, Rest):
-                yield from self._rest(part, packet.ktime_ns)
+            if isinstance(part, Leftover):
+                yield from self._on_leftover(part, packet.ktime_ns)
                 continue
             try:
                 message = read_message(part)
@@ -114,22 +118,24 @@ class DnsWatch(Generic[Asker]):
                 self.malformed += 1
                 why = f"unreadable message: {error}"
                 if not self._sent.refuse(packet, part, why):
-                    yield self._odd(packet, why, len(part))
+                    yield self._violation(packet, why, len(part))
                 continue
-            yield from self._asked(packet, message, part)
+            yield from self._on_query(packet, message, part)
 
-    def _came(self, packet: DnsPacket) -> Iterator[Exchange[Asker]]:
+    def _on_received(self, packet: DnsPacket) -> Iterator[Exchange[Asker]]:
         for part in self._received.parts(packet):
-            if isinstance(part, Rest):
-                continue  # it names nothing, and nothing left by it
+            if isinstance(part, Leftover):
+                continue  # received bytes that name nothing need no record
             try:
-                yield self._answered(packet, read_message(part))
+                yield self._on_response(packet, read_message(part))
             except MessageError as error:
                 self.malformed += 1
                 why = f"unreadable message: {error}"
                 self._received.refuse(packet, part, why)
 
-    def _odd(self, packet: DnsPacket, why: str, unread: int = 0) -> Exchange[Asker]:
+    def _violation(
+        self, packet: DnsPacket, why: str, unread: int = 0
+    ) -> Exchange[Asker]:
         return Exchange(
             packet,
             self._who_asks(packet),
@@ -141,24 +147,28 @@ class DnsWatch(Generic[Asker]):
             unread,
         )
 
-    # Bytes that the probes lost a part of are a loss, and no violation.
-    def _rest(self, rest: Rest, now_ns: int) -> Iterator[Exchange[Asker]]:
-        if not rest.is_lost:
-            why = f"{rest.size} bytes to a DNS port: {rest.why}"
-            yield replace(self._odd(rest.packet, why, rest.size), ended_ns=now_ns)
+    # If a part was lost, that is counted as a loss; it does not prove a violation.
+    def _on_leftover(
+        self, leftover: Leftover, now_ns: int
+    ) -> Iterator[Exchange[Asker]]:
+        if not leftover.is_lost:
+            why = f"{leftover.size} bytes to a DNS port: {leftover.why}"
+            yield replace(
+                self._violation(leftover.packet, why, leftover.size), ended_ns=now_ns
+            )
 
-    # Who makes the headers himself decides what arrives, and not what stands there.
-    # Nor is what the sender can write to until it leaves.
-    def _unsure(self, packet: DnsPacket, why: str) -> Exchange[Asker]:
-        odd = self._odd(packet, why, len(packet.payload))
+    # What arrives may differ from what was read: a raw socket writes its own headers,
+    # and a sender can change pages that it shares with the packet until they leave.
+    def _on_untrustworthy(self, packet: DnsPacket, why: str) -> Exchange[Asker]:
+        violation = self._violation(packet, why, len(packet.payload))
         if packet.protocol != _UDP:
-            return odd
+            return violation
         try:
-            return replace(odd, query=read_message(packet.payload))
+            return replace(violation, query=read_message(packet.payload))
         except MessageError:
-            return odd
+            return violation
 
-    def _asked(
+    def _on_query(
         self, packet: DnsPacket, message: Message, data: bytes
     ) -> Iterator[Exchange[Asker]]:
         key = _key(packet, message)
@@ -183,7 +193,7 @@ class DnsWatch(Generic[Asker]):
             why = "too many questions were open: its answer was not waited for"
             yield _unanswered(one, packet.ktime_ns, why)
 
-    def _answered(self, packet: DnsPacket, message: Message) -> Exchange[Asker]:
+    def _on_response(self, packet: DnsPacket, message: Message) -> Exchange[Asker]:
         now = packet.ktime_ns
         if not message.is_response:
             why = "a query came from a DNS port"
@@ -199,18 +209,18 @@ class DnsWatch(Generic[Asker]):
             message,
             now,
             self._answerers.doubt(asked.packet, packet),
-            _beside(asked.query),
+            _extras(asked.query),
         )
 
 
 def _unanswered(one: _Open[Asker], now_ns: int, why: str) -> Exchange[Asker]:
     return Exchange(
-        one.packet, one.asker, one.query, None, now_ns, why, _beside(one.query)
+        one.packet, one.asker, one.query, None, now_ns, why, _extras(one.query)
     )
 
 
-def _beside(query: Message) -> str | None:
-    return f"{_BESIDE}: {query.beside}" if query.beside else None
+def _extras(query: Message) -> str | None:
+    return f"{_EXTRAS}: {query.extras}" if query.extras else None
 
 
 def _key(packet: DnsPacket, message: Message) -> _Key:

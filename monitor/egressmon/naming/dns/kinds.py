@@ -1,6 +1,6 @@
-"""What the numbers in DNS messages are called (IANA's registry of DNS parameters)."""
+"""Names of the numbers in DNS messages (IANA's registry of DNS parameters)."""
 
-# Runs of numbers, each by its first.
+# Each key is the number of the first name; the following names count up from it.
 _KINDS = {
     1: "A NS MD MF CNAME SOA MB MG MR NULL WKS PTR HINFO MINFO MX TXT RP AFSDB X25 "
     "ISDN RT NSAP NSAP-PTR SIG KEY PX GPOS AAAA LOC NXT",
@@ -39,15 +39,15 @@ _OPERATION = _numbered(_OPERATIONS)
 
 
 def kind_name(number: int) -> str:
-    """Return what the record type `number` is called, such as AAAA."""
+    """Return the name of the record type `number`, such as AAAA."""
     return _KIND.get(number) or f"TYPE{number}"
 
 
 def status_name(number: int) -> str:
-    """Return what the response code `number` is called, such as NXDOMAIN."""
+    """Return the name of the response code `number`, such as NXDOMAIN."""
     return _STATUS.get(number) or str(number)
 
 
 def operation_name(number: int) -> str:
-    """Return what the opcode `number` is called, such as UPDATE."""
+    """Return the name of the opcode `number`, such as UPDATE."""
     return _OPERATION.get(number) or f"opcode {number}"

@@ -1,4 +1,4 @@
-"""Read one DNS message (RFC 1035), whoever wrote it: never fails, says why not."""
+"""Read one DNS message (RFC 1035), which may be hostile."""
 
 import struct
 from collections.abc import Iterable
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 from egressmon.events.model import Address
 from egressmon.naming.dns import rdata
-from egressmon.naming.dns.beside import beside_question
+from egressmon.naming.dns.extras import extras_of_query
 from egressmon.naming.dns.kinds import kind_name, status_name
 from egressmon.naming.dns.wire import MessageError, Resource, Wire
 from egressmon.policy.names import canonical
 
 __all__ = ["Message", "MessageError", "read_message"]
 
-_MAX_ANSWERS = 64  # records, and addresses
+_MAX_ANSWERS = 64  # both answer records and addresses
 _MAX_SKIPPED = 128
-_MAX_CHAIN = 16  # aliases that a resolver follows
-_MAX_TTL = 86400  # a week-long lie shall not outlive a day
+_MAX_CHAIN = 16  # aliases, about as many as resolvers follow
+_MAX_TTL = 86400  # a day, even if a false answer claims a week
 _HEADER = struct.Struct("!HHHHHH")
 _QUESTION = struct.Struct("!HH")
 _RESPONSE = 0x8000
@@ -26,7 +26,7 @@ _INTERNET = 1
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a query asks, or what a response answers to which question."""
+    """A query with its question, or a response with its question and answers."""
 
     identifier: int
     is_response: bool
@@ -34,20 +34,20 @@ class Message:
     kind: str
     """The record type asked for, such as AAAA."""
     asked: str = ""
-    """The name as it was written: its letters' case may carry something."""
-    beside: str | None = None
-    """What a query carries beside its question."""
+    """The name as it was written: capital and small letters can carry data."""
+    extras: str | None = None
+    """What a query carries besides its question; None if nothing unusual."""
     status: str = ""
     """The response code, such as NOERROR."""
     truncated: bool = False
     answers: tuple[str, ...] = ()
     """The answer section as text, at most 64 records."""
     answer_count: int = 0
-    """How many records the answer section has, by the header."""
+    """How many records the answer section has, according to the header."""
     addresses: tuple[Address, ...] = ()
-    """The addresses that the question's name leads to, at most 64."""
+    """The addresses of the question's name, by way of its aliases; at most 64."""
     ttl: int = 0
-    """Seconds for which that holds."""
+    """For how many seconds `addresses` hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class _Question:
 
 
 def read_message(data: bytes) -> Message:
-    """Return the message in `data`; raises MessageError, and nothing else."""
+    """Return the message in `data`. Raises MessageError, whatever is wrong with it."""
     if len(data) < _HEADER.size:
         raise MessageError(f"{len(data)} bytes are too few")
     identifier, flags, questions, *counts = _HEADER.unpack_from(data)
@@ -76,7 +76,7 @@ def read_message(data: bytes) -> Message:
         name=question.name,
         kind=kind_name(question.kind),
         asked=question.asked,
-        beside=beside_question(wire, flags, question.family, counts, question.end),
+        extras=extras_of_query(wire, flags, question.family, counts, question.end),
     )
 
 
@@ -120,8 +120,8 @@ def _line(wire: Wire, record: Resource) -> str:
     return f"{canonical(record.owner)} {kind_name(record.kind)} {value}"
 
 
-# The upper bits of the code stand in the OPT record (RFC 6891 section 6.1.3), if it
-# can be reached; nothing else of the rest matters.
+# The upper bits of the response code are in the OPT record (RFC 6891 section 6.1.3).
+# The other records behind the answers are of no interest, and may be damaged.
 def _extended_status(wire: Wire, at: int, left: int) -> int:
     try:
         for _ in range(min(left, _MAX_SKIPPED)):
@@ -134,7 +134,7 @@ def _extended_status(wire: Wire, at: int, left: int) -> int:
     return 0
 
 
-# The addresses at the end of the question's chain of aliases, with the least TTL.
+# Follow aliases from the question to addresses; the TTL is the least on the way.
 def _addresses(
     wire: Wire, question: _Question, records: list[Resource]
 ) -> tuple[list[Address], int]:
@@ -163,7 +163,8 @@ def _named(wire: Wire, records: Iterable[Resource]) -> list[Address]:
     return found[:_MAX_ANSWERS]
 
 
-# Where a CNAME leads, or a DNAME above the name (RFC 6672); two of them lead nowhere.
+# The next name and its TTL, by a CNAME of `name` or a DNAME above it (RFC 6672).
+# Several that differ are ambiguous and lead nowhere.
 def _alias(wire: Wire, records: list[Resource], name: str) -> tuple[str, int] | None:
     leads = {
         canonical(rdata.target(wire, one)): one.ttl

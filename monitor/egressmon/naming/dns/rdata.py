@@ -1,4 +1,4 @@
-"""The data of DNS records: as text, as zone files have it, and as addresses."""
+"""Read the data of DNS records: as text in the form of zone files, or as addresses."""
 
 import ipaddress
 import struct
@@ -26,14 +26,14 @@ _PARAMETERS = {
     8: "ohttp",
     10: "docpath",
 }
-_SIZES = {4: 4, 6: 16}  # of the addresses in ipv4hint and ipv6hint
+_SIZES = {4: 4, 6: 16}  # bytes of an address in ipv4hint and in ipv6hint
 
 
 def text(wire: Wire, record: Resource) -> str:
     """Return the data of `record` in `wire` as text, at most 255 characters.
 
-    Kinds that are not known here come in the form of RFC 3597. Raises MessageError
-    for data that are not of the record's kind.
+    Unknown record types are written in the form of RFC 3597. Raises MessageError if the
+    data do not fit the record's type.
     """
     write = _WRITERS.get(record.kind, _generic)
     try:
@@ -43,7 +43,7 @@ def text(wire: Wire, record: Resource) -> str:
 
 
 def addresses(wire: Wire, record: Resource) -> Iterator[Address]:
-    """Yield the addresses that `record` names: its own, or an SVCB record's hints."""
+    """Yield the addresses in an A or AAAA `record`, or the hints of SVCB or HTTPS."""
     data = wire.data[record.start : record.stop]
     if record.kind in {A, AAAA}:
         yield ipaddress.ip_address(data)
@@ -79,7 +79,7 @@ def _one_name(wire: Wire, record: Resource) -> str:
     return _name(wire, record.start, record.stop) + "."
 
 
-# Numbers of 16 bits, and a name: MX, SRV and others.
+# For records of `count` numbers of 16 bits and a name: MX, SRV and others.
 def _numbers_and_name(count: int) -> Callable[[Wire, Resource], str]:
     layout = struct.Struct(f"!{count}H")
 
@@ -125,7 +125,7 @@ def _character(byte: int) -> str:
     return chr(byte) if 0x20 <= byte < 0x7F else f"\\{byte:03d}"
 
 
-# RFC 9460 section 2.2.
+# Yield (key, value) of the parameters of SVCB and HTTPS: RFC 9460 section 2.2.
 def _parameters(wire: Wire, record: Resource) -> Iterator[tuple[int, bytes]]:
     _, at = wire.name(record.start + 2)
     for _ in range(_MAX_PARAMETERS):
@@ -174,7 +174,7 @@ def _counted(value: bytes) -> Iterator[bytes]:
         at = end
 
 
-# A comma stands between the values of a list, and so is escaped in them.
+# Commas separate the values of a list, so one inside a value is escaped.
 def _listed(value: bytes) -> bytes:
     return value.replace(b"\\", b"\\\\").replace(b",", b"\\,")
 

@@ -1,6 +1,6 @@
 """Put DNS messages together again from the packets that carried them.
 
-Every byte comes out again, in a message or as part of a rest, or is counted as lost.
+Each byte becomes part of a message or of a leftover, or is counted as lost.
 """
 
 from collections import OrderedDict
@@ -12,9 +12,9 @@ from egressmon.events.model import DNS_BEGIN, DNS_SHARED, DNS_URGENT, Address, D
 
 _TCP = 6
 _MAX_STREAMS = 4096
-_MAX_HELD = 16 << 20  # bytes of all streams
-_MAX_AHEAD = 64  # segments kept that came too early
-_MAX_READ = 16 << 10  # bytes of a stream kept to compare what is sent again
+_MAX_HELD = 16 << 20  # bytes, for all streams together
+_MAX_AHEAD = 64  # segments of one stream that came before their turn
+_MAX_READ = 16 << 10  # bytes of a stream to compare retransmissions with
 _WRAP = 1 << 32
 
 SHARED = "their sender could change them after they were read"
@@ -25,45 +25,52 @@ _Key: TypeAlias = tuple[int, Address, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
-    """Bytes to or from a DNS port that are in no message."""
+class Leftover:
+    """Bytes to or from a DNS port that are part of no message."""
 
     packet: DnsPacket
-    """The packet that began what they belong to."""
+    """The first packet of their stream or datagram."""
     size: int
     why: str
     is_lost: bool
-    """Whether the probes or this module lost a part, whatever the bytes were."""
+    """Whether a part was not seen, or dropped, so that a message may be missing."""
 
 
 @dataclass(slots=True)
 class _Stream:
+    """One direction of a TCP stream, or a datagram that comes in parts."""
+
     first: DnsPacket
     expected: int
+    """The sequence number, or the offset, of the next byte."""
     why: str = ""
-    """Why its bytes are only counted; empty: they are read."""
+    """Why its bytes are only counted from now on; "" while they are read."""
     is_lost: bool = False
     unread: int = 0
+    """How many bytes were counted and not read."""
     buffer: bytearray = field(default_factory=bytearray)
+    """Bytes that were read and are in no message yet."""
     ahead: dict[int, bytes] = field(default_factory=dict[int, bytes])
+    """Segments that came before their turn, by sequence number."""
     read: bytearray = field(default_factory=bytearray)
-    """The last bytes before those expected, also of messages that are whole."""
+    """The last bytes that were read, to compare retransmissions with."""
     compares: bool = True
+    """Whether retransmissions must be equal to what was read before."""
     is_forgetful: bool = False
-    """Whether bytes were sent again that `read` did not reach back to."""
+    """Whether bytes were retransmitted that `read` no longer has."""
 
     @property
     def held(self) -> int:
-        """How many bytes it keeps that are in no message yet."""
+        """How many bytes it keeps that are part of no message yet."""
         return len(self.buffer) + sum(map(len, self.ahead.values()))
 
     @property
     def kept(self) -> int:
-        """How many bytes it keeps."""
+        """How many bytes it keeps in all."""
         return self.held + len(self.read)
 
     def give_up(self, why: str, *, is_lost: bool = False) -> None:
-        """Count its bytes from now on, and those that it keeps."""
+        """Only count the bytes from now on, for the reason `why`; drop those kept."""
         self.unread += self.held
         self.buffer.clear()
         self.ahead.clear()
@@ -72,7 +79,7 @@ class _Stream:
             self.why, self.is_lost = why, is_lost
 
     def insert(self, packet: DnsPacket) -> None:
-        """Add what `packet` carries, and what came before its turn."""
+        """Add the bytes of `packet`, and then those that waited for them."""
         known = self.ahead.get(packet.sequence, b"")
         shorter, longer = sorted((known, packet.payload), key=len)
         if self.compares and not longer.startswith(shorter):
@@ -91,7 +98,7 @@ class _Stream:
                     self.give_up(_CHANGED)
                     return
                 del self.ahead[sequence]
-                if behind < len(data):  # the rest was seen before: retransmitted
+                if behind < len(data):  # the first `behind` bytes are a retransmission
                     self._go_on(data[behind:])
                     moved = True
 
@@ -101,7 +108,8 @@ class _Stream:
         del self.read[:-_MAX_READ]
         self.expected = (self.expected + len(data)) % _WRAP
 
-    # The pages of a packet may have been changed before they are sent again.
+    # A sender can change the pages of a packet before the kernel retransmits them: the
+    # probes may have read other bytes than those that arrive.
     def _is_same(self, data: bytes, behind: int) -> bool:
         if not self.compares:
             return True
@@ -113,7 +121,7 @@ class _Stream:
         return bytes(self.read[start : start + len(known)]) == known
 
     def messages(self) -> Iterator[bytes]:
-        """Yield the messages that are whole (RFC 1035 section 4.2.2)."""
+        """Yield, and remove, the complete messages (RFC 1035 section 4.2.2)."""
         while len(self.buffer) >= 2:
             size = int.from_bytes(self.buffer[:2], "big")
             if len(self.buffer) < 2 + size:
@@ -122,24 +130,24 @@ class _Stream:
             del self.buffer[: 2 + size]
             yield message
 
-    def rest(self) -> Rest | None:
-        """Return what is left of it, if anything is."""
+    def leftover(self) -> Leftover | None:
+        """Return the bytes that are in no message; None if there are none."""
         why = self.why or "they are no whole DNS message"
         size = self.unread + self.held
         if not size and not self.why:
             return None
-        return Rest(self.first, size, why, self.is_lost or bool(self.ahead))
+        return Leftover(self.first, size, why, self.is_lost or bool(self.ahead))
 
 
 class Reassembly:
-    """The datagrams (also segmented ones) and TCP streams of one direction.
+    """Puts together the datagrams and TCP streams of one direction.
 
-    Bounded in streams, bytes and segments. `broken` counts the streams and datagrams
-    that were given up for a bound, or because a part of them was not seen.
+    Streams, bytes and segments are bounded. `broken` counts the streams and datagrams
+    that were given up because of a bound, or because a part was not seen.
     """
 
     def __init__(self, *, compares: bool = True) -> None:
-        """`compares`: what is sent again must be what was read."""
+        """`compares`: retransmissions must be equal to what was read before."""
         self._compares = compares
         self._streams: OrderedDict[_Key, _Stream] = OrderedDict()
         self._held = 0
@@ -150,8 +158,8 @@ class Reassembly:
         """How many streams and datagrams are remembered."""
         return len(self._streams)
 
-    def parts(self, packet: DnsPacket) -> Iterator[bytes | Rest]:
-        """Yield each message that `packet` completes, and each rest that it ends."""
+    def parts(self, packet: DnsPacket) -> Iterator[bytes | Leftover]:
+        """Yield the messages and leftovers that `packet` completes."""
         if packet.protocol == _TCP:
             yield from self._stream_parts(packet)
         else:
@@ -160,9 +168,9 @@ class Reassembly:
             yield from self._evict()
 
     def refuse(self, packet: DnsPacket, message: bytes, why: str) -> bool:
-        """Read no more of the stream in which `packet` brought `message`.
+        """Only count the rest of the stream in which `packet` completed `message`.
 
-        Returns False where it is a datagram, which stands for itself.
+        Returns False, and does nothing, if `packet` is a datagram.
         """
         stream = self._streams.get(_key(packet)) if packet.protocol == _TCP else None
         if stream is None:
@@ -171,18 +179,18 @@ class Reassembly:
         stream.unread += 2 + len(message)
         return True
 
-    def close(self) -> Iterator[Rest]:
-        """Yield what is left of everything."""
+    def close(self) -> Iterator[Leftover]:
+        """Yield the leftovers of all streams and datagrams, and forget them."""
         while self._streams:
             _, stream = self._streams.popitem(last=False)
             if stream.ahead:
                 self.broken += 1
-            if rest := stream.rest():
-                yield rest
+            if leftover := stream.leftover():
+                yield leftover
         self._held = 0
 
-    # A datagram over the capture's size comes in parts, one behind the other.
-    def _datagram_parts(self, packet: DnsPacket) -> Iterator[bytes | Rest]:
+    # A datagram larger than one event comes in parts, in order.
+    def _datagram_parts(self, packet: DnsPacket) -> Iterator[bytes | Leftover]:
         payload = packet.payload
         if len(payload) != packet.total_size:
             whole = self._whole(packet)
@@ -213,7 +221,7 @@ class Reassembly:
         self._held += stream.kept
         return None
 
-    def _stream_parts(self, packet: DnsPacket) -> Iterator[bytes | Rest]:
+    def _stream_parts(self, packet: DnsPacket) -> Iterator[bytes | Leftover]:
         key = _key(packet)
         stream = self._streams.pop(key, None)
         if stream is not None:
@@ -221,9 +229,9 @@ class Reassembly:
         if packet.traits & DNS_BEGIN and not (
             stream is not None and _repeats(stream, packet)
         ):
-            rest = stream.rest() if stream is not None else None
-            if rest is not None:
-                yield rest
+            leftover = stream.leftover() if stream is not None else None
+            if leftover is not None:
+                yield leftover
             stream = _Stream(packet, packet.sequence, compares=self._compares)
         elif stream is None:
             stream = _Stream(packet, packet.sequence, compares=self._compares)
@@ -251,17 +259,18 @@ class Reassembly:
             self.broken += 1
             stream.give_up("a part of their stream was not seen", is_lost=True)
 
-    def _evict(self) -> Iterator[Rest]:
+    def _evict(self) -> Iterator[Leftover]:
         _, stream = self._streams.popitem(last=False)
         self._held -= stream.kept
         if not stream.held and not stream.why:
-            return  # it ended, or it can go on only to be counted
+            return  # nothing is lost: it is between two messages, or has ended
         self.broken += 1
-        if rest := stream.rest():
-            yield rest
+        if leftover := stream.leftover():
+            yield leftover
 
 
-# The first packet again, and no other connection of the same socket.
+# Whether `packet` is the first packet again, and not a new connection of the same
+# socket.
 def _repeats(stream: _Stream, packet: DnsPacket) -> bool:
     return stream.first.sequence == packet.sequence
 

@@ -1,4 +1,4 @@
-"""Whether the scope itself may have answered a question, told at each answer."""
+"""Tell whether the scope itself may have sent the answer to its own question."""
 
 from egressmon.events.model import DNS_LOOPBACK, DNS_SCOPE_RECEIVES, Address, DnsPacket
 
@@ -6,21 +6,21 @@ _MAX_SERVERS = 65536
 
 
 class Answerers:
-    """From where the scope sent as a DNS server does, since the run began."""
+    """Remembers the addresses from which the scope has sent as a DNS server."""
 
     def __init__(self) -> None:
         self._servers: set[tuple[int, Address]] = set()
         self._is_full = False
 
     def add(self, packet: DnsPacket) -> None:
-        """Note that the scope sent from the address of `packet`."""
+        """Note that the scope sent from the server address of `packet`."""
         if len(self._servers) >= _MAX_SERVERS:
             self._is_full = True
         else:
             self._servers.add((_place(packet), packet.server))
 
     def doubt(self, question: DnsPacket, answer: DnsPacket) -> str | None:
-        """Return why `answer` may be the scope's own; None: it cannot be."""
+        """Return why the scope may have sent `answer`; None if it cannot have."""
         if (question.traits | answer.traits) & DNS_SCOPE_RECEIVES:
             return "the scope itself receives there"
         server = answer.server
@@ -32,6 +32,7 @@ class Answerers:
         return None
 
 
-# Loopback addresses are of one network namespace; others can be routed between two.
+# The network namespace that an address belongs to; 0: any. Each namespace has its own
+# loopback addresses, but others can be routed between two.
 def _place(packet: DnsPacket) -> int:
     return packet.netns if packet.server.is_loopback else 0

@@ -1,7 +1,7 @@
 """Read the names and records of a DNS message (RFC 1035) in bounded steps.
 
-A name has at most 255 bytes and is read once a message, and a pointer leads strictly
-backwards: what a message of 64 KiB costs is bounded by its bytes, whoever wrote it.
+Hostile messages must not take long: a name has at most 255 bytes, is read only once for
+each place in a message, and a compression pointer must lead backwards.
 """
 
 import struct
@@ -18,11 +18,11 @@ _PLAIN = frozenset(range(0x21, 0x7F)) - _SPECIAL
 
 
 class MessageError(ValueError):
-    """Bytes that are no DNS message with one question."""
+    """The bytes are no DNS message with exactly one question."""
 
 
 class Resource(NamedTuple):
-    """A resource record: its data lie from `start` to `stop` in the message."""
+    """A resource record; its data are at the offsets from `start` to `stop`."""
 
     owner: str
     kind: int
@@ -33,7 +33,7 @@ class Resource(NamedTuple):
     stop: int
 
 
-# As dnspython and BIND write labels: \. and \032.
+# Escaped as dnspython and BIND do: \. and \032.
 @lru_cache(maxsize=4096)
 def _label(label: bytes) -> str:
     if _PLAIN.issuperset(label):
@@ -56,9 +56,9 @@ class Wire:
         self._names: dict[int, tuple[str, int]] = {}
 
     def name(self, at: int) -> tuple[str, int]:
-        """Return the name at `at` as it is written, and where it ends.
+        """Return the name at the offset `at` as it is written, and where it ends.
 
-        It has no final dot; the root is the empty string.
+        It has no final dot; the root is "". Raises MessageError.
         """
         known = self._names.get(at)
         if known is None:
@@ -94,7 +94,10 @@ class Wire:
         raise MessageError("a name has too many pointers")
 
     def resource(self, at: int) -> Resource:
-        """Return the record that begins at `at`; its stop is where the next begins."""
+        """Return the record at the offset `at`; the next one begins at its `stop`.
+
+        Raises MessageError.
+        """
         owner, at = self.name(at)
         try:
             kind, family, ttl, size = _RECORD.unpack_from(self.data, at)

@@ -1,4 +1,4 @@
-"""DNS conversations, whole or in parts, true or hostile."""
+"""DNS exchanges are put together from packets, also from hostile ones."""
 
 import ipaddress
 import itertools
@@ -25,7 +25,7 @@ from egressmon.events.model import (
     DnsPacket,
 )
 from egressmon.naming.dns.exchanges import DnsWatch, Exchange
-from egressmon.naming.dns.stream import Reassembly, Rest
+from egressmon.naming.dns.stream import Leftover, Reassembly
 from support.events import dns as dns_event
 
 SERVER = "192.0.2.53"
@@ -68,13 +68,13 @@ def framed(*messages: bytes) -> bytes:
 
 
 def segment(payload: bytes, sequence: int = 0, **fields: object) -> DnsPacket:
-    """Return a packet of a TCP stream, of which that at 0 is the first."""
+    """Return a packet of a TCP stream that begins at sequence number 0."""
     traits = DNS_BEGIN if sequence == 0 else 0
     known: dict[str, object] = {"protocol": 6, "traits": traits, **fields}
     return packet(payload, sequence=sequence, **known)
 
 
-def feed(reassembly: Reassembly, *packets: DnsPacket) -> list[bytes | Rest]:
+def feed(reassembly: Reassembly, *packets: DnsPacket) -> list[bytes | Leftover]:
     return [part for one in packets for part in reassembly.parts(one)]
 
 
@@ -102,7 +102,7 @@ def test_a_stream_is_whole_however_it_is_cut_repeated_or_reordered(
     assert list(reassembly.close()) == []
 
 
-# Whatever a stream is made of, and however it is cut: no byte of it goes unaccounted.
+# Whatever a stream holds and however it is cut, every byte is accounted for.
 @given(st.binary(max_size=400), st.sets(st.integers(1, 399), max_size=5))
 def test_every_byte_of_a_stream_is_in_a_message_or_in_the_rest(
     stream: bytes, cuts: set[int]
@@ -116,7 +116,7 @@ def test_every_byte_of_a_stream_is_in_a_message_or_in_the_rest(
     )
 
     got += list(reassembly.close())
-    sizes = [one.size if isinstance(one, Rest) else 2 + len(one) for one in got]
+    sizes = [one.size if isinstance(one, Leftover) else 2 + len(one) for one in got]
     assert sum(sizes) == len(stream)
     assert reassembly.broken == 0
 
@@ -151,7 +151,7 @@ def test_another_connection_of_a_socket_ends_the_one_before() -> None:
     )
 
     rest, message = got
-    assert isinstance(rest, Rest)
+    assert isinstance(rest, Leftover)
     assert rest.size == 5
     assert message == query()
 
@@ -218,7 +218,7 @@ def test_streams_are_bounded_and_what_is_dropped_is_told() -> None:
 
     got = feed(reassembly, *(segment(b"\xff\xff.", cookie=n) for n in range(5000)))
 
-    assert [one.size for one in got if isinstance(one, Rest)] == [3] * (5000 - 4096)
+    assert [one.size for one in got if isinstance(one, Leftover)] == [3] * (5000 - 4096)
     assert reassembly.broken == 5000 - 4096
     assert reassembly.open_streams == 4096
 
@@ -243,7 +243,7 @@ def test_what_streams_keep_is_bounded_in_bytes() -> None:
 
     got = feed(reassembly, *parts)
 
-    dropped = sum(one.size for one in got if isinstance(one, Rest))
+    dropped = sum(one.size for one in got if isinstance(one, Leftover))
     assert 600 * 15 * 4096 - dropped <= 16 << 20
     assert reassembly.broken == len(got)
 
@@ -366,7 +366,7 @@ def test_where_the_scope_once_sent_from_is_not_believed_again() -> None:
     assert [one.doubt is None for one in exchanges] == [True, False]
 
 
-# 127.0.0.53 of one network namespace cannot answer in another.
+# A server at 127.0.0.53 cannot answer in another network namespace.
 @pytest.mark.parametrize(("netns", "believed"), [(1, False), (2, True), (0, False)])
 def test_loopback_servers_are_told_apart_by_namespace(
     netns: int, *, believed: bool
@@ -417,7 +417,7 @@ def test_what_is_left_of_a_stream_is_a_violation_at_the_end() -> None:
     assert (left.unread, left.ended_ns) == (5, 9)
 
 
-# Else 4 KiB of empty messages were 2,048 records.
+# Otherwise 4 KiB of empty messages would make 2,048 records.
 def test_a_stream_with_an_unreadable_message_is_read_no_further() -> None:
     packets = [segment(framed(query()) + bytes(4000)), segment(framed(query()), 5000)]
 

@@ -1,4 +1,4 @@
-"""DNS messages: read as dnspython reads them, in bounded time, or refused."""
+"""DNS messages are read as dnspython reads them, in bounded time, or refused."""
 
 import contextlib
 import ipaddress
@@ -222,7 +222,7 @@ KINDS = {
 def answers(
     draw: st.DrawFn,
 ) -> tuple[list[dns.name.Name], list[tuple[dns.name.Name, str, bytes, int]]]:
-    """Return names, and records that belong to them and may lead to each other."""
+    """Draw names, and records of these names that may refer to each other."""
     names = draw(st.lists(NAMES, min_size=1, max_size=3))
     records: list[tuple[dns.name.Name, str, bytes, int]] = []
     for _ in range(draw(st.integers(0, 6))):
@@ -241,7 +241,7 @@ def response(
     status: dns.rcode.Rcode,
     records: list[tuple[dns.name.Name, str, bytes, int]],
 ) -> bytes:
-    """Return a response as dnspython writes it, names compressed."""
+    """Return a response as dnspython writes it, with compressed names."""
     made = dns.message.make_response(dns.message.make_query(asked, kind, id=7))
     made.set_rcode(status)
     for owner, record, data, ttl in records:
@@ -250,7 +250,8 @@ def response(
         known = made.find_rrset(
             made.answer, owner, rdata.rdclass, rdata.rdtype, create=True
         )
-        # A second alias replaces the first there; here the two lead nowhere.
+        # In dnspython a second alias replaces the first; here, two aliases lead
+        # nowhere.
         if not (known and dns.rdatatype.is_singleton(rdata.rdtype)):
             known.add(rdata, ttl)
     return made.to_wire(max_size=65535)
@@ -325,7 +326,7 @@ def test_a_query_reads_as_dnspython_reads_it(
     assert message.asked == name.to_text().removesuffix(".")
     assert message.name == canonical(name.to_text())
     assert message.kind == dns.rdatatype.to_text(dns.rdatatype.from_text(kind))
-    assert message.beside is None
+    assert message.extras is None
 
 
 def test_kinds_and_statuses_are_called_as_in_the_registry() -> None:
@@ -432,10 +433,10 @@ BESIDE = {
 def test_what_a_query_carries_beside_its_question_is_told(
     data: bytes, why: str
 ) -> None:
-    beside = read_message(data).beside
+    extras = read_message(data).extras
 
-    assert beside is not None
-    assert why in beside
+    assert extras is not None
+    assert why in extras
 
 
 @pytest.mark.parametrize(
@@ -452,7 +453,7 @@ def test_what_a_query_carries_beside_its_question_is_told(
 def test_what_clients_usually_send_is_nothing_beside(
     options: list[dns.edns.Option],
 ) -> None:
-    assert read_message(with_options(*options)).beside is None
+    assert read_message(with_options(*options)).extras is None
 
 
 def test_an_answer_beyond_64_records_says_how_many_there_were() -> None:
@@ -472,7 +473,7 @@ LONG = b"".join(b"\x3f" + bytes([65 + n]) * 63 for n in range(3)) + b"\x3d" + b"
 
 
 def hostile(count: int, record: bytes, question: bytes = QUESTION) -> bytes:
-    """Return a response of some 64 KiB, filled with record."""
+    """Return a response of about 64 KiB that repeats `record`."""
     header = struct.pack("!HHHHHH", 7, 0x8180, 1, count, 0, 0)
     return header + question + record * ((65000 - len(question)) // len(record))
 

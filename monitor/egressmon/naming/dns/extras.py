@@ -1,4 +1,8 @@
-"""What a DNS query carries beside its question: each byte of it leaves the machine."""
+"""Find what a DNS query carries besides its question.
+
+Any byte of a query can carry data out of the machine. So a query is accepted only if it
+has nothing but its question and what ordinary clients add to it.
+"""
 
 import struct
 
@@ -8,10 +12,10 @@ from egressmon.naming.dns.wire import MessageError, Wire
 
 _OPERATION = 0x7800
 _USUAL = 0x0130  # recursion desired, authentic data, checking disabled
-_DO = 0x8000  # DNSSEC OK (RFC 3225), the only flag of EDNS
+_DO = 0x8000  # DNSSEC OK (RFC 3225), the only flag that EDNS has
 _INTERNET = 1
-_MAX_PADDING = 468  # the block of responses; queries pad to 128 (RFC 8467)
-# The options that clients send, with the sizes that they have in a query.
+_MAX_PADDING = 468  # for responses; queries are padded to blocks of 128 (RFC 8467)
+# The EDNS options that clients send: (name, least size, largest size) in a query.
 _OPTIONS = {
     3: ("NSID", 0, 0),  # RFC 5001
     5: ("DAU", 0, 16),  # RFC 6975
@@ -26,14 +30,13 @@ _OPTIONS = {
 _PADDING = 12
 
 
-def beside_question(
+def extras_of_query(
     wire: Wire, flags: int, family: int, counts: list[int], at: int
 ) -> str | None:
-    """Return what a query carries beside its question, which ends at `at`.
+    """Return what a query carries besides its question; None if nothing unusual.
 
-    None stands for nothing but what clients usually send. `flags` and `counts` (of
-    the answer, authority and additional sections) are the header's, `family` is the
-    question's class.
+    `flags` and `counts` (of the answer, authority and additional records) are from the
+    header, `family` is the question's class, and the question ends at the offset `at`.
     """
     if flags & _OPERATION:
         return f"it is no question but {operation_name((flags & _OPERATION) >> 11)}"
@@ -58,15 +61,15 @@ def _additional(wire: Wire, count: int, at: int) -> str | None:
             return "an additional record that is not OPT"
         if record.ttl & ~_DO:
             return "flags of EDNS that no query has"
-        if odd := _odd_option(wire, record.start, record.stop):
-            return odd
+        if unusual := _unusual_option(wire, record.start, record.stop):
+            return unusual
         at = record.stop
     if at < len(wire.data):
         return f"{len(wire.data) - at} bytes behind the message"
     return None
 
 
-def _odd_option(wire: Wire, at: int, stop: int) -> str | None:
+def _unusual_option(wire: Wire, at: int, stop: int) -> str | None:
     seen: set[int] = set()
     while at < stop:
         code, size = struct.unpack_from("!HH", wire.data, at)
