@@ -1,4 +1,4 @@
-"""Hatchling's build hook: compile the probes, so that every wheel carries them."""
+"""Hatchling's build hook: compiles the probes, which every wheel contains."""
 
 import runpy
 from pathlib import Path
@@ -11,6 +11,6 @@ class ProbesHook(BuildHookInterface):  # type: ignore[type-arg]
     """Compiles `*.bpf.o` before a wheel or an editable install is made."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 -- hatchling's names
-        """Compile the probes into the source tree, from where the wheel takes them."""
+        """Compile the probes into the source tree, where the wheel picks them up."""
         source = Path(self.root, "probes/egressmon/probes/compile.py")
         runpy.run_path(str(source))["compile_probes"]()

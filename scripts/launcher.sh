@@ -1,10 +1,10 @@
 #!/bin/sh
 # The command `egressmon` of a wheel: Python, isolated (-I) from its first instruction.
 #
-# An entry point as pip writes it starts Python without -I, and PYTHONPATH or a
-# sitecustomize would have run before our first line. This shell's own changes to the
-# environment are noted, so that the command does not get them (environment.py); two
-# variables that Python reads even with -I are taken away, and the command's alone.
+# The entry points that pip writes start Python without -I: code from PYTHONPATH or a
+# sitecustomize would run before our first line. This shell changes the environment, so the
+# variables concerned are noted, and startup/environment.py restores them for the command.
+# Two variables that Python reads even with -I are removed here, and also restored.
 self=$0
 [ ! -L "$self" ] || self=$(command -p readlink -f -- "$self")
 for python in "${self%/*}/python" "${self%/*}/python3" /usr/bin/python3; do

@@ -1,35 +1,35 @@
-# Sourced by the other scripts: brings in what is missing, once.
+# Functions for the other scripts, which source this: they install what is missing.
 #
-#   setup run            what `egressmon` needs, in .venv, for who sets it up
-#   setup dev            that, and what the checks and tests need
-#   installed_for_root   an installation that only root can write, of this checkout
-#   in_roots_checkout    the calling script as root, in a copy that only root can write
+#   setup run            make .venv with what `egressmon` needs to run
+#   setup dev            make .venv with that, and what the checks and tests need
+#   installed_for_root   install this checkout where only root can write; print where
+#   in_roots_checkout    run the calling script as root, in a copy that only root can write
 #
-# Root runs only what root owns. Whoever is root already, in a checkout that is root's
-# alone, runs from .venv. It also lists, in vm_packages, what other kernels are run with.
+# Root must run only code that root alone can change. Whoever is root already, and whose
+# checkout is writable by root alone, runs from .venv.
 #
-# Debian 12, Ubuntu 24.04 (and 22.04 with python3.11 and libbpf0).
+# For Debian 12 and Ubuntu 24.04 (and 22.04 with python3.11 and libbpf0).
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 
-# Python reads these even with -I: a pyvenv.cfg beside them would say what it runs.
+# Python reads these even with -I, and would believe a pyvenv.cfg in their folder.
 unset PYTHONEXECUTABLE __PYVENV_LAUNCHER__
 
-# The system's sudo, whatever is called so on the PATH.
+# Run a command as root, by the system's sudo and not one that is first on the PATH.
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else "$(command -pv sudo)" "$@"; fi
 }
 
-# What bash itself puts into the environment must not reach the command; see
-# monitor/egressmon/startup/environment.py, and the same in launcher.sh.
+# Note the variables that bash itself changes, so that the command gets them unchanged:
+# see monitor/egressmon/startup/environment.py. launcher.sh does the same.
 note_environment() {
     [ -n "${_EGRESSMON_RESTORED-}" ] || export _EGRESSMON_RESTORED="PWD,OLDPWD,SHLVL,_,PYTHONEXECUTABLE,__PYVENV_LAUNCHER__ $(
         command -p grep -zaE '^(PWD|OLDPWD|SHLVL|_|PYTHONEXECUTABLE|__PYVENV_LAUNCHER__)=' /proc/$$/environ | command -p od -An -v -tx1
     )"
 }
 
-# A Python of at least 3.11; the distribution's own first.
+# Print a Python of at least 3.11; the distribution's own is preferred.
 find_python() {
     local candidate
     for candidate in /usr/bin/python3 python3 python3.13 python3.12 python3.11; do
@@ -74,13 +74,13 @@ run_packages() {
 dev_packages() {
     local headers=linux-headers-amd64 other=arm64
     if [ "$(uname -m)" = aarch64 ]; then headers=linux-headers-arm64 other=amd64; fi
-    # Ubuntu's name for whichever machine.
+    # Ubuntu has one name for all architectures.
     grep -qs '^ID=ubuntu' /etc/os-release && headers=linux-headers-generic
-    # BCC with headers to compile with, and the other architecture's for the probes.
+    # For BCC: kernel headers. For the probes: the other architecture's headers.
     echo python3-bpfcc "$headers" "linux-libc-dev-$other-cross"
     echo bind9-dnsutils clang-format curl dnsmasq-base gcc iproute2 libc6-dev libffi-dev \
         make musl-tools nodejs procps python3-dev rpm strace sudo util-linux
-    # Not where another npm is on the PATH: pyright needs one, whichever.
+    # pyright needs an npm; any on the PATH will do.
     command -v npm >/dev/null || echo npm
 }
 
@@ -89,7 +89,7 @@ vm_packages() {
         xz-utils zstd
 }
 
-# What an editable installation depends on; when it changes, the set-up runs again.
+# A digest of all that .venv depends on; when it changes, it is set up again.
 fingerprint() {
     (cd "$root" && cat pyproject.toml scripts/setup.sh scripts/build_hook.py \
         scripts/launcher.sh scripts/requirements/*.txt monitor/egressmon/requirements.txt \
@@ -99,7 +99,7 @@ fingerprint() {
         sha256sum | cut -d' ' -f1)
 }
 
-# What a wheel is made of, and for which Python.
+# A digest of all files that a wheel is made of, and of its Python's path.
 content() {
     (cd "$root" && readlink -f "$(find_python 2>/dev/null)"; find pyproject.toml README.md LICENSE LICENSES \
         scripts/launcher.sh scripts/build_hook.py scripts/requirements/build.txt \
@@ -107,14 +107,14 @@ content() {
         LC_ALL=C sort -z | xargs -0 sha256sum) | sha256sum | cut -d' ' -f1
 }
 
-# Python of this checkout before it is installed: the modules that need no other.
+# Run Python code that imports modules of this checkout, which need no other package.
 own_python() {
     local python=$1 code=$2
     shift 2
     "$python" -I -B -c "import sys; sys.path[:0] = ['$root/monitor']; $code" "$@"
 }
 
-# Root sets nothing up where others could then change it.
+# Fail if root would set up a checkout that others can change. $1 is a Python.
 require_own_checkout() {
     local why
     [ "$(id -u)" = 0 ] || return 0
@@ -129,8 +129,8 @@ print(next(filter(None, found), ""))' "$root") || return 125
     return 125
 }
 
-# Root runs nothing of a .venv that others can change: before its stamp is believed, and
-# its Python started, which reads pyvenv.cfg, .pth files and sitecustomize by itself.
+# Fail if root would use a .venv that others can change. To be called before its stamp is
+# read or its Python is started, which reads pyvenv.cfg, .pth files and sitecustomize.
 require_own_venv() {
     local at why paths=("$venv" "$venv"/. "$venv"/{bin,bin/.,lib,lib/.,pyvenv.cfg} "$venv"/bin/python*
         "$venv"/*.stamp "$venv"/lib/python*{,/site-packages{,/*.pth,/sitecustomize*}})
@@ -156,7 +156,7 @@ locked() {
     pip_install --require-hashes --only-binary :all: --requirement "$1"
 }
 
-# A virtual environment with what builds egressmon.
+# Make .venv with what is needed to build egressmon; $@ are more packages for apt.
 make_venv() {
     local python
     if [ -e "$venv" ] && [ ! -w "$venv" ]; then
@@ -173,7 +173,7 @@ make_venv() {
     locked "$root/scripts/requirements/build.txt" || return 125
 }
 
-# In a subshell: PYTHON* is the command's, and not for what builds here either.
+# In a subshell: PYTHON* variables are for the command, and must not affect the build.
 setup() (
     unset "${!PYTHON@}"
     local what=$1 stamp=$venv/egressmon-$1.stamp print
@@ -192,11 +192,11 @@ setup() (
     echo "$print" >"$stamp"
 )
 
-# Print the folder of an installation of this checkout that is root's alone, and make
-# it if there is none. What replaces another is only made where --first is not given.
+# Print the folder of an installation of this checkout that only root can write; make it
+# if there is none. With --first, do not replace another installation.
 installed_for_root() {
     local stamp=$venv/egressmon-installed.stamp print folder built
-    unset "${!PYTHON@}" # in the caller's $(...), as in setup
+    unset "${!PYTHON@}" # as in setup: callers use $(...), which is a subshell
     require_own_venv || return 125
     print=$(content)
     folder=$(sed -n "s/^$print //p" "$stamp" 2>/dev/null) || true
@@ -213,12 +213,12 @@ installed_for_root() {
             "$built"/*.whl "$@") || folder=
     rm -r "$built"
     [ -n "$folder" ] || return 125
-    echo "$(content) $folder" >"$stamp" # Python may have come meanwhile
+    echo "$(content) $folder" >"$stamp" # anew: make_venv may have installed Python
     echo "$folder"
 }
 
-# As root, from standard input: a copy of a checkout, in place of the one before, whose
-# .venv it keeps. tar(1) refuses what would lead out of the folder.
+# A script for root: unpack the checkout from standard input in place of the last copy,
+# but keep that copy's .venv. tar(1) refuses paths that lead out of the folder.
 unpack='
 umask 022
 for place in /opt /usr/local/lib /var/lib; do
@@ -233,8 +233,9 @@ mv "$to.new" "$to"
 echo "$to"
 '
 
-# Return for root; for a user, run the calling script as root in a copy, and do not
-# return. Words before `--` are sudo's; PATH is the one that it has for root.
+# For root, return. For a user, copy the checkout and run the calling script there as root,
+# without returning. Words before `--` go to sudo, in front of the script; behind it are
+# the script's name and arguments. PATH is the one that sudo sets for root.
 in_roots_checkout() {
     local words=() to sudo
     while [ "$1" != -- ]; do

@@ -1,4 +1,4 @@
-"""What each level of attribution costs: bench.py attribution [ROUNDS]."""
+"""Measure what each level of attribution costs: bench.py attribution [ROUNDS]."""
 
 import json
 import subprocess
@@ -34,14 +34,14 @@ PYTHON_TASKS = 50_000
 
 
 class Attributing(Bench):
-    """The same measurements, a level at a time."""
+    """The measurements of `Bench`, for each level of attribution."""
 
     def _by(self, level: str, *words: str) -> list[str]:
         options = ["--attribution", level, "--evidence", str(self._evidence)]
         return [*EGRESSMON, *options, "--", *words]
 
     def loops(self) -> None:
-        """What each connect costs more than unwatched, in C and at depths of Python."""
+        """Measure what watching adds to a connect, from C and from depths of Python."""
         self._compare_loops("--attribution", LEVELS)
         for depth in DEPTHS:
             plain = [sys.executable, str(DEEP), str(depth), str(PYTHON_CONNECTS)]
@@ -51,7 +51,7 @@ class Attributing(Bench):
         self._compare("asyncio task, each", plain, "--attribution", LEVELS)
 
     def agent(self) -> None:
-        """What the agent does at a steady rate, and what does not fit."""
+        """Measure the agent's CPU time and losses at steady rates of connects."""
         print(f"\n{CONNECTS_PER_S} TCP connects a second for {FOR_S} s")
         for level in LEVELS:
             script = (
@@ -70,7 +70,7 @@ class Attributing(Bench):
             )
 
     def libraries(self) -> None:
-        """The agent's memory with large libraries on the stack's way and beside it."""
+        """Measure the agent's memory when the process has large libraries mapped."""
         code = (
             "import ctypes, glob, os, socket\n"
             "paths = sorted(glob.glob('/usr/lib/*-linux-gnu/*.so*'), "
@@ -94,7 +94,7 @@ class Attributing(Bench):
             print(f"  {level:<8} agent's peak {self._used()[1]:.0f} MB")
 
 
-# One real stack of a Python process, with what it had mapped.
+# Returns a stack of a Python process that connects, and the process's mappings.
 def _captured() -> tuple[Stack, AddressSpace]:
     scope = make_scope()
     engine = loading.load("auto")
@@ -124,7 +124,7 @@ def _captured() -> tuple[Stack, AddressSpace]:
 
 
 def unwinds() -> None:
-    """Print how many stacks a second can be unwound."""
+    """Print how many stacks can be unwound in a second."""
     architecture = this_machine()
     if architecture is None:
         raise SystemExit("unknown architecture")
@@ -155,7 +155,7 @@ def unwinds() -> None:
 
 
 def compare(folder: Path, rounds: int) -> None:
-    """Measure everything and print it."""
+    """Run all measurements and print them."""
     began = time.monotonic()
     unwinds()
     attributing = Attributing(folder, rounds)

@@ -1,10 +1,13 @@
-"""Measure what watching costs: ratios of runs that alternate, medians of the rounds.
+"""Measure what watching costs.
+
+The compared commands take turns; medians of the rounds, and their ratios, are printed.
 
 scripts/bench [ROUNDS]                what watching costs
 scripts/bench engines [ROUNDS]        libbpf and BCC, side by side
-scripts/bench attribution [ROUNDS]    what finding out who did it costs, by level
+scripts/bench attribution [ROUNDS]    what attribution costs, level by level
 
-ROUNDS is how often each is measured (7); minutes in all. See docs/performance.md.
+ROUNDS is how often each is measured (default: 7). It takes minutes; see
+docs/performance.md.
 """
 
 import importlib
@@ -23,7 +26,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 EGRESSMON = [sys.executable, "-I", "-m", "egressmon", "watch", "--quiet"]
-# The youngest child of egressmon's first process, in a watched shell.
+# Shell, in a watched command: the agent, the youngest child of the first egressmon.
 AGENT = "AGENT=$(tr ' ' '\\n' </proc/$PPID/task/$PPID/children | tail -n 1)"
 STRACE = ["strace", "-f", "-qq", "-e", "trace=network", "-o", "/dev/null"]
 TCP_CONNECTS = 20_000
@@ -36,13 +39,13 @@ ROUNDS = "7"
 
 
 def output(words: list[str]) -> float:
-    """Return the number that words print last."""
+    """Run the command `words` and return the number that it prints last."""
     done = subprocess.run(words, check=True, capture_output=True, text=True)
     return float(done.stdout.split()[-1])
 
 
 def seconds(words: list[str]) -> float:
-    """Return how long words take."""
+    """Run the command `words` and return how long it takes, in seconds."""
     start = time.perf_counter()
     subprocess.run(words, check=True, capture_output=True)
     return time.perf_counter() - start
@@ -51,7 +54,7 @@ def seconds(words: list[str]) -> float:
 def alternate(
     ways: dict[str, Callable[[], float]], rounds: int
 ) -> dict[str, list[float]]:
-    """Return what each way measured, the ways taking turns."""
+    """Return the values that each way measures, by its name; the ways take turns."""
     found: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
@@ -78,7 +81,7 @@ def show(title: str, unit: str, scale: float, found: dict[str, list[float]]) -> 
 
 
 class Bench:
-    """The measurements, with a compiled load and a folder for evidence."""
+    """The measurements; `folder` gets the compiled load.c and the evidence."""
 
     def __init__(self, folder: Path, rounds: int) -> None:
         self._evidence = folder / "e.jsonl"
@@ -92,7 +95,7 @@ class Bench:
         return [*EGRESSMON, "--evidence", str(self._evidence), "--", *words]
 
     def start_up(self) -> None:
-        """How long a run takes that does nothing, and how long until it is armed."""
+        """Measure how long a run of `true` takes, and how long until it is armed."""
         armed: list[float] = []
 
         def watched() -> float:
@@ -108,12 +111,12 @@ class Bench:
         print(f"  armed after  {middle:10.2f} ms  ({low:.0f} to {high:.0f})")
 
     def loop(self, kind: str, count: int) -> None:
-        """Time one connect of a tight loop, unwatched, watched and straced."""
+        """Measure a connect in a loop of `count`: unwatched, watched and straced."""
         plain = [self._load, kind, str(count)]
         ways = {
             "unwatched": lambda: output(plain),
             "watched": lambda: output(self._watched(*plain)),
-            # The agent stands still: what the probes alone add.
+            # With the agent stopped, to measure the probes alone.
             "probes alone": lambda: output(
                 self._watched(
                     "sh",
@@ -128,7 +131,7 @@ class Bench:
         show(f"{kind} connect loop, each", "us", 0.001, alternate(ways, self._rounds))
 
     def rate(self) -> None:
-        """Find what the agent sustains without loss, and what it costs."""
+        """Measure the agent's losses, CPU time and memory at some rates of connects."""
         print(f"\nsustained TCP connects for {RATE_S} s")
         for rate in RATES:
             script = (
@@ -146,7 +149,7 @@ class Bench:
         used_s, peak = self._used()
         return f"agent {used_s / RATE_S:5.0%} of a core, peak {peak:.0f} MB"
 
-    # The agent's seconds of CPU, and its peak of memory in MB.
+    # Returns the agent's CPU time in seconds, and its peak memory in MB.
     def _used(self) -> tuple[float, float]:
         text = self._facts.read_text()
         fields = text.splitlines()[0].rpartition(")")[2].split()
@@ -154,7 +157,7 @@ class Bench:
         peak = next(line for line in text.splitlines() if line.startswith("VmHWM"))
         return ticks / os.sysconf("SC_CLK_TCK"), int(peak.split()[1]) / 1024
 
-    # Loops of connects unwatched, and watched with each value of an option.
+    # Compares loops of connects unwatched, and watched with each value of `option`.
     def _compare_loops(self, option: str, values: Sequence[str]) -> None:
         for kind, count in (("tcp", TCP_CONNECTS), ("udp", UDP_CONNECTS)):
             title = f"{kind} connect loop, each"
@@ -176,7 +179,7 @@ class Bench:
 
 
 def asked_for(words: Sequence[str]) -> tuple[str | None, int]:
-    """Return what to compare, if not watching with nothing, and in how many rounds."""
+    """Return which comparison is asked for (None: watched or not), and the rounds."""
     rest = list(words)
     what = rest.pop(0) if rest and rest[0] in COMPARISONS else None
     rounds = rest.pop(0) if rest else ROUNDS
@@ -191,7 +194,7 @@ def asked_for(words: Sequence[str]) -> tuple[str | None, int]:
 
 
 def main() -> None:
-    """Measure everything and print it."""
+    """Run all measurements and print them."""
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__, end="")
         return
@@ -202,7 +205,7 @@ def main() -> None:
     )
     try:
         if what is not None:
-            # They build on this module.
+            # Imported late, as both import this module.
             importlib.import_module(what).compare(folder, rounds)
             return
         bench = Bench(folder, rounds)

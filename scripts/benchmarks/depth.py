@@ -1,6 +1,6 @@
-"""Connect a datagram socket in a loop, from so deep in Python: depth.py DEPTH COUNT.
+"""Connect a datagram socket in a loop, DEPTH Python frames deep: depth.py DEPTH COUNT.
 
-Prints the nanoseconds that one connect takes.
+Prints how many nanoseconds one connect takes.
 """
 
 import socket
@@ -9,7 +9,7 @@ import time
 
 
 def deep(depth: int, count: int) -> float:
-    """Return the nanoseconds that one of count connects takes, depth frames down."""
+    """Return how many ns one of `count` connects takes, `depth` frames deep."""
     if depth:
         return deep(depth - 1, count)
     one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

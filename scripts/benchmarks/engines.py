@@ -1,4 +1,4 @@
-"""Compare the engines side by side in one run: bench.py engines [ROUNDS]."""
+"""Compare the two engines: bench.py engines [ROUNDS]."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 from bench import AGENT, EGRESSMON, Bench, alternate, output, show
 
 ENGINES = ("libbpf", "bcc")
-# What each needs beside the wheel, by the packages' names here (dpkg's patterns).
+# Debian packages that each engine needs beside the wheel, as patterns of dpkg-query.
 NEEDS = {
     "libbpf": ("libbpf1", "libbpf0", "libelf1", "libelf1t64"),
     "bcc": (
@@ -22,14 +22,14 @@ NEEDS = {
 
 
 class Comparison(Bench):
-    """The same measurements, an engine at a time."""
+    """The measurements of `Bench`, for each engine."""
 
     def _by(self, engine: str, *words: str) -> list[str]:
         options = ["--engine", engine, "--evidence", str(self._evidence)]
         return [*EGRESSMON, *options, "--", *words]
 
     def armed(self) -> None:
-        """How long until the command may start, and the peak of memory until then."""
+        """Measure time and peak memory until the command may start."""
         peaks: dict[str, list[int]] = {engine: [] for engine in ENGINES}
 
         def run(engine: str) -> float:
@@ -44,7 +44,7 @@ class Comparison(Bench):
             print(f"  {engine:<13} {statistics.median(found) / 1024:10.0f} MB")
 
     def agent(self) -> None:
-        """The agent's own peak, after a second of 5,000 connects."""
+        """Measure the agent's peak memory after a second with 5,000 connects."""
         print("\npeak memory of the agent, which stays")
         for engine in ENGINES:
             script = (
@@ -55,12 +55,12 @@ class Comparison(Bench):
             print(f"  {engine:<13} {self._used()[1]:10.0f} MB")
 
     def loops(self) -> None:
-        """What each connect costs more than unwatched."""
+        """Measure what watching adds to a connect."""
         self._compare_loops("--engine", ENGINES)
 
 
 def peak_kib(words: list[str]) -> int:
-    """Return the peak memory of the largest process that words start, in KiB."""
+    """Return the peak memory, in KiB, of the largest process that `words` starts."""
     with subprocess.Popen(
         words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
@@ -72,7 +72,7 @@ def peak_kib(words: list[str]) -> int:
 
 
 def disk() -> None:
-    """Print what each engine needs on disk beside the wheel."""
+    """Print how much disk space each engine needs beside the wheel."""
     print("\ndisk: installed packages that it needs")
     for engine, patterns in NEEDS.items():
         done = subprocess.run(
@@ -94,7 +94,7 @@ def disk() -> None:
 
 
 def compare(folder: Path, rounds: int) -> None:
-    """Measure everything and print it."""
+    """Run all measurements and print them."""
     began = time.monotonic()
     comparison = Comparison(folder, rounds)
     comparison.armed()

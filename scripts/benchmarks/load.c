@@ -1,8 +1,8 @@
 /*
- * load tcp N        N times connect, accept, close on loopback; prints ns for each
- * load udp N        N times connect of one datagram socket; prints ns for each
- * load rate R S     R non-blocking TCP connects a second for S seconds; prints how
- *                   many were made a second
+ * load tcp N        connect, accept and close on loopback N times; prints ns for each
+ * load udp N        connect one datagram socket N times; prints ns for each
+ * load rate R S     make R non-blocking TCP connects a second for S seconds; prints how
+ *                   many a second were made
  */
 #include <arpa/inet.h>
 #include <stdio.h>

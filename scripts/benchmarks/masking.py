@@ -1,4 +1,4 @@
-"""Measure what masking secrets costs: hostile megabytes, and ordinary commands.
+"""Measure how long masking secrets takes: in hostile megabytes, and usual commands.
 
 masking.py [ROUNDS]
 """
@@ -34,7 +34,7 @@ ORDINARY = (
 
 
 def milliseconds(argv: list[str], rounds: int) -> float:
-    """Return the least CPU time of some rounds."""
+    """Return how long masking `argv` takes, in ms of CPU: the least of the rounds."""
     times: list[float] = []
     for _ in range(rounds):
         start = time.process_time()
@@ -44,7 +44,7 @@ def milliseconds(argv: list[str], rounds: int) -> float:
 
 
 def hostile(unit: str) -> dict[str, list[str]]:
-    """Return a megabyte of unit, as one word, as long ones, and as short ones."""
+    """Return commands with a megabyte of `unit` in their arguments, by their shape."""
     page = unit * (4096 // len(unit))
     return {
         "one word": ["tool", unit * (MEGABYTE // len(unit))],
@@ -55,7 +55,7 @@ def hostile(unit: str) -> dict[str, list[str]]:
 
 
 def main() -> None:
-    """Print the dearest of the hostile ones, and the mean of the ordinary ones."""
+    """Print the slowest hostile command, and the mean of the usual ones."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     found = sorted(
         (

@@ -1,6 +1,6 @@
 """Create asyncio tasks that do nothing: tasks.py COUNT.
 
-Prints the nanoseconds that each takes, from gather() to its end.
+Prints how many nanoseconds each takes, from the call of gather() to its end.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ async def nothing() -> None:
 
 
 async def create(count: int) -> float:
-    """Return the nanoseconds that one of count tasks takes."""
+    """Return the nanoseconds that one of `count` tasks takes."""
     began = time.perf_counter_ns()
     for _ in range(count // AT_ONCE):
         await asyncio.gather(*(nothing() for _ in range(AT_ONCE)))

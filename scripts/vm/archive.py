@@ -1,7 +1,6 @@
-"""Packages of any of Debian's releases, from the machine's own mirror.
+"""Fetch packages of any Debian release from the mirror that this machine uses.
 
-An apt that keeps its lists and cache in a folder of its own, and checks Debian's
-signatures.
+Runs apt with lists and cache in a folder of their own; Debian's signatures are checked.
 """
 
 import subprocess
@@ -12,18 +11,18 @@ _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
 class ArchiveError(Exception):
-    """Something cannot be had; the message says why."""
+    """Packages or kernels cannot be fetched; the message says why."""
 
 
 class Archive:
-    """Suites of the archive: each an archive's name and a suite's."""
+    """The packages of some suites: (archive, suite), as (debian, bookworm)."""
 
     def __init__(
         self, work: Path, suites: list[tuple[str, str]], prefix: str, kind: str = "deb"
     ) -> None:
-        """Keep everything in work, and know the packages that begin with prefix.
+        """Fetch the lists into `work`; `names` gets the packages with that `prefix`.
 
-        With kind "deb-src", the sources of packages instead. Raises ArchiveError.
+        `kind` is "deb", or "deb-src" for source packages. Raises ArchiveError.
         """
         self.where = ", ".join(suite for _, suite in suites)
         self._work = work
@@ -39,7 +38,7 @@ class Archive:
         self.names = set(self.say("apt-cache", "pkgnames", prefix).split())
 
     def say(self, tool: str, *arguments: str) -> str:
-        """Return what an apt tool prints; raises ArchiveError where it fails."""
+        """Run an apt tool and return its output; raises ArchiveError if it fails."""
         options = {
             "Dir::Etc::sourcelist": f"{self._work}/sources.list",
             "Dir::Etc::sourceparts": "/dev/null",
@@ -61,18 +60,18 @@ class Archive:
         return done.stdout
 
     def download(self, packages: list[str]) -> None:
-        """Fetch packages into the working folder."""
+        """Download `packages` into the working folder."""
         if packages:
             self.say("apt-get", "download", *packages)
 
     def download_all(self, packages: list[str]) -> list[Path]:
-        """Return the files of packages and of all that they depend on, fetched."""
+        """Download `packages` with all that they depend on, and return the files."""
         only = ("--yes", "--download-only", "--no-install-recommends")
         self.say("apt-get", *only, "install", *packages)
         return sorted(self._work.glob("archives/*.deb"))
 
     def download_source(self, package: str) -> Path:
-        """Return the archive of a package's original source, fetched."""
+        """Download a package's original source, and return its archive file."""
         self.say("apt-get", "--download-only", "source", package)
         return next(
             one for one in self._work.glob("*.orig.tar.*") if one.suffix != ".asc"
@@ -95,7 +94,7 @@ def _mirror() -> str:
 
 
 def unpack(packages: Iterable[Path], root: Path, *options: str) -> None:
-    """Unpack the files of packages below root; options are tar's."""
+    """Unpack the contents of .deb files below `root`; `options` go to tar."""
     for package in packages:
         with subprocess.Popen(
             ["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE

@@ -1,9 +1,9 @@
-"""What runs inside the virtual machine before the command does."""
+"""The scripts that run inside the virtual machine before the command."""
 
 import shlex
 
-# Two 9p shares make the root file system: the machine's own files, read-only, under
-# the kernel's modules and headers, under a tmpfs that takes what is written.
+# The root file system is an overlay of two 9p shares and a tmpfs: the host's own files,
+# read-only; above them the kernel's modules and headers; on top, what the guest writes.
 _NINE_P = "mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000"
 
 INIT = f"""#!/bin/busybox sh
@@ -51,7 +51,7 @@ def main_script(
     host: str,
     writable: list[str],
 ) -> str:
-    """Return the shell script that runs command in folder and notes its status."""
+    """Return the shell script that runs `command` in `folder` and saves its status."""
     mounts = "\n".join(
         f"{_NINE_P},cache=mmap writable{number} {shlex.quote(path)}"
         for number, path in enumerate(writable)
@@ -66,7 +66,7 @@ cat ../vmtest.err >>err & err=$!
 >started
 (cd {shlex.quote(folder)} && exec {run}) </dev/null >../vmtest.out 2>../vmtest.err
 status=$?
-# What the command left behind may hold the pipes open: give it a second.
+# Processes that the command left may hold the pipes open: wait up to a second.
 for turn in 1 2 3 4 5 6 7 8 9 10; do
     kill -0 $out 2>&- || kill -0 $err 2>&- || break
     sleep 0.1

@@ -1,4 +1,4 @@
-"""Debian's kernels: find one by version, fetch it once, make it bootable.
+"""Find one of Debian's kernels by version, fetch it once, and make it bootable.
 
 Packages come from the machine's own Debian mirror (archive.py).
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from archive import Archive, ArchiveError, unpack
 
-# Where a series is to be had: (archive, suite). Backports keep only the newest.
+# The suites, (archive, suite), that have a series. Backports keep only the newest.
 _SUITES = {
     "5.10": [("debian-security", "bullseye-security"), ("debian", "bullseye")],
     "6.1": [("debian-security", "bookworm-security"), ("debian", "bookworm")],
@@ -22,9 +22,9 @@ _SUITES = {
 }
 _NEWER = [("debian", "trixie-backports")]
 _UNNEEDED = ("sound", "drivers/gpu", "drivers/media", "drivers/net/[ew]*")
-# What it takes to mount the root file system.
+# The modules that are needed to mount the root file system.
 _MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
-# The ways in which a kernel's image or module may be packed, by their first bytes.
+# The tools that unpack a kernel's image or module, by its first bytes.
 _PACKERS = {b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"\x02!L\x18": "lz4"}
 _KIND = re.compile(r"Depends: (<?)(linux-(?:base|binary|modules|headers|kbuild)-\d\S+)")
 
@@ -35,9 +35,9 @@ def series(version: str) -> str:
 
 
 def matching(version: str, releases: list[str]) -> list[str]:
-    """Return the releases that version is, or begins, oldest first.
+    """Return the releases that begin with `version`, oldest first.
 
-    A version matches whole numbers only: 6.1 is no beginning of 6.12.
+    Only whole numbers count: 6.1 does not match 6.12.
     """
     found = [one for one in releases if re.match(re.escape(version) + r"(?!\d)", one)]
     return sorted(
@@ -46,19 +46,19 @@ def matching(version: str, releases: list[str]) -> list[str]:
 
 
 class Kernel:
-    """A kernel in the cache: its image, its first file system, its modules."""
+    """A kernel in the cache, and its files in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self.release = folder.name
         self.image = folder / "vmlinux"
-        self.modules = folder / "modules"  # those that the first file system loads
+        self.modules = folder / "modules"  # those that the initramfs loads
         self.layer = folder / "layer"  # /lib/modules and /usr/src, as in the packages
 
 
 def get(version: str, cache: Path) -> Kernel:
-    """Return the newest kernel that matches version, fetched into cache at need.
+    """Return the newest kernel that matches `version`; raises ArchiveError.
 
-    Raises ArchiveError.
+    It is fetched into `cache` if none there matches.
     """
     cache.mkdir(parents=True, exist_ok=True)
     with _locked(cache / "lock"):
@@ -82,7 +82,7 @@ def _fetch(version: str, cache: Path) -> str:
         release = _newest(apt, version)
         print(f"vmtest: fetching Linux {release}", flush=True)
         apt.download(_needs(apt, f"linux-image-{release}"))
-        # Without headers all but compiling in the guest works.
+        # May be none: without headers, all works but compiling in the guest.
         apt.download(_needs(apt, f"linux-headers-{release}"))
         folder = work / release
         _unpack(work, folder / "layer")
@@ -102,14 +102,14 @@ def _newest(apt: Archive, version: str) -> str:
 
 
 def _needs(apt: Archive, package: str) -> list[str]:
-    """Return package with the parts of a kernel that it needs.
+    """Return `package` and those packages of the kernel that it depends on.
 
-    Nothing where one of them is gone from the archive (backports lose theirs).
+    An empty list if the archive lacks one of them: backports remove old ones.
     """
     if package not in apt.names:
         return []
     depends = _KIND.findall(apt.say("apt-cache", "depends", package))
-    # linux-base is an alternative, and no part of the kernel.
+    # linux-base-VERSION is one of two alternatives, and not part of the kernel.
     wanted = [one for one in depends if not one[1].startswith("linux-base-")]
     if any(gone for gone, _ in wanted):
         return []
@@ -118,7 +118,7 @@ def _needs(apt: Archive, package: str) -> list[str]:
 
 def _unpack(packages: Path, layer: Path) -> None:
     (layer / "usr/lib").mkdir(parents=True)
-    (layer / "lib").symlink_to("usr/lib")  # or it would hide the machine's /lib
+    (layer / "lib").symlink_to("usr/lib")  # a folder here would hide the host's /lib
     exclude = [f"--exclude=*/kernel/{folder}" for folder in _UNNEEDED]
     unpack(sorted(packages.glob("*.deb")), layer, *exclude)
 
@@ -135,7 +135,7 @@ def _make_bootable(folder: Path, release: str) -> None:
         (target / name).write_bytes(unpacked(module.read_bytes()))
         names.append(name)
     (target / "order").write_text("\n".join(names) + "\n")
-    # Last: its presence says that the folder is whole.
+    # Written last: get() takes a folder with it as complete.
     (folder / "vmlinux").write_bytes(_elf_in(images[0].read_bytes()))
 
 
@@ -144,25 +144,25 @@ def _modules(layer: Path, release: str) -> list[Path]:
         ["modprobe", "-S", release, "-d", layer, "-a", "--show-depends", *_MODULES],
         stdout=subprocess.PIPE,
         text=True,
-        check=False,  # a module that is built in is no module
+        check=False,  # it fails for modules that are built into the kernel
     )
     found = re.findall(r"^insmod (\S+)", done.stdout, re.MULTILINE)
     return [Path(path) for path in dict.fromkeys(found)]
 
 
 def unpacked(data: bytes) -> bytes:
-    """Return data decompressed by the tool that its first bytes call for."""
+    """Return `data` decompressed, by the tool for its first bytes, or as it is."""
     for magic, tool in _PACKERS.items():
         if data.startswith(magic):
-            # What follows the packed part makes the tool complain, and no harm.
+            # The tool fails because of the bytes that follow, but the output is whole.
             return subprocess.run(
                 [tool, "-dc"], input=data, capture_output=True, check=False
             ).stdout
     return data
 
 
-# A bzImage carries the kernel's ELF file, packed. Booted directly (PVH), it saves
-# the guest the unpacking: up to 3 s.
+# A bzImage contains the kernel's ELF file, compressed. Booting that directly (PVH)
+# saves the guest up to 3 s of decompressing.
 def _elf_in(image: bytes) -> bytes:
     magics = b"|".join(re.escape(magic) for magic in _PACKERS)
     for match in re.finditer(magics, image):
@@ -173,7 +173,7 @@ def _elf_in(image: bytes) -> bytes:
 
 
 def need_tools() -> None:
-    """Raise ArchiveError where a command that is needed is not found."""
+    """Raise ArchiveError if a command that is needed is not installed."""
     needed = ("qemu-system-x86_64", "busybox", "depmod", "cpio", "xz", "zstd", "lz4")
     missing = [tool for tool in needed if shutil.which(tool) is None]
     if missing:

@@ -1,4 +1,4 @@
-"""A throw-away virtual machine: boot a kernel, run one command, say how it ended."""
+"""Boot a kernel in a throw-away virtual machine and run one command in it."""
 
 import os
 import re
@@ -17,8 +17,8 @@ from kernels import Kernel
 TIMED_OUT = 124
 DIED = 125
 
-# One CPU thread whatever the number of CPUs: with one each (QEMU's default), guests
-# that patch their own code crash. erms and fsrm make the emulator copy byte by byte.
+# thread=single: with a thread for each CPU (QEMU's default), guests that patch their
+# own code crash. Without erms and fsrm, which make the emulator copy byte by byte.
 _QEMU = (
     *("setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-M", "q35"),
     *("-accel", "tcg,thread=single", "-nodefaults", "-no-user-config"),
@@ -26,7 +26,7 @@ _QEMU = (
 )
 _APPEND = (
     "console=ttyS0 loglevel=4 panic=-1 reboot=t nowatchdog cryptomgr.notests "
-    # The check of the timer waits for ticks that a busy host delivers late.
+    # The kernel's check of its timer fails if a busy host delivers ticks late.
     "no_timer_check "
     "rcupdate.rcu_expedited=1 lsm=landlock,lockdown,yama,apparmor,bpf"
 )
@@ -36,7 +36,11 @@ _TURN_S = 0.02
 
 @dataclass(frozen=True)
 class Task:
-    """A command, and the machine that it wants."""
+    """A command, and the virtual machine that it runs in.
+
+    `writable` are the host's folders that it can write; `append` are options of the
+    kernel's command line.
+    """
 
     command: list[str]
     folder: str = field(default_factory=os.getcwd)
@@ -50,22 +54,26 @@ class Task:
 
 @dataclass(frozen=True)
 class Result:
-    """How a task went: its status (or 124, 125), and the times in seconds."""
+    """The outcome of a task.
+
+    `status` is the command's, or TIMED_OUT or DIED. `boot_s` is None if the command was
+    never started.
+    """
 
     status: int
-    died: bool  # before the command ended, and by itself
+    died: bool  # the machine ended by itself, before the command did
     boot_s: float | None
     total_s: float
     console: str
 
     @property
     def broken(self) -> bool:
-        """Whether the kernel complained of itself."""
+        """Whether the kernel logged a warning, an oops or a bug."""
         return bool(_BROKEN.search(self.console))
 
 
 def run(kernel: Kernel, task: Task, out: IO[bytes], err: IO[bytes]) -> Result:
-    """Run task under kernel, its output going to out and err as it comes."""
+    """Run `task` under `kernel`; its output is copied to `out` and `err` at once."""
     with tempfile.TemporaryDirectory(prefix="vmtest-") as name:
         control = Path(name)
         return _run(kernel, task, control, [("out", out), ("err", err)])
@@ -98,6 +106,11 @@ def _run(
     for source, to in sources:
         _pass_on(source, to)
         source.close()
+    return _result(control, wall, time.monotonic() - began, late=late)
+
+
+# From the files that the guest wrote to `control`; `wall` is when it was started.
+def _result(control: Path, wall: float, total_s: float, *, late: bool) -> Result:
     ended = control / "status"
     text = ended.read_text().strip() if ended.exists() else ""
     started = control / "started"
@@ -105,7 +118,7 @@ def _run(
         int(text) if text else TIMED_OUT if late else DIED,
         not text and not late,
         started.stat().st_mtime - wall if started.exists() else None,
-        time.monotonic() - began,
+        total_s,
         (control / "console").read_text(errors="replace"),
     )
 
@@ -127,7 +140,7 @@ def _words(kernel: Kernel, task: Task, control: Path, first: Path) -> list[str]:
     return words
 
 
-# busybox, the modules that mount the root, and the script that does.
+# The initramfs: busybox, the modules that mount the root file system, and the script.
 def _first_file_system(kernel: Kernel, target: Path) -> Path:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
@@ -153,7 +166,7 @@ def _first_file_system(kernel: Kernel, target: Path) -> Path:
     return target
 
 
-# Returns whether the time was over before the machine ended by itself.
+# Copies the output until the machine ends; returns whether the deadline came first.
 def _follow(
     machine: subprocess.Popen[bytes],
     sources: Sequence[tuple[IO[bytes], IO[bytes]]],

@@ -1,4 +1,4 @@
-"""Run the kernel tests under several Linux kernels, and tell how it went."""
+"""Run the kernel tests under several Linux kernels, and print the results."""
 
 import argparse
 import os
@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 import archive
 import kernels
@@ -26,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/kernels.md"
 SERIES = ("5.10", "6.1", "6.12", "6.18", "7.3")
 _HERE = "running"
-_REPORTS = CACHE / "reports"  # the last of each kernel, for the page
+_REPORTS = CACHE / "reports"  # the last report of each kernel, for PAGE
 _ABOUT = """\
 Run tests/kernel under each KERNEL in a virtual machine and, first, under the running
 kernel; print a table. Options behind -- go to pytest."""
@@ -35,7 +36,7 @@ _OTHER = "not userspace"
 
 @contextmanager
 def snapshot() -> Generator[Path]:
-    """Give a copy of the checkout, so that editing does not disturb the tests."""
+    """Yield a copy of the checkout, so that editing does not disturb the tests."""
     with tempfile.TemporaryDirectory(prefix="egressmon-kernels-") as name:
         copy = Path(name) / "checkout"
         listed = subprocess.run(
@@ -51,14 +52,14 @@ def snapshot() -> Generator[Path]:
             if (ROOT / file).is_file():
                 (copy / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / file, copy / file)
-        # The guest would compile them anew in each process, and is slow.
+        # Compiled here, once: the guest is slow, and would do it in each process.
         subprocess.run([sys.executable, "-m", "compileall", "-q", copy], check=False)
         _make_environment(copy)
         yield copy
 
 
-# egressmon hears no PYTHONPATH: an environment that has the copy before all that is
-# installed here beside it.
+# A .venv that imports egressmon from the copy, and all else from this interpreter's
+# packages; not by PYTHONPATH, which egressmon ignores.
 def _make_environment(copy: Path) -> None:
     words = [sys.executable, "-m", "venv", str(copy / ".venv")]
     subprocess.run(words, check=True)
@@ -91,47 +92,38 @@ def _words(copy: Path, target: Path, more: list[str]) -> list[str]:
         "no:cacheprovider",
         "-v",
     ]
-    words += ["-o", "junit_family=xunit1"]  # which has properties
+    words += [
+        "-o",
+        "junit_family=xunit1",
+    ]  # this family can have properties, which Report.read() uses
     return [*words, f"--junitxml={target}", "tests/kernel", *more]
 
 
 def under(
     version: str, copy: Path, folder: Path, options: argparse.Namespace
 ) -> Report:
-    """Run the tests under a kernel of version; `running` is this machine's own."""
+    """Run the tests under the kernel `version`; "running" is this machine's own.
+
+    `folder` gets their output and results, and the virtual machine's console.
+    """
     folder.mkdir()
     target = folder / "tests.xml"
-    # In a machine: not what would come out the same, or needs a network.
+    # In a virtual machine not those whose result is the same, or that need a network.
     marks = options.select if version == _HERE else f"({options.select}) and {_OTHER}"
-    words = [*_words(copy, target, options.pytest), "-m", marks]
-    environment = _environment(copy, options.engine)
+    task = machine.Task(
+        [*_words(copy, target, options.pytest), "-m", marks],
+        folder=str(copy),
+        environment=_environment(copy, options.engine),
+        writable=[str(folder)],
+        memory="2G",
+        limit_s=options.timeout,
+    )
     began = time.monotonic()
     with (folder / "output").open("wb") as output:
         if version == _HERE:
-            release = platform.release()
-            status = subprocess.run(
-                words,
-                cwd=copy,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                check=False,
-            ).returncode
+            release, status = _natively(task, output)
         else:
-            kernel = kernels.get(version, CACHE)
-            release = kernel.release
-            task = machine.Task(
-                words,
-                folder=str(copy),
-                environment=environment,
-                writable=[str(folder)],
-                memory="2G",
-                limit_s=options.timeout,
-            )
-            result = machine.run(kernel, task, output, output)
-            status = result.status
-            (folder / "console").write_text(result.console)
+            release, status = _in_machine(version, task, output, folder / "console")
     report = Report(
         release,
         time.monotonic() - began,
@@ -144,6 +136,29 @@ def under(
     if target.exists():
         report.read(target)
     return report
+
+
+# As _in_machine(), returns the kernel's release and pytest's status.
+def _natively(task: machine.Task, output: IO[bytes]) -> tuple[str, int]:
+    done = subprocess.run(
+        task.command,
+        cwd=task.folder,
+        env=task.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        check=False,
+    )
+    return platform.release(), done.returncode
+
+
+def _in_machine(
+    version: str, task: machine.Task, output: IO[bytes], console: Path
+) -> tuple[str, int]:
+    kernel = kernels.get(version, CACHE)
+    result = machine.run(kernel, task, output, output)
+    console.write_text(result.console)
+    return kernel.release, result.status
 
 
 def _commit() -> str:
@@ -201,18 +216,20 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command line; returns 1 where a test failed under some kernel."""
+    """Run the command line; returns 1 if a test failed under any of the kernels."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options = parser().parse_args(arguments[:end])
     options.pytest = arguments[end + 1 :]
-    options.commit = _commit()  # of the copy: the checkout may move on
+    options.commit = (
+        _commit()
+    )  # read now, with the copy: the checkout may change meanwhile
     kernels.need_tools()
     began = time.monotonic()
     with snapshot() as copy:
         work = copy.parent
         reports: list[Report] = []
         if not options.without_running:
-            # Alone: its tests are about races, and the machines would be in its way.
+            # Before the virtual machines: some tests race, and need the CPUs.
             reports.append(under(_HERE, copy, work / _HERE, options))
             _finish(reports[0], work / _HERE, options)
         with ThreadPoolExecutor(options.jobs) as pool:

@@ -1,4 +1,4 @@
-"""How the kernel tests went under each kernel: read, kept, and shown."""
+"""Results of the kernel tests under each kernel: read, save and format them."""
 
 import json
 import re
@@ -20,11 +20,11 @@ was tested, `tests` which of them (pytest's words).
 
 @dataclass
 class Report:
-    """How the tests went under one kernel."""
+    """The results of the tests under one kernel; `groups` are files of tests."""
 
     release: str
     seconds: float = 0.0
-    status: int = 0  # pytest's, or 124 or 125 of the machine
+    status: int = 0  # pytest's, or machine.TIMED_OUT or machine.DIED
     native: bool = False
     date: str = ""
     commit: str = ""
@@ -41,11 +41,11 @@ class Report:
 
     @property
     def total(self) -> Counter[str]:
-        """The outcomes of all groups."""
+        """How many tests of all groups had each outcome."""
         return sum(self.groups.values(), Counter[str]())
 
     def read(self, path: Path) -> None:
-        """Take in what pytest wrote to path (JUnit's XML)."""
+        """Add the results that pytest wrote to `path`, as JUnit's XML."""
         for case in ET.parse(path).iter("testcase"):  # noqa: S314 -- our own file
             group = case.get("classname", "").rpartition(".")[2]
             outcome = _outcome(case)
@@ -59,13 +59,13 @@ class Report:
                     self.engine = one.get("value", "")
 
     def save(self, folder: Path) -> None:
-        """Keep this in folder, in the place of the same kernel's last."""
+        """Save this in `folder`, in place of the same kernel's last report."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{self.release}.json").write_text(json.dumps(vars(self)))
 
     @classmethod
     def saved(cls, folder: Path) -> "list[Report]":
-        """Return what is kept in folder, the oldest kernel first."""
+        """Return the reports that are saved in `folder`, the oldest kernel first."""
         found = [cls(**json.loads(path.read_text())) for path in folder.glob("*.json")]
         for one in found:
             one.groups = {name: Counter(group) for name, group in one.groups.items()}
@@ -83,13 +83,13 @@ def _outcome(case: ET.Element) -> str:
 
 
 def counted(counts: Counter[str]) -> str:
-    """Return counts as text: `3 passed, 1 failed`."""
+    """Return `counts` as text, such as `3 passed, 1 failed`."""
     said = [f"{counts[name]} {name}" for name in _OUTCOMES if counts[name]]
     return ", ".join(said) or "-"
 
 
 def table(reports: list[Report]) -> str:
-    """Return reports as a Markdown table: a line for each kernel."""
+    """Return `reports` as a Markdown table, a line for each kernel."""
     groups = sorted({group for one in reports for group in one.groups})
     names = [group.removeprefix("test_") for group in groups]
     head = ["kernel", "engine", *names, "blind spots", "minutes"]
@@ -107,7 +107,7 @@ def _rows(lines: list[list[str]]) -> str:
 
 
 def page(reports: list[Report]) -> str:
-    """Return docs/kernels.md."""
+    """Return the text of docs/kernels.md."""
     runs = [["kernel", "date", "commit", "tests", "status"], ["---"] * 5]
     for one in reports:
         status = "fine" if one.fine else f"not fine ({one.status})"

@@ -1,4 +1,4 @@
-"""Run a command as root under another Linux kernel, in a throw-away machine."""
+"""Run a command as root under another Linux kernel, in a virtual machine."""
 
 import argparse
 import os
@@ -57,21 +57,15 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def main(arguments: list[str]) -> int:
-    """Run the command line and return the exit status."""
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    options = parser().parse_args(arguments[:end])
-    command = arguments[end + 1 :]
-    if not command:
-        parser().error("no command is given: KERNEL -- COMMAND [ARGUMENT...]")
-    # By its full path, or the guest's busybox would run one of its own.
+def _task(command: list[str], options: argparse.Namespace) -> machine.Task:
+    # By its full path, or the guest's busybox would run its own command of that name.
     program = shutil.which(command[0])
     if program is None:
         parser().error(f"{command[0]}: not found")
     for folder in options.writable:
         if not Path(folder).is_dir():
             parser().error(f"--writable {folder}: no such folder")
-    task = machine.Task(
+    return machine.Task(
         [str(Path(program).absolute()), *command[1:]],
         writable=[str(Path(folder).resolve()) for folder in options.writable],
         append=options.append,
@@ -79,6 +73,16 @@ def main(arguments: list[str]) -> int:
         cpus=options.cpus,
         limit_s=options.timeout,
     )
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command line and return the exit status."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options = parser().parse_args(arguments[:end])
+    command = arguments[end + 1 :]
+    if not command:
+        parser().error("no command is given: KERNEL -- COMMAND [ARGUMENT...]")
+    task = _task(command, options)
     try:
         kernels.need_tools()
         kernel = kernels.get(options.kernel, CACHE)

@@ -118,6 +118,12 @@ def test_other_destinations_are_refused(text: str) -> None:
         parse_destination(text)
 
 
+@pytest.mark.parametrize("host", ["1.2.3", "example.7", "0x7f.1", "\uff11.\uff12"])
+def test_a_destination_that_ends_in_a_number_is_a_whole_address(host: str) -> None:
+    with pytest.raises(UsageError, match="neither a host name nor a whole address"):
+        parse_destination(f"{host}:443")
+
+
 @pytest.mark.parametrize(
     "text",
     ["::error::x", "  \t::set-output name=a::b", "a\n::x", "a\n \n ::x", "x ##[group]y",

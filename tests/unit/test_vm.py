@@ -1,4 +1,4 @@
-"""The scripts that test other kernels: the parts that need no virtual machine."""
+"""The scripts that run other kernels: all that needs no virtual machine."""
 
 from collections import Counter
 from pathlib import Path
@@ -77,7 +77,7 @@ def test_a_report_counts_by_group_and_names_what_failed(report: Report) -> None:
 
 
 def test_a_kernel_without_tests_is_not_fine() -> None:
-    # There is no result file if the machine died, or if no test was selected.
+    # No file is left if the machine died, or if no test was selected.
     assert not Report("6.1.0", status=0).fine
     assert not Report("6.1.0", status=125).fine
 

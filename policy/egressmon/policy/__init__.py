@@ -1,1 +1,1 @@
-"""What may be reached: the policy's model, its file, and the judge."""
+"""The policy: which file it is read from, what it may say, and how it judges."""

@@ -1,7 +1,7 @@
-"""What holds where no policy file is found: all but local traffic is reported.
+"""The policy of a run without a policy file: all but local traffic is a violation.
 
-It reads as a `Policy` of model.py does, with the same defaults, and needs no pydantic,
-which most runs would import for nothing.
+It has the attributes and defaults of `Policy` in model.py, but needs no pydantic: most
+runs have no policy file, and importing pydantic is slow.
 """
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -37,7 +37,7 @@ class Accept(NamedTuple):
 
 
 class Default(NamedTuple):
-    """A whole policy that nobody wrote."""
+    """The default policy, with the attributes of model.py's `Policy`."""
 
     version: Literal[1] = 1
     enforce: Literal["report"] = "report"

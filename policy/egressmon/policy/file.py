@@ -1,4 +1,4 @@
-"""Find and read policy files: which one holds, and by which digest."""
+"""Find the policy file of a run, read it once, and check its digest."""
 
 import hashlib
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from egressmon.policy.default import DEFAULT
 from egressmon.policy.errors import PolicyError
 from egressmon.policy.place import (
     Candidate,
+    Folder,
     PolicyFile,
     folders,
     read_in,
@@ -25,16 +26,16 @@ PROJECT = "pyproject.toml"
 
 @dataclass(frozen=True, slots=True)
 class LoadedPolicy:
-    """A policy with where it came from."""
+    """A policy, and the file that it was read from (None for the default policy)."""
 
     policy: "AnyPolicy"
     path: Path | None
     digest: str | None
     """`sha256:` and the hexadecimal digest of the file's bytes."""
     warning: str | None = None
-    """Who else could have written the file that the user named."""
+    """Who besides the user could have written the file, if the user named it."""
     text: str = ""
-    """The file's text, as it was read once."""
+    """The file's text, from the same read as the digest."""
 
 
 def find_policy(
@@ -42,16 +43,14 @@ def find_policy(
 ) -> PolicyFile | None:
     """Return the policy file nearest to `start`, upward: egress.toml or pyproject.toml.
 
-    A pyproject.toml counts only with a table `[tool.egressmon]`. Raises PolicyError
-    for two in one folder, and for one that others than `trusted` could have written
-    (None: than root and the user).
+    A pyproject.toml counts if it has the table `[tool.egressmon]`. Raises PolicyError
+    if a folder has two policies, if a pyproject.toml cannot be read or parsed, and if
+    the file could be written by others than `trusted` (default: root and the caller).
     """
     trusted = trusted_owners() if trusted is None else trusted
     for folder in folders(start, trusted):
         found = read_in(folder, FILE_NAME, trusted)
-        project = read_in(folder, PROJECT, trusted)
-        if project is not None and not _is_policy(project, alone=found is None):
-            project = None
+        project = _project_policy(folder, trusted)
         if found is not None and project is not None:
             raise PolicyError(
                 f"{folder.path}: two policies: {FILE_NAME}, and [tool.egressmon] in "
@@ -73,20 +72,27 @@ def _trusted(candidate: Candidate) -> PolicyFile:
     return PolicyFile(candidate.path, candidate.data)
 
 
-# What is not TOML is not to be passed over if it means to be the policy and no other
-# file is there: that would be none.
-def _is_policy(project: Candidate, *, alone: bool) -> bool:
-    import tomllib  # noqa: PLC0415 -- only where there is such a file
+# A file that cannot be parsed could hold the policy, under any spelling of the table's
+# name and in any encoding: to skip it could mean to run without the policy.
+def _project_policy(folder: Folder, trusted: frozenset[int]) -> Candidate | None:
+    project = read_in(folder, PROJECT, trusted)
+    if project is None:
+        return None
+    from egressmon.policy import toml  # noqa: PLC0415 -- only where there is such a file
 
     try:
-        data = tomllib.loads(project.data.decode("utf-8"))
-    except (ValueError, RecursionError):
-        return alone and b"tool.egressmon" in project.data
-    tool = data.get("tool", {})
-    return isinstance(tool, dict) and "egressmon" in tool
+        data = toml.parse(project.path, toml.decode(project.path, project.data))
+    except PolicyError as error:
+        raise PolicyError(
+            str(error),
+            "it could hold the policy: correct it (TOML 1.0), or name the policy with "
+            "--policy",
+        ) from error
+    tool = data.get("tool")
+    return project if isinstance(tool, dict) and "egressmon" in tool else None
 
 
-# In a pyproject.toml, the table that is the policy.
+# The keys that lead to the policy's table in the file.
 def _prefix(path: Path) -> tuple[str, ...]:
     return ("tool", "egressmon") if path.name == PROJECT else ()
 
@@ -96,8 +102,8 @@ def load_policy(
 ) -> LoadedPolicy:
     """Return the policy in `source`, or the default one for None.
 
-    A path is one that the user named. Raises PolicyError, also for a file of another
-    `digest` than the one given (`sha256:` and hexadecimal).
+    A Path is a file that the user named; a PolicyFile was found. Raises PolicyError,
+    also if `digest` (`sha256:` and hexadecimal digits) is not the file's.
     """
     if source is None:
         _compare_digest(None, digest)
@@ -107,10 +113,10 @@ def load_policy(
     path = source.path
     found = "sha256:" + hashlib.sha256(source.data).hexdigest()
     _compare_digest((path, found), digest)
-    # pydantic, on which it rests, is a third of what a run would import.
-    from egressmon.policy import table  # noqa: PLC0415 -- only for a file
+    # table imports pydantic, which is a third of all that a run imports.
+    from egressmon.policy import table, toml  # noqa: PLC0415 -- only for a file
 
-    text = table.decode(path, source.data)
+    text = toml.decode(path, source.data)
     policy = table.parse(path, text, _prefix(path))
     return LoadedPolicy(policy, path, found, source.warning, text)
 

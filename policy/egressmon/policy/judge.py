@@ -1,4 +1,4 @@
-"""Judge one destination against a policy: pure, and without looking anything up."""
+"""Judge one destination against a policy: a pure function that looks nothing up."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ _PORTLESS = frozenset({"icmp", "icmpv6", "raw"})
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the policy says of one destination, and why."""
+    """What the policy says of one connection or query, by which rule, and why."""
 
     word: Word
     rule: str | None
@@ -30,7 +30,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A thing of an origin's that the command could have made up in this run."""
+    """One fact about an origin that the command could have made up in this run."""
 
     what: Literal["exe", "module", "package", "route"]
     value: str
@@ -39,7 +39,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who makes a connection, as far as it is known: what is not matches nothing."""
+    """Who makes a connection, as far as it is known; unknown facts match no entry."""
 
     exe: str | None = None
     modules: tuple[str, ...] = ()
@@ -49,12 +49,12 @@ class Origin:
     route: str = "unknown"
     route_reason: str | None = None
     bypass: bool | None = None
-    """Whether it passes its language's own sockets by; None: unknown."""
+    """Whether the connection bypasses the language's own sockets; None: unknown."""
     claimed: tuple[Claimed, ...] = ()
-    """What of all this is no more than a claim."""
+    """Which of the facts above the command could have made up."""
 
     def why_claimed(self, what: str, value: str) -> str | None:
-        """Return why value, which is what, is a claim; None: it is none."""
+        """Return why the fact (`what`, `value`) is a claim, or None if it is not."""
         for one in self.claimed:
             if (one.what, one.value) == (what, value):
                 return one.why
@@ -68,9 +68,8 @@ NOBODY = Origin()
 class Destination:
     """What a connection reaches, as far as it is known.
 
-    `listener` is None for an address of another machine; for one of this
-    machine it says who receives there. `port` is None where the protocol has
-    no ports.
+    `listener` says who receives there if it is this machine; None: another machine.
+    `port` is None if the protocol has no ports.
     """
 
     address: Address
@@ -81,7 +80,7 @@ class Destination:
 
 
 class Judge:
-    """A policy, prepared for many questions."""
+    """A policy, parsed once to answer many questions."""
 
     def __init__(
         self,
@@ -89,7 +88,10 @@ class Judge:
         resolvers: frozenset[Address],
         search: tuple[str, ...] = (),
     ) -> None:
-        """Resolvers are the trusted DNS servers; search the resolver's domains."""
+        """Prepare `policy`; trust the DNS servers `resolvers`.
+
+        `search` has the resolver's search domains (resolv.conf(5)).
+        """
         self.policy = policy
         self.resolvers = resolvers
         self._search = tuple(map(canonical, search))
@@ -102,7 +104,7 @@ class Judge:
         )
 
     def connection(self, target: Destination, origin: Origin = NOBODY) -> Verdict:
-        """Return the verdict on a connection to target by origin."""
+        """Return the verdict on a connection from `origin` to `target`."""
         verdict = self._destination(target, origin)
         if self.policy.bypass == "report" or verdict.word != "allowed":
             return verdict
@@ -128,7 +130,7 @@ class Judge:
         return verdict
 
     def _without_entry(self, target: Destination) -> Verdict:
-        # Of these the payload is read.
+        # DNS queries to a trusted resolver are judged one by one, in query().
         if (
             target.port == 53
             and target.protocol in {"tcp", "udp"}
@@ -172,7 +174,7 @@ class Judge:
         return Verdict("violation", _FROM, f"accept.from does not admit {peer}")
 
     def query(self, name: str, resolver: Address) -> Verdict:
-        """Return the verdict on a DNS query for name, asked of resolver."""
+        """Return the verdict on a DNS query for `name` that is sent to `resolver`."""
         if resolver not in self.resolvers:
             why = f"{resolver} is not a trusted resolver"
             return Verdict("violation", "dns.resolvers", why)
@@ -189,7 +191,7 @@ class Judge:
             return Verdict("allowed", None, "localhost (RFC 6761)")
         return Verdict("violation", None, f"no allow entry covers {name}")
 
-    # The resolver tries a short name below each search domain, too.
+    # A resolver library also asks for a short name below each search domain.
     def _candidates(self, name: str) -> Iterable[str]:
         yield name
         for domain in self._search:
@@ -208,7 +210,7 @@ class _Entry:
         return self._allow.host is not None and covers(self._allow.host, name)
 
     def differs(self, origin: Origin) -> str | None:
-        """Return what origin is that the entry's `by` does not admit."""
+        """Return why the entry's `by` does not admit `origin`, or None if it does."""
         by = self._allow.by
         if by is None:
             return None

@@ -1,11 +1,12 @@
-"""The policy as a value: what the TOML file says, checked."""
+"""The policy file as pydantic models: each table a frozen value, strictly checked."""
 
 import ipaddress
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias, cast
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     field_validator,
@@ -33,14 +34,40 @@ def _address(text: str) -> str:
         raise ValueError(f"{text!r} is not an IP address") from error
 
 
+# Even strict, Literal[1] accepts whatever equals 1, such as True and 1.0.
+def _integer(value: object) -> object:
+    if type(value) is not int:
+        raise ValueError("write the integer 1")
+    return value
+
+
+Version = Annotated[Literal[1], BeforeValidator(_integer)]
 Host = Annotated[str, AfterValidator(parse_host_pattern)]
 Cidr = Annotated[str, AfterValidator(_network)]
 Address = Annotated[str, AfterValidator(_address)]
-Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    """A table of the file. Types are strict: `"yes"` and `1` are no booleans.
+
+    The one conversion is from list to tuple, since TOML has no tuples.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_as_tuples(cls, table: object) -> object:
+        if not isinstance(table, dict):
+            return table
+        items = cast("dict[str, object]", table).items()
+        return {
+            key: tuple(cast("list[object]", value))
+            if isinstance(value, list)
+            else value
+            for key, value in items
+        }
 
 
 Pattern = Annotated[str, Field(min_length=1)]
@@ -64,7 +91,6 @@ class By(_Table):
     route: tuple[Route, ...] = Field(default=(), description="how the connection left")
     claimed: bool = Field(
         default=False,
-        strict=True,
         description="also what the command could have made up in this run",
     )
 
@@ -164,7 +190,7 @@ class Accept(_Table):
 class Policy(_Table):
     """A whole policy file."""
 
-    version: Literal[1]
+    version: Version
     enforce: Literal["report", "fail"] = Field(
         default="report",
         description="report: exit with the command's status; fail: with 120 "
@@ -183,4 +209,4 @@ class Policy(_Table):
 
 
 AnyPolicy: TypeAlias = Policy | Default
-"""What a run is judged by."""
+"""The policy of a run: of a file, or the default one."""

@@ -1,21 +1,25 @@
-"""Host names as policies and DNS use them: lower case, A-labels, no final dot."""
+"""Host names in canonical form: lower case, A-labels, no final dot.
+
+Policies and DNS names are compared in this form.
+"""
 
 import ipaddress
 import re
 
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
-_MAX_NAME = 253  # RFC 1035 section 2.3.4, less the root label
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
+_MAX_NAME = 253  # RFC 1035 section 2.3.4, without the root label
 
 
 def canonical(name: str) -> str:
-    """Return name as it is compared: lower case and without the final dot."""
+    """Return the ASCII `name` in lower case and without the final dot."""
     return name.lower().rstrip(".")
 
 
 def parse_host_pattern(text: str) -> str:
     """Return the canonical form of a policy's host entry.
 
-    Raises ValueError with what to write instead when text is not a host name,
+    Raises ValueError with what to write instead if `text` is not a host name,
     `*.` and a name (one label more), or `**.` and a name (one or more labels).
     """
     if "://" in text:
@@ -36,7 +40,7 @@ def parse_host_pattern(text: str) -> str:
         )
     if prefix and "." not in name.rstrip("."):
         raise ValueError(f"{text!r} covers a whole top-level domain; name one below it")
-    return prefix + _a_labels(name, text)
+    return prefix + _host_name(name, text)
 
 
 def _split_wildcard(text: str) -> tuple[str, str]:
@@ -46,25 +50,45 @@ def _split_wildcard(text: str) -> tuple[str, str]:
     return "", text
 
 
-def _a_labels(name: str, text: str) -> str:
+def _host_name(name: str, text: str) -> str:
     ascii_name = in_ascii(name, text)
+    if _is_address(ascii_name):
+        raise ValueError(f"{text!r} is an address; write cidr = {ascii_name!r}")
+    if ends_in_number(ascii_name):
+        raise ValueError(
+            f"{text!r} ends in a number, so programs read it as an address; "
+            "write the whole address as cidr, such as cidr = '192.0.2.7'"
+        )
     labels = ascii_name.split(".")
     if len(ascii_name) > _MAX_NAME or not all(map(_LABEL.fullmatch, labels)):
         raise ValueError(f"{text!r} is not a host name")
     return ascii_name
 
 
-def in_ascii(name: str, text: str) -> str:
-    """Return `name`, a part of `text`, as it is compared, with A-labels (RFC 5891).
+def ends_in_number(name: str) -> bool:
+    """Tell whether the last label of the canonical `name` is a number.
 
-    Raises ValueError for what is no internationalised name.
+    Then a URL's host is an IPv4 address or an error, never a name
+    (https://url.spec.whatwg.org/#ends-in-a-number-checker), and inet_aton(3) reads
+    `1.2` as 1.0.0.2.
     """
-    if name.isascii():
-        return canonical(name)
+    return _NUMBER.fullmatch(name.rpartition(".")[2]) is not None
+
+
+def in_ascii(name: str, text: str) -> str:
+    """Return the host name `name` in canonical form, as A-labels (RFC 5891).
+
+    Raises ValueError, which quotes `text`, if it is not a valid internationalised name.
+    """
+    return canonical(name if name.isascii() else _encoded(name, text))
+
+
+# UTS #46 maps full-width letters, digits and dots to ASCII first.
+def _encoded(name: str, text: str) -> str:
     import idna  # noqa: PLC0415 -- its tables are large, and such names are few
 
     try:
-        return canonical(idna.encode(name, uts46=True).decode())
+        return idna.encode(name, uts46=True).decode()
     except idna.IDNAError as error:
         raise ValueError(f"{text!r} is not a valid internationalised name") from error
 
@@ -78,7 +102,7 @@ def _is_address(text: str) -> bool:
 
 
 def covers(pattern: str, name: str) -> bool:
-    """Tell whether a canonical pattern covers a canonical name."""
+    """Tell whether `pattern` covers `name`; both must be in canonical form."""
     if pattern.startswith("**."):
         return name.endswith(pattern[2:]) and len(name) > len(pattern) - 2
     if pattern.startswith("*."):

@@ -1,8 +1,8 @@
-"""Find and read a policy file, and say whom it can be trusted to come from.
+"""Find and read a policy file, and tell who could have written it.
 
-A policy decides what passes, so it must be nobody's but the user's: who else could
-have written the file, put it there or exchanged it makes it no policy. Everything is
-asked of descriptors that are open, so that what is checked is what is read.
+A policy decides what is allowed, so a file is refused if anybody but root and the user
+could have written, placed or replaced it. All checks are made on the open descriptor
+that is then read, so that nobody can exchange the file in between.
 """
 
 import contextlib
@@ -21,23 +21,23 @@ MAX_BYTES = 1 << 20
 
 _REPOSITORIES = (".git", ".hg", ".svn", ".jj", ".bzr", "_darcs", ".fslckout")
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-# Never waits for the other end of a pipe, and never takes a terminal.
+# O_NONBLOCK: does not wait for a pipe's writer. O_NOCTTY: takes no terminal.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyFile:
-    """A policy file's path with its bytes, as they were read once."""
+    """A policy file's path, and its content."""
 
     path: Path
     data: bytes
     warning: str | None = None
-    """Who else could have written a file that the user named."""
+    """Who besides the user could have written the file, if the user named it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A file that may hold a policy; `problem` says why it must not be used."""
+    """A file that may hold a policy; `problem` says why it is not to be trusted."""
 
     path: Path
     data: bytes
@@ -46,23 +46,24 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder of the search: its path, and its descriptor while it is looked at."""
+    """A folder of the search; `descriptor` is open only until the next one is taken."""
 
     path: Path
     descriptor: int
     others: str | None
-    """Who but the user can write into it or into one nearer to the start."""
+    """Who besides the user can write into it, or into a folder nearer to the start."""
 
 
 def trusted_owners() -> frozenset[int]:
-    """Return whose files decide: root's, and those of the user who asks."""
+    """Return the uids whose files are trusted: root's, and the caller's own."""
     return frozenset({0, os.getuid(), os.geteuid()})
 
 
 def folders(start: Path, trusted: frozenset[int]) -> Iterator[Folder]:
-    """Yield `start` and the folders above it in which a policy is looked for.
+    """Yield `start` and then each folder above it, in which to search for a policy.
 
-    They end with the root of the repository, the home folder, or the file system.
+    The last is the root of the repository, the home folder, or the root of the file
+    system. `trusted` are the uids that may write into them (see `Folder.others`).
     """
     path, others = start, None
     end = {_home(), _identity(Path("/").stat())}
@@ -78,7 +79,7 @@ def folders(start: Path, trusted: frozenset[int]) -> Iterator[Folder]:
             try:
                 above = os.open("..", _FOLDER, dir_fd=descriptor)
             except OSError:
-                return  # nobody here may look into this folder
+                return  # the user may not look into the folder above
             os.close(descriptor)
             descriptor, path = above, path.parent
             if os.fstat(descriptor).st_dev != device:
@@ -91,7 +92,7 @@ def _identity(found: os.stat_result) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-# The home folder of the account, not of the environment: sudo may leave another's.
+# From the account and not from $HOME, which sudo may leave as another user's.
 def _home() -> tuple[int, int] | None:
     try:
         return _identity(Path(pwd.getpwuid(os.geteuid()).pw_dir).stat())
@@ -99,7 +100,7 @@ def _home() -> tuple[int, int] | None:
         return None
 
 
-# A worktree's and a submodule's .git is a file.
+# `.git` is a folder, or a file in a worktree or submodule: any kind will do.
 def _is_repository(descriptor: int) -> bool:
     for name in _REPOSITORIES:
         with contextlib.suppress(OSError):
@@ -109,9 +110,9 @@ def _is_repository(descriptor: int) -> bool:
 
 
 def who_else(path: Path, descriptor: int, trusted: frozenset[int]) -> str | None:
-    """Return who but the trusted can write what is open, or None for nobody.
+    """Return who besides the uids `trusted` can write what `descriptor` has open.
 
-    `path` is how it is called in the answer.
+    The answer is a sentence that calls it `path`, or None if nobody can.
     """
     found = os.fstat(descriptor)
     if found.st_uid not in trusted:
@@ -139,12 +140,12 @@ def _group_name(gid: int) -> str:
         return f"gid {gid}"
 
 
-# Where each user has a group of his own (Debian, Fedora), umask 002 is common, and
-# what the group can write the user alone can. With an access control list the
-# group's bits are the list's mask (acl(5)): then others may be meant.
+# Where each user has a private group (Debian, Fedora), umask 002 is common, and a file
+# that the group can write is one that only the user can. Not if there is an access
+# control list: then the group's bits are its mask, which also covers others (acl(5)).
 def _is_private(descriptor: int, gid: int, trusted: frozenset[int]) -> bool:
     with contextlib.suppress(OSError):
-        # By its name in /proc: a descriptor of O_PATH has no attributes itself.
+        # Through /proc: fgetxattr(2) does not work on a descriptor of O_PATH.
         os.getxattr(f"/proc/self/fd/{descriptor}", "system.posix_acl_access")
         return False
     try:
@@ -159,15 +160,17 @@ def _is_private(descriptor: int, gid: int, trusted: frozenset[int]) -> bool:
 
 
 def read_in(folder: Folder, name: str, trusted: frozenset[int]) -> Candidate | None:
-    """Return the file `name` in `folder`, or None where there is none.
+    """Return the file `name` in `folder`, or None if there is none.
 
-    Raises PolicyError for what is no file, or cannot be read.
+    Raises PolicyError if it is not a regular file, or cannot be read.
     """
     path = folder.path / name
     try:
         link = os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False)
-    except OSError:
-        return None  # not there; or nobody here may look into the folder
+    except (FileNotFoundError, PermissionError):
+        return None  # PermissionError: the user may not look into the folder
+    except OSError as error:
+        raise _unreadable(path, error) from error
     flags = _READ if stat.S_ISLNK(link.st_mode) else _READ | os.O_NOFOLLOW
     try:
         descriptor = os.open(name, flags, dir_fd=folder.descriptor)
@@ -183,7 +186,7 @@ def read_in(folder: Folder, name: str, trusted: frozenset[int]) -> Candidate | N
         os.close(descriptor)
 
 
-# A link is its owner's word, and its target lies in a folder of its own.
+# Whoever owns a link, or can write into its target's folder, decides what is read.
 def _of_link(
     path: Path, link: os.stat_result, descriptor: int, trusted: frozenset[int]
 ) -> str | None:
@@ -203,8 +206,8 @@ def _of_link(
 def read_named(path: Path, trusted: frozenset[int]) -> PolicyFile:
     """Return the file at `path`, which the user named; raises PolicyError.
 
-    Whose it is is the user's own choice, and told; what everybody can write is no
-    choice of anybody's.
+    The user may choose a file that others can write, and is warned of it; but one that
+    everybody can write is refused.
     """
     try:
         descriptor = os.open(path, _READ)

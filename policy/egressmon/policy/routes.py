@@ -1,4 +1,4 @@
-"""The ways in which a connection can leave a process."""
+"""The routes: the ways in which a connection can leave a process."""
 
 from typing import Literal, TypeAlias, get_args
 

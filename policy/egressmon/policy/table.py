@@ -1,14 +1,14 @@
-"""Check a policy file's text; every error names the file, the line and the remedy."""
+"""Turn a policy file's text into a Policy; errors name file, line and remedy."""
 
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 
+from egressmon.policy import toml
 from egressmon.policy.errors import PolicyError
 from egressmon.policy.model import (
     Accept,
@@ -38,51 +38,23 @@ _TABLES: dict[tuple[str, ...], type[BaseModel]] = {
 }
 
 
-def decode(path: Path, data: bytes) -> str:
-    """Return the text of the file `path`; raises PolicyError where it is none."""
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise PolicyError(
-            f"{path}:{line}: not UTF-8 text", "save the file as UTF-8"
-        ) from error
-
-
 def parse(path: Path, text: str, prefix: tuple[str, ...]) -> Policy:
-    """Return the policy in `text`, which is the file `path`'s, in the table `prefix`.
+    """Return the policy in `text`, the content of `path`; raises PolicyError.
 
-    Raises PolicyError.
+    `prefix` has the keys that lead to the policy's table in the file.
     """
     try:
-        return Policy.model_validate(_inside(_parse(path, text), prefix))
+        return Policy.model_validate(_inside(toml.parse(path, text), prefix))
     except ValidationError as error:
         raise _explained(path, text, prefix, error) from error
 
 
-# The table that `prefix` leads to; an empty one where there is none.
+# Returns the table under the keys `prefix`, or an empty one if there is none.
 def _inside(table: dict[str, Any], prefix: tuple[str, ...]) -> dict[str, Any]:
     for key in prefix:
         inner = table.get(key)
         table = cast("dict[str, Any]", inner) if isinstance(inner, dict) else {}
     return table
-
-
-def _parse(path: Path, text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except ValueError as error:  # also of a number with thousands of digits
-        found = re.search(r"\(at line (\d+), column \d+\)", str(error))
-        line = int(found.group(1)) if found else text.count("\n") + 1
-        what = re.sub(r" \(at .*\)", "", str(error))
-        raise PolicyError(
-            f"{path}:{line}: not TOML: {what}", "see docs/policy.md for the format"
-        ) from error
-    except RecursionError as error:
-        raise PolicyError(
-            f"{path}: not TOML that can be read: nested too deeply",
-            "see docs/policy.md for the format",
-        ) from error
 
 
 def _explained(
@@ -96,20 +68,11 @@ def _explained(
     return PolicyError(f"{path}:{first_line}: {first}{more}{rest}", hint)
 
 
-# One pydantic error as (line, what is wrong, remedy).
+# Returns one of pydantic's errors as (line, what is wrong, remedy).
 def _problem(
     text: str, prefix: tuple[str, ...], problem: Mapping[str, Any]
 ) -> tuple[int, str, str]:
-    kind, location = str(problem["type"]), tuple(problem["loc"])
-    # pydantic puts the tried member of a union into the location; drop it. The key that
-    # nobody knows may be anything.
-    last = location[-1:] if kind == "extra_forbidden" else ()
-    location = tuple(
-        part
-        for part in location[: len(location) - len(last)]
-        if isinstance(part, int) or _is_key(part)
-    )
-    location += last
+    kind, location = str(problem["type"]), _location(problem)
     keys = tuple(part for part in location if isinstance(part, str))
     shown = _dotted(location)
     known = _known(keys[:-1])
@@ -125,6 +88,18 @@ def _problem(
         return line, "enforce: block is not supported yet", 'write enforce = "fail"'
     where = f"{shown}: " if shown else ""
     return line, where + message, "see docs/policy.md for the format"
+
+
+# pydantic's location also names the member of a union that it tried: drop that. An
+# unknown key, the last part, stays whatever it looks like.
+def _location(problem: Mapping[str, Any]) -> tuple[str | int, ...]:
+    location = tuple(problem["loc"])
+    last = location[-1:] if problem["type"] == "extra_forbidden" else ()
+    known = location[: len(location) - len(last)]
+    return (
+        *(part for part in known if isinstance(part, int) or _is_key(part)),
+        *last,
+    )
 
 
 def _known(table: tuple[str, ...]) -> str:
@@ -154,7 +129,7 @@ def _dotted(location: tuple[str | int, ...]) -> str:
 
 
 def line_of(text: str, location: tuple[str | int, ...]) -> int:
-    """Return the line (from 1) of a key in TOML text, or of its nearest table."""
+    """Return the line (from 1) of the key at `location` in TOML, or of its table."""
     best_line, best_depth = 1, 0
     table: tuple[str | int, ...] = ()
     seen: dict[tuple[str, ...], int] = {}

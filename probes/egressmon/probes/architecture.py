@@ -1,6 +1,6 @@
-"""What differs from one processor architecture to the next: only here.
+"""All that differs between processor architectures, in one place.
 
-Imports nothing of ours: compile.py reads it while nothing is installed yet.
+Imports nothing of ours: compile.py runs it by its path, before anything is installed.
 """
 
 import os
@@ -9,23 +9,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Architecture:
-    """One processor architecture, by the name that uname(2) gives."""
+    """One processor architecture; `machine` is its name in uname(2)."""
 
     machine: str
     bpf_call: int  # the number of the bpf(2) system call
     kernel: str  # its folder below arch/ in the kernel's sources
-    headers: tuple[str, ...]  # where Debian puts asm/types.h; its own, and for others
+    headers: tuple[
+        str, ...
+    ]  # Debian's folders of asm/: native, and for cross-compiling
     perf_call: int  # the number of the perf_event_open(2) system call
-    elf: int  # what an ELF file for it says in e_machine
-    registers: tuple[int, ...]  # DWARF's register n is this word of struct pt_regs
-    program_counter: int  # the word that holds it
-    stack_pointer: int  # by DWARF's numbers, as the next
-    frame_pointer: int
-    call_is_checked: bool  # whether an instruction can be told for a call (unwind.py)
+    elf: int  # e_machine in the header of an ELF file for it
+    registers: tuple[int, ...]  # [DWARF's register number]: its word in struct pt_regs
+    program_counter: int  # its word in struct pt_regs
+    stack_pointer: int  # its DWARF register number
+    frame_pointer: int  # its DWARF register number
+    call_is_checked: bool  # whether unwind.py can recognise a call instruction
 
     @property
     def flag(self) -> str:
-        """What tells the compiler of the probes which architecture it is for."""
+        """The compiler option that selects this architecture in the probes' source."""
         return f"-D__TARGET_ARCH_{self.kernel}"
 
 
@@ -63,5 +65,5 @@ ARCHITECTURES = {
 
 
 def this_machine() -> Architecture | None:
-    """Return the running machine's architecture; None where it is unknown."""
+    """Return the running machine's architecture, or None if it is not supported."""
     return ARCHITECTURES.get(os.uname().machine)

@@ -1,6 +1,6 @@
-"""Compile the probes into CO-RE objects with clang: at build time only.
+"""Compile the probes into CO-RE objects with clang; used at build time only.
 
-compile.py [FOLDER [MACHINE]]     MACHINE as `uname -m` says it
+compile.py [FOLDER [MACHINE]]     MACHINE as `uname -m` prints it
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 _PROGRAMS = _HERE / "programs"
-# Each with the instruction set that it needs: atomic exchange came with the third.
+# Each with the BPF instruction set that it needs: v3 has atomic exchange.
 _SOURCES = {"egressmon.bpf.c": "v2", "python/frames.bpf.c": "v3"}
 _REMEDY = (
     "the probes need clang, llvm-strip and the BPF headers to be built "
@@ -22,13 +22,13 @@ _REMEDY = (
 
 
 def compile_probes(folder: Path = _PROGRAMS, machine: str = os.uname().machine) -> None:
-    """Write the objects for machine into folder; raises SystemExit on failure."""
+    """Write the objects for `machine` into `folder`; raises SystemExit on failure."""
     clang, strip = shutil.which("clang"), _strip()
     if clang is None or strip is None:
         raise SystemExit(f"error: {_REMEDY}")
     command = [clang, "-O2", "-g", "-Wall", "-Wextra", "-Wno-unused-parameter"]
     command += [f"-I{_PROGRAMS}"]
-    # The same words as wire.digest(), which cannot be imported while building.
+    # The same text as wire.digest() returns, which cannot be imported at build time.
     header = (_PROGRAMS / "event.h").read_bytes()
     wire = "event.h:" + hashlib.sha256(header).hexdigest()[:16]
     command += [f'-DWIRE_DIGEST="{wire}"', *_architecture(machine)]
@@ -41,7 +41,7 @@ def compile_probes(folder: Path = _PROGRAMS, machine: str = os.uname().machine) 
                 raise SystemExit(f"error: {step[0]} failed; {_REMEDY}")
 
 
-# By its path: the package is not importable while it is built.
+# Run by its path: the package cannot be imported while it is being built.
 def _architecture(machine: str) -> list[str]:
     known = runpy.run_path(str(_HERE / "architecture.py"))["ARCHITECTURES"]
     if machine not in known:
@@ -56,7 +56,7 @@ def _architecture(machine: str) -> list[str]:
     return [*folders[:1], f"-D__TARGET_ARCH_{one.kernel}"]
 
 
-# Debian names it llvm-strip-14 where only a versioned package is installed.
+# Debian's versioned packages have llvm-strip-14 and the like.
 def _strip() -> str | None:
     candidates = ["llvm-strip", *(f"llvm-strip-{n}" for n in range(21, 10, -1))]
     return next(filter(None, map(shutil.which, candidates)), None)

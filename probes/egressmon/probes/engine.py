@@ -1,9 +1,8 @@
-"""The probes around a cgroup: attach them, and yield the bytes of their events.
+"""Attach the probes to a cgroup, and read their events as bytes.
 
-A loader (libbpf or BCC) has the kernel take the programs and maps, and hands over
-their descriptors; all that follows is the same for each. An engine is "something
-that yields event bytes and loss counts": the agent knows no more of it than the
-public methods of `Engine`.
+A loader (libbpf or BCC) loads programs and maps into the kernel and passes their
+descriptors on; from there on, both engines are this code. The agent uses the public
+methods of `Engine` and `FrameProbes` alone.
 """
 
 import ctypes
@@ -34,7 +33,7 @@ _COUNTERS = {
     for name, slot in CONSTANTS.items()
     if name.startswith("COUNT_") and name != "COUNT_SLOTS"
 }
-# By the names of their maps; a later one's events come behind others of the same time.
+# By map name. Of events of the same time, those of an earlier ring are read first.
 _RINGS = {
     "life": CONSTANTS["RING_LIFE_BYTES"],
     "calls": CONSTANTS["RING_CALLS_BYTES"],
@@ -47,7 +46,10 @@ _BATCH_BYTES = 1 << 19
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """Where the agent's own attempts go: mapped or native 16-byte addresses."""
+    """The port and addresses of the canaries, which the probes refuse.
+
+    `inet` and `inet6` are 16 bytes in network order; IPv4 is mapped (::ffff:a.b.c.d).
+    """
 
     port: int
     inet: bytes
@@ -56,7 +58,10 @@ class Canary:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Programs and maps that the kernel took: their descriptors, by name."""
+    """Loaded programs and maps: their descriptors, by name.
+
+    `name` and `version` are the loader's.
+    """
 
     name: str
     version: str
@@ -64,46 +69,49 @@ class Loaded:
     maps: dict[str, int]
 
     def update(self, table: str, key: bytes, value: bytes) -> None:
-        """Set the element of a map at key. Raises OSError."""
+        """Set the element of the map `table` at `key`. Raises OSError."""
         bpf.update(self.maps[table], key, value)
 
     def delete(self, table: str, key: bytes) -> None:
-        """Remove the element of a map at key, where there is one. Raises OSError."""
+        """Remove the element of the map `table` at `key`, if any. Raises OSError."""
         bpf.delete(self.maps[table], key)
 
     def totals(self, table: str, slots: int, width: int = 1) -> list[list[int]]:
-        """Return the first slots of a per-CPU array, each summed over the CPUs.
+        """Return the first `slots` elements of a per-CPU array, summed over the CPUs.
 
-        A value has width 64-bit numbers. Raises OSError.
+        Each element has `width` 64-bit numbers. Raises OSError.
         """
         number = self.maps[table]
         return [bpf.lookup_per_cpu(number, slot, width) for slot in range(slots)]
 
     def skipped(self) -> dict[str, int | None]:
-        """Return how often the kernel skipped each program; None: it does not count."""
+        """Return how often each program was skipped, by name; None: not counted.
+
+        The kernel skips a program if it is running already on the same CPU.
+        """
         return {
             name: bpf.skipped_runs(program) for name, program in self.programs.items()
         }
 
     def close(self) -> None:
-        """Let go of them all."""
+        """Close all descriptors."""
         for descriptor in (*self.programs.values(), *self.maps.values()):
             os.close(descriptor)
 
 
 class FrameProbes:
-    """What reads Python frames, for an engine to attach."""
+    """The programs that read Python frames; `Engine` attaches them."""
 
     def __init__(self, loaded: Loaded) -> None:
-        """Take over loaded."""
+        """Take ownership of `loaded`."""
         self.loaded = loaded
         self._count = 0
         self._generation = 0
 
     def add(self, interpreter: bytes) -> bool:
-        """Have the probes know a build of CPython (struct interpreter).
+        """Register a build of CPython, a `struct interpreter`, with the probes.
 
-        Returns False where they know as many as they can.
+        Returns False if the table is full.
         """
         if self._count >= CONSTANTS["MAX_INTERPRETERS"]:
             return False
@@ -114,77 +122,84 @@ class FrameProbes:
         return True
 
     def look_again(self) -> None:
-        """Have processes without an interpreter be searched at their next call."""
+        """Have the probes search processes without a known interpreter once more.
+
+        They do so at the process's next call.
+        """
         self._generation += 1
         census = struct.pack("=II", self._count, self._generation)
         self.loaded.update("census", bytes(4), census)
 
     @property
     def context_programs(self) -> tuple[int, int]:
-        """The descriptors of what watch_copies() and watch_ends() attach."""
+        """The programs that watch_copies() and watch_ends() attach, as descriptors."""
         programs = self.loaded.programs
         return programs[COPIED.program], programs[FREED.program]
 
     def watch_copies(self, path: str, offset: int, pid: int = -1) -> int:
-        """Note who copies a Context: where the function at offset in a file returns.
+        """Watch for copies of Contexts: attach to the return of a function.
 
-        In process pid, or in any. Returns a descriptor that ends it when it is closed.
-        Raises OSError.
+        It is at `offset` in the file `path`. `pid` limits this to one process; -1: all.
+        Returns a descriptor that detaches when it is closed. Raises OSError.
         """
         return bpf.attach_to_function(
             self.context_programs[0], path, offset, pid, at_return=True
         )
 
     def watch_ends(self, path: str, offset: int) -> int:
-        """Forget Contexts that are freed: by the function at offset in a file.
+        """Watch for freed Contexts: attach to the function that frees them.
 
-        Returns a descriptor that ends it when it is closed. Raises OSError.
+        It is at `offset` in the file `path`. Returns a descriptor that detaches when it
+        is closed. Raises OSError.
         """
         return bpf.attach_to_function(
             self.context_programs[1], path, offset, at_return=False
         )
 
     def forget_code(self, key: bytes) -> None:
-        """Have a code object (struct code_key) be told of again."""
+        """Have the probes emit a code object again; `key` is its `struct code_key`."""
         self.loaded.delete("codes", key)
 
 
 class Engine:
-    """Loaded probes, to be attached to one scope. Not thread-safe."""
+    """Loaded probes, which are attached to one scope. Not thread-safe."""
 
     def __init__(
         self, loaded: Loaded, reason: str = "", frames: FrameProbes | None = None
     ) -> None:
-        """Take over loaded and frames; reason says why it and not the other engine."""
+        """Take ownership of `loaded` and `frames`.
+
+        `reason` says why this engine was chosen, and not the other.
+        """
         self.name = loaded.name
         self.version = loaded.version
         self.reason = reason
         self.hooks: list[str] = []
         self.root_hooks = False
         self.watches_calls = False
-        """Whether what passes the hooks of sockets by is seen as it is made."""
+        """Whether system calls that evade the socket hooks are observed."""
         self.watches_rings = False
-        """Whether it is, too, where it is made through io_uring."""
+        """Whether they are observed through io_uring, too."""
         self.frames = frames
         self.no_frames = "not asked for"
-        """Why Python frames cannot be read, where `frames` is None."""
+        """Why Python frames are not read, if `frames` is None."""
         self.scope_level = 0
-        """How far the scope's cgroup is below the hierarchy's root; 0: not known."""
+        """How many levels the scope's cgroup is below the root cgroup; 0: unknown."""
         self._scope_id = 0
         self.stack_bytes = 0
-        """How much of a caller's stack to copy; arm_canary() tells the probes."""
+        """How many bytes of a caller's stack to copy; takes effect in arm_canary()."""
         self._loaded = loaded
         self._links: list[int] = []
         self._rings = Rings([Ring(loaded.maps[name], _RINGS[name]) for name in _RINGS])
 
     def attach(self, scope_fd: int) -> None:
-        """Attach what belongs to the scope, whose cgroup is scope_fd.
+        """Attach the probes of the scope, whose cgroup is open as `scope_fd`.
 
         Raises ProbeError.
         """
         self._loaded.update("scope", bytes(4), struct.pack("=i", scope_fd))
         if self.scope_level:
-            # A cgroup's number is that of its folder (kernfs, on 64-bit machines).
+            # A cgroup's id is its folder's inode number (kernfs, 64-bit machines).
             self._scope_id = os.fstat(scope_fd).st_ino
         for hook in (*self._only_with_frames(FRAMES), *LIFE, *SCOPE):
             try:
@@ -197,10 +212,10 @@ class Engine:
                 ) from error
 
     def attach_root(self, root_fd: int) -> None:
-        """Attach what observes from the hierarchy's root, the cgroup root_fd.
+        """Attach the observing probes to the root cgroup, open as `root_fd`.
 
-        Where that may not be, `root_hooks` stays False, and sockets that were made
-        outside the scope are not seen.
+        If that fails, `root_hooks` stays False: sockets that were made outside the
+        scope are not seen.
         """
         self.watches_calls = self._attach_if_there(CALL)
         self.watches_rings = self._attach_if_there(RING)
@@ -238,7 +253,7 @@ class Engine:
         return self._loaded.programs[hook.program]
 
     def arm_canary(self, canary: Canary | None) -> None:
-        """Refuse exactly canary's addresses at its port from now on; None: nothing."""
+        """Have the probes refuse connections to `canary`, or to nothing (None)."""
         value = STRUCTS["settings"](
             stack_bytes=self.stack_bytes,
             scope_level=self.scope_level,
@@ -252,49 +267,49 @@ class Engine:
         self._loaded.update("settings", bytes(4), bytes(value))
 
     def adopt(self, socket_fd: int) -> None:
-        """Have the root's probes watch a socket that the command will inherit.
+        """Have the probes at the root cgroup watch a socket that the command inherits.
 
-        Raises OSError where `socket_fd` is no socket.
+        Raises OSError if `socket_fd` is not a socket.
         """
         sockets = self._loaded.maps["sockets"]
         _, value = bpf.element_sizes(sockets)
         bpf.update(sockets, struct.pack("=i", socket_fd), bytes(value))
 
     def remember(self, key: bytes, template: bytes) -> None:
-        """Have the probes recognise a call site (template_key, template)."""
+        """Have the probes recognise a call site: `template_key`, `call_site`."""
         self._loaded.update("templates", key, template)
 
     def forget(self, key: bytes) -> None:
-        """Have the probes copy the stack at that call site again."""
+        """Have the probes copy the stack at the call site `key` again."""
         self._loaded.delete("templates", key)
 
     def fileno(self) -> int:
-        """Return a descriptor that polls readable when events press."""
+        """Return a descriptor that is readable while there are events.
+
+        A wait for it only ends when a ring fills up: wake_flags() in maps.bpf.h.
+        """
         return self._rings.fileno()
 
     def read(self) -> list[bytes]:
-        """Return the events that arrived, oldest first, a bounded batch at a time.
-
-        An empty list: there are none now.
-        """
+        """Return the next batch of events, oldest first; [] if there are none now."""
         return self._rings.read(_BATCH, _BATCH_BYTES)
 
     @property
     def is_pressed(self) -> bool:
-        """Whether the last read probably left more events behind."""
+        """Whether the last read() stopped at its limit, with more events to come."""
         return self._rings.is_cut
 
     @property
     def is_filling(self) -> bool:
-        """Whether a ring holds more than a little."""
+        """Whether a ring is more than a sixteenth full."""
         return self._rings.is_filling
 
     def counters(self) -> dict[str, int]:
-        """Return the probes' loss counters by name (`lost_*`)."""
+        """Return the probes' counters of losses by name (`lost_*`, `missed_*`)."""
         totals = self._loaded.totals("counters", CONSTANTS["COUNT_SLOTS"])
         counters = {name: totals[slot][0] for name, slot in _COUNTERS.items()}
-        # What all that stand in for each other were skipped for is at most what the
-        # luckiest was.
+        # Both programs of a pair emit the same event, so it is lost only if both were
+        # skipped: the smaller count is a bound.
         counters["lost_skipped"] = sum(
             min(one or 0 for one in skipped) for skipped in self._skipped()
         )
@@ -305,10 +320,10 @@ class Engine:
 
     @property
     def counts_skipped(self) -> bool:
-        """Whether the kernel tells how often it skipped a probe."""
+        """Whether the kernel counts how often it skipped a probe (since 5.12)."""
         return all(None not in skipped for skipped in self._skipped())
 
-    # By what they tell of; cgroup programs are never skipped.
+    # Skips of the programs of each pair. The kernel never skips cgroup programs.
     def _skipped(self) -> list[list[int | None]]:
         found: dict[str, list[int | None]] = {}
         skipped = self._loaded.skipped()
@@ -324,14 +339,15 @@ class Engine:
 
     @property
     def parts(self) -> list[Loaded]:
-        """What the kernel took: the probes, and what reads Python frames."""
+        """All loaded programs and maps: the probes', and those of Python frames."""
         return [self._loaded] + ([self.frames.loaded] if self.frames else [])
 
     def hand_over(self, parts: list[Loaded]) -> None:
-        """Have `parts` stand for what the kernel took, which may not be asked here.
+        """Use `parts`, proxies for another process, instead of the maps themselves.
 
-        Events are read as before. What holds the programs in place is let go of:
-        another process has it.
+        For a process that may not call bpf(2): the other one has the same descriptors,
+        and keeps the programs attached. Here all are closed but those of the rings, as
+        events are still read directly.
         """
         kept = self._rings.descriptors
         held = [*self._links]
@@ -345,7 +361,7 @@ class Engine:
             self.frames.loaded = parts[1]
 
     def close(self) -> None:
-        """Detach all programs and free their memory."""
+        """Detach all programs and close everything."""
         while self._links:
             os.close(self._links.pop())
         self._rings.close()

@@ -1,8 +1,11 @@
-"""What goes wrong with the probes."""
+"""The errors that the probes raise."""
 
 
 class ProbeError(Exception):
-    """The probes cannot be loaded or attached; `hint` says what to do about it."""
+    """The probes cannot be loaded or attached; `hint` says what to do about it.
+
+    `log` is what the verifier, loader or compiler printed, or empty.
+    """
 
     def __init__(self, message: str, hint: str, log: str = "") -> None:
         super().__init__(message)
@@ -11,4 +14,4 @@ class ProbeError(Exception):
 
 
 class MachineError(ProbeError):
-    """The machine lets no probes in, whichever engine loads them."""
+    """This machine or process cannot have probes, whichever engine loads them."""

@@ -1,4 +1,4 @@
-"""The programs of the probes: where each one attaches.
+"""The tables of BPF programs and maps: what each program attaches to.
 
 Numbers are those of enum bpf_prog_type and enum bpf_attach_type
 (include/uapi/linux/bpf.h), which never change.
@@ -32,7 +32,10 @@ Place: TypeAlias = Literal["scope", "root", "life", "escape", "frames", "frames_
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """One program, by its name in the source, and what it attaches to."""
+    """One program, by its name in the source, and what it attaches to.
+
+    `attach_type` is for cgroup programs, `tracepoint` for tracepoints.
+    """
 
     program: str
     place: Place
@@ -50,7 +53,8 @@ def _life(what: str, tracepoint: str, place: Place = "life") -> Hook:
     return Hook(f"{place}_{what}", place, _RAW_TRACEPOINT, tracepoint=tracepoint)
 
 
-# In the order in which they are attached. A second one stands in for the first.
+# In the order in which they are attached. A `_second` program emits the same event as
+# the first, in case the kernel skips that.
 LIFE = (
     _life("fork", "sched_wakeup_new"),
     _life("exec", "sched_process_exec"),
@@ -70,19 +74,19 @@ _SOCKET = (
 )
 SCOPE = tuple(_cgroup("scope", what) for what in _SOCKET)
 ROOT = tuple(_cgroup("root", what) for what in _SOCKET)
-# Where they cannot be attached, that is a blind spot.
+# If these cannot be attached, the agent declares a blind spot.
 CALL = _life("call", "sys_exit", "escape")
 RING = _life("ring", "io_uring_submit_req", "escape")
 HOOKS = (*LIFE, *SCOPE, *ROOT, CALL, RING)
 
-# In an object of their own, and attached before those that they prepare for.
+# In an object of their own, and attached first: the others refer to their events.
 START = _life("start", "sched_process_fork", "frames")
 FRAMES = (
     START,
     *(_cgroup("frames", what) for what in ("sock_create", *_ADDRESS)),
 )
 FRAMES_ROOT = tuple(_cgroup("frames_root", what) for what in _ADDRESS)
-# Attached to one interpreter after the other.
+# Attached to functions of each interpreter (FrameProbes), not to the scope.
 COPIED = Hook("frames_copied", "frames", _KPROBE)
 FREED = Hook("frames_freed", "frames", _KPROBE)
 
@@ -102,5 +106,5 @@ MAPS = (
     "answerers",
     "templates",
 )
-# In the frames' object, beside those that it shares.
+# Those that only the frames' object has; it shares MAPS.
 FRAMES_MAPS = ("slots", "interpreters", "census", "pythons", "codes", "creators")

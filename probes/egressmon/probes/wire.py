@@ -21,15 +21,15 @@ _FIELD = re.compile(r"(\w+)\s+(\w+)(?:\[(\w+)\])?")
 
 
 def read_constants(header: str) -> dict[str, int]:
-    """Return every `#define NAME NUMBER` of header."""
+    """Return every `#define NAME NUMBER` in the text `header`."""
     text = _COMMENT.sub("", header)
     return {name: int(value) for name, value in _DEFINE.findall(text)}
 
 
 def read_structs(header: str) -> dict[str, type[ctypes.Structure]]:
-    """Return a ctypes structure for every struct in header, by name.
+    """Return a ctypes structure for every struct in the text `header`, by name.
 
-    Raises ValueError for a field outside of the header's small grammar.
+    Raises ValueError for a field of any other kind than event.h allows.
     """
     text = _COMMENT.sub("", header)
     sizes = read_constants(header)
@@ -52,9 +52,10 @@ def _fields(body: str, sizes: dict[str, int]) -> list[tuple[str, Any]]:
 
 
 def read_layouts(header: str) -> dict[str, struct.Struct]:
-    """Return the same layouts for `struct`, which reads several times faster.
+    """Return the layouts of read_structs() as `struct.Struct`, by name.
 
-    Byte arrays come out as bytes; all else as the fields in order.
+    They unpack several times faster. Byte arrays are unpacked as bytes, other arrays as
+    a value for each element.
     """
     return {
         name: struct.Struct("=" + "".join(map(_format, structure._fields_)))
@@ -74,7 +75,7 @@ def _format(field: tuple[str, Any, *tuple[int, ...]]) -> str:
 
 
 def digest(header: str) -> str:
-    """Return what the probes carry to say which header they were compiled with."""
+    """Return the text that marks probes as compiled with `header`."""
     return "event.h:" + hashlib.sha256(header.encode()).hexdigest()[:16]
 
 

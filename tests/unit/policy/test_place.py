@@ -1,4 +1,4 @@
-"""A policy is taken only from where nobody but the user could have put it."""
+"""A policy file is used only if none but root and the user could have put it there."""
 
 import os
 import pwd
@@ -203,14 +203,50 @@ def test_a_project_file_without_the_table_is_no_policy(inner: Path) -> None:
     assert found(inner) == own
 
 
-def test_a_project_file_that_cannot_be_read_is_not_passed_over(inner: Path) -> None:
+BROKEN = TABLE + "x = \n"
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (BROKEN.encode(), ":3: not TOML"),
+        (BROKEN.replace("egressmon", r'"egress\u006don"').encode(), ":3: not TOML"),
+        (b"[tool]\negressmon = {version = 1}\nx = \n", ":3: not TOML"),
+        (b"[project]\nname = \n", ":2: not TOML"),
+        (TABLE.encode("utf-16"), ":1: not UTF-8 text"),
+        (TABLE.encode("utf-16-le"), ":1: not TOML"),
+        (TABLE.encode("utf-8-sig"), ":1: not TOML: it begins with a byte order mark"),
+        (b"\0", ":1: not TOML"),
+        (b"x = " + b"[" * 5000, "nested too deeply"),
+        (b"x = " + b"9" * 5000, "not TOML"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_project_file_that_cannot_be_parsed_is_an_error(
+    inner: Path, data: bytes, what: str, *, beside: bool
+) -> None:
     put(inner.parents[1] / "egress.toml", "version = 1\n")
-    put(inner / "pyproject.toml", TABLE + "x = \n")
+    if beside:
+        put(inner / "egress.toml", "version = 1\n")
+    put(inner / "pyproject.toml").write_bytes(data)
 
-    policy = find_policy(inner)
+    with pytest.raises(PolicyError, match=what) as caught:
+        find_policy(inner)
 
-    with pytest.raises(PolicyError, match=r"pyproject\.toml:3: not TOML"):
-        load_policy(policy)
+    assert str(caught.value).startswith(str(inner / "pyproject.toml"))
+    assert "\n" not in str(caught.value)
+    assert "could hold the policy" in caught.value.hint
+    assert "--policy" in caught.value.hint
+
+
+def test_a_project_file_may_spell_the_table_with_escapes(inner: Path) -> None:
+    put(inner / "pyproject.toml", TABLE.replace("egressmon", r'"egress\u006don"'))
+
+    loaded = load_policy(find_policy(inner))
+
+    assert loaded.policy.version == 1
+    assert loaded.path == inner / "pyproject.toml"
 
 
 def test_a_link_counts_as_its_target_and_its_own_owner(
@@ -239,7 +275,7 @@ def test_a_link_of_another_user_is_refused(inner: Path, tmp_path: Path) -> None:
         find_policy(inner)
 
 
-# The old code waited for ever: there is nobody at the other end.
+# Opening it must not wait for a writer, of which there is none.
 def test_a_pipe_is_no_policy_and_nobody_waits_for_it(inner: Path) -> None:
     os.mkfifo(inner / "egress.toml", 0o644)
 

@@ -1,15 +1,19 @@
-"""Policies: what a file may say, what is wrong with it, and what it decides."""
+"""Policies: what a file may say, which errors are reported, and how it judges."""
 
+import copy
+import datetime as dt
 import ipaddress
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from egressmon.evidence.schema import POLICY_FILE, text
 from egressmon.policy.default import DEFAULT
@@ -68,6 +72,11 @@ def test_patterns(pattern: str, name: str, *, covered: bool) -> None:
         ("bücher.example", "xn--bcher-kva.example"),
         ("*.Example.org", "*.example.org"),
         ("_dmarc.example.org", "_dmarc.example.org"),
+        ("\uff45xample\uff0eorg", "example.org"),
+        ("1.2.3.example", "1.2.3.example"),
+        ("4.3.2.1.in-addr.arpa", "4.3.2.1.in-addr.arpa"),
+        ("a.1x", "a.1x"),
+        ("a.0xg", "a.0xg"),
     ],
 )
 def test_host_entries_become_canonical(text: str, canonical: str) -> None:
@@ -89,6 +98,22 @@ def test_host_entries_become_canonical(text: str, canonical: str) -> None:
         ("", "not a host name"),
         ("a" * 64 + ".org", "not a host name"),
         ("*", "whole labels at the front"),
+        ("1.2", "ends in a number"),
+        ("1.2.3", "ends in a number"),
+        ("1.2.3.", "ends in a number"),
+        ("10", "ends in a number"),
+        ("256.1.1.1", "ends in a number"),
+        ("example.0x7F", "ends in a number"),
+        ("0x7f.1", "ends in a number"),
+        ("example.0x", "ends in a number"),
+        ("*.1.2", "ends in a number"),
+        ("**.example.7", "ends in a number"),
+        ("192.0.2.1.", r"write cidr = '192\.0\.2\.1'"),
+        ("\uff11.\uff12", "ends in a number"),
+        ("example.\uff10\uff58\uff17\uff46", "ends in a number"),
+        ("\uff11.\uff12.\uff13.\uff14", r"write cidr = '1\.2\.3\.4'"),
+        ("1\uff0e2\u30023.4", r"write cidr = '1\.2\.3\.4'"),
+        ("\u0661.\u0662", "not a"),
     ],
 )
 def test_other_host_entries_say_what_to_write(text: str, remedy: str) -> None:
@@ -231,14 +256,6 @@ def test_a_whole_file(tmp_path: Path) -> None:
     assert loaded.digest.startswith("sha256:")
 
 
-def test_a_project_file_that_nests_too_deeply_is_passed_over(tmp_path: Path) -> None:
-    deep = "[tool.x]\na = " + "[" * 5000 + "]" * 5000
-    write(tmp_path, deep, "pyproject.toml")
-    (tmp_path / ".git").mkdir()
-
-    assert find_policy(tmp_path) is None
-
-
 def test_without_a_file_holds_what_a_file_that_says_nothing_says() -> None:
     written = Policy(version=1)
 
@@ -315,6 +332,92 @@ def test_errors_name_file_line_and_remedy(
 
     assert str(caught.value).startswith(f"{path}:{where}: ")
     assert caught.value.hint
+
+
+WHOLE: dict[str, Any] = {
+    "version": 1,
+    "enforce": "fail",
+    "bypass": "report",
+    "allow": [
+        {
+            "host": "example.org",
+            "ports": [1],
+            "protocol": "any",
+            "reason": "1",
+            "by": {
+                "package": ["1"],
+                "exe": ["1"],
+                "module": ["1"],
+                "route": ["native"],
+                "claimed": True,
+            },
+        },
+        {"cidr": "192.0.2.1"},
+    ],
+    "dns": {"resolvers": ["192.0.2.1"], "queries": "any", "names": ["example.org"]},
+    "local": {"listeners": "any"},
+    "command": {"allow_sudo": True},
+    "accept": {"from": ["192.0.2.1"]},
+}
+
+
+# The path of keys and indices to each value.
+def _leaves(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield way
+    keys: list[Any] = []
+    if isinstance(value, dict):
+        keys = list(cast("dict[str, object]", value))
+    elif isinstance(value, list):
+        keys = list(range(len(cast("list[object]", value))))
+    for key in keys:
+        yield from _leaves(value[key], (*way, key))
+
+
+OTHERS: list[Any] = [
+    True,
+    False,
+    0,
+    1,
+    1.0,
+    "1",
+    "true",
+    "",
+    [],
+    {},
+    dt.date(2026, 1, 1),
+]
+
+
+@pytest.mark.parametrize("way", list(_leaves(WHOLE))[1:], ids=str)
+def test_no_key_accepts_a_value_of_another_type(way: tuple[Any, ...]) -> None:
+    Policy.model_validate(WHOLE)
+    for other in OTHERS:
+        table = copy.deepcopy(WHOLE)
+        inner: Any = table
+        for key in way[:-1]:
+            inner = inner[key]
+        if type(inner[way[-1]]) is type(other):
+            continue
+        inner[way[-1]] = other
+
+        with pytest.raises(ValidationError):
+            Policy.model_validate(table)
+
+
+def test_the_types_of_all_keys_are_tried() -> None:
+    tried = {key for way in _leaves(WHOLE) for key in way if isinstance(key, str)}
+    models = json.loads(POLICY_FILE.read_text())
+    tables = [models, *models["$defs"].values()]
+
+    assert {key for one in tables for key in one["properties"]} == tried
+
+
+@pytest.mark.parametrize("version", ["true", "1.0", '"1"', "2", "0x2"])
+def test_another_version_is_refused(tmp_path: Path, version: str) -> None:
+    path = write(tmp_path, f"version = {version}\n")
+
+    with pytest.raises(PolicyError, match=r"egress\.toml:1: version: .*1$"):
+        load_policy(path)
 
 
 def test_all_errors_are_named_at_once(tmp_path: Path) -> None:

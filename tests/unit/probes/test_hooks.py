@@ -1,4 +1,4 @@
-"""The sources of the probes, and what Python says of them."""
+"""The tables in hooks.py and architecture.py agree with the probes' sources."""
 
 import re
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_every_program_of_the_source_is_a_hook_of_its_kind(
 
 
 def included(source: str) -> set[str]:
-    """Return the names of source and of all headers of ours behind it."""
+    """Return the names of `source` and of all our headers that it includes."""
     names = {source}
     for name in re.findall(
         r'^#include "(\S+)"', (PROBES / source).read_text(), re.MULTILINE
@@ -71,13 +71,12 @@ def test_every_map_of_the_source_is_known(source: str, maps: set[str]) -> None:
     text = "".join((PROBES / name).read_text() for name in names)
     defined = set(re.findall(r"^DEFINE_\w+\((\w+),", text, re.MULTILINE))
 
-    # What frames.bpf.c shares is among those of the other.
+    # The maps that frames.bpf.c shares are those of egressmon.bpf.c.
     assert defined <= maps
     assert defined >= (set(FRAMES_MAPS) if source == "python/frames.bpf.c" else maps)
 
 
-# BCC takes the text of the entry points as it is; whatever includes a header of the
-# kernel's inside would tie it to that kernel's BCC.
+# BCC compiles the source as it is: kernel-internal headers would tie it to one kernel.
 @pytest.mark.parametrize(
     "path", sorted(PROBES.rglob("*.[ch]")), ids=lambda one: one.name
 )
@@ -96,7 +95,7 @@ def test_the_probes_include_the_stable_interface_alone(path: Path) -> None:
         assert included in allowed or included.startswith('"')
 
 
-# What is per architecture is in architecture.py and architecture.h alone.
+# All that differs between architectures is in architecture.py and architecture.bpf.h.
 def test_no_other_source_names_an_architecture() -> None:
     names = [*ARCHITECTURES, "TARGET_ARCH", "linux-gnu"]
     for path in (*PROBES.parent.rglob("*.py"), *PROBES.rglob("*.[ch]")):

@@ -1,4 +1,4 @@
-"""event.h is the only definition of the wire format, and everybody agrees on it."""
+"""wire.py, the C compiler and the probes agree on the layouts in event.h."""
 
 import ctypes
 import shutil
@@ -17,7 +17,7 @@ TYPES = "#include <stdint.h>\n#include <stddef.h>\n#include <stdio.h>\n" + "".jo
 
 @pytest.mark.parametrize("name", STRUCTS)
 def test_no_struct_has_padding(name: str) -> None:
-    # Padding would carry bytes of the kernel's memory to user space.
+    # Padding would leak bytes of kernel memory to user space.
     structure = STRUCTS[name]
     fields = sum(getattr(structure, field[0]).size for field in structure._fields_)
 

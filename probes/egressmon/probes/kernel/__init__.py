@@ -1,1 +1,1 @@
-"""System calls and shared pages: what the running kernel is asked for."""
+"""The interfaces of the running kernel: bpf(2), ring buffers, and perf events."""

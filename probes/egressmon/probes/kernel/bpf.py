@@ -1,7 +1,7 @@
-"""The bpf(2) system call, as far as the running probes need it.
+"""The system calls bpf(2) and perf_event_open(2), as far as the probes need them.
 
-Attributes are those of union bpf_attr (include/uapi/linux/bpf.h). All functions
-raise OSError with the kernel's errno.
+Attributes are those of `union bpf_attr` (include/uapi/linux/bpf.h). Programs, maps,
+cgroups and links are descriptors. All functions raise OSError with the kernel's errno.
 """
 
 import ctypes
@@ -65,16 +65,18 @@ def _bpf(command: int, attributes: bytes | ctypes.Array[ctypes.c_char]) -> int:
 
 
 def attach_to_cgroup(program: int, cgroup: int, attach_type: int) -> int:
-    """Return a link that holds program on cgroup until it is closed (since 5.7)."""
+    """Attach `program` to `cgroup`; it stays until the returned link is closed.
+
+    Needs Linux 5.7.
+    """
     attributes = struct.pack("=IIII", program, cgroup, attach_type, 0)
     return _bpf(_LINK_CREATE, attributes)
 
 
 def attach_to_tracepoint(program: int, name: str) -> int:
-    """Return a link that holds program on the tracepoint until it is closed.
+    """Attach `program` to the tracepoint `name` until the returned link is closed.
 
-    One that was loaded for the tracepoint's types (`tp_btf`) goes to that one alone,
-    and the kernel takes no name with it.
+    A `tp_btf` program was loaded for its tracepoint; the kernel then accepts no name.
     """
     (kind,) = struct.unpack_from("=I", _information(program, _INFO_SIZE)[0])
     text = ctypes.create_string_buffer(name.encode())
@@ -85,10 +87,10 @@ def attach_to_tracepoint(program: int, name: str) -> int:
 def attach_to_function(
     program: int, path: str, offset: int, pid: int = -1, *, at_return: bool
 ) -> int:
-    """Return what holds program on a function's calls, or returns, until it is closed.
+    """Attach `program` to a function in a file, until the returned event is closed.
 
-    The function begins at offset in the file at path; in process pid, or in any.
-    Raises OSError.
+    The function begins at `offset` in the file `path`. `program` runs at each call, or
+    with `at_return` at each return, in the process `pid`, or in all (-1).
     """
     kind = int((_UPROBES / "type").read_text())
     name = ctypes.create_string_buffer(os.fsencode(path))
@@ -106,7 +108,11 @@ def attach_to_function(
 
 
 def open_event(attribute: bytes, target: int, cpu: int, flags: int) -> int:
-    """Return a perf event (perf_event_open(2)); attribute is its description."""
+    """Open a perf event; `attribute` is a `struct perf_event_attr`.
+
+    `target`, `cpu` and `flags` are as in perf_event_open(2). Raises ProbeError if the
+    architecture is not supported.
+    """
     architecture = this_machine()
     if architecture is None:
         raise ProbeError("egressmon does not know this architecture", "")
@@ -126,14 +132,14 @@ def open_event(attribute: bytes, target: int, cpu: int, flags: int) -> int:
 
 
 def update(table: int, key: bytes, value: bytes) -> None:
-    """Set the element of map table at key."""
+    """Set the element of the map `table` at `key`."""
     keys, values = ctypes.create_string_buffer(key), ctypes.create_string_buffer(value)
     where = ctypes.addressof(keys), ctypes.addressof(values)
     _bpf(_MAP_UPDATE_ELEM, struct.pack("=IxxxxQQQ", table, *where, 0))
 
 
 def delete(table: int, key: bytes) -> None:
-    """Remove the element of map table at key, where there is one."""
+    """Remove the element of the map `table` at `key`, if there is one."""
     keys = ctypes.create_string_buffer(key)
     attributes = struct.pack("=IxxxxQ", table, ctypes.addressof(keys))
     with suppress(FileNotFoundError):
@@ -141,16 +147,16 @@ def delete(table: int, key: bytes) -> None:
 
 
 def element_sizes(table: int) -> tuple[int, int]:
-    """Return how many bytes a key and a value of map table have."""
+    """Return the sizes of a key and a value of the map `table`, in bytes."""
     # struct bpf_map_info: type, id, key_size, value_size.
     key, value = struct.unpack_from("=II", _information(table, _MAP_INFO_SIZE)[0], 8)
     return key, value
 
 
 def lookup_per_cpu(table: int, slot: int, width: int = 1) -> list[int]:
-    """Return slot of per-CPU array table, summed over the CPUs.
+    """Return element `slot` of the per-CPU array `table`, summed over the CPUs.
 
-    The value is an array of width 64-bit numbers.
+    Each CPU's value is an array of `width` 64-bit numbers.
     """
     values = (ctypes.c_uint64 * (possible_cpus() * width))()
     key = ctypes.c_uint32(slot)
@@ -160,10 +166,9 @@ def lookup_per_cpu(table: int, slot: int, width: int = 1) -> list[int]:
 
 
 def skipped_runs(program: int) -> int | None:
-    """Return how often the kernel skipped program, as it ran already on that CPU.
+    """Return how often the kernel skipped `program`, as it was running on that CPU.
 
-    None where the kernel does not count that (before 5.12): `recursion_misses` of
-    struct bpf_prog_info.
+    This is `recursion_misses` of `struct bpf_prog_info`; None before Linux 5.12.
     """
     info, known = _information(program, _INFO_SIZE)
     if known < _SKIPPED_AT + 8:
@@ -171,7 +176,8 @@ def skipped_runs(program: int) -> int | None:
     return int.from_bytes(info[_SKIPPED_AT : _SKIPPED_AT + 8], sys.byteorder)
 
 
-# What the kernel says of a program or map in at most size bytes, and how many it knows.
+# Returns the kernel's description of a program or map (`size` bytes, with zeros behind
+# those that it knows), and how many bytes it knows.
 def _information(descriptor: int, size: int) -> tuple[bytes, int]:
     info = ctypes.create_string_buffer(size)
     attributes = ctypes.create_string_buffer(
@@ -184,7 +190,7 @@ def _information(descriptor: int, size: int) -> tuple[bytes, int]:
 
 @cache
 def possible_cpus() -> int:
-    """Return how many values an element of a per-CPU map has."""
+    """Return the number of possible CPUs: a per-CPU map has a value for each."""
     # "0-3" or "0,2-5": Documentation/admin-guide/cputopology.rst
     text = Path("/sys/devices/system/cpu/possible").read_text().strip()
     ranges = (part.partition("-") for part in text.split(","))

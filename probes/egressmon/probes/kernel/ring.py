@@ -1,4 +1,4 @@
-"""The consumer side of ring buffer maps (Documentation/bpf/ringbuf.rst)."""
+"""Read BPF ring buffers (Documentation/bpf/ringbuf.rst), in order of time."""
 
 import mmap
 import select
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import chain
 from operator import itemgetter
 
-_BUSY = 1 << 31  # being written; include/uapi/linux/bpf.h
+_BUSY = 1 << 31  # still being written; include/uapi/linux/bpf.h
 _DISCARDED = 1 << 30
 _HEADER = 8
 _WORD = 4
@@ -20,13 +20,13 @@ _PAUSE_S = 0.00005
 class Ring:
     """Reads a ring buffer map through its shared pages, without a system call.
 
-    Layout: the consumer's page (ours to write), the producers' page, the data. The
-    kernel offers the data twice in a row, so that no record wraps; that would count
-    as memory of ours twice.
+    Layout: the consumer's page (which only we write), the producers' page, the data.
+    The kernel offers to map the data twice in a row, so that no record wraps; as that
+    would count as twice the memory, it is mapped once, and _copy() joins the parts.
     """
 
     def __init__(self, map_fd: int, size: int) -> None:
-        """Map the ring of size bytes (a power of two); raises OSError."""
+        """Map the ring `map_fd` of `size` bytes, a power of two; raises OSError."""
         self._fd = map_fd
         self._size = size
         self._mask = size - 1
@@ -34,40 +34,41 @@ class Ring:
         self._own = mmap.mmap(map_fd, page, mmap.MAP_SHARED)
         readable = mmap.PROT_READ
         self._pages = mmap.mmap(map_fd, page + size, prot=readable, offset=page)
-        # Elements of these views are loaded and stored whole, by one instruction.
+        # Access to an element of these views is one instruction, so it is atomic.
         self._consumed = memoryview(self._own).cast("Q")
         self._produced = memoryview(self._pages).cast("Q")
         self._words = memoryview(self._pages)[page:].cast("I")
         self._data = memoryview(self._pages)[page : page + size]
         self._fence = threading.Lock()
         self.is_cut = False
-        """Whether the last read stopped at a limit, and not at the end."""
+        """Whether the last read() stopped at a limit, and not at the end."""
         self.is_busy = False
-        """Whether it stopped at a record that was not finished."""
+        """Whether the last read() stopped at a record that is still being written."""
 
     def fileno(self) -> int:
-        """Return a descriptor that polls readable while the ring holds anything."""
+        """Return a descriptor that is readable while the ring holds records."""
         return self._fd
 
     @property
     def filled(self) -> int:
-        """How many bytes it holds."""
+        """How many bytes of records, with their headers, the ring holds."""
         return self._produced[0] - self._consumed[0]
 
     @property
     def is_filling(self) -> bool:
-        """Whether it holds more than a little."""
+        """Whether the ring is more than a sixteenth full."""
         return self.filled > self._size // 16
 
     def read(self, limit: int, room: int) -> list[bytes]:
-        """Return up to limit records, oldest first, and free their room.
+        """Return up to `limit` records, oldest first, and remove them from the ring.
 
-        No more are begun once they take room bytes.
+        Stops after the record with which they reach `room` bytes.
         """
         found: list[bytes] = []
         while not found and (spans := self._committed(limit, room)):
-            # Records must be read after the headers that call them whole, and before
-            # their room is given back: a lock orders memory on any processor.
+            # Memory must be read in order: the header that marks a record as finished,
+            # the record, and only then may its room be given back. Taking a lock is a
+            # memory barrier on every processor.
             with self._fence:
                 found = [self._copy(start, end) for start, end in spans if end]
             with self._fence:
@@ -78,11 +79,11 @@ class Ring:
         data, size = self._data, self._size
         if end <= size:
             return bytes(data[start:end])
-        if start >= size:  # its header is the ring's last
+        if start >= size:  # its header ends where the ring's data ends
             return bytes(data[start - size : end - size])
         return bytes(data[start:]) + bytes(data[: end - size])
 
-    # Where the finished records are; (start, 0) for one that was given up.
+    # Returns (start, end) of each finished record; (start, 0) if it was discarded.
     def _committed(self, limit: int, room: int) -> list[tuple[int, int]]:
         position, produced = self._consumed[0], self._produced[0]
         words, mask = self._words, self._mask
@@ -104,7 +105,7 @@ class Ring:
         return spans
 
     def close(self) -> None:
-        """Free the ring's mappings."""
+        """Unmap the ring's pages; the descriptor stays open."""
         for view in (self._consumed, self._produced, self._words, self._data):
             view.release()
         self._own.close()
@@ -112,16 +113,16 @@ class Ring:
 
 
 class _Source:
-    """A ring, and what was read of it but is not in its place in the order yet."""
+    """A ring, and the records read from it that cannot be put in order yet."""
 
     def __init__(self, ring: Ring) -> None:
         self.ring = ring
         self.held: list[tuple[int, bytes]] = []
         self.last_ns = 0
-        """The time of the youngest record that was read."""
+        """The time of the newest record that was read."""
 
     def fill(self, limit: int, room: int) -> None:
-        """Read on, if no more than limit records wait."""
+        """Read more records, unless `limit` of them are held already."""
         if len(self.held) >= limit:
             return
         for data in self.ring.read(limit, room):
@@ -131,11 +132,11 @@ class _Source:
 
     @property
     def is_behind(self) -> bool:
-        """Whether the ring may hold records that were there before the last read."""
+        """Whether the last read may have left records in the ring that were there."""
         return self.ring.is_cut or self.ring.is_busy
 
     def take(self, until_ns: int) -> list[tuple[int, bytes]]:
-        """Return what waits and is not younger than until_ns."""
+        """Remove and return the held records that are not newer than `until_ns`."""
         taken = [one for one in self.held if one[0] <= until_ns]
         if len(taken) == len(self.held):
             self.held = []
@@ -145,42 +146,42 @@ class _Source:
 
 
 class Rings:
-    """Several rings as one, whose records begin with their time (64 bits).
+    """Several rings, read as one in order of time; records begin with a 64-bit time.
 
-    A record's time is taken when it has its room in the ring. Therefore, what is not
-    younger than a record that was found is found itself by whoever looks once more.
+    A record's time is taken after its room in a ring was reserved. So once a record has
+    been read, all older records are in their rings, and the next read finds them.
     """
 
     def __init__(self, rings: Sequence[Ring]) -> None:
-        """Take over rings; of two records of one time, the earlier ring's is first."""
+        """Take ownership of `rings`; ties in time go to the earlier ring."""
         self._sources = [_Source(ring) for ring in rings]
         self._poller = select.epoll()
         for ring in rings:
             self._poller.register(ring.fileno(), select.EPOLLIN)
 
     def fileno(self) -> int:
-        """Return a descriptor that polls readable while a ring holds anything."""
+        """Return a descriptor that is readable while a ring holds records."""
         return self._poller.fileno()
 
     @property
     def descriptors(self) -> set[int]:
-        """What must stay open for fileno() to poll."""
+        """The descriptors that fileno() needs to be open."""
         return {self.fileno(), *(source.ring.fileno() for source in self._sources)}
 
     @property
     def is_cut(self) -> bool:
-        """Whether the last read stopped at a limit, and not at the end."""
+        """Whether the last read() stopped at a limit in one of the rings."""
         return any(source.ring.is_cut for source in self._sources)
 
     @property
     def is_filling(self) -> bool:
-        """Whether a ring holds more than a little."""
+        """Whether one of the rings is more than a sixteenth full."""
         return any(source.ring.is_filling for source in self._sources)
 
     def read(self, limit: int, room: int) -> list[bytes]:
-        """Return records in order; [] when there are none now.
+        """Return the next records in order of time; [] if there are none now.
 
-        Of each ring not much more than limit, or than take room bytes.
+        `limit` (records) and `room` (bytes) are for each ring, and approximate.
         """
         for _ in range(_TRIES):
             self._fill(limit, room)
@@ -189,14 +190,14 @@ class Rings:
             found = self._take(newest)
             if found or not any(source.held for source in self._sources):
                 return found
-            time.sleep(_PAUSE_S)  # for a record to be finished, on another CPU
+            time.sleep(_PAUSE_S)  # another CPU is about to finish a record
         return []
 
     def _fill(self, limit: int, room: int) -> None:
         for source in self._sources:
             source.fill(limit, room)
 
-    # Nothing that could still come from a ring may be older than what is returned.
+    # Returns only records that are older than any that a ring may still yield.
     def _take(self, newest: int) -> list[bytes]:
         behind = [source.last_ns for source in self._sources if source.is_behind]
         until = min([newest, *behind])
@@ -206,7 +207,7 @@ class Rings:
         return [data for _, data in merged]
 
     def close(self) -> None:
-        """Free the rings' mappings."""
+        """Unmap the rings' pages."""
         self._poller.close()
         for source in self._sources:
             source.ring.close()

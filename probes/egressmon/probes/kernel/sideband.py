@@ -1,7 +1,7 @@
-"""The kernel's own account of executable mappings, in order: perf's side band.
+"""What the scope's processes map, from the side band of perf events.
 
-One event that counts nothing for each CPU, whose ring receives a record for every
-executable mapping, exec, fork and exit of the scope. The clock is that of the probes.
+Each CPU has one perf event, which counts nothing itself; its ring receives a record of
+every executable mapping, exec, fork and exit. Times are by the probes' clock.
 Formats: perf_event_open(2), include/uapi/linux/perf_event.h.
 """
 
@@ -39,7 +39,7 @@ _MMAP2_PATH, _MMAP2_DEVICE, _MMAP2_PROT = 72, 40, 64
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """A process has mapped size bytes of a file's code, or code of no file."""
+    """A process has made an executable mapping, of the file `path` or of none."""
 
     ktime_ns: int
     pid: int
@@ -53,7 +53,7 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """A process runs a new program: all its mappings are gone."""
+    """A process runs a new program, so its mappings before are gone."""
 
     ktime_ns: int
     pid: int
@@ -61,7 +61,7 @@ class Executed:
 
 @dataclass(frozen=True, slots=True)
 class Forked:
-    """A process has a child with the same mappings."""
+    """The process `parent` has forked `pid`, which has the same mappings."""
 
     ktime_ns: int
     pid: int
@@ -70,7 +70,10 @@ class Forked:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A process outside the scope is gone; the probes tell of those inside."""
+    """A process has ended; emitted only if `SideBand.whole_machine`.
+
+    The end of a process of the scope is an event of the probes.
+    """
 
     ktime_ns: int
     pid: int
@@ -80,19 +83,19 @@ SideRecord: TypeAlias = Mapped | Executed | Forked | Ended
 
 
 class SideBand:
-    """The records of one cgroup's processes. Not thread-safe."""
+    """Reads the side band of one cgroup's processes. Not thread-safe."""
 
     def __init__(self, cgroup: int) -> None:
-        """Watch the processes in cgroup, a descriptor, from now on.
+        """Watch the processes in `cgroup`, a descriptor, from now on.
 
-        Where perf cannot tell them apart (its controller is cgroup v1's, or not on yet,
-        as before the first write to any cgroup.subtree_control), all of the machine's
-        are watched. Raises OSError where perf events may not be used.
+        If perf cannot select by cgroup (its controller belongs to cgroup v1, or is not
+        enabled before the first write to any cgroup.subtree_control), all processes
+        of the machine are watched. Raises OSError if perf events may not be used.
         """
         self.lost = 0
-        """How many records did not fit."""
+        """How many records were lost, as a ring was full."""
         self.whole_machine = False
-        """Whether other processes than the scope's are recorded, too."""
+        """Whether processes outside the scope are recorded, too."""
         self._rings: list[_Ring] = []
         try:
             self._open(cgroup)
@@ -113,7 +116,7 @@ class SideBand:
             self._rings.append(_Ring(_open_event(target, cpu, flags)))
 
     def read(self) -> list[SideRecord]:
-        """Return what was recorded since the last call, by time for each CPU."""
+        """Return the records since the last call: CPU by CPU, each in order of time."""
         found: list[SideRecord] = []
         for ring in self._rings:
             for kind, misc, data in ring.read():
@@ -147,8 +150,8 @@ class _Ring:
 
     def read(self) -> list[tuple[int, int, bytes]]:
         head, tail = self._words[_HEAD_AT // 8], self._words[_TAIL_AT // 8]
-        # Records are read after the head that says they are there, and before their
-        # room is given back: a lock orders memory on any processor.
+        # Memory must be read in order: the head, the records, and only then may their
+        # room be given back. Taking a lock is a memory barrier on every processor.
         with self._fence:
             found = self._records(tail, head)
         with self._fence:
@@ -160,7 +163,7 @@ class _Ring:
         while tail < head:
             kind, misc, size = _HEADER.unpack(self._bytes(tail, _HEADER.size))
             if size < _HEADER.size:
-                break  # not the kernel's; never seen
+                break  # no header of the kernel's: do not loop for ever
             found.append((kind, misc, self._bytes(tail, size)))
             tail += size
         return found
@@ -201,7 +204,8 @@ def _mapped(data: bytes, time: int) -> Mapped | None:
     return Mapped(time, pid, start, size, offset, path, os.makedev(major, minor), inode)
 
 
-# Not with build ids in the place of device and inode: anybody can copy those.
+# Not with PERF_RECORD_MISC_MMAP_BUILD_ID, which replaces device and inode by the build
+# id: anybody can copy a build id.
 def _open_event(target: int, cpu: int, flags: int) -> int:
     attribute = bytearray(_ATTRIBUTE_SIZE)
     struct.pack_into(

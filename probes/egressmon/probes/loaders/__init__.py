@@ -1,1 +1,1 @@
-"""Which engine, and how the kernel is made to take the programs."""
+"""Choose an engine, and load the programs into the kernel with it."""

@@ -1,7 +1,7 @@
-"""The probes, compiled on the spot by BCC from the source that libbpf's came from.
+"""Load the probes with BCC, which compiles the same source on this machine.
 
-BCC is Debian's python3-bpfcc (PyPI's `bcc` is another program). Its module belongs
-to the system's Python, so it runs in a process of its own: see bcc_compile.py.
+BCC is Debian's python3-bpfcc (PyPI's `bcc` is an unrelated program). Its module is
+installed for the system's Python, so it runs in another process: bcc_compile.py.
 """
 
 import json
@@ -28,7 +28,7 @@ _FIELD = re.compile(r"^\tKERNEL_FIELD\((\w+), .+, (\w+)\);$", re.MULTILINE)
 _MODULES = Path("/lib/modules")
 _BUNDLED_HEADERS = Path("/sys/kernel/kheaders.tar.xz")
 _KERNEL_SOURCE = "BCC_KERNEL_SOURCE"
-# "EG": in the place of a map's descriptor until there is one.
+# Stand in for map descriptors in the compiled programs ("EG" in ASCII, and a number).
 _FIRST_MAP_NUMBER = 0x45470000
 _PATIENCE_S = 600
 _MAX_ANSWER = 4096
@@ -38,7 +38,7 @@ _INSTALL = "Debian, Ubuntu: apt install python3-bpfcc"
 
 @dataclass(frozen=True, slots=True)
 class Headers:
-    """Kernel headers that BCC can compile with."""
+    """The kernel headers that BCC compiles with."""
 
     release: str
     flags: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class Headers:
 
 
 def load() -> Loaded:
-    """Compile the probes and have the kernel take them; raises ProbeError."""
+    """Compile the probes and load them into the kernel; raises ProbeError."""
     headers = find_headers()
     flags = ["-DEGRESSMON_BCC", f"-I{_PROGRAMS}", *headers.flags, *_offsets()]
     numbers = {name: _FIRST_MAP_NUMBER + place for place, name in enumerate(MAPS)}
@@ -65,10 +65,10 @@ def load() -> Loaded:
 
 
 def find_headers() -> Headers:
-    """Return headers to compile with: the running kernel's, else any that are there.
+    """Return the running kernel's headers, or else the newest installed ones.
 
-    The probes use the kernel's stable interface alone (the offsets of all else come
-    from BTF), so that another release's headers serve as well. Raises ProbeError.
+    Another release's headers do as well: the probes use only the kernel's stable
+    interface, and all other offsets come from BTF. Raises ProbeError if there are none.
     """
     release = os.uname().release
     if named := os.environ.get(_KERNEL_SOURCE):
@@ -89,8 +89,8 @@ def _by_number(build: Path) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", build.parent.name)]
 
 
-# Debian has the sources of a release in one folder and what was made of them in
-# another; BCC knows how to find both for the running kernel only.
+# Debian has a release's common headers in one folder and those of an architecture in
+# another. BCC finds both only for the running kernel; these are the options.
 def _other_headers(build: Path) -> Headers:
     source = build.with_name("source")
     if not source.exists():
@@ -127,14 +127,14 @@ def _offsets() -> Iterator[str]:
     yield f"-DKERNEL_HAS_TASK_REGISTERS={int(kernel.names('BPF_FUNC_task_pt_regs'))}"
 
 
-# The first interpreter that has BCC.
+# The interpreters that may have BCC, the likeliest first.
 def _interpreters() -> list[str]:
     candidates = ("/usr/bin/python3", "/usr/local/bin/python3", sys.executable)
     usable = (one for one in dict.fromkeys(candidates) if os.access(one, os.X_OK))
     return [one for one in usable if one == sys.executable or _only_root_writes(one)]
 
 
-# Root runs it. Our own interpreter was looked at as egressmon started.
+# As root runs it. Our own interpreter was checked when egressmon started.
 def _only_root_writes(path: str) -> bool:
     real = Path(path).resolve()
     found = [one.stat() for one in (real, *real.parents)]
@@ -173,7 +173,7 @@ def _attempt(
     with ours, theirs, tempfile.TemporaryFile() as log:
         try:
             done = subprocess.run(  # noqa: S603 -- our own words
-                # -I: no module of the working directory or the user's runs as root.
+                # -I: root must run no module from the working directory or the user.
                 [interpreter, "-I", bcc_compile.__file__, str(theirs.fileno())],
                 input=job,
                 stdout=log,
@@ -195,7 +195,8 @@ def _attempt(
     return done.returncode, said, message, descriptors
 
 
-# Not socket.recv_fds, which drops its flags: the command must inherit none of them.
+# Not socket.recv_fds(), which ignores its flags: without MSG_CMSG_CLOEXEC, the command
+# would inherit the descriptors.
 def _receive(channel: socket.socket) -> tuple[bytes, list[int]]:
     descriptors = array("i")
     room = socket.CMSG_LEN((len(HOOKS) + len(MAPS)) * descriptors.itemsize)
@@ -212,7 +213,7 @@ def _failure(status: int, log: str, headers: Headers) -> ProbeError:
     if status == bcc_compile.REFUSED:
         return obstacles.refusal("refused by the verifier", log)
     if status == bcc_compile.NOT_COMPILED:
-        # BCC makes the maps as it compiles.
+        # BCC creates the maps while it compiles, so the kernel may be what refused.
         if obstacles.found():
             return obstacles.refusal("no maps", log)
         return ProbeError(

@@ -1,12 +1,12 @@
-"""Compile the probes with BCC, have the kernel take them, hand them over, end.
+"""A program that compiles and loads the probes with BCC, and sends their descriptors.
 
-Runs by itself, under whichever interpreter BCC's module is installed for
-(Debian's own, where the agent is in a virtual environment), so that the compiler's
-200 MB and its messages stay out of the agent. Standard library and BCC only.
+It runs under the interpreter for which BCC's module is installed (Debian's, while the
+agent is in a virtual environment), and keeps the compiler's 200 MB and its messages out
+of the agent. It imports only the standard library and BCC.
 
-Standard input is the job, as JSON; the answer goes to the socket that argv[1]
-numbers: JSON, with the descriptors of the programs and maps, in the job's order.
-What the compiler and the verifier say goes to standard error.
+Standard input is the job, as JSON. The answer goes to the socket whose descriptor is
+argv[1]: JSON, with the descriptors of the programs and then of the maps, in the job's
+order. Messages of the compiler and the verifier go to standard error.
 """
 
 import ctypes
@@ -35,17 +35,17 @@ class _Instruction(ctypes.Structure):
 
 
 def main() -> int:
-    """Do the job and return the exit status."""
+    """Do the job on standard input and return the exit status."""
     try:
         bcc: Any = importlib.import_module("bcc")
     except ImportError:
         return NO_BCC
     if not bcc.__file__:
-        return NO_BCC  # an empty folder of that name
+        return NO_BCC  # a folder called bcc without an __init__.py
     if not hasattr(bcc, "BPF"):
         return NOT_BCC
     job = json.load(sys.stdin)
-    # BCC raises no particular errors; what matters it has printed already.
+    # BCC raises bare Exceptions, after it printed what was wrong.
     try:
         module = bcc.BPF(text=Path(job["source"]).read_bytes(), cflags=job["flags"])
     except Exception as error:  # noqa: BLE001 -- as above
@@ -68,7 +68,7 @@ def _failed(status: int, error: Exception) -> int:
     return status
 
 
-# Where the programs have a map's number, put its descriptor (portable.h).
+# Replace each map's number in the programs by its descriptor (see portable.bpf.h).
 def _put_maps(library: Any, module: Any, places: dict[int, int]) -> None:
     for number in range(library.bpf_num_functions(module.module)):
         name = library.bpf_function_name(module.module, number)

@@ -1,6 +1,6 @@
-"""Work in a thread beside other work.
+"""Run a function in a thread while other work goes on.
 
-As concurrent.futures has it; but importing that takes 10 ms of the start.
+Like concurrent.futures, whose import would take 10 ms of the start.
 """
 
 import threading
@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 class Beside(Generic[T]):
-    """A function's result, to come."""
+    """The future result of a function."""
 
     def __init__(self, work: Callable[[], T]) -> None:
-        """Begin work; a process that ends does not wait for it."""
+        """Start `work` in a daemon thread: a process that ends does not wait for it."""
         self._done: list[T] = []
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
@@ -27,7 +27,7 @@ class Beside(Generic[T]):
             self._error = error
 
     def result(self) -> T:
-        """Wait for the end of the work; return its result, or raise its error."""
+        """Wait for the function; return its result, or raise its error."""
         self._thread.join()
         if self._error is not None:
             raise self._error

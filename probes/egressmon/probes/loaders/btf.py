@@ -1,4 +1,4 @@
-"""Where the running kernel keeps the fields that the probes read (its BTF).
+"""Read offsets of structure fields from the running kernel's BTF.
 
 Format: Documentation/bpf/btf.rst, include/uapi/linux/btf.h.
 """
@@ -13,7 +13,7 @@ _TYPE = struct.Struct("=III")
 _MEMBER = struct.Struct("=III")
 _STRUCT, _UNION = 4, 5
 _KIND_FLAG = 1 << 31
-# Bytes behind each kind's btf_type: a constant, or for each of its elements.
+# How many bytes follow a kind's btf_type: in all, or for each element.
 _FIXED = {1: 4, 3: 12, 14: 4, 17: 4}
 _EACH = {_STRUCT: 12, _UNION: 12, 6: 8, 13: 8, 15: 12, 19: 12}
 _LAST_KIND = 19
@@ -22,16 +22,18 @@ _UNREADABLE = "the kernel's BTF cannot be read"
 
 
 class BtfError(ValueError):
-    """The data is no BTF, or lacks what was asked for."""
+    """The data is not BTF, or lacks what was asked for."""
 
 
 class Btf:
-    """The types that a blob of BTF describes."""
+    """The types that one file of BTF describes."""
 
     def __init__(self, data: bytes) -> None:
-        """Read data, as of /sys/kernel/btf/vmlinux; raises BtfError."""
+        """Index `data`, the content of /sys/kernel/btf/vmlinux; raises BtfError."""
         self._data = data
-        self._places: array[int] = array("I", [0])  # of each type, by its number
+        self._places: array[int] = array(
+            "I", [0]
+        )  # [type id]: the offset of its btf_type
         try:
             self._index()
         except (struct.error, IndexError) as error:
@@ -46,7 +48,7 @@ class Btf:
             raise BtfError("the kernel's BTF is of an unknown version")
         place, end = size + types, size + types + types_size
         self._texts = data[size + texts : size + texts + texts_size]
-        named: dict[int, int] = {}  # where a struct's name is, and the struct
+        named: dict[int, int] = {}  # offset of a struct's name: offset of the struct
         unpack = _TYPE.unpack_from
         while place < end:
             self._places.append(place)
@@ -61,11 +63,11 @@ class Btf:
         self._named = {self._text(name): at for name, at in named.items()}
 
     def names(self, text: str) -> bool:
-        """Tell whether anything in the kernel is named text."""
+        """Tell whether any type, field or constant of the kernel is called `text`."""
         return b"\0" + text.encode() + b"\0" in self._texts
 
     def offsets(self, fields: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
-        """Return the byte offset of each (struct, field); raises BtfError."""
+        """Return the byte offset of each (struct, field) pair; raises BtfError."""
         try:
             return {
                 (owner, field): self._offset(owner, field) for owner, field in fields
@@ -82,7 +84,7 @@ class Btf:
                 return bits // 8
         raise BtfError(f"the kernel's struct {owner} has no field {field}")
 
-    # Name and offset in bits of each member, those of unnamed ones included.
+    # Yields (name, offset in bits) of each member, also those inside unnamed members.
     def _members(self, place: int, base: int, depth: int) -> Iterator[tuple[str, int]]:
         _, info, _ = _TYPE.unpack_from(self._data, place)
         if info >> 24 & 0x1F not in (_STRUCT, _UNION) or depth > _MAX_DEPTH:

@@ -1,8 +1,8 @@
-"""The system's libbpf, bound by ctypes, which loads the precompiled probes.
+"""Load the precompiled probes with the system's libbpf, through ctypes.
 
-Function signatures are those of libbpf 1.x (`libbpf.so.1`); 0.5 and later
-(`libbpf.so.0`) differ, for what is used here, only in returning an error as a
-pointer in the last page of the address space instead of NULL with errno.
+Signatures are those of libbpf 1.x (`libbpf.so.1`). Of what is used here, 0.5 and later
+(`libbpf.so.0`) differ in one way: they return an error as a pointer into the last page
+of the address space, not as NULL with errno.
 """
 
 import ctypes
@@ -56,20 +56,20 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
 
 @cache
 def library() -> ctypes.CDLL:
-    """Return libbpf with its signatures set; raises ProbeError where it is missing."""
+    """Return libbpf with its signatures set; raises ProbeError if it is missing."""
     for soname in _SONAMES:
         try:
             found = ctypes.CDLL(soname, use_errno=True)
         except OSError:
             continue
         for name, (result, arguments) in _SIGNATURES.items():
-            # Version queries came with 0.6; version() copes without them.
+            # These came with 0.6; version() does without them.
             if name.endswith("_version") and not hasattr(found, name):
                 continue
             function = getattr(found, name)
             function.restype = result
             function.argtypes = arguments
-        found.libbpf_set_print(None)  # not to stderr
+        found.libbpf_set_print(None)  # or it prints to stderr
         return found
     raise ProbeError(
         "libbpf is not installed",
@@ -79,7 +79,7 @@ def library() -> ctypes.CDLL:
 
 
 def version() -> str:
-    """Return libbpf's version as `major.minor`, or `0.5` where it cannot say."""
+    """Return libbpf's version as `major.minor`; `0.5` if it cannot tell."""
     found = library()
     if not hasattr(found, "libbpf_major_version"):
         return "0.5"
@@ -87,9 +87,9 @@ def version() -> str:
 
 
 def load_object(folder: Path = _PROGRAMS, name: str = OBJECT_NAME) -> bytes:
-    """Return the precompiled probes in folder's file of that name.
+    """Return the precompiled probes in the file `name` in `folder`.
 
-    Raises ProbeError where they are missing, damaged or of another version.
+    Raises ProbeError if they are missing, damaged or of another version.
     """
     try:
         image = (folder / name).read_bytes()
@@ -108,15 +108,15 @@ def load_object(folder: Path = _PROGRAMS, name: str = OBJECT_NAME) -> bytes:
 
 
 def load(folder: Path = _PROGRAMS) -> Loaded:
-    """Have the kernel take the precompiled probes in folder; raises ProbeError."""
+    """Load the precompiled probes in `folder` into the kernel; raises ProbeError."""
     return _load(load_object(folder), HOOKS, MAPS, {})
 
 
 def load_with_frames(folder: Path = _PROGRAMS) -> tuple[Loaded, Loaded | ProbeError]:
-    """Have the kernel take the probes, and what reads Python frames, side by side.
+    """Load the probes and the programs that read Python frames, in parallel.
 
-    Verifying either takes a tenth of a second of a processor. Raises ProbeError; for
-    the frames' part alone it is returned.
+    Verifying either takes 0.1 s. Raises ProbeError if the probes cannot be loaded; an
+    error of the frames' programs is returned in their place.
     """
     image = load_object(folder)
     shared = _load(image, (), MAPS, {}, HOOKS)
@@ -141,8 +141,9 @@ def _load_frames(folder: Path, maps: dict[str, int]) -> Loaded | ProbeError:
         return error
 
 
-# Whoever asks for messages is called for each (some hundred, most of no interest) and
-# waits for Python's lock: 7 s beside a busy thread. So it is asked why, once it failed.
+# First without a callback for libbpf's messages: it would be called some hundred times
+# and wait for the GIL each time, 7 s in all beside a busy thread. If loading fails, it
+# is done again with the callback, to learn why.
 def _load(
     image: bytes,
     hooks: tuple[Hook, ...],
@@ -164,9 +165,9 @@ class _Wanted:
     hooks: tuple[Hook, ...]
     maps: tuple[str, ...]
     shared: dict[str, int]
-    """Maps that are there already, by name."""
+    """Maps that exist already, by name: used instead of new ones."""
     left_out: tuple[Hook, ...]
-    """Programs of the object that are not loaded."""
+    """Programs in the object that are not to be loaded."""
 
 
 def _attempt(wanted: _Wanted, lines: Sequence[str] = ()) -> Loaded:
@@ -204,7 +205,7 @@ def _call(name: str, *arguments: object) -> int:
     return 0 if pointer >= _ERROR_POINTERS else pointer
 
 
-# A descriptor of our own: it outlives libbpf's account of the object.
+# Duplicated: libbpf closes its own when the object is closed.
 def _descriptor(probes: int, kind: str, name: str) -> int:
     return os.dup(getattr(library(), f"bpf_{kind}__fd")(_find(probes, kind, name)))
 
@@ -220,19 +221,19 @@ _VERIFIER_LOG = b"PROG LOAD LOG"
 _MAX_VERIFIER_LOG = 1 << 24
 _MAX_LINE = 1 << 16
 _LISTENER = threading.Lock()
-_LISTENERS: list[Any] = []  # for good: another thread may be calling one
+_LISTENERS: list[Any] = []  # never freed: another thread may be calling one
 
 
 @contextmanager
 def _listening() -> Generator[list[str]]:
-    """Give what libbpf and the verifier print in this thread, as it comes."""
+    """Collect the lines that libbpf and the verifier print in this thread."""
     lines: list[str] = []
     form_text = ctypes.CDLL(None).vsnprintf
     form_text.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, _POINTER]
     here = threading.get_ident()
 
     def keep(level: int, form: bytes, arguments: int) -> int:
-        if level > 1 or threading.get_ident() != here:  # debug
+        if level > 1 or threading.get_ident() != here:  # 2: LIBBPF_DEBUG
             return 0
         # A verifier's log comes as one string; its end says why.
         size = _MAX_VERIFIER_LOG if _VERIFIER_LOG in form else 0

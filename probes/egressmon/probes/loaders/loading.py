@@ -1,4 +1,4 @@
-"""Choose an engine and load it, beside other work."""
+"""Choose an engine and load it, at once or in a thread."""
 
 from typing import Literal, TypeAlias, get_args
 
@@ -11,18 +11,18 @@ CHOICES: tuple[Choice, ...] = get_args(Choice)
 
 
 def load(choice: Choice, *, frames: bool = False) -> Engine:
-    """Return the engine of choice with its probes in the kernel; raises ProbeError.
+    """Load the probes with the engine `choice` and return it; raises ProbeError.
 
-    `auto` is libbpf (no compiler, no headers), and BCC where libbpf cannot do it;
-    `Engine.reason` says which it became, and why. With frames, Python frames are
-    read where that can be; `Engine.no_frames` says why not.
+    "auto" is libbpf (which needs neither compiler nor headers), or BCC if libbpf fails;
+    `Engine.reason` says why. With `frames`, the programs that read Python frames are
+    loaded too; if they cannot be, `Engine.no_frames` says why.
     """
     if choice == "bcc":
         return _bcc("asked for")
     try:
         return _libbpf("preferred" if choice == "auto" else "asked for", frames)
     except MachineError:
-        raise  # nor would BCC
+        raise  # BCC could not do it, either
     except ProbeError as error:
         if choice == "libbpf":
             raise
@@ -42,7 +42,7 @@ def _instead(error: ProbeError) -> Engine:
         ) from second
 
 
-# Each is imported when it is used: `watch` must be armed soon.
+# Each loader is imported only when used, so that `watch` starts fast.
 def _libbpf(reason: str, frames: bool) -> Engine:  # noqa: FBT001 -- load()'s
     from egressmon.probes.loaders import libbpf  # noqa: PLC0415
 
@@ -65,12 +65,12 @@ def _bcc(reason: str) -> Engine:
 
 
 class Preparation:
-    """An engine that is being loaded beside other work (it takes 0.2 s)."""
+    """An engine that is being loaded in a thread, which takes 0.2 s."""
 
     def __init__(self, choice: Choice = "auto", *, frames: bool = False) -> None:
         self.asked = choice, frames
         self._work = Beside(lambda: load(choice, frames=frames))
 
     def engine(self) -> Engine:
-        """Return the loaded engine; raises ProbeError where it cannot be had."""
+        """Wait for the engine and return it; raises ProbeError if loading failed."""
         return self._work.result()

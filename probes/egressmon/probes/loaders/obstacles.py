@@ -1,4 +1,4 @@
-"""Why a machine does not let the probes in: each cause with its remedy."""
+"""Find out why this machine refuses the probes: each cause with its remedy."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +14,14 @@ _NEEDED = {12: "CAP_NET_ADMIN", 38: "CAP_PERFMON", 39: "CAP_BPF"}
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Something that is in the probes' way, and what to do about it."""
+    """One reason why probes cannot be loaded, and what to do about it."""
 
     what: str
     remedy: str
 
 
 def without_btf() -> Obstacle | None:
-    """Return the obstacle of a kernel that does not describe its own types."""
+    """Return the obstacle that the kernel has no BTF, or None if it has."""
     if BTF.exists():
         return None
     return Obstacle(
@@ -32,7 +32,7 @@ def without_btf() -> Obstacle | None:
 
 
 def locked_down() -> Obstacle | None:
-    """Return the obstacle of a kernel that keeps its memory confidential."""
+    """Return the obstacle that lockdown forbids reading kernel memory, or None."""
     if "[confidentiality]" not in lockdown():
         return None
     return Obstacle(
@@ -43,7 +43,7 @@ def locked_down() -> Obstacle | None:
 
 
 def lockdown() -> str:
-    """Return the kernel's lockdown levels, the one in force in brackets."""
+    """Return the kernel's lockdown levels, with the active one in brackets."""
     try:
         return _LOCKDOWN.read_text().strip()
     except OSError:
@@ -51,8 +51,8 @@ def lockdown() -> str:
 
 
 def in_user_namespace() -> Obstacle | None:
-    """Return the obstacle of a user namespace, whose root is not the machine's."""
-    # A single line "0 0 4294967295" is the first user namespace's (user_namespaces(7)).
+    """Return the obstacle that this is a user namespace, or None if it is the first."""
+    # The first user namespace maps all uids: "0 0 4294967295" (user_namespaces(7)).
     try:
         mapped = Path("/proc/self/uid_map").read_text().split()
     except OSError:
@@ -68,7 +68,7 @@ def in_user_namespace() -> Obstacle | None:
 
 
 def lacking_capabilities() -> Obstacle | None:
-    """Return the obstacle of a process without the rights to load probes."""
+    """Return the obstacle that this process lacks capabilities, or None."""
     status = Path("/proc/self/status").read_text()
     line = next(one for one in status.splitlines() if one.startswith("CapEff:"))
     held = int(line.split()[1], 16)
@@ -87,14 +87,17 @@ def lacking_capabilities() -> Obstacle | None:
 
 
 def found() -> list[Obstacle]:
-    """Return all obstacles of this machine and process, the most particular first."""
-    # A user namespace's root has "all" capabilities.
+    """Return all obstacles of this machine and process, the most specific first."""
+    # Namespaces first: root in a user namespace seems to have all capabilities.
     checks = (in_user_namespace, lacking_capabilities, locked_down, without_btf)
     return [obstacle for check in checks if (obstacle := check()) is not None]
 
 
 def refusal(why: str, log: str) -> ProbeError:
-    """Return the error to raise where the kernel refused the probes, saying why."""
+    """Return the error to raise after the kernel refused the probes.
+
+    `why` is used if no obstacle is found; `log` is the verifier's or loader's.
+    """
     for obstacle in found():
         return MachineError(obstacle.what, obstacle.remedy, log)
     return ProbeError(

@@ -13,7 +13,7 @@ struct answerer_key {
 	u32 address[4];
 };
 
-/* From where the scope sent as a DNS server does; one that is evicted is told of again. */
+/* Addresses from which the scope sent as a DNS server does; evicted ones are emitted again. */
 DEFINE_MAP(answerers, LRU_HASH, struct answerer_key, u8, MAX_ANSWERERS, 0);
 
 static __always_inline struct socket_state *packet_owner(struct __sk_buff *skb)
@@ -39,13 +39,13 @@ static __always_inline bool is_first_answer(const struct packet *packet,
 }
 
 /*
- * Whether a socket of the scope receives at a server's address and port, bound there or
- * to any address. To be asked of packets by the loopback device alone: a socket that is
- * bound to any address would be found for every other machine, too.
+ * Whether a socket of the scope receives at a server's address and port, bound to that
+ * address or to any. Only for packets on the loopback device: a socket that is bound to
+ * any address would also be found for the addresses of other machines.
  */
 static __always_inline bool scope_receives(struct __sk_buff *skb, const struct endpoint *server)
 {
-	/* From port 1, so that no connection is found where a listener is meant. */
+	/* From port 1, where no client is, so that the listener is found and no connection. */
 	u32 receiver = socket_at(skb, server, server, 1, false) & ~RECEIVER_TAKEN;
 
 	return receiver == RECEIVER_SCOPE || receiver == RECEIVER_SHARED;

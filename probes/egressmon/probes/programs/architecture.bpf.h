@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
-/* What differs from one processor architecture to the next, for the probes. */
+/* Includes what the probes need to know of the processor architecture. */
 #ifndef EGRESSMON_ARCHITECTURE_H
 #define EGRESSMON_ARCHITECTURE_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
-/* What is particular to arm64 (arch/arm64/include/{uapi/,}asm/{ptrace,processor}.h). */
+/* Registers and system calls of arm64 (arch/arm64/include/{uapi/,}asm/{ptrace,processor}.h). */
 #ifndef EGRESSMON_ARM64_H
 #define EGRESSMON_ARM64_H
 
@@ -15,14 +15,15 @@
 #define KERNEL_STACK_BYTES 16384
 
 #define IS_COMPAT(registers) ((registers)[REGISTER_STATE] & STATE_COMPAT)
-/* glibc, nptl/descr.h: struct pthread lies before the thread pointer; its size varies. */
+/* glibc, nptl/descr.h: pthread_self() is below the thread pointer, by a size that varies. */
 #define THREAD_SELF_WINDOW 4096
-#define THREAD_KEYS 0 /* not at a fixed place */
+#define THREAD_KEYS 0 /* not at a fixed offset, so not used */
 #define THREAD_POINTER(task) READ(task, thread.uw.tp_value)
 
 /*
- * A system call, as it returns (include/uapi/asm-generic/unistd.h; arm's own). Behind
- * struct user_pt_regs are the first argument, as it was, and the number.
+ * System calls by number (include/uapi/asm-generic/unistd.h, and arm's), and where their
+ * arguments are when they return. Behind struct user_pt_regs, struct pt_regs has the
+ * original first argument and the number.
  */
 #define REGISTER_CALL 35
 #define CALL_FIRST 34

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
-/* DNS payloads, copied whole into the ring for the agent to read. */
+/* Copies DNS payloads into the ring; the agent parses them. */
 #ifndef EGRESSMON_DNS_H
 #define EGRESSMON_DNS_H
 
@@ -9,21 +9,21 @@
 #define MAX_CHUNKS 16
 
 /*
- * include/linux/skbuff.h. From Linux 5.12 on, the first byte of struct skb_shared_info
- * holds the first two (SKBFL_*); before, it was zero, and the others (SKBTX_*) were among
- * tx_flags, where they stand since for time stamps that no DNS client asks for.
+ * include/linux/skbuff.h. Since Linux 5.12, SHARED_BITS are in the first byte of struct
+ * skb_shared_info, which was zero before. Until then, SHARED_BITS_5_11 were in tx_flags,
+ * where these bits are now about time stamps, which no DNS client asks for.
  */
 #define SHARED_BITS 0x03      /* SKBFL_ZEROCOPY_ENABLE, SKBFL_SHARED_FRAG */
 #define SHARED_BITS_5_11 0x28 /* SKBTX_DEV_ZEROCOPY, SKBTX_SHARED_FRAG */
 
-/* How a packet is to be told of, in a number: a subprogram takes five. */
+/* Several arguments packed in one number, as a subprogram can have five in all. */
 #define HOW(flags, protocol, traits, port)                                                     \
 	((u64)(flags) << 48 | (u64)(protocol) << 32 | (u64)(traits) << 16 | (port))
 
 static __always_inline void fill_owner(struct dns_event *event,
 				       const struct socket_state *owner)
 {
-	/* What was inherited has no owner until the scope aims it. */
+	/* An inherited socket has no owner until the scope gives it a peer. */
 	if (owner && !owner->tgid)
 		owner = NULL;
 	event->flags |= owner ? 0 : FLAG_OWNERLESS;
@@ -45,7 +45,7 @@ static __always_inline void fill_owner(struct dns_event *event,
 		__builtin_memset(event->comm, 0, COMM_SIZE);
 }
 
-/* Without variables and branches of its own, for the verifier's sake. */
+/* With few variables and branches, which would multiply the verifier's paths. */
 static __always_inline void fill_server(struct __sk_buff *skb, struct dns_event *event)
 {
 	u32 is_source = event->flags / FLAG_INGRESS | event->traits / DNS_SCOPE_ANSWERS;
@@ -78,7 +78,7 @@ static __always_inline void fill_dns(struct __sk_buff *skb, struct dns_event *ev
 	fill_owner(event, packet_owner(skb));
 }
 
-/* Copy size bytes (1 to room, room a power of two) from skipped on. */
+/* Emit `size` bytes of the payload from `skipped` on: 1 to `room`, a power of two. */
 #define EMIT_CHUNK(skb, how, payload, skipped, sequence, size, total, room)                    \
 	({                                                                                     \
 		struct dns_event *event =                                                      \
@@ -102,7 +102,7 @@ static __always_inline void fill_dns(struct __sk_buff *skb, struct dns_event *ev
 		failed;                                                                        \
 	})
 
-/* Say what is known of a packet that carries nothing. */
+/* Emit an event without payload, for the traits of a packet. */
 SUBPROGRAM int dns_mark(struct __sk_buff *skb, u32 sequence, u64 how)
 {
 	struct dns_event *event = bpf_ringbuf_reserve(MAP(lookups), sizeof(*event), 0);
@@ -117,8 +117,8 @@ SUBPROGRAM int dns_mark(struct __sk_buff *skb, u32 sequence, u64 how)
 }
 
 /*
- * Say that a socket has sent, or got, more than is read of it: as the bytes are twice as
- * many as when it was told before.
+ * A socket's message exceeds the quota: emit how many bytes were not read, if they are twice
+ * as many as when that was last emitted.
  */
 SUBPROGRAM int dns_unread(struct __sk_buff *skb, u64 how)
 {
@@ -130,7 +130,7 @@ SUBPROGRAM int dns_unread(struct __sk_buff *skb, u64 how)
 		return 0;
 	event = bpf_ringbuf_reserve(MAP(lookups), sizeof(*event), 0);
 	if (!event)
-		return 0; /* the next one tells of it */
+		return 0; /* the next message tries again */
 	fill_dns(skb, event, how, 0, 0, 0);
 	event->flags |= FLAG_UNREAD;
 	event->total_size = owner->dns_unread > 0xffffffff ? 0xffffffff : owner->dns_unread;
@@ -144,7 +144,7 @@ static __always_inline u32 carried(struct __sk_buff *skb, u32 payload)
 	return skb->len > payload ? skb->len - payload : 0;
 }
 
-/* Copy the chunk behind skipped. */
+/* Emit the chunk of the payload that begins at `skipped`. */
 SUBPROGRAM int dns_chunk(struct __sk_buff *skb, u32 payload, u32 skipped, u32 sequence, u64 how)
 {
 	u32 total = carried(skb, payload);
@@ -161,7 +161,7 @@ SUBPROGRAM int dns_chunk(struct __sk_buff *skb, u32 payload, u32 skipped, u32 se
 static __always_inline void emit_dns(struct __sk_buff *skb, const struct packet *packet,
 				     u64 how)
 {
-	/* One state here for all the ways that a header can be read. */
+	/* So that the verifier merges the paths through the parsing of headers. */
 	u32 payload = forget(skb, packet->payload);
 	u32 sequence = forget(skb, packet->sequence);
 	u32 total = forget(skb, carried(skb, payload));
@@ -185,7 +185,8 @@ static __always_inline void emit_dns(struct __sk_buff *skb, const struct packet 
 			return;
 		how &= ~HOW(0, 0, DNS_BEGIN, 0);
 	}
-	count(COUNT_LOST_DNS, 1); /* BIG TCP (IFLA_GSO_MAX_SIZE) has packets beyond 64 KiB */
+	count(COUNT_LOST_DNS,
+	      1); /* only BIG TCP (IFLA_GSO_MAX_SIZE) has packets above 64 KiB */
 }
 
 static __always_inline bool is_dns(const struct endpoint *server)
@@ -209,9 +210,9 @@ static __always_inline u32 traits_of(struct __sk_buff *skb, const struct packet 
 }
 
 /*
- * Whether the packet holds pages that the sender can still write to: sendfile(), splice(),
- * MSG_ZEROCOPY. Not every kernel marks what splice() gives to a UDP socket, so that any
- * page counts there: plain questions are copied into the packet's head.
+ * Whether the packet has pages that the sender can still write to: by sendfile(), splice()
+ * or MSG_ZEROCOPY. Not every kernel marks the pages that splice() gives to a UDP socket, so
+ * there any page counts; ordinary queries are copied into the packet's head, without pages.
  */
 static __always_inline bool is_shared_with_sender(struct __sk_buff *skb, u16 protocol)
 {
@@ -230,7 +231,7 @@ static __always_inline bool is_shared_with_sender(struct __sk_buff *skb, u16 pro
 	return (flags & SHARED_BITS) || (old & SHARED_BITS_5_11);
 }
 
-/* Whether another protocol uses the TCP socket: MPTCP keeps a queue of its own above. */
+/* Whether another protocol uses the TCP socket, such as MPTCP, with a queue of its own. */
 static __always_inline bool is_layered(struct bpf_sock *sk)
 {
 	KERNEL_STRUCT(inet_connection_sock) *address = (void *)address_of(sk);
@@ -238,7 +239,7 @@ static __always_inline bool is_layered(struct bpf_sock *sk)
 	return READ(address, icsk_ulp_ops) != NULL;
 }
 
-/* The scope sent something to a DNS port, or from one, or a part of what it made by hand. */
+/* The scope sent a packet to a DNS port, or from one, or a fragment. */
 SUBPROGRAM int dns_egress(struct __sk_buff *skb, u32 flags)
 {
 	struct packet packet = {};
@@ -266,7 +267,7 @@ SUBPROGRAM int dns_egress(struct __sk_buff *skb, u32 flags)
 	return 0;
 }
 
-/* Something came from a DNS port. */
+/* The scope received a packet from a DNS port. */
 SUBPROGRAM int dns_ingress(struct __sk_buff *skb, u32 flags)
 {
 	struct packet packet = {};

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * The wire format between the probes and the agent, written only here.
+ * The wire format between the probes and the agent; this is its only definition.
  *
- * wire.py reads this file, so the grammar is small: u8 u16 u32 u64 char, fixed
- * arrays, numbers by #define. Every struct begins with the same two fields,
- * has no padding, and may be followed by payload bytes (exec: arguments, dns:
- * one packet's payload, stack: registers and a stack, frames: an array of struct
- * frame, code: two texts and a line table). Ports are in host byte order; an
- * address is sixteen bytes, IPv4 in its mapped form ::ffff:a.b.c.d.
+ * wire.py parses this file, so its grammar is small: u8 u16 u32 u64 char, fixed arrays,
+ * numbers by #define. Every event begins with its time and kind and has no padding. It may
+ * be followed by a payload (exec: arguments; dns: the payload of a packet; stack: registers
+ * and a stack; frames: an array of struct frame; code: two texts and a line table). Ports
+ * are in host byte order; an address is sixteen bytes, IPv4 as ::ffff:a.b.c.d.
+ *
+ * Unless something else is said, ktime_ns and other times are in ns since boot, tgid is a
+ * process id and tid a thread id, both as in the first pid namespace.
  */
 #ifndef EGRESSMON_EVENT_H
 #define EGRESSMON_EVENT_H
@@ -33,49 +35,49 @@
 #define FLAG_OWNERLESS 128
 #define FLAG_STACK_LOST 256
 #define FLAG_FRAMES_LOST 512
-#define FLAG_UNREAD 1024 /* of total_size bytes, none were read */
+#define FLAG_UNREAD 1024 /* total_size bytes were not read, because of the quota */
 
-/* Who receives what a flow sends. */
-#define RECEIVER_REMOTE 0  /* it leaves this machine */
-#define RECEIVER_SCOPE 1   /* a socket of the scope's */
-#define RECEIVER_OUTSIDE 2 /* another's on this machine */
-#define RECEIVER_NOBODY 3  /* nobody on this machine */
-#define RECEIVER_SHARED 4  /* a socket of the scope's, if none outside shares its port */
-#define RECEIVER_ASK 5	   /* of this machine, but the probe cannot tell */
+/* Who receives the packets of a flow. */
+#define RECEIVER_REMOTE 0  /* they leave this machine */
+#define RECEIVER_SCOPE 1   /* a socket of the scope */
+#define RECEIVER_OUTSIDE 2 /* another socket on this machine */
+#define RECEIVER_NOBODY 3  /* they stay on this machine, and no socket receives them */
+#define RECEIVER_SHARED 4  /* a socket of the scope, unless one outside shares its port */
+#define RECEIVER_ASK 5	   /* a socket on this machine; the agent must find out which */
 
 /* What the probes know of a packet to or from port 53. */
-#define DNS_BEGIN 1	      /* TCP: the first of its stream */
-#define DNS_URGENT 2	      /* TCP: the receiver may leave a byte out */
-#define DNS_RAW 4	      /* from a raw socket: its headers may lie */
-#define DNS_LOOPBACK 8	      /* by the loopback device */
+#define DNS_BEGIN 1	      /* TCP: the first packet of its stream */
+#define DNS_URGENT 2	      /* TCP: urgent data, of which a receiver may skip a byte */
+#define DNS_RAW 4	      /* from a raw socket, so its headers may be forged */
+#define DNS_LOOPBACK 8	      /* on the loopback device */
 #define DNS_SCOPE_RECEIVES 16 /* a socket of the scope is bound at the server's address */
-#define DNS_SHARED 64	      /* the bytes may be changed after they were read */
-#define DNS_LAYERED 128	      /* TCP: a protocol above it (MPTCP) decides what is sent when */
+#define DNS_SHARED 64	      /* the sender can still change the bytes that were read */
+#define DNS_LAYERED 128	      /* TCP: a protocol above it (MPTCP) decides what is sent */
 #define DNS_SCOPE_ANSWERS 32  /* no payload: the scope sent from that address and port 53 */
 
 /* What a stack event holds, or why it holds no stack. */
 #define STACK_COPIED 0
-#define STACK_KNOWN 1 /* the same calls as those of a template */
+#define STACK_KNOWN 1 /* a known call site: the number of its template instead */
 #define STACK_KERNEL_THREAD 2
 #define STACK_IO_WORKER 3
 #define STACK_COMPAT 4 /* a 32-bit task */
 #define STACK_UNREADABLE 5
 
-/* How far a walk along Python frames came. */
+/* How a walk along Python frames ended. */
 #define FRAMES_WHOLE 0
-#define FRAMES_NO_THREAD 1 /* the interpreter does not know the thread */
+#define FRAMES_NO_THREAD 1 /* the interpreter has no state for the thread */
 #define FRAMES_IDLE 2	   /* the thread runs no Python code */
 #define FRAMES_UNREADABLE 3
-#define FRAMES_CUT 4
-#define FRAMES_ODD 5	 /* a frame holds no code object */
-#define FRAMES_UNNOTED 6 /* of a creator: it was not seen */
+#define FRAMES_CUT 4	 /* there are more frames than are read */
+#define FRAMES_ODD 5	 /* a frame has no code object where one is expected */
+#define FRAMES_UNNOTED 6 /* of a creator: its frames were not recorded */
 
-/* LD_PRELOAD or LD_AUDIT in the environment of a new program. */
+/* Whether LD_PRELOAD or LD_AUDIT is in the environment of a new program. */
 #define PRELOAD_NONE 0
 #define PRELOAD_SET 1
 #define PRELOAD_UNREAD 2 /* too many variables, or unreadable */
 
-/* A ring for each class of events: what fills one takes no room from another. */
+/* Sizes of the rings. Each class of events has one, so that none takes another's room. */
 #define RING_BYTES 4194304	/* connections */
 #define RING_LIFE_BYTES 2097152 /* processes, and attempts to leave the scope */
 #define RING_DNS_BYTES 2097152
@@ -87,7 +89,7 @@
 #define PATH_SIZE 256
 #define PAYLOAD_SMALL 512
 #define PAYLOAD_LARGE 4096
-#define REGISTERS 34 /* of the architecture that has most; the rest are zero */
+#define REGISTERS 34 /* as the architecture with the most; unused ones are zero */
 #define STACK_BYTES 16384
 #define TEMPLATE_WORDS 24
 #define MAX_FRAMES 1024
@@ -96,23 +98,24 @@
 #define TEXT_SIZE 512 /* bytes of a file name, and of a function name */
 #define LINES_SIZE 16384
 
-/* Which of a code object's parts are not in its record. */
+/* Which parts of a code object are missing from its event, or cut. */
 #define CODE_NO_FILE 1
 #define CODE_NO_NAME 2
 #define CODE_NO_LINES 4
 #define CODE_CUT_FILE 8
 #define CODE_CUT_NAME 16
 
-/* How a frame says where in its code it is. */
-#define INSTRUCTION_BYTES 0   /* an int: bytes */
-#define INSTRUCTION_UNITS 1   /* an int: pairs of bytes */
+/* How a frame of CPython stores its position in its code. */
+#define INSTRUCTION_BYTES 0   /* an index of bytes */
+#define INSTRUCTION_UNITS 1   /* an index of two-byte units */
 #define INSTRUCTION_POINTER 2 /* an address */
 
+/* Where the variable `environ` is, for a build of CPython. */
 #define ENVIRON_NONE 0
-#define ENVIRON_HERE 1	 /* the variable is in the file */
-#define ENVIRON_LINKED 2 /* the file has a pointer to it */
+#define ENVIRON_HERE 1	 /* the variable itself is in the file */
+#define ENVIRON_LINKED 2 /* the file has the variable's address */
 
-/* Slots of the per-CPU counters; a LOST_* slot above zero makes a run incomplete. */
+/* Indices of the per-CPU counters; a LOST_* counter above zero makes a run incomplete. */
 #define COUNT_LOST_PROCESS 0
 #define COUNT_LOST_FLOW 1
 #define COUNT_LOST_DNS 2
@@ -131,18 +134,21 @@ struct traffic {
 	u64 bytes;
 };
 
-/* What the agent tells the probes; the only element of the map `settings`. */
+/* The agent's settings for the probes: the only element of the map `settings`. */
 struct settings {
 	u32 canary_armed;
 	u32 canary_port;
-	u32 canary_inet[ADDRESS_WORDS]; /* network order, as in the packet */
+	u32 canary_inet[ADDRESS_WORDS]; /* network byte order */
 	u32 canary_inet6[ADDRESS_WORDS];
 	u32 stack_bytes; /* how much of a caller's stack to copy; 0: none */
-	u32 scope_level; /* of the scope's cgroup below the hierarchy's root */
-	u64 scope_id;	 /* of the scope's cgroup; 0: its level is not known */
+	u32 scope_level; /* how far the scope's cgroup is below the root cgroup */
+	u64 scope_id;	 /* cgroup id of the scope; 0: its level is not known */
 };
 
-/* A call site: two calls from it agree in the words of the template, or differ. */
+/*
+ * A call site. Two calls from it whose stacks both have the words of its template have the
+ * same callers; see struct call_site in stack.bpf.h.
+ */
 struct template_key {
 	u64 address_space;
 	u64 instruction;
@@ -150,7 +156,7 @@ struct template_key {
 };
 
 struct template_word {
-	u64 offset; /* from the stack pointer */
+	u64 offset; /* in bytes from the stack pointer */
 	u64 value;
 };
 
@@ -162,7 +168,7 @@ struct process_event {
 	u32 parent;
 	u32 uid;
 	u32 exit_code;
-	u32 exec_id; /* how often it and its ancestors have run a program */
+	u32 exec_id; /* the kernel's self_exec_id: another number after each exec */
 	char comm[COMM_SIZE];
 };
 
@@ -171,11 +177,11 @@ struct exec_event {
 	u32 kind;
 	u32 tgid;
 	u64 start_ns;
-	u64 inode;   /* of the executable; of a script, its interpreter's */
+	u64 inode;   /* of the executable, or of a script's interpreter */
 	u32 device;  /* of its file system: major << 20 | minor */
-	u32 mounts;  /* inode number of the process's mount namespace; 0: unknown */
-	u32 users;   /* the same of its user namespace */
-	u32 preload; /* PRELOAD_*: whether the loader was told to load more */
+	u32 mounts;  /* the process's mount namespace, as an inode number; 0: unknown */
+	u32 users;   /* its user namespace, likewise */
+	u32 preload; /* PRELOAD_* */
 	u32 parent;
 	u32 uid;
 	u32 arguments_size;
@@ -199,18 +205,19 @@ struct flow_event {
 	u16 protocol;
 	u16 port;
 	u16 receiver;
-	u16 local_port; /* of the listener that accepts; else 0 */
-	u32 exec_id;	/* which of its programs the process ran */
+	u16 local_port; /* KIND_ACCEPT: the listener's; else 0 */
+	u32 exec_id;	/* as in process_event: which of its programs the process ran */
 	u32 spare;
 	u64 start_ns;
-	u64 stack_ns;  /* ktime_ns of the stack event of the same tid; 0: none */
-	u64 frames_ns; /* the same of its frames event */
+	u64 stack_ns;  /* ktime_ns of the stack event of the same thread; 0: none */
+	u64 frames_ns; /* ktime_ns of its frames event; 0: none */
 	u8 address[ADDRESS_SIZE];
 	char comm[COMM_SIZE];
 };
 
 /*
- * Who named a peer. Copied: struct registers and the top of the stack follow.
+ * The stack of a thread as it gave a socket a peer. With STACK_COPIED, struct registers and
+ * payload_size bytes from the top of the stack follow.
  */
 struct stack_event {
 	u64 ktime_ns;
@@ -220,13 +227,13 @@ struct stack_event {
 	u32 status;
 	u64 address_space;
 	u64 template;
-	u32 payload_size; /* of the stack */
-	u32 mounts;	  /* as in exec_event, at the call; 0 for a known site */
+	u32 payload_size; /* of the stack, without the registers */
+	u32 mounts;	  /* as in exec_event, at the call; 0 for STACK_KNOWN */
 	u32 users;
 	u32 spare;
 };
 
-/* As the kernel has them: struct pt_regs, struct user_pt_regs. */
+/* The caller's registers, in the order of the kernel's struct (user_)pt_regs. */
 struct registers {
 	u64 words[REGISTERS];
 };
@@ -247,7 +254,7 @@ struct dns_event {
 	u16 port;
 	u32 total_size;
 	u32 traits;
-	u32 exec_id; /* as in flow_event, like those that follow */
+	u32 exec_id; /* this and the fields below are as in flow_event */
 	u64 start_ns;
 	u64 stack_ns;
 	u64 frames_ns;
@@ -255,11 +262,11 @@ struct dns_event {
 	char comm[COMM_SIZE];
 };
 
-/* What a process of the scope used to get past the hooks, if it worked. */
-#define ESCAPE_SOCKET 1 /* a socket of a family without hooks */
+/* By what a process of the scope evaded the hooks; emitted only if the call succeeded. */
+#define ESCAPE_SOCKET 1 /* a socket of a family that has no hooks */
 #define ESCAPE_TUN 2	/* a TUN or TAP device */
-#define ESCAPE_UNIX 3	/* a UNIX socket that a process outside the scope listens at */
-#define ESCAPE_RING 4	/* one of these through io_uring */
+#define ESCAPE_UNIX 3	/* a UNIX socket on which a process outside the scope listens */
+#define ESCAPE_RING 4	/* one of the above, through io_uring */
 #define UNIX_PATH_SIZE 108
 
 struct escape_event {
@@ -273,7 +280,7 @@ struct escape_event {
 	u32 what;
 	u32 family;
 	u32 peer;  /* the process that listens there */
-	u64 inode; /* of the socket file; 0: there is none */
+	u64 inode; /* of the socket's file; 0: it has none */
 	u32 device;
 	u32 path_size;
 	char comm[COMM_SIZE];
@@ -282,11 +289,11 @@ struct escape_event {
 };
 
 /*
- * A build of CPython: where its file has what matters, and where its structures
- * have their fields. Addresses are those in the file; the rest are offsets in bytes.
+ * A build of CPython: addresses of variables in its file (relative to the base at which it
+ * is loaded), and offsets, in bytes, of fields in its structures.
  */
 struct interpreter {
-	u64 dynamic;   /* what the dynamic linker is told: _DYNAMIC */
+	u64 dynamic;   /* _DYNAMIC: the dynamic section */
 	u64 runtime;   /* _PyRuntime */
 	u64 code_type; /* PyCode_Type */
 	u64 type_type; /* PyType_Type */
@@ -295,20 +302,21 @@ struct interpreter {
 	u32 environ_kind;
 	u32 minor; /* of the version, 3.minor */
 	u32 runtime_interpreters;
-	u32 runtime_key; /* 0: the thread's state is not kept under a key */
+	u32 runtime_key; /* of the key of the thread's state; 0: there is none */
 	u32 interpreter_next;
 	u32 interpreter_threads;
 	u32 thread_next;
 	u32 thread_id;
 	u32 thread_frame;
 	u32 thread_context;
-	u32 frame_indirect; /* 1 + offset behind thread_frame; 0: no such step */
+	/* 1 + where a struct that thread_frame points to has the frame; 0: no such struct */
+	u32 frame_indirect;
 	u32 frame_previous;
 	u32 frame_code;
 	u32 frame_instruction;
 	u32 frame_owner; /* 0: none */
-	u32 frame_copy;	 /* the thread's own bytecode, by number; 0: none */
-	u32 owner_shim;	 /* from here on, an owner's frame is not Python's */
+	u32 frame_copy;	 /* index of the thread's own copy of the bytecode; 0: none */
+	u32 owner_shim;	 /* frames whose owner is this or above are not Python's */
 	u32 instruction_kind;
 	u32 code_file;
 	u32 code_name;
@@ -318,17 +326,17 @@ struct interpreter {
 	u32 code_version; /* 0: none */
 	u32 code_copies;
 	u32 object_type;
-	u32 type_size; /* tp_basicsize in a type */
+	u32 type_size; /* tp_basicsize */
 	u32 text_length;
 	u32 text_state;
-	u32 text_shift; /* to the kind's first bit */
+	u32 text_shift; /* of the kind's bits in text_state */
 	u32 text_ascii;
 	u32 text_compact;
 	u32 bytes_size;
 	u32 bytes_data;
 };
 
-/* How many interpreters there are; the generation changes with each. */
+/* How many builds of CPython are registered; a new generation: search again. */
 struct census {
 	u32 count;
 	u32 generation;
@@ -336,13 +344,13 @@ struct census {
 
 struct frame {
 	u64 code;
-	u32 fingerprint; /* tells code objects apart that follow each other at an address */
+	u32 fingerprint; /* differs between code objects that have an address in turn */
 	u32 instruction; /* offset in bytes, signed */
 };
 
 /*
- * The Python frames of a thread, innermost first: at a call, or (child set) as it
- * started a thread or process. They follow as struct frame.
+ * The Python frames of a thread at a call or, if child is set, as it started that thread or
+ * process. `count` times struct frame follow, the innermost first.
  */
 struct frames_event {
 	u64 ktime_ns;
@@ -352,17 +360,17 @@ struct frames_event {
 	u32 status;
 	u64 start_ns;  /* of the process */
 	u64 thread_ns; /* when the thread began */
-	u64 child_ns;  /* when child did; 0: there is none */
+	u64 child_ns;  /* when the child began; 0: there is none */
 	u32 exec_id;
 	u32 child;
 	u32 count;
 	u32 total;
-	u32 level; /* 0: the thread's own; else: who created what it runs, so far out */
+	u32 level; /* 0: the thread's own frames; n: those of the n-th creator outward */
 	u32 spare;
-	char test[TEST_SIZE]; /* PYTEST_CURRENT_TEST; cut where it fills this */
+	char test[TEST_SIZE]; /* PYTEST_CURRENT_TEST; cut if it fills this */
 };
 
-/* A code object, before the first frame that runs it. Texts are as str keeps them. */
+/* A code object, emitted before the first frames event that has it. Texts are str's bytes. */
 struct code_event {
 	u64 ktime_ns;
 	u32 kind;
@@ -375,13 +383,13 @@ struct code_event {
 	u32 missing;
 	u32 first_line;
 	u32 file_size;
-	u32 file_kind; /* bytes in a character; 0: ASCII */
+	u32 file_kind; /* bytes of a character; 0: ASCII */
 	u32 name_size;
 	u32 name_kind;
 	u32 lines_size;
 };
 
-/* Which code objects have been told of. */
+/* The key of the map of code objects that were emitted. */
 struct code_key {
 	u64 start_ns;
 	u64 code;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
  * The few fields of the kernel's internal structures that the probes read.
- * bcc.py reads this file too, and the architecture's: one KERNEL_FIELD a line.
+ * bcc.py parses this file and the architecture's: each KERNEL_FIELD on a line of its own.
  */
 #ifndef EGRESSMON_KERNEL_H
 #define EGRESSMON_KERNEL_H
@@ -20,7 +20,7 @@
 #define TASK_IO_WORKER 0x10
 #define TASK_KERNEL_THREAD 0x200000
 
-/* As struct sock_cgroup_data begins; as a value, so not among those below. */
+/* The beginning of struct sock_cgroup_data. It is embedded, so no offset is looked up. */
 struct socket_cgroup {
 	u64 cgroup;
 };
@@ -56,7 +56,7 @@ KERNEL_STRUCT(files_struct)
 	KERNEL_FIELD(files_struct, KERNEL_STRUCT(fdtable) *, fdt);
 };
 
-/* The first of the namespaces' numbers is the machine's own. */
+/* A pid has a number in each pid namespace; the first is in the initial one. */
 struct upid___read {
 	int nr;
 };
@@ -68,7 +68,7 @@ KERNEL_STRUCT(pid)
 	KERNEL_FIELD(pid, pid_numbers, numbers);
 };
 
-/* include/net/sock.h: what a struct sock begins with. */
+/* include/net/sock.h: a struct sock begins with it. */
 KERNEL_STRUCT(sock_common)
 {
 	KERNEL_FIELD(sock_common, u16, skc_family);
@@ -138,7 +138,7 @@ KERNEL_STRUCT(inet_connection_sock)
 	KERNEL_FIELD(inet_connection_sock, void *, icsk_ulp_ops);
 };
 
-/* At the end of a packet's head. */
+/* It lies at the end of a packet's head: sk_buff.head + sk_buff.end. */
 KERNEL_STRUCT(skb_shared_info)
 {
 	KERNEL_FIELD(skb_shared_info, u8, tx_flags);
@@ -149,7 +149,7 @@ KERNEL_STRUCT(io_kiocb)
 	KERNEL_FIELD(io_kiocb, u8, opcode);
 };
 
-/* As much of it as there is on every architecture; pairs of a kind and a value. */
+/* Pairs of a kind and a value; as many as every architecture has. */
 #define AUXILIARY_WORDS 44
 typedef unsigned long auxiliary_vector[AUXILIARY_WORDS];
 
@@ -231,7 +231,7 @@ KERNEL_STRUCT(linux_binprm)
 #pragma clang attribute pop
 #endif
 
-/* Not typedefs: libbpf looks for those by their own names. */
+/* Macros, because libbpf would look for a kernel type with a typedef's name. */
 #define kernel_task KERNEL_STRUCT(task_struct)
 #define kernel_group KERNEL_STRUCT(sock_reuseport)
 #define kernel_program KERNEL_STRUCT(linux_binprm)

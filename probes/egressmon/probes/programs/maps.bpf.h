@@ -1,24 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
-/* The maps that the probes share, and how an event gets into the ring. */
+/* The maps that all probes share, and how an event is submitted to its ring. */
 #ifndef EGRESSMON_MAPS_H
 #define EGRESSMON_MAPS_H
 
 #include "kernel.bpf.h"
 
-/* Frames say more than stacks. */
+/*
+ * Events of these kinds are only emitted into a ring that holds no more than this, in bytes:
+ * the rest is for what matters more. Frames matter more than stacks.
+ */
 #define RING_FOR_FRAMES (RING_CALLS_BYTES / 4 * 3)
 #define RING_FOR_STACKS (RING_CALLS_BYTES / 2)
-/* That a process is there matters more than its arguments. */
+/* That there is a process matters more than its arguments. */
 #define RING_FOR_LONG_ARGUMENTS (RING_LIFE_BYTES / 4)
 #define RING_FOR_ARGUMENTS (RING_LIFE_BYTES / 2)
 #define RING_FOR_ESCAPES (RING_LIFE_BYTES / 4 * 3)
-#define RING_WAKE_WINDOW (32 * 1024) /* more than any event: it cannot be stepped over */
+#define RING_WAKE_WINDOW (32 * 1024) /* larger than any event, so that none skips it */
 #define MAX_PROCESSES 65536
 #define MAX_PEERS 65536
 
 /*
- * The reader puts the rings' events in order again by their time, which is taken once
- * there is room for the event: docs/decisions/0014-a-ring-for-each-class.md.
+ * The reader merges the rings in order of the events' times. A time must be taken after
+ * the event's room was reserved: docs/decisions/0014-a-ring-for-each-class.md.
  */
 DEFINE_RING(events, RING_BYTES);
 DEFINE_RING(life, RING_LIFE_BYTES);
@@ -27,7 +30,7 @@ DEFINE_RING(calls, RING_CALLS_BYTES);
 
 DEFINE_MAP(counters, PERCPU_ARRAY, u32, u64, COUNT_SLOTS, 0);
 
-/* What the scope's sockets sent in all. */
+/* How much the scope's sockets sent, in total. */
 DEFINE_MAP(sent, PERCPU_ARRAY, u32, struct traffic, 1, 0);
 
 DEFINE_MAP(settings, ARRAY, u32, struct settings, 1, 0);
@@ -38,15 +41,16 @@ DEFINE_CGROUPS(scope, 1);
 /* A process of the scope; times as in process_event. */
 struct member {
 	u64 start_ns;
-	u64 exec_id; /* of the last exec that was told of */
+	u64 exec_id; /* of the last exec that was emitted */
 };
 
 /* By process id (tgid): the command and its descendants. */
 DEFINE_MAP(lineage, HASH, u32, struct member, MAX_PROCESSES, BPF_F_NO_PREALLOC);
 
 /*
- * A key of 32 bits, written as 64: Linux 6.1's verifier takes the other half of the word
- * for in use, with what was in it on each way here. (Both machines are little-endian.)
+ * A 32-bit key in a 64-bit variable (both architectures are little-endian). With a u32,
+ * Linux 6.1's verifier would keep track of the other half of its stack slot, and follow
+ * each of its values separately.
  */
 #define WIDE_KEY(name, value) u64 name = (value)
 
@@ -67,9 +71,8 @@ static __always_inline void count(u32 slot, u64 amount)
 }
 
 /*
- * Waking the reader costs as much as the rest of a probe (0.6 us), so it polls, and
- * is woken once when the ring fills faster than it polls: as the fill passes the
- * threshold, not by every event above it.
+ * Waking the reader costs as much as the rest of a probe (0.6 us), so it polls. It is woken
+ * only when a ring fills faster than that: once, by the event that passes the threshold.
  */
 static __always_inline u64 wake_flags(void *ring, u64 size)
 {
@@ -80,7 +83,7 @@ static __always_inline u64 wake_flags(void *ring, u64 size)
 	return BPF_RB_NO_WAKEUP;
 }
 
-/* An event of the ring `events`. */
+/* Submit an event of the ring `events`; the functions below are for the other rings. */
 static __always_inline void submit(void *event)
 {
 	bpf_ringbuf_submit(event, wake_flags(MAP(events), RING_BYTES));
@@ -101,13 +104,13 @@ static __always_inline void submit_call(void *event)
 	bpf_ringbuf_submit(event, wake_flags(MAP(calls), RING_CALLS_BYTES));
 }
 
-/* Where the agent should look soon: a new program may need to be read before it calls. */
+/* Submit and wake the agent: it may have to read a new program before its first call. */
 static __always_inline void submit_now(void *event)
 {
 	bpf_ringbuf_submit(event, BPF_RB_FORCE_WAKEUP);
 }
 
-/* Whether the ring holds no more than limit. */
+/* Whether the ring holds no more than `limit` bytes. */
 static __always_inline bool has_room(void *ring, u64 limit)
 {
 	return bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) <= limit;

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * One source for two engines. Compiled ahead of time by clang for libbpf, the
- * probes use CO-RE: the compiler records each field of an internal structure by
- * name, and libbpf fills in the running kernel's offset when it loads them.
- * Compiled on the spot by BCC (-DEGRESSMON_BCC), the same offsets come from the
- * kernel's BTF as numbers on the command line, so that neither engine needs a
- * header of the kernel's inside.
+ * One source for two engines. Compiled in advance by clang for libbpf, the probes use
+ * CO-RE: the compiler records each field of an internal structure by name, and libbpf
+ * fills in the running kernel's offset when it loads them. Compiled on the machine by BCC
+ * (-DEGRESSMON_BCC), they get the same offsets from the kernel's BTF, as numbers on the
+ * command line. So neither engine needs headers of kernel internals.
  *
- * MAP(name) is a map's address; bcc_compile.py puts the descriptor of BCC's map
- * in the place of the number MAP_ID_name.
+ * MAP(name) is a map's address. For BCC it is the number MAP_ID_name, which
+ * bcc_compile.py replaces by the map's descriptor.
  */
 #ifndef EGRESSMON_PORTABLE_H
 #define EGRESSMON_PORTABLE_H
@@ -34,7 +33,7 @@
 #define DEFINE_CGROUPS(name, entries) BPF_CGROUP_ARRAY(name, entries)
 #define DEFINE_SOCKET_STORAGE(name, value_type) BPF_SK_STORAGE(name, value_type)
 
-/* BCC 0.26 declares it with a result of 32 bits. */
+/* BCC 0.26 declares it with a 32-bit result. */
 static u64 (*socket_cookie)(void *ctx) = (void *)BPF_FUNC_get_socket_cookie;
 #define bpf_get_socket_cookie socket_cookie
 
@@ -64,8 +63,8 @@ typedef __u64 u64;
 #define MAP(name) (&name)
 
 /*
- * A global function: the verifier takes it once and by itself, with any arguments, and not
- * again for each way that leads to it. They are numbers and the context (Linux 5.6).
+ * A global function: the verifier checks it once, for any arguments, and not again for each
+ * path that calls it. Its arguments must be numbers and the context (Linux 5.6).
  */
 #define SUBPROGRAM __attribute__((noinline))
 
@@ -86,14 +85,14 @@ typedef __u64 u64;
 #define DEFINE_SOCKET_STORAGE(name, value_type)                                                \
 	DEFINE_MAP(name, SK_STORAGE, int, value_type, 0, BPF_F_NO_PREALLOC)
 
-/* libbpf takes name___read for the kernel's struct name. */
+/* libbpf ignores what follows ___, and looks for the kernel's struct `name`. */
 #define KERNEL_STRUCT(name) struct name##___read
 #define OFFSET(name, field) bpf_core_field_offset(struct name##___read, field)
 #define KERNEL_FIELD(name, type, field) type field
 
 #endif
 
-/* Read one field of a kernel structure; zero where it cannot be read. */
+/* Read one field of a kernel structure; zero if it cannot be read. */
 #define READ(pointer, field)                                                                   \
 	({                                                                                     \
 		__typeof__((pointer)->field) value;                                            \
@@ -103,8 +102,8 @@ typedef __u64 u64;
 	})
 
 /*
- * Have the verifier forget what it concluded of a variable: it follows each way that leads
- * to a place with something else in it, and meets them again in one state.
+ * Have the verifier forget what it knows of a variable. It follows paths separately as long
+ * as they differ in what it knows; after this, they continue as one.
  */
 #define FORGET(variable) bpf_probe_read_kernel(&(variable), sizeof(variable), &(variable))
 

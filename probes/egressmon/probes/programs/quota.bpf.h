@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * How much of a socket's DNS messages is read: a bucket that fills by a byte each
- * 4,096 ns (244 KB a second). A message takes its size and what it costs to read it,
- * so that small ones are not cheap: 500 look-ups a second, and 2,000 at once.
+ * A quota of the DNS messages that are read of a socket: a token bucket that gains a byte
+ * each 4,096 ns (244 KB a second). A message takes its size plus MESSAGE_COST, so that many
+ * small ones are limited as well: to 500 look-ups a second, and bursts of 2,000.
  */
 #ifndef EGRESSMON_QUOTA_H
 #define EGRESSMON_QUOTA_H
@@ -25,7 +25,7 @@ static __always_inline void refill(struct socket_state *state)
 	state->dns_left = earned > QUOTA_BYTES ? QUOTA_BYTES : earned;
 }
 
-/* Whether size more bytes are read; a socket that nobody is known to own has no limit. */
+/* Whether `size` more bytes may be read. Without state (its owner is unknown): no limit. */
 static __always_inline bool may_read(struct socket_state *state, u32 size)
 {
 	u32 cost = size + MESSAGE_COST;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * Who called: the registers and the top of the user stack, as they are at the call.
- * The agent unwinds them by the tables in the program's own files.
+ * Copies the caller's registers and the top of its stack at the call; the agent unwinds
+ * them with the tables in the program's files.
  */
 #ifndef EGRESSMON_STACK_H
 #define EGRESSMON_STACK_H
@@ -12,7 +12,7 @@
 #define PAGE 4096
 #define PIECE 1024
 #define MAX_TEMPLATES 4096
-#define MAX_STACK (64 << 20) /* a stack end farther off is another stack's */
+#define MAX_STACK (64 << 20) /* if the end is farther away, it is another stack's */
 
 struct call_site {
 	u64 id;
@@ -20,25 +20,25 @@ struct call_site {
 	struct template_word words[TEMPLATE_WORDS];
 };
 
-/* Call sites that the agent has unwound; it removes them as mappings change. */
+/* Call sites that the agent has unwound; it removes them when mappings change. */
 DEFINE_MAP(templates, LRU_HASH, struct template_key, struct call_site, MAX_TEMPLATES, 0);
 
 struct caller {
 	kernel_task *task;
 	void *address_space;
 	u64 stack;
-	u64 size;     /* how much of the stack to copy */
-	bool bounded; /* by the stack's known end, so that one read does it */
+	u64 size;     /* how many bytes of the stack to copy */
+	bool bounded; /* whether the stack's end is known */
 	u32 status;
 	u64 template;
 	u64 registers[REGISTER_COUNT];
 };
 
-/* By number: each engine's headers declare them with types of their own. */
+/* By number, as the two engines' headers declare them with different types. */
 static u64 (*current_task_btf)(void) = (void *)158;   /* BPF_FUNC_get_current_task_btf */
 static u64 (*task_registers)(u64 task) = (void *)175; /* BPF_FUNC_task_pt_regs */
 
-/* enum bpf_func_id has it since Linux 5.15. */
+/* The helper task_pt_regs() exists since Linux 5.15. */
 #ifdef EGRESSMON_BCC
 #define HAS_TASK_REGISTERS KERNEL_HAS_TASK_REGISTERS
 #else
@@ -49,7 +49,7 @@ enum bpf_func_id___read {
 	bpf_core_enum_value_exists(enum bpf_func_id___read, BPF_FUNC_task_pt_regs___read)
 #endif
 
-/* The registers of user space lie at the end of the kernel's stack. */
+/* User space's registers are saved at the end of the task's kernel stack. */
 static __always_inline void *registers_of(kernel_task *task)
 {
 	if (HAS_TASK_REGISTERS)
@@ -57,12 +57,12 @@ static __always_inline void *registers_of(kernel_task *task)
 	return READ(task, stack) + KERNEL_STACK_BYTES - REGISTER_COUNT * sizeof(u64);
 }
 
-/* How far the stack goes, and so how much of it there is to copy. */
+/* Determine how much of the stack to copy: at most `wanted` bytes, or up to its end. */
 static __always_inline void measure(struct caller *caller, u64 wanted)
 {
 	KERNEL_STRUCT(mm_struct) *mm = caller->address_space;
-	u64 first = READ(mm, start_stack);	  /* the main thread's */
-	u64 other = THREAD_POINTER(caller->task); /* above the stack of any other */
+	u64 first = READ(mm, start_stack);	  /* end of the main thread's stack */
+	u64 other = THREAD_POINTER(caller->task); /* is above the stack of another thread */
 	u64 left = 0;
 
 	if (first - caller->stack < MAX_STACK)
@@ -73,7 +73,7 @@ static __always_inline void measure(struct caller *caller, u64 wanted)
 	caller->size = left && left < wanted ? left : wanted;
 }
 
-/* Whether the call comes from a known site: then its words say all. */
+/* Whether the call comes from a known call site, by the words of its template. */
 static __always_inline bool match_template(struct caller *caller)
 {
 	struct template_key key = {.address_space = (u64)caller->address_space,
@@ -131,8 +131,9 @@ static __always_inline void look_at_caller(struct caller *caller, u64 wanted)
 }
 
 /*
- * Copy the last rest bytes of room, fewer than a page, by halves: sizes are constants or
- * 0, and nothing branches, for the verifier. Returns false where the page is not there.
+ * Copy the last `rest` bytes of `room`, fewer than a page, in pieces of halved sizes: for the
+ * verifier each size is a constant or 0, without a branch. Returns false if the page cannot
+ * be read.
  */
 static __always_inline bool copy_rest(u8 *target, u64 source, u64 rest, u64 room)
 {
@@ -150,9 +151,9 @@ static __always_inline bool copy_rest(u8 *target, u64 source, u64 rest, u64 room
 }
 
 /*
- * Copy the caller's stack into room bytes: at once, or else page by page, as a page is
- * there or is not. Up to the first that is not; but one below a known end was never
- * written (a large buffer), is zero, and what is above it is read.
+ * Copy the caller's stack into `room` bytes: all at once or, if a page cannot be read, page by
+ * page up to that one. If the stack's end is known, such a page is skipped (its bytes stay
+ * zero): it was never written, as in a large buffer. Returns how many bytes are valid.
  */
 static __always_inline u64 copy_stack(u8 *target, const struct caller *caller, u64 room)
 {
@@ -198,7 +199,7 @@ static __always_inline void fill_stack(struct stack_event *event, const struct c
 	event->mounts = 0;
 	event->users = 0;
 	event->spare = 0;
-	/* A known site's files are those that were mapped when it was told of whole. */
+	/* For a known call site, those of its first call hold, whose stack was copied. */
 	if (caller->status != STACK_KNOWN) {
 		event->mounts = mounts_of(caller->task);
 		event->users = users_of(caller->task);
@@ -212,7 +213,7 @@ static __always_inline void fill_registers(struct registers *target,
 	__builtin_memcpy(target, caller->registers, sizeof(caller->registers));
 }
 
-/* Without a stack: return false where the ring has no room. */
+/* Emit an event without a stack; returns false if the ring has no room. */
 static __always_inline bool emit_caller(const struct caller *caller, u64 now)
 {
 	struct stack_event *event = bpf_ringbuf_reserve(MAP(calls), sizeof(*event), 0);
@@ -224,7 +225,7 @@ static __always_inline bool emit_caller(const struct caller *caller, u64 now)
 	return true;
 }
 
-/* With room bytes for its stack. */
+/* Emit an event with up to `room` bytes of stack; false if the ring has no room. */
 #define EMIT_STACK(caller, now, room)                                                          \
 	({                                                                                     \
 		struct stack_event *event = bpf_ringbuf_reserve(                               \
@@ -241,13 +242,13 @@ static __always_inline bool emit_caller(const struct caller *caller, u64 now)
 		event != NULL;                                                                 \
 	})
 
-/* Have the verifier forget in which of many ways a caller was looked at. */
+/* Have the verifier merge the paths through look_at_caller(). */
 static __always_inline void forget_way(struct caller *caller)
 {
 	bpf_probe_read_kernel(caller, __builtin_offsetof(struct caller, registers), caller);
 }
 
-/* Tell of the current call, and have state refer to it. */
+/* Emit the stack of the current call, and let the socket's `state` refer to it. */
 static __always_inline void tell_caller(struct socket_state *state)
 {
 	u64 now = bpf_ktime_get_boot_ns();

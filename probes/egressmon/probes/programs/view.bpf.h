@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * How a process sees files: in which namespaces, and whether its loader was told to
- * load what the program does not ask for.
+ * How a process sees files: in which namespaces, and whether its environment has LD_PRELOAD
+ * or LD_AUDIT, by which the dynamic linker loads further libraries.
  */
 #ifndef EGRESSMON_VIEW_H
 #define EGRESSMON_VIEW_H
@@ -10,7 +10,7 @@
 
 #define MAX_PIECES_OF_ENVIRONMENT 400
 #define ENVIRONMENT_PIECE 1024		    /* a power of two */
-#define ENVIRONMENT_PIECE_BITS 10	    /* which one */
+#define ENVIRONMENT_PIECE_BITS 10	    /* its logarithm */
 #define LD_PRELOAD_FIRST 0x4f4c4552505f444c /* "LD_PRELO" */
 #define LD_AUDIT_FIRST 0x54494455415f444c   /* "LD_AUDIT" */
 
@@ -25,10 +25,10 @@ static __always_inline u32 users_of(kernel_task *task)
 }
 
 /*
- * As the kernel laid the environment out for a new program, before its first
- * instruction. A variable goes by its first eight letters, and a long one is read in
- * pieces, of which a later one may be taken for a variable: too much may be said to be
- * preloaded, never too little. The verifier walks through each piece: few instructions.
+ * Search the environment, from `place` to `end`, as the kernel laid it out for a new
+ * program. Only a variable's first eight letters are compared, and a long one is read in
+ * pieces, any of which may look like the beginning of a variable: so PRELOAD_SET may be
+ * wrong, but PRELOAD_NONE is not. The verifier walks through each turn, so these are short.
  */
 static __always_inline u32 find_preload(u64 *piece, unsigned long place, unsigned long end)
 {
@@ -43,15 +43,15 @@ static __always_inline u32 find_preload(u64 *piece, unsigned long place, unsigne
 			break;
 		if (*piece == LD_PRELOAD_FIRST || *piece == LD_AUDIT_FIRST)
 			return PRELOAD_SET;
-		place +=
-			size - (size >> ENVIRONMENT_PIECE_BITS); /* less its end if it is cut */
+		/* Without the final zero that was added if the piece was cut. */
+		place += size - (size >> ENVIRONMENT_PIECE_BITS);
 	}
 	return PRELOAD_UNREAD;
 }
 
 /*
- * By room in a ring that is given back: the verifier looks at a stack byte by byte. In
- * the one whose events matter least.
+ * The buffer is room in a ring, discarded afterwards: a buffer on the stack is tracked by
+ * the verifier byte by byte. It is the ring whose events matter least.
  */
 static __always_inline u32 preload_of(kernel_task *task)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
-/* What is particular to x86-64 (arch/x86/include/asm/{ptrace,processor}.h). */
+/* Registers and system calls of x86-64 (arch/x86/include/asm/{ptrace,processor}.h). */
 #ifndef EGRESSMON_X86_H
 #define EGRESSMON_X86_H
 
@@ -15,12 +15,18 @@
 #define KERNEL_STACK_BYTES 16384
 
 #define IS_COMPAT(registers) ((registers)[REGISTER_SEGMENT] == SEGMENT_COMPAT)
-/* glibc, nptl/descr.h: pthread_self() is the thread pointer, and the first keys' values. */
+/*
+ * glibc, nptl/descr.h: pthread_self() is the thread pointer; the values of the first keys
+ * are at THREAD_KEYS from it.
+ */
 #define THREAD_SELF_WINDOW 0
 #define THREAD_KEYS 0x310
 #define THREAD_POINTER(task) READ(task, thread.fsbase)
 
-/* A system call, as it returns: arch/x86/entry/syscalls/syscall_{64,32}.tbl. */
+/*
+ * System calls by number (arch/x86/entry/syscalls/syscall_{64,32}.tbl), and where their
+ * arguments are when they return.
+ */
 #define REGISTER_CALL 15
 #define CALL_FIRST 14
 #define CALL_SECOND 13
@@ -41,7 +47,7 @@
 #define IS_COMPAT_CALL(number)                                                                 \
 	((number) == COMPAT_IOCTL || (number) == COMPAT_SOCKETCALL ||                          \
 	 (number) == COMPAT_SOCKET || (number) == COMPAT_CONNECT)
-#define STATUS_COMPAT 2 /* TS_COMPAT: also 64-bit code may make 32-bit calls */
+#define STATUS_COMPAT 2 /* TS_COMPAT: 64-bit code can make 32-bit calls, too */
 #define CALL_IS_COMPAT(task, registers)                                                        \
 	(READ((KERNEL_STRUCT(thread_info) *)(task), status) & STATUS_COMPAT)
 
@@ -49,7 +55,7 @@
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 #endif
 
-/* The first field of a task_struct. */
+/* A task_struct begins with it. */
 KERNEL_STRUCT(thread_info)
 {
 	KERNEL_FIELD(thread_info, u32, status);

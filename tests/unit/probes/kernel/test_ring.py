@@ -1,4 +1,4 @@
-"""The ring buffer's reader, over memory laid out as the kernel does."""
+"""Reading ring buffers, in memory that is laid out as the kernel does it."""
 
 import mmap
 import os
@@ -14,7 +14,7 @@ BUSY, DISCARDED = 1 << 31, 1 << 30
 
 
 class Producer:
-    """Writes records as the kernel would: consumer's page, producers' page, data."""
+    """Writes records as the kernel does: consumer's page, producers' page, data."""
 
     def __init__(self) -> None:
         page = mmap.PAGESIZE
@@ -29,7 +29,7 @@ class Producer:
         return int(position)
 
     def put(self, payload: bytes, flags: int = 0) -> int:
-        """Add a record; returns where its header is."""
+        """Add a record and return the offset of its header."""
         begun = self.at
         header = struct.pack("=II", len(payload) | flags, 0)
         for place, byte in enumerate(header + payload):
@@ -97,7 +97,7 @@ def test_what_was_given_up_is_stepped_over(producer: Producer, ring: Ring) -> No
     producer.put(b"given up", DISCARDED)
     producer.put(b"kept")
 
-    # A batch of nothing but such records does not look like an empty ring.
+    # A batch of discarded records alone is not taken for an empty ring.
     assert ring.read(1, SIZE) == [b"kept"]
     assert producer.consumed == producer.at
 
@@ -127,7 +127,7 @@ def timed(time_ns: int, text: bytes = b"") -> bytes:
 
 @pytest.fixture
 def pair(monkeypatch: pytest.MonkeyPatch) -> Generator[tuple[list[Producer], Rings]]:
-    # Files in memory cannot be polled, unlike maps.
+    # These rings are files in memory, which cannot be polled, unlike maps.
     monkeypatch.setattr("select.epoll", Poller)
     made = [Producer(), Producer()]
     rings = Rings([Ring(one.fd, SIZE) for one in made])
@@ -139,7 +139,7 @@ def pair(monkeypatch: pytest.MonkeyPatch) -> Generator[tuple[list[Producer], Rin
 
 
 class Poller:
-    """An epoll that polls nothing."""
+    """Stands in for epoll, and polls nothing."""
 
     def register(self, fd: int, events: int) -> None:
         """Do nothing."""
@@ -170,7 +170,7 @@ def test_of_one_time_the_first_ring_is_first(pair: Pair) -> None:
     assert rings.read(10, SIZE) == [timed(1, b"fork"), timed(1, b"connect")]
 
 
-# The program that writes it has its time already, and may be older than the other's.
+# A record that is being written has its time already, and may be older than the other.
 def test_a_record_that_is_being_written_holds_back_the_other_rings(pair: Pair) -> None:
     (first, second), rings = pair
     begun = first.put(timed(1), BUSY)
@@ -212,7 +212,8 @@ def test_an_event_that_comes_between_two_looks_keeps_its_place(
     assert rings.read(10, SIZE) == [timed(1, b"exec"), timed(2, b"connect")]
 
 
-# What tells of an earlier moment, or was overtaken on another CPU.
+# A later record has an earlier time if it is about an earlier moment, or if a program
+# on another CPU overtook it.
 def test_an_older_time_at_the_end_holds_nothing_back_for_good(pair: Pair) -> None:
     (first, second), rings = pair
     first.put(timed(9, b"younger"))

@@ -1,4 +1,4 @@
-"""Work in a thread beside other work."""
+"""Running a function in a thread: its result, and its error."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""The kernel's own description of its types, whole and broken."""
+"""Reading BTF, both valid and damaged."""
 
 import struct
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
-/* When frames are told of: at calls, and as threads and processes are started. */
+/* Emits frames at socket calls, and as threads and processes are started. */
 #ifndef EGRESSMON_CALLS_H
 #define EGRESSMON_CALLS_H
 
@@ -7,8 +7,8 @@
 #include "running_test.bpf.h"
 
 /*
- * Tell of the current thread's frames at the time now, or of child, which it starts.
- * Returns false where they are lost; *is_python says whether there are any.
+ * Emit the current thread's frames, with the time `now`: for a call, or for `child` that it
+ * starts. Returns false if they are lost; *is_python says whether it runs Python at all.
  */
 static __always_inline bool tell_frames(u64 now, kernel_task *child, bool *is_python)
 {
@@ -36,7 +36,7 @@ static __always_inline bool tell_frames(u64 now, kernel_task *child, bool *is_py
 	return told;
 }
 
-/* At a call: have state refer to it. */
+/* Emit the frames at a call, and let the socket's `state` refer to them. */
 static __always_inline void tell_call(struct socket_state *state)
 {
 	kernel_task *task = (kernel_task *)bpf_get_current_task();
@@ -55,7 +55,7 @@ static __always_inline void tell_call(struct socket_state *state)
 	}
 }
 
-/* The same calls as flow.h's on_address() tells of, and just before it does. */
+/* For the same calls as on_address() in flow.bpf.h, just before it emits them. */
 static __always_inline void frames_at_address(struct bpf_sock_addr *ctx, u32 kind, bool inet,
 					      bool inside)
 {
@@ -75,7 +75,8 @@ static __always_inline void frames_at_address(struct bpf_sock_addr *ctx, u32 kin
 		if (!key.peer.port || same_endpoint(&state->peer, &key.peer))
 			return;
 		if (is_known_peer(&key)) {
-			state->frames_ns = 0; /* should the peer be forgotten meanwhile */
+			state->frames_ns =
+				0; /* in case the peer is evicted before on_address() */
 			return;
 		}
 	}
@@ -94,7 +95,7 @@ static __always_inline void frames_at_creation(struct bpf_sock *ctx)
 		tell_call(state);
 }
 
-/* A thread or process of the scope begins; the current thread started it. */
+/* The current thread, if it is of the scope, starts the thread or process `child`. */
 static __always_inline void frames_at_start(kernel_task *child)
 {
 	bool is_python;

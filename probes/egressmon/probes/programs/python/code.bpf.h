@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
-/* Code objects: what tells them apart, and the record of each, sent once. */
+/* Emits each code object once, and tells them apart by fingerprints. */
 #ifndef EGRESSMON_CODE_H
 #define EGRESSMON_CODE_H
 
@@ -43,8 +43,8 @@ static __always_inline u64 mix_memory(u64 hash, u64 address)
 }
 
 /*
- * An address is reused once a code object is freed. CPython numbers code objects
- * since 3.12 (co_version); before, their contents tell them apart.
+ * Tells apart code objects that have the same address in turn, as it is reused. CPython
+ * numbers code objects since 3.12 (co_version); before, their contents are hashed.
  */
 static __always_inline u32 fingerprint(const struct slot *slot)
 {
@@ -57,7 +57,7 @@ static __always_inline u32 fingerprint(const struct slot *slot)
 	hash = mix(mix(hash, name), lines);
 	if (build->code_version)
 		return mix(hash, code_half(slot, build->code_version));
-	/* Length, hash and the beginning of what is there. */
+	/* Of each object: its length, its hash, and the beginning of its contents. */
 	hash = mix_memory(hash, file + build->text_length);
 	hash = mix_memory(hash, name + build->text_length);
 	return mix_memory(hash, lines + build->bytes_size);
@@ -70,7 +70,10 @@ struct text {
 	bool cut;
 };
 
-/* A str, as far as it fits: PEP 393. */
+/*
+ * Copy a str (PEP 393) to `place` in the record's content, cut if it is too long. Returns the
+ * place behind it.
+ */
 static __always_inline u64 copy_text(struct slot *slot, u64 address, u64 place,
 				     struct text *text)
 {
@@ -93,7 +96,7 @@ static __always_inline u64 copy_text(struct slot *slot, u64 address, u64 place,
 	barrier_var(place);
 	if (place > TEXT_SIZE)
 		return place;
-	/* Changes nothing: a spill in between has 6.1's verifier forget the comparison. */
+	/* Changes nothing, but Linux 6.1's verifier forgets the comparison at a spill. */
 	asm volatile("%0 &= 1023" : "+r"(place));
 	if (bpf_probe_read_user(slot->code_record.content + place, size, (void *)start))
 		return place;
@@ -102,7 +105,7 @@ static __always_inline u64 copy_text(struct slot *slot, u64 address, u64 place,
 	return place + size;
 }
 
-/* Returns how many bytes; the table is copied whole or not at all. */
+/* Copy the line table, whole or not at all. Returns how many bytes it has. */
 static __always_inline u64 copy_lines(struct slot *slot, u64 address, u64 place, bool *missing)
 {
 	u64 size = user_word(address + slot->build.bytes_size);
@@ -136,7 +139,7 @@ static __always_inline bool emit_code(struct slot *slot, const struct code_key *
 	FORGET(name);
 	FORGET(place);
 	size = copy_lines(slot, code_word(slot, build->code_lines), place, &no_lines);
-	/* That of the frames, which follow: the reader puts events in order by their time. */
+	/* The time of the frames event that follows: the reader must not put it first. */
 	event->ktime_ns = slot->record.event.ktime_ns;
 	event->kind = KIND_CODE;
 	event->tgid = key->tgid;
@@ -162,7 +165,7 @@ static __always_inline bool emit_code(struct slot *slot, const struct code_key *
 				   wake_flags(MAP(calls), RING_CALLS_BYTES));
 }
 
-/* Not more than so many in a window: new code without end must not fill the ring. */
+/* A limit for each process and window, so that code without end does not fill the ring. */
 static __always_inline bool may_tell(u32 tgid)
 {
 	struct python *python = bpf_map_lookup_elem(MAP(pythons), &tgid);
@@ -179,7 +182,7 @@ static __always_inline bool may_tell(u32 tgid)
 	return python->told++ < MAX_CODES_WINDOW;
 }
 
-/* Have the agent know the code object in slot->code. */
+/* Emit the code object in slot->code, unless it was before. */
 static __always_inline void tell_code(struct slot *slot, u64 code, u32 print)
 {
 	struct code_key key = {.start_ns = slot->record.event.start_ns,

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * Who created what runs now. An asynchronous task runs in a Context of its own
- * (PEP 567), copied as the task is made: the frames of that moment are kept under the
- * new Context's address, and at a call the thread's current Context leads to them.
+ * Finds the code that created the asynchronous task that runs now. A task runs in a Context
+ * of its own (PEP 567), which is copied when the task is created. The frames at that copy are
+ * kept in a map under the new Context's address; at a call, the thread's current Context
+ * leads to them.
  *
- * A Context that is not entered is a thread's first: it was not copied, and may be at
- * the address of one that was.
+ * A thread's first Context was not copied, but may be at the address of one that was. It is
+ * known by not being entered.
  */
 #ifndef EGRESSMON_CREATOR_H
 #define EGRESSMON_CREATOR_H
@@ -25,7 +26,7 @@ struct context_key {
 
 DEFINE_MAP(creators, LRU_HASH, struct context_key, struct creator, MAX_CREATORS, 0);
 
-/* The entered Context of the thread whose state it is; 0: none. */
+/* The Context that the thread has entered; 0: none. */
 static __always_inline u64 current_context(const struct slot *slot)
 {
 	u64 context = user_word(slot->walk.state + slot->build.thread_context);
@@ -34,7 +35,7 @@ static __always_inline u64 current_context(const struct slot *slot)
 	return context && (user_word(entered) & 0xff) ? context : 0;
 }
 
-/* Whatever was at context is no more. Returns whether the process is of the scope. */
+/* The Context at this address is gone. Returns whether the process is of the scope. */
 static __always_inline bool forget_creator(u64 context)
 {
 	kernel_task *task = (kernel_task *)bpf_get_current_task();
@@ -48,7 +49,7 @@ static __always_inline bool forget_creator(u64 context)
 	return true;
 }
 
-/* The running function copies its Context, and the copy is at context. */
+/* The running Python code has copied its Context to the address `context`. */
 static __always_inline void remember_creator(u64 context)
 {
 	kernel_task *task = (kernel_task *)bpf_get_current_task();
@@ -69,7 +70,7 @@ static __always_inline void remember_creator(u64 context)
 	creator->parent = current_context(slot);
 	creator->count = slot->record.event.count;
 	creator->total = slot->record.event.total;
-	/* One instruction for the verifier, where a copy of ours has one for each word. */
+	/* For the verifier one instruction; memcpy() would be one for each word. */
 	bpf_probe_read_kernel(creator->frames, sizeof(creator->frames), slot->record.frames);
 	key.start_ns = slot->record.event.start_ns;
 	key.tgid = slot->record.event.tgid;
@@ -79,7 +80,7 @@ out:
 	leave_slot(slot);
 }
 
-/* Have slot's event be about creator; NULL: one that was not seen. */
+/* Put `creator` into the slot's event; NULL: one whose frames were not recorded. */
 static __always_inline void describe_creator(struct slot *slot, const struct creator *creator)
 {
 	struct frames_event *event = &slot->record.event;
@@ -94,8 +95,8 @@ static __always_inline void describe_creator(struct slot *slot, const struct cre
 }
 
 /*
- * After the frames of a call, in slot: the creators', from the nearest on, to the first
- * one, or to one that was not seen.
+ * After the frames of a call, which are in `slot`: emit those of the task's creator, of the
+ * creator's creator and so on, up to one that was not recorded or has no creator.
  */
 static __always_inline void tell_creators(struct slot *slot)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * The entry points of what reads Python frames: beside those of egressmon.bpf.c, and
- * attached before them, so that frames are in the ring before the connection that
- * refers to them. Apart, because bpf_loop() needs Linux 5.17.
+ * The programs that read Python frames. They are attached to the same hooks as those of
+ * egressmon.bpf.c, and before them, so that frames are in the ring before the connection
+ * that refers to them. They are a separate object, because bpf_loop() needs Linux 5.17.
  */
 #include "process.bpf.h"
 #include "calls.bpf.h"
@@ -71,8 +71,8 @@ int frames_root_sendmsg6(struct bpf_sock_addr *ctx)
 }
 
 /*
- * Not where the task is woken, as forks are told of: there a lock is held, and nobody
- * should wait for a walk.
+ * Not at sched_wakeup_new, where forks are emitted: there a lock is held during the walk, for
+ * which others would wait.
  */
 SEC("raw_tp/sched_process_fork")
 int frames_start(struct bpf_raw_tracepoint_args *ctx)
@@ -81,7 +81,7 @@ int frames_start(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* Of PyContext_CopyCurrent(), in the interpreters that the agent attaches it to. */
+/* At the return of PyContext_CopyCurrent(), in the interpreters that the agent attaches to. */
 SEC("uretprobe")
 int frames_copied(u64 *registers)
 {
@@ -90,8 +90,8 @@ int frames_copied(u64 *registers)
 }
 
 /*
- * Of the function that frees Contexts there: what is made at the same address, by
- * Context() or Context.copy(), was not copied from what runs.
+ * At the function that frees Contexts: another one may get the same address, by Context() or
+ * Context.copy(), and was not copied from the running code's Context.
  */
 SEC("uprobe")
 int frames_freed(u64 *registers)
@@ -100,7 +100,7 @@ int frames_freed(u64 *registers)
 	return 0;
 }
 
-/* Which event.h this was compiled with; the loader compares. */
+/* The digest of event.h with which this was compiled; the loader compares it. */
 char WIRE[] SEC("wire") = WIRE_DIGEST;
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * The Python frames of the current thread, read in its own memory at the instant of
- * its call. Which thread state is its own: the one whose thread_id is pthread_self().
- * The state that the interpreter keeps for "the current thread" will not do: it is
- * cleared as the GIL is let go, before the system call.
+ * Walks the Python frames of the current thread, in its own memory, at its call. The
+ * thread's state is the one whose thread_id is pthread_self(). It is not the interpreter's
+ * "current thread state": that is cleared when the GIL is released, before the call.
  */
 #ifndef EGRESSMON_FRAMES_H
 #define EGRESSMON_FRAMES_H
 
 #include "code.bpf.h"
 
-#define MAX_WALK 1536	      /* frames gone through; some are no Python frames */
-#define MAX_THREADS 4096      /* thread states gone through */
-#define MAX_STARTER_FRAMES 64 /* kept of what started a thread or a process */
-#define MAX_GLIBC_KEYS 32     /* in the thread's own block */
-#define MINOR_TAGGED 14	      /* since 3.14, the last bits of a frame's code are tags */
-#define MINOR_OLD_FRAMES 10   /* up to 3.10, frames are objects */
+#define MAX_WALK 1536	      /* frames walked, including those that are not Python's */
+#define MAX_THREADS 4096      /* thread states looked at */
+#define MAX_STARTER_FRAMES 64 /* kept at the start of a thread or process */
+#define MAX_GLIBC_KEYS 32     /* keys whose values are in struct pthread itself */
+#define MINOR_TAGGED 14	      /* since 3.14, a frame's code pointer has tags in its last bits */
+#define MINOR_OLD_FRAMES 10   /* up to 3.10, frames are objects, and larger */
 
 static __always_inline u64 frame_word(const struct slot *slot, u32 offset)
 {
@@ -23,7 +22,7 @@ static __always_inline u64 frame_word(const struct slot *slot, u32 offset)
 	return offset > FRAME_BYTES - 8 ? 0 : *(const u64 *)(slot->frame + offset);
 }
 
-/* A read fails where a page is away for a moment: once is not enough. */
+/* Reads are tried twice, as a page can be away for a moment. */
 static __always_inline bool read_frame(struct slot *slot, u64 address)
 {
 	if (slot->build.minor > MINOR_OLD_FRAMES)
@@ -39,7 +38,7 @@ static __always_inline bool read_code(struct slot *slot, u64 address)
 	       !bpf_probe_read_user(slot->code, 160, (void *)address);
 }
 
-/* Where in the code's bytes the frame is. */
+/* The frame's position in its code, as an offset in bytes. */
 static __always_inline u32 instruction_of(const struct slot *slot, u64 code)
 {
 	const struct interpreter *build = &slot->build;
@@ -128,8 +127,8 @@ static __always_inline u64 top_frame(const struct slot *slot, u64 state)
 }
 
 /*
- * The next thread state. A thread may have one in each of several interpreters: the
- * one that runs something is meant.
+ * Look at the next thread state, for bpf_loop(). A thread may have a state in each of several
+ * subinterpreters: the one that runs a frame is taken.
  */
 static long try_state(u32 i, u32 *number)
 {
@@ -159,10 +158,10 @@ static long try_state(u32 i, u32 *number)
 	return 1;
 }
 
-/* The value of the interpreter's own key in the thread's block: no search is needed. */
+/* The thread's state from its thread-local storage, under CPython's key; 0: not there. */
 static __always_inline u64 keyed_state(const struct slot *slot, u64 runtime)
 {
-	u32 key[2] = {}; /* Py_tss_t: whether it is made, and the number */
+	u32 key[2] = {}; /* Py_tss_t: whether it was created, and its number */
 	u64 state;
 
 	if (!THREAD_KEYS || !slot->build.runtime_key)
@@ -183,7 +182,7 @@ static __always_inline u64 find_state(struct slot *slot, kernel_task *task)
 	u64 state = 0;
 
 	slot->walk.self = THREAD_POINTER(task);
-	/* Up to 3.11 the key is the main interpreter's alone. */
+	/* Up to 3.11, the key is for the main interpreter: not if there are others. */
 	if (slot->build.minor > 11 || !user_word(first + slot->build.interpreter_next))
 		state = keyed_state(slot, runtime);
 	if (state)
@@ -195,7 +194,7 @@ static __always_inline u64 find_state(struct slot *slot, kernel_task *task)
 	return slot->walk.hit;
 }
 
-/* Leaves the thread's state in slot->walk.state. */
+/* Walk the thread's frames; returns FRAMES_*, and sets slot->walk.state. */
 static __always_inline u32 walk_frames(struct slot *slot, kernel_task *task)
 {
 	u64 state = find_state(slot, task);
@@ -210,7 +209,7 @@ static __always_inline u32 walk_frames(struct slot *slot, kernel_task *task)
 	slot->walk.status = FRAMES_WHOLE;
 	bpf_loop(MAX_WALK, walk_frame, &number, 0);
 	if (slot->walk.frame && slot->walk.status == FRAMES_WHOLE)
-		return FRAMES_CUT; /* in a circle of frames that are none */
+		return FRAMES_CUT; /* more frames than MAX_WALK, perhaps in a circle */
 	return slot->walk.status;
 }
 
@@ -221,7 +220,7 @@ static __always_inline bool emit_frames(const struct slot *slot)
 	if (!has_room(MAP(calls), RING_FOR_FRAMES))
 		return false;
 	flags = wake_flags(MAP(calls), RING_CALLS_BYTES);
-	/* Last of all: on Linux 6.1 a bound is not kept for what went to the stack. */
+	/* Checked last: Linux 6.1's verifier forgets a bound when the value is spilled. */
 	size = slot->record.event.count;
 	barrier_var(size);
 	if (size > MAX_FRAMES)
@@ -231,8 +230,8 @@ static __always_inline bool emit_frames(const struct slot *slot)
 }
 
 /*
- * Have slot's event be about the current thread, or about child (NULL: none), which it
- * starts; not more than limit frames will be kept. Returns NULL where no CPython is.
+ * Prepare the slot's event for the current thread's frames, of which `limit` are kept, and
+ * for the `child` that it starts, if any. Returns NULL if the process has no known CPython.
  */
 static __always_inline struct python *begin_walk(struct slot *slot, kernel_task *task,
 						 kernel_task *child, u64 now, u32 limit)

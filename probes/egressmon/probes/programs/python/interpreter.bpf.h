@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * Where a process has its CPython, found at the process's first call.
+ * Finds CPython in a process, at its first call.
  *
- * The list of what the dynamic linker loaded is gone through (elf(5) and link.h:
- * auxiliary vector, program headers, DT_DEBUG, struct link_map), and at each base
- * each interpreter that the agent knows is tried: where it is, _DYNAMIC is at its
- * distance, PyCode_Type's type is PyType_Type at theirs, and its size is that of this
- * build. So neither names nor inode numbers matter, and nothing needs to have been seen
- * before.
+ * The probes follow the dynamic linker's list of loaded files (elf(5) and link.h: auxiliary
+ * vector, program headers, DT_DEBUG, struct link_map) and compare each file with each build
+ * that the agent has registered: _DYNAMIC is at the same distance from the base, and in
+ * memory PyCode_Type has the type PyType_Type and this build's size. So neither file names
+ * nor inode numbers matter, and no earlier event of the process is needed.
  */
 #ifndef EGRESSMON_INTERPRETER_H
 #define EGRESSMON_INTERPRETER_H
@@ -17,7 +16,7 @@
 #define MAX_PYTHONS 16384
 #define MAX_PROGRAM_HEADERS 32
 #define MAX_DYNAMIC 128
-#define MAX_TRIES 8192 /* of an interpreter at a base */
+#define MAX_TRIES 8192 /* comparisons of a build with a file, in one search */
 
 #define AUXILIARY_HEADERS 3
 #define AUXILIARY_HEADER_COUNT 5
@@ -110,7 +109,7 @@ static __always_inline bool is_at(const struct interpreter *build, u64 base)
 	return user_word(type + build->type_size) == build->code_size;
 }
 
-/* One interpreter at one base; after the last of them, the next base. */
+/* Compare the next build with the current file; after the last one, go to the next file. */
 static long try_base(u32 i, u32 *number)
 {
 	struct slot *slot = slot_of(number);
@@ -132,7 +131,7 @@ static long try_base(u32 i, u32 *number)
 	}
 	slot->search.number = candidate + 1;
 	build = bpf_map_lookup_elem(MAP(interpreters), &candidate);
-	/* Nothing is read where it is not likely to be: that takes a microsecond. */
+	/* First without a read of memory, which takes a microsecond. */
 	if (!build || build->dynamic != slot->search.dynamic)
 		return 0;
 	if (!is_at(build, slot->search.base))
@@ -165,7 +164,7 @@ static __always_inline u64 environ_of(const struct interpreter *build, u64 base)
 	return 0;
 }
 
-/* What is known of the current process, looked for at its first call; NULL: no CPython. */
+/* What is known of the current process, after a search at its first call; NULL: no CPython. */
 static __always_inline struct python *find_python(struct slot *slot, kernel_task *task)
 {
 	u32 tgid = bpf_get_current_pid_tgid() >> 32;
@@ -196,15 +195,15 @@ static __always_inline struct python *find_python(struct slot *slot, kernel_task
 	build = slot->search.found ? bpf_map_lookup_elem(MAP(interpreters), &number) : NULL;
 	if (build)
 		slot->python.environ = environ_of(build, slot->search.base);
-	/* A page that is not there now may be so at the next call. */
+	/* Not remembered if a page could not be read: at the next call it may be there. */
 	if (build || !slot->search.unreadable)
 		bpf_map_update_elem(MAP(pythons), &tgid, &slot->python, BPF_ANY);
 	return build ? bpf_map_lookup_elem(MAP(pythons), &tgid) : NULL;
 }
 
 /*
- * The current process, which is python, makes child. It may not be able to read there
- * what is searched: pages of files are not in a new process's tables.
+ * The current process forks `child`: remember the same CPython for it. A search could fail
+ * there, as a new process's page tables lack the pages of files.
  */
 static __always_inline void inherit_python(struct slot *slot, const struct python *python,
 					   kernel_task *child)

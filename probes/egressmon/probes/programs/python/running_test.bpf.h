@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
-/* PYTEST_CURRENT_TEST, read in the process's environment: pytest sets it for each phase. */
+/* Reads PYTEST_CURRENT_TEST, which pytest sets for each phase, from a process's environment. */
 #ifndef EGRESSMON_TEST_H
 #define EGRESSMON_TEST_H
 
@@ -41,7 +41,7 @@ static long try_variable(u32 i, u32 *number)
 	return 0;
 }
 
-/* Whether nothing was added or replaced since no test was found: setenv(3) appends. */
+/* Whether the environment still has no test: setenv(3) would have appended it. */
 static __always_inline bool is_still_without(const struct python *python, u64 environment)
 {
 	u64 end = environment + python->variables * sizeof(u64);
@@ -51,7 +51,7 @@ static __always_inline bool is_still_without(const struct python *python, u64 en
 	return !user_word(end) && user_word(end - sizeof(u64)) == python->last;
 }
 
-/* Put the test that runs, if one does, into slot's event. */
+/* Put the running test, if there is one, into the slot's event. */
 static __always_inline void find_test(struct slot *slot, struct python *python)
 {
 	struct frames_event *event = &slot->record.event;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
-/* Room for one program's work on Python frames, and how a process's memory is read. */
+/* Working memory for the programs that read Python frames; reads of a process's memory. */
 #ifndef EGRESSMON_SLOT_H
 #define EGRESSMON_SLOT_H
 
@@ -12,19 +12,19 @@
 #define CREATOR_FRAMES 32
 #define CODE_BYTES 256
 
-/* What is known of a process; times as in process_event. */
+/* What is known of a process that runs CPython; times as in process_event. */
 struct python {
 	u64 start_ns;
-	u64 base; /* of the file that holds the interpreter */
-	u64 environ;
-	u64 environment; /* as it was when no test was in it: the array, */
-	u64 variables;	 /* how many it had, */
-	u64 last;	 /* and the last of them */
-	u64 test_at;	 /* where in it the test was last */
+	u64 base;	 /* where the file with the interpreter is loaded */
+	u64 environ;	 /* address of the variable `environ` */
+	u64 environment; /* its value at the last search for the test, */
+	u64 variables;	 /* how many variables came before the test, or in all, */
+	u64 last;	 /* and the last of them; 0: there was a test */
+	u64 test_at;	 /* where in the array the test was; 0: nowhere */
 	u64 window_ns;
-	u32 told; /* code objects, in the window */
+	u32 told; /* code objects that were emitted in the window */
 	u32 exec_id;
-	u32 interpreter; /* 1 + its number; 0: none of them */
+	u32 interpreter; /* 1 + its index in the map; 0: no known build */
 	u32 generation;
 };
 
@@ -37,12 +37,12 @@ struct search {
 	u64 link;
 	u32 number;
 	u32 count;
-	u32 found; /* 1 + number */
+	u32 found; /* 1 + the build's index; 0: none */
 	u32 unreadable;
 };
 
 struct walk {
-	u64 state; /* the thread's, or the one looked at */
+	u64 state; /* the thread's state, or the one to look at next */
 	u64 interpreter;
 	u64 self;
 	u64 hit;
@@ -56,8 +56,8 @@ struct walk {
 
 struct creator {
 	u64 ktime_ns;
-	u64 parent; /* the Context in which it was made */
-	u32 status; /* one of FRAMES_*, as far as its frames go */
+	u64 parent; /* the Context in which the creator ran */
+	u32 status; /* FRAMES_* */
 	u32 count;
 	u32 total;
 	u32 spare;
@@ -75,9 +75,9 @@ struct code_record {
 };
 
 /*
- * Room for one program's work. Programs of cgroups can be preempted, so what is the
- * CPU's own would be shared; and before Linux 6.7 the verifier takes what a loop's
- * body changes on the stack for constant, so a loop's state is here, too.
+ * Working memory for one run of a program. It is no per-CPU map, because cgroup programs can
+ * be preempted by others on the same CPU. A loop's state is here, too: before Linux 6.7, the
+ * verifier takes variables on the stack for constant that the body of bpf_loop() changes.
  */
 struct slot {
 	u32 busy;
@@ -125,7 +125,7 @@ static __always_inline struct slot *slot_of(const u32 *number)
 	return bpf_map_lookup_elem(MAP(slots), &key);
 }
 
-/* The process's memory; zero where it cannot be read. */
+/* Read the process's memory: 64 bits here, 32 below; zero if it cannot be read. */
 static __always_inline u64 user_word(u64 address)
 {
 	u64 word = 0;
