@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from egressmon.cli.verbs import VERBS
 from support.watching import EGRESSMON
 
 POLICY = """\
@@ -37,10 +38,7 @@ def policy(tmp_path: Path) -> str:
     "words",
     [
         ["--help"],
-        ["watch", "--help"],
-        ["learn", "--help"],
-        ["doctor", "--help"],
-        ["policy", "--help"],
+        *([verb, "--help"] for verb in VERBS),
         ["policy", "check", "--help"],
         ["policy", "explain", "--help"],
         ["--version"],
@@ -78,6 +76,16 @@ def test_bad_usage_is_one_error_with_a_hint(words: list[str], status: int) -> No
     assert lines[1].startswith("hint: ")
     assert len(lines) == 2
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "verb", [name for name, verb in VERBS.items() if verb.runs_command]
+)
+def test_what_runs_a_command_says_how_to_give_it(verb: str) -> None:
+    done = run(verb, "--no-such-option")
+
+    hint = done.stderr.splitlines()[1]
+    assert hint == f"hint: egressmon {verb} [OPTIONS] -- COMMAND [ARGUMENT...]"
 
 
 def test_a_run_without_a_policy_file_imports_no_library_for_it() -> None:

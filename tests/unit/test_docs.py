@@ -9,8 +9,10 @@ from typing import cast, get_args
 
 import pytest
 
+from egressmon.attribution.python.offsets.versions import DEBUG_OFFSETS
 from egressmon.cli import options
 from egressmon.cli.main import add_verbs
+from egressmon.events.decode import kind_of
 from egressmon.evidence.records import (
     Actor,
     NameRecord,
@@ -21,8 +23,10 @@ from egressmon.evidence.records import (
 )
 from egressmon.policy.model import Accept, Allow, By, Command, Dns, Local, Policy
 from egressmon.probes.wire import CONSTANTS
+from egressmon.reports.summary import losses_line
 from egressmon.runs import conclude
 from egressmon.sensor.blind_spots import KnownBlindSpot
+from egressmon.sensor.sensor import CONSEQUENCES
 
 ROOT = Path(__file__).parents[2]
 PARSER = options.parser(add_verbs)
@@ -82,16 +86,41 @@ def _help(verb: str) -> str:
     raise AssertionError(verb)
 
 
+def evidence_section(kind: str) -> str:
+    """Return what the page says of the records of a kind."""
+    _, found, rest = EVIDENCE.partition(f"\n## `{kind}`\n")
+    assert found, f"docs/evidence.md has no section `{kind}`"
+    return rest.partition("\n## ")[0]
+
+
 @pytest.mark.parametrize("record", get_args(Record), ids=lambda one: one.TYPE)
 def test_every_field_of_a_record_is_documented_and_none_more(record: type) -> None:
-    kind = record.TYPE  # type: ignore[attr-defined]
-    section = EVIDENCE.split(f"## `{kind}`")[1].split("\n## ")[0]
+    kind = cast("str", record.TYPE)  # type: ignore[attr-defined]
+    section = evidence_section(kind)
     rows = re.findall(r"^\| ((?:`[\w.]+`(?:, )?)+) \|", section, re.MULTILINE)
     documented = {
         name.split(".")[0] for row in rows for name in re.findall(r"`([\w.]+)`", row)
     }
 
     assert documented == {field.name for field in dataclasses.fields(record)}
+
+
+def test_every_kind_that_may_be_unreadable_is_documented() -> None:
+    (row,) = re.findall(r"^\| `event` .*", evidence_section("unreadable"), re.MULTILINE)
+    kinds = {
+        kind_of(bytes(8) + number.to_bytes(4, "little"))
+        for name, number in CONSTANTS.items()
+        if name.startswith("KIND_")
+    }
+
+    assert set(re.findall(r"`(\w+)`", row)) == kinds | {"event", "kind"}
+
+
+def test_every_miss_is_documented_and_has_words_in_the_summary() -> None:
+    for name in CONSEQUENCES:
+        if name.startswith("missed_"):
+            assert f"`{name}`" in evidence_section("run.end"), name
+            assert name not in losses_line({name: 1}), f"{name}: summary.py"
 
 
 @pytest.mark.parametrize("nested", [Actor, NameRecord, Peer, Outlived, ProcessExit])
@@ -124,12 +153,10 @@ def test_every_policy_key_is_documented(
 def test_every_blind_spot_is_in_the_threat_model() -> None:
     text = (DOCS / "threat-model.md").read_text()
     for spot in KnownBlindSpot:
-        assert f"`{spot.value.name}`" in text
+        assert f"| `{spot.value.name}` |" in text, spot.value.name
 
 
 def test_every_loss_has_a_consequence() -> None:
-    from egressmon.sensor.sensor import CONSEQUENCES  # noqa: PLC0415 -- only here
-
     counted = {
         name.removeprefix("COUNT_").lower()
         for name in CONSTANTS
@@ -137,6 +164,15 @@ def test_every_loss_has_a_consequence() -> None:
     }
     # The kernel itself counts the runs that it skipped, and the side band its own.
     assert counted | {"lost_skipped", "missed_mapping"} == set(CONSEQUENCES)
+
+
+def test_the_pages_know_the_newest_cpython() -> None:
+    newest = max(DEBUG_OFFSETS)
+    attribution = (DOCS / "attribution.md").read_text()
+
+    assert f"3.9 to 3.{newest}" in attribution
+    assert f"CPython 3.{newest + 1} is not known" in attribution
+    assert f"3.9 to 3.{newest}" in (DOCS / "changelog.md").read_text()
 
 
 def test_links_between_pages_lead_somewhere() -> None:

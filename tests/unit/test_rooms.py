@@ -4,6 +4,8 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/architecture.md").read_text()
 LINTER = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
@@ -35,14 +37,33 @@ def test_every_room_that_there_is_has_a_place_in_the_picture() -> None:
     assert rooms - {"__main__"} == set().union(*drawn()) - {"policy", "probes"}
 
 
-def test_every_file_that_the_page_names_is_there() -> None:
+@pytest.mark.parametrize("page", ["architecture.md", "contributing.md"])
+def test_every_file_that_a_page_names_is_there(page: str) -> None:
     files = [
         str(path.relative_to(ROOT))
-        for source in SOURCES
+        for source in (*SOURCES, "tests", "scripts")
         for path in (ROOT / source).rglob("*")
         if "__pycache__" not in path.parts
     ]
 
-    for name in re.findall(r"`([\w./]+\.(?:py|h|c)|[\w./]+/)`", PAGE):
+    text = (ROOT / "docs" / page).read_text()
+    for name in re.findall(r"`(\w[\w./]*\.(?:py|h|c|jsonl)|[\w./]+/)`", text):
         end = "/" + name.rstrip("/")
-        assert any(f"/{file}".endswith(end) for file in files), name
+        to_be_made = re.search(r"NAME|_N\.py$|^/", name)
+        assert to_be_made or any(f"/{file}".endswith(end) for file in files), name
+
+
+# Of ours: those of CPython and those that the reader makes up are not.
+def test_every_internal_name_that_a_recipe_tells_is_there() -> None:
+    text = (ROOT / "docs/contributing.md").read_text()
+    recipes = text.partition("## Recipes")[2].partition("\n## ")[0]
+    sources = "".join(
+        path.read_text()
+        for source in (*SOURCES, "tests")
+        for path in (ROOT / source).rglob("*")
+        if path.suffix in {".py", ".h", ".c"} and path != Path(__file__)
+    )
+
+    names = set(re.findall(r"`(_[a-z]\w+|_?[A-Z]{2}[A-Z_]+)\b[^`]*`", recipes))
+    for name in sorted(name for name in names if "NAME" not in name):
+        assert re.search(rf"(?<!\w){name}", sources), name

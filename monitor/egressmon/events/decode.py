@@ -49,6 +49,7 @@ _NAMES = {
     _STACK: "stack",
     _FRAMES: "frames",
     _CODE: "code",
+    _ESCAPE: "escape",
 }
 _PROCESS_EVENT = LAYOUTS["process_event"]
 _EXEC_EVENT = LAYOUTS["exec_event"]

@@ -8,9 +8,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from egressmon.events.decode import DecodeError, decode
+from egressmon.events.decode import DecodeError, decode, kind_of
 from egressmon.events.model import DnsPacket, Executed, Exited, Flow, Forked
+from egressmon.probes.wire import CONSTANTS
 from support.events import dns, event, executed, flow
+
+KINDS = {name: CONSTANTS[name] for name in CONSTANTS if name.startswith("KIND_")}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_the_header_has_a_reader_and_a_name(name: str) -> None:
+    head = bytes(8) + KINDS[name].to_bytes(4, "little")
+
+    # Too short for any kind: who knows it says so, and nothing else.
+    with pytest.raises(DecodeError, match=r"12 of \d+ bytes"):
+        decode(head)
+    assert not kind_of(head).startswith("kind "), f"{name}: no name in decode.py"
+
+
+def test_no_two_kinds_have_the_same_number() -> None:
+    assert len(set(KINDS.values())) == len(KINDS)
 
 
 def test_a_flow_keeps_what_the_kernel_said() -> None:

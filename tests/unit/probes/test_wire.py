@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.probes.wire import HEADER, LAYOUTS, STRUCTS, read_structs
+from egressmon.probes.wire import CONSTANTS, HEADER, LAYOUTS, STRUCTS, read_structs
 
 PROBES = Path(__file__).parents[3] / "probes/egressmon/probes/programs"
 TYPES = "#include <stdint.h>\n#include <stddef.h>\n#include <stdio.h>\n" + "".join(
@@ -67,6 +67,15 @@ def test_every_event_begins_with_time_and_kind() -> None:
 def test_a_field_outside_of_the_grammar_is_refused(field: str) -> None:
     with pytest.raises(ValueError, match=r"event\.h: cannot read field"):
         read_structs(f"struct s {{ {field} }};")
+
+
+def test_the_counters_fill_their_slots() -> None:
+    # A counter behind the last slot counts nothing: the map has no element for it.
+    slots = {name for name in CONSTANTS if name.startswith("COUNT_")} - {"COUNT_SLOTS"}
+
+    assert sorted(CONSTANTS[name] for name in slots) == list(
+        range(CONSTANTS["COUNT_SLOTS"])
+    )
 
 
 def test_the_header_names_no_struct_twice() -> None:

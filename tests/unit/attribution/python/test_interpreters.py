@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from egressmon.attribution.python import builds
+from egressmon.attribution.python import builds, offsets
 from egressmon.attribution.python.builds import read_interpreter
 from egressmon.attribution.python.interpreters import Interpreters
 from egressmon.attribution.python.offsets.versions import (
@@ -181,6 +181,13 @@ def test_debug_offsets_of_a_later_version_are_not_guessed() -> None:
     assert read_debug_offsets(bytes(1024)) is None
     with pytest.raises(ValueError, match="cut short"):
         read_debug_offsets(b"xdebugpy" + struct.pack("<QQ", 0x030D0000, 0))
+
+
+def test_every_file_of_offsets_is_chosen_by_its_version() -> None:
+    folder = Path(offsets.__file__).parent
+    files = {path.stem for path in folder.glob("cpython_3_*.py")}
+
+    assert files == {f"cpython_3_{minor}" for minor in (*TABLES, *DEBUG_OFFSETS)}
 
 
 @pytest.mark.parametrize("minor", sorted(DEBUG_OFFSETS))

@@ -1,0 +1,53 @@
+"""All reports are told of a run, whatever becomes of one of them."""
+
+import importlib
+import inspect
+import pkgutil
+from pathlib import Path
+
+from egressmon import reports
+from egressmon.cli import watch
+from egressmon.reports.interface import Report, tell_all
+from egressmon.reports.outcome import Outcome
+from support.outcomes import outcome
+
+
+class Kept:
+    """Keeps what it is told, or fails."""
+
+    def __init__(self, error: OSError | None = None) -> None:
+        self.told: list[Outcome] = []
+        self._error = error
+
+    def tell(self, outcome: Outcome) -> None:
+        self.told.append(outcome)
+        if self._error is not None:
+            raise self._error
+
+
+def test_a_report_that_cannot_be_written_keeps_no_other_from_it() -> None:
+    first, second = Kept(OSError("no space")), Kept()
+    told = outcome()
+
+    tell_all(told, [first, second])
+
+    assert first.told == second.told == [told]
+
+
+def defined() -> set[str]:
+    """Return every class of the room that is a report, with its module."""
+    names: set[str] = set()
+    for found in pkgutil.iter_modules(reports.__path__):
+        module = importlib.import_module(f"{reports.__name__}.{found.name}")
+        for name, one in inspect.getmembers(module, inspect.isclass):
+            here = one.__module__ == module.__name__ and one is not Report
+            if here and hasattr(one, "tell"):
+                names.add(f"{found.name}.{name}")
+    return names
+
+
+def test_every_report_of_the_room_is_made_in_watch() -> None:
+    source = Path(watch.__file__).read_text()
+
+    for name in sorted(defined()):
+        assert f"yield {name}(" in source, f"{name}: missing from cli/watch.py"

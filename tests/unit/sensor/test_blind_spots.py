@@ -1,0 +1,57 @@
+"""Blind spots: what a machine may keep from being seen, and no other."""
+
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from egressmon import host
+from egressmon.probes.engine import Engine
+from egressmon.sensor.blind_spots import ALWAYS, KnownBlindSpot, declared, of_command
+from egressmon.sensor.escalation import Escalation
+from egressmon.sensor.surroundings import Surroundings
+
+
+def engine(*, able: bool) -> Engine:
+    """Stand for an engine that can do all, or nothing."""
+    stand_in = SimpleNamespace(
+        root_hooks=able,
+        watches_calls=able,
+        watches_rings=able,
+        counts_skipped=able,
+        frames=object() if able else None,
+        no_frames="no frames",
+    )
+    return cast("Engine", stand_in)
+
+
+def test_each_one_is_declared_where_nothing_can_be_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(host, "proc_is_ours", lambda: False)
+    monkeypatch.setattr(host, "hierarchy_is_whole", lambda: False)
+    worst = Surroundings(may_change_network=True, same_user_runs=True)
+    escalation = Escalation(as_root="root", can_sudo="sudo", withheld_by=None)
+
+    found = declared(
+        engine(able=False),
+        "no mappings",
+        "no creators",
+        surroundings=worst,
+        frames=True,
+    )
+
+    names = [spot.name for spot in (*found, *of_command(escalation))]
+    assert sorted(names) == sorted(blind.value.name for blind in KnownBlindSpot)
+
+
+def test_a_machine_that_can_do_all_has_those_that_are_always_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(host, "proc_is_ours", lambda: True)
+    monkeypatch.setattr(host, "hierarchy_is_whole", lambda: True)
+    best = Surroundings(may_change_network=False, same_user_runs=False)
+
+    found = declared(engine(able=True), surroundings=best, frames=True)
+
+    assert found == [blind.value for blind in ALWAYS]
