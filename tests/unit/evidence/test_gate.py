@@ -102,7 +102,7 @@ def check_inside(value: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", get_args(Record), ids=lambda one: one.TYPE)
-@settings(max_examples=25, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=25, suppress_health_check=SLOW)
 @given(st.data())
 def test_any_record_gives_a_valid_line(kind: type, data: st.DataObject) -> None:
     record = data.draw(records(kind))

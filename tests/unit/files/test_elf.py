@@ -111,7 +111,7 @@ def ask_everything(data: bytes, addresses: list[int]) -> None:
     elf.close()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(st.tuples(st.integers(0, 1 << 16), st.binary(min_size=1, max_size=8))),
     st.integers(0, 1 << 16),
@@ -130,7 +130,7 @@ def test_a_damaged_file_is_an_error_and_no_more(
     ask_everything(bytes(data), addresses)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_damaged_tables_are_an_error_and_no_more(data: st.DataObject) -> None:
     elf = opened(PROGRAM)

@@ -18,7 +18,8 @@
 
 #define SEC(name)
 
-#define SUBPROGRAM static __always_inline /* BCC inlines all functions */
+#define SUBPROGRAM static __always_inline /* BCC inlines all functions, */
+#define TWO_WAYS 0 /* so that a faster way beside another is too much for the verifier */
 
 #define MAP(name) ((void *)bpf_pseudo_fd(1, MAP_ID_##name))
 
@@ -67,6 +68,7 @@ typedef __u64 u64;
  * path that calls it. Its arguments must be numbers and the context (Linux 5.6).
  */
 #define SUBPROGRAM __attribute__((noinline))
+#define TWO_WAYS 1
 
 #define DEFINE_MAP(name, map_type, key_type, value_type, entries, flags)                       \
 	struct {                                                                               \

@@ -17,19 +17,10 @@
 /* By number: each engine's headers declare it with types of their own (since 5.8). */
 static u64 (*ancestor_cgroup_id)(void *sk, int level) = (void *)129;
 
-/*
- * Made or bound by the scope; an inherited socket may be another's, too. Where answered is
- * the number that a SYN with an ACK acknowledges, its socket is noted as answered by it.
- */
-static __always_inline bool is_made_here(struct bpf_sock *sk, const u32 *answered)
+/* Made or bound by the scope; an inherited socket may be another's, too. */
+static __always_inline bool is_made_here(const struct socket_state *state)
 {
-	struct socket_state *state = bpf_sk_storage_get(MAP(sockets), sk, 0, 0);
-
-	if (!state)
-		return false;
-	if (answered && sk->state == STATE_SYN_SENT)
-		state->answered = *answered;
-	return state->flags & (SOCKET_INSIDE | SOCKET_LINEAGE);
+	return state && (state->flags & (SOCKET_INSIDE | SOCKET_LINEAGE));
 }
 
 /* As a number: no arithmetic is allowed on a socket's pointer. */
@@ -85,11 +76,13 @@ static __always_inline bool is_shared(struct bpf_sock *sk, u16 protocol)
 }
 
 /*
- * Whose the socket is that was found; it is released. One that a SYN with an ACK answers
- * listens nowhere, and so it shares no port.
+ * Whose the socket is that was found; it is released. Only listeners are shared. A socket
+ * that has sent a SYN notes the number that is acknowledged, if it is answered (connected).
  */
-static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol, const u32 *answered)
+static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol, bool connected,
+				    u32 answered)
 {
+	struct socket_state *state = bpf_sk_storage_get(MAP(sockets), sk, 0, 0);
 	struct settings *set = settings_set();
 	u64 scope = set ? set->scope_id : 0;
 	u32 level = set ? set->scope_level : 0;
@@ -97,10 +90,12 @@ static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol, const u32
 	/* Without a branch: 0 for one that listens (states are below 16). */
 	u32 taken = ((sk->state ^ STATE_LISTEN) + 15) >> 4 << 3;
 
+	if (TWO_WAYS && connected && state && sk->state == STATE_SYN_SENT)
+		state->answered = answered;
 	/* A socket that listens without having been bound has no state. */
-	if (is_made_here(sk, answered) || (scope && ancestor_cgroup_id(sk, level) == scope))
-		receiver =
-			!answered && is_shared(sk, protocol) ? RECEIVER_SHARED : RECEIVER_SCOPE;
+	if (is_made_here(state) || (scope && ancestor_cgroup_id(sk, level) == scope))
+		receiver = !connected && is_shared(sk, protocol) ? RECEIVER_SHARED
+								 : RECEIVER_SCOPE;
 	else if (!scope)
 		receiver = RECEIVER_ASK;
 	bpf_sk_release(sk);
@@ -109,11 +104,11 @@ static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol, const u32
 
 /*
  * Whose socket has, or would accept, the connection from source, a port of it, to target;
- * or whose a SYN with an ACK that acknowledges *answered is for.
+ * or (connected) whose a SYN with an ACK is for, that acknowledges the number answered.
  */
 static __always_inline u32 socket_at(struct __sk_buff *skb, const struct endpoint *source,
 				     const struct endpoint *target, u16 source_port,
-				     const u32 *answered)
+				     bool connected, u32 answered)
 {
 	bool inet = is_inet(target->address);
 	struct bpf_sock_tuple tuple = {};
@@ -136,7 +131,7 @@ static __always_inline u32 socket_at(struct __sk_buff *skb, const struct endpoin
 		sk = bpf_sk_lookup_udp(skb, &tuple, size, THIS_NAMESPACE, 0);
 	else
 		sk = bpf_sk_lookup_tcp(skb, &tuple, size, THIS_NAMESPACE, 0);
-	return sk ? owner_of(sk, target->protocol, answered) : RECEIVER_NOBODY;
+	return sk ? owner_of(sk, target->protocol, connected, answered) : RECEIVER_NOBODY;
 }
 
 #endif

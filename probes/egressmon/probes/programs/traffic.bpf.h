@@ -140,8 +140,10 @@ static __always_inline bool is_untold(const struct socket_state *state)
  */
 static __always_inline bool is_taking(struct __sk_buff *skb, const struct socket_state *state)
 {
-	return skb->ifindex == LOOPBACK_INDEX && state && state->told &&
-	       !is_worst_told(skb, state->told) && state->answered != state->first;
+	if (skb->ifindex != LOOPBACK_INDEX || !state || !state->told)
+		return false;
+	return !TWO_WAYS ||
+	       (!is_worst_told(skb, state->told) && state->answered != state->first);
 }
 
 /* A SYN begins anew: nobody has answered it, and its connection can be another's. */
@@ -165,7 +167,7 @@ static __always_inline u32 count_stream(struct __sk_buff *skb, struct bpf_sock *
 	}
 	if (packet->tcp_flags & TCP_ACK)
 		return sk && sk->state == STATE_LISTEN ? KIND_ACCEPT : NO_NEWS;
-	if (state)
+	if (TWO_WAYS && state)
 		begin_stream(state, packet->sequence);
 	if (is_first(state, packet))
 		return KIND_CONNECT;
@@ -239,8 +241,8 @@ static __always_inline u32 other_side(struct __sk_buff *skb, const struct packet
 	if (protocol == PROTOCOL_TCP && !accepted &&
 	    (kind != KIND_AGAIN || begins(packet->tcp_flags)))
 		port = 0;
-	return socket_at(skb, &packet->source, &packet->target, port,
-			 accepted ? &packet->acknowledged : NULL);
+	return socket_at(skb, &packet->source, &packet->target, port, accepted,
+			 packet->acknowledged);
 }
 
 /*
@@ -267,14 +269,15 @@ SUBPROGRAM int egress_news(struct __sk_buff *skb, u32 kind, u32 flags)
 	/* As a pointer: the compiler would go on asking for the number. */
 	asm volatile("" : "+r"(owner));
 	flow.owner = owner;
-	if (!parse_plain(skb, &packet))
+	if (!TWO_WAYS || !parse_plain(skb, &packet))
 		parse(skb, &packet);
 	FORGET(packet);
-	if (kind == KIND_STREAM)
+	if (TWO_WAYS && kind == KIND_STREAM) {
 		kind = forget(skb, count_stream(skb, sk, state, &packet));
-	if (!kind)
-		return 0;
-	flow.kind = kind;
+		if (!kind)
+			return 0;
+		flow.kind = kind;
+	}
 	if (!(flags & FLAG_CANARY)) {
 		flow.cookie = bpf_get_socket_cookie(skb);
 		flow.receiver = forget(skb, other_side(skb, &packet, kind));
@@ -311,15 +314,16 @@ SUBPROGRAM int egress_flow(struct __sk_buff *skb, u32 flags)
 	count_total(skb);
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
-	state = state_of(sk);
 	if (look(skb, &glance) && glance.protocol == PROTOCOL_TCP &&
 	    glance.target != DNS_PORT && glance.source != DNS_PORT &&
 	    (!sk || sk->type == SOCK_STREAM)) {
-		if (begins(glance.tcp_flags) || is_taking(skb, state) ||
-		    (flags && is_untold(state)))
+		if (!begins(glance.tcp_flags) && !is_taking(skb, state_of(sk)) &&
+		    !(flags && is_untold(state_of(sk))))
+			return NO_NEWS;
+		if (TWO_WAYS)
 			return KIND_STREAM;
-		return NO_NEWS;
 	}
+	state = state_of(sk);
 	if (!parse(skb, &packet))
 		count(COUNT_LOST_PACKET, 1);
 	if (!flags && is_canary(&packet))

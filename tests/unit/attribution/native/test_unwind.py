@@ -22,7 +22,7 @@ def mapped() -> tuple[list[int], bytes]:
     return [one.start for one in parse_maps(text)], text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 1 << 32), st.integers(0, 4096), st.floats(0, 1))
 def test_garbage_ends_with_a_reason(seed: int, size: int, chance: float) -> None:
     starts, text = mapped()

@@ -214,7 +214,7 @@ def library() -> bytes:
     return Path(found.path).read_bytes()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_a_damaged_interpreter_is_an_error_or_an_answer(data: st.DataObject) -> None:
     changed = bytearray(library())
