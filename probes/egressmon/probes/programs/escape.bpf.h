@@ -9,6 +9,7 @@
 #define EGRESSMON_ESCAPE_H
 
 #include "process.bpf.h"
+#include "task.bpf.h"
 
 #define AF_UNIX 1
 #define AF_NETLINK 16
@@ -49,19 +50,15 @@ struct returned {
 
 static __always_inline u64 call_register(const void *registers, u32 number)
 {
+	const u64 *place = registers + number * sizeof(u64);
+#ifdef EGRESSMON_BCC
 	u64 value = 0;
 
-	bpf_probe_read_kernel(&value, sizeof(value), registers + number * sizeof(u64));
+	bpf_probe_read_kernel(&value, sizeof(value), place);
 	return value;
-}
-
-/* Read in place, where the kernel says what `registers` is: this is asked of each call. */
-static __always_inline u32 call_number(const void *registers)
-{
-#ifdef EGRESSMON_BCC
-	return CALL_NUMBER(call_register(registers, REGISTER_CALL));
 #else
-	return CALL_NUMBER(*(const u32 *)(registers + REGISTER_CALL * sizeof(u64)));
+	/* In place, as the kernel says what `registers` is: this is asked of each call. */
+	return *place;
 #endif
 }
 
@@ -75,7 +72,7 @@ static __always_inline bool is_hidden(u32 family)
 /* Of a call that succeeded: number is a socket, or else what is read means nothing. */
 static __always_inline kernel_sock *socket_behind(kernel_task *task, u32 number)
 {
-	KERNEL_STRUCT(file) **files = READ(READ(READ(task, files), fdt), fd);
+	KERNEL_STRUCT(file) **files = FIELD(FIELD(FIELD(task, files), fdt), fd);
 	KERNEL_STRUCT(file) *file = NULL;
 	KERNEL_STRUCT(socket) * socket;
 
@@ -237,7 +234,7 @@ static __always_inline void on_call(const struct returned *call, const void *reg
 
 	if (!in_lineage(bpf_get_current_pid_tgid() >> 32))
 		return;
-	task = (kernel_task *)bpf_get_current_task();
+	task = current_task();
 	if (compat != !!CALL_IS_COMPAT(task, registers))
 		return; /* the number means something else */
 	if (call->number == (compat ? COMPAT_SOCKET : CALL_SOCKET))
@@ -257,7 +254,7 @@ static __always_inline void on_return(const void *registers, u64 result)
 
 	if ((long)result < 0)
 		return;
-	call.number = call_number(registers);
+	call.number = CALL_NUMBER(call_register(registers, REGISTER_CALL));
 	if (IS_NATIVE(call.number)) {
 		call.first = call_register(registers, CALL_FIRST);
 		call.second = (u32)call_register(registers, CALL_SECOND);

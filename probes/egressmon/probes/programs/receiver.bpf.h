@@ -65,14 +65,15 @@ SUBPROGRAM int is_group_here(u64 address)
  */
 static __always_inline bool is_shared(struct bpf_sock *sk, u16 protocol)
 {
-	kernel_sock *address = address_of(sk);
-	u8 bits = 0;
+	u32 place = OFFSET(sock_common, skc_state) + 1;
+	u8 start[64] = {};
+	u8 bits;
 
-	bpf_probe_read_kernel(&bits, sizeof(bits),
-			      (u8 *)address + OFFSET(sock_common, skc_state) + 1);
+	bpf_probe_read_kernel(start, place + 1, sk);
+	bits = start[place & (sizeof(start) - 1)];
 	if (protocol == PROTOCOL_UDP && (bits & BITS_REUSE))
 		return true;
-	return (bits & BIT_REUSEPORT) && !is_group_here((u64)address);
+	return (bits & BIT_REUSEPORT) && !is_group_here((u64)address_of(sk));
 }
 
 /*

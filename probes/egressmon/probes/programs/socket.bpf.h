@@ -3,7 +3,7 @@
 #ifndef EGRESSMON_SOCKET_H
 #define EGRESSMON_SOCKET_H
 
-#include "maps.bpf.h"
+#include "task.bpf.h"
 
 #define PROTOCOL_TCP 6
 #define PROTOCOL_UDP 17
@@ -161,18 +161,13 @@ static __always_inline bool is_ours_outside(struct bpf_sock *sk)
 	return in_lineage(bpf_get_current_pid_tgid() >> 32);
 }
 
-static __always_inline bool is_kernel_thread(void)
-{
-	return READ((kernel_task *)bpf_get_current_task(), flags) & TASK_KERNEL_THREAD;
-}
-
 /*
  * A kernel thread works for somebody else (MPTCP's subflows, NFS): what the socket is
  * known by stays, and where that is nothing, nobody is named.
  */
 static __always_inline void own(struct socket_state *state)
 {
-	kernel_task *task = (kernel_task *)bpf_get_current_task();
+	kernel_task *task = current_task();
 	u64 ids = bpf_get_current_pid_tgid();
 
 	if (is_kernel_thread())
@@ -181,10 +176,10 @@ static __always_inline void own(struct socket_state *state)
 	state->tid = ids;
 	state->uid = bpf_get_current_uid_gid();
 	if ((u32)ids != state->tgid)
-		state->start_ns = READ(READ(task, group_leader), start_boottime);
+		state->start_ns = FIELD(FIELD(task, group_leader), start_boottime);
 	else
-		state->start_ns = READ(task, start_boottime);
-	state->exec_id = READ(task, self_exec_id);
+		state->start_ns = FIELD(task, start_boottime);
+	state->exec_id = FIELD(task, self_exec_id);
 	bpf_get_current_comm(state->comm, COMM_SIZE);
 }
 

@@ -24,8 +24,7 @@ struct call_site {
 DEFINE_MAP(templates, LRU_HASH, struct template_key, struct call_site, MAX_TEMPLATES, 0);
 
 struct caller {
-	kernel_task *task;
-	void *address_space;
+	u64 address_space;
 	u64 stack;
 	u64 size;     /* how many bytes of the stack to copy */
 	bool bounded; /* whether the stack's end is known */
@@ -33,21 +32,6 @@ struct caller {
 	u64 template;
 	u64 registers[REGISTER_COUNT];
 };
-
-/* By number, as the two engines' headers declare them with different types. */
-static u64 (*current_task_btf)(void) = (void *)158;   /* BPF_FUNC_get_current_task_btf */
-static u64 (*task_registers)(u64 task) = (void *)175; /* BPF_FUNC_task_pt_regs */
-
-/* The helper task_pt_regs() exists since Linux 5.15. */
-#ifdef EGRESSMON_BCC
-#define HAS_TASK_REGISTERS KERNEL_HAS_TASK_REGISTERS
-#else
-enum bpf_func_id___read {
-	BPF_FUNC_task_pt_regs___read = 175,
-};
-#define HAS_TASK_REGISTERS                                                                     \
-	bpf_core_enum_value_exists(enum bpf_func_id___read, BPF_FUNC_task_pt_regs___read)
-#endif
 
 /* User space's registers are saved at the end of the task's kernel stack. */
 static __always_inline void *registers_of(kernel_task *task)
@@ -58,11 +42,10 @@ static __always_inline void *registers_of(kernel_task *task)
 }
 
 /* Determine how much of the stack to copy: at most `wanted` bytes, or up to its end. */
-static __always_inline void measure(struct caller *caller, u64 wanted)
+static __always_inline void measure(struct caller *caller, kernel_task *task, u64 wanted)
 {
-	KERNEL_STRUCT(mm_struct) *mm = caller->address_space;
-	u64 first = READ(mm, start_stack);	  /* end of the main thread's stack */
-	u64 other = THREAD_POINTER(caller->task); /* is above the stack of another thread */
+	u64 first = FIELD(FIELD(task, mm), start_stack); /* end of the main thread's stack */
+	u64 other = THREAD_POINTER(task); /* is above the stack of another thread */
 	u64 left = 0;
 
 	if (first - caller->stack < MAX_STACK)
@@ -76,7 +59,7 @@ static __always_inline void measure(struct caller *caller, u64 wanted)
 /* Whether the call comes from a known call site, by the words of its template. */
 static __always_inline bool match_template(struct caller *caller)
 {
-	struct template_key key = {.address_space = (u64)caller->address_space,
+	struct template_key key = {.address_space = caller->address_space,
 				   .instruction = caller->registers[REGISTER_INSTRUCTION],
 				   .stack = caller->stack};
 	struct call_site *known = bpf_map_lookup_elem(MAP(templates), &key);
@@ -100,11 +83,10 @@ static __always_inline bool match_template(struct caller *caller)
 
 static __always_inline void look_at_caller(struct caller *caller, u64 wanted)
 {
-	u32 flags;
+	kernel_task *task = current_task();
+	u32 flags = FIELD(task, flags);
 
-	caller->task = (kernel_task *)bpf_get_current_task();
-	flags = READ(caller->task, flags);
-	caller->address_space = READ(caller->task, mm);
+	caller->address_space = (u64)FIELD(task, mm);
 	if (flags & TASK_IO_WORKER) {
 		caller->status = STACK_IO_WORKER;
 		return;
@@ -114,7 +96,7 @@ static __always_inline void look_at_caller(struct caller *caller, u64 wanted)
 		return;
 	}
 	if (bpf_probe_read_kernel(caller->registers, sizeof(caller->registers),
-				  registers_of(caller->task))) {
+				  registers_of(task))) {
 		caller->status = STACK_UNREADABLE;
 		return;
 	}
@@ -127,7 +109,7 @@ static __always_inline void look_at_caller(struct caller *caller, u64 wanted)
 		caller->status = STACK_KNOWN;
 		return;
 	}
-	measure(caller, wanted);
+	measure(caller, task, wanted);
 }
 
 /*
@@ -186,6 +168,7 @@ static __always_inline u64 copy_stack(u8 *target, const struct caller *caller, u
 static __always_inline void fill_stack(struct stack_event *event, const struct caller *caller,
 				       u64 now)
 {
+	kernel_task *task = current_task();
 	u64 ids = bpf_get_current_pid_tgid();
 
 	event->ktime_ns = now;
@@ -193,7 +176,7 @@ static __always_inline void fill_stack(struct stack_event *event, const struct c
 	event->tgid = ids >> 32;
 	event->tid = ids;
 	event->status = caller->status;
-	event->address_space = (u64)caller->address_space;
+	event->address_space = caller->address_space;
 	event->template = caller->template;
 	event->payload_size = 0;
 	event->mounts = 0;
@@ -201,8 +184,8 @@ static __always_inline void fill_stack(struct stack_event *event, const struct c
 	event->spare = 0;
 	/* For a known call site, those of its first call hold, whose stack was copied. */
 	if (caller->status != STACK_KNOWN) {
-		event->mounts = mounts_of(caller->task);
-		event->users = users_of(caller->task);
+		event->mounts = FIELD(FIELD(FIELD(task, nsproxy), mnt_ns), ns.inum);
+		event->users = FIELD(FIELD(FIELD(task, cred), user_ns), ns.inum);
 	}
 }
 
