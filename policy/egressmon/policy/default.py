@@ -4,10 +4,7 @@ It has the attributes and defaults of `Policy` in model.py, but needs no pydanti
 runs have no policy file, and importing pydantic is slow.
 """
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
-
-if TYPE_CHECKING:
-    from egressmon.policy.model import Allow
+from typing import Literal, NamedTuple
 
 
 class Dns(NamedTuple):
@@ -42,7 +39,7 @@ class Default(NamedTuple):
     version: Literal[1] = 1
     enforce: Literal["report"] = "report"
     bypass: Literal["report"] = "report"
-    allow: tuple["Allow", ...] = ()
+    allow: tuple[()] = ()
     dns: Dns = Dns()
     local: Local = Local()
     command: Command = Command()
