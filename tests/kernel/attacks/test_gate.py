@@ -352,7 +352,7 @@ STEPS = [
     "attribution.stage:Attributor:wind_up",
     "runs.follow:Follower:linger",
     "runs.follow:Follower:outlived",
-    "runs.follow:Follower:settle",
+    "runs.follow:Follower:wait_for_exits",
     "runs.follow:Follower:until_command_ends",
     "sensor.intake:Intake:_read_ahead",
     "sensor.intake:Intake:start",

@@ -353,6 +353,73 @@ def test_a_connection_that_a_cookie_hands_to_a_relay_is_told_of(
     assert run.end["verdict"] == "violations"
 
 
+# A cookie is known by the difference of a packet's two numbers, and what is sent moves
+# that of any connection to it. It is the same for each connection between two ports.
+GROWN = f"""{COOKIES}
+import threading
+at = ("127.0.0.1", int(sys.argv[1]))
+raw = socket.socket(2, socket.SOCK_RAW, 6)
+SIZE = 1 << 20
+def connected(count):
+    listener = socket.socket(); listener.setsockopt(1, 2, 1)
+    listener.bind(at); listener.listen(1)
+    half = half_open(at, count)
+    client = socket.socket(); client.setsockopt(1, 2, 1)
+    client.bind(("127.0.0.1", OWN)); client.connect(at)
+    return client, listener.accept()[0], listener, half
+def begins_with():
+    while True:
+        packet = raw.recv(99)
+        source, target, sequence, answered = struct.unpack_from("!HHII", packet, 20)
+        if (source, target) == (at[1], OWN) and packet[33] == 0x12:
+            return sequence - answered
+def move(source, target, left):
+    def send():
+        rest = left
+        while rest:
+            rest -= source.send(bytes(min(rest, SIZE)))
+    thread = threading.Thread(target=send); thread.start()
+    while left:
+        left -= len(target.recv(min(left, SIZE)))
+    thread.join()
+def reset(*sockets):
+    for one in sockets:
+        one.setsockopt(1, 13, struct.pack("ii", 1, 0)); one.close()
+with socket.create_server(("127.0.0.1", 0)) as free:
+    OWN = free.getsockname()[1]
+client, server, listener, half = connected(3)
+cookie = begins_with()
+reset(client, server, listener, *half)
+client, server, listener, _ = connected(0)
+missing = (cookie - begins_with()) % 2**32
+raw.close()
+if missing < 2**31:
+    move(server, client, missing)
+else:
+    move(client, server, 2**32 - missing)
+client.setsockopt(0, 21, 255)
+reset(server, listener)
+{WAIT}
+client.send(b"x" * 9)
+client.settimeout(30)
+client.recv(1)
+"""
+
+
+def test_a_connection_that_grows_to_a_cookie_is_told_of(
+    watched: Watch, network: Lab, tmp_path: Path
+) -> None:
+    go, up = (str(tmp_path / name) for name in ("go", "up"))
+    os.mkfifo(go)
+    os.mkfifo(up)
+    with outside(network, TAKES_OVER, go, up) as relay:
+        run = watched(PYTHON, "-c", GROWN, relay.says(), go, up)
+        assert relay.says() == "data", run.stderr
+
+    (made,) = run.of("connection", verdict="violation")
+    assert "outside the scope" in made["reason"], run.stderr
+
+
 def test_listeners_that_take_connections_over_are_a_doubt(
     watched: Watch, network: Lab
 ) -> None:

@@ -15,7 +15,6 @@ struct packet {
 	struct endpoint target;
 	u32 payload; /* offset of what the transport carries */
 	u32 sequence;
-	u32 acknowledged;
 	u32 is_fragment; /* whose ports may stand in another packet */
 	u8 tcp_flags;
 };
@@ -200,7 +199,6 @@ static __always_inline bool parse_plain(struct __sk_buff *skb, struct packet *pa
 	packet->target.port = bpf_ntohs(start->target);
 	packet->tcp_flags = start->flags;
 	packet->sequence = bpf_ntohl(start->sequence) + !!(start->flags & TCP_SYN);
-	packet->acknowledged = bpf_ntohl(start->acknowledged);
 	packet->payload = sizeof(*inet) + (start->offset >> 4) * 4;
 	return true;
 }
@@ -221,7 +219,6 @@ static __always_inline bool parse(struct __sk_buff *skb, struct packet *packet)
 		packet->sequence = bpf_ntohl(start.sequence);
 		if (start.flags & TCP_SYN)
 			packet->sequence++;
-		packet->acknowledged = bpf_ntohl(start.acknowledged);
 		packet->payload = offset + (start.offset >> 4) * 4;
 	} else {
 		if (bpf_skb_load_bytes(skb, offset, &start, 4))

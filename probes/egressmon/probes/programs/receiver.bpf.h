@@ -6,8 +6,7 @@
 #include "socket.bpf.h"
 
 #define LOOPBACK_INDEX 1 /* of lo in every network namespace (drivers/net/loopback.c) */
-#define STATE_SYN_SENT 2 /* include/net/tcp_states.h */
-#define STATE_LISTEN 10
+#define STATE_LISTEN 10	 /* include/net/tcp_states.h */
 #define RECEIVER_TAKEN 8 /* beside a receiver: it does not listen */
 #define MAX_MEMBERS 16
 #define BIT_REUSEPORT 0x10 /* behind the four bits of skc_reuse */
@@ -76,12 +75,8 @@ static __always_inline bool is_shared(struct bpf_sock *sk, u16 protocol)
 	return (bits & BIT_REUSEPORT) && !is_group_here((u64)address_of(sk));
 }
 
-/*
- * Whose the socket is that was found; it is released. Only listeners are shared. A socket
- * that has sent a SYN notes the number that is acknowledged, if it is answered (connected).
- */
-static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol, bool connected,
-				    u32 answered)
+/* Whose the socket is that was found; it is released. Only listeners are shared. */
+static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol, bool connected)
 {
 	struct socket_state *state = bpf_sk_storage_get(MAP(sockets), sk, 0, 0);
 	struct settings *set = settings_set();
@@ -91,8 +86,6 @@ static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol, bool conn
 	/* Without a branch: 0 for one that listens (states are below 16). */
 	u32 taken = ((sk->state ^ STATE_LISTEN) + 15) >> 4 << 3;
 
-	if (TWO_WAYS && connected && state && sk->state == STATE_SYN_SENT)
-		state->answered = answered;
 	/* A socket that listens without having been bound has no state. */
 	if (is_made_here(state) || (scope && ancestor_cgroup_id(sk, level) == scope))
 		receiver = !connected && is_shared(sk, protocol) ? RECEIVER_SHARED
@@ -105,11 +98,11 @@ static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol, bool conn
 
 /*
  * Whose socket has, or would accept, the connection from source, a port of it, to target;
- * or (connected) whose a SYN with an ACK is for, that acknowledges the number answered.
+ * or (connected) whose a SYN with an ACK is for.
  */
 static __always_inline u32 socket_at(struct __sk_buff *skb, const struct endpoint *source,
 				     const struct endpoint *target, u16 source_port,
-				     bool connected, u32 answered)
+				     bool connected)
 {
 	bool inet = is_inet(target->address);
 	struct bpf_sock_tuple tuple = {};
@@ -132,7 +125,7 @@ static __always_inline u32 socket_at(struct __sk_buff *skb, const struct endpoin
 		sk = bpf_sk_lookup_udp(skb, &tuple, size, THIS_NAMESPACE, 0);
 	else
 		sk = bpf_sk_lookup_tcp(skb, &tuple, size, THIS_NAMESPACE, 0);
-	return sk ? owner_of(sk, target->protocol, connected, answered) : RECEIVER_NOBODY;
+	return sk ? owner_of(sk, target->protocol, connected) : RECEIVER_NOBODY;
 }
 
 #endif

@@ -51,9 +51,7 @@ struct socket_state {
 	u32 uid;
 	struct endpoint peer;
 	struct endpoint aim;
-	u32 told;     /* which receivers of its stream were told of: a bit for each */
-	u32 first;    /* the number of its first byte, */
-	u32 answered; /* and the same once a listener that keeps the SYN in mind answered */
+	u32 told; /* which receivers of its stream were told of: a bit for each */
 	u32 spare;
 	u64 aimed_ns; /* when it was last aimed */
 	u64 stack_ns; /* of the call that made or last aimed it; 0: none */

@@ -134,23 +134,15 @@ static __always_inline bool is_untold(const struct socket_state *state)
  * another), and where the other end is closed unheard, a cookie lets the next listener have
  * the connection, by any packet that acknowledges it: with data, with a FIN, or bare, and
  * long after the first (__cookie_v4_check(), net/ipv4/syncookies.c, goes by the difference
- * of two numbers that both grow). So it is asked of each: once another has taken it up, it
- * can't be told from who had it before. But there is no cookie where an answer passed here:
- * one with a cookie belongs to no socket (tcp_make_synack(), net/ipv4/tcp_output.c).
+ * of two numbers that both grow). It need not even have begun with a cookie: what is sent
+ * moves the difference to any, and so to that of a cookie. So it is asked of each: once
+ * another has taken it up, it can't be told from who had it before.
  */
 static __always_inline bool is_taking(struct __sk_buff *skb, const struct socket_state *state)
 {
 	if (skb->ifindex != LOOPBACK_INDEX || !state || !state->told)
 		return false;
-	return !TWO_WAYS ||
-	       (!is_worst_told(skb, state->told) && state->answered != state->first);
-}
-
-/* A SYN begins anew: nobody has answered it, and its connection can be another's. */
-static __always_inline void begin_stream(struct socket_state *state, u32 first)
-{
-	state->first = first;
-	state->answered = ~first;
+	return !TWO_WAYS || !is_worst_told(skb, state->told);
 }
 
 static __always_inline u32 count_stream(struct __sk_buff *skb, struct bpf_sock *sk,
@@ -167,8 +159,6 @@ static __always_inline u32 count_stream(struct __sk_buff *skb, struct bpf_sock *
 	}
 	if (packet->tcp_flags & TCP_ACK)
 		return sk && sk->state == STATE_LISTEN ? KIND_ACCEPT : NO_NEWS;
-	if (TWO_WAYS && state)
-		begin_stream(state, packet->sequence);
 	if (is_first(state, packet))
 		return KIND_CONNECT;
 	if (!state || !same_endpoint(&state->peer, &packet->target))
@@ -241,8 +231,7 @@ static __always_inline u32 other_side(struct __sk_buff *skb, const struct packet
 	if (protocol == PROTOCOL_TCP && !accepted &&
 	    (kind != KIND_AGAIN || begins(packet->tcp_flags)))
 		port = 0;
-	return socket_at(skb, &packet->source, &packet->target, port, accepted,
-			 packet->acknowledged);
+	return socket_at(skb, &packet->source, &packet->target, port, accepted);
 }
 
 /*
