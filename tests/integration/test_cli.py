@@ -65,6 +65,11 @@ def test_help_is_there_and_fine(words: list[str]) -> None:
         (["watch", "--enforce", "maybe", "--", "true"], 125),
         (["watch", "--no-such-option", "--", "true"], 125),
         (["learn", "--linger"], 125),
+        # Such as a variable that is not set: never the same as no option.
+        (["watch", "--policy", "", "--", "true"], 125),
+        (["watch", "--policy=", "--", "true"], 125),
+        (["watch", "--evidence", "", "--", "true"], 125),
+        (["learn", "--output", "", "--", "true"], 125),
     ],
 )
 def test_bad_usage_is_one_error_with_a_hint(words: list[str], status: int) -> None:

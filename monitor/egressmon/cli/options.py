@@ -57,6 +57,13 @@ def size(text: str) -> int:
     return int(match.group(1)) * _POWERS[match.group(2)]
 
 
+def file_name(text: str) -> str:
+    """Return `text`, which names a file: an empty variable must not stand for none."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty: name a file, or leave it out")
+    return text
+
+
 def digest(text: str) -> str:
     """Return a SHA-256 as `sha256:` and 64 small hexadecimal digits.
 
@@ -126,6 +133,7 @@ def _add_evidence_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--evidence",
         metavar="FILE",
+        type=file_name,
         help="write the evidence (JSONL) to FILE, replacing it; - is standard "
         "output (default: a new file in .egressmon/)",
     )
@@ -191,6 +199,7 @@ def add_watch(add: Add, name: str) -> None:
     sub.add_argument(
         "--policy",
         metavar="FILE",
+        type=file_name,
         help="the policy (default: egress.toml, else [tool.egressmon] in "
         "pyproject.toml, searched upward)",
     )
@@ -218,6 +227,7 @@ def add_learn(add: Add, name: str) -> None:
     sub.add_argument(
         "--output",
         metavar="FILE",
+        type=file_name,
         default="egress.toml",
         help="where to write the policy; - is standard output (default: %(default)s)",
     )

@@ -57,7 +57,7 @@ def watch(
 
 
 def _load_policy(request: WatchRequest) -> LoadedPolicy:
-    named = Path(request.policy) if request.policy else find_policy(Path.cwd())
+    named = find_policy(Path.cwd()) if request.policy is None else Path(request.policy)
     loaded = load_policy(named, request.policy_digest)
     require_another_file(request.run.evidence, loaded.path, "the policy")
     return loaded
