@@ -145,6 +145,41 @@ static __always_inline bool is_taking(struct __sk_buff *skb, const struct socket
 	return !TWO_WAYS || !is_worst_told(skb, state->told);
 }
 
+/*
+ * Whether a socket has taken up the stream of a plain packet. Addresses and ports lie in the
+ * packet as bpf_sk_lookup_tcp() wants them: it is asked where they are, with nothing copied.
+ */
+static __always_inline bool is_taken_up(struct __sk_buff *skb)
+{
+	const u8 *data = (const u8 *)(long)skb->data;
+	const u8 *end = (const u8 *)(long)skb->data_end;
+	struct bpf_sock *sk;
+	bool taken;
+
+	if (data + sizeof(struct inet6_header) + sizeof(u32) > end)
+		return false;
+	if (data[0] == 0x45)
+		sk = bpf_sk_lookup_tcp(
+			skb, (struct bpf_sock_tuple *)&((struct inet_header *)data)->source,
+			sizeof(((struct bpf_sock_tuple *)0)->ipv4), THIS_NAMESPACE, 0);
+	else
+		sk = bpf_sk_lookup_tcp(
+			skb, (struct bpf_sock_tuple *)&((struct inet6_header *)data)->source,
+			sizeof(((struct bpf_sock_tuple *)0)->ipv6), THIS_NAMESPACE, 0);
+	if (!sk)
+		return false;
+	taken = sk->state != STATE_LISTEN;
+	bpf_sk_release(sk);
+	return taken;
+}
+
+/* The same of a packet that asks for it, without looking at whose socket that is. */
+static __always_inline bool is_still_taken(struct __sk_buff *skb,
+					   const struct socket_state *state)
+{
+	return TWO_WAYS && state && (state->told & ~TOLD(RECEIVER_NOBODY)) && is_taken_up(skb);
+}
+
 static __always_inline u32 count_stream(struct __sk_buff *skb, struct bpf_sock *sk,
 					struct socket_state *state, const struct packet *packet)
 {
@@ -306,8 +341,8 @@ SUBPROGRAM int egress_flow(struct __sk_buff *skb, u32 flags)
 	if (look(skb, &glance) && glance.protocol == PROTOCOL_TCP &&
 	    glance.target != DNS_PORT && glance.source != DNS_PORT &&
 	    (!sk || sk->type == SOCK_STREAM)) {
-		if (!begins(glance.tcp_flags) && !is_taking(skb, state_of(sk)) &&
-		    !(flags && is_untold(state_of(sk))))
+		if (!begins(glance.tcp_flags) && !(flags && is_untold(state_of(sk))) &&
+		    (!is_taking(skb, state_of(sk)) || is_still_taken(skb, state_of(sk))))
 			return NO_NEWS;
 		if (TWO_WAYS)
 			return KIND_STREAM;
