@@ -209,6 +209,31 @@ def test_explain_who(
     assert says in done.stdout
 
 
+# As `watch` judges: a name by itself, an address as its packets have it.
+@pytest.mark.parametrize(
+    ("destination", "status", "says"),
+    [
+        ("evil.test:443", 1, "violation: no allow entry covers evil.test"),
+        ("0.0.0.7:443", 0, "allowed by allow[0]"),
+        ("[::ffff:192.0.2.7]:443", 0, "allowed by allow[1]"),
+        ("[::ffff:127.0.0.1]:443", 0, "loopback is open"),
+    ],
+)
+def test_explain_judges_as_watch_does(
+    tmp_path: Path, destination: str, status: int, says: str
+) -> None:
+    path = tmp_path / "egress.toml"
+    path.write_text(
+        'version = 1\n[[allow]]\ncidr = "0.0.0.0/8"\n'
+        '[[allow]]\ncidr = "192.0.2.7"\n[local]\nlisteners = "any"\n'
+    )
+
+    done = run("policy", "explain", str(path), destination)
+
+    assert done.returncode == status, done.stderr
+    assert says in done.stdout
+
+
 def test_verbose_shows_the_traceback(policy: str) -> None:
     done = run("policy", "check", "--verbose", policy + "x")
 

@@ -108,9 +108,10 @@ def parse_destination(text: str) -> Destination:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        # Names are not resolved here: a host entry is judged by its name only.
-        nowhere = ipaddress.ip_address("0.0.0.0")  # noqa: S104 -- nothing is bound
-        return Destination(nowhere, port, protocol, (_host_name(host),))
+        # Names are not resolved here: a host is judged by its name only.
+        return Destination(None, port, protocol, (_host_name(host),))
+    if address.version == 6 and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped  # as it leaves
     listener: Listener | None = "outside" if address.is_loopback else None
     return Destination(address, port, protocol, (), listener)
 

@@ -68,11 +68,12 @@ NOBODY = Origin()
 class Destination:
     """What a connection reaches, as far as it is known.
 
+    `address` is None for names that were not looked up.
     `listener` says who receives there if it is this machine; None: another machine.
     `port` is None if the protocol has no ports.
     """
 
-    address: Address
+    address: Address | None
     port: int | None
     protocol: str
     names: tuple[str, ...] = ()
@@ -241,7 +242,7 @@ class _Entry:
 
     def _matched(self, target: Destination) -> str | None:
         if self._network is not None:
-            inside = target.address in self._network
+            inside = target.address is not None and target.address in self._network
             return f"{target.address} in {self._network}" if inside else None
         for name in target.names:
             if self.covers(name):

@@ -24,14 +24,29 @@ def _network(text: str) -> str:
     except ValueError as error:
         hint = "write 192.0.2.0/24, 2001:db8::/32, or a single address"
         raise ValueError(f"{text!r}: {error}; {hint}") from error
+    _require_plain(text, network.network_address)
     return str(network)
 
 
 def _address(text: str) -> str:
     try:
-        return str(ipaddress.ip_address(text))
+        address = ipaddress.ip_address(text)
     except ValueError as error:
         raise ValueError(f"{text!r} is not an IP address") from error
+    _require_plain(text, address)
+    return str(address)
+
+
+# Peers have neither form in the evidence, so such an entry would cover nothing.
+def _require_plain(
+    text: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address
+) -> None:
+    if address.version == 4:
+        return
+    if address.ipv4_mapped is not None:
+        raise ValueError(f"{text!r} is judged as IPv4; write {address.ipv4_mapped}")
+    if address.scope_id is not None:
+        raise ValueError(f"{text!r}: a device is not judged; leave out its name")
 
 
 # Even strict, Literal[1] accepts whatever equals 1, such as True and 1.0.

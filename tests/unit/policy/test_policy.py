@@ -314,6 +314,11 @@ def test_the_table_in_pyproject_is_the_same(tmp_path: Path) -> None:
             r"allow\[1\]\.host",
         ),
         ("version = 1\n[[allow]]\ncidr = '10.0.0.1/8'", 3, "host bits set"),
+        # What could cover nothing, as peers are never written so.
+        ("version = 1\n[[allow]]\ncidr = '::ffff:192.0.2.7'", 3, "192.0.2.7"),
+        ("version = 1\n[[allow]]\ncidr = '::ffff:0:0/96'", 3, "judged as IPv4"),
+        ("version = 1\n[[allow]]\ncidr = 'fe80::1%lo'", 3, "leave out its name"),
+        ("version = 1\n[dns]\nresolvers = ['::ffff:9.9.9.9']", 3, "9.9.9.9"),
         ("version = 1\n[dns]\nresolvers = []", 3, "resolvers"),
         ("version = 1\n[dns]\n\nqueries = 'all'", 4, "queries"),
         ("version = 1\n[local]\nunix = []", 3, "not supported by this version"),
