@@ -11,6 +11,11 @@ PAGE = (ROOT / "docs/architecture.md").read_text()
 LINTER = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
 SOURCES = ("probes/egressmon", "monitor/egressmon", "policy/egressmon")
 
+BY_NAME = {
+    "monitor/egressmon/keeping/split.py",  # what the rooms below it import later
+    "probes/egressmon/probes/loaders/bcc_compile.py",  # the distribution's bcc
+}
+
 
 def drawn() -> list[set[str]]:
     found = re.search(r"^```rooms\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -35,6 +40,56 @@ def test_every_room_that_there_is_has_a_place_in_the_picture() -> None:
     }
 
     assert rooms - {"__main__"} == set().union(*drawn()) - {"policy", "probes"}
+
+
+def test_what_is_said_of_the_inside_of_a_room_is_its_contract() -> None:
+    for contract in LINTER["contracts"][1:3]:
+        room = contract["containers"][0].removeprefix("egressmon.")
+        said = re.search(rf"Inside `{room}/`: (.*?)\.\s", PAGE, re.DOTALL)
+        assert said is not None
+        drawn_there = [
+            {
+                name.strip("/").removesuffix(".py")
+                for name in re.findall(r"`(\S+)`", one)
+            }
+            for one in re.split(r"\s>\s", said[1])
+        ]
+
+        layers = contract["layers"]
+        assert drawn_there == [set(layer.split(" | ")) for layer in layers]
+
+
+# import-linter sees no folder without __init__.py below a room, and no name in text.
+def test_every_folder_of_a_room_is_a_package() -> None:
+    for source in SOURCES:
+        for path in (ROOT / source).glob("*/**/*.py"):
+            assert (path.parent / "__init__.py").exists(), path
+
+
+def test_no_module_is_imported_by_a_name_that_is_made_up() -> None:
+    found = {
+        str(path.relative_to(ROOT))
+        for source in SOURCES
+        for path in (ROOT / source).rglob("*.py")
+        if re.search(
+            r"import_module|__import__|exec_module|resolve_name", path.read_text()
+        )
+    }
+
+    assert found == BY_NAME
+
+
+@pytest.mark.parametrize("page", ["architecture.md", "contributing.md"])
+def test_every_script_and_module_that_a_page_names_is_there(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text()
+
+    for script in re.findall(r"scripts/[\w-]+(?![\w/.-])", text):
+        assert (ROOT / script).exists(), script
+    for module in re.findall(r"python\s+-m\s+(egressmon[\w.]*)", text):
+        path = module.replace(".", "/")
+        assert any(
+            (ROOT / source).parent.joinpath(path + ".py").exists() for source in SOURCES
+        ), module
 
 
 @pytest.mark.parametrize("page", ["architecture.md", "contributing.md"])
