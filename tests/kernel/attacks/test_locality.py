@@ -420,6 +420,50 @@ def test_a_connection_that_grows_to_a_cookie_is_told_of(
     assert "outside the scope" in made["reason"], run.stderr
 
 
+# Two sockets that connect to each other: neither listens, and nobody accepts. A full
+# queue drops the first SYN (or what answers it is dropped), so that the client waits.
+CONNECTED_TO = """
+import socket, sys
+at = ("127.0.0.1", int(sys.argv[1]))
+client = socket.socket(); client.bind(("127.0.0.1", 0)); client.setblocking(False)
+client.setsockopt(0, 21, 255)
+if sys.argv[4] == "scope":
+    listener = socket.socket(); listener.setsockopt(1, 2, 1)
+    listener.bind(at); listener.listen(0)
+    full = socket.create_connection(at)
+    client.connect_ex(at); listener.close()
+else:
+    client.connect_ex(at)
+print(client.getsockname()[1], file=open(sys.argv[2], "w")); open(sys.argv[3]).read()
+client.settimeout(60); client.send(b"x"); client.recv(9)
+"""
+CONNECTS_BACK = """
+import socket, sys
+s = socket.socket(); s.bind(("127.0.0.1", 0)); at = s.getsockname(); s.close()
+print(at[1], flush=True)
+port = int(open(sys.argv[1]).read())
+s = socket.socket(); s.setsockopt(1, 2, 1); s.setsockopt(0, 2, 255); s.bind(at)
+s.connect(("127.0.0.1", port))
+open(sys.argv[2], "w").close()
+print("data" if s.recv(9) else "end", flush=True)
+"""
+
+
+@pytest.mark.parametrize("first", ["scope", "nobody"])
+def test_a_relay_that_connects_to_who_connects_to_it_is_told_of(
+    watched: Watch, network: Lab, tmp_path: Path, first: str
+) -> None:
+    go, up = (str(tmp_path / name) for name in ("go", "up"))
+    os.mkfifo(go)
+    os.mkfifo(up)
+    with outside(network, CONNECTS_BACK, go, up) as relay:
+        run = watched(PYTHON, "-c", CONNECTED_TO, relay.says(), go, up, first)
+        assert relay.says() == "data", run.stderr
+
+    (made,) = run.of("connection", verdict="violation")
+    assert "outside the scope" in made["reason"], run.stderr
+
+
 def test_listeners_that_take_connections_over_are_a_doubt(
     watched: Watch, network: Lab
 ) -> None:

@@ -8,6 +8,8 @@
 #define LOOPBACK_INDEX 1 /* of lo in every network namespace (drivers/net/loopback.c) */
 #define STATE_LISTEN 10	 /* include/net/tcp_states.h */
 #define RECEIVER_TAKEN 8 /* beside a receiver: it does not listen */
+#define RECEIVER_LEFT 16 /* or it is of a process that left the scope's cgroup */
+#define RECEIVER_ALONE 7 /* what is left without these */
 #define MAX_MEMBERS 16
 #define BIT_REUSEPORT 0x10 /* behind the four bits of skc_reuse */
 #define BITS_REUSE 0x0f
@@ -86,14 +88,17 @@ static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol, bool conn
 	/* Without a branch: 0 for one that listens (states are below 16). */
 	u32 taken = ((sk->state ^ STATE_LISTEN) + 15) >> 4 << 3;
 
+	bool inside = scope && ancestor_cgroup_id(sk, level) == scope;
+	u32 left = inside ? 0 : RECEIVER_LEFT;
+
 	/* A socket that listens without having been bound has no state. */
-	if (is_made_here(state) || (scope && ancestor_cgroup_id(sk, level) == scope))
+	if (is_made_here(state) || inside)
 		receiver = !connected && is_shared(sk, protocol) ? RECEIVER_SHARED
 								 : RECEIVER_SCOPE;
 	else if (!scope)
 		receiver = RECEIVER_ASK;
 	bpf_sk_release(sk);
-	return receiver | (taken & RECEIVER_TAKEN);
+	return receiver | (taken & RECEIVER_TAKEN) | left;
 }
 
 /*

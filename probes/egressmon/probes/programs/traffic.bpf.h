@@ -18,6 +18,7 @@
 /* Receivers that are no news after another: nothing can have left by them. */
 #define TOLD(receiver) (1u << (receiver))
 #define TOLD_HARMLESS (TOLD(RECEIVER_SCOPE) | TOLD(RECEIVER_NOBODY))
+#define TOLD_LEFT TOLD(RECEIVER_LEFT) /* beside these: by a listener outside the cgroup */
 
 /* The canary's loopback datagram proves both packet hooks. */
 static __always_inline bool is_canary(const struct packet *packet)
@@ -220,21 +221,37 @@ static __always_inline bool is_covered(u32 *told, u32 kind, u32 receiver)
 	return kind == KIND_AGAIN && (TOLD_HARMLESS & bit);
 }
 
+/*
+ * Whether the other end of a stream may be what a listener that was told of accepted: that
+ * has the listener's cgroup, and nothing else that shows whose it is. An end outside is no
+ * child of a listener inside, but its own: of two that connect to each other, neither listens.
+ */
+static __always_inline bool is_accepted(u32 told, u16 receiver)
+{
+	return (told & ~(TOLD(RECEIVER_NOBODY) | TOLD_LEFT)) &&
+	       (receiver != RECEIVER_OUTSIDE || (told & TOLD_LEFT));
+}
+
 /* The same where it is kept: a stream's with its socket, else with the peer. */
 static __always_inline bool is_told(struct socket_state *state, struct flow *flow)
 {
 	struct peer_key key = {.cookie = flow->cookie, .peer = *flow->peer};
 	bool taken = flow->receiver & RECEIVER_TAKEN;
+	u32 left = flow->receiver & RECEIVER_LEFT ? TOLD_LEFT : 0;
 	struct known_peer *known;
+	bool covered;
 
-	flow->receiver &= ~RECEIVER_TAKEN;
+	flow->receiver &= RECEIVER_ALONE;
 	if (flow->peer->protocol == PROTOCOL_TCP && flow->socket_type == SOCK_STREAM) {
 		if (!state || flow->kind == KIND_PACKET)
 			return false;
-		/* The other end is the listener's, of which the packet before was asked. */
-		if (taken && (state->told & ~TOLD(RECEIVER_NOBODY)))
+		/* The packet before was asked of the listener. */
+		if (taken && is_accepted(state->told, flow->receiver))
 			return true;
-		return is_covered(&state->told, flow->kind, flow->receiver);
+		covered = is_covered(&state->told, flow->kind, flow->receiver);
+		if (flow->receiver == RECEIVER_SCOPE)
+			state->told |= left;
+		return covered;
 	}
 	known = bpf_map_lookup_elem(MAP(peers), &key);
 	return known && is_covered(&known->told, flow->kind, flow->receiver);
@@ -307,7 +324,7 @@ SUBPROGRAM int egress_news(struct __sk_buff *skb, u32 kind, u32 flags)
 		flow.receiver = forget(skb, other_side(skb, &packet, kind));
 	}
 	if (kind == KIND_ACCEPT) {
-		flow.receiver &= ~RECEIVER_TAKEN;
+		flow.receiver &= RECEIVER_ALONE;
 		if (flow.receiver == RECEIVER_SCOPE || is_repeated(skb, &packet))
 			return 0;
 		flow.local_port = packet.source.port;
