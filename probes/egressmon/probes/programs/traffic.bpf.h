@@ -147,17 +147,30 @@ static __always_inline bool is_taking(struct __sk_buff *skb, const struct socket
 }
 
 /*
- * Whether a socket has taken up the stream of a plain packet. Addresses and ports lie in the
- * packet as bpf_sk_lookup_tcp() wants them: it is asked where they are, with nothing copied.
+ * Whether the other end of a stream may be what a listener that was told of accepted: that
+ * has the listener's cgroup, and nothing else that shows whose it is. An end outside is no
+ * child of a listener inside, but its own: of two that connect to each other, neither listens.
  */
-static __always_inline bool is_taken_up(struct __sk_buff *skb)
+static __always_inline bool is_accepted(u32 told, u16 receiver)
+{
+	return (told & ~(TOLD(RECEIVER_NOBODY) | TOLD_LEFT)) &&
+	       (receiver != RECEIVER_OUTSIDE || (told & TOLD_LEFT));
+}
+
+/*
+ * Whether a socket in the scope's cgroup has taken up the stream of a plain packet. Addresses
+ * and ports lie in the packet as bpf_sk_lookup_tcp() wants them: it is asked where they are,
+ * with nothing copied.
+ */
+static __always_inline bool is_taken_inside(struct __sk_buff *skb)
 {
 	const u8 *data = (const u8 *)(long)skb->data;
 	const u8 *end = (const u8 *)(long)skb->data_end;
+	struct settings *set = settings_set();
 	struct bpf_sock *sk;
 	bool taken;
 
-	if (data + sizeof(struct inet6_header) + sizeof(u32) > end)
+	if (!set || !set->scope_id || data + sizeof(struct inet6_header) + sizeof(u32) > end)
 		return false;
 	if (data[0] == 0x45)
 		sk = bpf_sk_lookup_tcp(
@@ -169,16 +182,18 @@ static __always_inline bool is_taken_up(struct __sk_buff *skb)
 			sizeof(((struct bpf_sock_tuple *)0)->ipv6), THIS_NAMESPACE, 0);
 	if (!sk)
 		return false;
-	taken = sk->state != STATE_LISTEN;
+	taken = sk->state != STATE_LISTEN &&
+		ancestor_cgroup_id(sk, set->scope_level) == set->scope_id;
 	bpf_sk_release(sk);
 	return taken;
 }
 
-/* The same of a packet that asks for it, without looking at whose socket that is. */
-static __always_inline bool is_still_taken(struct __sk_buff *skb,
-					   const struct socket_state *state)
+/* As is_told() would find: with one question, where the answer is the common one. */
+static __always_inline bool is_told_at_once(struct __sk_buff *skb,
+					    const struct socket_state *state)
 {
-	return TWO_WAYS && state && (state->told & ~TOLD(RECEIVER_NOBODY)) && is_taken_up(skb);
+	return TWO_WAYS && state && is_accepted(state->told, RECEIVER_SCOPE) &&
+	       is_taken_inside(skb);
 }
 
 static __always_inline u32 count_stream(struct __sk_buff *skb, struct bpf_sock *sk,
@@ -219,17 +234,6 @@ static __always_inline bool is_covered(u32 *told, u32 kind, u32 receiver)
 	else
 		*told |= bit;
 	return kind == KIND_AGAIN && (TOLD_HARMLESS & bit);
-}
-
-/*
- * Whether the other end of a stream may be what a listener that was told of accepted: that
- * has the listener's cgroup, and nothing else that shows whose it is. An end outside is no
- * child of a listener inside, but its own: of two that connect to each other, neither listens.
- */
-static __always_inline bool is_accepted(u32 told, u16 receiver)
-{
-	return (told & ~(TOLD(RECEIVER_NOBODY) | TOLD_LEFT)) &&
-	       (receiver != RECEIVER_OUTSIDE || (told & TOLD_LEFT));
 }
 
 /* The same where it is kept: a stream's with its socket, else with the peer. */
@@ -359,7 +363,7 @@ SUBPROGRAM int egress_flow(struct __sk_buff *skb, u32 flags)
 	    glance.target != DNS_PORT && glance.source != DNS_PORT &&
 	    (!sk || sk->type == SOCK_STREAM)) {
 		if (!begins(glance.tcp_flags) && !(flags && is_untold(state_of(sk))) &&
-		    (!is_taking(skb, state_of(sk)) || is_still_taken(skb, state_of(sk))))
+		    (!is_taking(skb, state_of(sk)) || is_told_at_once(skb, state_of(sk))))
 			return NO_NEWS;
 		if (TWO_WAYS)
 			return KIND_STREAM;
