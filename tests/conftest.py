@@ -6,7 +6,7 @@ import hypothesis
 import pytest
 
 # A busy machine is no fault: what an example takes says nothing.
-hypothesis.settings.register_profile("untimed")
+hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 ASKED = "EGRESSMON_LONG_TESTS"
 
