@@ -87,12 +87,12 @@ static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol, bool conn
 	u32 receiver = RECEIVER_OUTSIDE;
 	/* Without a branch: 0 for one that listens (states are below 16). */
 	u32 taken = ((sk->state ^ STATE_LISTEN) + 15) >> 4 << 3;
-
-	bool inside = scope && ancestor_cgroup_id(sk, level) == scope;
-	u32 left = inside ? 0 : RECEIVER_LEFT;
+	u64 other = ancestor_cgroup_id(sk, level) ^ scope;
+	/* Without a branch, too: 0 for one in the scope's cgroup. */
+	u32 left = (other | -other) >> 63 << 4;
 
 	/* A socket that listens without having been bound has no state. */
-	if (is_made_here(state) || inside)
+	if (is_made_here(state) || (scope && !other))
 		receiver = !connected && is_shared(sk, protocol) ? RECEIVER_SHARED
 								 : RECEIVER_SCOPE;
 	else if (!scope)

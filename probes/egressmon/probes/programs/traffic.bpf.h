@@ -153,8 +153,9 @@ static __always_inline bool is_taking(struct __sk_buff *skb, const struct socket
  */
 static __always_inline bool is_accepted(u32 told, u16 receiver)
 {
+	/* With few branches, for the verifier. */
 	return (told & ~(TOLD(RECEIVER_NOBODY) | TOLD_LEFT)) &&
-	       (receiver != RECEIVER_OUTSIDE || (told & TOLD_LEFT));
+	       ((receiver ^ RECEIVER_OUTSIDE) | (told & TOLD_LEFT));
 }
 
 /*
@@ -241,7 +242,7 @@ static __always_inline bool is_told(struct socket_state *state, struct flow *flo
 {
 	struct peer_key key = {.cookie = flow->cookie, .peer = *flow->peer};
 	bool taken = flow->receiver & RECEIVER_TAKEN;
-	u32 left = flow->receiver & RECEIVER_LEFT ? TOLD_LEFT : 0;
+	u32 left = (flow->receiver & RECEIVER_LEFT) / RECEIVER_LEFT * TOLD_LEFT;
 	struct known_peer *known;
 	bool covered;
 
@@ -253,8 +254,8 @@ static __always_inline bool is_told(struct socket_state *state, struct flow *flo
 		if (taken && is_accepted(state->told, flow->receiver))
 			return true;
 		covered = is_covered(&state->told, flow->kind, flow->receiver);
-		if (flow->receiver == RECEIVER_SCOPE)
-			state->told |= left;
+		/* Without a branch: of the scope's own alone. */
+		state->told |= left & -((TOLD(RECEIVER_SCOPE) >> flow->receiver) & 1);
 		return covered;
 	}
 	known = bpf_map_lookup_elem(MAP(peers), &key);
