@@ -18,7 +18,7 @@
 /* glibc, nptl/descr.h: pthread_self() is below the thread pointer, by a size that varies. */
 #define THREAD_SELF_WINDOW 4096
 #define THREAD_KEYS 0 /* not at a fixed offset, so not used */
-#define THREAD_POINTER(task) FIELD(task, thread.uw.tp_value) /* of the current task */
+#define THREAD_POINTER(task) READ(task, thread.uw.tp_value)
 
 /*
  * System calls by number (include/uapi/asm-generic/unistd.h, and arm's), and where their

@@ -44,7 +44,7 @@ static __always_inline void *registers_of(kernel_task *task)
 /* Determine how much of the stack to copy: at most `wanted` bytes, or up to its end. */
 static __always_inline void measure(struct caller *caller, kernel_task *task, u64 wanted)
 {
-	u64 first = FIELD(FIELD(task, mm), start_stack); /* end of the main thread's stack */
+	u64 first = READ(READ(task, mm), start_stack); /* end of the main thread's stack */
 	u64 other = THREAD_POINTER(task); /* is above the stack of another thread */
 	u64 left = 0;
 
@@ -83,10 +83,10 @@ static __always_inline bool match_template(struct caller *caller)
 
 static __always_inline void look_at_caller(struct caller *caller, u64 wanted)
 {
-	kernel_task *task = current_task();
-	u32 flags = FIELD(task, flags);
+	kernel_task *task = (kernel_task *)bpf_get_current_task();
+	u32 flags = READ(task, flags);
 
-	caller->address_space = (u64)FIELD(task, mm);
+	caller->address_space = (u64)READ(task, mm);
 	if (flags & TASK_IO_WORKER) {
 		caller->status = STACK_IO_WORKER;
 		return;
@@ -168,7 +168,7 @@ static __always_inline u64 copy_stack(u8 *target, const struct caller *caller, u
 static __always_inline void fill_stack(struct stack_event *event, const struct caller *caller,
 				       u64 now)
 {
-	kernel_task *task = current_task();
+	kernel_task *task = (kernel_task *)bpf_get_current_task();
 	u64 ids = bpf_get_current_pid_tgid();
 
 	event->ktime_ns = now;
@@ -184,8 +184,8 @@ static __always_inline void fill_stack(struct stack_event *event, const struct c
 	event->spare = 0;
 	/* For a known call site, those of its first call hold, whose stack was copied. */
 	if (caller->status != STACK_KNOWN) {
-		event->mounts = FIELD(FIELD(FIELD(task, nsproxy), mnt_ns), ns.inum);
-		event->users = FIELD(FIELD(FIELD(task, cred), user_ns), ns.inum);
+		event->mounts = READ(READ(READ(task, nsproxy), mnt_ns), ns.inum);
+		event->users = READ(READ(READ(task, cred), user_ns), ns.inum);
 	}
 }
 

@@ -21,7 +21,7 @@
  */
 #define THREAD_SELF_WINDOW 0
 #define THREAD_KEYS 0x310
-#define THREAD_POINTER(task) FIELD(task, thread.fsbase) /* of the current task */
+#define THREAD_POINTER(task) READ(task, thread.fsbase)
 
 /*
  * System calls by number (arch/x86/entry/syscalls/syscall_{64,32}.tbl), and where their
