@@ -12,7 +12,7 @@
  */
 static __always_inline bool tell_frames(u64 now, kernel_task *child, bool *is_python)
 {
-	kernel_task *task = current_task();
+	kernel_task *task = (kernel_task *)bpf_get_current_task();
 	u32 limit = child ? MAX_STARTER_FRAMES : MAX_FRAMES;
 	struct slot *slot = take_slot();
 	struct python *python;
@@ -39,13 +39,13 @@ static __always_inline bool tell_frames(u64 now, kernel_task *child, bool *is_py
 /* Emit the frames at a call, and let the socket's `state` refer to them. */
 static __always_inline void tell_call(struct socket_state *state)
 {
-	kernel_task *task = current_task();
+	kernel_task *task = (kernel_task *)bpf_get_current_task();
 	u64 now = bpf_ktime_get_boot_ns();
 	bool is_python;
 
 	state->frames_ns = 0;
 	state->flags &= ~SOCKET_FRAMES_LOST;
-	if (FIELD(task, flags) & (TASK_IO_WORKER | TASK_KERNEL_THREAD))
+	if (READ(task, flags) & (TASK_IO_WORKER | TASK_KERNEL_THREAD))
 		return;
 	if (!tell_frames(now, NULL, &is_python)) {
 		state->flags |= SOCKET_FRAMES_LOST;

@@ -38,7 +38,7 @@ static __always_inline u64 current_context(const struct slot *slot)
 /* The Context at this address is gone. Returns whether the process is of the scope. */
 static __always_inline bool forget_creator(u64 context)
 {
-	kernel_task *task = current_task();
+	kernel_task *task = (kernel_task *)bpf_get_current_task();
 	struct context_key key = {.context = context, .tgid = bpf_get_current_pid_tgid() >> 32};
 
 	if (!context || !in_lineage(key.tgid))
@@ -52,7 +52,7 @@ static __always_inline bool forget_creator(u64 context)
 /* The running Python code has copied its Context to the address `context`. */
 static __always_inline void remember_creator(u64 context)
 {
-	kernel_task *task = current_task();
+	kernel_task *task = (kernel_task *)bpf_get_current_task();
 	struct context_key key = {.context = context};
 	struct creator *creator;
 	struct slot *slot;

@@ -255,7 +255,7 @@ static __always_inline struct python *begin_walk(struct slot *slot, kernel_task 
 	event->tgid = bpf_get_current_pid_tgid() >> 32;
 	event->tid = bpf_get_current_pid_tgid();
 	event->start_ns = python->start_ns;
-	event->thread_ns = FIELD(task, start_boottime);
+	event->thread_ns = READ(task, start_boottime);
 	event->child_ns = child ? READ(child, start_boottime) : 0;
 	event->exec_id = python->exec_id;
 	event->child = child ? READ(child, pid) : 0;

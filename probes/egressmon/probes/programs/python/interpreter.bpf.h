@@ -168,8 +168,8 @@ static __always_inline u64 environ_of(const struct interpreter *build, u64 base)
 static __always_inline struct python *find_python(struct slot *slot, kernel_task *task)
 {
 	u32 tgid = bpf_get_current_pid_tgid() >> 32;
-	u64 start_ns = FIELD(FIELD(task, group_leader), start_boottime);
-	u32 exec_id = FIELD(task, self_exec_id);
+	u64 start_ns = READ(READ(task, group_leader), start_boottime);
+	u32 exec_id = READ(task, self_exec_id);
 	struct python *python = bpf_map_lookup_elem(MAP(pythons), &tgid);
 	struct interpreter *build;
 	struct census *known;
