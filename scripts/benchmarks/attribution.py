@@ -9,10 +9,10 @@ from pathlib import Path
 from bench import AGENT, EGRESSMON, HERE, Bench, output
 
 from egressmon.attribution import LEVELS
-from egressmon.attribution.native.address_spaces import AddressSpaces
-from egressmon.attribution.native.images import Images
-from egressmon.attribution.native.mappings import AddressSpace
-from egressmon.attribution.native.unwind import Unwinder
+from egressmon.attribution.native.memory.address_spaces import AddressSpaces
+from egressmon.attribution.native.memory.mappings import AddressSpace
+from egressmon.attribution.native.unwinding.images import Images
+from egressmon.attribution.native.unwinding.unwind import Unwinder
 from egressmon.events.decode import decode
 from egressmon.events.model import Stack
 from egressmon.probes.architecture import this_machine

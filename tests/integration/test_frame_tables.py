@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.attribution.native.cfi import FrameTable
+from egressmon.attribution.native.unwinding.cfi import FrameTable
 from egressmon.files.elf import Elf
 
 _NAMES = ("rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp")

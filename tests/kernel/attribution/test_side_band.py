@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 import pytest
 
-from egressmon.attribution.native.address_spaces import AddressSpaces
+from egressmon.attribution.native.memory.address_spaces import AddressSpaces
 from egressmon.probes.kernel import sideband
 from egressmon.probes.kernel.sideband import Executed, Forked, Mapped, SideBand
 from egressmon.sensor.scope import Scope, make_scope

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from egressmon.attribution.native.call_targets import leads_to
-from egressmon.attribution.native.cfi import FrameTable
-from egressmon.attribution.native.cfi_rows import CfiError
-from egressmon.attribution.native.expression import (
+from egressmon.attribution.native.unwinding.call_targets import leads_to
+from egressmon.attribution.native.unwinding.cfi import FrameTable
+from egressmon.attribution.native.unwinding.cfi_rows import CfiError
+from egressmon.attribution.native.unwinding.expression import (
     ExpressionError,
     evaluate,
     sleb,
     uleb,
 )
-from egressmon.attribution.native.images import Image
+from egressmon.attribution.native.unwinding.images import Image
 from egressmon.files.elf import Elf, ElfError
 from support.files import elf_of
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Protocol, TypeVar
 
-from egressmon.attribution.native.unwind import Unwound
+from egressmon.attribution.native.unwinding.unwind import Unwound
 from egressmon.attribution.result import Attribution
 from egressmon.events.model import Stack
 from egressmon.probes.architecture import Architecture

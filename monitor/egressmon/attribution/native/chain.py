@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from egressmon.attribution.native.images import Image, Images
-from egressmon.attribution.native.mappings import AddressSpace, Mapping
-from egressmon.attribution.native.unwind import Frame, How, Unwound
+from egressmon.attribution.native.memory.mappings import AddressSpace, Mapping
+from egressmon.attribution.native.unwinding.images import Image, Images
+from egressmon.attribution.native.unwinding.unwind import Frame, How, Unwound
 from egressmon.attribution.result import Language
 from egressmon.policy.routes import Route
 

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from egressmon.attribution.native.images import Images
 from egressmon.attribution.native.owners import ImageGround
+from egressmon.attribution.native.unwinding.images import Images
 from egressmon.attribution.result import Attribution, Ground
 from egressmon.events.model import Stack
 from egressmon.evidence.code_records import ClaimRecord

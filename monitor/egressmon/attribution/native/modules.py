@@ -6,14 +6,14 @@ what its calls mean, name their owners. The result waits for the flow of that ca
 
 import os
 
-from egressmon.attribution.native.address_spaces import AddressSpaces
 from egressmon.attribution.native.call_sites import CallSiteMemory, CallSites
 from egressmon.attribution.native.chain import read_calls
 from egressmon.attribution.native.claims import Claims
-from egressmon.attribution.native.images import Images
-from egressmon.attribution.native.mappings import AddressSpace
+from egressmon.attribution.native.memory.address_spaces import AddressSpaces
+from egressmon.attribution.native.memory.mappings import AddressSpace
 from egressmon.attribution.native.owners import Owners
-from egressmon.attribution.native.unwind import Unwinder, Unwound
+from egressmon.attribution.native.unwinding.images import Images
+from egressmon.attribution.native.unwinding.unwind import Unwinder, Unwound
 from egressmon.attribution.native.waiting import WaitingCalls
 from egressmon.attribution.packages.lookup import Packages
 from egressmon.attribution.result import Attribution, unknown

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from egressmon.attribution.native.chain import Calls, Step
-from egressmon.attribution.native.images import Image
+from egressmon.attribution.native.unwinding.images import Image
 from egressmon.attribution.packages.lookup import Packages, Place
 from egressmon.attribution.packages.owner import Owner
 from egressmon.attribution.result import Attribution, Ground

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from egressmon.attribution.native.call_sites import CallSites
-from egressmon.attribution.native.unwind import Frame, Unwound
+from egressmon.attribution.native.unwinding.unwind import Frame, Unwound
 from egressmon.attribution.result import Attribution, unknown
 from egressmon.events.decode import DecodeError, decode
 from egressmon.events.model import Stack

@@ -2,9 +2,9 @@
 
 import pytest
 
-from egressmon.attribution.native.address_spaces import AddressSpaces
-from egressmon.attribution.native.mappings import AddressSpace, Mapping
-from egressmon.attribution.native.proc_maps import parse_maps
+from egressmon.attribution.native.memory.address_spaces import AddressSpaces
+from egressmon.attribution.native.memory.mappings import AddressSpace, Mapping
+from egressmon.attribution.native.memory.proc_maps import parse_maps
 from egressmon.probes.kernel.sideband import Ended, Executed, Forked, Mapped
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from egressmon.attribution.native.images import Images
-from egressmon.attribution.native.proc_maps import parse_maps
-from egressmon.attribution.native.unwind import Unwinder
+from egressmon.attribution.native.memory.proc_maps import parse_maps
+from egressmon.attribution.native.unwinding.images import Images
+from egressmon.attribution.native.unwinding.unwind import Unwinder
 from egressmon.probes.architecture import ARCHITECTURES
 from egressmon.probes.wire import CONSTANTS
 

@@ -3,8 +3,8 @@
 from collections import OrderedDict
 from collections.abc import Callable
 
-from egressmon.attribution.native.mappings import AddressSpace, Mapping
-from egressmon.attribution.native.proc_maps import read_address_space
+from egressmon.attribution.native.memory.mappings import AddressSpace, Mapping
+from egressmon.attribution.native.memory.proc_maps import read_address_space
 from egressmon.probes.kernel.sideband import (
     Ended,
     Executed,

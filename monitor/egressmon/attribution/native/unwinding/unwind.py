@@ -4,11 +4,15 @@ import struct
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-from egressmon.attribution.native.cfi_rows import Row, Rule
-from egressmon.attribution.native.code_lookup import DAMAGE, CodeAt, CodeLookup
-from egressmon.attribution.native.expression import evaluate
-from egressmon.attribution.native.images import Images
-from egressmon.attribution.native.mappings import AddressSpace, Mapping
+from egressmon.attribution.native.memory.mappings import AddressSpace, Mapping
+from egressmon.attribution.native.unwinding.cfi_rows import Row, Rule
+from egressmon.attribution.native.unwinding.code_lookup import (
+    DAMAGE,
+    CodeAt,
+    CodeLookup,
+)
+from egressmon.attribution.native.unwinding.expression import evaluate
+from egressmon.attribution.native.unwinding.images import Images
 from egressmon.probes.architecture import Architecture
 
 How: TypeAlias = Literal["instruction", "cfi", "frame-pointer", "scan"]

@@ -6,8 +6,13 @@ Instructions: DWARF 5, 6.4.2 and 7.24, and the two that GNU adds.
 from collections.abc import Callable
 from typing import TypeAlias
 
-from egressmon.attribution.native.cfi_rows import CfiError, FrameEntry, Row, Rule
-from egressmon.attribution.native.expression import sleb, uleb
+from egressmon.attribution.native.unwinding.cfi_rows import (
+    CfiError,
+    FrameEntry,
+    Row,
+    Rule,
+)
+from egressmon.attribution.native.unwinding.expression import sleb, uleb
 
 _MAX_STEPS = 10_000
 _MAX_REMEMBERED = 64

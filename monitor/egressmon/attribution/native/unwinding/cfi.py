@@ -6,15 +6,19 @@ Format: LSB Core, "Exception Frames" (.eh_frame, .eh_frame_hdr), and DWARF 5, 6.
 import bisect
 import struct
 
-from egressmon.attribution.native.cfi_program import FrameProgram
-from egressmon.attribution.native.cfi_rows import (
+from egressmon.attribution.native.unwinding.cfi_program import FrameProgram
+from egressmon.attribution.native.unwinding.cfi_rows import (
     CfiError,
     Common,
     FrameEntry,
     Row,
     plain_rules,
 )
-from egressmon.attribution.native.expression import ExpressionError, sleb, uleb
+from egressmon.attribution.native.unwinding.expression import (
+    ExpressionError,
+    sleb,
+    uleb,
+)
 from egressmon.files.elf import Elf, ElfError
 
 _MASK = (1 << 64) - 1

@@ -4,8 +4,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
 
-from egressmon.attribution.native.cfi import FrameTable
-from egressmon.attribution.native.mappings import Mapping
+from egressmon.attribution.native.memory.mappings import Mapping
+from egressmon.attribution.native.unwinding.cfi import FrameTable
 from egressmon.files.beginning import CHANGED, OTHER_ROOT, Beginning
 from egressmon.files.bounded import open_regular
 from egressmon.files.elf import Elf, ElfError

@@ -3,7 +3,11 @@
 import os
 
 from egressmon import files
-from egressmon.attribution.native.mappings import MAX_MAPPINGS, AddressSpace, Mapping
+from egressmon.attribution.native.memory.mappings import (
+    MAX_MAPPINGS,
+    AddressSpace,
+    Mapping,
+)
 
 _MAX_MAPS = 1 << 24
 

@@ -3,11 +3,11 @@
 import struct
 from dataclasses import dataclass
 
-from egressmon.attribution.native.call_targets import leads_to
-from egressmon.attribution.native.cfi_rows import CfiError, Row
-from egressmon.attribution.native.expression import ExpressionError
-from egressmon.attribution.native.images import Image, Images
-from egressmon.attribution.native.mappings import AddressSpace, Mapping
+from egressmon.attribution.native.memory.mappings import AddressSpace, Mapping
+from egressmon.attribution.native.unwinding.call_targets import leads_to
+from egressmon.attribution.native.unwinding.cfi_rows import CfiError, Row
+from egressmon.attribution.native.unwinding.expression import ExpressionError
+from egressmon.attribution.native.unwinding.images import Image, Images
 from egressmon.files.elf import Elf, ElfError
 
 _MAX_KNOWN = 1 << 14

@@ -1,0 +1,1 @@
+"""What a process has mapped: its files, as the kernel told of them or /proc says."""

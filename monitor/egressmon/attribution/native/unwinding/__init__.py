@@ -1,0 +1,1 @@
+"""How a stack is unwound: by the tables in ELF files, or by the code itself."""
