@@ -172,7 +172,7 @@ class Lesson:
             lines.append(
                 f"# and {len(left_out) - _MAX_LEFT_OUT} more that are no host names"
             )
-        names = [name for name in left if name not in left_out]
+        names = [name for name in left if _expressible(name)]
         if names:
             lines += ["names = [  # looked up, nothing connected there"]
             lines += [f'  "{name}",  # {_used_by(left[name])}' for name in names]

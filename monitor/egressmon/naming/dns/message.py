@@ -20,7 +20,6 @@ _MAX_TTL = 86400  # a day, even if a false answer claims a week
 _HEADER = struct.Struct("!HHHHHH")
 _QUESTION = struct.Struct("!HH")
 _RESPONSE = 0x8000
-_TRUNCATED = 0x0200
 _INTERNET = 1
 
 
@@ -39,7 +38,6 @@ class Message:
     """What a query carries besides its question; None if nothing unusual."""
     status: str = ""
     """The response code, such as NOERROR."""
-    truncated: bool = False
     answers: tuple[str, ...] = ()
     """The answer section as text, at most 64 records."""
     answer_count: int = 0
@@ -107,7 +105,6 @@ def _response(
         kind=kind_name(question.kind),
         asked=question.asked,
         status=status_name(status),
-        truncated=bool(flags & _TRUNCATED),
         answers=answers,
         answer_count=counts[0],
         addresses=tuple(found),

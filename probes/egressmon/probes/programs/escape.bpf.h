@@ -140,7 +140,7 @@ static __always_inline bool is_news(struct escape_key *key, const struct escape 
 	return !bpf_map_update_elem(MAP(told), key, &one, BPF_NOEXIST);
 }
 
-static __always_inline void tell_escape(kernel_task *task, const struct escape *escape)
+static __always_inline void emit_escape(kernel_task *task, const struct escape *escape)
 {
 	struct escape_event *event;
 	struct escape_key key = {};
@@ -173,11 +173,11 @@ static __always_inline void tell_escape(kernel_task *task, const struct escape *
 	submit_life(event);
 }
 
-static __always_inline void tell_socket(kernel_task *task, u32 family)
+static __always_inline void emit_socket_escape(kernel_task *task, u32 family)
 {
 	struct escape escape = {.what = ESCAPE_SOCKET, .family = family};
 
-	tell_escape(task, &escape);
+	emit_escape(task, &escape);
 }
 
 /* Whom a UNIX socket is connected to. */
@@ -189,7 +189,7 @@ static __always_inline void on_connected(kernel_task *task, u32 number)
 	if (!escape.socket || family_of(escape.socket) != AF_UNIX)
 		return;
 	if (!in_lineage(listener_of(escape.socket)))
-		tell_escape(task, &escape);
+		emit_escape(task, &escape);
 }
 
 /* The family that a socket is made of, if it has no hooks; else 0. */
@@ -209,7 +209,7 @@ static __always_inline void on_socketcall(kernel_task *task, const struct return
 	if (call->first == SOCKETCALL_SOCKET) {
 		family = family_of(socket_behind(task, call->result));
 		if (is_hidden(family))
-			tell_socket(task, family);
+			emit_socket_escape(task, family);
 	} else if (call->first == SOCKETCALL_CONNECT) {
 		bpf_probe_read_user(&number, sizeof(number), (void *)call->second);
 		on_connected(task, number);
@@ -238,13 +238,13 @@ static __always_inline void on_call(const struct returned *call, const void *reg
 	if (compat != !!CALL_IS_COMPAT(task, registers))
 		return; /* the number means something else */
 	if (call->number == (compat ? COMPAT_SOCKET : CALL_SOCKET))
-		tell_socket(task, hidden_family(call->first, call->second));
+		emit_socket_escape(task, hidden_family(call->first, call->second));
 	else if (call->number == (compat ? COMPAT_CONNECT : CALL_CONNECT))
 		on_connected(task, call->first);
 	else if (compat && call->number == COMPAT_SOCKETCALL)
 		on_socketcall(task, call);
 	else
-		tell_escape(task, &tun);
+		emit_escape(task, &tun);
 }
 
 /* Runs at each system call of the machine: most must pass at once. */
@@ -298,7 +298,7 @@ static __always_inline void on_request(const void *request)
 	} else {
 		return;
 	}
-	tell_escape((kernel_task *)bpf_get_current_task(), &escape);
+	emit_escape((kernel_task *)bpf_get_current_task(), &escape);
 }
 
 #endif

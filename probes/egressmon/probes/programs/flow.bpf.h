@@ -104,7 +104,7 @@ static __always_inline void announce_connect(struct socket_state *state, struct 
 					     u32 protocol)
 {
 	state->peer = *flow->peer;
-	tell_caller(state);
+	emit_stack(state);
 	state->flags |= SOCKET_PENDING;
 	state->told = 0;
 	if (flow->socket_type == SOCK_DGRAM || protocol == PROTOCOL_TCP)
@@ -134,7 +134,7 @@ static __always_inline void announce_send(struct socket_state *state, struct flo
 	if (announced && flow->peer->port != DNS_PORT)
 		return;
 	FORGET(announced);
-	tell_caller(state);
+	emit_stack(state);
 	if (announced)
 		return;
 	state->aim = *flow->peer;
@@ -217,7 +217,7 @@ static __always_inline int on_create(struct bpf_sock *ctx, bool inside)
 	own(state);
 	/* Only TCP and UDP have hooks that run as a peer is named. */
 	if (ctx->protocol != PROTOCOL_UDP && ctx->protocol != PROTOCOL_TCP)
-		tell_caller(state);
+		emit_stack(state);
 	return 1;
 }
 

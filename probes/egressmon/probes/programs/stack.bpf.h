@@ -184,8 +184,8 @@ static __always_inline void fill_stack(struct stack_event *event, const struct c
 	event->spare = 0;
 	/* For a known call site, those of its first call hold, whose stack was copied. */
 	if (caller->status != STACK_KNOWN) {
-		event->mounts = READ(READ(READ(task, nsproxy), mnt_ns), ns.inum);
-		event->users = READ(READ(READ(task, cred), user_ns), ns.inum);
+		event->mounts = mounts_of(task);
+		event->users = users_of(task);
 	}
 }
 
@@ -232,7 +232,7 @@ static __always_inline void forget_way(struct caller *caller)
 }
 
 /* Emit the stack of the current call, and let the socket's `state` refer to it. */
-static __always_inline void tell_caller(struct socket_state *state)
+static __always_inline void emit_stack(struct socket_state *state)
 {
 	u64 now = bpf_ktime_get_boot_ns();
 	struct caller caller = {};

@@ -10,7 +10,7 @@
  * Emit the current thread's frames, with the time `now`: for a call, or for `child` that it
  * starts. Returns false if they are lost; *is_python says whether it runs Python at all.
  */
-static __always_inline bool tell_frames(u64 now, kernel_task *child, bool *is_python)
+static __always_inline bool emit_current_frames(u64 now, kernel_task *child, bool *is_python)
 {
 	kernel_task *task = (kernel_task *)bpf_get_current_task();
 	u32 limit = child ? MAX_STARTER_FRAMES : MAX_FRAMES;
@@ -30,14 +30,14 @@ static __always_inline bool tell_frames(u64 now, kernel_task *child, bool *is_py
 		if (child)
 			inherit_python(slot, python, child);
 		else if (told)
-			tell_creators(slot);
+			emit_creators(slot);
 	}
 	leave_slot(slot);
 	return told;
 }
 
 /* Emit the frames at a call, and let the socket's `state` refer to them. */
-static __always_inline void tell_call(struct socket_state *state)
+static __always_inline void emit_call_frames(struct socket_state *state)
 {
 	kernel_task *task = (kernel_task *)bpf_get_current_task();
 	u64 now = bpf_ktime_get_boot_ns();
@@ -47,7 +47,7 @@ static __always_inline void tell_call(struct socket_state *state)
 	state->flags &= ~SOCKET_FRAMES_LOST;
 	if (READ(task, flags) & (TASK_IO_WORKER | TASK_KERNEL_THREAD))
 		return;
-	if (!tell_frames(now, NULL, &is_python)) {
+	if (!emit_current_frames(now, NULL, &is_python)) {
 		state->flags |= SOCKET_FRAMES_LOST;
 		count(COUNT_MISSED_FRAMES, 1);
 	} else if (is_python) {
@@ -80,7 +80,7 @@ static __always_inline void frames_at_address(struct bpf_sock_addr *ctx, u32 kin
 			return;
 		}
 	}
-	tell_call(state);
+	emit_call_frames(state);
 }
 
 static __always_inline void frames_at_creation(struct bpf_sock *ctx)
@@ -92,7 +92,7 @@ static __always_inline void frames_at_creation(struct bpf_sock *ctx)
 		return;
 	state = bpf_sk_storage_get(MAP(sockets), ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (state)
-		tell_call(state);
+		emit_call_frames(state);
 }
 
 /* The current thread, if it is of the scope, starts the thread or process `child`. */
@@ -102,7 +102,7 @@ static __always_inline void frames_at_start(kernel_task *child)
 
 	if (!in_lineage(bpf_get_current_pid_tgid() >> 32))
 		return;
-	if (!tell_frames(bpf_ktime_get_boot_ns(), child, &is_python))
+	if (!emit_current_frames(bpf_ktime_get_boot_ns(), child, &is_python))
 		count(COUNT_MISSED_FRAMES, 1);
 }
 

@@ -183,7 +183,7 @@ static __always_inline bool may_tell(u32 tgid)
 }
 
 /* Emit the code object in slot->code, unless it was before. */
-static __always_inline void tell_code(struct slot *slot, u64 code, u32 print)
+static __always_inline void emit_new_code(struct slot *slot, u64 code, u32 print)
 {
 	struct code_key key = {.start_ns = slot->record.event.start_ns,
 			       .code = code,

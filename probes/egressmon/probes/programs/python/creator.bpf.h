@@ -98,7 +98,7 @@ static __always_inline void describe_creator(struct slot *slot, const struct cre
  * After the frames of a call, which are in `slot`: emit those of the task's creator, of the
  * creator's creator and so on, up to one that was not recorded or has no creator.
  */
-static __always_inline void tell_creators(struct slot *slot)
+static __always_inline void emit_creators(struct slot *slot)
 {
 	const struct frames_event *event = &slot->record.event;
 	struct context_key key = {

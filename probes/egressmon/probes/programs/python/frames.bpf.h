@@ -106,7 +106,7 @@ static long walk_frame(u32 i, u32 *number)
 	target->fingerprint = print;
 	target->instruction = instruction_of(slot, code);
 	slot->record.event.count = at + 1;
-	tell_code(slot, code, print);
+	emit_new_code(slot, code, print);
 	return 0;
 }
 
