@@ -118,23 +118,33 @@ def creators(record: Json) -> list[str]:
 
 
 # As behind the wrappers that choose a version, which are no interpreters.
-def test_an_interpreter_that_a_script_starts(watched: Watch, python: str) -> None:
+def test_an_interpreter_that_a_script_starts(
+    watched: Watch, python: str, tmp_path: Path
+) -> None:
+    # Until the interpreter is known, tasks have no creator: on a busy machine, longer.
+    evidence = str(tmp_path / "evidence.jsonl")
     code = f"""{DIAL}
 import asyncio
 async def task(port):
     dial(port)
 async def task_maker():
-    for port in range(1000, 1100):
+    for port in range(1000, 5000):
         await asyncio.gather(task(port))
         await asyncio.sleep(0.01)
+        if port > 1100 and '"created_by":{{' in open({evidence!r}).read():
+            break
+    await asyncio.gather(task(port + 1))
 asyncio.run(task_maker())
 """
 
     run = watched("sh", "-c", 'exec "$@"', "sh", python, "-c", code)
 
     found = sorted(run.of("connection"), key=lambda one: one["dst"]["port"])
-    assert len(found) == 100
-    assert "task_maker" in creators(found[-1])
+    assert len(found) > 100, run.stderr
+    assert all(one["code"] is not None for one in found), [
+        one["code_reason"] for one in found if one["code"] is None
+    ]
+    assert "task_maker" in creators(found[-1]), found[-1]["code"]
     for record in found:
         ends = record["code"]["created_by_end"]
         if record["code"]["created_by"] is None:
