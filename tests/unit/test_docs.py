@@ -12,6 +12,7 @@ import pytest
 from egressmon.attribution.python.offsets.versions import DEBUG_OFFSETS
 from egressmon.cli import options
 from egressmon.cli.main import add_verbs
+from egressmon.cli.verbs import VERBS
 from egressmon.events.decode import kind_of
 from egressmon.evidence.records import (
     Actor,
@@ -68,6 +69,14 @@ def test_every_command_has_a_section() -> None:
         if sub.prog != "egressmon policy":
             name = sub.prog.split("[")[0].strip()
             assert f"## `{name}" in USAGE, name
+
+
+def test_every_command_has_its_exit_statuses() -> None:
+    _, found, rest = USAGE.partition("\n## Exit statuses\n")
+    assert found
+
+    for name in VERBS:
+        assert f"`{name}`" in rest.partition("\n## ")[0], name
 
 
 def test_the_statuses_are_documented() -> None:
@@ -179,3 +188,31 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in (ROOT / "README.md", *DOCS.rglob("*.md")):
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+# What stands for a name in a recipe is written in capitals, a version's number as N.
+_PLACEHOLDER = re.compile(r"NAME|PLACE|TYPE|_N\b|3\.N")
+
+
+def recipe_words() -> set[str]:
+    """Return what the recipes put between backticks, placeholders left out."""
+    _, _, rest = (DOCS / "contributing.md").read_text().partition("\n## Recipes\n")
+    recipes = re.sub(
+        r"```.*?```", "", rest.partition("\n## Words\n")[0], flags=re.DOTALL
+    )
+    words = re.findall(r"`([^`]+)`", recipes)
+    return {word for word in words if not _PLACEHOLDER.search(word)}
+
+
+def test_the_names_that_recipes_use_are_in_the_sources() -> None:
+    known: set[str] = set()
+    for folder in ("probes", "monitor", "tests/support", "tests/kernel"):
+        for path in (ROOT / folder).rglob("*.*"):
+            if path.suffix in {".py", ".h", ".c"}:
+                known.update(re.findall(r"\w+", path.read_text()))
+    of_others = {"TP_PROTO", "offsetof", "Py_GIL_DISABLED"}
+    named = {word for word in recipe_words() if re.fullmatch(r"_?[A-Za-z]\w+", word)}
+    named = {word for word in named if not word.endswith("_")}  # beginnings
+
+    assert len(named) > 30
+    assert named - known <= of_others

@@ -7,11 +7,9 @@ from typing import TypeAlias
 from egressmon.attribution.executables import Executables, why_preloaded
 from egressmon.events.model import (
     FLAG_OWNERLESS,
-    DnsPacket,
     Escape,
     Executed,
     Exited,
-    Flow,
     Forked,
     Traffic,
 )
@@ -33,7 +31,8 @@ _MAX_PROGRAMS = 8  # of each process
 
 
 LOST = "what the kernel told of it was lost"
-Caused: TypeAlias = Flow | DnsPacket | Escape
+Caused: TypeAlias = Traffic | Escape
+"""The events whose records name the process behind them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +193,7 @@ class Processes:
         Its program is only named if no event about the process was lost: each flow
         comes with the process's start time and the number of its program.
         """
-        if not isinstance(event, Escape) and event.flags & FLAG_OWNERLESS:
+        if isinstance(event, Traffic) and event.flags & FLAG_OWNERLESS:
             return None, _OWNERLESS
         if not event.pid:
             return None, "a kernel thread made the socket, for nobody that it names"
