@@ -77,6 +77,7 @@ _RECEIVERS: dict[int, Receiver] = {
     CONSTANTS["RECEIVER_NOBODY"]: "nobody",
     CONSTANTS["RECEIVER_SHARED"]: "shared",
     CONSTANTS["RECEIVER_ASK"]: "ask",
+    CONSTANTS["RECEIVER_UNKNOWN"]: "unknown",
 }
 _FRAMES_STATUSES: dict[int, FramesStatus] = {
     CONSTANTS["FRAMES_WHOLE"]: "whole",

@@ -16,7 +16,9 @@ StackStatus: TypeAlias = Literal[
     "copied", "known", "kernel-thread", "io-worker", "compat", "unreadable"
 ]
 EscapeMeans: TypeAlias = Literal["socket", "tun", "unix", "ring"]
-Receiver: TypeAlias = Literal["remote", "scope", "outside", "nobody", "shared", "ask"]
+Receiver: TypeAlias = Literal[
+    "remote", "scope", "outside", "nobody", "shared", "ask", "unknown"
+]
 FramesStatus: TypeAlias = Literal[
     "whole", "no-thread", "idle", "unreadable", "cut", "odd", "unnoted"
 ]

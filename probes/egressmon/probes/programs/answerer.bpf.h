@@ -46,9 +46,9 @@ static __always_inline bool is_first_answer(const struct packet *packet,
 static __always_inline bool scope_receives(struct __sk_buff *skb, const struct endpoint *server)
 {
 	/* From port 1, where no client is, so that the listener is found and no connection. */
-	u32 receiver = socket_at(skb, server, server, 1, false) & RECEIVER_ALONE;
+	u32 receiver = socket_at(skb, server, server, 1, SHARING_NONE);
 
-	return receiver == RECEIVER_SCOPE || receiver == RECEIVER_SHARED;
+	return (receiver & RECEIVER_ALONE) == RECEIVER_SCOPE;
 }
 
 #endif

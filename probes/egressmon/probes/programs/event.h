@@ -43,6 +43,7 @@
 #define RECEIVER_NOBODY 3  /* they stay on this machine, and no socket receives them */
 #define RECEIVER_SHARED 4  /* a socket of the scope, unless one outside shares its port */
 #define RECEIVER_ASK 5	   /* a socket on this machine; the agent must find out which */
+#define RECEIVER_UNKNOWN 6 /* on this machine, and nobody can tell */
 
 /* What the probes know of a packet to or from port 53. */
 #define DNS_BEGIN 1	      /* TCP: the first packet of its stream */

@@ -233,7 +233,7 @@ static __always_inline int on_bind(struct bpf_sock *ctx, bool inside)
 		count(COUNT_LOST_SOCKET, 1);
 		return 1;
 	}
-	state->flags |= inside ? SOCKET_INSIDE : SOCKET_LINEAGE;
+	state->flags |= inside ? SOCKET_INSIDE : SOCKET_BOUND;
 	state->netns = bpf_get_netns_cookie(ctx);
 	own(state);
 	return 1;

@@ -128,8 +128,15 @@ KERNEL_STRUCT(unix_sock)
 
 KERNEL_STRUCT(sk_buff)
 {
+	KERNEL_FIELD(sk_buff, u64, _skb_refdst);
 	KERNEL_FIELD(sk_buff, unsigned int, end);
 	KERNEL_FIELD(sk_buff, unsigned char *, head);
+};
+
+/* include/net/route.h: an IPv4 packet's way, which sk_buff._skb_refdst leads to. */
+KERNEL_STRUCT(rtable)
+{
+	KERNEL_FIELD(rtable, unsigned int, rt_flags);
 };
 
 /* Its first field is a struct sock. */

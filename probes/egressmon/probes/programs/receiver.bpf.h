@@ -3,6 +3,7 @@
 #ifndef EGRESSMON_RECEIVER_H
 #define EGRESSMON_RECEIVER_H
 
+#include "packet.bpf.h"
 #include "socket.bpf.h"
 
 #define LOOPBACK_INDEX 1 /* of lo in every network namespace (drivers/net/loopback.c) */
@@ -13,12 +14,17 @@
 #define MAX_MEMBERS 16
 #define BIT_REUSEPORT 0x10 /* behind the four bits of skc_reuse */
 #define BITS_REUSE 0x0f
+#define FOR_MANY 0x30000000 /* RTCF_BROADCAST and _MULTICAST (linux/in_route.h) */
+/* Whether it counts that other sockets may be at the same port. */
+#define SHARING_NONE 0 /* no: it is connected, or all of them are asked */
+#define SHARING_LOOKED_UP 1
+#define SHARING_GUESSED 2
 #define THIS_NAMESPACE ((u32)-1) /* BPF_F_CURRENT_NETNS: the packet's */
 
 /* By number: each engine's headers declare it with types of their own (since 5.8). */
 static u64 (*ancestor_cgroup_id)(void *sk, int level) = (void *)129;
 
-/* Made or bound by the scope; an inherited socket may be another's, too. */
+/* Made by the scope; an inherited socket may be another's, too, whoever bound it. */
 static __always_inline bool is_made_here(const struct socket_state *state)
 {
 	return state && (state->flags & (SOCKET_INSIDE | SOCKET_LINEAGE));
@@ -60,25 +66,60 @@ SUBPROGRAM int is_group_here(u64 address)
 	return !other;
 }
 
-/*
- * Whether another's socket may be bound to the same port: who gets a packet is settled
- * as it arrives, and might be another one by then. The bits lie behind skc_state.
- */
-static __always_inline bool is_shared(struct bpf_sock *sk, u16 protocol)
+/* The bits behind skc_state. */
+static __always_inline u8 reuse_bits(struct bpf_sock *sk)
 {
 	u32 place = OFFSET(sock_common, skc_state) + 1;
 	u8 start[64] = {};
-	u8 bits;
 
 	bpf_probe_read_kernel(start, place + 1, sk);
-	bits = start[place & (sizeof(start) - 1)];
-	if (protocol == PROTOCOL_UDP && (bits & BITS_REUSE))
-		return true;
-	return (bits & BIT_REUSEPORT) && !is_group_here((u64)address_of(sk));
+	return start[place & (sizeof(start) - 1)];
 }
 
-/* Whose the socket is that was found; it is released. Only listeners are shared. */
-static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol, bool connected)
+/*
+ * Whether a packet is for several sockets: no address shows that of an IPv4 broadcast, but
+ * the way that the packet takes does. The last bit of the pointer to that is no part of it
+ * (SKB_DST_NOREF).
+ */
+static __always_inline bool is_for_many(struct __sk_buff *skb, const u32 address[4])
+{
+	KERNEL_STRUCT(sk_buff) *packet = (void *)skb;
+	u64 way = READ(packet, _skb_refdst) & ~1ULL;
+
+	if (!is_inet(address))
+		return *(const u8 *)address == 0xff;
+	return !way || (READ((KERNEL_STRUCT(rtable) *)way, rt_flags) & FOR_MANY);
+}
+
+/*
+ * Whether another's socket may be bound to the same port: who gets a packet is settled
+ * as it arrives, and might be another one by then. A member of a group can take its bit
+ * back, and remains one.
+ */
+static __always_inline bool is_shared(struct bpf_sock *sk, u16 protocol)
+{
+	kernel_sock *address = address_of(sk);
+	u64 group = (u64)READ(address, sk_reuseport_cb);
+	/* Without a branch: of UDP's number the last bit is set, and of TCP's it is not. */
+	u32 mask = BIT_REUSEPORT | (BITS_REUSE & -(protocol & 1));
+	u32 shared = reuse_bits(sk) & mask;
+
+	if (group)
+		shared = (shared & BITS_REUSE) | !is_group_here((u64)address);
+	FORGET(shared);
+	return shared;
+}
+
+/* Whether there is any sign that it may: asked with less, where it is rare. */
+static __always_inline bool may_be_shared(struct bpf_sock *sk)
+{
+	u8 bits = reuse_bits(sk) & (BIT_REUSEPORT | BITS_REUSE);
+
+	return bits | (READ(address_of(sk), sk_reuseport_cb) != NULL);
+}
+
+/* Whose the socket is that was found; it is released. */
+static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol, u32 sharing)
 {
 	struct socket_state *state = bpf_sk_storage_get(MAP(sockets), sk, 0, 0);
 	struct settings *set = settings_set();
@@ -93,8 +134,10 @@ static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol, bool conn
 
 	/* A socket that listens without having been bound has no state. */
 	if (is_made_here(state) || (scope && !other))
-		receiver = !connected && is_shared(sk, protocol) ? RECEIVER_SHARED
-								 : RECEIVER_SCOPE;
+		receiver = (sharing == SHARING_LOOKED_UP && is_shared(sk, protocol)) ||
+					   (sharing == SHARING_GUESSED && may_be_shared(sk))
+				   ? RECEIVER_SHARED
+				   : RECEIVER_SCOPE;
 	else if (!scope)
 		receiver = RECEIVER_ASK;
 	bpf_sk_release(sk);
@@ -103,34 +146,36 @@ static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol, bool conn
 
 /*
  * Whose socket has, or would accept, the connection from source, a port of it, to target;
- * or (connected) whose a SYN with an ACK is for.
+ * or (SHARING_NONE) whose a SYN with an ACK is for.
  */
 static __always_inline u32 socket_at(struct __sk_buff *skb, const struct endpoint *source,
 				     const struct endpoint *target, u16 source_port,
-				     bool connected)
+				     u32 sharing)
 {
-	bool inet = is_inet(target->address);
-	struct bpf_sock_tuple tuple = {};
-	u32 size = inet ? sizeof(tuple.ipv4) : sizeof(tuple.ipv6);
-	u16 port = bpf_htons(source_port);
+	/* Without branches, which the verifier would follow: all bits are set for IPv4. */
+	u32 inet = -forget(skb, is_inet(target->address));
+	u32 ports = bpf_htons(source_port) | (u32)bpf_htons(target->port) << 16;
+	const u32 *from = source->address, *to = target->address;
+	/* As struct bpf_sock_tuple has it: both addresses, both ports. */
+	u32 tuple[] = {
+		(from[0] & ~inet) | (from[3] & inet),
+		(from[1] & ~inet) | (to[3] & inet),
+		(from[2] & ~inet) | (ports & inet),
+		from[3],
+		to[0],
+		to[1],
+		to[2],
+		to[3],
+		ports,
+	};
+	u32 size = sizeof(tuple) - (inet & (sizeof(tuple) - 3 * sizeof(u32)));
 	struct bpf_sock *sk;
 
-	if (inet) {
-		tuple.ipv4.saddr = source->address[3];
-		tuple.ipv4.daddr = target->address[3];
-		tuple.ipv4.sport = port;
-		tuple.ipv4.dport = bpf_htons(target->port);
-	} else {
-		__builtin_memcpy(tuple.ipv6.saddr, source->address, ADDRESS_SIZE);
-		__builtin_memcpy(tuple.ipv6.daddr, target->address, ADDRESS_SIZE);
-		tuple.ipv6.sport = port;
-		tuple.ipv6.dport = bpf_htons(target->port);
-	}
 	if (target->protocol == PROTOCOL_UDP)
-		sk = bpf_sk_lookup_udp(skb, &tuple, size, THIS_NAMESPACE, 0);
+		sk = bpf_sk_lookup_udp(skb, (void *)tuple, size, THIS_NAMESPACE, 0);
 	else
-		sk = bpf_sk_lookup_tcp(skb, &tuple, size, THIS_NAMESPACE, 0);
-	return sk ? owner_of(sk, target->protocol, connected) : RECEIVER_NOBODY;
+		sk = bpf_sk_lookup_tcp(skb, (void *)tuple, size, THIS_NAMESPACE, 0);
+	return sk ? owner_of(sk, target->protocol, sharing) : RECEIVER_NOBODY;
 }
 
 #endif

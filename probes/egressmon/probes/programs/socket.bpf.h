@@ -14,10 +14,11 @@
 
 #define SOCKET_INSIDE 1	    /* made inside the scope: its own hooks see it */
 #define SOCKET_PENDING 2    /* connected, and nothing was sent yet */
-#define SOCKET_LINEAGE 4    /* made or bound outside it, by a process of the scope's */
+#define SOCKET_LINEAGE 4    /* made outside it, by a process of the scope's */
 #define SOCKET_STACK_LOST 8 /* the stack did not fit the ring */
 #define SOCKET_FRAMES_LOST 16
 #define SOCKET_SENDING 32 /* something is being sent to `aim` */
+#define SOCKET_BOUND 64	  /* bound by such a process: who made it may hold it, too */
 
 struct endpoint {
 	u32 address[4];

@@ -61,7 +61,7 @@ static __always_inline struct socket_state *state_of(struct bpf_sock *sk)
 /* Whether a socket was connected before the scope got it: all others have a peer. */
 static __always_inline bool is_untold(const struct socket_state *state)
 {
-	return state && !(state->flags & (SOCKET_INSIDE | SOCKET_LINEAGE)) &&
+	return state && !(state->flags & (SOCKET_INSIDE | SOCKET_LINEAGE | SOCKET_BOUND)) &&
 	       !state->peer.protocol;
 }
 

@@ -88,18 +88,32 @@ static __always_inline u32 other_side(struct __sk_buff *skb, const struct packet
 	bool accepted = kind == KIND_ACCEPT;
 	u16 protocol = packet->target.protocol;
 	u16 port = packet->source.port;
+	u32 receiver;
 
 	if (skb->ifindex != LOOPBACK_INDEX)
 		return RECEIVER_REMOTE;
-	if (protocol == PROTOCOL_ICMP || protocol == PROTOCOL_ICMPV6)
-		return RECEIVER_NOBODY; /* the kernel itself answers */
+	/* A fragment is for whoever is there as the last one arrives; whom the kernel's
+	   answer to ICMP is for, or an error that quotes what it likes, is a number in it. */
+	if (packet->is_fragment || protocol == PROTOCOL_ICMP || protocol == PROTOCOL_ICMPV6)
+		return RECEIVER_UNKNOWN;
 	if (protocol != PROTOCOL_UDP && protocol != PROTOCOL_TCP)
 		return RECEIVER_ASK;
-	/* Only UDP has connected sockets first; with port 0, TCP finds but listeners. */
+	/* With port 0, TCP finds but listeners: none else takes up what begins. */
 	if (protocol == PROTOCOL_TCP && !accepted &&
-	    (kind != KIND_AGAIN || begins(packet->tcp_flags)))
+	    (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
 		port = 0;
-	return socket_at(skb, &packet->source, &packet->target, port, accepted);
+	/* Each of many receives it, and may be gone as the agent asks. */
+	if (protocol == PROTOCOL_UDP && forget(skb, is_for_many(skb, packet->target.address)))
+		return RECEIVER_UNKNOWN;
+	receiver = forget(skb, socket_at(skb, &packet->source, &packet->target, port,
+					 accepted ? SHARING_NONE : SHARING_LOOKED_UP));
+	if (protocol != PROTOCOL_UDP || receiver != RECEIVER_NOBODY)
+		return receiver;
+	/* The kernel quotes it (ICMP) to whose socket is at its source. */
+	receiver = forget(skb, socket_at(skb, &packet->target, &packet->source,
+					 packet->target.port, SHARING_GUESSED)) &
+		   RECEIVER_ALONE;
+	return receiver == RECEIVER_SCOPE ? RECEIVER_NOBODY : receiver;
 }
 
 /*
