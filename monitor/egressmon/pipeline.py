@@ -4,8 +4,7 @@ Event bytes come in and records go out. The pipeline does not know how the event
 captured, so that recorded events can be replayed.
 """
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -14,7 +13,7 @@ from egressmon import files
 from egressmon.attribution.processes import Processes
 from egressmon.attribution.stage import Attributor
 from egressmon.clock import Clock
-from egressmon.events.decode import decode, kind_of
+from egressmon.events.decode import DecodeError, decode, kind_of
 from egressmon.events.model import (
     CodeObject,
     DnsPacket,
@@ -46,11 +45,11 @@ _MAX_UNREADABLE = 100
 # As many batches as the full rings can hold; a batch has at most 4096 events, or half
 # a megabyte, of each ring.
 _MAX_DRAIN_BATCHES = 64
-_DRAIN_S = 60.0
-_SLICE = 64
 # An unreadable event is recorded with its first bytes only: those are the event's own
 # fields, and what follows them (arguments, DNS messages) may hold secrets.
 _HEAD_BYTES = 64
+# The kinds of events that are noted even when the time for events is over.
+_NOTED = frozenset({"exit", "connect", "send", "packet"})
 
 
 @dataclass(slots=True)
@@ -64,7 +63,7 @@ class Tracker:
     first_executed: int | None = None
     """The pid of the first process that executed a program: the command's."""
     unread: int = 0
-    """How many events were dropped because `drain` ran out of time."""
+    """How many events were left when the time for them was over."""
 
 
 Sink: TypeAlias = Callable[[Record, int], None]
@@ -85,8 +84,13 @@ class Pipeline:
         sink: Sink,
         faults: Faults,
         attributor: Attributor | None = None,
+        is_over: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Pass records to `sink`, and failures that concern no event to `faults`."""
+        """Pass records to `sink`, and failures that concern no event to `faults`.
+
+        `is_over` is asked before each event: once the time is over, events are counted
+        and not processed.
+        """
         self.tracker = Tracker()
         self.queries = queries
         self.connections = connections
@@ -96,6 +100,7 @@ class Pipeline:
         self._clock = clock
         self._sink = sink
         self._faults = faults
+        self._is_over = is_over
         self._lost_mappings = 0
 
     def process(self, batch: Batch) -> None:
@@ -107,28 +112,19 @@ class Pipeline:
     def drain(self, read: Callable[[], Batch]) -> None:
         """Process batches from `read` until one has no events.
 
-        Stop after as many batches as the rings can hold, and after 60 s: a process that
-        creates events faster than they are read, or events that take long to process,
-        must not keep the run from ending.
+        Stop after as many batches as the rings can hold: a process that creates events
+        faster than they are read must not keep the run from ending.
         """
-        deadline = time.monotonic() + _DRAIN_S
         for _ in range(_MAX_DRAIN_BATCHES):
-            files.begin_batch()
             batch = read()
-            self._learn_mappings(batch)
-            events = batch.events
-            if not events:
+            self.process(batch)
+            if not batch.events:
                 return
-            for begin in range(0, len(events), _SLICE):
-                if time.monotonic() >= deadline:
-                    self.tracker.unread += len(events) - begin
-                    return
-                self.feed(events[begin : begin + _SLICE])
 
     # If this fails half way, the attributor has learned only some of the mappings: tell
     # it that mappings were lost.
     def _learn_mappings(self, batch: Batch) -> None:
-        if self._attributor is None:
+        if self._attributor is None or self._is_over():
             return
         lost = batch.lost_mappings > self._lost_mappings
         self._lost_mappings = batch.lost_mappings
@@ -140,16 +136,35 @@ class Pipeline:
             with self._faults.isolated(step):
                 self._attributor.on_mappings([], lost=True)
 
-    def feed(self, events: Iterable[bytes]) -> None:
+    def feed(self, events: Sequence[bytes]) -> None:
         """Process `events`, oldest first.
 
         An event that cannot be processed becomes an `unreadable` record.
         """
-        for data in events:
+        for place, data in enumerate(events):
+            if self._is_over():
+                self._pass_over(events[place:])
+                return
             try:
                 self._process(decode(data))
             except Exception as error:  # noqa: BLE001 -- the next ones must be read
                 self._unreadable(data, error)
+
+    # Count the events; only note what else the run's end would wait for, or doubt.
+    def _pass_over(self, events: Sequence[bytes]) -> None:
+        for data in events:
+            if kind_of(data) in _NOTED:
+                with suppress(DecodeError):  # then it is one that is left, too
+                    self._note(decode(data))
+            self.tracker.unread += 1
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, Exited):
+            self._processes.exited(event)
+            self.tracker.ended.add(event.pid)
+        elif isinstance(event, Flow) and is_canary(event):
+            self._canaries.on_flow(event)
+            self.tracker.unread -= 1
 
     def _unreadable(self, data: bytes, error: Exception) -> None:
         self.tracker.unreadable += 1
@@ -219,7 +234,7 @@ class Pipeline:
         return None
 
     def finish(self) -> None:
-        """Record DNS queries without an answer, and a count of unrecorded events.
+        """Record DNS queries without an answer, and counts of unrecorded events.
 
         Call it once, after the last event.
         """
@@ -228,6 +243,9 @@ class Pipeline:
         if more > 0:
             consequence = "more events could not be processed than are recorded"
             self._sink(LossRecord("unreadable", more, consequence), now_ns)
+        if unread := self.tracker.unread:
+            consequence = "what ran last may be missing: the time to read it was over"
+            self._sink(LossRecord("unread", unread, consequence), now_ns)
         for record, ktime_ns in self.queries.close(now_ns):
             self._sink(record, ktime_ns)
 

@@ -179,7 +179,8 @@ def watch(  # noqa: PLR0913 -- each one optional
     """Run `egressmon watch` on command, with its evidence in folder."""
     evidence = folder / "evidence.jsonl"
     words = [*prefix, *EGRESSMON, verb, "--evidence", str(evidence)]
-    words += ["--engine", ENGINE, *options]
+    # No time of its own: an emulated machine takes longer to read what a run left.
+    words += ["--engine", ENGINE, "--catch-up", f"{LIMIT_S / 2:g}s", *options]
     if policy is not None:
         (folder / "policy.toml").write_text(policy)
         words += ["--policy", str(folder / "policy.toml")]

@@ -1,6 +1,8 @@
 """All stages together, from event bytes to records, without a kernel."""
 
 import ipaddress
+from collections.abc import Iterator
+from itertools import chain, repeat
 from typing import cast
 
 import dns.message
@@ -58,7 +60,9 @@ class Replay:
         canaries.begin(make_plan())
         trusted = frozenset(map(ipaddress.ip_address, (RESOLVER, STUB)))
         judge = Judge(POLICY, trusted)
-        knowledge = Knowledge(Names(), Processes(proc_is_ours=False), canaries)
+        self.canaries, self.processes = canaries, Processes(proc_is_ours=False)
+        knowledge = Knowledge(Names(), self.processes, canaries)
+        self._is_over: Iterator[bool] = repeat(False)
         self.pipeline = assemble(
             judge,
             knowledge,
@@ -69,6 +73,7 @@ class Replay:
             clock=Clock(),
             faults=Faults(),
             sink=lambda record, _: self.records.append(record),
+            is_over=lambda: next(self._is_over),
         )
         # The pipeline learns from the first canary which network namespace is home.
         self.feed(flow("127.0.0.1", 9, flags=FLAG_CANARY, netns=1))
@@ -76,6 +81,10 @@ class Replay:
     def _who(self, ip: Address, port: int, listener: Listener) -> Listener:
         self.asked.append((str(ip), port))
         return listener
+
+    def ends_after(self, events: int) -> None:
+        """Have the time for events be over after so many more of them."""
+        self._is_over = chain(repeat(False, events), repeat(True))
 
     def feed(self, *events: bytes) -> "Replay":
         self.pipeline.feed(events)
@@ -296,22 +305,42 @@ def test_a_process_is_recorded_whatever_becomes_of_its_attribution() -> None:
     assert [one.event for one in unreadable(replay)] == made
 
 
-def test_the_last_events_have_so_much_time_and_the_rest_is_counted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    # A ring that is never empty; by the clock below, processing takes 20 s a look.
+def test_what_is_left_when_the_time_is_over_is_counted_and_ends_nothing() -> None:
+    # A ring that is never empty.
     def full() -> Batch:
         return Batch([flow("203.0.113.9", port) for port in range(1, 201)], [], 0)
 
-    ticks = iter(range(0, 1000, 20))
-    monkeypatch.setattr("egressmon.pipeline.time.monotonic", lambda: next(ticks))
     replay = Replay()
+    replay.ends_after(128)
 
     replay.pipeline.drain(full)
+    replay.pipeline.finish()
 
     made = [one for one in replay.records if isinstance(one, ConnectionRecord)]
     assert len(made) == 128
-    assert replay.pipeline.tracker.unread == 200 - 128
+    left = 64 * 200 - 128
+    assert replay.pipeline.tracker.unread == left
+    losses = [one for one in replay.records if isinstance(one, LossRecord)]
+    assert [(one.where, one.count) for one in losses] == [("unread", left)]
+
+
+# Without these the run would wait for exits that are known, and doubt its own canaries.
+def test_exits_and_canaries_are_noted_even_when_the_time_is_over() -> None:
+    replay = Replay().feed(executed(100, b"client"))
+    replay.ends_after(0)
+
+    replay.feed(
+        flow("203.0.113.9", 443),
+        event("process_event", "KIND_EXIT", tgid=100),
+        flow("127.0.0.1", 9, flags=FLAG_CANARY, netns=5),
+        flow("203.0.113.9", 443)[:-1],
+    )
+
+    assert replay.pipeline.tracker.ended == {100}
+    assert replay.processes.alive() == []
+    assert replay.canaries.netns == 5
+    assert replay.pipeline.tracker.unread == 3
+    assert [type(one) for one in replay.records] == [ProcessRecord]
 
 
 def test_only_the_first_unreadable_events_are_recorded_and_all_counted() -> None:

@@ -11,6 +11,7 @@ from egressmon.errors import UsageError
 from egressmon.evidence.writer import DEFAULT_LIMIT
 from egressmon.policy.routes import ROUTES
 from egressmon.probes.loaders.loading import CHOICES
+from egressmon.runs.catch_up import DEFAULT_S as CATCH_UP_S
 from egressmon.sanitise.argv_mode import ARGV_MODES
 
 _RUN_STATUSES = """\
@@ -151,6 +152,14 @@ def _add_evidence_options(sub: argparse.ArgumentParser) -> None:
         type=duration,
         help="how long to wait for processes that the command leaves running: 0s "
         "ends with the command (default: to the last one)",
+    )
+    sub.add_argument(
+        "--catch-up",
+        metavar="DURATION",
+        type=duration,
+        default=f"{CATCH_UP_S:g}s",
+        help="how long to go on reading when nothing runs any more; what is then left "
+        "is counted, and makes the evidence incomplete (default: %(default)s)",
     )
     sub.add_argument(
         "--allow-incomplete",

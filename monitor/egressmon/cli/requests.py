@@ -20,6 +20,7 @@ class RunRequest(NamedTuple):
     """In bytes."""
     linger_s: float | None
     """None: wait for the last process."""
+    catch_up_s: float
     allow_incomplete: bool
     engine: Choice
     attribution: Level
@@ -37,6 +38,7 @@ class RunRequest(NamedTuple):
             evidence=parsed.evidence,
             evidence_limit=parsed.evidence_limit,
             linger_s=parsed.linger,
+            catch_up_s=parsed.catch_up,
             allow_incomplete=parsed.allow_incomplete,
             engine=parsed.engine,
             attribution=parsed.attribution,

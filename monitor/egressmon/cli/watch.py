@@ -164,6 +164,7 @@ def _run_options(
         evidence_limit=request.evidence_limit,
         argv=request.argv,
         linger_s=request.linger_s,
+        catch_up_s=request.catch_up_s,
         allow_incomplete=request.allow_incomplete,
         quiet=request.quiet,
         verbose=request.verbose,

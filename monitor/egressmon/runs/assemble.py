@@ -37,12 +37,14 @@ def assemble(  # noqa: PLR0913 -- the stages
     clock: Clock,
     faults: Faults,
     sink: Sink,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> Pipeline:
     """Return a pipeline whose records, with the verdicts of `judge`, go to `sink`.
 
     `before_unnamed` is called before each verdict on an address without a known name.
     `attribute` returns who made a flow; it asks `attributor`, which the pipeline
     notifies of mappings, stacks and processes (None: nothing is attributed).
+    `is_over` says whether the time for events is over.
     """
     names, processes, canaries = (
         knowledge.names,
@@ -65,4 +67,5 @@ def assemble(  # noqa: PLR0913 -- the stages
         clock=clock,
         faults=faults,
         sink=sink,
+        is_over=is_over,
     )

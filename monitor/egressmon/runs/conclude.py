@@ -118,7 +118,11 @@ def _event_doubts(found: Findings, losses: dict[str, int]) -> list[str]:
     if losses["unreadable"]:
         doubts.append(f"{losses['unreadable']} events could not be processed")
     if losses["unread"]:
-        doubts.append(f"{losses['unread']} events were left unread: they took too long")
+        limit = f"{found.options.catch_up_s:g} s"
+        doubts.append(
+            f"{losses['unread']} events were left unread when {limit} had passed since "
+            "the last process ended (--catch-up)"
+        )
     return doubts
 
 

@@ -14,6 +14,7 @@ from egressmon.keeping.keeper_client import KeeperClient
 from egressmon.keeping.launch import Launched
 from egressmon.keeping.signals import EndRequest
 from egressmon.pipeline import Pipeline
+from egressmon.runs.catch_up import CatchUp
 from egressmon.runs.plan import Ending
 from egressmon.sensor.sensor import Sensor
 from egressmon.text import printable
@@ -22,8 +23,6 @@ _POLL_MS = 100
 _LOSS_EVERY_S = 1.0
 _PATIENCE_S = 2.0  # the wait before a message tells what is being waited for
 _MAX_STAT = 4096
-# How long the kernel may take to free a task: an RCU grace period and its callbacks.
-_GRACE_S = 5.0
 
 
 class Follower:
@@ -38,14 +37,19 @@ class Follower:
         record: Callable[[Record], None],
         faults: Faults,
         attacher_pid: int | None,
+        catch_up: CatchUp,
     ) -> None:
-        """`attacher_pid` is the attacher (attribution/python/attacher.py), if any."""
+        """`attacher_pid` is the attacher (attribution/python/attacher.py), if any.
+
+        `catch_up` begins as soon as nothing runs any more, or nothing is waited for.
+        """
         self._keeper = keeper
         self._faults = faults
         self._sensor = sensor
         self._pipeline = pipeline
         self._processes = processes
         self._record = record
+        self._catch_up = catch_up
         self._next_loss_check = 0.0
         self._own = {os.getpid(), os.getppid(), attacher_pid}
         self.was_moved = False
@@ -54,6 +58,9 @@ class Follower:
     def until_command_ends(self, child: Launched, ending: Ending) -> None:
         """Read events until the command's process ends; note in `ending` how it did."""
         pidfd = child.pidfd
+        ends = select.poll()
+        ends.register(pidfd, select.POLLIN)
+        self._catch_up.watch(lambda: bool(ends.poll(0)) and not self._remaining())
         poller = select.poll()
         poller.register(pidfd, select.POLLIN)
         poller.register(self._sensor.engine.fileno(), select.POLLIN)
@@ -99,16 +106,17 @@ class Follower:
                 self._print_what_runs()
             wanted.wait(_POLL_MS)
             self._read_once()
+        self._catch_up.begin()
         self._drain()
 
     def wait_for_exits(self) -> int:
-        """Wait up to 5 s for the exit events of processes that ended.
+        """Wait for the exit events of processes that ended, while `catch_up` lasts.
 
         Return how many of these events are missing then. The kernel may skip the probe
-        of an exit; another probe reports it when the task is freed, a moment later.
+        of an exit; another probe reports it when the task is freed, a moment later
+        (after an RCU grace period and its callbacks).
         """
-        deadline = time.monotonic() + _GRACE_S
-        while (missing := self._count_unseen_exits()) and time.monotonic() < deadline:
+        while (missing := self._count_unseen_exits()) and not self._catch_up.is_over():
             time.sleep(_POLL_MS / 1000)
             self._drain()
         return missing

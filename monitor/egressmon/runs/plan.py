@@ -11,6 +11,7 @@ from egressmon.keeping.launch import status_of
 from egressmon.policy.file import LoadedPolicy
 from egressmon.privileges.privilege import User
 from egressmon.reports.page import Page
+from egressmon.runs.catch_up import DEFAULT_S
 from egressmon.sanitise.argv_mode import ArgvMode
 from egressmon.sensor.escalation import SudoQuery
 
@@ -35,6 +36,8 @@ class RunOptions:
     argv: ArgvMode = "masked"
     linger_s: float | None = None
     """How long to wait for descendants after the command; None: until all ended."""
+    catch_up_s: float = DEFAULT_S
+    """How long to go on reading after the last process has ended."""
     allow_incomplete: bool = False
     quiet: bool = False
     verbose: bool = False

@@ -16,6 +16,7 @@ from egressmon.reports.outcome import Outcome
 from egressmon.runs import doubts
 from egressmon.runs.arming import Armed
 from egressmon.runs.assemble import assemble
+from egressmon.runs.catch_up import CatchUp
 from egressmon.runs.conclude import Findings, end_record
 from egressmon.runs.follow import Follower, reap
 from egressmon.runs.recorder import Recorder
@@ -52,6 +53,7 @@ class Session:
         self._state = state
         self._live = live
         self._isolated = state.faults.isolated
+        self._catch_up = CatchUp(state.options.catch_up_s)
         self._recorder = Recorder(state, live.armed.escalation, on_record)
         for address, name in read_hosts_file(Path("/etc/hosts")):
             state.knowledge.names.learn(address, name, "hosts-file")
@@ -65,6 +67,7 @@ class Session:
             self._recorder.record,
             state.faults,
             attacher_pid,
+            self._catch_up,
         )
 
     def _assemble(self, listeners: Listeners) -> Pipeline:
@@ -80,6 +83,7 @@ class Session:
             clock=state.clock,
             faults=state.faults,
             sink=self._recorder.record_at,
+            is_over=self._catch_up.is_over,
         )
 
     def execute(self) -> Outcome:
@@ -177,7 +181,8 @@ class Session:
         ending = self._state.ending
         with self._isolated("looking for what is still unsent"):
             drain = partial(self._pipeline.drain, self._live.sensor.read)
-            if doubt := wait_for_unsent(self._live.scope.path, drain):
+            patience_s = self._catch_up.left_s()
+            if doubt := wait_for_unsent(self._live.scope.path, drain, patience_s):
                 ending.doubts.append(doubt)
             if self._pipeline.queries.unasked_streams:
                 ending.doubts.append(

@@ -34,13 +34,16 @@ class _Waiting:
     cgroup: int | None
 
 
-def wait_for_unsent(scope: Path, drain: Callable[[], None]) -> str | None:
-    """Wait up to 2 s until the scope has no unsent DNS data, calling `drain` meanwhile.
+def wait_for_unsent(
+    scope: Path, drain: Callable[[], None], patience_s: float
+) -> str | None:
+    """Wait until the scope has no unsent DNS data, calling `drain` meanwhile.
 
-    Return a doubt if some is left or that cannot be found out, else None. Only the
-    network namespace of the calling process is looked at.
+    It waits up to `patience_s`, and never longer than 2 s. Return a doubt if some is
+    left or that cannot be found out, else None. Only the network namespace of the
+    calling process is looked at.
     """
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + min(patience_s, _PATIENCE_S)
     try:
         while (count := _unsent(scope)) and time.monotonic() < deadline:
             time.sleep(_PAUSE_S)

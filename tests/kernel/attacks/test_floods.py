@@ -136,3 +136,27 @@ def test_arguments_leave_room_for_processes(watched: Watch) -> None:
         "/bin/true",
         os.path.realpath("/bin/true"),
     }
+
+
+# The command makes in a moment what takes the agent a second or more to read.
+def test_what_is_left_some_time_after_the_last_process_is_counted(
+    watched: Watch, build: Build
+) -> None:
+    many = f"{build('connect')} {OTHER4} 9 burst 20000"
+
+    run = watched(*stopped(many, "/bin/true"), options=["--catch-up", "50ms"])
+
+    left, lost = (run.end["losses"][name] for name in ("unread", "lost_flow"))
+    assert left > 0
+    assert len(made(run)) + left + lost >= 20000
+    (loss,) = run.of("loss", where="unread")
+    assert loss["count"] == left
+    why = f"{left} events were left unread when 0.05 s had passed"
+    assert any(one.startswith(why) for one in run.end["incomplete_reasons"])
+    assert f"incomplete: {why}" in run.stderr
+    # Neither the command's own end nor the canaries are among what is missing.
+    assert len(run.end["incomplete_reasons"]) == 1 + (lost > 0)
+    assert run.end["command_status"] == 0
+    canaries = run.end["canaries"]
+    assert canaries["seen"] == canaries["sent"]
+    assert run.status == 121
