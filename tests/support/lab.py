@@ -19,6 +19,7 @@ CLIENT4 = "10.213.7.1"
 HTTP_PORT = 80
 OTHER_PORT = 8081
 UDP_PORT = 9000
+CROWD = 4000  # how many addresses crowd.example.test has: an answer of 64 kB
 
 _RECORDS = (
     f"--host-record=api.example.test,{SERVER4},{SERVER6}",
@@ -30,6 +31,13 @@ _RECORDS = (
     "--txt-record=big.example.test," + ",".join(["x" * 200] * 10),
     "--local=/test/",
 )
+
+
+def _crowd() -> str:
+    return "".join(
+        f"10.213.{16 + n // 250}.{n % 250 + 1} crowd.example.test\n"
+        for n in range(CROWD)
+    )
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,7 @@ def lab() -> Generator[Lab]:
     folder.chmod(0o755)
     try:
         (folder / "resolv.conf").write_text(f"nameserver {SERVER4}\n")
+        (folder / "crowd").write_text(_crowd())
         with ExitStack() as stack:
             client = stack.enter_context(_namespace(f"{tag}c"))
             server = stack.enter_context(_namespace(f"{tag}s"))
@@ -124,7 +133,7 @@ def lab() -> Generator[Lab]:
             dnsmasq = shutil.which("dnsmasq") or "/usr/sbin/dnsmasq"
             words = [dnsmasq, "--keep-in-foreground", "--conf-file=/dev/null"]
             words += ["--no-resolv", "--no-hosts", "--user=root", "--pid-file="]
-            words += ["--log-facility=-", *_RECORDS]
+            words += ["--log-facility=-", f"--addn-hosts={folder}/crowd", *_RECORDS]
             stack.enter_context(_server(server, words, "started"))
             peers = [sys.executable, str(HERE / "peers.py")]
             ports = [str(HTTP_PORT), str(OTHER_PORT), str(UDP_PORT)]

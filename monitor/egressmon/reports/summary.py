@@ -23,7 +23,7 @@ _MAX_WIDTH = 60  # characters up to which the cells of a column are padded
 _MAX_LISTED = 2  # tests, and reasons, that a row shows
 # Besides the probes' own losses (lost_*), the counts that make a run incomplete in
 # runs/conclude.py.
-_DOUBTS = frozenset({"unreadable", "unread", "left_out", "dns_broken"})
+_DOUBTS = frozenset({"unreadable", "unread", "left_out", "dns_broken", "dns_left_out"})
 _NO_DOUBTS = {
     "dns_malformed": "unreadable DNS messages",
     "dns_unread": "DNS messages not read",

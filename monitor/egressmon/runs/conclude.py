@@ -82,6 +82,7 @@ def _losses(found: Findings) -> dict[str, int]:
         "dns_malformed": found.pipeline.queries.watch.malformed,
         "dns_broken": found.pipeline.queries.watch.broken,
         "dns_unread": found.pipeline.queries.watch.unread,
+        "dns_left_out": found.pipeline.queries.left_out,
         "names_dropped": found.names.dropped,
     }
 
@@ -110,6 +111,11 @@ def _event_doubts(found: Findings, losses: dict[str, int]) -> list[str]:
     if broken := losses["dns_broken"]:
         doubts.append(
             f"{broken} times, DNS traffic that left was not followed (dns_broken)"
+        )
+    if left_out := losses["dns_left_out"]:
+        doubts.append(
+            f"{left_out} more records than the 64 that are believed of a DNS answer may "
+            "name addresses (dns_left_out)"
         )
     doubts += [
         reason if count == 1 else f"{reason} ({count} times)"

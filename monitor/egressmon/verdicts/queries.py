@@ -41,6 +41,8 @@ class Queries:
         self.watch = DnsWatch(callers.lookup)
         self.unasked_streams = 0
         """TCP streams whose unsent bytes sock_diag cannot report."""
+        self.left_out = 0
+        """Parts of believed answers that may have more addresses than are believed."""
 
     def records(self, packet: DnsPacket) -> Iterator[tuple[DnsRecord, int]]:
         """Yield each look-up that `packet` completes, with its kernel time in ns.
@@ -137,6 +139,7 @@ class Queries:
         query, response = exchange.query, exchange.response
         if query is None or response is None:
             return
+        self.left_out += response.left_out
         expires = exchange.ended_ns + response.ttl * _BILLION
         for address in response.addresses:
             self._names.learn(address, query.name, "dns", expires)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from egressmon.sensor.scope import find_root
-from support.lab import CLIENT4, OTHER4, SERVER4, Lab
+from support.lab import CLIENT4, CROWD, OTHER4, SERVER4, Lab
 from support.watching import Watched
 
 Watch = Callable[..., Watched]
@@ -512,3 +512,30 @@ made.sendto(b"secret", (SERVER, 53))
     assert reached["protocol"] == "udplite"
     assert reached["verdict"] == "violation"
     assert run.status == 120
+
+
+# An answer has room for 4,000 addresses: to learn all of them would cost more than to ask.
+def test_of_an_answer_64_addresses_are_believed_and_the_rest_is_a_doubt(
+    watched: Watch,
+) -> None:
+    policy = POLICY.replace("api.", "crowd.")
+
+    run = watched("dig", "+tcp", "+short", "crowd.example.test", policy=policy)
+
+    (asked,) = run.of("dns", name="crowd.example.test")
+    assert (asked["answer_count"], len(asked["answers"])) == (CROWD, 64)
+    assert asked["verdict"] == "allowed"
+    assert run.end["losses"]["dns_left_out"] == CROWD - 64
+    assert run.end["verdict"] == "incomplete"
+    assert "(dns_left_out)" in run.stderr
+    assert run.status == 121
+
+
+def test_an_answer_that_is_not_believed_may_have_any_number(watched: Watch) -> None:
+    policy = with_resolver(OTHER4).replace("api.", "crowd.")
+
+    run = watched("dig", "+tcp", "+short", "crowd.example.test", policy=policy)
+
+    (asked,) = run.of("dns", name="crowd.example.test")
+    assert asked["trusted"] is False
+    assert run.end["losses"]["dns_left_out"] == 0

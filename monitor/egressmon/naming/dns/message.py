@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from egressmon.events.model import Address
 from egressmon.naming.dns import rdata
@@ -21,6 +22,7 @@ _HEADER = struct.Struct("!HHHHHH")
 _QUESTION = struct.Struct("!HH")
 _RESPONSE = 0x8000
 _INTERNET = 1
+_ADDRESSES = frozenset({rdata.A, rdata.AAAA, rdata.SVCB, rdata.HTTPS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Message:
     """How many records the answer section has, according to the header."""
     addresses: tuple[Address, ...] = ()
     """The addresses of the question's name, by way of its aliases; at most 64."""
+    left_out: int = 0
+    """Records, or parts of them, that may have more addresses, and were not read."""
     ttl: int = 0
     """For how many seconds `addresses` hold."""
 
@@ -55,6 +59,11 @@ class _Question:
     kind: int
     family: int
     end: int
+
+    @property
+    def asks_addresses(self) -> bool:
+        """Whether its answer can name addresses."""
+        return self.kind in _ADDRESSES and self.family == _INTERNET
 
 
 def read_message(data: bytes) -> Message:
@@ -98,6 +107,7 @@ def _response(
     status = flags & 15 | _extended_status(wire, at, sum(counts) - len(records))
     answers = tuple(_line(wire, record) for record in records)
     found, ttl = ([], 0) if status else _addresses(wire, question, records)
+    unread = counts[0] - len(records) if question.asks_addresses and not status else 0
     return Message(
         identifier=identifier,
         is_response=True,
@@ -107,7 +117,8 @@ def _response(
         status=status_name(status),
         answers=answers,
         answer_count=counts[0],
-        addresses=tuple(found),
+        addresses=tuple(found[:_MAX_ANSWERS]),
+        left_out=unread + len(found[_MAX_ANSWERS:]),
         ttl=ttl,
     )
 
@@ -135,8 +146,7 @@ def _extended_status(wire: Wire, at: int, left: int) -> int:
 def _addresses(
     wire: Wire, question: _Question, records: list[Resource]
 ) -> tuple[list[Address], int]:
-    kinds = {rdata.A, rdata.AAAA, rdata.SVCB, rdata.HTTPS}
-    if question.kind not in kinds or question.family != _INTERNET:
+    if not question.asks_addresses:
         return [], 0
     records = [one for one in records if one.family == _INTERNET]
     name, ttl = question.name, _MAX_TTL
@@ -155,9 +165,10 @@ def _is(record: Resource, name: str, kind: int) -> bool:
     return record.kind == kind and canonical(record.owner) == name
 
 
+# One more than are believed: a hint has room for thousands.
 def _named(wire: Wire, records: Iterable[Resource]) -> list[Address]:
-    found = [one for record in records for one in rdata.addresses(wire, record)]
-    return found[:_MAX_ANSWERS]
+    found = (one for record in records for one in rdata.addresses(wire, record))
+    return list(islice(found, _MAX_ANSWERS + 1))
 
 
 # The next name and its TTL, by a CNAME of `name` or a DNAME above it (RFC 6672).

@@ -466,6 +466,31 @@ def test_an_answer_beyond_64_records_says_how_many_there_were() -> None:
     assert len(message.answers) == 64
     assert len(message.addresses) == 64
     assert message.answer_count == 4000
+    assert message.left_out == 4000 - 64
+
+
+def test_hints_beyond_64_addresses_are_left_out() -> None:
+    hints = ",".join(f"198.51.100.{n}" for n in range(100))
+    record = f"api.example.org. 60 HTTPS 1 . ipv4hint={hints}"
+
+    message = read_message(answer(query(kind="HTTPS"), record))
+
+    assert len(message.addresses) == 64
+    assert message.left_out > 0
+
+
+# Nobody can connect to a text, and what failed names nothing.
+def test_what_names_no_addresses_leaves_none_out() -> None:
+    texts = [f'api.example.org. 60 TXT "{n}"' for n in range(100)]
+    records = [f"api.example.org. 60 A 198.51.100.{n}" for n in range(100)]
+
+    found = [
+        read_message(answer(query(kind="TXT"), *texts)),
+        read_message(answer(query(), *records, status=dns.rcode.SERVFAIL)),
+        read_message(answer(query(), *records[:64])),
+    ]
+
+    assert [one.left_out for one in found] == [0, 0, 0]
 
 
 QUESTION = b"\1a\0\0\1\0\1"
