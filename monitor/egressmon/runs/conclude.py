@@ -114,8 +114,8 @@ def _event_doubts(found: Findings, losses: dict[str, int]) -> list[str]:
         )
     if left_out := losses["dns_left_out"]:
         doubts.append(
-            f"{left_out} more records than the 64 that are believed of a DNS answer may "
-            "name addresses (dns_left_out)"
+            f"{left_out} records of DNS answers, beyond the 64 of each that are "
+            "believed, may name addresses (dns_left_out)"
         )
     doubts += [
         reason if count == 1 else f"{reason} ({count} times)"

@@ -514,7 +514,7 @@ made.sendto(b"secret", (SERVER, 53))
     assert run.status == 120
 
 
-# An answer has room for 4,000 addresses: to learn all of them would cost more than to ask.
+# An answer has room for 4,000 addresses: learning all would cost more than asking.
 def test_of_an_answer_64_addresses_are_believed_and_the_rest_is_a_doubt(
     watched: Watch,
 ) -> None:
