@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
@@ -85,4 +86,43 @@ def test_what_does_not_fit_is_counted(
     band.read()
 
     assert band.lost > 0
+    band.close()
+
+
+# As if a CPU had come online: this machine's own must stay as they are.
+def test_what_is_mapped_on_a_cpu_that_comes_later_counts_as_lost(
+    scope: Scope, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    online = tmp_path / "online"
+    first = Path("/sys/devices/system/cpu/online").read_text().strip()
+    online.write_text(f"{first}\n")
+    monkeypatch.setattr(sideband, "_ONLINE", online)
+    band = SideBand(scope.fd)
+    band.read()
+    assert band.lost == 0
+
+    online.write_text(f"{first},4094-4095\n")
+    band.read()
+    band.read()
+
+    assert band.lost == 4
+    band.close()
+
+
+def test_a_cpu_that_was_offline_has_no_ring_any_more(
+    scope: Scope, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    online = tmp_path / "online"
+    first = Path("/sys/devices/system/cpu/online").read_text()
+    online.write_text(first)
+    monkeypatch.setattr(sideband, "_ONLINE", online)
+    band = SideBand(scope.fd)
+
+    online.write_text("4095\n")
+    band.read()
+    online.write_text(first)
+    before = band.lost
+    band.read()
+
+    assert band.lost - before == len(sideband.parse_cpus(first))
     band.close()

@@ -27,6 +27,7 @@ _LOST, _COMM_RECORD, _EXIT, _FORK, _MMAP2_RECORD = 2, 3, 4, 7, 10
 _MISC_EXEC = 1 << 13
 _PROT_EXEC = 4
 
+_ONLINE = Path("/sys/devices/system/cpu/online")
 _PAGES = 64
 _HEADER = struct.Struct("=IHH")
 _TAIL = struct.Struct("=IIQ")  # sample_id: pid, tid, time
@@ -93,10 +94,19 @@ class SideBand:
         of the machine are watched. Raises OSError if perf events may not be used.
         """
         self.lost = 0
-        """How many records were lost, as a ring was full."""
+        """How many records were lost, as a ring was full or a CPU had none.
+
+        A CPU without a ring counts once for each `read`, whatever was mapped on it.
+        """
         self.whole_machine = False
         """Whether processes outside the scope are recorded, too."""
         self._rings: list[_Ring] = []
+        self._told = ""
+        """What the kernel last said of which CPUs are online."""
+        self._watched: set[int] = set()
+        """The CPUs that were online from the beginning, without a break."""
+        self._unwatched = 0
+        """How many of those that are online now were not."""
         try:
             self._open(cgroup)
         except BaseException:
@@ -112,11 +122,14 @@ class SideBand:
             self._open_all(-1, 0)
 
     def _open_all(self, target: int, flags: int) -> None:
-        for cpu in _online():
+        self._told = _ONLINE.read_text()
+        self._watched = parse_cpus(self._told)
+        for cpu in sorted(self._watched):
             self._rings.append(_Ring(_open_event(target, cpu, flags)))
 
     def read(self) -> list[SideRecord]:
         """Return the records since the last call: CPU by CPU, each in order of time."""
+        self.lost += self._count_unwatched()
         found: list[SideRecord] = []
         for ring in self._rings:
             for kind, misc, data in ring.read():
@@ -127,6 +140,17 @@ class SideBand:
                     if record is not None:
                         found.append(record)
         return found
+
+    # A CPU that comes online has no ring, and one that was offline has none any more:
+    # the kernel takes a CPU's events away as it goes (perf_event_exit_cpu()).
+    def _count_unwatched(self) -> int:
+        told = _ONLINE.read_text()
+        if told != self._told:
+            self._told = told
+            online = parse_cpus(told)
+            self._watched &= online
+            self._unwatched = len(online - self._watched)
+        return self._unwatched
 
     def close(self) -> None:
         """Stop watching."""
@@ -217,11 +241,11 @@ def _open_event(target: int, cpu: int, flags: int) -> int:
     return bpf.open_event(bytes(attribute), target, cpu, flags)
 
 
-def _online() -> list[int]:
-    text = Path("/sys/devices/system/cpu/online").read_text().strip()
-    ranges = (part.partition("-") for part in text.split(","))
-    return [
+def parse_cpus(text: str) -> set[int]:
+    """Return the CPUs in a list as the kernel writes it, such as 0-3,6 (cpuset(7))."""
+    ranges = (part.partition("-") for part in text.strip().split(","))
+    return {
         cpu
         for first, _, last in ranges
         for cpu in range(int(first), int(last or first) + 1)
-    ]
+    }
