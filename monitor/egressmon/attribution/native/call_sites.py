@@ -1,8 +1,8 @@
 """Call sites that the probes recognise by a few words of the stack, and do not copy."""
 
 import struct
+import time
 from collections import OrderedDict
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Protocol, TypeVar
@@ -18,6 +18,7 @@ _WORD = LAYOUTS["template_word"]
 _HEAD = struct.Struct("=QQ")
 _MAX_WORDS = CONSTANTS["TEMPLATE_WORDS"]
 _MAX_KEPT = 4096
+_COPIES = 8
 _Kept = TypeVar("_Kept", bytes, int)
 
 
@@ -41,6 +42,25 @@ class CallSite:
     """Places in the stack, and what must be there for the site to be recognised."""
     verified: Unwound
     """The calls that these words prove: no more of the stack is known by them."""
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the probes were told of a call site."""
+
+    number: int
+    words: list[tuple[int, int]]
+    ktime_ns: int
+    copies: int = 0
+    """How many of its stacks were copied since."""
+
+    def stands(self, words: list[tuple[int, int]], ktime_ns: int) -> bool:
+        """Tell whether the probes have `words` still; its stack was copied then.
+
+        Stacks that were copied before the probes had it may be still to come.
+        """
+        self.copies += ktime_ns > self.ktime_ns
+        return self.words == words and self.copies < _COPIES
 
 
 class CallSites:
@@ -68,8 +88,8 @@ class CallSites:
         """The era of each process: the number of the last change of its mappings."""
         self._changes = count(1)
         self._known: OrderedDict[int, tuple[int, bytes, Attribution]] = OrderedDict()
-        self._told: dict[bytes, tuple[int, list[tuple[int, int]]]] = {}
-        """The number and the words that the probes have for each site."""
+        self._told: dict[bytes, _Told] = {}
+        """What the probes were told of each site."""
         self._of_process: dict[int, set[int]] = {}
         self._next = 1
 
@@ -87,7 +107,9 @@ class CallSites:
         """Return the call site of `stack` if the probes should recognise it.
 
         None at its first call since the mappings changed, if the probes have it
-        already, and if no return address of its frames is in the copied stack.
+        already, and if no return address of its frames is in the copied stack. The
+        probes may drop a site (their map keeps the last used ones): then it is returned
+        again.
         """
         if self._architecture is None:
             return None
@@ -97,8 +119,8 @@ class CallSites:
             _keep(self._once, key, era)
             return None
         verified, words = _verified(unwound)
-        # Stacks that were copied before the probes had it are still to come.
-        if not words or (key in self._told and self._told[key][1] == words):
+        told = self._told.get(key)
+        if not words or (told is not None and told.stands(words, stack.ktime_ns)):
             return None
         return CallSite(stack.pid, key, words, verified)
 
@@ -112,9 +134,11 @@ class CallSites:
         rest = bytes(_WORD.size * (_MAX_WORDS - len(site.words)))
         content = b"".join(_WORD.pack(*word) for word in site.words)
         head = _HEAD.pack(number, len(site.words))
-        with suppress(OSError):  # then it is copied, as before
+        try:
             self._memory.remember(site.key, head + content + rest)
-        self._told[site.key] = number, site.words
+        except OSError:
+            return  # it is copied, as before, and offered again
+        self._told[site.key] = _Told(number, site.words, _now_ns())
         self._known[number] = site.pid, site.key, attribution
         self._of_process.setdefault(site.pid, set()).add(number)
 
@@ -131,9 +155,15 @@ class CallSites:
             numbers.discard(number)
             if not numbers:
                 del self._of_process[pid]
-        if self._told.get(key, (0, []))[0] == number:  # and not a later one
+        told = self._told.get(key)
+        if told is not None and told.number == number:  # and not a later one
             del self._told[key]
             self._memory.forget(key)
+
+
+# By the clock of stacks (`Stack.ktime_ns`).
+def _now_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 def _key(stack: Stack, architecture: Architecture) -> bytes:

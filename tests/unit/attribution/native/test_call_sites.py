@@ -31,10 +31,12 @@ class Probes:
         self.sites.pop(key, None)
 
 
-def stack(template: int = 0, pid: int = 7, place: int = 0x1000) -> Stack:
+def stack(
+    template: int = 0, pid: int = 7, place: int = 0x1000, ktime_ns: int = 1
+) -> Stack:
     words = [0] * WORDS
     words[MACHINE.program_counter] = place
-    return Stack(1, pid, pid, "copied", 99, template, tuple(words), b"")
+    return Stack(ktime_ns, pid, pid, "copied", 99, template, tuple(words), b"")
 
 
 def frame(address: int, saved_at: int | None) -> Frame:
@@ -238,3 +240,42 @@ def test_other_words_at_a_site_take_the_place_of_those_before() -> None:
     # What was recognised by the words before may be on its way.
     assert sites.lookup(stack(1)) is not None
     assert sites.lookup(stack(2)) is not None
+
+
+# The map keeps the sites that were used last, and drops others without a word.
+def test_a_site_that_the_probes_dropped_is_told_again() -> None:
+    probes = Probes()
+    sites = CallSites(probes, MACHINE)
+    for _ in range(2):
+        offer(sites, stack(), CHAIN, judge)
+    probes.sites.clear()
+
+    copies = 0
+    while not probes.sites and copies < 100:
+        offer(sites, stack(ktime_ns=1 << 62), CHAIN, judge)
+        copies += 1
+
+    assert copies == 8
+    (template,) = probes.sites.values()
+    assert sites.lookup(stack(number_of(template))) is not None
+
+
+def test_a_site_that_could_not_be_told_is_offered_again() -> None:
+    class Refusing(Probes):
+        refusals = 3
+
+        def remember(self, key: bytes, template: bytes) -> None:
+            if self.refusals:
+                self.refusals -= 1
+                raise OSError(12, "no memory")
+            super().remember(key, template)
+
+    probes = Refusing()
+    sites = CallSites(probes, MACHINE)
+
+    for _ in range(4):
+        offer(sites, stack(), CHAIN, judge)
+        assert not probes.sites
+    offer(sites, stack(), CHAIN, judge)
+
+    assert len(probes.sites) == 1
