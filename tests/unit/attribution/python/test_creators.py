@@ -3,7 +3,8 @@
 import errno
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,10 +62,20 @@ def probes(tmp_path: Path) -> Probes:
     return Probes(tmp_path / "log")
 
 
+Make = Callable[..., Contexts]
+
+
+@pytest.fixture
+def make() -> Generator[Make]:
+    """Make Contexts that are closed whatever becomes of the test."""
+    with ExitStack() as stack:
+        yield lambda *given: stack.enter_context(closing(Contexts(*given)))
+
+
 def test_a_file_is_watched_once_by_whatever_path(
-    probes: Probes, python: Interpreter, tmp_path: Path
+    make: Make, probes: Probes, python: Interpreter, tmp_path: Path
 ) -> None:
-    contexts = Contexts(probes, found)
+    contexts = make(probes, found)
     other = tmp_path / "other"
     other.symlink_to(python.path)
 
@@ -76,12 +87,13 @@ def test_a_file_is_watched_once_by_whatever_path(
 
     assert contexts.settle() == ""
     assert probes.asked == [f"{python.path} 8192 ends", f"{python.path} 4096"]
-    contexts.close()
 
 
-def test_what_is_refused_is_tried_again(python: Interpreter, tmp_path: Path) -> None:
+def test_what_is_refused_is_tried_again(
+    make: Make, python: Interpreter, tmp_path: Path
+) -> None:
     probes = Probes(tmp_path / "log", refuses=True)
-    contexts = Contexts(probes, found)
+    contexts = make(probes, found)
     contexts.begin(None)
 
     for _ in range(2):
@@ -90,13 +102,12 @@ def test_what_is_refused_is_tried_again(python: Interpreter, tmp_path: Path) -> 
 
     assert len(probes.asked) == 4
     assert "could not be attached (Permission denied)" in contexts.failure
-    contexts.close()
 
 
 def test_another_file_at_its_path_is_left_alone(
-    probes: Probes, python: Interpreter
+    make: Make, probes: Probes, python: Interpreter
 ) -> None:
-    contexts = Contexts(probes, found)
+    contexts = make(probes, found)
     contexts.begin(None)
 
     contexts.watch(replace(python, file=(1, 2)))
@@ -107,7 +118,6 @@ def test_another_file_at_its_path_is_left_alone(
     contexts.watch(python)
     contexts.settle()
     assert len(probes.asked) == 2
-    contexts.close()
 
 
 def ends(_file: int) -> None:
@@ -117,20 +127,19 @@ def ends(_file: int) -> None:
 
 @pytest.mark.parametrize("find", [os.close, ends])
 def test_a_probe_goes_nowhere_but_where_the_file_itself_says(
-    probes: Probes, python: Interpreter, find: Callable[[int], None]
+    make: Make, probes: Probes, python: Interpreter, find: Callable[[int], None]
 ) -> None:
-    contexts = Contexts(probes, find)
+    contexts = make(probes, find)
     contexts.begin(None)
 
     contexts.watch(python)
 
     assert "could not be attached (Exec format error)" in contexts.settle()
     assert probes.asked == []
-    contexts.close()
 
 
-def test_what_attaches_may_die(probes: Probes, python: Interpreter) -> None:
-    contexts = Contexts(probes, found)
+def test_what_attaches_may_die(make: Make, probes: Probes, python: Interpreter) -> None:
+    contexts = make(probes, found)
     before = children()
     contexts.begin(None)
     (attacher,) = children() - before
@@ -141,27 +150,27 @@ def test_what_attaches_may_die(probes: Probes, python: Interpreter) -> None:
 
     assert contexts.settle() == "a return probe could not be attached (Broken pipe)"
     assert probes.asked == []
-    contexts.close()
 
 
 def test_what_attaches_may_die_before_it_answers(
-    probes: Probes, python: Interpreter
+    make: Make, probes: Probes, python: Interpreter
 ) -> None:
-    contexts = Contexts(probes, found)
+    contexts = make(probes, found)
     before = children()
     contexts.begin(None)
     (attacher,) = children() - before
     os.kill(attacher, signal.SIGSTOP)
+    # Until it has stopped, it may still take the request, and even answer.
+    os.waitid(os.P_PID, attacher, os.WSTOPPED | os.WNOWAIT)
     contexts.watch(python)
     os.kill(attacher, signal.SIGKILL)
 
     lost = "a return probe could not be attached (Connection reset by peer)"
     assert contexts.settle() == lost
-    contexts.close()
 
 
-def test_what_attaches_ends_with_the_connection(probes: Probes) -> None:
-    contexts = Contexts(probes, found)
+def test_what_attaches_ends_with_the_connection(make: Make, probes: Probes) -> None:
+    contexts = make(probes, found)
     before = children()
     contexts.begin(None)
     (attacher,) = children() - before
@@ -172,14 +181,13 @@ def test_what_attaches_ends_with_the_connection(probes: Probes) -> None:
 
 
 def test_nothing_is_watched_before_it_can_be(
-    probes: Probes, python: Interpreter
+    make: Make, probes: Probes, python: Interpreter
 ) -> None:
-    contexts = Contexts(probes, found)
+    contexts = make(probes, found)
 
     contexts.watch(python)
 
     assert contexts.settle() == ""
-    contexts.close()
 
 
 def children() -> set[int]:
