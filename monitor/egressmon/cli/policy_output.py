@@ -13,11 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from egressmon.errors import UsageError
+from egressmon.files.writing import open_for_writing
 from egressmon.startup import streams
 from egressmon.text import printable
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_INTO = os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_CLOEXEC
 STDOUT = "-"
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 """The errors of link(2) on file systems that have no hard links."""
@@ -57,7 +57,7 @@ class PolicyOutput:
         if there is not None:
             with suppress(FileNotFoundError):
                 if not stat.S_ISREG(os.stat(self._path).st_mode):  # noqa: PTH116
-                    return os.open(self._path, _INTO)
+                    return open_for_writing(self._path, 0)
         path = Path(self._path)
         self._beside = str(path.with_name(f".{path.name}.{secrets.token_hex(4)}"))
         new = os.open(self._beside, _NEW, 0o666)

@@ -2,8 +2,6 @@
 
 import errno
 import os
-import stat
-import time
 from collections import OrderedDict
 from typing import IO, Literal, TypeAlias
 
@@ -16,11 +14,10 @@ from egressmon.evidence import gate
 from egressmon.evidence.code_records import CodeRecord, StackRecord
 from egressmon.evidence.place import place_of
 from egressmon.evidence.records import SCHEMA, Record, RunEnd
+from egressmon.files.writing import open_for_writing
 from egressmon.startup import streams
 
 STDOUT = "-"
-_READER_S = 2.0
-_READER_POLL_S = 0.02
 DEFAULT_LIMIT = 10**9
 EvidenceState: TypeAlias = Literal["whole", "replaced", "changed", "unchecked"]
 EVIDENCE_MODE = 0o640
@@ -163,34 +160,6 @@ class Evidence:
             self._place = None
 
 
-# Each write goes to the end of the file, whatever others do to it (O_APPEND). Opening
-# must not block, nor make a device do something; for a pipe, a reader is waited for a
-# moment.
-def _open_for_writing(path: str) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-    flags |= os.O_NONBLOCK | os.O_NOCTTY
-    deadline = time.monotonic() + _READER_S
-    while True:
-        try:
-            descriptor = os.open(path, flags | os.O_CLOEXEC, EVIDENCE_MODE)
-            break
-        except OSError as error:
-            if error.errno != errno.ENXIO or not _is_pipe(path):
-                raise
-            if time.monotonic() >= deadline:
-                raise OSError(errno.ENXIO, "nobody reads this pipe") from error
-            time.sleep(_READER_POLL_S)
-    os.set_blocking(descriptor, True)
-    if stat.S_ISBLK(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "a block device")
-    return descriptor
-
-
-def _is_pipe(path: str) -> bool:
-    return stat.S_ISFIFO(os.stat(path).st_mode)  # noqa: PTH116 -- as it was opened
-
-
 def open_evidence(path: str) -> IO[bytes]:
     """Open `path` for writing and empty it, or take standard output for `-`.
 
@@ -199,7 +168,9 @@ def open_evidence(path: str) -> IO[bytes]:
     try:
         if path == STDOUT:
             return os.fdopen(streams.own_output(), "wb", buffering=0)
-        return os.fdopen(_open_for_writing(path), "wb", buffering=0)
+        flags = os.O_CREAT | os.O_TRUNC
+        opened = open_for_writing(path, flags, EVIDENCE_MODE)
+        return os.fdopen(opened, "wb", buffering=0)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise EvidenceError(

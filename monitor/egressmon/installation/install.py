@@ -6,6 +6,7 @@ root uses a copy of the wheel only if it has that digest (`install_root`).
 """
 
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ import tempfile
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
+from egressmon import files
 from egressmon.errors import EgressmonError, PrivilegeError, UsageError
 from egressmon.installation.install_root import LOCK
 from egressmon.installation.wheel import repack
@@ -125,8 +127,10 @@ def _require_no_other(existing: list[Installation], sha256: str) -> None:
 
 def _identify(wheel: Path) -> tuple[str, str]:
     try:
-        data = wheel.read_bytes()
-        with ZipFile(wheel) as archive:
+        # Not of a pipe, on which the opening would wait for ever.
+        with os.fdopen(files.open_regular(str(wheel)), "rb") as file:
+            data = file.read()
+        with ZipFile(io.BytesIO(data)) as archive:
             archive.getinfo(LOCK)
         name, version, *_ = wheel.name.split("-")
     except (OSError, BadZipFile, KeyError, ValueError) as error:

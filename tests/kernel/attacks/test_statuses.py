@@ -44,6 +44,30 @@ def test_what_cannot_be_printed_changes_no_status(
     assert status == end["exit_status"] == 7
 
 
+# A pipe that nobody has open at its other end: opening it the usual way waits for ever.
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("watch", "--evidence", "pipe"), 121),
+        (("watch", "--policy", "pipe"), 125),
+        (("learn", "--evidence", "pipe"), 121),
+        (("learn", "--force", "--output", "pipe"), 125),
+        (("watch", "--ready-file", "pipe"), 7),
+        (("policy", "check", "pipe"), 2),
+        (("install", "pipe"), 2),
+    ],
+)
+def test_a_pipe_in_a_files_place_holds_nothing_up(
+    tmp_path: Path, words: tuple[str, ...], status: int
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    runs = ["--engine", ENGINE, "--", "sh", "-c", "exit 7"]
+
+    given = [*words, *(runs if words[0] in {"watch", "learn"} else [])]
+
+    assert shell(tmp_path, given, "") == status
+
+
 @pytest.mark.parametrize(
     "closed", [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)]
 )
