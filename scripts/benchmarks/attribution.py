@@ -134,7 +134,7 @@ def unwinds() -> None:
         found = unwinder.unwind(space, stack.pid, stack.registers, stack.content)
         return len(found.frames)
 
-    images = Images()
+    images = Images(architecture)
     unwinder = Unwinder(architecture, images)
     frames = once(unwinder)
     began = time.perf_counter()
@@ -145,7 +145,7 @@ def unwinds() -> None:
     began = time.perf_counter()
     for _ in range(COLD_UNWINDS):
         space.steps.clear()
-        images = Images()
+        images = Images(architecture)
         once(Unwinder(architecture, images))
         images.close()
     cold = (time.perf_counter() - began) / COLD_UNWINDS

@@ -47,7 +47,7 @@ class Modules:
         now.
         """
         beginning = beginning or Beginning()
-        self._images = Images(beginning)
+        self._images = Images(architecture, beginning)
         self._call_sites = CallSites(memory, architecture)
         self._spaces = AddressSpaces(self._call_sites.forget)
         self._unwinder = (

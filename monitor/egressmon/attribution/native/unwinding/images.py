@@ -10,7 +10,7 @@ from egressmon.files.beginning import CHANGED, OTHER_ROOT, Beginning
 from egressmon.files.bounded import open_regular
 from egressmon.files.elf import Elf, ElfError
 from egressmon.files.roots import root_of
-from egressmon.probes.architecture import this_machine
+from egressmon.probes.architecture import Architecture
 from egressmon.text import from_bytes
 
 _MAX_OPEN = 256
@@ -70,11 +70,15 @@ class Missing:
 class Images:
     """A bounded number of images; the least recently used is closed first."""
 
-    def __init__(self, beginning: Beginning | None = None) -> None:
-        """`beginning` is the moment before the run, by default now."""
+    def __init__(
+        self, architecture: Architecture | None, beginning: Beginning | None = None
+    ) -> None:
+        """`architecture` is that of the machine on which the files were mapped.
+
+        `beginning` is the moment before the run, by default now.
+        """
         self._known: OrderedDict[tuple[bytes, int, int], Image] = OrderedDict()
         self._beginning = beginning or Beginning()
-        architecture = this_machine()
         self._machine = architecture.elf if architecture is not None else 0
 
     def of(self, mapping: Mapping, pid: int) -> Image | Missing:
