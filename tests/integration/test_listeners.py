@@ -60,6 +60,27 @@ def test_one_socket_outside_the_scope_decides(
     outside.close()
 
 
+# Equal ones are no reason to be in doubt.
+def test_several_sockets_of_one_cgroup_are_one_answer(
+    here: Path, tmp_path: Path
+) -> None:
+    inside, outside = Listeners(here), Listeners(tmp_path)
+    address = ipaddress.ip_address("127.0.0.1")
+    with ExitStack() as stack:
+        port = 0
+        for _ in range(3):
+            made = stack.enter_context(socket.socket())
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            made.bind(("127.0.0.1", port))
+            made.listen()
+            port = made.getsockname()[1]
+
+        assert inside.who(address, port, TCP) == "scope"
+        assert outside.who(address, port, TCP) == "outside"
+    inside.close()
+    outside.close()
+
+
 def test_a_bound_stream_socket_that_does_not_listen_is_nobody(here: Path) -> None:
     asked = Listeners(here)
     with socket.socket() as silent:

@@ -68,6 +68,44 @@ def test_what_does_not_fit_the_ring_is_counted(
     assert sum(one["count"] for one in losses if one["where"] == "lost_flow") == lost
 
 
+# Each changes what is remembered of the socket as the other's packet leaves.
+RACE = """
+import socket, threading
+PEERS = 3000
+shared = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+start = threading.Barrier(2)
+def until_sent(send):
+    while True:
+        try:
+            return send()
+        except ConnectionRefusedError:  # of an earlier datagram
+            pass
+def connect():
+    start.wait()
+    for n in range(PEERS):
+        shared.connect((f"127.1.{n // 250}.{n % 250 + 1}", 9))
+        until_sent(lambda: shared.send(b"x"))
+def name():
+    start.wait()
+    for n in range(PEERS):
+        until_sent(lambda: shared.sendto(b"x", (f"127.2.{n // 250}.{n % 250 + 1}", 9)))
+threads = [threading.Thread(target=one) for one in (connect, name)]
+for one in threads: one.start()
+for one in threads: one.join()
+"""
+
+
+def test_threads_that_share_a_socket_hide_no_peer(watched: Watch) -> None:
+    run = watched(PYTHON, "-c", RACE)
+
+    reached = {one["dst"]["ip"] for one in run.of("connection")}
+    wanted = {
+        f"127.{way}.{n // 250}.{n % 250 + 1}" for way in (1, 2) for n in range(3000)
+    }
+    assert wanted <= reached
+    assert run.end["complete"] is True
+
+
 def test_names_with_newlines_and_escapes_break_neither_record_nor_terminal(
     watched: Watch, tmp_path: Path
 ) -> None:

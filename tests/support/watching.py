@@ -22,11 +22,13 @@ _VALIDATED = 300  # of each kind; validating all of a burst takes minutes
 EGRESSMON = (sys.executable, "-I", "-m", "egressmon")
 # The engine that the kernel tests try: all of them must hold for each.
 ENGINE = os.environ.get("EGRESSMON_TEST_ENGINE", "auto")
-WATCH = (*EGRESSMON, "watch", "--engine", ENGINE)
-# In a watched shell: the agent is the youngest child of egressmon's first process.
-AGENT = "agent=$(tr ' ' '\\n' </proc/$PPID/task/$PPID/children | tail -n 1)"
 # An emulated machine, or a compiler in each run, takes its time.
 LIMIT_S = float(os.environ.get("EGRESSMON_TEST_LIMIT_S", "120"))
+# So does reading what a run left.
+_IN_TIME = ("--catch-up", f"{LIMIT_S / 2:g}s")
+WATCH = (*EGRESSMON, "watch", "--engine", ENGINE, *_IN_TIME)
+# In a watched shell: the agent is the youngest child of egressmon's first process.
+AGENT = "agent=$(tr ' ' '\\n' </proc/$PPID/task/$PPID/children | tail -n 1)"
 
 
 @cache
@@ -179,8 +181,7 @@ def watch(  # noqa: PLR0913 -- each one optional
     """Run `egressmon watch` on command, with its evidence in folder."""
     evidence = folder / "evidence.jsonl"
     words = [*prefix, *EGRESSMON, verb, "--evidence", str(evidence)]
-    # No time of its own: an emulated machine takes longer to read what a run left.
-    words += ["--engine", ENGINE, "--catch-up", f"{LIMIT_S / 2:g}s", *options]
+    words += ["--engine", ENGINE, *_IN_TIME, *options]
     if policy is not None:
         (folder / "policy.toml").write_text(policy)
         words += ["--policy", str(folder / "policy.toml")]
