@@ -2,7 +2,10 @@
 
 import errno
 import os
+import select
+import stat
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import IO, Literal, TypeAlias
 
 import orjson
@@ -23,6 +26,7 @@ EvidenceState: TypeAlias = Literal["whole", "replaced", "changed", "unchecked"]
 EVIDENCE_MODE = 0o640
 """Not readable by everybody, because of the command lines."""
 _MAX_STACKS = 65536
+_POLL_MS = 100
 
 
 class Evidence:
@@ -47,6 +51,7 @@ class Evidence:
         bytes, and `path` is where others find the file.
         """
         self._file = file
+        self._pipe = _pipe_of(file) if file is not None else None
         self._place = place_of(file, path) if path != STDOUT else None
         self._run = run
         self._clock = clock
@@ -63,6 +68,8 @@ class Evidence:
         """How many records were left out because of the limit."""
         self.failure = failure
         self.phase: str | None = None
+        self.is_over: Callable[[], bool] = lambda: False
+        """Whether it is too late to wait for the reader of a pipe."""
 
     def write(self, record: Record, ktime_ns: int) -> bool:
         """Append `record` of something that happened at `ktime_ns`, in kernel time.
@@ -119,7 +126,7 @@ class Evidence:
         rest = memoryview(whole)
         try:
             while rest:
-                rest = rest[os.write(fd, rest) :]
+                rest = rest[self._write(fd, rest) :]
         except OSError as error:
             self.failure = error.strerror or str(error)
             return
@@ -127,6 +134,16 @@ class Evidence:
         self.records += 1
         self.size += len(whole)
         self.head = "blake3:" + blake3(line).hexdigest()
+
+    # A file takes all at once. The reader of a pipe may have been stopped, and the run
+    # must end all the same: what poll(2) says there is room for never blocks.
+    def _write(self, fd: int, rest: memoryview) -> int:
+        if self._pipe is None:
+            return os.write(fd, rest)
+        while not self._pipe.poll(_POLL_MS):
+            if self.is_over():
+                raise TimeoutError(errno.ETIMEDOUT, "its reader takes nothing")
+        return os.write(fd, rest[: select.PIPE_BUF])
 
     def examine(self) -> EvidenceState:
         """Return whether the file is still at its path, with just what was written."""
@@ -158,6 +175,15 @@ class Evidence:
         if self._place is not None:
             os.close(self._place.fd)
             self._place = None
+
+
+# A poll object that says when there is room; None if it is a regular file.
+def _pipe_of(file: IO[bytes]) -> "select.poll | None":
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return None
+    room = select.poll()
+    room.register(file.fileno(), select.POLLOUT)
+    return room
 
 
 def open_evidence(path: str) -> IO[bytes]:

@@ -54,6 +54,7 @@ class Session:
         self._live = live
         self._isolated = state.faults.isolated
         self._catch_up = CatchUp(state.options.catch_up_s)
+        state.evidence.is_over = self._catch_up.is_over
         self._recorder = Recorder(state, live.armed.escalation, on_record)
         for address, name in read_hosts_file(Path("/etc/hosts")):
             state.knowledge.names.learn(address, name, "hosts-file")

@@ -161,3 +161,20 @@ def test_evidence_and_a_policy_to_learn_need_two_names(tmp_path: Path) -> None:
 
     assert shell(tmp_path, words, "") == 125
     assert not any(tmp_path.iterdir())
+
+
+# As where the command stops the reader of `--evidence >(…)`, which has the same user.
+def test_a_reader_of_the_evidence_that_was_stopped_does_not_hold_the_run_up(
+    tmp_path: Path,
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    many = "for i in $(seq 300); do /bin/true; done; exit 7"
+    options = ["--engine", ENGINE, "--evidence", "pipe", "--catch-up", "300ms"]
+
+    status = shell(tmp_path, ["watch", *options, "--", "sh", "-c", many], "2>said")
+
+    os.close(reader)
+    assert status == 121
+    said = (tmp_path / "said").read_text()
+    assert "evidence NOT written: pipe: its reader takes nothing" in said

@@ -162,6 +162,27 @@ def test_a_named_pipe_is_waited_for_and_not_examined(tmp_path: Path) -> None:
     os.close(reader)
 
 
+# The command can stop the reader, which runs as the same user.
+def test_a_reader_that_takes_nothing_is_not_waited_for_when_it_is_over(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    evidence = opened(path)
+    answers = iter((False, False, True))
+    evidence.is_over = lambda: next(answers)
+
+    while evidence.failure is None:
+        evidence.write(LOSS, 1)
+
+    assert evidence.failure == "its reader takes nothing"
+    assert next(answers, None) is None
+    assert len(os.read(reader, 1 << 20)) > 60_000
+    evidence.close()
+    os.close(reader)
+
+
 @pytest.mark.parametrize("path", ["/", "/proc/nowhere/x", "a\0b"])
 def test_a_path_that_cannot_be_opened(path: str) -> None:
     with pytest.raises(EvidenceError, match="cannot be written") as caught:
