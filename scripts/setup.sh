@@ -21,12 +21,18 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else "$(command -pv sudo)" "$@"; fi
 }
 
-# Note the variables that bash itself changes, so that the command gets them unchanged:
-# see monitor/egressmon/startup/environment.py. launcher.sh does the same.
+# Note the environment and the ignored signals for the command, before bash or Python change
+# them: see monitor/egressmon/startup/environment.py. launcher.sh does the same.
 note_environment() {
-    [ -n "${_EGRESSMON_RESTORED-}" ] || export _EGRESSMON_RESTORED="PWD,OLDPWD,SHLVL,_,PYTHONEXECUTABLE,__PYVENV_LAUNCHER__ $(
+    local name mask
+    [ -z "${_EGRESSMON_RESTORED-}" ] || return 0
+    export _EGRESSMON_RESTORED="* $(command -p od -An -v -tx1 /proc/$$/environ)"
+    [ ${#_EGRESSMON_RESTORED} -lt 130000 ] || _EGRESSMON_RESTORED="PWD,OLDPWD,SHLVL,_,PYTHONEXECUTABLE,__PYVENV_LAUNCHER__ $(
         command -p grep -zaE '^(PWD|OLDPWD|SHLVL|_|PYTHONEXECUTABLE|__PYVENV_LAUNCHER__)=' /proc/$$/environ | command -p od -An -v -tx1
     )"
+    while read -r name mask; do
+        [ "$name" != SigIgn: ] || export _EGRESSMON_IGNORED="$mask"
+    done </proc/$$/status
 }
 
 # Print a Python of at least 3.11; the distribution's own is preferred.

@@ -12,7 +12,7 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
-from egressmon.startup import environment, ownership, streams
+from egressmon.startup import dispositions, environment, ownership, streams
 
 if TYPE_CHECKING:
     from egressmon.probes.loaders.loading import Preparation
@@ -28,6 +28,7 @@ _INSTALL = (
 def main() -> NoReturn:
     """Run egressmon and end this process with its exit status."""
     streams.open_missing()
+    dispositions.begin()
     try:
         status = _main()
     except SystemExit as end:  # raised by argparse
@@ -102,6 +103,8 @@ def _foreign_python() -> str:
 
 def _start_again(block: environment.Block) -> NoReturn:
     words = [sys.executable, "-I", "-m", "egressmon", *sys.argv[1:]]
+    note = f"{dispositions.NOTE}={dispositions.as_mask()}".encode()
+    block = (*environment.without(block, dispositions.NOTE), note)
     streams.close_at_exec()
     environment.execve(os.fsencode(words[0]), list(map(os.fsencode, words)), block)
 

@@ -37,8 +37,6 @@ def split(setup: KeeperSetup, before_giving_up: Callable[[], None]) -> KeeperCli
     """
     uid = unused_uid()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    # If the caller had it ignored, waitpid(2) would report no child's status.
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     keeper_pid = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -59,6 +57,7 @@ def _become_agent(
     setup: KeeperSetup, uid: int, keeper_pid: int, connection: socket.socket
 ) -> KeeperClient:
     setup.child.forget()
+    setup.relay.let_go()
     os.close(setup.scope.fd)
     _import_what_is_hidden()
     keeper = KeeperClient(connection)

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from egressmon.errors import PrivilegeError
-from egressmon.startup import caller, environment, installed, ownership
+from egressmon.startup import (
+    caller,
+    dispositions,
+    environment,
+    installed,
+    ownership,
+)
 from egressmon.startup.environment import Block
 
 # include/uapi/linux/capability.h
@@ -128,15 +134,21 @@ def _root_python() -> str:
 
 
 def _exec_sudo(sudo: str, python: str, arguments: list[str]) -> NoReturn:
-    command = [sudo, *environment.WITHOUT_FOREIGN_PYTHON, f"{caller.HOP}=1"]
+    command = [sudo, *environment.WITHOUT_FOREIGN_PYTHON, _hop()]
     command += [python, "-I", "-m", "egressmon", *arguments]
     words = list(map(os.fsencode, command))
+    dispositions.restore()
     try:
         environment.execve(words[0], words, environment.original())
     except OSError as error:
         raise PrivilegeError(
             f"sudo could not be run: {error.strerror}", "run egressmon as root"
         ) from error
+
+
+# What sudo's process would not show: CPython ignores SIGPIPE from its start on.
+def _hop() -> str:
+    return f"{caller.HOP}=1:{dispositions.as_mask()}"
 
 
 def _say(text: str) -> None:

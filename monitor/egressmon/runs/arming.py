@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from egressmon.attribution.stage import Attributor
-from egressmon.keeping import signals
 from egressmon.keeping.keeper import KeeperSetup
 from egressmon.keeping.launch import Launched, flush_output, launch
+from egressmon.keeping.signals import SignalRelay
+from egressmon.keeping.witness import Witness
 from egressmon.runs.plan import RunOptions
 from egressmon.sensor.canary import Plan
 from egressmon.sensor.escalation import Escalation, runs_as_root
@@ -33,13 +34,16 @@ class Armed:
 
 
 def arm(
-    sensor: Sensor, attributor: Attributor | None, scope: Scope, options: RunOptions
+    sensor: Sensor,
+    attributor: Attributor | None,
+    scope: Scope,
+    options: RunOptions,
+    mask: set[int],
 ) -> Armed:
     """Attach the probes to `scope`, and fork the command's process, which waits there.
 
-    Raises an `EgressmonError` if either fails.
+    `mask` is the command's signal mask; here, what is passed on is blocked. Raises an `EgressmonError` if either fails.
     """
-    mask = signals.block_forwarded()
     flush_output()
     sensor.attach()
     if attributor is not None:
@@ -78,7 +82,7 @@ def _set_up_keeper(
         engine=sensor.engine,
         scope=scope,
         child=child,
-        relay=signals.SignalRelay(child.pidfd),
+        relay=SignalRelay(child, Witness(options.user)),
         user=options.user,
         ready_file=options.ready_file,
         allow_incomplete=options.allow_incomplete,

@@ -37,9 +37,9 @@ class Follower:
         processes: Processes,
         record: Callable[[Record], None],
         faults: Faults,
-        attacher_pid: int | None,
+        own: set[int | None],
     ) -> None:
-        """`attacher_pid` is the attacher (attribution/python/attacher.py), if any."""
+        """`own` are the pids of egressmon's processes besides keeper and agent."""
         self._keeper = keeper
         self._faults = faults
         self._sensor = sensor
@@ -47,7 +47,7 @@ class Follower:
         self._processes = processes
         self._record = record
         self._next_loss_check = 0.0
-        self._own = {os.getpid(), os.getppid(), attacher_pid}
+        self._own = {os.getpid(), os.getppid(), *own}
         self.was_moved = False
         """Whether one of egressmon's own processes was found in the scope."""
 

@@ -56,7 +56,10 @@ class Session:
         for address, name in read_hosts_file(Path("/etc/hosts")):
             state.knowledge.names.learn(address, name, "hosts-file")
         self._pipeline = self._assemble(listeners)
-        attacher_pid = live.attributor.helper if live.attributor is not None else None
+        own = {
+            live.attributor.helper if live.attributor is not None else None,
+            live.armed.keeper_setup.relay.witness.pid,
+        }
         self._follower = Follower(
             live.keeper,
             live.sensor,
@@ -64,7 +67,7 @@ class Session:
             state.knowledge.processes,
             self._recorder.record,
             state.faults,
-            attacher_pid,
+            own,
         )
 
     def _assemble(self, listeners: Listeners) -> Pipeline:

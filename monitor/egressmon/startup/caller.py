@@ -18,8 +18,7 @@ from egressmon.errors import PrivilegeError
 from egressmon.startup import environment
 from egressmon.startup.environment import Block
 
-HOP = "_EGRESSMON_HOP"
-"""Set by egressmon when it calls sudo itself: then sudo must say who the caller is."""
+HOP = environment.HOP
 _SHELLS = frozenset(("ash", "bash", "dash", "fish", "ksh", "mksh", "sh", "zsh"))
 _ESCAPED = re.compile(r"\\.", re.DOTALL)
 _SEVERAL = re.compile(r"[;&|\n]")

@@ -161,12 +161,13 @@ from egressmon.privileges.privilege import User
 from egressmon.probes.loaders.loading import load
 from egressmon.sensor.scope import make_scope
 from egressmon.keeping.signals import SignalRelay
+from egressmon.keeping.witness import Witness
 from egressmon.keeping.split import split
 user = User(65534, 65534, (65534,), {})
 engine, scope = load("libbpf"), make_scope()
 child = launch(scope, make_plan(), user, [b"true"], set(), may_gain=False)
 kept = split(KeeperSetup(engine=engine, scope=scope, child=child,
-    relay=SignalRelay(child.pidfd), user=user, ready_file=None,
+    relay=SignalRelay(child, Witness(user)), user=user, ready_file=None,
     allow_incomplete=False, close_agents_files=lambda: None, at_end=None), lambda: None)
 def asked(function, *words):
     try:
