@@ -5,15 +5,24 @@
 # sitecustomize would run before our first line. This shell changes the environment (and
 # some shells drop what is no name of theirs), so the whole of it is noted before, and
 # startup/environment.py restores it for the command; of a huge one, what shells change.
-# Python ignores signals of its own: those that the caller ignores are noted, too.
+# Python ignores signals of its own, so what the caller ignores and blocks is noted, too.
 # Two variables that Python reads even with -I are removed here, and also restored.
+_egressmon_env='/usr/bin/env --block-signal=INT'
 if [ -z "${_EGRESSMON_RESTORED-}" ]; then
-    export _EGRESSMON_RESTORED="* $(command -p od -An -v -tx1 /proc/$$/environ)"
-    [ ${#_EGRESSMON_RESTORED} -lt 130000 ] || _EGRESSMON_RESTORED="PWD,OLDPWD,SHLVL,_,PYTHONEXECUTABLE,__PYVENV_LAUNCHER__ $(
+    _egressmon_all=$($_egressmon_env PATH=/usr/bin:/bin od -An -v -tx1 /proc/$$/environ 2>/dev/null) || {
+        _egressmon_env= # one that cannot block: Ctrl-C while Python itself starts is loud
+        _egressmon_all=$(command -p od -An -v -tx1 /proc/$$/environ)
+    }
+    _egressmon_all="* $_egressmon_all"
+    [ ${#_egressmon_all} -lt 130000 ] || _egressmon_all="PWD,OLDPWD,SHLVL,_,PYTHONEXECUTABLE,__PYVENV_LAUNCHER__ $(
         command -p grep -zaE '^(PWD|OLDPWD|SHLVL|_|PYTHONEXECUTABLE|__PYVENV_LAUNCHER__)=' /proc/$$/environ | command -p od -An -v -tx1
     )"
+    export _EGRESSMON_RESTORED="$_egressmon_all"
     while read -r _egressmon_name _egressmon_mask; do
-        [ "$_egressmon_name" != SigIgn: ] || export _EGRESSMON_IGNORED="$_egressmon_mask"
+        case $_egressmon_name in
+        SigBlk:) export _EGRESSMON_SIGNALS="$_egressmon_mask" ;;
+        SigIgn:) _EGRESSMON_SIGNALS="$_egressmon_mask:$_EGRESSMON_SIGNALS" ;;
+        esac
     done </proc/$$/status
 fi
 _egressmon_self=$0
@@ -22,4 +31,4 @@ for _egressmon_python in "${_egressmon_self%/*}/python" "${_egressmon_self%/*}/p
     [ ! -x "$_egressmon_python" ] || break
 done
 unset PYTHONEXECUTABLE __PYVENV_LAUNCHER__
-exec "$_egressmon_python" -I -m egressmon "$@"
+exec $_egressmon_env "$_egressmon_python" -I -m egressmon "$@"

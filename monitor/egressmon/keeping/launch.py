@@ -19,7 +19,7 @@ from egressmon.sensor.canary import (
     unpack_attempts,
 )
 from egressmon.sensor.scope import Scope
-from egressmon.startup import dispositions, environment, streams
+from egressmon.startup import dispositions, environment, limits, streams
 
 FORWARDED = (
     signal.SIGHUP,
@@ -76,19 +76,18 @@ class Launched:
         os.waitpid(self.pid, 0)
 
 
-def launch(  # noqa: PLR0913 -- what it starts, and how
+def launch(
     scope: Scope,
     plan: Plan,
     user: User,
     command: list[bytes],
-    mask: set[int],
     *,
     may_gain: bool,
 ) -> Launched:
     """Fork the command's process, which enters `scope`, sends canaries and waits.
 
-    Once started, `command` runs as `user` with the signal mask `mask`; with `may_gain`
-    it may gain rights by executing set-uid programs (sudo). Raises `ScopeError` if the
+    Once started, `command` runs as `user`; with `may_gain` it may gain rights by
+    executing set-uid programs (sudo). Raises `ScopeError` if the
     child cannot enter the scope.
     """
     go_read, go_write = os.pipe()
@@ -102,7 +101,7 @@ def launch(  # noqa: PLR0913 -- what it starts, and how
         def become() -> None:
             if os.read(go_read, 1) != _GO:
                 os._exit(0)  # abandon() was called, or the parent ended
-            _become_command(user, command, (mask, may_gain), failure_write)
+            _become_command(user, command, failure_write, may_gain=may_gain)
 
         _enter_and_report(scope, plan, report_write, become)
     for fd in (go_read, report_write, failure_write):
@@ -142,15 +141,11 @@ def _enter_and_report(
 
 
 def _become_command(
-    user: User,
-    command: list[bytes],
-    how: tuple[set[int], bool],
-    failure: int,
+    user: User, command: list[bytes], failure: int, *, may_gain: bool
 ) -> None:
-    mask, may_gain = how
     try:
         dispositions.restore()
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        limits.restore()
         os.write(failure, _READY)
         if not may_gain:
             refuse_new_privileges()

@@ -20,12 +20,9 @@ _SI_KERNEL = 0x80  # si_code of signals from the kernel, such as a terminal's Ct
 _SAME_S = 0.1
 
 
-def block_forwarded() -> set[int]:
-    """Block the signals that are passed on, and return the signal mask from before.
-
-    Blocked signals wait for the thread of `SignalRelay`.
-    """
-    return set(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)))
+def block_forwarded() -> None:
+    """Block the signals that are passed on: they wait for the thread of `SignalRelay`."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
 
 
 class EndRequest:

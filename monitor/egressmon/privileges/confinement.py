@@ -96,9 +96,7 @@ def be_signalled_as(uid: int, other: int) -> None:
     _become(uid, other or uid, (), ())
 
 
-def _become(
-    uid: int, saved: int, kept: tuple[int, ...], calls: Iterable[str]
-) -> None:
+def _become(uid: int, saved: int, kept: tuple[int, ...], calls: Iterable[str]) -> None:
     try:
         if os.geteuid() == 0:  # others cannot change their user, and need not
             _change_to(uid, saved, keep=bool(kept))

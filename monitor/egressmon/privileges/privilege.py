@@ -134,7 +134,7 @@ def _root_python() -> str:
 
 
 def _exec_sudo(sudo: str, python: str, arguments: list[str]) -> NoReturn:
-    command = [sudo, *environment.WITHOUT_FOREIGN_PYTHON, _hop()]
+    command = [sudo, *environment.WITHOUT_FOREIGN_PYTHON, *_hop()]
     command += [python, "-I", "-m", "egressmon", *arguments]
     words = list(map(os.fsencode, command))
     dispositions.restore()
@@ -146,9 +146,10 @@ def _exec_sudo(sudo: str, python: str, arguments: list[str]) -> NoReturn:
         ) from error
 
 
-# What sudo's process would not show: CPython ignores SIGPIPE from its start on.
-def _hop() -> str:
-    return f"{caller.HOP}=1:{dispositions.as_mask()}"
+# What env(1) is to do before Python starts, and what sudo's process would not show.
+def _hop() -> list[str]:
+    block = ["--block-signal=INT"] if dispositions.env_can_block() else []
+    return [*block, f"{caller.HOP}=1:{dispositions.note()}"]
 
 
 def _say(text: str) -> None:

@@ -34,15 +34,11 @@ class Armed:
 
 
 def arm(
-    sensor: Sensor,
-    attributor: Attributor | None,
-    scope: Scope,
-    options: RunOptions,
-    mask: set[int],
+    sensor: Sensor, attributor: Attributor | None, scope: Scope, options: RunOptions
 ) -> Armed:
     """Attach the probes to `scope`, and fork the command's process, which waits there.
 
-    `mask` is the command's signal mask; here, what is passed on is blocked. Raises an `EgressmonError` if either fails.
+    Raises an `EgressmonError` if either fails.
     """
     flush_output()
     sensor.attach()
@@ -54,7 +50,7 @@ def arm(
     sensor.adopt_inherited()
     escalation = _examine_escalation(options)
     child = launch(
-        scope, plan, options.user, options.command, mask, may_gain=options.may_gain
+        scope, plan, options.user, options.command, may_gain=options.may_gain
     )
     close = partial(_close_agents_files, attributor, network, options)
     keeper_setup = _set_up_keeper(sensor, scope, options, child, close)

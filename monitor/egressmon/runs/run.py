@@ -36,12 +36,12 @@ def execute(
     `EgressmonError` if nothing can be monitored; the command is then not started.
     """
     # From here to the end nothing is left behind if a signal asks for an end.
-    mask = block_forwarded()
+    block_forwarded()
     scope = make_scope()
     attributor = attributor_for(state.options.attribution, engine, state.beginning)
     sensor = Sensor(engine, scope, state.faults, callers=attributor is not None)
     try:
-        armed = arm(sensor, attributor, scope, state.options, mask)
+        armed = arm(sensor, attributor, scope, state.options)
     except BaseException:
         _close(sensor, attributor, state.faults)
         engine.close()

@@ -15,12 +15,12 @@ RESTORED = "_EGRESSMON_RESTORED"
 Its value: the names, separated by commas; a blank; in hexadecimal, the original
 entries, each with a NUL byte at its end. A name without an entry was unset. With `*`
 for the names, the entries are the whole environment."""
-IGNORED = "_EGRESSMON_IGNORED"
-"""A note of the signals that the caller ignores (startup/dispositions.py)."""
+SIGNALS = "_EGRESSMON_SIGNALS"
+"""A note of which signals the caller ignores and blocks (startup/dispositions.py)."""
 HOP = "_EGRESSMON_HOP"
 """Set by egressmon when it calls sudo itself: then sudo must say who the caller is.
 
-Its value: `1`, and after a colon the signals that the caller ignores."""
+Its value: `1`, and after a colon what `SIGNALS` would note."""
 _LOADER = ("LD_AUDIT", "LD_LIBRARY_PATH", "LD_PRELOAD")
 """Variables that make the dynamic loader run other code in a program (ld.so(8))."""
 FOREIGN_PYTHON = ("PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")
@@ -62,7 +62,7 @@ def variables(block: Block) -> Variables:
 
 def original() -> Block:
     """Return the caller's environment, with the changes undone that RESTORED notes."""
-    found = without(_own_block(), IGNORED)
+    found = without(_own_block(), SIGNALS)
     note = variables(found).get(RESTORED.encode())
     if note is None:
         return found
