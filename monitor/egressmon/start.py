@@ -12,7 +12,7 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
-from egressmon.startup import dispositions, environment, ownership, streams
+from egressmon.startup import descriptors, dispositions, environment, ownership, streams
 
 if TYPE_CHECKING:
     from egressmon.probes.loaders.loading import Preparation
@@ -29,6 +29,7 @@ def main() -> NoReturn:
     """Run egressmon and end this process with its exit status."""
     streams.open_missing()
     dispositions.begin()
+    descriptors.note_inherited()
     try:
         status = _main()
     except SystemExit as end:  # raised by argparse
@@ -74,6 +75,7 @@ def _as_root() -> int:
     from egressmon.startup import caller, limits  # noqa: PLC0415 -- after the checks
 
     limits.widen()
+    descriptors.take()
     # Open sudo's processes now (the result is cached): they may be ended at any time.
     caller.calling_sudo()
     environment.keep_only_agent_variables()

@@ -223,8 +223,8 @@ class Keeper:
             return self._as_the_command(os.WEXITSTATUS(status))
         return self._status_of_killed_agent(os.WTERMSIG(status))
 
-    # A shell ends its script or loop if what it waited for was ended by SIGINT, but not if
-    # that exits with 130.
+    # A shell ends its script or loop if what it waited for was ended by SIGINT, but not
+    # if that exits with 130.
     def _as_the_command(self, status: int) -> int:
         by_interrupt = self._status is not None and self._status == signal.SIGINT
         if by_interrupt and status == _BY_INTERRUPT:

@@ -47,8 +47,9 @@ class Launched:
     _go_pipe: int
     """The writing end: a byte starts the command, closing it ends the child."""
     _failure_pipe: int
-    """The reading end of what the child says at its exec, which closes it: `_READY`, and
-    the errno if the exec failed."""
+    """The reading end of what the child says at its exec, which closes it.
+
+    That is `_READY`, and the errno if the exec failed."""
 
     def forget(self) -> None:
         """Close both pipes, in a process that calls neither `go` nor `abandon`."""

@@ -21,7 +21,7 @@ _SAME_S = 0.1
 
 
 def block_forwarded() -> None:
-    """Block the signals that are passed on: they wait for the thread of `SignalRelay`."""
+    """Block the signals that are passed on: they wait for `SignalRelay`."""
     signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
 
 

@@ -17,6 +17,7 @@ from egressmon import files, host
 from egressmon.keeping.keeper import Keeper, KeeperSetup
 from egressmon.keeping.keeper_client import KeeperClient
 from egressmon.privileges.confinement import become_nobody, end_with_parent, unused_uid
+from egressmon.startup import descriptors
 
 # Modules of ours that the agent imports only when it needs them.
 _LATER = (
@@ -45,10 +46,12 @@ def split(setup: KeeperSetup, before_giving_up: Callable[[], None]) -> KeeperCli
     agent = os.fork()
     if agent:
         theirs.close()
+        descriptors.let_go()
         with suppress(Exception):  # a file that is not closed does no harm
             setup.close_agents_files()
         _run_keeper(Keeper(setup, ours), agent)
     ours.close()
+    descriptors.let_go()
     before_giving_up()
     return _become_agent(setup, uid, keeper_pid, theirs)
 

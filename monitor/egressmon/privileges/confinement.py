@@ -88,9 +88,10 @@ def become_nobody(
 
 
 def be_signalled_as(uid: int, other: int) -> None:
-    """As `become_nobody(uid)`, but who can signal processes of user `other` can signal it.
+    """Become nobody as `become_nobody(uid)` does, but one whom `other` can signal.
 
-    kill(2) asks for the saved user id, ptrace(2) for all three. Raises `PrivilegeError`.
+    kill(2) asks for the saved user id, and ptrace(2) for all three. Raises
+    `PrivilegeError`.
     """
     # Root can signal any process, and nothing of root's is to be had here.
     _become(uid, other or uid, (), ())

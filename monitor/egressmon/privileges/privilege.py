@@ -13,6 +13,7 @@ from typing import NoReturn
 from egressmon.errors import PrivilegeError
 from egressmon.startup import (
     caller,
+    descriptors,
     dispositions,
     environment,
     installed,
@@ -149,7 +150,8 @@ def _exec_sudo(sudo: str, python: str, arguments: list[str]) -> NoReturn:
 # What env(1) is to do before Python starts, and what sudo's process would not show.
 def _hop() -> list[str]:
     block = ["--block-signal=INT"] if dispositions.env_can_block() else []
-    return [*block, f"{caller.HOP}=1:{dispositions.note()}"]
+    hop = f"{caller.HOP}=1:{dispositions.note()}"
+    return [*block, hop, *descriptors.hold()]
 
 
 def _say(text: str) -> None:

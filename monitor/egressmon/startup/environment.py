@@ -84,7 +84,18 @@ def original() -> Block:
 
 def without(block: Block, name: str) -> Block:
     """Return `block` without the entries of `name`."""
-    return tuple(one for one in block if one.partition(b"=")[0] != name.encode())
+    return tuple(one for one in block if one.partition(b"=")[0] != os.fsencode(name))
+
+
+def with_entry(block: Block, entry: bytes) -> Block:
+    """Return `block` with `entry` in place of those of the same name, or at its end."""
+    name = entry.partition(b"=")[0]
+    names = [one.partition(b"=")[0] for one in block]
+    if name not in names:
+        return (*block, entry)
+    place = names.index(name)
+    before, after = block[:place], block[place + 1 :]
+    return (*before, entry, *without(after, os.fsdecode(name)))
 
 
 def own_variables() -> Variables:
