@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from egressmon.attribution.stage import Attributor, attribute_with
-from egressmon.errors import UnfinishedError
+from egressmon.errors import UnfinishedError, UsageError
 from egressmon.evidence.records import BlindSpot, Record, RunEnd
 from egressmon.evidence.writer import EvidenceState
 from egressmon.keeping.keeper_client import KeeperClient
@@ -18,6 +18,7 @@ from egressmon.runs.arming import Armed
 from egressmon.runs.assemble import assemble
 from egressmon.runs.conclude import Findings, end_record
 from egressmon.runs.follow import Follower, reap
+from egressmon.runs.inner import InnerRuns
 from egressmon.runs.recorder import Recorder
 from egressmon.runs.start_record import blind_spots_of, start_record
 from egressmon.runs.state import RunState
@@ -52,7 +53,9 @@ class Session:
         self._state = state
         self._live = live
         self._isolated = state.faults.isolated
-        self._recorder = Recorder(state, live.armed.escalation, on_record)
+        self._inner = InnerRuns()
+        watchers = live.armed.escalation, self._inner
+        self._recorder = Recorder(state, watchers, on_record)
         for address, name in read_hosts_file(Path("/etc/hosts")):
             state.knowledge.names.learn(address, name, "hosts-file")
         self._pipeline = self._assemble(listeners)
@@ -132,7 +135,7 @@ class Session:
         keeper, setup = self._live.keeper, self._live.armed.keeper_setup
         follower, isolated = self._follower, self._isolated
         self._state.resolution.start()
-        keeper.say_ready()
+        _say_ready(keeper)
         with isolated("starting the command"):
             self._start_command()
         with isolated("reading ahead"):
@@ -210,7 +213,7 @@ class Session:
             policy=options.loaded.path,
             enforce=options.enforce,
             exec_errno=self._state.ending.exec_errno,
-            notes=self._live.armed.escalation.notes(),
+            notes=[*self._live.armed.escalation.notes(), *self._inner.notes()],
             command=from_bytes(options.command[0]),
         )
 
@@ -253,3 +256,13 @@ class Session:
             evidence_left_out=state.evidence.left_out,
             duration_ms=(state.clock.now_ns() - state.began_ns) // 1_000_000,
         )
+
+
+def _say_ready(keeper: KeeperClient) -> None:
+    try:
+        keeper.say_ready()
+    except OSError as error:
+        raise UsageError(
+            f"the file of --ready-file could not be made: {error.strerror}",
+            "name a writable file",
+        ) from error
