@@ -21,12 +21,28 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else "$(command -pv sudo)" "$@"; fi
 }
 
-# Note the variables that bash itself changes, so that the command gets them unchanged:
-# see monitor/egressmon/startup/environment.py. launcher.sh does the same.
+# Note the environment and the signals' state for the command, before bash or Python change
+# them: see monitor/egressmon/startup/environment.py. Set $blocking to the words that start
+# Python with SIGINT blocked, if env can do that. launcher.sh does the same, and says why.
 note_environment() {
-    [ -n "${_EGRESSMON_RESTORED-}" ] || export _EGRESSMON_RESTORED="PWD,OLDPWD,SHLVL,_,PYTHONEXECUTABLE,__PYVENV_LAUNCHER__ $(
+    local name mask all
+    blocking=(/usr/bin/env --block-signal=INT)
+    [ -z "${_EGRESSMON_RESTORED-}" ] || return 0
+    all=$("${blocking[@]}" PATH=/usr/bin:/bin od -An -v -tx1 /proc/$$/environ 2>/dev/null) || {
+        blocking=()
+        all=$(command -p od -An -v -tx1 /proc/$$/environ)
+    }
+    all="* $all"
+    [ ${#all} -lt 130000 ] || all="PWD,OLDPWD,SHLVL,_,PYTHONEXECUTABLE,__PYVENV_LAUNCHER__ $(
         command -p grep -zaE '^(PWD|OLDPWD|SHLVL|_|PYTHONEXECUTABLE|__PYVENV_LAUNCHER__)=' /proc/$$/environ | command -p od -An -v -tx1
     )"
+    export _EGRESSMON_RESTORED="$all"
+    while read -r name mask; do
+        case $name in
+        SigBlk:) export _EGRESSMON_SIGNALS="$mask" ;;
+        SigIgn:) _EGRESSMON_SIGNALS="$mask:$_EGRESSMON_SIGNALS" ;;
+        esac
+    done < <(command -p cat /proc/self/status) # as bash has it for others: it ignores SIGQUIT itself
 }
 
 # Print a Python of at least 3.11; the distribution's own is preferred.

@@ -12,7 +12,7 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
-from egressmon.startup import environment, ownership, streams
+from egressmon.startup import descriptors, dispositions, environment, ownership, streams
 
 if TYPE_CHECKING:
     from egressmon.probes.loaders.loading import Preparation
@@ -28,15 +28,27 @@ _INSTALL = (
 def main() -> NoReturn:
     """Run egressmon and end this process with its exit status."""
     streams.open_missing()
+    dispositions.begin()
+    descriptors.note_inherited()
     try:
         status = _main()
     except SystemExit as end:  # raised by argparse
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except Exception:  # noqa: BLE001 -- printed and counted as CPython does
+    except Exception as error:  # noqa: BLE001 -- printed and counted as CPython does
+        status = _failed(error)
+    streams.flush_and_exit(status)
+
+
+def _failed(error: Exception) -> int:
+    from egressmon.startup import limits  # noqa: PLC0415 -- rarely needed
+
+    if (explained := limits.explained(error)) is None:
         with suppress(OSError):
             traceback.print_exc()
-        status = 1
-    streams.flush_and_exit(status)
+        return 1
+    with suppress(OSError):
+        sys.stderr.write("error: {}\nhint: {}\n".format(*explained))
+    return CANNOT
 
 
 def _main() -> int:
@@ -60,8 +72,10 @@ def _as_root() -> int:
     again = environment.without_loader_variables()
     if again is not None:
         _start_again(again)
-    from egressmon.startup import caller  # noqa: PLC0415 -- after the checks
+    from egressmon.startup import caller, limits  # noqa: PLC0415 -- after the checks
 
+    limits.widen()
+    descriptors.take()
     # Open sudo's processes now (the result is cached): they may be ended at any time.
     caller.calling_sudo()
     environment.keep_only_agent_variables()
@@ -102,7 +116,10 @@ def _foreign_python() -> str:
 
 def _start_again(block: environment.Block) -> NoReturn:
     words = [sys.executable, "-I", "-m", "egressmon", *sys.argv[1:]]
+    note = f"{environment.SIGNALS}={dispositions.note()}".encode()
+    block = (*environment.without(block, environment.SIGNALS), note)
     streams.close_at_exec()
+    dispositions.block_interrupt()
     environment.execve(os.fsencode(words[0]), list(map(os.fsencode, words)), block)
 
 

@@ -9,6 +9,7 @@ from egressmon.errors import EgressmonError
 from egressmon.policy.errors import PolicyError
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.loaders.loading import Preparation
+from egressmon.startup import limits
 from egressmon.startup.ownership import ForeignCodeError
 from egressmon.text import guarded, printable
 
@@ -29,18 +30,19 @@ def main(early: Preparation | None = None) -> int:
         parsed = options.parse(arguments, add_verbs)
         return VERBS[parsed.verb].run(parsed, Call(arguments, early))
     except EgressmonError as error:
-        _explain(error, error.hint, arguments)
+        _explain(error, str(error), error.hint, arguments)
         return error.status if running else BAD_USAGE
     except (PolicyError, ProbeError) as error:
-        _explain(error, error.hint, arguments)
+        _explain(error, str(error), error.hint, arguments)
         return CANNOT if running else BAD_USAGE
     except ForeignCodeError:
         raise  # start.py explains it, as when it finds out itself
     except Exception as error:
-        # A defect of ours. From the command's start on, runs/run.py handles these.
+        # From the command's start on, runs/run.py handles these.
         if not running:
             raise
-        _explain(error, "this is a defect; --verbose shows where", arguments)
+        defect = str(error), "this is a defect; --verbose shows where"
+        _explain(error, *(limits.explained(error) or defect), arguments)
         return CANNOT
 
 
@@ -54,7 +56,7 @@ def _guard_streams() -> None:
     sys.stdout, sys.stderr = guarded(sys.stdout), guarded(sys.stderr)
 
 
-def _explain(error: Exception, hint: str, arguments: list[str]) -> None:
+def _explain(error: Exception, text: str, hint: str, arguments: list[str]) -> None:
     before_command = (
         arguments[: arguments.index("--")] if "--" in arguments else arguments
     )
@@ -62,7 +64,7 @@ def _explain(error: Exception, hint: str, arguments: list[str]) -> None:
         traceback.print_exc()
         if log := getattr(error, "log", ""):
             sys.stderr.write(f"{log}\n")
-    lines = [printable(line, 2000) for line in str(error).splitlines()]
+    lines = [printable(line, 2000) for line in text.splitlines()]
     sys.stderr.write(
         "error: " + "\n".join(lines) + f"\nhint: {printable(hint, 2000)}\n"
     )

@@ -13,7 +13,9 @@ from egressmon.errors import EvidenceError, UsageError
 from egressmon.evidence.folder import FOLDER, open_in_folder
 from egressmon.evidence.records import Record
 from egressmon.evidence.writer import EVIDENCE_MODE, STDOUT, open_evidence
+from egressmon.policy.errors import PolicyError
 from egressmon.policy.file import LoadedPolicy, find_policy, load_policy
+from egressmon.policy.place import PolicyFile
 from egressmon.privileges import privilege
 from egressmon.privileges.privilege import User, acting_as
 from egressmon.probes.engine import Engine
@@ -57,10 +59,24 @@ def watch(
 
 
 def _load_policy(request: WatchRequest) -> LoadedPolicy:
-    named = find_policy(Path.cwd()) if request.policy is None else Path(request.policy)
+    named = _find_policy() if request.policy is None else Path(request.policy)
     loaded = load_policy(named, request.policy_digest)
     require_another_file(request.run.evidence, loaded.path, "the policy")
     return loaded
+
+
+def _find_policy() -> PolicyFile | None:
+    try:
+        folder = Path.cwd()
+    except FileNotFoundError:
+        return None  # it was removed, and nothing can be in or above it
+    try:
+        return find_policy(folder)
+    except OSError as error:
+        raise PolicyError(
+            f"{folder}: no policy can be looked for: {error.strerror}",
+            "name the policy with --policy",
+        ) from error
 
 
 def require_another_file(evidence: str | None, other: Path | None, what: str) -> None:

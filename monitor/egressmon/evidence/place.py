@@ -8,6 +8,7 @@ from typing import IO
 from blake3 import blake3
 
 _PIECE = 1 << 20
+_DESCRIPTORS = ("/dev/fd/", "/dev/std", "/proc/self/fd/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +61,7 @@ def place_of(file: IO[bytes] | None, path: str) -> Place | None:
         reader = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
-    return Place(reader, os.path.abspath(path), _link(reader))  # noqa: PTH100 -- as above
+    link = _link(reader)
+    if path.startswith(_DESCRIPTORS):
+        path = link  # the descriptor will be closed, or lead elsewhere
+    return Place(reader, os.path.abspath(path), link)  # noqa: PTH100 -- as above

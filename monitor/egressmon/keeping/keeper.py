@@ -28,18 +28,20 @@ from egressmon.keeping.protocol import (
     Service,
     answer,
 )
-from egressmon.keeping.signals import SignalRelay
+from egressmon.keeping.signals import ENDING, SignalRelay
 from egressmon.privileges.confinement import BPF, lock, with_rights_of
 from egressmon.privileges.privilege import KEEPER, User
 from egressmon.probes.engine import Engine
 from egressmon.probes.kernel import bpf
 from egressmon.sensor.canary import Plan, make_plan, pack_attempts
 from egressmon.sensor.scope import Scope
+from egressmon.startup import dispositions
 
 _MAX_PATH = 4096
 _MAX_NUMBERS = 1024
 _MAX_PIDS = 4096
 _INCOMPLETE, _CANNOT = 121, 125
+_BY_INTERRUPT = 128 + signal.SIGINT
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class Keeper:
         """The command's wait status (waitpid(2)); None until it was waited for."""
         self.is_started = False
         """Whether the command was started."""
+        self._interrupted_by: int | None = None
+        """The signal that ended the run before the command was executed."""
         self._services: dict[int, Callable[[int, bytes], Any]] = {
             Service.UPDATE: self._update,
             Service.DELETE: self._delete,
@@ -94,6 +98,8 @@ class Keeper:
         try:
             while self._serve_next():
                 pass
+            if self._interrupted_by is not None:
+                os.kill(agent, signal.SIGKILL)  # it would only say that we are gone
         except OSError:
             # The agent does not read its answers, or has just ended.
             os.kill(agent, signal.SIGKILL)
@@ -110,12 +116,15 @@ class Keeper:
         if service == Service.OPEN:
             self._open(detail, rest)
             return True
+        if service == Service.GO and not self._setup.relay.begin():
+            self._interrupted_by = self._setup.relay.interrupted_by
+            return False
         try:
             reply = answer(0, self._services[service](detail, rest))
         except Exception as error:  # noqa: BLE001 -- the agent is told, whatever it is
             reply = answer(_code_of(error))
         self._connection.send(reply, socket.MSG_DONTWAIT)
-        return True
+        return self._interrupted_by is None
 
     def _open(self, kind: int, path: bytes) -> None:
         try:
@@ -171,7 +180,17 @@ class Keeper:
         if self.is_started:
             raise ValueError("already started")
         self.is_started = True
-        return self._setup.child.go()
+        try:
+            return self._setup.child.go()
+        except OSError:
+            self._note_interruption()
+            raise
+
+    # A signal that came at the last moment has ended the child before its exec.
+    def _note_interruption(self) -> None:
+        status = self._reap(0, b"")
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) in ENDING:
+            self._interrupted_by = os.WTERMSIG(status)
 
     def _reap(self, _detail: int, _data: bytes) -> int:
         if not self.is_started:
@@ -194,12 +213,23 @@ class Keeper:
         failure = self._call_at_end()
         self._setup.engine.close()
         self._setup.scope.remove()
+        if self._interrupted_by is not None:
+            dispositions.say_interrupted(": the command was not started")
+            dispositions.end_by(self._interrupted_by)
         if failure:
             _print(f"error: {failure}\nhint: the evidence is whole\n")
             return _INCOMPLETE
         if os.WIFEXITED(status):
-            return os.WEXITSTATUS(status)
+            return self._as_the_command(os.WEXITSTATUS(status))
         return self._status_of_killed_agent(os.WTERMSIG(status))
+
+    # A shell ends its script or loop if what it waited for was ended by SIGINT, but not
+    # if that exits with 130.
+    def _as_the_command(self, status: int) -> int:
+        by_interrupt = self._status is not None and self._status == signal.SIGINT
+        if by_interrupt and status == _BY_INTERRUPT:
+            dispositions.end_by(signal.SIGINT)
+        return status
 
     def _call_at_end(self) -> str:
         if self._setup.at_end is None:

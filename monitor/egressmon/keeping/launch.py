@@ -19,7 +19,7 @@ from egressmon.sensor.canary import (
     unpack_attempts,
 )
 from egressmon.sensor.scope import Scope
-from egressmon.startup import environment, streams
+from egressmon.startup import dispositions, environment, limits, streams
 
 FORWARDED = (
     signal.SIGHUP,
@@ -32,10 +32,8 @@ FORWARDED = (
 """Signals that egressmon passes on to the command if it gets them."""
 
 _GO = b"g"
+_READY = b"r"  # the child's signals are the command's: none ends it unnoticed any more
 _SHELL = b"/bin/sh"
-# CPython ignores these signals. A program that it starts expects the default, which the
-# `subprocess` module restores, too.
-_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 @dataclass(slots=True)
@@ -49,7 +47,9 @@ class Launched:
     _go_pipe: int
     """The writing end: a byte starts the command, closing it ends the child."""
     _failure_pipe: int
-    """The reading end: the errno if the exec failed; closed by an exec."""
+    """The reading end of what the child says at its exec, which closes it.
+
+    That is `_READY`, and the errno if the exec failed."""
 
     def forget(self) -> None:
         """Close both pipes, in a process that calls neither `go` nor `abandon`."""
@@ -65,7 +65,10 @@ class Launched:
             os.write(self._go_pipe, _GO)
         finally:
             os.close(self._go_pipe)
-        return int(_read_all(self._failure_pipe) or 0)
+        told = _read_all(self._failure_pipe)
+        if not told:
+            raise BrokenPipeError(errno.EPIPE, "it ended before its exec")
+        return int(told.removeprefix(_READY) or 0)
 
     def abandon(self) -> None:
         """End the child without running the command."""
@@ -74,19 +77,18 @@ class Launched:
         os.waitpid(self.pid, 0)
 
 
-def launch(  # noqa: PLR0913 -- what it starts, and how
+def launch(
     scope: Scope,
     plan: Plan,
     user: User,
     command: list[bytes],
-    mask: set[signal.Signals],
     *,
     may_gain: bool,
 ) -> Launched:
     """Fork the command's process, which enters `scope`, sends canaries and waits.
 
-    Once started, `command` runs as `user` with the signal mask `mask`; with `may_gain`
-    it may gain rights by executing set-uid programs (sudo). Raises `ScopeError` if the
+    Once started, `command` runs as `user`; with `may_gain` it may gain rights by
+    executing set-uid programs (sudo). Raises `ScopeError` if the
     child cannot enter the scope.
     """
     go_read, go_write = os.pipe()
@@ -100,7 +102,7 @@ def launch(  # noqa: PLR0913 -- what it starts, and how
         def become() -> None:
             if os.read(go_read, 1) != _GO:
                 os._exit(0)  # abandon() was called, or the parent ended
-            _become_command(user, command, (mask, may_gain), failure_write)
+            _become_command(user, command, failure_write, may_gain=may_gain)
 
         _enter_and_report(scope, plan, report_write, become)
     for fd in (go_read, report_write, failure_write):
@@ -140,16 +142,12 @@ def _enter_and_report(
 
 
 def _become_command(
-    user: User,
-    command: list[bytes],
-    how: tuple[set[signal.Signals], bool],
-    failure: int,
+    user: User, command: list[bytes], failure: int, *, may_gain: bool
 ) -> None:
-    mask, may_gain = how
     try:
-        for number in _RESTORED:
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        dispositions.restore()
+        limits.restore()
+        os.write(failure, _READY)
         if not may_gain:
             refuse_new_privileges()
         drop_to(user)

@@ -1,24 +1,28 @@
 """Pass signals on to the command, and notice requests to end the run."""
 
-import contextlib
 import os
 import select
 import signal
 import threading
+import time
+from contextlib import suppress
 
-from egressmon.keeping.launch import FORWARDED
+from egressmon.keeping.launch import FORWARDED, Launched
+from egressmon.keeping.witness import Witness
+from egressmon.startup import dispositions
 
+ENDING = frozenset((signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM))
+"""Signals that ask for the end of the run."""
 _SI_KERNEL = 0x80  # si_code of signals from the kernel, such as a terminal's Ctrl-C
-_ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+# A signal that comes so soon after one that the group got is the same one, by another
+# way: timeout(1) signals its child and then the group, and sudo passes on what it gets.
+# Equal signals that wait together are one in any case (signal(7)).
+_SAME_S = 0.1
 
 
-def block_forwarded() -> set[signal.Signals]:
-    """Block the signals that are passed on, and return the signal mask from before.
-
-    Blocked signals wait for the thread of `SignalRelay`.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
-    return {signal.Signals(number) for number in before}
+def block_forwarded() -> None:
+    """Block the signals that are passed on: they wait for `SignalRelay`."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
 
 
 class EndRequest:
@@ -30,7 +34,7 @@ class EndRequest:
 
     def set(self) -> None:
         """Set the flag."""
-        with contextlib.suppress(BlockingIOError):
+        with suppress(BlockingIOError):
             os.write(self._write, b"e")
 
     def is_set(self) -> bool:
@@ -47,29 +51,61 @@ class EndRequest:
 class SignalRelay:
     """A thread that receives the blocked signals and passes them on to the command.
 
-    A signal from a key press is not passed on: the terminal sends it to the command as
-    well, which is in our process group. A signal that asks for an end sets `ending`.
+    A signal to the whole process group, such as Ctrl-C, is not passed on: the command
+    has got it by itself. A signal that asks for an end sets `ending`, and keeps a
+    command from being started, unless the caller ignores it.
     """
 
-    def __init__(self, pidfd: int) -> None:
-        """`pidfd` refers to the command's process."""
-        self._pidfd = pidfd
+    def __init__(self, child: Launched, witness: Witness) -> None:
+        self._child = child
+        self._pidfd = child.pidfd
+        self.witness = witness
         self.ending = EndRequest()
+        self.interrupted_by: int | None = None
+        """The signal that keeps the command from being started."""
+        self._may_interrupt = True
+        self._lock = threading.Lock()
+        self._grouped: dict[int, float] = {}
+        """When the group was last seen to have got a signal."""
         self._thread = threading.Thread(target=self._work, daemon=True)
 
     def start(self) -> None:
-        """Begin to pass signals on."""
+        """Begin to receive signals."""
         self._thread.start()
+
+    def begin(self) -> bool:
+        """Pass on what comes from now on; false if the command must not be started."""
+        with self._lock:
+            self._may_interrupt = False
+            return self.interrupted_by is None
 
     def forget(self) -> None:
         """Stop passing signals on, as the command has ended."""
         self._pidfd = -1
 
+    def let_go(self) -> None:
+        """Leave the witness to another process, which alone receives signals."""
+        self.witness.close()
+
     def _work(self) -> None:
         while True:
             info = signal.sigwaitinfo(FORWARDED)
-            if info.si_signo in _ENDING:
+            asks_for_end = info.si_signo in ENDING - dispositions.ignored()
+            if asks_for_end:
                 self.ending.set()
-            if info.si_code != _SI_KERNEL and self._pidfd >= 0:
-                with contextlib.suppress(ProcessLookupError):
+            with self._lock:
+                if asks_for_end and self._may_interrupt:
+                    self.interrupted_by = self.interrupted_by or info.si_signo
+                    continue
+            with suppress(ProcessLookupError):
+                if self._pidfd >= 0 and not self._has_got(info):
                     signal.pidfd_send_signal(self._pidfd, info.si_signo)
+
+    # Whether the command has got the signal by itself, as a member of our group.
+    def _has_got(self, info: signal.struct_siginfo) -> bool:
+        now = time.monotonic()
+        seen = self.witness.seen()
+        if seen is None or os.getpgid(self._child.pid) != os.getpgrp():
+            return info.si_code == _SI_KERNEL
+        self._grouped.update(dict.fromkeys(seen, now))
+        return now - self._grouped.get(info.si_signo, -_SAME_S) < _SAME_S

@@ -17,6 +17,7 @@ from egressmon import files, host
 from egressmon.keeping.keeper import Keeper, KeeperSetup
 from egressmon.keeping.keeper_client import KeeperClient
 from egressmon.privileges.confinement import become_nobody, end_with_parent, unused_uid
+from egressmon.startup import descriptors
 
 # Modules of ours that the agent imports only when it needs them.
 _LATER = (
@@ -37,8 +38,6 @@ def split(setup: KeeperSetup, before_giving_up: Callable[[], None]) -> KeeperCli
     """
     uid = unused_uid()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    # If the caller had it ignored, waitpid(2) would report no child's status.
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     keeper_pid = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -47,10 +46,12 @@ def split(setup: KeeperSetup, before_giving_up: Callable[[], None]) -> KeeperCli
     agent = os.fork()
     if agent:
         theirs.close()
+        descriptors.let_go()
         with suppress(Exception):  # a file that is not closed does no harm
             setup.close_agents_files()
         _run_keeper(Keeper(setup, ours), agent)
     ours.close()
+    descriptors.let_go()
     before_giving_up()
     return _become_agent(setup, uid, keeper_pid, theirs)
 
@@ -59,6 +60,7 @@ def _become_agent(
     setup: KeeperSetup, uid: int, keeper_pid: int, connection: socket.socket
 ) -> KeeperClient:
     setup.child.forget()
+    setup.relay.let_go()
     os.close(setup.scope.fd)
     _import_what_is_hidden()
     keeper = KeeperClient(connection)

@@ -84,10 +84,23 @@ def become_nobody(
 
     No other process can debug this one after that. Raises `PrivilegeError`.
     """
-    kept = tuple(kept)
+    _become(uid, uid, tuple(kept), calls)
+
+
+def be_signalled_as(uid: int, other: int) -> None:
+    """Become nobody as `become_nobody(uid)` does, but one whom `other` can signal.
+
+    kill(2) asks for the saved user id, and ptrace(2) for all three. Raises
+    `PrivilegeError`.
+    """
+    # Root can signal any process, and nothing of root's is to be had here.
+    _become(uid, other or uid, (), ())
+
+
+def _become(uid: int, saved: int, kept: tuple[int, ...], calls: Iterable[str]) -> None:
     try:
         if os.geteuid() == 0:  # others cannot change their user, and need not
-            _change_to(uid, keep=bool(kept))
+            _change_to(uid, saved, keep=bool(kept))
         lock(kept, calls)
         _prctl(_SET_DUMPABLE, 0)
     except OSError as error:
@@ -107,7 +120,7 @@ def _close_ways_back(more: int) -> None:
                 _prctl(_DROP_BOUNDING, number)
 
 
-def _change_to(uid: int, *, keep: bool) -> None:
+def _change_to(uid: int, saved: int, *, keep: bool) -> None:
     # RLIMIT_NPROC does not bind root, but limits the threads of other users.
     with suppress(OSError, ValueError):
         unlimited = resource.RLIM_INFINITY
@@ -115,7 +128,7 @@ def _change_to(uid: int, *, keep: bool) -> None:
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     _close_ways_back(_KEEP_CAPABILITIES if keep else 0)
-    os.setresuid(uid, uid, uid)
+    os.setresuid(uid, uid, saved)
 
 
 def end_with_parent(number: int) -> None:

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from egressmon.errors import PrivilegeError
-from egressmon.startup import caller, environment, installed, ownership
+from egressmon.startup import (
+    caller,
+    descriptors,
+    dispositions,
+    environment,
+    installed,
+    ownership,
+)
 from egressmon.startup.environment import Block
 
 # include/uapi/linux/capability.h
@@ -128,15 +135,23 @@ def _root_python() -> str:
 
 
 def _exec_sudo(sudo: str, python: str, arguments: list[str]) -> NoReturn:
-    command = [sudo, *environment.WITHOUT_FOREIGN_PYTHON, f"{caller.HOP}=1"]
+    command = [sudo, *environment.WITHOUT_FOREIGN_PYTHON, *_hop()]
     command += [python, "-I", "-m", "egressmon", *arguments]
     words = list(map(os.fsencode, command))
+    dispositions.restore()
     try:
         environment.execve(words[0], words, environment.original())
     except OSError as error:
         raise PrivilegeError(
             f"sudo could not be run: {error.strerror}", "run egressmon as root"
         ) from error
+
+
+# What env(1) is to do before Python starts, and what sudo's process would not show.
+def _hop() -> list[str]:
+    block = ["--block-signal=INT"] if dispositions.env_can_block() else []
+    hop = f"{caller.HOP}=1:{dispositions.note()}"
+    return [*block, hop, *descriptors.hold()]
 
 
 def _say(text: str) -> None:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from egressmon.attribution.stage import Attributor
-from egressmon.keeping import signals
 from egressmon.keeping.keeper import KeeperSetup
 from egressmon.keeping.launch import Launched, flush_output, launch
+from egressmon.keeping.signals import SignalRelay
+from egressmon.keeping.witness import Witness
 from egressmon.runs.plan import RunOptions
 from egressmon.sensor.canary import Plan
 from egressmon.sensor.escalation import Escalation, runs_as_root
@@ -39,7 +40,6 @@ def arm(
 
     Raises an `EgressmonError` if either fails.
     """
-    mask = signals.block_forwarded()
     flush_output()
     sensor.attach()
     if attributor is not None:
@@ -50,7 +50,7 @@ def arm(
     sensor.adopt_inherited()
     escalation = _examine_escalation(options)
     child = launch(
-        scope, plan, options.user, options.command, mask, may_gain=options.may_gain
+        scope, plan, options.user, options.command, may_gain=options.may_gain
     )
     close = partial(_close_agents_files, attributor, network, options)
     keeper_setup = _set_up_keeper(sensor, scope, options, child, close)
@@ -78,7 +78,7 @@ def _set_up_keeper(
         engine=sensor.engine,
         scope=scope,
         child=child,
-        relay=signals.SignalRelay(child.pidfd),
+        relay=SignalRelay(child, Witness(options.user)),
         user=options.user,
         ready_file=options.ready_file,
         allow_incomplete=options.allow_incomplete,

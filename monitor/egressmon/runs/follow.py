@@ -36,10 +36,10 @@ class Follower:
         processes: Processes,
         record: Callable[[Record], None],
         faults: Faults,
-        attacher_pid: int | None,
+        own: set[int | None],
         catch_up: CatchUp,
     ) -> None:
-        """`attacher_pid` is the attacher (attribution/python/attacher.py), if any.
+        """`own` are the pids of egressmon's processes besides keeper and agent.
 
         `catch_up` begins as soon as nothing runs any more, or nothing is waited for.
         """
@@ -51,7 +51,7 @@ class Follower:
         self._record = record
         self._catch_up = catch_up
         self._next_loss_check = 0.0
-        self._own = {os.getpid(), os.getppid(), attacher_pid}
+        self._own = {os.getpid(), os.getppid(), *own}
         self.was_moved = False
         """Whether one of egressmon's own processes was found in the scope."""
 

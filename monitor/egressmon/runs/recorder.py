@@ -1,11 +1,18 @@
 """The one way of every record of a run: mask it, write it, count it, pass it on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from egressmon.evidence.masking import sanitise_record
 from egressmon.evidence.records import Record
 from egressmon.runs.state import RunState
-from egressmon.sensor.escalation import Escalation
+
+
+class Watcher(Protocol):
+    """Whoever learns from each record."""
+
+    def on_record(self, record: Record) -> None:
+        """Learn from `record`."""
 
 
 class Recorder:
@@ -14,15 +21,18 @@ class Recorder:
     def __init__(
         self,
         state: RunState,
-        escalation: Escalation,
+        watchers: Iterable[Watcher],
         on_record: Callable[[Record], None],
     ) -> None:
-        """Call `on_record` with each record; an exception in it is noted as a fault."""
+        """Call `on_record` with each record; an exception in it is noted as a fault.
+
+        `watchers` are our own, and raise none.
+        """
         self._clock = state.clock
         self._evidence = state.evidence
         self._tally = state.tally
         self._faults = state.faults
-        self._escalation = escalation
+        self._watchers = tuple(watchers)
         self._on_record = on_record
 
     def record(self, record: Record) -> None:
@@ -34,7 +44,8 @@ class Recorder:
         record = sanitise_record(record)
         written = self._evidence.write(record, ktime_ns)
         self._tally.add(record, written=written)
-        self._escalation.on_record(record)
+        for watcher in self._watchers:
+            watcher.on_record(record)
         try:
             self._on_record(record)
         except Exception as error:  # noqa: BLE001 -- the record is already written

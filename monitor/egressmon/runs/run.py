@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from egressmon.attribution.stage import Attributor, attributor_for
 from egressmon.evidence.records import Record
 from egressmon.faults import Faults
+from egressmon.keeping.signals import block_forwarded
 from egressmon.keeping.split import split
 from egressmon.probes.engine import Engine
 from egressmon.reports.outcome import Outcome
@@ -34,6 +35,8 @@ def execute(
     process than it was called in: the agent, which has no rights. Raises an
     `EgressmonError` if nothing can be monitored; the command is then not started.
     """
+    # From here to the end nothing is left behind if a signal asks for an end.
+    block_forwarded()
     scope = make_scope()
     attributor = attributor_for(state.options.attribution, engine, state.beginning)
     sensor = Sensor(engine, scope, state.faults, callers=attributor is not None)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from egressmon.attribution.stage import Attributor, attribute_with
-from egressmon.errors import UnfinishedError
+from egressmon.errors import UnfinishedError, UsageError
 from egressmon.evidence.records import BlindSpot, Record, RunEnd
 from egressmon.evidence.writer import EvidenceState
 from egressmon.keeping.keeper_client import KeeperClient
@@ -19,6 +19,7 @@ from egressmon.runs.assemble import assemble
 from egressmon.runs.catch_up import CatchUp
 from egressmon.runs.conclude import Findings, end_record
 from egressmon.runs.follow import Follower, reap
+from egressmon.runs.inner import InnerRuns
 from egressmon.runs.recorder import Recorder
 from egressmon.runs.start_record import blind_spots_of, start_record
 from egressmon.runs.state import RunState
@@ -55,11 +56,16 @@ class Session:
         self._isolated = state.faults.isolated
         self._catch_up = CatchUp(state.options.catch_up_s)
         state.evidence.is_over = self._catch_up.is_over
-        self._recorder = Recorder(state, live.armed.escalation, on_record)
+        self._inner = InnerRuns()
+        watchers = live.armed.escalation, self._inner
+        self._recorder = Recorder(state, watchers, on_record)
         for address, name in read_hosts_file(Path("/etc/hosts")):
             state.knowledge.names.learn(address, name, "hosts-file")
         self._pipeline = self._assemble(listeners)
-        attacher_pid = live.attributor.helper if live.attributor is not None else None
+        own = {
+            live.attributor.helper if live.attributor is not None else None,
+            live.armed.keeper_setup.relay.witness.pid,
+        }
         self._follower = Follower(
             live.keeper,
             live.sensor,
@@ -67,7 +73,7 @@ class Session:
             state.knowledge.processes,
             self._recorder.record,
             state.faults,
-            attacher_pid,
+            own,
             self._catch_up,
         )
 
@@ -134,7 +140,7 @@ class Session:
         keeper, setup = self._live.keeper, self._live.armed.keeper_setup
         follower, isolated = self._follower, self._isolated
         self._state.resolution.start()
-        keeper.say_ready()
+        _say_ready(keeper)
         with isolated("starting the command"):
             self._start_command()
         with isolated("reading ahead"):
@@ -213,7 +219,7 @@ class Session:
             policy=options.loaded.path,
             enforce=options.enforce,
             exec_errno=self._state.ending.exec_errno,
-            notes=self._live.armed.escalation.notes(),
+            notes=[*self._live.armed.escalation.notes(), *self._inner.notes()],
             command=from_bytes(options.command[0]),
         )
 
@@ -256,3 +262,13 @@ class Session:
             evidence_left_out=state.evidence.left_out,
             duration_ms=(state.clock.now_ns() - state.began_ns) // 1_000_000,
         )
+
+
+def _say_ready(keeper: KeeperClient) -> None:
+    try:
+        keeper.say_ready()
+    except OSError as error:
+        raise UsageError(
+            f"the file of --ready-file could not be made: {error.strerror}",
+            "name a writable file",
+        ) from error

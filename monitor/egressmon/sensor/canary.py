@@ -25,8 +25,8 @@ from egressmon.events.model import (
 from egressmon.evidence.records import CanaryRecord
 from egressmon.probes.engine import Canary
 
-_INET_BLOCKS = ("192.0.2.0", "198.51.100.0", "203.0.113.0")  # RFC 5737
-_INET6_BLOCK = int(ipaddress.IPv6Address("2001:db8::"))  # RFC 3849
+INET_BLOCKS = ("192.0.2.0", "198.51.100.0", "203.0.113.0")  # RFC 5737, each a /24
+INET6_BLOCK = "2001:db8::"  # RFC 3849, a /32
 _HIGHEST_PORT = 65535
 _LOWEST_PORT = 49152  # the dynamic ports (RFC 6335)
 
@@ -47,11 +47,13 @@ class Plan:
 
 def make_plan() -> Plan:
     """Return a random plan, which the command cannot guess."""
-    block = int(ipaddress.IPv4Address(secrets.choice(_INET_BLOCKS)))
+    block = int(ipaddress.IPv4Address(secrets.choice(INET_BLOCKS)))
     return Plan(
         port=_LOWEST_PORT + secrets.randbelow(_HIGHEST_PORT - _LOWEST_PORT),
         inet=ipaddress.IPv4Address(block + 1 + secrets.randbelow(254)),
-        inet6=ipaddress.IPv6Address(_INET6_BLOCK + 1 + secrets.randbits(64)),
+        inet6=ipaddress.IPv6Address(
+            int(ipaddress.IPv6Address(INET6_BLOCK)) + 1 + secrets.randbits(64)
+        ),
     )
 
 

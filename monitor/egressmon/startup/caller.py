@@ -18,8 +18,7 @@ from egressmon.errors import PrivilegeError
 from egressmon.startup import environment
 from egressmon.startup.environment import Block
 
-HOP = "_EGRESSMON_HOP"
-"""Set by egressmon when it calls sudo itself: then sudo must say who the caller is."""
+HOP = environment.HOP
 _SHELLS = frozenset(("ash", "bash", "dash", "fish", "ksh", "mksh", "sh", "zsh"))
 _ESCAPED = re.compile(r"\\.", re.DOTALL)
 _SEVERAL = re.compile(r"[;&|\n]")
@@ -35,6 +34,8 @@ class Sudo:
     """One or two processes: sudo's monitor, if it has one, and its front process."""
     block: Block
     """The environment with which the user called sudo."""
+    words: tuple[bytes, ...] = ()
+    """Its command line."""
 
     def has_ended(self) -> bool:
         """Tell whether one of its processes was killed: both would wait for our end."""
@@ -83,7 +84,10 @@ def user_environment() -> Block:
     """
     sudo = calling_sudo()
     if sudo is not None:
-        return sudo.block
+        if HOP.encode() in environment.own_variables():
+            return sudo.block  # the line is ours
+        own = frozenset(environment.original())
+        return changed_on_line(sudo.block, sudo.words, own)
     if HOP.encode() in environment.own_variables():
         raise PrivilegeError(
             "sudo, which called, is gone, and with it the environment of its caller",
@@ -94,6 +98,31 @@ def user_environment() -> Block:
         for entry in environment.original()
         if not _SET_BY_SUDO.fullmatch(entry.partition(b"=")[0])
     )
+
+
+def changed_on_line(
+    block: Block, words: tuple[bytes, ...], arrived: frozenset[bytes]
+) -> Block:
+    """Return `block` with the changes that a sudo command line makes in front of ours.
+
+    `sudo TOKEN=x egressmon`, `sudo env -u HOME egressmon`. `words` are the line; what
+    it sets counts only if it `arrived` in our own environment.
+    """
+    rest = iter(words[1:])
+    by_env = False
+    for word in rest:
+        base = word.rpartition(b"/")[2]
+        if base == b"egressmon":
+            break
+        by_env = by_env or base == b"env"
+        if by_env and word in {b"-", b"-i", b"--ignore-environment"}:
+            block = ()
+        elif by_env and (word == b"-u" or word.startswith(b"--unset=")):
+            name = next(rest, b"") if word == b"-u" else word.partition(b"=")[2]
+            block = environment.without(block, os.fsdecode(name))
+        elif not word.startswith(b"-") and word in arrived:
+            block = environment.with_entry(block, word)
+    return block
 
 
 @cache
@@ -112,13 +141,15 @@ def calling_sudo() -> Sudo | None:
     if front is not None and _parent_of(pid) != above:
         return None
     pidfds = (pidfd,) if front is None else (pidfd, front)
+    folder = Path(f"/proc/{pid if front is None else above}")
     try:
-        data = Path(f"/proc/{pid if front is None else above}/environ").read_bytes()
+        data = (folder / "environ").read_bytes()
+        line = (folder / "cmdline").read_bytes()
     except OSError:
         return None
     if any(map(_has_ended, pidfds)):
         return None
-    return Sudo(pidfds, environment.entries(data))
+    return Sudo(pidfds, environment.entries(data), environment.entries(line))
 
 
 # Open a pidfd of `pid` if it is a sudo that runs as root: the user cannot imitate that.

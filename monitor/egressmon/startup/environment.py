@@ -13,7 +13,14 @@ RESTORED = "_EGRESSMON_RESTORED"
 """A note of how to restore variables that a shell or egressmon itself changed.
 
 Its value: the names, separated by commas; a blank; in hexadecimal, the original
-entries, each with a NUL byte at its end. A name without an entry was unset."""
+entries, each with a NUL byte at its end. A name without an entry was unset. With `*`
+for the names, the entries are the whole environment."""
+SIGNALS = "_EGRESSMON_SIGNALS"
+"""A note of which signals the caller ignores and blocks (startup/dispositions.py)."""
+HOP = "_EGRESSMON_HOP"
+"""Set by egressmon when it calls sudo itself: then sudo must say who the caller is.
+
+Its value: `1`, and after a colon what `SIGNALS` would note."""
 _LOADER = ("LD_AUDIT", "LD_LIBRARY_PATH", "LD_PRELOAD")
 """Variables that make the dynamic loader run other code in a program (ld.so(8))."""
 FOREIGN_PYTHON = ("PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")
@@ -55,7 +62,7 @@ def variables(block: Block) -> Variables:
 
 def original() -> Block:
     """Return the caller's environment, with the changes undone that RESTORED notes."""
-    found = _own_block()
+    found = without(_own_block(), SIGNALS)
     note = variables(found).get(RESTORED.encode())
     if note is None:
         return found
@@ -68,9 +75,27 @@ def original() -> Block:
     try:
         before = entries(bytes.fromhex(listed.decode()))
     except ValueError:
-        before, changed = (), {RESTORED.encode()}
+        names, before, changed = b"", (), {RESTORED.encode()}
+    if names == b"*":
+        return before
     kept = (entry for entry in found if entry.partition(b"=")[0] not in changed)
     return (*kept, *(one for one in before if one.partition(b"=")[0] in changed))
+
+
+def without(block: Block, name: str) -> Block:
+    """Return `block` without the entries of `name`."""
+    return tuple(one for one in block if one.partition(b"=")[0] != os.fsencode(name))
+
+
+def with_entry(block: Block, entry: bytes) -> Block:
+    """Return `block` with `entry` in place of those of the same name, or at its end."""
+    name = entry.partition(b"=")[0]
+    names = [one.partition(b"=")[0] for one in block]
+    if name not in names:
+        return (*block, entry)
+    place = names.index(name)
+    before, after = block[:place], block[place + 1 :]
+    return (*before, entry, *without(after, os.fsdecode(name)))
 
 
 def own_variables() -> Variables:

@@ -52,10 +52,11 @@ def _field(status: str, name: str) -> list[str]:
 def test_every_process_of_its_own_has_given_up_what_it_can(tmp_path: Path) -> None:
     run = _watch(tmp_path, PYTHON, "-c", STATUS)
 
-    keeper, *attachers, agent = json.loads(run.stdout).values()
+    keeper, *attachers, witness, agent = json.loads(run.stdout).values()
     # Without Python frames there is nothing to attach.
     assert len(attachers) == (0 if "python-frames" in run.blind_spots else 1)
-    rights = [(keeper, _KEPT), (agent, 0), *((one, _SYS_ADMIN) for one in attachers)]
+    rights = [(keeper, _KEPT), (witness, 0), (agent, 0)]
+    rights += [(one, _SYS_ADMIN) for one in attachers]
     for threads, kept in rights:
         for status in threads:
             assert int(_field(status, "CapEff")[0], 16) == kept
@@ -64,9 +65,9 @@ def test_every_process_of_its_own_has_given_up_what_it_can(tmp_path: Path) -> No
                 assert int(_field(status, none)[0], 16) == 0
             assert _field(status, "NoNewPrivs") == ["1"]
             assert _field(status, "Seccomp") == ["2"]
-    others = [status for threads in (*attachers, agent) for status in threads]
+    others = [status for threads in (*attachers, witness, agent) for status in threads]
     uids = {uid for status in others for uid in _field(status, "Uid")}
-    assert len(uids) == 1 + len(attachers)  # each its own, by all four ids
+    assert len(uids) == 2 + len(attachers)  # each its own, by all four ids
     assert all(61184 <= int(uid) <= 65519 for uid in uids)
     assert all(_field(status, "Groups") == [] for status in others)
 
@@ -161,12 +162,13 @@ from egressmon.privileges.privilege import User
 from egressmon.probes.loaders.loading import load
 from egressmon.sensor.scope import make_scope
 from egressmon.keeping.signals import SignalRelay
+from egressmon.keeping.witness import Witness
 from egressmon.keeping.split import split
 user = User(65534, 65534, (65534,), {})
 engine, scope = load("libbpf"), make_scope()
-child = launch(scope, make_plan(), user, [b"true"], set(), may_gain=False)
+child = launch(scope, make_plan(), user, [b"true"], may_gain=False)
 kept = split(KeeperSetup(engine=engine, scope=scope, child=child,
-    relay=SignalRelay(child.pidfd), user=user, ready_file=None,
+    relay=SignalRelay(child, Witness(user)), user=user, ready_file=None,
     allow_incomplete=False, close_agents_files=lambda: None, at_end=None), lambda: None)
 def asked(function, *words):
     try:
