@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
 from egressmon.policy.names import parse_host_pattern
@@ -45,30 +46,66 @@ class Entry:
 
 
 def entries_of(needs: Needs) -> list[Entry]:
-    """Return an entry for each name or address that was reached, with its ports.
+    """Return the entries that cover what was reached, with their ports, in order.
 
-    The name is the one that the connection goes by. What went to a resolver that was
-    asked is left out: that is for `dns.resolvers` to allow.
+    What went to a resolver that was asked is left out: `dns.resolvers` is for that.
     """
     resolvers = {question.resolver for question in needs.questions}
+    uses = {
+        use: count
+        for use, count in needs.uses.items()
+        if use.port != 53 or use.address not in resolvers
+    }
     entries: dict[Target, Entry] = {}
-    for use, count in needs.uses.items():
-        if use.port == 53 and use.address in resolvers:
-            continue
-        target = _target(use)
+    for use, name in _named(uses):
+        target = _target(use, name)
         entry = entries.setdefault(target, Entry(target))
-        entry.uses[use] += count
+        entry.uses[use] += uses[use]
         if use.port is not None:
             entry.ports.add(use.port)
     return [entries[target] for target in sorted(entries)]
 
 
-def _target(use: Use) -> Target:
+def _target(use: Use, name: str | None) -> Target:
     protocol = use.protocol if use.protocol in {"tcp", "udp"} else "any"
-    for name in use.names:
-        if is_host(name):
-            return Target("host", name, protocol)
-    return Target("cidr", use.address, protocol)
+    if name is None:
+        return Target("cidr", use.address, protocol)
+    return Target("host", name, protocol)
+
+
+# Greedy: always take the name that covers most of the remaining connections, so that an
+# address with several names needs one entry only. Of two alike, the first is taken.
+def _named(uses: dict[Use, int]) -> Iterator[tuple[Use, str | None]]:
+    pending = dict(uses)
+    votes: Counter[str] = Counter()
+    users: dict[str, list[Use]] = defaultdict(list)
+    for use, count in uses.items():
+        for name in _candidates(use):
+            votes[name] += count
+            users[name].append(use)
+    for name in _by_votes(votes):
+        for use in users[name]:
+            if count := pending.pop(use, 0):
+                yield use, name
+                votes.subtract(dict.fromkeys(_candidates(use), count))
+    for use in pending:
+        yield use, None
+
+
+def _candidates(use: Use) -> list[str]:
+    return list(dict.fromkeys(filter(is_host, use.names)))
+
+
+# Yield names by their votes, most first; the votes may go down in the meantime.
+def _by_votes(votes: Counter[str]) -> Iterator[str]:
+    heap = [(-count, place, name) for place, (name, count) in enumerate(votes.items())]
+    heapify(heap)
+    while heap:
+        count, place, name = heappop(heap)
+        if votes[name] == -count:
+            yield name
+        elif votes[name] > 0:
+            heappush(heap, (-votes[name], place, name))
 
 
 @lru_cache(maxsize=65536)

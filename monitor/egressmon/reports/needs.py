@@ -1,10 +1,11 @@
 """Collect from a run's records what a policy would have to allow."""
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from egressmon.evidence.records import ConnectionRecord, DnsRecord, Record
 from egressmon.evidence.tally import code_label, program_label, via_label
+from egressmon.naming.names import Name, names_for_verdict
 
 _MAX_USES = 100_000
 _MAX_SOURCES = 100
@@ -96,11 +97,8 @@ class Needs:
             self.forgotten += record.count
 
 
-# The policy's own resolution names an address only where nothing else does.
 def _names(record: ConnectionRecord) -> tuple[str, ...]:
-    names = record.dst.names
-    known = [one for one in names if one.source != "policy-resolution"] or names
-    return tuple(one.name for one in known)
+    return names_for_verdict(tuple(Name(**asdict(one)) for one in record.dst.names))
 
 
 # Such as `python3.11 (urllib3) in tests/test_net.py::test_fetch`.
