@@ -1,14 +1,21 @@
 """Allow entries that cover what a run reached, and the names that it only looked up."""
 
+import ipaddress
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from heapq import heapify, heappop, heappush
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from egressmon.policy.judge import Judge
 from egressmon.policy.names import parse_host_pattern
 from egressmon.reports.needs import Needs, Question, Use
+
+if TYPE_CHECKING:
+    from egressmon.policy.model import AnyPolicy
+
+_STUB = ipaddress.ip_address("127.0.0.1")
 
 
 class Target(NamedTuple):
@@ -117,10 +124,34 @@ def is_host(name: str) -> bool:
         return False
 
 
-def asked_names(questions: Iterable[tuple[Question, int]]) -> dict[str, Counter[str]]:
-    """Return the names that `questions` ask for, in order, with who asked."""
+def hosts_of(entries: Iterable[Entry]) -> set[str]:
+    """Return the host names that `entries` allow."""
+    return {one.target.value for one in entries if one.target.key == "host"}
+
+
+def uncovered(
+    questions: Iterable[tuple[Question, int]],
+    policy: "AnyPolicy",
+    hosts: set[str],
+    search: tuple[str, ...],
+) -> dict[str, Counter[str]]:
+    """Return the names in `questions` that may not be looked up, with who asked.
+
+    They may be if `policy` covers them, or if one of `hosts` is the name, perhaps below
+    one of the search domains.
+    """
+    judge = Judge(policy, frozenset({_STUB}), search)
     names: dict[str, Counter[str]] = defaultdict(Counter)
     for question, count in questions:
-        if question.name is not None:
-            names[question.name][question.who] += count
+        name = question.name
+        if name is None or _is_below(name, hosts, search):
+            continue
+        if judge.query(name, _STUB).word == "violation":
+            names[name][question.who] += count
     return dict(sorted(names.items()))
+
+
+def _is_below(name: str, hosts: set[str], search: tuple[str, ...]) -> bool:
+    return name in hosts or any(
+        name.removesuffix(f".{domain}") in hosts for domain in search
+    )

@@ -1,16 +1,13 @@
 """Make the smallest policy that allows what a run did, for somebody to review."""
 
-import ipaddress
 from collections import Counter
 from collections.abc import Iterator
 
 from egressmon.evidence.records import Record
 from egressmon.policy.default import DEFAULT
-from egressmon.policy.judge import Judge
 from egressmon.policy.model import Dns, Policy
-from egressmon.reports.entries import Entry, asked_names, entries_of, is_host
+from egressmon.reports.entries import Entry, entries_of, hosts_of, is_host, uncovered
 from egressmon.reports.needs import Needs
-from egressmon.reports.proposal import is_below, names_to_add
 from egressmon.reports.toml_text import Table, toml_lines
 from egressmon.text import printable
 
@@ -19,7 +16,6 @@ LEARNING = Policy(version=1, dns=Dns(queries="any"))
 
 _MAX_LEFT_OUT = 20
 _MAX_USERS = 3  # that a comment names
-_STUB = ipaddress.ip_address("127.0.0.1")
 
 
 class Lesson:
@@ -59,21 +55,14 @@ class Lesson:
 def _dns_lines(
     needs: Needs, entries: list[Entry], search: tuple[str, ...]
 ) -> list[str]:
-    hosts = {one.target.value for one in entries if one.target.key == "host"}
-    judge = Judge(DEFAULT, frozenset({_STUB}), search)
-    asked = asked_names(needs.questions.items())
-    names = [
-        name
-        for name in names_to_add(list(needs.questions.items()), judge)
-        if not is_below(name, hosts, search)
-    ]
+    names = uncovered(needs.questions.items(), DEFAULT, hosts_of(entries), search)
     # Names that no policy can express become comments: if any name were allowed
     # instead, one odd look-up would allow all others.
     left_out = [name for name in names if not is_host(name)]
-    lines = [*_resolver_lines(needs), *_left_out_lines(left_out, asked)]
+    lines = [*_resolver_lines(needs), *_left_out_lines(left_out, names)]
     if shown := [name for name in names if is_host(name)]:
         lines += ["names = [  # looked up, nothing connected there"]
-        lines += [f'  "{name}",  # {_used_by(asked[name])}' for name in shown]
+        lines += [f'  "{name}",  # {_used_by(names[name])}' for name in shown]
         lines += ["]"]
     return ["", "[dns]", *lines] if lines else []
 

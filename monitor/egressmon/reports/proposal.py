@@ -10,7 +10,7 @@ from egressmon.naming.names import Resolver, trusted_resolvers
 from egressmon.policy.errors import PolicyError
 from egressmon.policy.file import PROJECT, LoadedPolicy
 from egressmon.policy.judge import Destination, Judge, Origin
-from egressmon.reports.entries import Entry, asked_names, entries_of, is_host
+from egressmon.reports.entries import Entry, entries_of, hosts_of, is_host, uncovered
 from egressmon.reports.needs import Needs, Question, Use
 from egressmon.reports.toml_text import Table, Value, toml_lines
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _MAX_ENTRIES = 20
 _MAX_NAMES = 40
-_STUB = ipaddress.ip_address("127.0.0.1")
 
 
 @dataclass(slots=True)
@@ -70,13 +69,12 @@ class _Proposer:
         entries.sort(key=lambda entry: -entry.uses.total())
         shown = self._helpful(entries[:_MAX_ENTRIES])
         found.more += len(entries[_MAX_ENTRIES:])
-        hosts = {one.target.value for one in entries if one.target.key == "host"}
         if self._loaded.path is None:
             found.tables.append(Table("", [("version", 1)]))
         found.tables += [
             Table(f"[[{self._prefix}allow]]", list(one.keys())) for one in shown
         ]
-        self._add_keys("dns", self._dns(hosts))
+        self._add_keys("dns", self._dns(hosts_of(entries)))
         self._add_keys("accept", self._accept())
         found.is_inline = not self._can_be_added()
         return found
@@ -104,8 +102,7 @@ class _Proposer:
             else:
                 self._proposal.refused += count
         servers = {one.resolver for one, _ in curable if one.untrusted}
-        names = names_to_add(curable, Judge(policy, frozenset({_STUB}), self._search))
-        names = [name for name in names if not is_below(name, hosts, self._search)]
+        names = list(uncovered(curable, policy, hosts, self._search))
         self._proposal.more += len(names[_MAX_NAMES:])
         keys: list[tuple[str, Value]] = []
         if servers:
@@ -190,20 +187,6 @@ def _is_curable(question: Question, judge: Judge) -> bool:
         return False
     server = ipaddress.ip_address(question.resolver)
     return question.violation.startswith(judge.query(name, server).reason)
-
-
-def names_to_add(questions: list[tuple[Question, int]], judge: Judge) -> list[str]:
-    """Return the names in `questions` that `judge` does not let a resolver be asked."""
-    (resolver,) = judge.resolvers
-    names = asked_names(questions)
-    return [one for one in names if judge.query(one, resolver).word == "violation"]
-
-
-def is_below(name: str, hosts: set[str], search: tuple[str, ...]) -> bool:
-    """Tell whether `name` is one of `hosts`, perhaps below a search domain."""
-    return name in hosts or any(
-        name.removesuffix(f".{domain}") in hosts for domain in search
-    )
 
 
 def texts(proposal: Proposal) -> Iterator[tuple[str, list[Table]]]:
