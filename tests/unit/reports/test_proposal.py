@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 from egressmon.evidence.records import ConnectionRecord, DnsRecord
 from egressmon.naming.names import Resolver, trusted_resolvers
-from egressmon.policy import table
-from egressmon.policy.default import DEFAULT
-from egressmon.policy.file import LoadedPolicy
+from egressmon.policy.file import LoadedPolicy, load_policy
 from egressmon.policy.judge import Destination, Judge, Origin
 from egressmon.policy.model import Policy
+from egressmon.policy.place import PolicyFile
 from egressmon.reports.entries import is_host
 from egressmon.reports.needs import Needs
 from egressmon.reports.proposal import Proposal, propose, texts
@@ -27,10 +26,7 @@ FILE = Path("/src/egress.toml")
 
 def loaded(text: str | None, path: Path = FILE) -> LoadedPolicy:
     """Return the policy in `text`, as if read from `path`; None: there is none."""
-    if text is None:
-        return LoadedPolicy(DEFAULT, None, None)
-    prefix = ("tool", "egressmon") if path.name == "pyproject.toml" else ()
-    return LoadedPolicy(table.parse(path, text, prefix), path, "sha256:", text=text)
+    return load_policy(None if text is None else PolicyFile(path, text.encode()))
 
 
 def proposed(policy: LoadedPolicy, *records: ConnectionRecord | DnsRecord) -> Proposal:
@@ -53,8 +49,9 @@ def pasted(policy: LoadedPolicy, found: Proposal, width: int | None = None) -> P
         for line in toml_lines(one, width)
     ]
     assert width is None or all(len(line) <= width + 4 for line in lines)
-    prefix = ("tool", "egressmon") if "[tool." in policy.text else ()
-    return table.parse(FILE, "\n".join([policy.text, *lines]), prefix)
+    whole = loaded("\n".join([policy.text, *lines]), policy.path or FILE)
+    assert isinstance(whole.policy, Policy)
+    return whole.policy
 
 
 def is_clean(policy: Policy, *records: ConnectionRecord | DnsRecord) -> bool:
