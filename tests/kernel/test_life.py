@@ -48,7 +48,7 @@ def test_the_status_is_the_commands_own(
 def test_a_missing_command_is_named(watched: Watch) -> None:
     run = watched("egressmon-test-no-such-command")
 
-    assert "egressmon-test-no-such-command: No such file or directory" in run.stderr
+    assert "not run: egressmon-test-no-such-command was not found" in run.stderr
 
 
 STATE = """

@@ -1,12 +1,18 @@
 """What a person sees, on a terminal, in a log, and in GitHub Actions."""
 
+import fcntl
 import os
 import pty
+import struct
 import subprocess
+import termios
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 
-from support.lab import OTHER4
+import pytest
+
+from support.lab import OTHER4, OTHER_PORT, SERVER4, Lab
 from support.watching import EGRESSMON, WATCH, Watched
 
 Watch = Callable[..., Watched]
@@ -29,30 +35,116 @@ def test_quiet_says_nothing_of_a_clean_run(watched: Watch) -> None:
     assert watched("true", options=["--quiet"]).stderr == ""
 
 
+PLAIN = {
+    name: value
+    for name, value in os.environ.items()
+    if name not in {"NO_COLOR", "COLUMNS"}
+}
+
+
+def on_terminal(
+    *words: str, folder: Path, columns: int = 80, no_color: str = "1"
+) -> str:
+    """Return what `words` print on a terminal that is `columns` wide."""
+    leader, terminal = pty.openpty()
+    size = struct.pack("HHHH", 24, columns, 0, 0)
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, size)
+    process = subprocess.Popen(
+        words,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        cwd=folder,
+        env={**PLAIN, "TERM": "xterm", "NO_COLOR": no_color},
+        start_new_session=True,
+    )
+    os.close(terminal)
+    data = b""
+    try:
+        while part := os.read(leader, 4096):
+            data += part
+    except OSError:
+        pass  # a terminal without writers reads as EIO
+    process.wait()
+    os.close(leader)
+    return data.decode().replace("\r\n", "\n")
+
+
 def test_a_terminal_gets_colour_and_no_color_takes_it_away(tmp_path: Path) -> None:
-    def seen(environment: dict[str, str]) -> bytes:
-        leader, terminal = pty.openpty()
-        process = subprocess.Popen(
-            [*WATCH, "--", "true"],
-            stderr=terminal,
-            cwd=tmp_path,
-            env={**environment, "TERM": "xterm"},
-        )
-        os.close(terminal)
-        data = b""
-        try:
-            while part := os.read(leader, 4096):
-                data += part
-        except OSError:
-            pass  # a terminal without writers reads as EIO
-        process.wait()
-        os.close(leader)
-        return data
+    words = [*WATCH, "--", "true"]
 
-    plain = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    assert "\x1b[1;32mclean" in on_terminal(*words, folder=tmp_path, no_color="")
+    assert "\x1b" not in on_terminal(*words, folder=tmp_path)
 
-    assert b"\x1b[1;32mclean" in seen(plain)
-    assert b"\x1b[32m" not in seen({**plain, "NO_COLOR": "1"})
+
+# The cursor is behind what was printed; after Ctrl-C, behind the terminal's own ^C.
+def test_the_summary_begins_a_line_whatever_the_command_printed(tmp_path: Path) -> None:
+    text = on_terminal(*WATCH, "--", "printf", "no newline", folder=tmp_path)
+
+    assert text.startswith("no newline\negressmon: clean (")
+
+
+@pytest.mark.parametrize("columns", [40, 60, 79, 80, 120, 200])
+def test_no_line_is_wider_than_the_terminal(
+    network: Lab, tmp_path: Path, columns: int
+) -> None:
+    label = "a-label-of-40-characters-in-a-long-name."
+    name = f"{label}{label}example.test"
+    script = f"getent hosts {name}; curl -sS http://{OTHER4}/ http://{SERVER4}/"
+
+    text = on_terminal(
+        *network.enter(),
+        *(*WATCH, "--", "sh", "-c", script),
+        folder=tmp_path,
+        columns=columns,
+    )
+
+    said = text[text.index("egressmon:") :].splitlines()
+    assert max(map(len, said)) <= columns
+    assert f"  1x {OTHER4}:80/tcp" in "\n".join(said)
+    whole = "".join(line.strip() for line in said)
+    assert name in whole
+    assert "by curl" in whole
+
+
+SCRIPT = f"""
+curl -sS http://api.example.test/ http://four.example.test:{OTHER_PORT}/ >/dev/null
+curl -sS http://{OTHER4}/ >/dev/null
+ping -c 1 -W 1 {SERVER4} >/dev/null
+dig +short nothing.example.test >/dev/null
+"""
+HALF = """version = 1
+enforce = "fail"
+[[allow]]
+host = "four.example.test"
+ports = [443]
+"""
+
+
+@pytest.mark.parametrize("policy", [None, HALF])
+def test_what_is_proposed_can_be_pasted_and_makes_the_run_clean(
+    watched: Watch, tmp_path: Path, policy: str | None
+) -> None:
+    file = tmp_path / "egress.toml"
+    if policy is not None:
+        file.write_text(policy)
+    first = watched("sh", "-c", SCRIPT)
+    _, heading, rest = first.stderr.partition("  to allow this, ")
+    assert heading, first.stderr
+    said, _, rest = rest.partition(":\n")
+    assert said in {"write to egress.toml", f"add to {file}"}
+    lines = rest.splitlines(keepends=True)
+    pasted = takewhile(lambda line: line.startswith("    "), lines)
+    file.write_text((policy or "") + "".join(pasted))
+
+    checked = subprocess.run(
+        [*EGRESSMON, "policy", "check", str(file)], check=False, capture_output=True
+    )
+    again = watched("sh", "-c", SCRIPT, options=["--enforce", "fail"])
+
+    assert checked.returncode == 0, checked.stdout
+    assert again.end["verdict"] == "clean", file.read_text() + again.stderr
+    assert again.status == 0
 
 
 def test_github_actions_gets_annotations_and_a_page(

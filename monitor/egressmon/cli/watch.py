@@ -13,6 +13,7 @@ from egressmon.errors import EvidenceError, UsageError
 from egressmon.evidence.folder import FOLDER, open_in_folder
 from egressmon.evidence.records import Record
 from egressmon.evidence.writer import EVIDENCE_MODE, STDOUT, open_evidence
+from egressmon.naming.names import Resolver, read_resolver
 from egressmon.policy.errors import PolicyError
 from egressmon.policy.file import LoadedPolicy, find_policy, load_policy
 from egressmon.policy.place import PolicyFile
@@ -21,8 +22,10 @@ from egressmon.privileges.privilege import User, acting_as
 from egressmon.probes.engine import Engine
 from egressmon.probes.loaders.loading import Preparation
 from egressmon.reports.interface import Report, tell_all
+from egressmon.reports.needs import Needs
 from egressmon.reports.outcome import Outcome
 from egressmon.reports.page import Page
+from egressmon.reports.proposal import propose
 from egressmon.runs import run
 from egressmon.runs.plan import Enforce, RunOptions
 from egressmon.runs.state import make_state
@@ -53,9 +56,23 @@ def watch(
             sys.stderr.write(f"egressmon: policy: {printable(loaded.warning)}\n")
         page = _summary_page(user)
     enforce = request.enforce or loaded.policy.enforce
-    outcome = execute(request.run, loaded, enforce, user, engine, page=page)
+    needs, resolver = Needs(), read_resolver(Path("/etc/resolv.conf"))
+    outcome = execute(
+        request.run, loaded, enforce, user, engine, on_record=needs.add, page=page
+    )
+    outcome = _with_proposal(outcome, needs, loaded, resolver)
     tell_all(outcome, _reports(request.run, user, page))
     return outcome.end.exit_status
+
+
+# Whatever becomes of a proposal, it must not change the exit status.
+def _with_proposal(
+    outcome: Outcome, needs: Needs, loaded: LoadedPolicy, resolver: Resolver
+) -> Outcome:
+    try:
+        return replace(outcome, proposal=propose(needs, loaded, resolver))
+    except Exception:  # noqa: BLE001 -- as above
+        return outcome
 
 
 def _load_policy(request: WatchRequest) -> LoadedPolicy:
@@ -150,11 +167,7 @@ def execute(  # noqa: PLR0913 -- what a run is made of
         page=page,
         at_end=at_end,
     )
-    outcome = run.execute(make_state(options, identifier), engine, on_record)
-    if outcome.exec_errno:
-        why = os.strerror(outcome.exec_errno)
-        sys.stderr.write(f"egressmon: {printable(request.command[0])}: {why}\n")
-    return outcome
+    return run.execute(make_state(options, identifier), engine, on_record)
 
 
 def _run_options(

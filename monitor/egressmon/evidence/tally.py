@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple
 
 from egressmon.evidence.code_records import CodeRecord, ModuleFile
 from egressmon.evidence.records import (
@@ -18,8 +18,23 @@ from egressmon.evidence.records import (
 _MAX_GROUPS = 10_000
 _MAX_ESCAPES = 20
 
-GroupKey: TypeAlias = tuple[str, str, str, str]
-"""(destination, program, code or "", reason) that violations have in common."""
+
+class Group(NamedTuple):
+    """What violations have in common that are counted together."""
+
+    destination: str
+    """The peer with its port and protocol, or the look-up, for people."""
+    program: str
+    via: str
+    """The module or package in the program; "" if it says nothing more."""
+    code: str
+    """The test or the function; "" if neither is known."""
+    why: str
+    host: str
+    """The name or address that it is about."""
+    is_look_up: bool
+
+
 # Parts of a reason that repeat the destination.
 _REPEATED = re.compile(r"(no allow entry covers) .*?(?=;|$)")
 _RESOLVER = re.compile(r"^\S+ is (not a trusted resolver)")
@@ -37,13 +52,13 @@ class Tally:
     """By verdict, all: in the evidence or left out of it. So do the next two."""
     seen_queries: Counter[str] = field(default_factory=Counter[str])
     seen_processes: int = 0
-    violations: Counter[GroupKey] = field(default_factory=Counter[GroupKey])
-    places: dict[GroupKey, CodeRecord] = field(
-        default_factory=dict[GroupKey, CodeRecord]
-    )
+    violations: Counter[Group] = field(default_factory=Counter[Group])
+    places: dict[Group, CodeRecord] = field(default_factory=dict[Group, CodeRecord])
     """The code behind the first violation of a group that had any."""
-    bypasses: Counter[str] = field(default_factory=Counter[str])
-    """Connections that bypassed the sockets of their own language, by module."""
+    bypasses: int = 0
+    """Connections that bypassed the sockets of their own language."""
+    other_bypasses: Counter[str] = field(default_factory=Counter[str])
+    """Those of them that are no violation, by module: no group tells of them."""
     unattributed: int = 0
     """Connections whose process is unknown."""
     unknown_modules: int = 0
@@ -94,17 +109,21 @@ class Tally:
         if record.code_status == "unknown":
             self.unknown_code += 1
         if record.bypass:
-            label = module_label(record)
-            if len(self.bypasses) >= _MAX_GROUPS and label not in self.bypasses:
-                label = "others"
-            self.bypasses[label] += 1
+            self.bypasses += 1
+            if record.verdict != "violation":
+                self._other_bypass(module_label(record))
+
+    def _other_bypass(self, label: str) -> None:
+        if len(self.other_bypasses) >= _MAX_GROUPS and label not in self.other_bypasses:
+            label = "others"
+        self.other_bypasses[label] += 1
 
     def _escape(self, reason: str) -> None:
         if len(self.escapes) >= _MAX_ESCAPES and reason not in self.escapes:
             reason = "others: the evidence has them"
         self.escapes[reason] += 1
 
-    def _group(self, key: GroupKey, code: CodeRecord | None, count: int) -> None:
+    def _group(self, key: Group, code: CodeRecord | None, count: int) -> None:
         if key not in self.violations and len(self.violations) >= _MAX_GROUPS:
             self.ungrouped += count
             return
@@ -128,7 +147,7 @@ def _begins(record: ProcessRecord, alive: set[int]) -> bool:
     return False
 
 
-def module_label(record: ConnectionRecord) -> str:
+def module_label(record: ConnectionRecord | DnsRecord) -> str:
     """Return what made a connection, for people: its module, or else its route.
 
     The module's package is named; if there is none, the binding that called it is.
@@ -136,7 +155,8 @@ def module_label(record: ConnectionRecord) -> str:
     module = record.module
     if module is None:
         return record.route
-    claimed = {one.field for one in record.claimed}
+    claims = record.claimed if isinstance(record, ConnectionRecord) else []
+    claimed = {one.field for one in claims}
     label = _file_label(module.caller, "module.caller", claimed)
     binding = module.binding
     if binding is None or binding == module.caller or module.caller.package is not None:
@@ -167,33 +187,52 @@ def code_label(code: CodeRecord | None) -> str:
     return f"{code.function} ({file}:{code.line or '?'})"
 
 
-def _key(record: ConnectionRecord | DnsRecord) -> GroupKey:
+def via_label(record: ConnectionRecord | DnsRecord) -> str:
+    """Return which module or package in the program it was; "" if it says nothing more.
+
+    The module is named where it bypassed the language's own sockets; else the package
+    of the Python code, or of the program, where its name is another.
+    """
+    if record.bypass:
+        return f"bypass: {module_label(record)}"
+    code, module = record.code, record.module
+    if code is not None and code.package is not None:
+        return code.package.name
+    if module is None or record.route != "executable" or module.caller.package is None:
+        return ""
+    name = module.caller.package.name
+    return "" if name == program_label(record.process) else name
+
+
+def _key(record: ConnectionRecord | DnsRecord) -> Group:
     if isinstance(record, DnsRecord):
-        return _query_key(record)
-    return _connection_key(record)
+        destination, host = _look_up(record)
+    else:
+        destination, host = _peer(record)
+    return Group(
+        destination,
+        program_label(record.process),
+        via_label(record),
+        code_label(record.code),
+        _why(record.reason),
+        host,
+        isinstance(record, DnsRecord),
+    )
 
 
-def _connection_key(record: ConnectionRecord) -> GroupKey:
-    host = record.dst.names[0].name if record.dst.names else record.dst.ip
-    if ":" in host:
-        host = f"[{host}]"
+def _peer(record: ConnectionRecord) -> tuple[str, str]:
+    name = record.dst.names[0].name if record.dst.names else record.dst.ip
+    host = f"[{name}]" if ":" in name else name
     port = f":{record.dst.port}" if record.dst.port is not None else ""
     where = f"{host}{port}/{record.protocol}"
     if record.op == "accept":  # the peer's port is a new one each time
         where = f"accepted from {host} at port {record.local_port}/{record.protocol}"
-    return (
-        where,
-        program_label(record.process),
-        code_label(record.code),
-        _why(record.reason),
-    )
+    return where, name
 
 
-def _query_key(record: DnsRecord) -> GroupKey:
+def _look_up(record: DnsRecord) -> tuple[str, str]:
     name = record.name or "an unreadable message"
-    label = f"lookup of {name} at {record.resolver}"
-    who = program_label(record.process)
-    return label, who, code_label(record.code), _why(record.reason)
+    return f"lookup of {name} at {record.resolver}", record.name or ""
 
 
 def _why(reason: str) -> str:

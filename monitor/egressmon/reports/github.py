@@ -13,7 +13,10 @@ from typing import NamedTuple, TextIO
 from egressmon.evidence.code_records import CodeRecord
 from egressmon.reports.outcome import Outcome
 from egressmon.reports.page import Page
-from egressmon.reports.summary import counts, not_run, rows
+from egressmon.reports.proposal import Proposal, texts
+from egressmon.reports.rows import Row, rows
+from egressmon.reports.summary import counts, not_run
+from egressmon.reports.toml_text import toml_lines
 from egressmon.text import printable, unguarded
 
 _MAX_ANNOTATIONS = 10  # GitHub shows no more of each level for a step
@@ -66,6 +69,8 @@ def print_annotations(
     """
     folder = os.fsdecode(workspace) if workspace else os.curdir
     found = [*_violations(outcome, posixpath.abspath(folder)), *_missing(outcome)]
+    if found:
+        stream.write("\n")  # the command's output may end without a newline
     for level in dict.fromkeys(one.level for one in found):
         for one in _fitting([one for one in found if one.level == level]):
             title = f"title={one.title}{one.place}"
@@ -86,12 +91,12 @@ def _fitting(found: list[_Annotation]) -> list[_Annotation]:
 
 def _violations(outcome: Outcome, workspace: str) -> Iterator[_Annotation]:
     level = "error" if outcome.enforce == "fail" else "warning"
-    for key, count in outcome.tally.violations.most_common():
-        destination, program, code, reason = key
-        who = f"{program}, {code}," if code else program
-        did = "" if destination.startswith("accepted from") else "reached "
-        text = f"{who} {did}{destination} ({count}x): {reason}"
-        place = _place(outcome.tally.places.get(key), workspace)
+    for group, count in outcome.tally.violations.most_common():
+        via = f" ({group.via})" if group.via else ""
+        code = f" in {group.code}" if group.code else ""
+        text = f"{count}x {group.destination} by {group.program}{via}{code}"
+        text += f": {group.why}"
+        place = _place(outcome.tally.places.get(group), workspace)
         yield _Annotation(level, "Egress violation", text, place)
 
 
@@ -133,21 +138,35 @@ def job_summary(outcome: Outcome) -> str:
     """Return the outcome as Markdown."""
     headline = _cell(not_run(outcome)) or outcome.end.verdict
     lines = [f"### egressmon: {headline}", "", counts(outcome), ""]
-    found = rows(outcome)
-    if found:
-        lines += ["| count | destination | program | code | why |"]
-        lines += ["|--:|---|---|---|---|"]
-        lines += [
-            f"| {count} | {' | '.join(map(_cell, key))} |"
-            for count, key in found[:_MAX_ROWS]
-        ]
-        if len(found) > _MAX_ROWS:
-            lines.append(
-                f"| | {len(found) - _MAX_ROWS} more rows in the evidence | | | |"
-            )
-        lines.append("")
+    lines += _table(rows(outcome))
+    if outcome.proposal is not None:
+        lines += _proposed(outcome.proposal)
     lines += [f"- incomplete: {_cell(why)}" for why in outcome.end.incomplete_reasons]
     return "\n".join([*lines, ""])
+
+
+def _table(found: list[Row]) -> Iterator[str]:
+    if not found:
+        return
+    yield "| count | destination | program | code | why |"
+    yield "|--:|---|---|---|---|"
+    for row in found[:_MAX_ROWS]:
+        program = row.who.removeprefix("by ")
+        cells = (row.target, program, row.code, row.why)
+        yield f"| {row.count} | {' | '.join(map(_cell, cells))} |"
+    if len(found) > _MAX_ROWS:
+        yield f"| | {len(found) - _MAX_ROWS} more rows in the evidence | | | |"
+    yield ""
+
+
+def _proposed(proposal: Proposal) -> Iterator[str]:
+    for heading, tables in texts(proposal):
+        yield from (_cell(heading), "")
+        if tables:
+            yield "```toml"
+            for table in tables:
+                yield from toml_lines(table)
+            yield from ("```", "")
 
 
 # In a code span nothing is markup, as long as the text cannot end the span.

@@ -5,6 +5,10 @@ from pathlib import Path
 
 from egressmon.evidence.records import RunEnd
 from egressmon.evidence.tally import Tally
+from egressmon.reports.proposal import Proposal
+
+NOT_RUN = "the command was not run"
+"""The reason why the evidence of a run without a command is incomplete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +34,5 @@ class Outcome:
     """What else a reader should know, a line each."""
     command: str = ""
     """The command's first word."""
+    proposal: Proposal | None = None
+    """What to add to the policy; None if nothing was in violation."""

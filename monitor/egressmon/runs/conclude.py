@@ -8,6 +8,7 @@ from egressmon.evidence.writer import EvidenceState
 from egressmon.faults import Faults
 from egressmon.naming.names import Names
 from egressmon.pipeline import Pipeline
+from egressmon.reports.outcome import NOT_RUN
 from egressmon.runs.plan import Ending, RunOptions
 from egressmon.sensor.sensor import Sensor
 
@@ -44,7 +45,7 @@ def end_record(found: Findings) -> RunEnd:
     packets, size = found.sensor.engine.sent()
     canaries = found.sensor.canaries
     ending, connections = found.ending, found.pipeline.connections
-    not_run = ["the command was not run"] if found.ending.exec_errno else []
+    not_run = [NOT_RUN] if found.ending.exec_errno else []
     return RunEnd(
         verdict=_verdict(found.tally, [*doubts, *not_run]),
         complete=not doubts and not not_run,
@@ -56,7 +57,7 @@ def end_record(found: Findings) -> RunEnd:
         unattributed_flows=found.tally.unattributed,
         unknown_modules=found.tally.unknown_modules,
         unknown_code=found.tally.unknown_code,
-        bypasses=found.tally.bypasses.total(),
+        bypasses=found.tally.bypasses,
         unnamed_addresses=len(connections.unnamed),
         canaries={
             "sent": sum(record.sent for record in canaries),

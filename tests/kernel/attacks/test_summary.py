@@ -90,7 +90,7 @@ def annotations(run: Watched) -> list[str]:
 def row(run: Watched, destination: str) -> str:
     """Return the summary's only row of destination."""
     lines = run.stderr.splitlines()
-    (found,) = (one for one in lines if re.match(rf"\s+\d+\s+{destination}", one))
+    (found,) = (one for one in lines if re.match(rf"  \d+x {destination}", one))
     return found
 
 
@@ -109,9 +109,9 @@ for number in range(4):
     run = watched("/usr/bin/python3", "-c", code)
 
     found = row(run, re.escape(f"{OTHER4}:{HTTP_PORT}/tcp"))
-    assert found.split()[:3] == ["4", f"{OTHER4}:{HTTP_PORT}/tcp", "python3.11"] or (
-        found.split()[2].startswith("python3")
-    )
+    count, where, by, program = found.split()[:4]
+    assert (count, where, by) == ("4x", f"{OTHER4}:{HTTP_PORT}/tcp", "by")
+    assert program.startswith("python3")
     assert "worker" not in run.stderr
     # What the row says, it says once.
     assert found.count(OTHER4) == 1
@@ -228,7 +228,8 @@ def test_what_a_test_says_of_itself_is_marked_and_no_command(
 
     assert "(claimed)" in row(run, re.escape(f"{OTHER4}:{HTTP_PORT}/tcp"))
     (own,) = annotations(run)
-    assert own.startswith("::warning title=Egress violation::python3")
+    told = f"::1x {OTHER4}:{HTTP_PORT}/tcp by python3"
+    assert own.startswith(f"::warning title=Egress violation{told}")
 
 
 @pytest.mark.parametrize("text", ["##[add-mask]x", "##vso[task.x]y", "a ##[error]z"])

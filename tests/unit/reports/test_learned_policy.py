@@ -5,78 +5,25 @@ from typing import Any
 
 import pytest
 
-from egressmon.evidence.records import (
-    Actor,
-    ConnectionRecord,
-    DnsRecord,
-    NameRecord,
-    Peer,
-)
-from egressmon.reports import learned_policy
+from egressmon.evidence.records import ConnectionRecord, DnsRecord
+from egressmon.reports import entries
 from egressmon.reports.learned_policy import Lesson
-
-ACTOR = Actor(1, 1, 0, 0, "client", "/bin/client", [], [])
-
-
-def connection(ip: str, *names: str, port: int = 443) -> ConnectionRecord:
-    """Return the record of a connection to `ip`, which has these names."""
-    return ConnectionRecord(
-        op="connect",
-        protocol="tcp",
-        family="inet",
-        socket="scope",
-        dst=Peer(ip, port, [NameRecord(name, "dns") for name in names]),
-        process=ACTOR,
-        process_reason=None,
-        verdict="violation",
-        action="observed",
-        rule=None,
-        reason="",
-        module=None,
-        module_reason=None,
-        route="unknown",
-        route_reason=None,
-        bypass=None,
-        code=None,
-        code_status="none",
-        code_reason=None,
-    )
+from support.reported import code, connection, look_up
 
 
-def look_up(name: str) -> DnsRecord:
-    """Return the record of a look-up of `name`."""
-    return DnsRecord(
-        protocol="udp",
-        resolver="127.0.0.1",
-        name=name,
-        asked=None,
-        kind="A",
-        status="NXDOMAIN",
-        answers=[],
-        answer_count=0,
-        unread_bytes=0,
-        trusted=True,
-        process=ACTOR,
-        process_reason=None,
-        verdict="allowed",
-        rule=None,
-        reason="",
-        module=None,
-        module_reason=None,
-        route="unknown",
-        route_reason=None,
-        bypass=None,
-        code=None,
-        code_reason=None,
-    )
+def allowed_look_up(name: str, **how: Any) -> DnsRecord:
+    """Return the record of a look-up in a learning run, which allows all."""
+    return look_up(name, verdict="allowed", reason="any name may be looked up", **how)
 
 
-def learned(*records: ConnectionRecord | DnsRecord) -> tuple[str, dict[str, Any]]:
+def learned(
+    *records: ConnectionRecord | DnsRecord, search: tuple[str, ...] = ()
+) -> tuple[str, dict[str, Any]]:
     """Return the policy that `records` teach, as text and parsed."""
     lesson = Lesson()
     for record in records:
         lesson.add(record)
-    text = lesson.policy_text("client", ())
+    text = lesson.policy_text("client", search)
     return text, tomllib.loads(text)
 
 
@@ -84,7 +31,7 @@ def test_the_name_that_explains_most_is_taken_first() -> None:
     _, policy = learned(
         connection("192.0.2.1", "first.example.test", "shared.example.test"),
         connection("192.0.2.2", "second.example.test", "shared.example.test"),
-        connection("192.0.2.3", "third.example.test"),
+        connection("192.0.2.3", "*odd*", "third.example.test"),
         connection("192.0.2.4"),
     )
 
@@ -96,18 +43,24 @@ def test_the_name_that_explains_most_is_taken_first() -> None:
     ]
 
 
+def test_of_two_names_alike_the_one_that_a_connection_goes_by_is_taken() -> None:
+    _, policy = learned(connection("192.0.2.1", "b.example.test", "a.example.test"))
+
+    assert policy["allow"] == [{"host": "b.example.test"}]
+
+
 # It once counted all votes again for each entry: quadratic.
 def test_the_work_grows_with_the_hosts_and_not_with_their_square(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = 0
 
-    def candidates(use: object) -> list[str]:
+    def is_host(name: str) -> bool:
         nonlocal asked
         asked += 1
-        return list(use.names)  # type: ignore[attr-defined]
+        return bool(name)
 
-    monkeypatch.setattr(learned_policy, "_candidates", candidates)
+    monkeypatch.setattr(entries, "is_host", is_host)
     hosts = 2000
 
     _, policy = learned(
@@ -123,23 +76,79 @@ def test_the_work_grows_with_the_hosts_and_not_with_their_square(
 
 def test_one_odd_look_up_does_not_allow_every_name() -> None:
     text, policy = learned(
-        look_up("fine.example.test"), look_up("*odd*.example.test"), look_up("a b.test")
+        *map(
+            allowed_look_up,
+            ("fine.example.test", "*odd*.example.test", "a b.test", "*.example.test"),
+        )
     )
 
     assert policy["dns"] == {"names": ["fine.example.test"]}
     assert "# left out, no host name: *odd*.example.test" in text
     assert "# left out, no host name: a b.test" in text
+    assert "# left out, no host name: *.example.test" in text
 
 
 def test_a_hostile_name_stays_in_its_comment() -> None:
-    text, policy = learned(look_up('x\n[[allow]]\ncidr = "0.0.0.0/0"\n'))
+    text, policy = learned(allowed_look_up('x\n[[allow]]\ncidr = "0.0.0.0/0"\n'))
 
     assert "allow" not in policy
     assert "\n[[allow]]" not in text
 
 
 def test_many_odd_look_ups_are_counted() -> None:
-    text, _ = learned(*(look_up(f"*{n}.example.test") for n in range(100)))
+    text, _ = learned(*(allowed_look_up(f"*{n}.example.test") for n in range(100)))
 
     assert text.count("# left out") == 20
     assert "# and 80 more that are no host names" in text
+
+
+def test_an_entry_says_which_test_needs_it() -> None:
+    host, by = "api.example.test", code(package="urllib3")
+    text, _ = learned(
+        connection("192.0.2.1", host, made_by=by),
+        connection("192.0.2.1", host, made_by=by),
+        connection("192.0.2.1", host, program="curl"),
+        allowed_look_up("stats.example.test", made_by=by),
+    )
+
+    who = "client (urllib3) in tests/test_net.py::test_fetch"
+    assert f"# {who} (2x), curl (1x)\n[[allow]]\n" in text
+    assert f'"stats.example.test",  # {who} (1x)' in text
+
+
+def test_a_comment_stays_short_however_many_tests_need_the_entry() -> None:
+    text, _ = learned(
+        *(
+            connection("192.0.2.1", made_by=code(f"tests/test_net.py::test_{n} (call)"))
+            for n in range(50)
+        )
+    )
+
+    (comment,) = (one for one in text.splitlines() if "test_0" in one)
+    assert comment.endswith("test_2 (1x) and 47 more")
+
+
+def test_names_below_a_search_domain_are_covered_by_their_host() -> None:
+    _, policy = learned(
+        connection("192.0.2.1", "api.example.test"),
+        allowed_look_up("api.example.test.corp.test"),
+        allowed_look_up("other.example.test.corp.test"),
+        search=("corp.test",),
+    )
+
+    assert policy["dns"]["names"] == ["other.example.test.corp.test"]
+
+
+def test_what_no_policy_allows_is_said() -> None:
+    junk = look_up("api.example.test", reason="bytes behind the message")
+
+    text, _ = learned(junk)
+
+    assert "# 1 look-ups stay violations: no plain questions" in text
+
+
+def test_who_accepted_is_a_comment_by_the_programs_name() -> None:
+    text, policy = learned(connection("192.0.2.9", op="accept", program="nginx"))
+
+    assert "accept" not in policy
+    assert '#   "192.0.2.9",  # nginx (1x)' in text
