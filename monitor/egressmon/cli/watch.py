@@ -47,8 +47,9 @@ def watch(
     user = privilege.invoking_user()
     with acting_as(user):
         loaded = _load_policy(request)
-        if loaded.warning is not None and not request.run.quiet:
-            sys.stderr.write(f"egressmon: policy: {printable(loaded.warning)}\n")
+        if not request.run.quiet:
+            for remark in loaded.remarks:
+                sys.stderr.write(f"egressmon: policy: {printable(remark)}\n")
         page = _summary_page(user)
     enforce = request.enforce or loaded.policy.enforce
     outcome = execute(request.run, loaded, enforce, user, engine, page=page)

@@ -101,10 +101,11 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class NameRecord:
-    """A host name, and how it is known."""
+    """A host name, how it is known, and who asked for it."""
 
     name: str
     source: str
+    asked_by: Literal["thread", "process", "ancestor", "other"] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ from typing import TypeAlias
 from egressmon.events.model import Address
 from egressmon.evidence.records import ConnectionRecord, DnsRecord, Record
 from egressmon.evidence.tally import code_label, program_label
-from egressmon.policy.judge import Judge
+from egressmon.policy.judge import Asked, Judge
 from egressmon.policy.model import Allow, Dns, Policy
 from egressmon.policy.names import parse_host_pattern
+from egressmon.reports.learned_names import LookUps, Meant
 from egressmon.text import printable
 
 LEARNING = Policy(version=1, dns=Dns(queries="any"))
@@ -31,7 +32,7 @@ _Target: TypeAlias = tuple[str, str, str]
 class _Use:
     """A peer that a program reached; equal ones are counted together."""
 
-    names: tuple[str, ...]
+    meant: Meant
     address: str
     port: int | None
     protocol: str
@@ -51,6 +52,8 @@ class Lesson:
 
     def __init__(self) -> None:
         self._uses: Counter[_Use] = Counter()
+        self._look_ups = LookUps()
+        self._search: tuple[str, ...] = ()
         self._queries: dict[str, Counter[str]] = defaultdict(Counter)
         self._resolvers: set[str] = set()
         self._asked: set[str] = set()
@@ -66,13 +69,14 @@ class Lesson:
             self._query(record)
 
     def _connection(self, record: ConnectionRecord) -> None:
+        meant = self._look_ups.meant(record)
         if record.verdict == "local" or record.rule == "dns.resolvers":
             return
         if record.op == "accept":
             self._accepted(record)
             return
         use = _Use(
-            names=tuple(name.name for name in record.dst.names),
+            meant=meant,
             address=record.dst.ip,
             port=record.dst.port,
             protocol=record.protocol,
@@ -92,9 +96,11 @@ class Lesson:
 
     def _query(self, record: DnsRecord) -> None:
         self._asked.add(record.resolver)
+        is_pointer = record.name and self._look_ups.is_learned_pointer(record.name)
+        self._look_ups.add(record)
         if record.rule == "dns.resolvers":
             self._resolvers.add(record.resolver)
-        if record.name is not None:
+        if record.name is not None and not is_pointer:
             asker = program_label(record.process)
             if code := code_label(record.code):
                 asker += f": {code}"
@@ -105,6 +111,7 @@ class Lesson:
 
         `command` is named in it; `search` are the resolver's search domains.
         """
+        self._search = search
         entries = self._entries()
         allow = [_allow(target, entry) for target, entry in sorted(entries.items())]
         lines = [
@@ -123,8 +130,9 @@ class Lesson:
         lines += self._accept_lines()
         return "\n".join(lines) + "\n"
 
-    # Greedy: always take the name that covers most of the remaining connections, so
-    # that an address with several names needs one entry only.
+    # Each name that a process asked for itself is needed. Where nobody knows which one
+    # was meant, be greedy: always take the name that covers most of the remaining
+    # connections, so that an address with several names needs one entry only.
     def _entries(self) -> dict[_Target, _Entry]:
         entries: dict[_Target, _Entry] = defaultdict(_Entry)
         pending = {
@@ -132,20 +140,32 @@ class Lesson:
             for use, count in self._uses.items()
             if not self._is_resolver_traffic(use)
         }
+        for use in [use for use in pending if use.meant.each]:
+            names = self._names(use)
+            count = pending.pop(use) if names else 0
+            for name in names:
+                _add_use(entries, name, use, count)
         votes: Counter[str] = Counter()
         users: dict[str, list[_Use]] = defaultdict(list)
         for use, count in pending.items():
-            for name in _candidates(use):
+            for name in self._names(use):
                 votes[name] += count
                 users[name].append(use)
         for name in _by_votes(votes):
             for use in users[name]:
                 if count := pending.pop(use, 0):
                     _add_use(entries, name, use, count)
-                    votes.subtract(dict.fromkeys(_candidates(use), count))
+                    votes.subtract(dict.fromkeys(self._names(use), count))
         for use, count in pending.items():
             _add_use(entries, None, use, count)
         return entries
+
+    def _names(self, use: _Use) -> list[str]:
+        written = map(self._written, use.meant.names)
+        return list(dict.fromkeys(filter(_expressible, written)))
+
+    def _written(self, name: str) -> str:
+        return self._look_ups.short(name, self._search)
 
     def _is_resolver_traffic(self, use: _Use) -> bool:
         return use.port == 53 and use.address in self._asked
@@ -157,11 +177,11 @@ class Lesson:
             lines.append(f"resolvers = [{servers}]")
         resolver = ipaddress.ip_address("127.0.0.1")
         judge = Judge(policy, frozenset[Address]({resolver}), search)
-        left = {
-            name: uses
-            for name, uses in sorted(self._queries.items())
-            if judge.query(name, resolver).word == "violation"
-        }
+        left: dict[str, Counter[str]] = defaultdict(Counter)
+        for name, askers in sorted(self._queries.items()):
+            known = Asked(origins=self._look_ups.origin(name))
+            if judge.query(name, resolver, known).word == "violation":
+                left[self._written(name)].update(askers)
         # Names that no policy can express become comments: if any name were allowed
         # instead, one odd look-up would allow all others.
         left_out = [name for name in left if not _expressible(name)]
@@ -201,10 +221,6 @@ def _add_use(
     if use.port is not None:
         entry.ports.add(use.port)
     entry.uses[use.process] += count
-
-
-def _candidates(use: _Use) -> list[str]:
-    return list(dict.fromkeys(filter(_expressible, use.names)))
 
 
 # Yield names by their votes, most first; the votes may go down in the meantime.

@@ -77,8 +77,15 @@ class Connections:
         port = flow.port if protocol in _WITH_PORTS else None
         listener = self._locality.listener(flow)
         names = self._lookup_names(flow, listener)
+        meant, aliases = names_for_verdict(names), self._names.aliases
         target = Destination(
-            flow.address, port, protocol, names_for_verdict(names), listener
+            flow.address,
+            port,
+            protocol,
+            meant,
+            listener,
+            origins=aliases.origins(meant),
+            targets=aliases.targets(meant),
         )
         caller = self._callers.lookup(flow)
         claims = self._callers.claims(flow, caller)
@@ -115,11 +122,12 @@ class Connections:
         return self._judge.connection(target, origin)
 
     def _lookup_names(self, flow: Flow, listener: Listener | None) -> tuple[Name, ...]:
-        names = self._names.of(flow.address, flow.ktime_ns)
+        asker = self._callers.asker(flow)
+        names = self._names.of(flow.address, flow.ktime_ns, asker)
         if names or listener is not None or flow.operation == "accept":
             return names
         self._before_unnamed()
-        return self._names.of(flow.address, flow.ktime_ns)
+        return self._names.of(flow.address, flow.ktime_ns, asker)
 
 
 def _wants_name(flow: Flow, verdict: Verdict) -> bool:
@@ -130,5 +138,5 @@ def _peer(target: Destination, names: tuple[Name, ...]) -> Peer:
     return Peer(
         ip=str(target.address),
         port=target.port,
-        names=[NameRecord(name.name, name.source) for name in names],
+        names=[NameRecord(one.name, one.source, one.asked_by) for one in names],
     )

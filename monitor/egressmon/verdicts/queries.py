@@ -13,7 +13,8 @@ from egressmon.events.model import (
 from egressmon.evidence.records import DnsRecord
 from egressmon.naming.dns.exchanges import DnsWatch, Exchange
 from egressmon.naming.names import Names
-from egressmon.policy.judge import Judge, Verdict
+from egressmon.policy.judge import Asked, Judge, Verdict
+from egressmon.policy.pointers import pointed_address
 from egressmon.sensor.canary import CanaryWatch
 from egressmon.verdicts.callers import Caller, Callers
 from egressmon.verdicts.repeats import Repeats
@@ -101,9 +102,9 @@ class Queries:
         packet, response = exchange.packet, exchange.response
         message = exchange.query or response
         doubt = self._doubt(exchange)
+        verdict = self._verdict(exchange, doubt)
         if doubt is None:
             self._learn(exchange)
-        verdict = self._verdict(exchange, doubt)
         spelling = message.asked.rstrip(".") if message else None
         return DnsRecord(
             protocol=protocol_name(packet.protocol),
@@ -128,18 +129,28 @@ class Queries:
             return Verdict("violation", None, exchange.violation)
         if message is None:
             return Verdict("violation", None, doubt or "unreadable message")
-        verdict = self._judge.query(message.name, exchange.packet.server)
+        asked = self._asked(message.name, exchange.packet.ktime_ns)
+        verdict = self._judge.query(message.name, exchange.packet.server, asked)
         if doubt is None:
             return verdict
         return Verdict(verdict.word, verdict.rule, f"{verdict.reason}; {doubt}")
+
+    def _asked(self, name: str, now_ns: int) -> Asked:
+        pointed = pointed_address(name)
+        return Asked(
+            origins=self._names.aliases.origins((name,)),
+            is_learned=pointed is not None and self._names.knows(pointed, now_ns),
+        )
 
     def _learn(self, exchange: Exchange[Caller]) -> None:
         query, response = exchange.query, exchange.response
         if query is None or response is None:
             return
         expires = exchange.ended_ns + response.ttl * _BILLION
+        self._names.aliases.learn(query.name, response.aliases)
+        asker = self._callers.asker(exchange.packet)
         for address in response.addresses:
-            self._names.learn(address, query.name, "dns", expires)
+            self._names.learn(address, query.name, "dns", expires, asker)
 
     # Names are learned only from a trusted resolver in the scope's first network
     # namespace: in another one, any process can answer at 127.0.0.53.

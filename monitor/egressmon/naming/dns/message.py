@@ -46,6 +46,8 @@ class Message:
     """The addresses of the question's name, by way of its aliases; at most 64."""
     ttl: int = 0
     """For how many seconds `addresses` hold."""
+    aliases: tuple[str, ...] = ()
+    """The names that the question's name leads to by CNAME or DNAME, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,8 @@ def _response(
         at = records[-1].stop
     status = flags & 15 | _extended_status(wire, at, sum(counts) - len(records))
     answers = tuple(_line(wire, record) for record in records)
-    found, ttl = ([], 0) if status else _addresses(wire, question, records)
+    aliases: list[str] = []
+    found, ttl = ([], 0) if status else _addresses(wire, question, records, aliases)
     return Message(
         identifier=identifier,
         is_response=True,
@@ -109,6 +112,7 @@ def _response(
         answer_count=counts[0],
         addresses=tuple(found),
         ttl=ttl,
+        aliases=tuple(aliases),
     )
 
 
@@ -131,9 +135,10 @@ def _extended_status(wire: Wire, at: int, left: int) -> int:
     return 0
 
 
-# Follow aliases from the question to addresses; the TTL is the least on the way.
+# Follow aliases from the question to addresses, and add them to `aliases`; the TTL is
+# the least on the way.
 def _addresses(
-    wire: Wire, question: _Question, records: list[Resource]
+    wire: Wire, question: _Question, records: list[Resource], aliases: list[str]
 ) -> tuple[list[Address], int]:
     kinds = {rdata.A, rdata.AAAA, rdata.SVCB, rdata.HTTPS}
     if question.kind not in kinds or question.family != _INTERNET:
@@ -148,6 +153,7 @@ def _addresses(
         if alias is None:
             break
         name, ttl = alias[0], min(ttl, alias[1])
+        aliases.append(name)
     return [], 0  # nothing there, a loop, or more than any resolver follows
 
 
