@@ -1,4 +1,4 @@
-"""Connections go by the name that their own process asked for, and learn writes that."""
+"""Connections go by the name that their own process asked for, and learn writes it."""
 
 import sys
 import tomllib
@@ -46,12 +46,13 @@ def test_two_names_of_one_address_each_with_its_process(watched: Watch) -> None:
 
     run = watched("sh", "-c", script)
 
-    assert named(run) == [(f"{name}.example.test", "thread") for name in FOUR]
+    # curl asks in a thread of its own.
+    assert named(run) == [(f"{name}.example.test", "process") for name in FOUR]
     for name in FOUR:
         assert f"{name}.example.test:80/tcp" in run.stderr
 
 
-# Python asks in the thread that connects; a child connects by what its parent asked for.
+# Python asks in the thread that connects. A child goes by what its parent asked for.
 def test_one_process_asks_again_and_again_and_a_child_inherits(watched: Watch) -> None:
     program = (
         "import os, socket\n"

@@ -519,10 +519,14 @@ from = ["192.0.2.0/24", "192.0.2.7/24", "192.0.2.7"]
     assert [entry.cidr for entry in loaded.policy.allow] == ["10.0.0.0/8"] * 2
     assert [one.removeprefix(f"{path}:") for one in loaded.remarks] == [
         "3: allow[0].cidr: 10.0.0.1/8 is not the start of a range: 10.0.0.0/8 counts",
-        ("7: deny[0].cidr: 2001:db8::1/32 is not the start of a range: 2001:db8::/32 "
-         "counts"),
-        ("9: accept.from[1]: 192.0.2.7/24 is not the start of a range: 192.0.2.0/24 "
-         "counts"),
+        (
+            "7: deny[0].cidr: 2001:db8::1/32 is not the start of a range: 2001:db8::/32 "
+            "counts"
+        ),
+        (
+            "9: accept.from[1]: 192.0.2.7/24 is not the start of a range: 192.0.2.0/24 "
+            "counts"
+        ),
     ]
 
 
