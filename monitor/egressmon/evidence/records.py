@@ -109,6 +109,14 @@ class NameRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Translated:
+    """Where this machine sends a connection instead (NAT)."""
+
+    ip: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Peer:
     """The other end of a connection: where it goes, or where it comes from."""
 
@@ -116,6 +124,7 @@ class Peer:
     port: int | None
     names: list[NameRecord]
     sni: str | None = None
+    translated: Translated | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,12 +37,14 @@ def assemble(  # noqa: PLR0913 -- the stages
     clock: Clock,
     faults: Faults,
     sink: Sink,
+    may_translate: bool = False,
 ) -> Pipeline:
     """Return a pipeline whose records, with the verdicts of `judge`, go to `sink`.
 
     `before_unnamed` is called before each verdict on an address without a known name.
     `attribute` returns who made a flow; it asks `attributor`, which the pipeline
     notifies of mappings, stacks and processes (None: nothing is attributed).
+    `may_translate` says that the command itself may have its packets sent elsewhere.
     """
     names, processes, canaries = (
         knowledge.names,
@@ -52,13 +54,14 @@ def assemble(  # noqa: PLR0913 -- the stages
     callers = Callers(processes, attribute)
     return Pipeline(
         processes=processes,
-        queries=Queries(judge, names, callers, canaries),
+        queries=Queries(judge, names, callers, canaries, may_translate=may_translate),
         connections=Connections(
             judge,
             names,
             callers,
             Locality(who_listens, canaries),
             before_unnamed,
+            may_translate=may_translate,
         ),
         canaries=canaries,
         attributor=attributor,

@@ -80,6 +80,7 @@ class Session:
             clock=state.clock,
             faults=state.faults,
             sink=self._recorder.record_at,
+            may_translate=self._live.armed.surroundings.may_change_network,
         )
 
     def execute(self) -> Outcome:

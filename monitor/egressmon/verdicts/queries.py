@@ -6,6 +6,8 @@ from egressmon.events.decode import protocol_name
 from egressmon.events.model import (
     DNS_BEGIN,
     DNS_LAYERED,
+    DNS_LOOPBACK,
+    DNS_TRANSLATED,
     FLAG_INGRESS,
     FLAG_UNREAD,
     DnsPacket,
@@ -32,12 +34,19 @@ class Queries:
         names: Names,
         callers: Callers,
         canaries: CanaryWatch,
+        *,
+        may_translate: bool = False,
     ) -> None:
-        """`canaries` knows which network namespace the scope began in."""
+        """`canaries` knows which network namespace the scope began in.
+
+        `may_translate` says that the command itself may have its questions sent
+        elsewhere (NAT).
+        """
         self._judge = judge
         self._names = names
         self._callers = callers
         self._canaries = canaries
+        self._may_translate = may_translate
         self._repeats = Repeats()
         self.watch = DnsWatch(callers.lookup)
         self.unasked_streams = 0
@@ -163,4 +172,12 @@ class Queries:
             why = "not a trusted resolver"
         elif packet.netns != self._canaries.netns:
             why = "another network namespace"
+        elif self._may_translate and _leaves_translated(packet):
+            why = "it was sent elsewhere (NAT), as the command itself may have arranged"
         return f"the answer names nothing: {why}" if why else None
+
+
+# A server on this machine and outside the scope (Docker's resolver) is no work of the
+# scope's.
+def _leaves_translated(packet: DnsPacket) -> bool:
+    return bool(packet.traits & DNS_TRANSLATED) and not packet.traits & DNS_LOOPBACK

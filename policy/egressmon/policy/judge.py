@@ -133,7 +133,10 @@ class Judge:
         """Return the verdict on a connection from `origin` to `target`."""
         names = self._spelt((*target.names, *target.origins, *target.targets))
         for entry in self._denials:
-            if why := entry.allows(target, names):
+            why = entry.allows(target, names)
+            if why is None and target.translated is not None:
+                why = entry.allows(target.translated, ())
+            if why is not None:
                 return Verdict("violation", entry.name, f"denied: {why}")
         verdict = self._destination(target, origin)
         if self.policy.bypass == "report" or verdict.word != "allowed":
