@@ -1,16 +1,18 @@
 """Two network namespaces with a wire between them, a DNS server and real peers."""
 
+import itertools
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
+_LABS = map(chr, itertools.count(ord("a")))
 
 SERVER4 = "10.213.7.2"
 SERVER6 = "fd00:213:7::2"
@@ -24,6 +26,9 @@ CROWD = 4000  # how many addresses crowd.example.test has: an answer of 64 kB
 _RECORDS = (
     f"--host-record=api.example.test,{SERVER4},{SERVER6}",
     f"--host-record=four.example.test,{SERVER4}",
+    f"--host-record=late.example.test,{SERVER4}",
+    f"--host-record=db.corp.example.test,{SERVER4}",
+    f"--host-record=db.other.example.test,{OTHER4}",
     f"--host-record=six.example.test,{SERVER6}",
     f"--host-record=evil.example.test,{SERVER4},{SERVER6}",
     "--cname=www.example.test,cdn.example.test",
@@ -97,6 +102,15 @@ def _server(namespace: str, words: Sequence[str], ready: str) -> Generator[None]
         process.wait()
 
 
+def name_server(namespace: str, *options: str) -> AbstractContextManager[None]:
+    """Run a DNS server with the lab's names in a namespace."""
+    dnsmasq = shutil.which("dnsmasq") or "/usr/sbin/dnsmasq"
+    words = [dnsmasq, "--keep-in-foreground", "--conf-file=/dev/null"]
+    words += ["--no-resolv", "--no-hosts", "--user=root", "--pid-file="]
+    words += ["--log-facility=-", *_RECORDS, *options]
+    return _server(namespace, words, "started")
+
+
 def _wire(client: str, server: str) -> None:
     _run(
         *("ip", "-n", client, "link", "add", "wire", "type", "veth"),
@@ -120,7 +134,7 @@ def _wire(client: str, server: str) -> None:
 @contextmanager
 def lab() -> Generator[Lab]:
     """Yield a running test network, and take it down."""
-    tag = f"egm{os.getpid()}"
+    tag = f"egm{os.getpid()}{next(_LABS)}"
     folder = Path(tempfile.mkdtemp(prefix="egressmon-lab-"))
     folder.chmod(0o755)
     try:
@@ -130,11 +144,8 @@ def lab() -> Generator[Lab]:
             client = stack.enter_context(_namespace(f"{tag}c"))
             server = stack.enter_context(_namespace(f"{tag}s"))
             _wire(client, server)
-            dnsmasq = shutil.which("dnsmasq") or "/usr/sbin/dnsmasq"
-            words = [dnsmasq, "--keep-in-foreground", "--conf-file=/dev/null"]
-            words += ["--no-resolv", "--no-hosts", "--user=root", "--pid-file="]
-            words += ["--log-facility=-", f"--addn-hosts={folder}/crowd", *_RECORDS]
-            stack.enter_context(_server(server, words, "started"))
+            crowd = f"--addn-hosts={folder}/crowd"
+            stack.enter_context(name_server(server, crowd))
             peers = [sys.executable, str(HERE / "peers.py")]
             ports = [str(HTTP_PORT), str(OTHER_PORT), str(UDP_PORT)]
             stack.enter_context(_server(server, [*peers, *ports], "ready"))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 NOBODY = 65534
 OPT = Path("/opt/egressmon")
-_SUDOERS = "root ALL=(ALL:ALL) ALL\nALL ALL=(ALL:ALL) NOPASSWD: ALL\n"
+ALL_MAY = "root ALL=(ALL:ALL) ALL\nALL ALL=(ALL:ALL) NOPASSWD: ALL\n"
 _ENTER = (
     'mount --bind "$0/sudoers" /etc/sudoers && mount --bind "$0/opt" /opt/egressmon '
     f"&& exec setpriv --reuid={NOBODY} --regid={NOBODY} --groups={NOBODY} -- "
@@ -75,7 +75,7 @@ def user() -> Generator[User]:
         one.home.mkdir()
         one.opt.mkdir()
         one.own(one.home)
-        (folder / "sudoers").write_text(_SUDOERS)
+        (folder / "sudoers").write_text(ALL_MAY)
         (folder / "sudoers").chmod(0o440)
         yield one
     finally:

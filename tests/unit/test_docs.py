@@ -22,7 +22,7 @@ from egressmon.evidence.records import (
     ProcessExit,
     Record,
 )
-from egressmon.policy.model import Accept, Allow, By, Command, Dns, Local, Policy
+from egressmon.policy.model import Accept, Allow, By, Command, Deny, Dns, Local, Policy
 from egressmon.probes.wire import CONSTANTS
 from egressmon.reports.summary import losses_line
 from egressmon.runs import conclude
@@ -144,6 +144,7 @@ def test_every_nested_field_is_documented(nested: type) -> None:
         ("", Policy),
         ("allow.", Allow),
         ("allow.by.", By),
+        ("deny.", Deny),
         ("dns.", Dns),
         ("local.", Local),
         ("accept.", Accept),
@@ -151,7 +152,8 @@ def test_every_nested_field_is_documented(nested: type) -> None:
     ],
 )
 def test_every_policy_key_is_documented(
-    prefix: str, model: type[Policy | Allow | By | Dns | Local | Accept | Command]
+    prefix: str,
+    model: type[Policy | Allow | By | Deny | Dns | Local | Accept | Command],
 ) -> None:
     keys = set(re.findall(r"^\| `([\w.]+)` \|", POLICY, re.MULTILINE))
     for name, field in model.model_fields.items():

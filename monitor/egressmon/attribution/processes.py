@@ -187,6 +187,24 @@ class Processes:
             parent = None if above is parent else above
         return names
 
+    def lineage(self, event: Traffic) -> tuple[tuple[int, int], ...]:
+        """Return the process behind `event` and those that it descends from.
+
+        Each is a pid and when the process began; the nearest is first. Nobody is
+        returned for what has no owner.
+        """
+        if event.flags & FLAG_OWNERLESS or not event.pid:
+            return ()
+        found = [(event.pid, event.start_ns)]
+        process = self._known.get(event.pid)
+        while process is not None and len(found) <= _MAX_ANCESTORS:
+            above = self._known.get(process.parent)
+            if above is None or above is process or above.start_ns > process.start_ns:
+                break
+            found.append((above.pid, above.start_ns))
+            process = above
+        return tuple(found)
+
     def actor(self, event: Caused) -> tuple[Actor | None, str | None]:
         """Return the process behind `event`, and why it is not wholly known.
 

@@ -38,8 +38,9 @@ def check(file: str, *, strict: bool, digest: str | None = None) -> int:
             line = line_of(loaded.text, ("allow", index))
             sys.stdout.write(f"{shown}:{line}: allow[{index}]: no reason is given\n")
         return 1
+    denials = f"{len(policy.deny)} deny entries, " if policy.deny else ""
     sys.stdout.write(
-        f"{shown}: fine; {len(policy.allow)} allow entries, enforce = "
+        f"{shown}: fine; {len(policy.allow)} allow entries, {denials}enforce = "
         f'"{policy.enforce}"\n{shown}: {loaded.digest}\n'
     )
     return 0
@@ -47,8 +48,8 @@ def check(file: str, *, strict: bool, digest: str | None = None) -> int:
 
 def _load(file: str) -> LoadedPolicy:
     loaded = load_policy(Path(file))
-    if loaded.warning is not None:
-        sys.stderr.write(f"egressmon: policy: {printable(loaded.warning)}\n")
+    for remark in loaded.remarks:
+        sys.stderr.write(f"egressmon: policy: {printable(remark)}\n")
     return loaded
 
 
@@ -110,8 +111,9 @@ def parse_destination(text: str) -> Destination:
     except ValueError:
         # Names are not resolved here: a host is judged by its name only.
         return Destination(None, port, protocol, (_host_name(host),))
-    if address.version == 6 and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped  # as it leaves
+    if address.version == 6:
+        # As it leaves: IPv4 if it is mapped, and no device is part of it.
+        address = address.ipv4_mapped or ipaddress.IPv6Address(int(address))
     listener: Listener | None = "outside" if address.is_loopback else None
     return Destination(address, port, protocol, (), listener)
 

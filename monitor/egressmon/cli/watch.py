@@ -52,8 +52,9 @@ def watch(
     user = privilege.invoking_user()
     with acting_as(user):
         loaded = _load_policy(request)
-        if loaded.warning is not None and not request.run.quiet:
-            sys.stderr.write(f"egressmon: policy: {printable(loaded.warning)}\n")
+        if not request.run.quiet:
+            for remark in loaded.remarks:
+                sys.stderr.write(f"egressmon: policy: {printable(remark)}\n")
         page = _summary_page(user)
     enforce = request.enforce or loaded.policy.enforce
     needs, resolver = Needs(), read_resolver(Path("/etc/resolv.conf"))

@@ -184,8 +184,8 @@ def _executed(data: bytes) -> Executed:
 def _flow(data: bytes) -> Flow:
     (
         ktime, kind, pid, cookie, netns, tid, uid, flags, socket_type,
-        protocol, port, receiver, local_port, exec_id, _, start, stack_ns, frames_ns,
-        peer, comm,
+        protocol, port, receiver, local_port, exec_id, sent_port, _, start, stack_ns,
+        frames_ns, peer, sent_to, comm,
     ) = _FLOW_EVENT.unpack_from(data)  # fmt: skip
     if receiver not in _RECEIVERS:
         raise DecodeError(f"flow event of unknown receiver {receiver}")
@@ -193,6 +193,7 @@ def _flow(data: bytes) -> Flow:
         ktime, _OPERATIONS[kind], pid, tid, uid, _comm(comm), cookie, netns, flags,
         socket_type, protocol, address(peer), port, stack_ns, frames_ns,
         _RECEIVERS[receiver], local_port, start, exec_id,
+        (address(sent_to), sent_port) if sent_port else None,
     )  # fmt: skip
 
 

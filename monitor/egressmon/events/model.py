@@ -41,6 +41,7 @@ DNS_LOOPBACK = CONSTANTS["DNS_LOOPBACK"]
 DNS_SCOPE_RECEIVES = CONSTANTS["DNS_SCOPE_RECEIVES"]
 DNS_LAYERED = CONSTANTS["DNS_LAYERED"]
 DNS_SHARED = CONSTANTS["DNS_SHARED"]
+DNS_TRANSLATED = CONSTANTS["DNS_TRANSLATED"]
 DNS_SCOPE_ANSWERS = CONSTANTS["DNS_SCOPE_ANSWERS"]
 
 
@@ -131,6 +132,8 @@ class Flow:
     """When the process began."""
     exec_id: int = 0
     """Which of its programs the process ran, as in Forked."""
+    sent_to: tuple[Address, int] | None = None
+    """Where this machine sends it instead, as netfilter translates it (NAT)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,10 +101,19 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class NameRecord:
-    """A host name, and how it is known."""
+    """A host name, how it is known, and who asked for it."""
 
     name: str
     source: str
+    asked_by: Literal["thread", "process", "ancestor", "other"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """Where this machine sends a connection instead (NAT)."""
+
+    ip: str
+    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +124,7 @@ class Peer:
     port: int | None
     names: list[NameRecord]
     sni: str | None = None
+    translated: Translated | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from egressmon.events.model import Address
+from egressmon.naming.aliases import Aliases
+from egressmon.naming.asked import Asked, AskedBy, Asker, Asking
 from egressmon.policy.names import canonical
 
 if TYPE_CHECKING:
@@ -20,6 +22,10 @@ GRACE_NS = 600 * 1_000_000_000
 """How long a name is kept after its TTL: clients use addresses longer than that."""
 
 _RANK: dict[Source, int] = {"dns": 0, "hosts-file": 1, "policy-resolution": 2}
+_NEAR: dict[AskedBy | None, int] = {
+    "thread": 0, "process": 1, "ancestor": 2, "other": 3, None: 4
+}  # fmt: skip
+_OWN = frozenset[AskedBy | None]({"thread", "process"})
 _MAX_ADDRESSES = 65536
 _MAX_NAMES = 256  # of one address
 
@@ -30,64 +36,109 @@ class Name:
 
     name: str
     source: Source
+    asked_by: AskedBy | None = None
+    """Who asked for it, seen from the connection; None: it comes from no DNS answer."""
 
 
 def names_for_verdict(names: tuple[Name, ...]) -> tuple[str, ...]:
     """Return the host names in `names` that the verdict is based on, in that order.
 
-    `names` has the most reliable first. That a name of the policy resolves to an
-    address is only a guess, for clients that cached it before the run: it does not
-    count if there is a better name.
+    `names` has the most likely first. What the process asked for itself is what it
+    means: names that others asked for count only where it asked for none. That a name
+    of the policy resolves to an address is only a guess, for clients that cached it
+    before the run: it counts where there is no other.
     """
-    if names and names[0].source != "policy-resolution":
-        names = tuple(name for name in names if name.source != "policy-resolution")
-    return tuple(name.name for name in names)
+    if not names:
+        return ()
+    best = names[0]
+    if best.source == "policy-resolution":
+        return tuple(name.name for name in names)
+    meant = _OWN if best.asked_by in _OWN else {best.asked_by}
+    return tuple(
+        name.name
+        for name in names
+        if name.source == "hosts-file"
+        or (name.source == "dns" and name.asked_by in meant)
+    )
+
+
+@dataclass(slots=True)
+class _Known:
+    """A name of an address: until when, and in which turn it was last asked for."""
+
+    expires_ns: int | None
+    turn: int
+
+
+_Key: TypeAlias = tuple[str, Source]
 
 
 class Names:
     """The names that this run learned, by address; the oldest go if it is too many."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[Address, dict[Name, int | None]] = OrderedDict()
+        self._known: OrderedDict[Address, dict[_Key, _Known]] = OrderedDict()
+        self._asked = Asked()
+        self.aliases = Aliases()
         self.dropped = 0
         """How many names were dropped, because there were too many."""
 
     def learn(
-        self, address: Address, name: str, source: Source, expires_ns: int | None = None
+        self,
+        address: Address,
+        name: str,
+        source: Source,
+        expires_ns: int | None = None,
+        asker: Asker | None = None,
     ) -> None:
-        """Note that `name` leads to `address`.
+        """Note that `name` leads to `address`, as `asker` was told.
 
         It holds until `expires_ns`, in kernel time; None: for the whole run.
         """
         names = self._known.setdefault(address, {})
         self._known.move_to_end(address)
-        entry = Name(canonical(name), source)
-        if entry not in names and len(names) >= _MAX_NAMES:
+        key = canonical(name), source
+        if key not in names and len(names) >= _MAX_NAMES:
             names.pop(next(iter(names)))
             self.dropped += 1
-        before = names.get(entry, 0)
-        if before is None or expires_ns is None:
-            names[entry] = None
+        turn = self._asked.note(address, key[0], asker) if source == "dns" else 0
+        known = names.setdefault(key, _Known(expires_ns, turn))
+        known.turn = turn
+        if known.expires_ns is None or expires_ns is None:
+            known.expires_ns = None
         else:
-            names[entry] = max(before, expires_ns)
+            known.expires_ns = max(known.expires_ns, expires_ns)
         if len(self._known) > _MAX_ADDRESSES:
             self.dropped += len(self._known.popitem(last=False)[1])
 
-    def of(self, address: Address, now_ns: int) -> tuple[Name, ...]:
-        """Return the names of `address` at `now_ns`, the most reliable first.
+    def knows(self, address: Address, now_ns: int) -> bool:
+        """Tell whether `address` has any name at `now_ns`, kernel time."""
+        return any(_holds(one, now_ns) for one in self._known.get(address, {}).values())
 
-        `now_ns` is kernel time.
+    def of(
+        self, address: Address, now_ns: int, asker: Asker | None = None
+    ) -> tuple[Name, ...]:
+        """Return the names of `address` at `now_ns` (kernel time), most likely first.
+
+        First comes what `asker` itself asked for last, then what its process, a process
+        that it descends from, and others asked for; then names from no DNS answer.
         """
-        names = self._known.get(address)
-        if not names:
-            return ()
-        current = [
-            name
-            for name, expires in names.items()
-            if expires is None or expires + GRACE_NS >= now_ns
-        ]
-        current.sort(key=lambda name: _RANK[name.source])
-        return tuple(current)
+        nearest = self._asked.nearest(address, asker)
+        found: list[tuple[int, int, int, Name]] = []
+        for (text, source), known in self._known.get(address, {}).items():
+            if not _holds(known, now_ns):
+                continue
+            asking = nearest.get(text) or Asking("other", known.turn)
+            by = asking.by if source == "dns" else None
+            turn = asking.turn if source == "dns" else 0
+            name = Name(text, source, by)
+            found.append((_RANK[source], _NEAR[by], -turn, name))
+        found.sort(key=lambda one: one[:3])
+        return tuple(one[3] for one in found)
+
+
+def _holds(known: _Known, now_ns: int) -> bool:
+    return known.expires_ns is None or known.expires_ns + GRACE_NS >= now_ns
 
 
 def read_hosts_file(path: Path) -> list[tuple[Address, str]]:

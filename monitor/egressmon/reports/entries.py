@@ -8,8 +8,9 @@ from functools import lru_cache
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
 
-from egressmon.policy.judge import Judge
+from egressmon.policy.judge import Asked, Judge
 from egressmon.policy.names import parse_host_pattern
+from egressmon.reports.learned_names import LookUps
 from egressmon.reports.needs import Needs, Question, Use
 
 if TYPE_CHECKING:
@@ -52,9 +53,10 @@ class Entry:
         return users
 
 
-def entries_of(needs: Needs) -> list[Entry]:
+def entries_of(needs: Needs, search: tuple[str, ...]) -> list[Entry]:
     """Return the entries that cover what was reached, with their ports, in order.
 
+    `search` are the resolver's search domains: names below them are written short.
     What went to a resolver that was asked is left out: `dns.resolvers` is for that.
     """
     resolvers = {question.resolver for question in needs.questions}
@@ -64,10 +66,11 @@ def entries_of(needs: Needs) -> list[Entry]:
         if use.port != 53 or use.address not in resolvers
     }
     entries: dict[Target, Entry] = {}
-    for use, name in _named(uses):
+    candidates = {use: _candidates(use, needs.look_ups, search) for use in uses}
+    for use, name in _named(uses, candidates):
         target = _target(use, name)
         entry = entries.setdefault(target, Entry(target))
-        entry.uses[use] += uses[use]
+        entry.uses[use] = uses[use]
         if use.port is not None:
             entry.ports.add(use.port)
     return [entries[target] for target in sorted(entries)]
@@ -80,27 +83,37 @@ def _target(use: Use, name: str | None) -> Target:
     return Target("host", name, protocol)
 
 
-# Greedy: always take the name that covers most of the remaining connections, so that an
-# address with several names needs one entry only. Of two alike, the first is taken.
-def _named(uses: dict[Use, int]) -> Iterator[tuple[Use, str | None]]:
+# Each name that a process asked for itself is needed. Where nobody knows which one was
+# meant, be greedy: always take the name that covers most of the remaining connections,
+# so that an address with several names needs one entry only. Of two alike, take the
+# first.
+def _named(
+    uses: dict[Use, int], candidates: dict[Use, list[str]]
+) -> Iterator[tuple[Use, str | None]]:
     pending = dict(uses)
+    for use in uses:
+        if use.meant.each and candidates[use]:
+            del pending[use]
+            for name in candidates[use]:
+                yield use, name
     votes: Counter[str] = Counter()
     users: dict[str, list[Use]] = defaultdict(list)
-    for use, count in uses.items():
-        for name in _candidates(use):
+    for use, count in pending.items():
+        for name in candidates[use]:
             votes[name] += count
             users[name].append(use)
     for name in _by_votes(votes):
         for use in users[name]:
             if count := pending.pop(use, 0):
                 yield use, name
-                votes.subtract(dict.fromkeys(_candidates(use), count))
+                votes.subtract(dict.fromkeys(candidates[use], count))
     for use in pending:
         yield use, None
 
 
-def _candidates(use: Use) -> list[str]:
-    return list(dict.fromkeys(filter(is_host, use.names)))
+def _candidates(use: Use, look_ups: LookUps, search: tuple[str, ...]) -> list[str]:
+    written = (look_ups.short(name, search) for name in use.meant.names)
+    return list(dict.fromkeys(filter(is_host, written)))
 
 
 # Yield names by their votes, most first; the votes may go down in the meantime.
@@ -133,21 +146,26 @@ def uncovered(
     questions: Iterable[tuple[Question, int]],
     policy: "AnyPolicy",
     hosts: set[str],
+    look_ups: LookUps,
     search: tuple[str, ...],
 ) -> dict[str, Counter[str]]:
     """Return the names in `questions` that may not be looked up, with who asked.
 
-    They may be if `policy` covers them, or if one of `hosts` is the name, perhaps below
-    one of the search domains.
+    They may be if `policy` covers them, or if one of `hosts` is the name, or one that
+    it is an alias of, perhaps below one of the search domains. They are returned as a
+    policy has them.
     """
     judge = Judge(policy, frozenset({_STUB}), search)
     names: dict[str, Counter[str]] = defaultdict(Counter)
     for question, count in questions:
         name = question.name
-        if name is None or _is_below(name, hosts, search):
+        if name is None:
             continue
-        if judge.query(name, _STUB).word == "violation":
-            names[name][question.who] += count
+        origins = look_ups.origin(name)
+        if any(_is_below(one, hosts, search) for one in (name, *origins)):
+            continue
+        if judge.query(name, _STUB, Asked(origins)).word == "violation":
+            names[look_ups.short(name, search)][question.who] += count
     return dict(sorted(names.items()))
 
 

@@ -34,7 +34,7 @@ class Lesson:
         `command` is named in it; `search` are the resolver's search domains.
         """
         needs = self._needs
-        entries = entries_of(needs)
+        entries = entries_of(needs, search)
         lines = [f"# Learned by egressmon from one run of: {printable(command)}"]
         if needs.forgotten:
             lines.append(f"# Not whole: {needs.forgotten} events beyond what is kept.")
@@ -55,7 +55,9 @@ class Lesson:
 def _dns_lines(
     needs: Needs, entries: list[Entry], search: tuple[str, ...]
 ) -> list[str]:
-    names = uncovered(needs.questions.items(), DEFAULT, hosts_of(entries), search)
+    names = uncovered(
+        needs.questions.items(), DEFAULT, hosts_of(entries), needs.look_ups, search
+    )
     # Names that no policy can express become comments: if any name were allowed
     # instead, one odd look-up would allow all others.
     left_out = [name for name in names if not is_host(name)]

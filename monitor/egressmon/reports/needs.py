@@ -1,11 +1,11 @@
 """Collect from a run's records what a policy would have to allow."""
 
 from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from egressmon.evidence.records import ConnectionRecord, DnsRecord, Record
 from egressmon.evidence.tally import code_label, program_label, via_label
-from egressmon.naming.names import Name, names_for_verdict
+from egressmon.reports.learned_names import LookUps, Meant
 
 _MAX_USES = 100_000
 _MAX_SOURCES = 100
@@ -15,8 +15,7 @@ _MAX_SOURCES = 100
 class Use:
     """A peer that somebody reached; equal ones are counted together."""
 
-    names: tuple[str, ...]
-    """Those that count for the verdict, the one that it goes by first."""
+    meant: Meant
     address: str
     port: int | None
     protocol: str
@@ -46,6 +45,8 @@ class Needs:
         self._every_look_up = every_look_up
         self.uses: Counter[Use] = Counter()
         self.questions: Counter[Question] = Counter()
+        self.look_ups = LookUps()
+        """What the look-ups, violations or not, say of the names."""
         self.sources: dict[str, Counter[str]] = defaultdict(Counter)
         """The programs that accepted connections, by the peer's address."""
         self.forgotten = 0
@@ -53,19 +54,23 @@ class Needs:
 
     def add(self, record: Record) -> None:
         """Take in `record`."""
-        if isinstance(record, ConnectionRecord) and record.verdict == "violation":
-            self._connection(record)
-        elif isinstance(record, DnsRecord) and (
-            self._every_look_up or record.verdict == "violation"
-        ):
-            self._look_up(record)
+        if isinstance(record, ConnectionRecord):
+            meant = self.look_ups.meant(record)
+            if record.verdict == "violation":
+                self._connection(record, meant)
+        elif isinstance(record, DnsRecord):
+            pointer = record.name and self.look_ups.is_learned_pointer(record.name)
+            self.look_ups.add(record)
+            wanted = self._every_look_up or record.verdict == "violation"
+            if wanted and not pointer:
+                self._look_up(record)
 
-    def _connection(self, record: ConnectionRecord) -> None:
+    def _connection(self, record: ConnectionRecord, meant: Meant) -> None:
         if record.op == "accept":
             self._accepted(record)
             return
         use = Use(
-            names=_names(record),
+            meant=meant,
             address=record.dst.ip,
             port=record.dst.port,
             protocol=record.protocol,
@@ -95,10 +100,6 @@ class Needs:
             self.questions[question] += record.count
         else:
             self.forgotten += record.count
-
-
-def _names(record: ConnectionRecord) -> tuple[str, ...]:
-    return names_for_verdict(tuple(Name(**asdict(one)) for one in record.dst.names))
 
 
 # Such as `python3.11 (urllib3) in tests/test_net.py::test_fetch`.

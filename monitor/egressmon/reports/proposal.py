@@ -65,7 +65,7 @@ class _Proposer:
 
     def proposal(self) -> Proposal:
         found = self._proposal
-        entries = entries_of(self._needs)
+        entries = entries_of(self._needs, self._search)
         entries.sort(key=lambda entry: -entry.uses.total())
         shown = self._helpful(entries[:_MAX_ENTRIES])
         found.more += len(entries[_MAX_ENTRIES:])
@@ -102,7 +102,8 @@ class _Proposer:
             else:
                 self._proposal.refused += count
         servers = {one.resolver for one, _ in curable if one.untrusted}
-        names = list(uncovered(curable, policy, hosts, self._search))
+        look_ups = self._needs.look_ups
+        names = list(uncovered(curable, policy, hosts, look_ups, self._search))
         self._proposal.more += len(names[_MAX_NAMES:])
         keys: list[tuple[str, Value]] = []
         if servers:
@@ -163,7 +164,7 @@ class _Help:
     def allow(self, use: Use) -> bool:
         """Tell whether the entries allow `use`, and it is not that `by` refused it."""
         target = Destination(
-            ipaddress.ip_address(use.address), use.port, use.protocol, use.names
+            ipaddress.ip_address(use.address), use.port, use.protocol, use.meant.names
         )
         allowed = self._with.connection(target, Origin(bypass=use.bypass))
         by_name = self._loose.connection(target, Origin(bypass=False))

@@ -38,6 +38,7 @@ def assemble(  # noqa: PLR0913 -- the stages
     faults: Faults,
     sink: Sink,
     is_over: Callable[[], bool] = lambda: False,
+    may_translate: bool = False,
 ) -> Pipeline:
     """Return a pipeline whose records, with the verdicts of `judge`, go to `sink`.
 
@@ -45,6 +46,7 @@ def assemble(  # noqa: PLR0913 -- the stages
     `attribute` returns who made a flow; it asks `attributor`, which the pipeline
     notifies of mappings, stacks and processes (None: nothing is attributed).
     `is_over` says whether the time for events is over.
+    `may_translate` says that the command itself may have its packets sent elsewhere.
     """
     names, processes, canaries = (
         knowledge.names,
@@ -54,13 +56,14 @@ def assemble(  # noqa: PLR0913 -- the stages
     callers = Callers(processes, attribute)
     return Pipeline(
         processes=processes,
-        queries=Queries(judge, names, callers, canaries),
+        queries=Queries(judge, names, callers, canaries, may_translate=may_translate),
         connections=Connections(
             judge,
             names,
             callers,
             Locality(who_listens, canaries),
             before_unnamed,
+            may_translate=may_translate,
         ),
         canaries=canaries,
         attributor=attributor,

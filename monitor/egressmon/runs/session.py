@@ -91,6 +91,7 @@ class Session:
             faults=state.faults,
             sink=self._recorder.record_at,
             is_over=self._catch_up.is_over,
+            may_translate=self._live.armed.surroundings.may_change_network,
         )
 
     def execute(self) -> Outcome:

@@ -8,6 +8,7 @@ from egressmon.attribution.result import Attribute, Attribution, unknown
 from egressmon.events.model import Traffic
 from egressmon.evidence.code_records import ClaimRecord, CodeRecord, ModuleRecord
 from egressmon.evidence.records import Actor
+from egressmon.naming.asked import Asker
 
 
 class CallerFields(TypedDict):
@@ -65,6 +66,13 @@ class Callers:
         lost = self._processes.is_lost(event)
         source = unknown(LOST) if lost else self._attribute(event)
         return Caller(*self._processes.actor(event), source)
+
+    def asker(self, event: Traffic) -> Asker | None:
+        """Return the thread behind `event`, as one that asks for names."""
+        lineage = self._processes.lineage(event)
+        if not lineage:
+            return None
+        return Asker(lineage[0], event.tid, lineage[1:])
 
     def claims(self, event: Traffic, caller: Caller) -> list[ClaimRecord]:
         """Return what of `caller` the watched command could have made up."""

@@ -6,7 +6,7 @@ from typing import TypeAlias
 from egressmon.events.decode import protocol_name
 from egressmon.events.model import FLAG_FOREIGN, Address, Flow
 from egressmon.evidence.code_records import ClaimRecord
-from egressmon.evidence.records import ConnectionRecord, NameRecord, Peer
+from egressmon.evidence.records import ConnectionRecord, NameRecord, Peer, Translated
 from egressmon.naming.names import Name, Names, names_for_verdict
 from egressmon.policy.judge import Destination, Judge, Listener, Verdict
 from egressmon.sensor.canary import CanaryWatch
@@ -41,7 +41,8 @@ class Locality:
             return flow.receiver
         if flow.netns not in {0, self._canaries.netns}:
             return "unknown"
-        answer = self._who_listens(flow.address, flow.port, flow.protocol)
+        address, port = flow.sent_to or (flow.address, flow.port)
+        answer = self._who_listens(address, port, flow.protocol)
         # The probes saw a socket there: that it is gone by now proves nothing.
         if flow.receiver == "shared" and answer == "nobody":
             return "unknown"
@@ -51,23 +52,27 @@ class Locality:
 class Connections:
     """Turns flows into judged records."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the stages that it joins
         self,
         judge: Judge,
         names: Names,
         callers: Callers,
         locality: Locality,
         before_unnamed: Callable[[], None],
+        *,
+        may_translate: bool = False,
     ) -> None:
         """`before_unnamed` is called before each verdict on an address without a name.
 
-        It is the last chance to learn one.
+        It is the last chance to learn one. `may_translate` says that the command itself
+        may have its packets sent elsewhere (NAT).
         """
         self._judge = judge
         self._names = names
         self._callers = callers
         self._locality = locality
         self._before_unnamed = before_unnamed
+        self._may_translate = may_translate
         self.unnamed: set[Address] = set()
         """Addresses of other machines that had no name, except trusted resolvers."""
 
@@ -77,8 +82,16 @@ class Connections:
         port = flow.port if protocol in _WITH_PORTS else None
         listener = self._locality.listener(flow)
         names = self._lookup_names(flow, listener)
+        meant, aliases = names_for_verdict(names), self._names.aliases
         target = Destination(
-            flow.address, port, protocol, names_for_verdict(names), listener
+            flow.address,
+            port,
+            protocol,
+            meant,
+            listener,
+            origins=aliases.origins(meant),
+            targets=aliases.targets(meant),
+            translated=_translated(flow, protocol, listener),
         )
         caller = self._callers.lookup(flow)
         claims = self._callers.claims(flow, caller)
@@ -112,14 +125,33 @@ class Connections:
             is_local = target.listener is not None
             return self._judge.accepted(flow.address, is_local=is_local)
         origin = origin_of(caller.process, caller.source, claims)
-        return self._judge.connection(target, origin)
+        verdict = self._judge.connection(target, origin)
+        elsewhere = target.translated
+        if elsewhere is None or elsewhere.listener or not self._may_translate:
+            return verdict
+        # A command that may set up NAT could send by it what is allowed to anywhere.
+        really = self._judge.connection(elsewhere, origin)
+        if verdict.word == "violation" or really.word != "violation":
+            return verdict
+        why = f"it is sent to {elsewhere.address}:{elsewhere.port} (NAT)"
+        return Verdict("violation", really.rule, f"{why}, and {really.reason}")
 
     def _lookup_names(self, flow: Flow, listener: Listener | None) -> tuple[Name, ...]:
-        names = self._names.of(flow.address, flow.ktime_ns)
+        asker = self._callers.asker(flow)
+        names = self._names.of(flow.address, flow.ktime_ns, asker)
         if names or listener is not None or flow.operation == "accept":
             return names
         self._before_unnamed()
-        return self._names.of(flow.address, flow.ktime_ns)
+        return self._names.of(flow.address, flow.ktime_ns, asker)
+
+
+def _translated(
+    flow: Flow, protocol: str, listener: Listener | None
+) -> Destination | None:
+    if flow.sent_to is None:
+        return None
+    address, port = flow.sent_to
+    return Destination(address, port, protocol, listener=listener)
 
 
 def _wants_name(flow: Flow, verdict: Verdict) -> bool:
@@ -130,5 +162,12 @@ def _peer(target: Destination, names: tuple[Name, ...]) -> Peer:
     return Peer(
         ip=str(target.address),
         port=target.port,
-        names=[NameRecord(name.name, name.source) for name in names],
+        translated=_translation(target.translated),
+        names=[NameRecord(one.name, one.source, one.asked_by) for one in names],
     )
+
+
+def _translation(target: Destination | None) -> Translated | None:
+    if target is None or target.port is None:
+        return None
+    return Translated(str(target.address), target.port)

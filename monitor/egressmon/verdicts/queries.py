@@ -6,6 +6,8 @@ from egressmon.events.decode import protocol_name
 from egressmon.events.model import (
     DNS_BEGIN,
     DNS_LAYERED,
+    DNS_LOOPBACK,
+    DNS_TRANSLATED,
     FLAG_INGRESS,
     FLAG_UNREAD,
     DnsPacket,
@@ -13,7 +15,8 @@ from egressmon.events.model import (
 from egressmon.evidence.records import DnsRecord
 from egressmon.naming.dns.exchanges import DnsWatch, Exchange
 from egressmon.naming.names import Names
-from egressmon.policy.judge import Judge, Verdict
+from egressmon.policy.judge import Asked, Judge, Verdict
+from egressmon.policy.pointers import pointed_address
 from egressmon.sensor.canary import CanaryWatch
 from egressmon.verdicts.callers import Caller, Callers
 from egressmon.verdicts.repeats import Repeats
@@ -31,12 +34,19 @@ class Queries:
         names: Names,
         callers: Callers,
         canaries: CanaryWatch,
+        *,
+        may_translate: bool = False,
     ) -> None:
-        """`canaries` knows which network namespace the scope began in."""
+        """`canaries` knows which network namespace the scope began in.
+
+        `may_translate` says that the command itself may have its questions sent
+        elsewhere (NAT).
+        """
         self._judge = judge
         self._names = names
         self._callers = callers
         self._canaries = canaries
+        self._may_translate = may_translate
         self._repeats = Repeats()
         self.watch = DnsWatch(callers.lookup)
         self.unasked_streams = 0
@@ -103,9 +113,9 @@ class Queries:
         packet, response = exchange.packet, exchange.response
         message = exchange.query or response
         doubt = self._doubt(exchange)
+        verdict = self._verdict(exchange, doubt)
         if doubt is None:
             self._learn(exchange)
-        verdict = self._verdict(exchange, doubt)
         spelling = message.asked.rstrip(".") if message else None
         return DnsRecord(
             protocol=protocol_name(packet.protocol),
@@ -130,10 +140,18 @@ class Queries:
             return Verdict("violation", None, exchange.violation)
         if message is None:
             return Verdict("violation", None, doubt or "unreadable message")
-        verdict = self._judge.query(message.name, exchange.packet.server)
+        asked = self._asked(message.name, exchange.packet.ktime_ns)
+        verdict = self._judge.query(message.name, exchange.packet.server, asked)
         if doubt is None:
             return verdict
         return Verdict(verdict.word, verdict.rule, f"{verdict.reason}; {doubt}")
+
+    def _asked(self, name: str, now_ns: int) -> Asked:
+        pointed = pointed_address(name)
+        return Asked(
+            origins=self._names.aliases.origins((name,)),
+            is_learned=pointed is not None and self._names.knows(pointed, now_ns),
+        )
 
     def _learn(self, exchange: Exchange[Caller]) -> None:
         query, response = exchange.query, exchange.response
@@ -141,8 +159,10 @@ class Queries:
             return
         self.left_out += response.left_out
         expires = exchange.ended_ns + response.ttl * _BILLION
+        self._names.aliases.learn(query.name, response.aliases)
+        asker = self._callers.asker(exchange.packet)
         for address in response.addresses:
-            self._names.learn(address, query.name, "dns", expires)
+            self._names.learn(address, query.name, "dns", expires, asker)
 
     # Names are learned only from a trusted resolver in the scope's first network
     # namespace: in another one, any process can answer at 127.0.0.53.
@@ -155,4 +175,12 @@ class Queries:
             why = "not a trusted resolver"
         elif packet.netns != self._canaries.netns:
             why = "another network namespace"
+        elif self._may_translate and _leaves_translated(packet):
+            why = "it was sent elsewhere (NAT), as the command itself may have arranged"
         return f"the answer names nothing: {why}" if why else None
+
+
+# A server on this machine and outside the scope (Docker's resolver) is no work of the
+# scope's.
+def _leaves_translated(packet: DnsPacket) -> bool:
+    return bool(packet.traits & DNS_TRANSLATED) and not packet.traits & DNS_LOOPBACK

@@ -40,6 +40,7 @@ class Default(NamedTuple):
     enforce: Literal["report"] = "report"
     bypass: Literal["report"] = "report"
     allow: tuple[()] = ()
+    deny: tuple[()] = ()
     dns: Dns = Dns()
     local: Local = Local()
     command: Command = Command()

@@ -36,6 +36,13 @@ class LoadedPolicy:
     """Who besides the user could have written the file, if the user named it."""
     text: str = ""
     """The file's text, from the same read as the digest."""
+    notes: tuple[str, ...] = ()
+    """What the file says otherwise than it was taken, each with file and line."""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the user should know of the file, though it is used."""
+        return (*([self.warning] if self.warning else []), *self.notes)
 
 
 def find_policy(
@@ -117,8 +124,8 @@ def load_policy(
     from egressmon.policy import table, toml  # noqa: PLC0415 -- only for a file
 
     text = toml.decode(path, source.data)
-    policy = table.parse(path, text, _prefix(path))
-    return LoadedPolicy(policy, path, found, source.warning, text)
+    policy, notes = table.parse(path, text, _prefix(path))
+    return LoadedPolicy(policy, path, found, source.warning, text, notes)
 
 
 def _compare_digest(found: tuple[Path, str] | None, wanted: str | None) -> None:

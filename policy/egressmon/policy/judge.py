@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from egressmon.policy.index import HostIndex, NetworkIndex
 from egressmon.policy.names import canonical, covers
+from egressmon.policy.pointers import Address, pointed_address
+from egressmon.policy.ports import parse_ports
 
 if TYPE_CHECKING:
-    from egressmon.policy.model import Allow, AnyPolicy, By
+    from egressmon.policy.model import Allow, AnyPolicy, By, Deny
 
-Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Word: TypeAlias = Literal["allowed", "violation", "local"]
 Listener: TypeAlias = Literal["scope", "nobody", "outside", "unknown"]
 
@@ -79,6 +80,25 @@ class Destination:
     protocol: str
     names: tuple[str, ...] = ()
     listener: Listener | None = None
+    origins: tuple[str, ...] = ()
+    """Names of which `names` are aliases: what covers them covers these, too."""
+    targets: tuple[str, ...] = ()
+    """Names that `names` are aliases for: what denies them denies these, too."""
+    translated: "Destination | None" = None
+    """Where it really goes, if this machine sends it elsewhere (NAT)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a run knows of a name that is looked up."""
+
+    origins: tuple[str, ...] = ()
+    """Names of which it is an alias, by the answers about them."""
+    is_learned: bool = False
+    """It asks for the name of an address (PTR) which the run learned by a name."""
+
+
+_NOTHING = Asked()
 
 
 class Judge:
@@ -97,7 +117,8 @@ class Judge:
         self.policy = policy
         self.resolvers = resolvers
         self._search = tuple(map(canonical, search))
-        self._allowed = _Entries(policy.allow)
+        self._allowed = _Entries("allow", policy.allow)
+        self._denied = _Entries("deny", policy.deny)
         self._names = HostIndex(enumerate(policy.dns.names))
         sources = policy.accept.sources
         self._sources = (
@@ -109,6 +130,11 @@ class Judge:
 
     def connection(self, target: Destination, origin: Origin = NOBODY) -> Verdict:
         """Return the verdict on a connection from `origin` to `target`."""
+        names = self._spelt((*target.names, *target.origins, *target.targets))
+        if denied := self._denial(target, names):
+            return denied
+        if target.translated and (denied := self._denial(target.translated, ())):
+            return denied
         verdict = self._destination(target, origin)
         if self.policy.bypass == "report" or verdict.word != "allowed":
             return verdict
@@ -120,10 +146,19 @@ class Judge:
             why = f"whether it is a bypass is not known ({origin.route_reason})"
         return Verdict("violation", "bypass", f"{why}; {verdict.reason}")
 
+    def _denial(
+        self, target: Destination, names: tuple["_Spelt", ...]
+    ) -> Verdict | None:
+        for entry in self._denied.near(target.address, names):
+            if (why := entry.allows(target, names)) is not None:
+                return Verdict("violation", entry.name, f"denied: {why}")
+        return None
+
     def _destination(self, target: Destination, origin: Origin) -> Verdict:
         mismatch: str | None = None
-        for entry in self._allowed.near(target.address, target.names):
-            if why := entry.allows(target):
+        names = self._spelt((*target.names, *target.origins))
+        for entry in self._allowed.near(target.address, names):
+            if why := entry.allows(target, names):
                 if difference := entry.differs(origin):
                     mismatch = mismatch or f"{entry.name} covers it, but {difference}"
                     continue
@@ -176,77 +211,131 @@ class Judge:
             return Verdict("allowed", _FROM, f"{peer} in {self._sources[place]}")
         return Verdict("violation", _FROM, f"accept.from does not admit {peer}")
 
-    def query(self, name: str, resolver: Address) -> Verdict:
-        """Return the verdict on a DNS query for `name` that is sent to `resolver`."""
+    def query(self, name: str, resolver: Address, asked: Asked = _NOTHING) -> Verdict:
+        """Return the verdict on a DNS query for `name` that is sent to `resolver`.
+
+        `asked` is what the run knows of that name by now.
+        """
         if resolver not in self.resolvers:
             why = f"{resolver} is not a trusted resolver"
             return Verdict("violation", "dns.resolvers", why)
+        name = canonical(name)
+        spelt = self._spelt((name,))
+        for entry in self._denied.near(None, spelt):
+            if entry.covering(spelt):
+                return Verdict("violation", entry.name, "a deny entry covers it")
         if self.policy.dns.queries == "any":
             return Verdict("allowed", "dns.queries", "any name may be looked up")
-        name = canonical(name)
-        for candidate in self._candidates(name):
-            for entry in self._allowed.near(None, (candidate,)):
-                if entry.covers(candidate):
-                    return Verdict("allowed", entry.name, "an allow entry covers it")
-            if self._is_listed(candidate):
+        if (verdict := self._named((name,))) is not None:
+            return verdict
+        if (verdict := self._named(asked.origins)) is not None:
+            why = f"an answer about {asked.origins[0]} led to it, and {verdict.reason}"
+            return Verdict("allowed", verdict.rule, why)
+        return self._otherwise(name, asked)
+
+    def _named(self, names: tuple[str, ...]) -> Verdict | None:
+        spelt = self._spelt(names)
+        for entry in self._allowed.near(None, spelt):
+            if entry.covering(spelt):
+                return Verdict("allowed", entry.name, "an allow entry covers it")
+        for one in spelt:
+            if self._is_listed(one.text):
                 return Verdict("allowed", "dns.names", "listed under dns.names")
+        return None
+
+    # The name of an address says nothing that connecting there would not say.
+    def _otherwise(self, name: str, asked: Asked) -> Verdict:
         if name == "localhost" or name.endswith(".localhost"):
             return Verdict("allowed", None, "localhost (RFC 6761)")
+        address = pointed_address(name)
+        if address is not None:
+            for entry in self._allowed.near(address, ()):
+                if entry.contains(address):
+                    return Verdict("allowed", entry.name, f"{address} may be reached")
+            if asked.is_learned:
+                return Verdict("allowed", None, f"{address} is of a name that is known")
         return Verdict("violation", None, f"no allow entry covers {name}")
 
     def _is_listed(self, name: str) -> bool:
         patterns = self.policy.dns.names
         return any(covers(patterns[place], name) for place in self._names.places(name))
 
-    # A resolver library also asks for a short name below each search domain.
-    def _candidates(self, name: str) -> Iterable[str]:
-        yield name
-        for domain in self._search:
-            if name.endswith("." + domain):
-                yield name.removesuffix("." + domain)
+    # A resolver library also asks for a short name below each search domain: so each
+    # name below one may have been asked for without it.
+    def _spelt(self, names: Iterable[str]) -> tuple["_Spelt", ...]:
+        found = [_Spelt(name, name) for name in names]
+        for name in tuple(one.text for one in found):
+            for domain in self._search:
+                short = name.removesuffix("." + domain)
+                if short != name:
+                    found.append(_Spelt(short, f"{short} ({name})"))
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spelt:
+    """A name as it may have been asked for, and how a reason shows it."""
+
+    text: str
+    shown: str
 
 
 class _Entries:
     """Entries of the policy in their order, found by names and addresses."""
 
-    def __init__(self, listed: "Iterable[Allow]") -> None:
-        self._all = tuple(_Entry(place, one) for place, one in enumerate(listed))
+    def __init__(self, table: str, listed: "Iterable[Allow | Deny]") -> None:
+        """Take the entries of the policy's `table`: `allow` or `deny`."""
+        rules = tuple(listed)
+        self._all = tuple(
+            _Entry(f"{table}[{place}]", one) for place, one in enumerate(rules)
+        )
         self._hosts = HostIndex(
-            (place, one.host)
-            for place, one in enumerate(self._all)
-            if one.host is not None
+            (place, one.host) for place, one in enumerate(rules) if one.host is not None
         )
         self._networks = NetworkIndex(
-            (place, one.network)
-            for place, one in enumerate(self._all)
-            if one.network is not None
+            (place, ipaddress.ip_network(one.cidr))
+            for place, one in enumerate(rules)
+            if one.cidr
         )
 
-    def near(self, address: Address | None, names: Iterable[str]) -> Iterator["_Entry"]:
+    def near(
+        self, address: Address | None, names: Iterable["_Spelt"]
+    ) -> Iterator["_Entry"]:
         """Yield, in order, all entries that may cover the address or one of the names.
 
         It takes about as long in a list of thousands as in one of ten.
         """
         places = set() if address is None else set(self._networks.places(address))
         for name in names:
-            places.update(self._hosts.places(name))
+            places.update(self._hosts.places(name.text))
         return (self._all[place] for place in sorted(places))
 
 
 class _Entry:
-    def __init__(self, index: int, allow: "Allow") -> None:
-        self.name = f"allow[{index}]"
-        self.host = allow.host
-        self.network = ipaddress.ip_network(allow.cidr) if allow.cidr else None
-        self._allow = allow
-        self._ports = frozenset(allow.ports)
+    def __init__(self, name: str, rule: "Allow | Deny") -> None:
+        self.name = name
+        self._rule = rule
+        self._ports = parse_ports(rule.ports)
+        self._network = ipaddress.ip_network(rule.cidr) if rule.cidr else None
 
-    def covers(self, name: str) -> bool:
-        return self.host is not None and covers(self.host, name)
+    def covering(self, names: Iterable[_Spelt]) -> _Spelt | None:
+        """Return the first of `names` that the entry's host covers."""
+        host = self._rule.host
+        if host is None:
+            return None
+        return next((name for name in names if covers(host, name.text)), None)
+
+    def contains(self, address: Address | None) -> bool:
+        """Tell whether the entry's range has `address`."""
+        return (
+            self._network is not None
+            and address is not None
+            and address in self._network
+        )
 
     def differs(self, origin: Origin) -> str | None:
         """Return why the entry's `by` does not admit `origin`, or None if it does."""
-        by = self._allow.by
+        by: By | None = getattr(self._rule, "by", None)
         if by is None:
             return None
         exe = (origin.exe,) if origin.exe else ()
@@ -260,28 +349,30 @@ class _Entry:
                 return why
         return None
 
-    def allows(self, target: Destination) -> str | None:
-        allow = self._allow
+    def allows(self, target: Destination, names: Iterable[_Spelt]) -> str | None:
+        """Return why the entry covers `target`, known as `names`; None: it doesn't."""
+        rule = self._rule
         if target.protocol in _PORTLESS:
-            if allow.protocol != "any":
+            if rule.protocol != "any":
                 return None
-        elif allow.protocol not in {"any", target.protocol}:
+        elif rule.protocol not in {"any", target.protocol}:
             return None
-        if target.port is not None and target.port not in self._ports:
+        if target.port is not None and not _is_within(target.port, self._ports):
             return None
-        matched = self._matched(target)
+        matched = self._matched(target, names)
         if matched is None:
             return None
-        return f"{matched}: {allow.reason}" if allow.reason else matched
+        return f"{matched}: {rule.reason}" if rule.reason else matched
 
-    def _matched(self, target: Destination) -> str | None:
-        if self.network is not None:
-            inside = target.address is not None and target.address in self.network
-            return f"{target.address} in {self.network}" if inside else None
-        for name in target.names:
-            if self.covers(name):
-                return f"{name} matches {self.host}"
-        return None
+    def _matched(self, target: Destination, names: Iterable[_Spelt]) -> str | None:
+        if self.contains(target.address):
+            return f"{target.address} in {self._network}"
+        name = self.covering(names)
+        return f"{name.shown} matches {self._rule.host}" if name else None
+
+
+def _is_within(port: int, ranges: Iterable[tuple[int, int]]) -> bool:
+    return any(low <= port <= high for low, high in ranges)
 
 
 def _mismatch(

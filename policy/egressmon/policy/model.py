@@ -9,22 +9,26 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
 from egressmon.policy.default import Default
 from egressmon.policy.names import parse_host_pattern
+from egressmon.policy.ports import ANY, Ports, parse_ports
 from egressmon.policy.routes import Route
 
 
+# With host bits (10.0.0.1/8) it is the range that it is in: notes.py says so.
 def _network(text: str) -> str:
     try:
-        network = ipaddress.ip_network(text)
+        network = ipaddress.ip_network(text, strict=False)
     except ValueError as error:
         hint = "write 192.0.2.0/24, 2001:db8::/32, or a single address"
         raise ValueError(f"{text!r}: {error}; {hint}") from error
-    _require_plain(text, network.network_address)
+    _require_plain(text, network.network_address, network.prefixlen)
     return str(network)
 
 
@@ -39,12 +43,16 @@ def _address(text: str) -> str:
 
 # Peers have neither form in the evidence, so such an entry would cover nothing.
 def _require_plain(
-    text: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address
+    text: str,
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+    prefix: int = 128,
 ) -> None:
     if address.version == 4:
         return
     if address.ipv4_mapped is not None:
-        raise ValueError(f"{text!r} is judged as IPv4; write {address.ipv4_mapped}")
+        range_of = f"/{max(prefix - 96, 0)}" if prefix < 128 else ""
+        plain = f"{address.ipv4_mapped}{range_of}"
+        raise ValueError(f"{text!r} is judged as IPv4; write {plain}")
     if address.scope_id is not None:
         raise ValueError(f"{text!r}: a device is not judged; leave out its name")
 
@@ -60,7 +68,31 @@ Version = Annotated[Literal[1], BeforeValidator(_integer)]
 Host = Annotated[str, AfterValidator(parse_host_pattern)]
 Cidr = Annotated[str, AfterValidator(_network)]
 Address = Annotated[str, AfterValidator(_address)]
-Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _checked_ports(value: Ports) -> Ports:
+    parse_ports(value)
+    return value
+
+
+_ONE_PORT = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1, "maximum": 65535},
+        {"type": "string", "pattern": "^[0-9]{1,5}-[0-9]{1,5}$"},
+    ]
+}
+EntryPorts = Annotated[
+    Ports,
+    PlainValidator(_checked_ports),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"const": ANY},
+                {"type": "array", "minItems": 1, "items": _ONE_PORT},
+            ]
+        }
+    ),
+]
 
 
 class _Table(BaseModel):
@@ -117,27 +149,44 @@ class By(_Table):
         return self
 
 
-class Allow(_Table):
-    """One reviewed destination: a host name or an address range, with ports."""
+class _Rule(_Table):
+    """What allow and deny entries share: a host name or an address range."""
 
     host: Host | None = Field(
         default=None,
-        description='exact name, "*.example.org" (one label more) or '
-        '"**.example.org" (one or more)',
+        description='exact name; a label "*" stands for one label, and "**" at the '
+        "front for one or more",
     )
     cidr: Cidr | None = Field(default=None, description="an address or a range")
-    ports: tuple[Port, ...] = Field(default=(443,), min_length=1)
-    protocol: Literal["tcp", "udp", "any"] = "tcp"
-    reason: str = Field(default="", description="shown in the evidence")
-    by: By | None = Field(
-        default=None, description="only connections that are attributed so"
-    )
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:
         if (self.host is None) == (self.cidr is None):
             raise ValueError("write exactly one of host and cidr")
         return self
+
+
+class Allow(_Rule):
+    """One reviewed destination: a host name or an address range, with ports."""
+
+    ports: EntryPorts = Field(
+        default=(443,), description='numbers and ranges ("8000-8100"), or "any"'
+    )
+    protocol: Literal["tcp", "udp", "any"] = "tcp"
+    reason: str = Field(default="", description="shown in the evidence")
+    by: By | None = Field(
+        default=None, description="only connections that are attributed so"
+    )
+
+
+class Deny(_Rule):
+    """A destination that is a violation whatever else allows it."""
+
+    ports: EntryPorts = Field(
+        default=ANY, description='numbers and ranges ("8000-8100"), or "any"'
+    )
+    protocol: Literal["tcp", "udp", "any"] = "any"
+    reason: str = Field(default="", description="shown in the evidence")
 
 
 class Dns(_Table):
@@ -217,6 +266,9 @@ class Policy(_Table):
         "sockets is one, unless it stays on this machine",
     )
     allow: tuple[Allow, ...] = ()
+    deny: tuple[Deny, ...] = Field(
+        default=(), description="what is a violation whatever allow says"
+    )
     dns: Dns = Dns()
     local: Local = Local()
     command: Command = Command()

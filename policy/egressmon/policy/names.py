@@ -8,6 +8,7 @@ import re
 
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
+_DOTS = re.compile("[\u3002\uff0e\uff61]")  # as IDNA takes them (RFC 3490)
 _MAX_NAME = 253  # RFC 1035 section 2.3.4, without the root label
 
 
@@ -19,8 +20,8 @@ def canonical(name: str) -> str:
 def parse_host_pattern(text: str) -> str:
     """Return the canonical form of a policy's host entry.
 
-    Raises ValueError with what to write instead if `text` is not a host name,
-    `*.` and a name (one label more), or `**.` and a name (one or more labels).
+    It is a host name in which a label may be `*` (any one label) and the first one
+    `**` (one or more labels). Raises ValueError with what to write instead.
     """
     if "://" in text:
         raise ValueError(f"{text!r} is a URL; write the host name alone")
@@ -32,22 +33,28 @@ def parse_host_pattern(text: str) -> str:
         port = text.split(":")[1]
         shown = port if port.isdecimal() else "443"
         raise ValueError(f"{text!r} has a port; write ports = [{shown}]")
-    prefix, name = _split_wildcard(text)
-    if "*" in name:
+    return _wild_pattern(text) if "*" in text else _host_name(text, text)
+
+
+# The labels behind the last wildcard belong to somebody: one label alone would cover
+# names that anybody can register.
+def _wild_pattern(text: str) -> str:
+    labels = _DOTS.sub(".", text).rstrip(".").split(".")
+    wild = [at for at, label in enumerate(labels) if label in {"*", "**"}]
+    partial = len(wild) < sum("*" in label for label in labels)
+    if partial or "**" in labels[1:] or wild[-1] == len(labels) - 1:
         raise ValueError(
-            f"{text!r}: a wildcard stands for whole labels at the front; "
-            "write *.example.org or **.example.org"
+            f"{text!r}: a wildcard stands for a whole label, and not for the last; "
+            "write *.example.org, storage.*.example.org, or, for one or more labels at "
+            "the front, **.example.org"
         )
-    if prefix and "." not in name.rstrip("."):
+    if wild[-1] == len(labels) - 2:
         raise ValueError(f"{text!r} covers a whole top-level domain; name one below it")
-    return prefix + _host_name(name, text)
-
-
-def _split_wildcard(text: str) -> tuple[str, str]:
-    for prefix in ("**.", "*."):
-        if text.startswith(prefix):
-            return prefix, text[len(prefix) :]
-    return "", text
+    plain = ["x" if at in wild else label for at, label in enumerate(labels)]
+    plain = _host_name(".".join(plain), text).split(".")
+    return ".".join(
+        labels[at] if at in wild else label for at, label in enumerate(plain)
+    )
 
 
 def _host_name(name: str, text: str) -> str:
@@ -103,9 +110,17 @@ def _is_address(text: str) -> bool:
 
 def covers(pattern: str, name: str) -> bool:
     """Tell whether `pattern` covers `name`; both must be in canonical form."""
-    if pattern.startswith("**."):
-        return name.endswith(pattern[2:]) and len(name) > len(pattern) - 2
-    if pattern.startswith("*."):
-        first, dot, rest = name.partition(".")
-        return bool(first and dot) and rest == pattern[2:]
-    return name == pattern
+    if "*" not in pattern:
+        return name == pattern
+    wanted, found = pattern.split("."), name.split(".")
+    if wanted[0] == "**":
+        del wanted[0]
+        first = len(found) - len(wanted)
+        if first < 1 or not all(found[:first]):
+            return False
+        found = found[first:]
+    return len(wanted) == len(found) and all(map(_is_label, wanted, found))
+
+
+def _is_label(wanted: str, found: str) -> bool:
+    return wanted == found or (wanted == "*" and bool(found))

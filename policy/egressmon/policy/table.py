@@ -10,11 +10,13 @@ from pydantic import BaseModel, ValidationError
 
 from egressmon.policy import toml
 from egressmon.policy.errors import PolicyError
+from egressmon.policy.host_bits import host_bits
 from egressmon.policy.model import (
     Accept,
     Allow,
     By,
     Command,
+    Deny,
     Dns,
     Local,
     Policy,
@@ -26,11 +28,15 @@ _REMEDIES = {
     "extra_forbidden": "unknown key; {known}",
     "missing": "missing; add `{key} = …`",
     "too_short": "an empty list allows nothing; name at least one",
+    "model_type": "a table is expected; write [[{table}]] and below it "
+    'host = "example.org"',
+    "tuple_type": "a list is expected; write {key} = [ … ]",
 }
 _TABLES: dict[tuple[str, ...], type[BaseModel]] = {
     (): Policy,
     ("allow",): Allow,
     ("allow", "by"): By,
+    ("deny",): Deny,
     ("dns",): Dns,
     ("local",): Local,
     ("accept",): Accept,
@@ -38,15 +44,24 @@ _TABLES: dict[tuple[str, ...], type[BaseModel]] = {
 }
 
 
-def parse(path: Path, text: str, prefix: tuple[str, ...]) -> Policy:
-    """Return the policy in `text`, the content of `path`; raises PolicyError.
+def parse(
+    path: Path, text: str, prefix: tuple[str, ...]
+) -> tuple[Policy, tuple[str, ...]]:
+    """Return the policy in `text`, the content of `path`, and notes on it.
 
-    `prefix` has the keys that lead to the policy's table in the file.
+    `prefix` has the keys that lead to the policy's table in the file. Raises
+    PolicyError.
     """
+    table = _inside(toml.parse(path, text), prefix)
     try:
-        return Policy.model_validate(_inside(toml.parse(path, text), prefix))
+        policy = Policy.model_validate(table)
     except ValidationError as error:
         raise _explained(path, text, prefix, error) from error
+    notes = (
+        f"{path}:{line_of(text, (*prefix, *at))}: {note}"
+        for at, note in host_bits(table, policy)
+    )
+    return policy, tuple(notes)
 
 
 # Returns the table under the keys `prefix`, or an empty one if there is none.
@@ -81,13 +96,15 @@ def _problem(
         return line, f"{shown}: not supported by this version", "remove it for now"
     if kind in _REMEDIES:
         key = keys[-1] if keys else ""
-        remedy = _REMEDIES[kind].format(known=f"known: {known}", key=key)
+        remedy = _REMEDIES[kind].format(
+            known=f"known: {known}", key=key, table=".".join((*prefix, *keys))
+        )
         return line, f"{shown}: {remedy.partition(';')[0]}", remedy
     message = str(problem["msg"]).removeprefix("Value error, ")
     if problem.get("input") == "block" and keys == ("enforce",):
         return line, "enforce: block is not supported yet", 'write enforce = "fail"'
-    where = f"{shown}: " if shown else ""
-    return line, where + message, "see docs/policy.md for the format"
+    separator = "" if message.startswith("[") or not shown else ": "
+    return line, shown + separator + message, "see docs/policy.md for the format"
 
 
 # pydantic's location also names the member of a union that it tried: drop that. An

@@ -3,6 +3,7 @@
 import ipaddress
 from pathlib import Path
 
+from egressmon.naming.asked import Asker
 from egressmon.naming.names import (
     GRACE_NS,
     Names,
@@ -20,7 +21,91 @@ def test_all_names_of_an_address_are_kept() -> None:
     names.learn(A, "a.test", "dns", 10 * SECOND)
     names.learn(A, "B.test.", "dns", 10 * SECOND)
 
-    assert [one.name for one in names.of(A, 0)] == ["a.test", "b.test"]
+    assert [one.name for one in names.of(A, 0)] == ["b.test", "a.test"]
+
+
+PARENT, CHILD, OTHER = (1, 10), (2, 20), (3, 30)
+
+
+def ask(names: Names, name: str, process: tuple[int, int], thread: int) -> None:
+    names.learn(A, name, "dns", SECOND, Asker(process, thread))
+
+
+def seen(names: Names, asker: Asker | None) -> list[tuple[str, str | None]]:
+    return [(one.name, one.asked_by) for one in names.of(A, 0, asker)]
+
+
+def test_a_connection_goes_by_the_name_that_its_own_process_asked_for_last() -> None:
+    names = Names()
+    ask(names, "parent.test", PARENT, 1)
+    ask(names, "first.test", CHILD, 2)
+    ask(names, "mine.test", CHILD, 2)
+    ask(names, "beside.test", CHILD, 3)
+    ask(names, "stranger.test", OTHER, 4)
+
+    assert seen(names, Asker(CHILD, 2, (PARENT,))) == [
+        ("mine.test", "thread"),
+        ("first.test", "thread"),
+        ("beside.test", "process"),
+        ("stranger.test", "other"),
+        ("parent.test", "other"),
+    ]
+    assert seen(names, Asker((9, 9), 9, (CHILD, PARENT)))[0] == (
+        "beside.test",
+        "ancestor",
+    )
+    assert seen(names, None)[0] == ("stranger.test", "other")
+
+
+def test_what_is_asked_for_again_is_what_was_asked_for_last() -> None:
+    names = Names()
+    for name in ("a.test", "b.test", "a.test"):
+        ask(names, name, CHILD, 2)
+
+    assert seen(names, Asker(CHILD, 2))[0] == ("a.test", "thread")
+
+
+def test_a_pid_that_is_used_again_asked_for_nothing() -> None:
+    names = Names()
+    ask(names, "old.test", CHILD, 2)
+
+    assert seen(names, Asker((CHILD[0], 99), 2)) == [("old.test", "other")]
+
+
+# What others asked for could lend an allowed name to whoever asked for another.
+def test_the_verdict_is_on_what_the_process_itself_asked_for() -> None:
+    names = Names()
+    names.learn(A, "hosts.test", "hosts-file")
+    names.learn(A, "guess.test", "policy-resolution")
+    ask(names, "allowed.test", OTHER, 4)
+    ask(names, "mine.test", CHILD, 2)
+    ask(names, "beside.test", CHILD, 3)
+
+    mine = names.of(A, 0, Asker(CHILD, 2))
+    nobodys = names.of(A, 0, Asker((9, 9), 9))
+
+    assert names_for_verdict(mine) == ("mine.test", "beside.test", "hosts.test")
+    assert set(names_for_verdict(nobodys)) == {
+        "allowed.test", "mine.test", "beside.test", "hosts.test"
+    }  # fmt: skip
+
+
+def test_who_asked_is_bounded() -> None:
+    names = Names()
+    for number in range(70_000):
+        ask(names, f"{number % 300}.test", (number, 1), number)
+
+    assert len(names.of(A, 0, Asker((69_999, 1), 69_999))) == 256
+
+
+def test_aliases_lead_both_ways_and_by_several_answers() -> None:
+    aliases = Names().aliases
+    aliases.learn("www.test", ["cdn.test", "edge.test"])
+    aliases.learn("edge.test", ["pop.test", "www.test"])
+
+    assert set(aliases.origins(["pop.test"])) == {"edge.test", "www.test"}
+    assert "pop.test" in aliases.targets(["www.test"])
+    assert aliases.origins(["www.test"]) == ("edge.test",)
 
 
 def test_a_name_ends_after_its_time_and_grace() -> None:

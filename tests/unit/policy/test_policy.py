@@ -19,9 +19,10 @@ from egressmon.evidence.schema import POLICY_FILE, text
 from egressmon.policy.default import DEFAULT
 from egressmon.policy.errors import PolicyError
 from egressmon.policy.file import find_policy, load_policy
-from egressmon.policy.judge import Destination, Judge, Listener
+from egressmon.policy.judge import Asked, Destination, Judge, Listener
 from egressmon.policy.model import Allow, Dns, Local, Policy
 from egressmon.policy.names import covers, parse_host_pattern
+from egressmon.policy.pointers import pointed_address
 from egressmon.policy.table import line_of, schema
 
 RESOLVER = ipaddress.ip_address("192.0.2.53")
@@ -59,6 +60,14 @@ def to(
         ("**.example.org", "example.org", False),
         ("**.example.org", "evilexample.org", False),
         ("**.example.org", ".example.org", False),
+        ("storage.*.azure.com", "storage.west.azure.com", True),
+        ("storage.*.azure.com", "storage.azure.com", False),
+        ("storage.*.azure.com", "storage.a.b.azure.com", False),
+        ("storage.*.azure.com", "other.west.azure.com", False),
+        ("storage.*.azure.com", "storage..azure.com", False),
+        ("*.storage.*.azure.com", "x.storage.west.azure.com", True),
+        ("**.storage.*.azure.com", "a.b.storage.west.azure.com", True),
+        ("**.storage.*.azure.com", "storage.west.azure.com", False),
     ],
 )
 def test_patterns(pattern: str, name: str, *, covered: bool) -> None:
@@ -71,6 +80,8 @@ def test_patterns(pattern: str, name: str, *, covered: bool) -> None:
         ("API.Example.ORG.", "api.example.org"),
         ("bücher.example", "xn--bcher-kva.example"),
         ("*.Example.org", "*.example.org"),
+        ("Storage.*.Azure.com.", "storage.*.azure.com"),
+        ("**.*.b\xfccher\uff0eexample", "**.*.xn--bcher-kva.example"),
         ("_dmarc.example.org", "_dmarc.example.org"),
         ("\uff45xample\uff0eorg", "example.org"),
         ("1.2.3.example", "1.2.3.example"),
@@ -92,12 +103,15 @@ def test_host_entries_become_canonical(text: str, canonical: str) -> None:
         ("192.0.2.1", "write cidr"),
         ("2001:db8::1", "write cidr"),
         ("a*.example.org", r"write \*\.example"),
-        ("example.*", "whole labels at the front"),
+        ("example.*", "not for the last"),
+        ("example.*.org", "top-level domain"),
+        ("**.example.*", "not for the last"),
+        ("a.**.example.org", r"\*\*\.example\.org"),
         ("*.org", "top-level domain"),
         ("exa mple.org", "not a host name"),
         ("", "not a host name"),
         ("a" * 64 + ".org", "not a host name"),
-        ("*", "whole labels at the front"),
+        ("*", "not for the last"),
         ("1.2", "ends in a number"),
         ("1.2.3", "ends in a number"),
         ("1.2.3.", "ends in a number"),
@@ -167,6 +181,148 @@ def test_a_protocol_without_ports_needs_any() -> None:
 
     assert judge({"cidr": PEER}).connection(ping).word == "violation"
     assert judge({"cidr": PEER, "protocol": "any"}).connection(ping).word == "allowed"
+
+
+@pytest.mark.parametrize(
+    ("ports", "inside", "outside"),
+    [
+        ("any", [1, 443, 65535], []),
+        ([443, "8000-8100"], [443, 8000, 8050, 8100], [442, 7999, 8101]),
+        (["1-65535"], [1, 65535], []),
+    ],
+)
+def test_ports_are_numbers_and_ranges_or_any(
+    ports: object, inside: list[int], outside: list[int]
+) -> None:
+    rules = judge({"cidr": PEER, "ports": ports})
+
+    assert {rules.connection(to(port=port)).word for port in inside} == {"allowed"}
+    for port in outside:
+        assert rules.connection(to(port=port)).word == "violation"
+
+
+@given(st.integers(1, 65535), st.integers(1, 65535), st.integers(1, 65535))
+def test_a_range_of_ports_has_both_its_ends(low: int, high: int, port: int) -> None:
+    try:
+        rules = judge({"cidr": PEER, "ports": [f"{low}-{high}"]})
+    except ValidationError:
+        assert low > high
+        return
+    allowed = rules.connection(to(port=port)).word == "allowed"
+    assert allowed == (low <= port <= high)
+
+
+def test_a_denial_wins_over_all_that_allows() -> None:
+    rules = judge(
+        {"host": "**.example.org"},
+        {"cidr": "0.0.0.0/0", "ports": "any"},
+        deny=[
+            {"host": "*.bad.example.org", "reason": "no telemetry"},
+            {"cidr": "203.0.113.64/26", "ports": [25]},
+            {"cidr": "127.0.0.9/32"},
+        ],
+        dns={"queries": "any"},
+        local={"listeners": "any"},
+    )
+
+    denied = rules.connection(to("a.bad.example.org"))
+    assert (denied.word, denied.rule) == ("violation", "deny[0]")
+    assert denied.reason == (
+        "denied: a.bad.example.org matches *.bad.example.org: no telemetry"
+    )
+    assert rules.connection(to("a.example.org")).word == "allowed"
+    assert rules.connection(to(ip="203.0.113.65", port=25)).rule == "deny[1]"
+    assert rules.connection(to(ip="203.0.113.65", port=26)).word == "allowed"
+    near = to(ip="127.0.0.9", listener="scope")
+    assert rules.connection(near).rule == "deny[2]"
+    assert rules.query("a.bad.example.org", RESOLVER).rule == "deny[0]"
+    assert rules.query("a.bad.example.org.corp.example", RESOLVER).rule == "deny[0]"
+    assert rules.query("a.example.org", RESOLVER).word == "allowed"
+
+
+def test_a_name_whose_alias_is_denied_is_denied() -> None:
+    rules = judge(
+        {"host": "metrics.example.org"}, deny=[{"host": "**.tracker.example"}]
+    )
+    target = Destination(
+        ipaddress.ip_address(PEER),
+        443,
+        "tcp",
+        ("metrics.example.org",),
+        targets=("eu.tracker.example",),
+    )
+
+    assert rules.connection(target).rule == "deny[0]"
+
+
+def test_what_covers_a_name_covers_what_it_is_an_alias_for() -> None:
+    rules = judge({"host": "www.example.org"})
+    target = Destination(
+        ipaddress.ip_address(PEER),
+        443,
+        "tcp",
+        ("edge.cdn.example",),
+        origins=("www.example.org",),
+    )
+
+    assert rules.connection(target).rule == "allow[0]"
+    led = rules.query("edge.cdn.example", RESOLVER, Asked(("www.example.org",)))
+    assert (led.word, led.rule) == ("allowed", "allow[0]")
+    other = rules.query("edge.cdn.example", RESOLVER, Asked(("evil.example",)))
+    assert other.word == "violation"
+
+
+def test_a_short_name_covers_what_the_search_list_makes_of_it() -> None:
+    rules = judge({"host": "db", "ports": [5432]})
+
+    found = rules.connection(to("db.corp.example", port=5432))
+
+    assert (found.word, found.reason) == ("allowed", "db (db.corp.example) matches db")
+    assert rules.query("db.corp.example", RESOLVER).word == "allowed"
+    assert rules.connection(to("db.evil.example", port=5432)).word == "violation"
+    assert rules.connection(to("x.db.corp.example", port=5432)).word == "violation"
+
+
+def test_pointers_to_what_is_known_or_may_be_reached_are_allowed() -> None:
+    rules = judge({"cidr": "203.0.113.0/24"}, {"cidr": "2001:db8::/32"})
+    known = Asked(is_learned=True)
+    six = "1" + ".0" * 23 + ".8.b.d.0.1.0.0.2.ip6.arpa"
+
+    assert rules.query("9.113.0.203.in-addr.arpa", RESOLVER).rule == "allow[0]"
+    assert rules.query(six, RESOLVER).rule == "allow[1]"
+    assert rules.query("7.2.0.192.in-addr.arpa", RESOLVER).word == "violation"
+    assert rules.query("7.2.0.192.in-addr.arpa", RESOLVER, known).word == "allowed"
+    for odd in ("x.7.2.0.192.in-addr.arpa", "07.2.0.192.in-addr.arpa",
+                "7.2.0.999.in-addr.arpa", "2.0.192.in-addr.arpa"):  # fmt: skip
+        assert rules.query(odd, RESOLVER, known).word == "violation"
+
+
+@given(st.ip_addresses())
+def test_every_address_is_read_back_from_its_pointer(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> None:
+    assert pointed_address(address.reverse_pointer) == address
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "*"]), min_size=1, max_size=4),
+    st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=6),
+    st.booleans(),
+)
+def test_patterns_are_what_an_expression_of_labels_is(
+    wanted: list[str],
+    found: list[str],
+    many: bool,  # noqa: FBT001 -- hypothesis
+) -> None:
+    pattern = ".".join((["**"] if many else []) + wanted) + ".example.org"
+    name = ".".join(found) + ".example.org"
+    label = r"[a-z]+"
+    parts = [label if one == "*" else one for one in wanted]
+    front = rf"(?:{label}\.)+" if many else ""
+    expected = front + r"\.".join(parts) + r"\.example\.org"
+
+    assert parse_host_pattern(pattern) == pattern
+    assert covers(pattern, name) == bool(re.fullmatch(expected, name))
 
 
 @pytest.mark.parametrize(
@@ -307,13 +463,19 @@ def test_the_table_in_pyproject_is_the_same(tmp_path: Path) -> None:
         ("version = 1\n[[allow]]\nhost = 'x.org'\nports = []", 4, "an empty list"),
         ("version = 1\n[[allow]]\nhost = 'x.org'\nports = [0]", 4, r"ports\[0\]"),
         ("version = 1\n[[allow]]\nhost = 'x.org'\nports = ['a']", 4, r"ports\[0\]"),
+        ("version = 1\n[[allow]]\nhost = 'x.org'\nports = ['443']", 4, "write 443"),
+        ("version = 1\n[[allow]]\nhost = 'x.org'\nports = 443", 4, r"ports = \[443\]"),
+        ("version = 1\n[[allow]]\nhost = 'x.org'\nports = ['*']", 4, 'ports = "any"'),
+        ("version = 1\n[[allow]]\nhost = 'x.org'\nports = ['9-1']", 4, "low-high"),
+        ("version = 1\n[[deny]]\nhost = 'x.org'\nby = {}", 4, r"deny\[0\]\.by: unkn"),
+        ("version = 1\nallow = ['pypi.org:443']", 2, r"allow\[0\]: a table is"),
         ("version = 1\n[[allow]]\nports = [1]", 2, "exactly one of host and cidr"),
         (
             "version = 1\n[[allow]]\nhost = 'a.org'\n[[allow]]\nhost = 'h://a'",
             5,
             r"allow\[1\]\.host",
         ),
-        ("version = 1\n[[allow]]\ncidr = '10.0.0.1/8'", 3, "host bits set"),
+        ("version = 1\n[[allow]]\ncidr = '::ffff:10.0.0.0/104'", 3, "10.0.0.0/8"),
         # What could cover nothing, as peers are never written so.
         ("version = 1\n[[allow]]\ncidr = '::ffff:192.0.2.7'", 3, "192.0.2.7"),
         ("version = 1\n[[allow]]\ncidr = '::ffff:0:0/96'", 3, "judged as IPv4"),
@@ -339,6 +501,31 @@ def test_errors_name_file_line_and_remedy(
     assert caught.value.hint
 
 
+def test_a_range_with_host_bits_is_taken_and_named(tmp_path: Path) -> None:
+    text = """version = 1
+[[allow]]
+cidr = "10.0.0.1/8"
+[[allow]]
+cidr = "10.0.0.0/255.0.0.0"
+[[deny]]
+cidr = "2001:db8::1/32"
+[accept]
+from = ["192.0.2.0/24", "192.0.2.7/24", "192.0.2.7"]
+"""
+    path = write(tmp_path, text)
+
+    loaded = load_policy(path)
+
+    assert [entry.cidr for entry in loaded.policy.allow] == ["10.0.0.0/8"] * 2
+    where = [one.removeprefix(f"{path}:").partition(": ") for one in loaded.remarks]
+    inside = "is not the start of a range:"
+    assert {line: what for line, _, what in where} == {
+        "3": f"allow[0].cidr: 10.0.0.1/8 {inside} 10.0.0.0/8 counts",
+        "7": f"deny[0].cidr: 2001:db8::1/32 {inside} 2001:db8::/32 counts",
+        "9": f"accept.from[1]: 192.0.2.7/24 {inside} 192.0.2.0/24 counts",
+    }
+
+
 WHOLE: dict[str, Any] = {
     "version": 1,
     "enforce": "fail",
@@ -357,6 +544,10 @@ WHOLE: dict[str, Any] = {
                 "claimed": True,
             },
         },
+        {"cidr": "192.0.2.1"},
+    ],
+    "deny": [
+        {"host": "example.org", "ports": [1], "protocol": "tcp", "reason": "1"},
         {"cidr": "192.0.2.1"},
     ],
     "dns": {"resolvers": ["192.0.2.1"], "queries": "any", "names": ["example.org"]},

@@ -136,7 +136,7 @@ def test_names_below_a_search_domain_are_covered_by_their_host() -> None:
         search=("corp.test",),
     )
 
-    assert policy["dns"]["names"] == ["other.example.test.corp.test"]
+    assert policy["dns"]["names"] == ["other.example.test"]
 
 
 def test_what_no_policy_allows_is_said() -> None:

@@ -50,6 +50,8 @@ class Message:
     """Records, or parts of them, that may have more addresses, and were not read."""
     ttl: int = 0
     """For how many seconds `addresses` hold."""
+    aliases: tuple[str, ...] = ()
+    """The names that the question's name leads to by CNAME or DNAME, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,8 @@ def _response(
         at = records[-1].stop
     status = flags & 15 | _extended_status(wire, at, sum(counts) - len(records))
     answers = tuple(_line(wire, record) for record in records)
-    found, ttl = ([], 0) if status else _addresses(wire, question, records)
+    aliases: list[str] = []
+    found, ttl = ([], 0) if status else _addresses(wire, question, records, aliases)
     unread = counts[0] - len(records) if question.asks_addresses and not status else 0
     return Message(
         identifier=identifier,
@@ -120,6 +123,7 @@ def _response(
         addresses=tuple(found[:_MAX_ANSWERS]),
         left_out=unread + len(found[_MAX_ANSWERS:]),
         ttl=ttl,
+        aliases=tuple(aliases),
     )
 
 
@@ -142,9 +146,10 @@ def _extended_status(wire: Wire, at: int, left: int) -> int:
     return 0
 
 
-# Follow aliases from the question to addresses; the TTL is the least on the way.
+# Follow aliases from the question to addresses, and add them to `aliases`; the TTL is
+# the least on the way.
 def _addresses(
-    wire: Wire, question: _Question, records: list[Resource]
+    wire: Wire, question: _Question, records: list[Resource], aliases: list[str]
 ) -> tuple[list[Address], int]:
     if not question.asks_addresses:
         return [], 0
@@ -158,6 +163,7 @@ def _addresses(
         if alias is None:
             break
         name, ttl = alias[0], min(ttl, alias[1])
+        aliases.append(name)
     return [], 0  # nothing there, a loop, or more than any resolver follows
 
 

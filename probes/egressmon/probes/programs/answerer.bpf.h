@@ -3,6 +3,7 @@
 #ifndef EGRESSMON_ANSWERER_H
 #define EGRESSMON_ANSWERER_H
 
+#include "nat.bpf.h"
 #include "packet.bpf.h"
 #include "receiver.bpf.h"
 

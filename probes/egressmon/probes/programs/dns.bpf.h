@@ -63,6 +63,8 @@ static __always_inline void fill_server(struct __sk_buff *skb, struct dns_event 
 static __always_inline void fill_dns(struct __sk_buff *skb, struct dns_event *event, u64 how,
 				     u32 sequence, u32 size, u32 total)
 {
+	struct socket_state *owner;
+
 	event->ktime_ns = bpf_ktime_get_boot_ns();
 	event->kind = KIND_DNS;
 	event->cookie = bpf_get_socket_cookie(skb);
@@ -75,7 +77,10 @@ static __always_inline void fill_dns(struct __sk_buff *skb, struct dns_event *ev
 	event->port = how;
 	event->traits = (how >> 16) & 0xffff;
 	fill_server(skb, event);
-	fill_owner(event, packet_owner(skb));
+	owner = packet_owner(skb);
+	if (owner && (event->traits & DNS_TRANSLATED))
+		__builtin_memcpy(event->address, owner->first.address, ADDRESS_SIZE);
+	fill_owner(event, owner);
 }
 
 /* Emit `size` bytes of the payload from `skipped` on: 1 to `room`, a power of two. */
@@ -248,14 +253,17 @@ SUBPROGRAM int dns_egress(struct __sk_buff *skb, u32 flags)
 
 	if (!parse(skb, &packet))
 		return 0;
+	if (sk)
+		sk = bpf_sk_fullsock(sk);
+	as_announced(sk, packet_owner(skb), &packet);
 	if ((is_dns(&packet.source) || packet.is_fragment) &&
 	    is_first_answer(&packet, packet_owner(skb)))
 		dns_mark(skb, 0, HOW(flags, packet.source.protocol, DNS_SCOPE_ANSWERS, 0));
 	if (!is_dns(&packet.target))
 		return 0;
-	traits = traits_of(skb, &packet, &packet.target);
-	if (sk)
-		sk = bpf_sk_fullsock(sk);
+	traits = traits_of(skb, &packet, &packet.sent_to);
+	if (packet.is_translated)
+		traits |= DNS_TRANSLATED;
 	if (sk && sk->type == SOCK_RAW)
 		traits |= DNS_RAW;
 	if (sk && packet.target.protocol == PROTOCOL_TCP && is_layered(sk))

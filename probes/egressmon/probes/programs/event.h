@@ -54,6 +54,7 @@
 #define DNS_SHARED 64	      /* the sender can still change the bytes that were read */
 #define DNS_LAYERED 128	      /* TCP: a protocol above it (MPTCP) decides what is sent */
 #define DNS_SCOPE_ANSWERS 32  /* no payload: the scope sent from that address and port 53 */
+#define DNS_TRANSLATED 256    /* this machine sends it elsewhere (NAT): see sent_to */
 
 /* What a stack event holds, or why it holds no stack. */
 #define STACK_COPIED 0
@@ -207,11 +208,13 @@ struct flow_event {
 	u16 receiver;
 	u16 local_port; /* KIND_ACCEPT: the listener's; else 0 */
 	u32 exec_id;	/* as in process_event: which of its programs the process ran */
-	u32 spare;
+	u16 sent_port;	/* where this machine sends it instead (NAT); 0: nowhere else */
+	u16 spare;
 	u64 start_ns;
 	u64 stack_ns;  /* ktime_ns of the stack event of the same thread; 0: none */
 	u64 frames_ns; /* ktime_ns of its frames event; 0: none */
 	u8 address[ADDRESS_SIZE];
+	u8 sent_to[ADDRESS_SIZE]; /* with sent_port */
 	char comm[COMM_SIZE];
 };
 

@@ -10,6 +10,7 @@ static u64 (*current_ancestor_cgroup_id)(int level) = (void *)123;
 
 struct flow {
 	const struct endpoint *peer;
+	const struct endpoint *sent_to;	  /* where its packet really goes; NULL: to peer */
 	const struct socket_state *owner; /* NULL: nobody known */
 	u64 cookie;
 	u32 kind;
@@ -42,6 +43,11 @@ static __always_inline void emit_flow(const struct flow *flow)
 	event->local_port = flow->local_port;
 	event->exec_id = owner ? owner->exec_id : 0;
 	event->spare = 0;
+	event->sent_port = flow->sent_to ? flow->sent_to->port : 0;
+	if (flow->sent_to)
+		__builtin_memcpy(event->sent_to, flow->sent_to->address, ADDRESS_SIZE);
+	else
+		__builtin_memset(event->sent_to, 0, ADDRESS_SIZE);
 	event->start_ns = owner ? owner->start_ns : 0;
 	event->stack_ns = caller ? caller->stack_ns : 0;
 	event->frames_ns = caller ? caller->frames_ns : 0;
@@ -161,6 +167,7 @@ static __always_inline int on_address(struct bpf_sock_addr *ctx, u32 kind, bool 
 	flow.cookie = bpf_get_socket_cookie(ctx);
 	emit_unsent(state, flow.cookie, flow.socket_type);
 	read_peer(ctx, inet, &peer);
+	note_named(state, &peer);
 	own(state);
 	state->netns = bpf_get_netns_cookie(ctx);
 	state->aimed_ns = bpf_ktime_get_boot_ns();

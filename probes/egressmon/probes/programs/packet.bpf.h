@@ -12,11 +12,14 @@
 
 struct packet {
 	struct endpoint source;
-	struct endpoint target;
-	u32 payload; /* offset of what the transport carries */
+	struct endpoint target;	 /* after as_announced(): the peer that the socket was given */
+	struct endpoint sent_to; /* where it really goes */
+	u32 payload;		 /* offset of what the transport carries */
 	u32 sequence;
 	u32 is_fragment; /* whose ports may stand in another packet */
 	u8 tcp_flags;
+	u8 is_plain; /* without options or extensions, which can lead elsewhere first */
+	u8 is_translated;
 };
 
 /* RFC 791 */
@@ -153,6 +156,7 @@ static __always_inline u32 parse_network(struct __sk_buff *skb, struct packet *p
 		set_inet(packet->target.address, inet.target);
 		packet->target.protocol = inet.protocol;
 		packet->is_fragment = (inet.fragment[0] & 0x3f) | inet.fragment[1];
+		packet->is_plain = first == 0x45;
 		offset = (first & 15) * 4;
 	} else {
 		struct inet6_header inet6;
@@ -165,6 +169,7 @@ static __always_inline u32 parse_network(struct __sk_buff *skb, struct packet *p
 		found = skip_extensions(skb, inet6.next);
 		packet->target.protocol = found & TRANSPORT;
 		packet->is_fragment = found & IS_FRAGMENT;
+		packet->is_plain = inet6.next == packet->target.protocol;
 		offset = found >> OFFSET_SHIFT;
 	}
 	packet->source.protocol = packet->target.protocol;
@@ -198,6 +203,7 @@ static __always_inline bool parse_plain(struct __sk_buff *skb, struct packet *pa
 	packet->source.port = bpf_ntohs(start->source);
 	packet->target.port = bpf_ntohs(start->target);
 	packet->tcp_flags = start->flags;
+	packet->is_plain = 1;
 	packet->sequence = bpf_ntohl(start->sequence) + !!(start->flags & TCP_SYN);
 	packet->payload = sizeof(*inet) + (start->offset >> 4) * 4;
 	return true;

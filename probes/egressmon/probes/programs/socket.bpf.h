@@ -52,10 +52,11 @@ struct socket_state {
 	u32 uid;
 	struct endpoint peer;
 	struct endpoint aim;
-	u32 told; /* which receivers of its stream were told of: a bit for each */
-	u32 spare;
-	u64 aimed_ns; /* when it was last aimed */
-	u64 stack_ns; /* of the call that made or last aimed it; 0: none */
+	struct endpoint first; /* the first peer that it was ever given */
+	u32 named;	       /* 0: it has no peer yet; 1: only the first; 2: others as well */
+	u32 told;	       /* which receivers of its stream were told of: a bit for each */
+	u64 aimed_ns;	       /* when it was last aimed */
+	u64 stack_ns;	       /* of the call that made or last aimed it; 0: none */
 	u64 frames_ns;
 	u64 start_ns; /* of the process, and which of its programs it ran */
 	u32 exec_id;
@@ -130,6 +131,17 @@ static __always_inline bool is_aimed(const struct endpoint *aim, const struct en
 {
 	return aim->port == target->port && aim->protocol == target->protocol &&
 	       (is_unspecified(aim->address) || same_address(aim->address, target->address));
+}
+
+/* The kernel holds the socket's lock while a hook runs, so that no two do so at once. */
+static __always_inline void note_named(struct socket_state *state, const struct endpoint *peer)
+{
+	if (!state->named) {
+		state->first = *peer;
+		state->named = 1;
+	} else if (!same_endpoint(&state->first, peer)) {
+		state->named = 2;
+	}
 }
 
 static __always_inline bool is_known_peer(const struct peer_key *key)

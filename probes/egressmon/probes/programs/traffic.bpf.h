@@ -103,15 +103,15 @@ static __always_inline u32 other_side(struct __sk_buff *skb, const struct packet
 	    (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
 		port = 0;
 	/* Each of many receives it, and may be gone as the agent asks. */
-	if (protocol == PROTOCOL_UDP && forget(skb, is_for_many(skb, packet->target.address)))
+	if (protocol == PROTOCOL_UDP && forget(skb, is_for_many(skb, packet->sent_to.address)))
 		return RECEIVER_UNKNOWN;
-	receiver = forget(skb, socket_at(skb, &packet->source, &packet->target, port,
+	receiver = forget(skb, socket_at(skb, &packet->source, &packet->sent_to, port,
 					 accepted ? SHARING_NONE : SHARING_LOOKED_UP));
 	if (protocol != PROTOCOL_UDP || receiver != RECEIVER_NOBODY)
 		return receiver;
 	/* The kernel quotes it (ICMP) to whose socket is at its source. */
-	receiver = forget(skb, socket_at(skb, &packet->target, &packet->source,
-					 packet->target.port, SHARING_GUESSED)) &
+	receiver = forget(skb, socket_at(skb, &packet->sent_to, &packet->source,
+					 packet->sent_to.port, SHARING_GUESSED)) &
 		   RECEIVER_ALONE;
 	return receiver == RECEIVER_SCOPE ? RECEIVER_NOBODY : receiver;
 }
@@ -142,7 +142,10 @@ SUBPROGRAM int egress_news(struct __sk_buff *skb, u32 kind, u32 flags)
 	flow.owner = owner;
 	if (!TWO_WAYS || !parse_plain(skb, &packet))
 		parse(skb, &packet);
+	as_announced(sk, state, &packet);
 	FORGET(packet);
+	if (packet.is_translated)
+		flow.sent_to = &packet.sent_to;
 	if (TWO_WAYS && kind == KIND_STREAM) {
 		kind = forget(skb, kind_in_stream(skb, sk, state, &packet));
 		if (!kind)
@@ -187,7 +190,7 @@ SUBPROGRAM int egress_flow(struct __sk_buff *skb, u32 flags)
 		sk = bpf_sk_fullsock(sk);
 	if (look(skb, &glance) && glance.protocol == PROTOCOL_TCP &&
 	    glance.target != DNS_PORT && glance.source != DNS_PORT &&
-	    (!sk || sk->type == SOCK_STREAM)) {
+	    !is_aimed_at_dns(state_of(sk)) && (!sk || sk->type == SOCK_STREAM)) {
 		if (!begins(glance.tcp_flags) && !(flags && is_untold(state_of(sk))) &&
 		    (!may_hand_over(skb, state_of(sk)) || is_told_at_once(skb, state_of(sk))))
 			return NO_NEWS;
@@ -199,6 +202,7 @@ SUBPROGRAM int egress_flow(struct __sk_buff *skb, u32 flags)
 		count(COUNT_LOST_PACKET, 1);
 	if (!flags && is_canary(&packet))
 		return KIND_PACKET | NEWS_CANARY;
+	as_announced(sk, state, &packet);
 	if (packet.target.protocol == PROTOCOL_TCP && (!sk || sk->type == SOCK_STREAM))
 		kind = kind_in_stream(skb, sk, state, &packet);
 	else

@@ -1,0 +1,143 @@
+"""Of several names at an address, a policy has those that were meant."""
+
+import tomllib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from egressmon.evidence.records import Actor, ConnectionRecord, DnsRecord, NameRecord
+from egressmon.reports.learned_policy import Lesson
+from support.reported import connection, look_up
+
+ACTOR = Actor(1, 1, 0, 0, "client", "/bin/client", [], [])
+
+
+def learned(*records: ConnectionRecord | DnsRecord) -> dict[str, Any]:
+    """Return the policy that `records` teach."""
+    lesson = Lesson()
+    for record in records:
+        lesson.add(record)
+    return tomllib.loads(lesson.policy_text("client", ()))
+
+
+def answered(name: str, *answers: str, pid: int = 1, argv: str = "x") -> DnsRecord:
+    """Return the record of a look-up by process `pid`, with these answers."""
+    actor = replace(ACTOR, pid=pid, tid=pid, argv=["client", argv])
+    return replace(
+        look_up(name, verdict="allowed"), process=actor, answers=list(answers)
+    )
+
+
+def reached(
+    ip: str, *names: tuple[str, str | None], pid: int = 1, port: int = 443
+) -> ConnectionRecord:
+    """Return the record of a connection by `pid`; of each name, who asked for it."""
+    known = [NameRecord(name, "dns", by) for name, by in names]  # type: ignore[arg-type]
+    record = connection(ip, port=port)
+    actor = replace(ACTOR, pid=pid, tid=pid)
+    return replace(record, process=actor, dst=replace(record.dst, names=known))
+
+
+def hosts(policy: dict[str, Any]) -> list[str]:
+    """Return the hosts that may be reached."""
+    return [entry["host"] for entry in policy["allow"]]
+
+
+def test_each_process_teaches_the_name_that_it_asked_for() -> None:
+    names = [f"{one}.cdn.test" for one in "abcd"]
+    records: list[ConnectionRecord | DnsRecord] = []
+    for pid, name in enumerate(names, 1):
+        records.append(answered(name, f"{name} A 192.0.2.1", pid=pid))
+        others = [(one, "other") for one in names[: pid - 1]]
+        records.append(reached("192.0.2.1", (name, "thread"), *others, pid=pid))
+
+    policy = learned(*records)
+
+    assert hosts(policy) == names
+    assert "dns" not in policy
+
+
+def test_a_name_that_nobody_connected_by_stays_a_look_up() -> None:
+    policy = learned(
+        answered("a.test", "a.test A 192.0.2.1", pid=1),
+        answered("b.test", "b.test A 192.0.2.1", pid=2),
+        reached("192.0.2.1", ("a.test", "thread"), ("b.test", "other"), pid=1),
+    )
+
+    assert hosts(policy) == ["a.test"]
+    assert policy["dns"]["names"] == ["b.test"]
+
+
+# An asynchronous program asks for several, then connects in an order nobody knows.
+def test_names_that_one_thread_asked_for_together_are_all_needed() -> None:
+    both = (("b.test", "thread"), ("a.test", "thread"))
+    policy = learned(
+        answered("a.test", "a.test A 192.0.2.1"),
+        answered("b.test", "b.test A 192.0.2.1"),
+        reached("192.0.2.1", *both),
+        reached("192.0.2.1", *both),
+    )
+
+    assert hosts(policy) == ["a.test", "b.test"]
+
+
+def test_of_names_asked_for_one_after_the_other_only_the_last_is_used() -> None:
+    policy = learned(
+        answered("a.test", "a.test A 192.0.2.1"),
+        reached("192.0.2.1", ("a.test", "thread"), port=1),
+        answered("b.test", "b.test A 192.0.2.1"),
+        reached("192.0.2.1", ("b.test", "thread"), ("a.test", "thread"), port=2),
+    )
+
+    assert {one["host"]: one["ports"] for one in policy["allow"]} == {
+        "a.test": [1],
+        "b.test": [2],
+    }
+
+
+def test_what_an_answer_led_to_is_learned_as_what_was_asked_for() -> None:
+    policy = learned(
+        answered(
+            "www.test", "www.test CNAME edge.cdn.test", "edge.cdn.test A 192.0.2.1"
+        ),
+        answered("edge.cdn.test", "edge.cdn.test A 192.0.2.1"),
+        reached("192.0.2.1", ("edge.cdn.test", "thread"), ("www.test", "thread")),
+    )
+
+    assert hosts(policy) == ["www.test"]
+    assert "dns" not in policy
+
+
+def test_pointers_to_what_was_learned_are_not_listed() -> None:
+    policy = learned(
+        answered("www.test", "www.test A 192.0.2.1"),
+        answered("1.2.0.192.in-addr.arpa", "1.2.0.192.in-addr.arpa PTR www.test"),
+        answered("9.2.0.192.in-addr.arpa"),
+    )
+
+    assert policy["dns"]["names"] == ["9.2.0.192.in-addr.arpa", "www.test"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "asked_below", "expected"),
+    [
+        ("x", False, "db"),
+        ("http://db.corp.test/", False, "db.corp.test"),
+        ("x", True, "db.corp.test"),
+    ],
+)
+def test_a_name_of_the_search_list_is_written_short_unless_it_was_asked_for_whole(
+    argv: str, expected: str, *, asked_below: bool
+) -> None:
+    lesson = Lesson()
+    if asked_below:
+        lesson.add(answered("db.corp.test.corp.test"))
+    lesson.add(answered("db.corp.test", "db.corp.test A 192.0.2.1", argv=argv))
+    lesson.add(answered("gone.corp.test"))
+    lesson.add(reached("192.0.2.1", ("db.corp.test", "thread")))
+
+    policy = tomllib.loads(lesson.policy_text("client", ("corp.test",)))
+
+    assert hosts(policy) == [expected]
+    assert policy["dns"]["names"] == ["gone"]
