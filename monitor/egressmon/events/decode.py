@@ -158,11 +158,13 @@ def kind_of(data: bytes) -> str:
 
 
 def _process(data: bytes) -> Forked | Exited:
-    ktime, kind, pid, start, parent, uid, code, exec_id, comm = (
+    ktime, kind, pid, start, parent, uid, code, exec_id, shares, _, comm = (
         _PROCESS_EVENT.unpack_from(data)
     )
     if kind == _FORK:
-        return Forked(ktime, pid, start, parent, uid, _comm(comm), exec_id)
+        return Forked(
+            ktime, pid, start, parent, uid, _comm(comm), exec_id, bool(shares)
+        )
     return Exited(ktime, pid, start, code)
 
 
@@ -235,7 +237,8 @@ def _unix_name(data: bytes) -> str | None:
 
 def _stack(data: bytes) -> Stack:
     (
-        ktime, _, pid, tid, status, address_space, template, kept, mounts, users, _,
+        ktime, _, pid, tid, status, address_space, template, kept, mounts, users,
+        missing,
     ) = _STACK_EVENT.unpack_from(data)  # fmt: skip
     word = _STACK_STATUSES.get(status)
     if word is None:
@@ -251,7 +254,7 @@ def _stack(data: bytes) -> Stack:
     registers = _REGISTERS.unpack_from(data, _STACK_EVENT.size)
     return Stack(
         ktime, pid, tid, word, address_space, template, registers, content, mounts,
-        users,
+        users, missing,
     )  # fmt: skip
 
 

@@ -56,6 +56,8 @@ class Forked:
     comm: str
     exec_id: int = 0
     """How often it and its ancestors have executed a program."""
+    shares_memory: bool = False
+    """Whether it has its parent's memory, and no copy (vfork, CLONE_VM)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,8 @@ class Stack:
     """The inode number of the process's mount namespace, at the call."""
     users: int = 0
     """The inode number of the process's user namespace, at the call."""
+    missing: int = 0
+    """Pages of `content` that are zeros, as they could not be read: bit n, the n-th."""
 
 
 @dataclass(frozen=True, slots=True)

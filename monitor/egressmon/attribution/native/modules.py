@@ -21,7 +21,7 @@ from egressmon.attribution.native.unwinding.unwind import Unwinder, Unwound
 from egressmon.attribution.native.waiting import WaitingCalls
 from egressmon.attribution.packages.lookup import Packages
 from egressmon.attribution.result import Attribution, unknown
-from egressmon.events.model import Stack, Traffic
+from egressmon.events.model import Forked, Stack, Traffic
 from egressmon.files.beginning import Beginning
 from egressmon.probes.architecture import Architecture
 from egressmon.probes.kernel.sideband import SideRecord
@@ -78,15 +78,16 @@ class Modules:
 
     # The way of a stack, step by step.
     def _follow(self, stack: Stack, unwinder: Unwinder) -> Attribution:
-        pid, registers, content = stack.pid, stack.registers, stack.content
+        pid = stack.pid
         space = self._spaces.locate(pid)
         if space is None:
             return unknown(_NOT_MAPPED)
-        unwound = unwinder.unwind(space, pid, registers, content)
+        copied = stack.registers, stack.content, stack.missing
+        unwound = unwinder.unwind(space, pid, *copied)
         # A process that left the scope's cgroup maps what is not told of.
         if unwound.ends_outside and (fresh := self._spaces.reread(pid)):
             space = fresh
-            unwound = unwinder.unwind(space, pid, registers, content)
+            unwound = unwinder.unwind(space, pid, *copied)
         found = self._read(unwound, space, pid)
         site = self._call_sites.recurring(stack, unwound)
         if site is not None:
@@ -141,9 +142,12 @@ class Modules:
             self._spaces.clear()
         self._spaces.push(records)
 
-    def on_fork(self, pid: int) -> None:
-        """Follow process `pid`, which has begun."""
-        self._spaces.retain(pid)
+    def on_fork(self, event: Forked) -> None:
+        """Follow a process that has begun."""
+        self._spaces.retain(event.pid)
+        if event.shares_memory:
+            self._spaces.advance_to(event.ktime_ns)
+            self._spaces.share(event.pid, event.parent)
 
     def on_exec(self, pid: int, ktime_ns: int) -> None:
         """Forget the call sites of process `pid`, which runs a new program."""

@@ -168,7 +168,9 @@ struct process_event {
 	u32 parent;
 	u32 uid;
 	u32 exit_code;
-	u32 exec_id; /* the kernel's self_exec_id: another number after each exec */
+	u32 exec_id;	   /* the kernel's self_exec_id: another number after each exec */
+	u32 shares_memory; /* KIND_FORK: whether parent and child have one (vfork, CLONE_VM) */
+	u32 spare;
 	char comm[COMM_SIZE];
 };
 
@@ -230,7 +232,7 @@ struct stack_event {
 	u32 payload_size; /* of the stack, without the registers */
 	u32 mounts;	  /* as in exec_event, at the call; 0 for STACK_KNOWN */
 	u32 users;
-	u32 spare;
+	u32 missing; /* pages that are zeros, as they could not be read: bit n, the n-th */
 };
 
 /* The caller's registers, in the order of the kernel's struct (user_)pt_regs. */

@@ -119,11 +119,11 @@ static __always_inline bool is_announced(const struct socket_state *state,
 					 const struct flow *flow)
 {
 	/*
-	 * An IPv4 peer of an IPv6 socket runs this hook at each send (v4-mapped); without a
-	 * port, none was named (a connected socket with IP_PKTINFO): the packet tells.
+	 * An IPv4 peer of an IPv6 socket runs this hook at each send (v4-mapped), with the
+	 * address that the kernel put in the place of none; without a port, none was named
+	 * (a connected socket with IP_PKTINFO): the packet tells.
 	 */
-	return !flow->peer->port || same_endpoint(&state->peer, flow->peer) ||
-	       !is_new_peer(flow);
+	return !flow->peer->port || is_aimed(&state->peer, flow->peer) || !is_new_peer(flow);
 }
 
 static __always_inline void announce_send(struct socket_state *state, struct flow *flow)

@@ -320,14 +320,15 @@ def test_a_bounded_number_is_kept() -> None:
 
 def test_a_stack_event_is_decoded() -> None:
     content = LAYOUTS["registers"].pack(*range(WORDS)) + b"stack"
-    data = event("stack_event", "KIND_STACK", content, tgid=7, tid=8, payload_size=5)
+    fields = {"tgid": 7, "tid": 8, "payload_size": 5, "missing": 2}
+    data = event("stack_event", "KIND_STACK", content, **fields)
 
     found = decode(data)
 
     assert isinstance(found, Stack)
     assert (found.pid, found.tid, found.status) == (7, 8, "copied")
     assert found.registers == tuple(range(WORDS))
-    assert found.content == b"stack"
+    assert (found.content, found.missing) == (b"stack", 2)
 
 
 def test_a_stack_event_that_is_cut_is_refused() -> None:

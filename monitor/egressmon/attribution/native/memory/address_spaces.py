@@ -66,6 +66,15 @@ class AddressSpaces:
         """Keep process `pid` until `drop`, though its first thread may end before."""
         self._retained.add(pid)
 
+    def share(self, pid: int, parent: int) -> None:
+        """Let process `pid` have its `parent`'s memory: what either maps, both have.
+
+        It ends as `pid` executes a program.
+        """
+        space = self._spaces.get(parent)
+        if space is not None:
+            self._keep(pid, space)
+
     def drop(self, pid: int) -> None:
         """Forget process `pid`, which has ended."""
         self._retained.discard(pid)

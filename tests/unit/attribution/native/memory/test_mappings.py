@@ -73,6 +73,26 @@ def test_a_child_has_its_parents_mappings_and_then_its_own() -> None:
     assert path_at(spaces, 0x1000, pid=8) == b"/b"
 
 
+def test_who_shares_memory_has_what_the_other_maps_until_it_executes() -> None:
+    spaces = AddressSpaces()
+    spaces.push([Executed(1, 7), told(2, 0x1000, b"/a"), Forked(3, 8, 7)])
+    spaces.advance_to(3)
+    spaces.share(8, 7)
+    spaces.push([told(4, 0x2000, b"/b"), told(5, 0x3000, b"/c", pid=8)])
+    spaces.advance_to(5)
+
+    for pid in (7, 8):
+        found = [path_at(spaces, place, pid) for place in (0x1000, 0x2000, 0x3000)]
+        assert found == [b"/a", b"/b", b"/c"]
+
+    spaces.push([Executed(6, 8), told(7, 0x1000, b"/d", pid=8)])
+    spaces.advance_to(7)
+    assert path_at(spaces, 0x1000, 8) == b"/d"
+    assert path_at(spaces, 0x1000, 7) == b"/a"
+    spaces.drop(8)
+    assert path_at(spaces, 0x2000, 7) == b"/b"
+
+
 def test_an_exec_and_an_end_forget_all() -> None:
     spaces = AddressSpaces()
     spaces.push([Executed(1, 7), told(2, 0x1000, b"/a"), Executed(3, 7)])
