@@ -20,7 +20,7 @@ Receiver: TypeAlias = Literal[
     "remote", "scope", "outside", "nobody", "shared", "ask", "unknown"
 ]
 FramesStatus: TypeAlias = Literal[
-    "whole", "no-thread", "idle", "unreadable", "cut", "odd", "unnoted"
+    "whole", "no-thread", "idle", "unreadable", "cut", "odd", "unnoted", "unsure"
 ]
 
 FLAG_REFUSED = CONSTANTS["FLAG_REFUSED"]

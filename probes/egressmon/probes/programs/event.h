@@ -71,6 +71,7 @@
 #define FRAMES_CUT 4	 /* there are more frames than are read */
 #define FRAMES_ODD 5	 /* a frame has no code object where one is expected */
 #define FRAMES_UNNOTED 6 /* of a creator: its frames were not recorded */
+#define FRAMES_UNSURE 7	 /* which of several interpreters runs is not known */
 
 /* Whether LD_PRELOAD or LD_AUDIT is in the environment of a new program. */
 #define PRELOAD_NONE 0
