@@ -1,5 +1,6 @@
 """Calls from the same places, while what is mapped changes: all known, and rightly."""
 
+import errno
 import re
 import sys
 from collections import Counter
@@ -119,6 +120,25 @@ def test_shared_memory_and_code_made_at_run_time(
     assert [by_port(run)[PORT + 40 + i]["route"] for i in range(20)] == [
         "unbacked"
     ] * 20
+
+
+# It is told of as the socket is closed, with the time of the call.
+@pytest.mark.smoke
+def test_a_call_that_sends_nothing_is_known(watched: Watch) -> None:
+    code = (
+        "import socket\n"
+        "for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):\n"
+        "    with socket.socket(type=kind) as one:\n"
+        "        try: one.sendto(b'', ('198.51.100.1', 9)) if kind == 2 else "
+        "one.connect(('198.51.100.1', 8))\n"
+        "        except OSError as error: print(error.errno)\n"
+    )
+
+    run = watched(sys.executable, "-c", code)
+
+    assert run.stdout.split() == [str(errno.ENETUNREACH)] * 2
+    assert [one["dst"]["port"] for one in run.of("connection")] == [8, 9]
+    assert {one["route"] for one in run.of("connection")} == {"python-socket"}
 
 
 # gethostbyaddr has a buffer as large as the copy of a stack.

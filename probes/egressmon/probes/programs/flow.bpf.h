@@ -105,6 +105,7 @@ static __always_inline void announce_connect(struct socket_state *state, struct 
 {
 	state->peer = *flow->peer;
 	emit_stack(state);
+	state->aimed_ns = bpf_ktime_get_boot_ns();
 	state->flags |= SOCKET_PENDING;
 	state->told = 0;
 	if (flow->socket_type == SOCK_DGRAM || protocol == PROTOCOL_TCP)
@@ -137,6 +138,7 @@ static __always_inline void announce_send(struct socket_state *state, struct flo
 	emit_stack(state);
 	if (announced)
 		return;
+	state->aimed_ns = bpf_ktime_get_boot_ns();
 	state->aim = *flow->peer;
 	state->flags |= SOCKET_SENDING;
 }
@@ -163,7 +165,6 @@ static __always_inline int on_address(struct bpf_sock_addr *ctx, u32 kind, bool 
 	read_peer(ctx, inet, &peer);
 	own(state);
 	state->netns = bpf_get_netns_cookie(ctx);
-	state->aimed_ns = bpf_ktime_get_boot_ns();
 	flow.owner = state;
 	if (inside) {
 		flow.flags = canary_flags(&peer);
