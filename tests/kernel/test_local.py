@@ -192,3 +192,50 @@ def test_an_inherited_socket_is_seen_as_foreign(watched: Watch) -> None:
     assert connection["socket"] == "foreign"
     assert connection["dst"]["ip"] == OTHER4
     assert connection["verdict"] == "violation"
+
+
+NO_ADDRESS = """
+import socket
+LISTENERS = [
+    (family, kind, socket.socket(family, kind), address, peer)
+    for family, address, peer in (
+        (socket.AF_INET, "127.0.0.1", "0.0.0.0"),
+        (socket.AF_INET6, "::1", "::"),
+        (socket.AF_INET6, "::ffff:127.0.0.1", "::ffff:0.0.0.0"),
+    )
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)
+]
+for family, kind, listener, address, peer in LISTENERS:
+    listener.bind((address, 0))
+    if kind == socket.SOCK_STREAM:
+        listener.listen()
+    there = peer, listener.getsockname()[1]
+    with socket.socket(family, kind) as one:
+        one.connect(there)
+        for _ in range(2):
+            one.send(b"x")
+    if kind == socket.SOCK_DGRAM:
+        with socket.socket(family, kind) as one:
+            for _ in range(2):
+                one.sendto(b"x", there)
+    listener.close()
+    with socket.socket(family, kind) as one:
+        if not one.connect_ex(there):
+            one.send(b"x")
+"""
+
+
+# The kernel puts an address of this machine in the place of none, after the hook.
+@pytest.mark.smoke
+def test_a_call_to_no_address_is_one_record(watched: Watch) -> None:
+    run = watched(PYTHON, "-c", NO_ADDRESS)
+
+    assert run.status == 0, run.stderr
+    found = [(one["op"], one["dst"]["ip"]) for one in run.of("connection")]
+    assert "0.0.0.0" not in {address for _, address in found}  # noqa: S104
+    stream = [("connect", "127.0.0.1")] * 2
+    datagram = [stream[0], ("send", "127.0.0.1"), stream[0]]
+    newer = [(op, "::1") for op, _ in stream + datagram]
+    assert found == [*stream, *datagram, *newer, *stream, *datagram]
+    assert {one["verdict"] for one in run.of("connection")} == {"local"}
+    assert {one["route"] for one in run.of("connection")} == {"python-socket"}

@@ -93,7 +93,7 @@ class Attributor:
 
     def on_fork(self, event: Forked) -> None:
         """Follow a process that has begun."""
-        self._modules.on_fork(event.pid)
+        self._modules.on_fork(event)
         if self._code is not None:
             self._code.on_fork(event)
 

@@ -87,6 +87,7 @@ _FRAMES_STATUSES: dict[int, FramesStatus] = {
     CONSTANTS["FRAMES_CUT"]: "cut",
     CONSTANTS["FRAMES_ODD"]: "odd",
     CONSTANTS["FRAMES_UNNOTED"]: "unnoted",
+    CONSTANTS["FRAMES_UNSURE"]: "unsure",
 }
 # How a str stores its characters, by bytes in a character; 0: ASCII (PEP 393).
 _ENCODINGS = {0: "ascii", 1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
@@ -158,11 +159,13 @@ def kind_of(data: bytes) -> str:
 
 
 def _process(data: bytes) -> Forked | Exited:
-    ktime, kind, pid, start, parent, uid, code, exec_id, comm = (
+    ktime, kind, pid, start, parent, uid, code, exec_id, shares, _, comm = (
         _PROCESS_EVENT.unpack_from(data)
     )
     if kind == _FORK:
-        return Forked(ktime, pid, start, parent, uid, _comm(comm), exec_id)
+        return Forked(
+            ktime, pid, start, parent, uid, _comm(comm), exec_id, bool(shares)
+        )
     return Exited(ktime, pid, start, code)
 
 
@@ -236,7 +239,8 @@ def _unix_name(data: bytes) -> str | None:
 
 def _stack(data: bytes) -> Stack:
     (
-        ktime, _, pid, tid, status, address_space, template, kept, mounts, users, _,
+        ktime, _, pid, tid, status, address_space, template, kept, mounts, users,
+        missing,
     ) = _STACK_EVENT.unpack_from(data)  # fmt: skip
     word = _STACK_STATUSES.get(status)
     if word is None:
@@ -252,7 +256,7 @@ def _stack(data: bytes) -> Stack:
     registers = _REGISTERS.unpack_from(data, _STACK_EVENT.size)
     return Stack(
         ktime, pid, tid, word, address_space, template, registers, content, mounts,
-        users,
+        users, missing,
     )  # fmt: skip
 
 

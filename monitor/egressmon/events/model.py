@@ -20,7 +20,7 @@ Receiver: TypeAlias = Literal[
     "remote", "scope", "outside", "nobody", "shared", "ask", "unknown"
 ]
 FramesStatus: TypeAlias = Literal[
-    "whole", "no-thread", "idle", "unreadable", "cut", "odd", "unnoted"
+    "whole", "no-thread", "idle", "unreadable", "cut", "odd", "unnoted", "unsure"
 ]
 
 FLAG_REFUSED = CONSTANTS["FLAG_REFUSED"]
@@ -57,6 +57,8 @@ class Forked:
     comm: str
     exec_id: int = 0
     """How often it and its ancestors have executed a program."""
+    shares_memory: bool = False
+    """Whether it has its parent's memory, and no copy (vfork, CLONE_VM)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,8 @@ class Stack:
     """The inode number of the process's mount namespace, at the call."""
     users: int = 0
     """The inode number of the process's user namespace, at the call."""
+    missing: int = 0
+    """Pages of `content` that are zeros, as they could not be read: bit n, the n-th."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,17 +78,35 @@ SUBINTERPRETERS = STACKS.with_name("subinterpreters.py")
 
 
 def check_subinterpreters(run: Watched, version: int, file: str) -> None:
-    """Assert that a sub-interpreter's frames are its own, as far as versions let."""
+    """Assert that all interpreters' frames are there, or that it is said why not."""
     assert run.status == 0, run.stderr
     found = by_port(run)
-    name = stack_of(found[7])[0][1]
+    stacks = {
+        port: [frame[:2] for frame in stack_of(one)] for port, one in found.items()
+    }
+    name = str(stack_of(found[7])[0][1])
     assert name in {"<string>", "<script>"}
-    inside = [["dial", name, 4], ["<module>", name, 5]]
-    assert stack_of(found[7]) == inside
-    # Up to 3.12 the state says of itself that it is another thread's.
-    if version > 12:
-        assert stack_of(found[8]) == inside
-    assert stack_of(found[9]) == [["<module>", file, 32]]
+    inside: list[list[object]] = [["dial", name], ["<module>", name]]
+    between: list[list[object]] = [["middle", name], ["<module>", name]]
+    module: list[object] = ["<module>", file]
+    assert stacks[7] == [*inside, ["outer", file], module]
+    assert stacks[10] == [*inside, *between, ["nested", file], module]
+    assert [frame[2] for frame in stack_of(found[7])[:2]] == [4, 5]
+    # From 3.12 to 3.14, the thread's own storage tells which of its interpreters runs.
+    knows = 12 <= version <= 14
+    if version >= 12:
+        assert stacks[8][:3] == [*inside, ["outer", file]]
+    if knows:
+        assert stacks[11] == [*inside, *between, ["nested", file], module]
+    unsure = "there are several interpreters, and which one runs is not known"
+    for port in (7, 8, 10, 11):
+        end = found[port]["code"]["stack_end"]
+        assert end == (None if knows else unsure)
+    assert stack_of(found[9]) == [["<module>", file, 57]]
+    assert found[9]["code"]["stack_end"] is None
+    if 12 in found:
+        assert stacks[12][:2] == inside
+        assert stacks[12][-1] == module
 
 
 @pytest.mark.parametrize("interpreter", WALKED)
@@ -109,6 +127,7 @@ def test_sub_interpreters_of_the_newest_pythons(
         run = watched("chroot", str(root), f"/usr/bin/{name}", file)
 
         check_subinterpreters(run, int(name.partition(".")[2]), file)
+        assert (12 in by_port(run)) is (int(name.partition(".")[2]) >= 14)
 
 
 # In root folders of their own: nothing there is known before it is first executed.

@@ -43,7 +43,7 @@ def test_a_program_that_is_gone_is_told_of(scope: Scope) -> None:
     assert b"true" in names
     assert b"libc.so.6" in names
     assert all(one.device and one.inode for one in mapped if one.path[:1] == b"/")
-    spaces = AddressSpaces(lambda _: None)
+    spaces = AddressSpaces()
     spaces.retain(pid)
     spaces.push(records)
     spaces.advance_to(1 << 62)

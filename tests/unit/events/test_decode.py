@@ -56,8 +56,16 @@ def test_process_events() -> None:
 
     assert isinstance(forked, Forked)
     assert (forked.pid, forked.parent, forked.uid) == (5, 4, 3)
+    assert forked.shares_memory is False
     assert isinstance(exited, Exited)
     assert exited.code == 256
+
+
+def test_a_child_that_has_its_parents_memory() -> None:
+    forked = decode(event("process_event", "KIND_FORK", tgid=5, shares_memory=1))
+
+    assert isinstance(forked, Forked)
+    assert forked.shares_memory is True
 
 
 def test_an_exec_keeps_its_arguments_as_bytes() -> None:

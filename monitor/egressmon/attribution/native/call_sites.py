@@ -4,22 +4,25 @@ import struct
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from itertools import count
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
-from egressmon.attribution.native.unwinding.unwind import Unwound
+from egressmon.attribution.native.memory.mappings import AddressSpace, Mapping
+from egressmon.attribution.native.unwinding.unwind import Frame, Unwound
 from egressmon.attribution.result import Attribution
 from egressmon.events.model import Stack
 from egressmon.probes.architecture import Architecture
 from egressmon.probes.wire import CONSTANTS, LAYOUTS
+
+MAPPINGS_CHANGED = "the mappings changed as the call was made"
 
 _KEY = LAYOUTS["template_key"]
 _WORD = LAYOUTS["template_word"]
 _HEAD = struct.Struct("=QQ")
 _MAX_WORDS = CONSTANTS["TEMPLATE_WORDS"]
 _MAX_KEPT = 4096
-_COPIES = 8
-_Kept = TypeVar("_Kept", bytes, int)
+_Name = TypeVar("_Name", bytes, int)
+_Kept = TypeVar("_Kept")
+_Mappings: TypeAlias = tuple[Mapping | None, ...]
 
 
 class CallSiteMemory(Protocol):
@@ -32,45 +35,52 @@ class CallSiteMemory(Protocol):
         """Have the probes copy the stacks of the call site `key` again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CallSite:
     """A call site that the probes may be told to recognise."""
 
     pid: int
+    """The process that called. Another may have the same memory, or have it later."""
     key: bytes
-    words: list[tuple[int, int]]
-    """Places in the stack, and what must be there for the site to be recognised."""
     verified: Unwound
-    """The calls that these words prove: no more of the stack is known by them."""
+    """The calls that its words prove: no more of the stack is known by them."""
+    view: tuple[int, int]
+    """In which mount and user namespaces the process called."""
+    found: Attribution | None = None
+    """What `verified` means in the address space of the era `era`."""
+    era: int = 0
+    number: int = 0
+    """By which the probes tell of it; 0 if they do not."""
+    told_ns: int = 0
+    """Since when they do."""
 
+    @property
+    def words(self) -> list[tuple[int, int]]:
+        """Places in the stack, and what must be there for it to be recognised."""
+        frames = self.verified.frames[1:]
+        return [(one.saved_at or 0, one.address) for one in frames]
 
-@dataclass(slots=True)
-class _Told:
-    """What the probes were told of a call site."""
+    def calls_in(self, space: AddressSpace) -> Unwound:
+        """Return the calls as far as they are known where `space` is what is mapped.
 
-    number: int
-    words: list[tuple[int, int]]
-    ktime_ns: int
-    copies: int = 0
-    """How many of its stacks were copied since."""
-
-    def stands(self, words: list[tuple[int, int]], ktime_ns: int) -> bool:
-        """Tell whether the probes have `words` still; its stack was copied then.
-
-        Stacks that were copied before the probes had it may be still to come.
+        The code of a call decides where its return address lies. So they are known up
+        to the first whose code is not what it was; this one is in what is there now.
         """
-        self.copies += ktime_ns > self.ktime_ns
-        return self.words == words and self.copies < _COPIES
+        frames: list[Frame] = []
+        for frame in self.verified.frames:
+            now = space.find(frame.address)
+            frames.append(frame._replace(mapping=now))
+            if not _is_same(now, frame.mapping):
+                return Unwound(frames, MAPPINGS_CHANGED)
+        return Unwound(frames, self.verified.stopped)
 
 
 class CallSites:
-    """The call sites that the probes recognise, and the attribution of each.
+    """The call sites that the probes recognise.
 
-    The probes are told of a site at its second call: most sites call once. All sites of
-    a process are forgotten when its mappings change, as the same words may then mean
-    other modules. Calls before the change do not count either: a process that loads and
-    unloads libraries in turns would have the probes recognise what is not there any
-    more.
+    The probes are told of a site at its second call: most sites call once. Both calls
+    must be of the same code: of libraries that take turns at one address, the probes
+    would recognise what is not there any more.
     """
 
     def __init__(
@@ -82,88 +92,94 @@ class CallSites:
         """
         self._memory = memory
         self._architecture = architecture
-        self._once: OrderedDict[bytes, int] = OrderedDict()
-        """The era of its process in which each site called last."""
-        self._eras: OrderedDict[int, int] = OrderedDict()
-        """The era of each process: the number of the last change of its mappings."""
-        self._changes = count(1)
-        self._known: OrderedDict[int, tuple[int, bytes, Attribution]] = OrderedDict()
-        self._told: dict[bytes, _Told] = {}
-        """What the probes were told of each site."""
-        self._of_process: dict[int, set[int]] = {}
+        self._once: OrderedDict[bytes, _Mappings] = OrderedDict()
+        """What was mapped where each site called last."""
+        self._told: OrderedDict[bytes, CallSite] = OrderedDict()
+        self._known: dict[int, CallSite] = {}
+        self._retired: OrderedDict[int, CallSite] = OrderedDict()
+        """What the probes recognised until lately: events of it are on their way."""
+        self._of_process: dict[int, set[bytes]] = {}
         self._next = 1
 
-    def lookup(self, stack: Stack) -> Attribution | None:
-        """Return the attribution of the site that the probes recognised at `stack`.
-
-        None if the site was forgotten in the meantime.
-        """
-        known = self._known.get(stack.template)
-        if known is None or known[0] != stack.pid:
-            return None
-        return known[2]
+    def lookup(self, number: int) -> CallSite | None:
+        """Return the site that the probes call by `number`; None if it is forgotten."""
+        return self._known.get(number) or self._retired.get(number)
 
     def recurring(self, stack: Stack, unwound: Unwound) -> CallSite | None:
         """Return the call site of `stack` if the probes should recognise it.
 
-        None at its first call since the mappings changed, if the probes have it
-        already, and if no return address of its frames is in the copied stack. The
-        probes may drop a site (their map keeps the last used ones): then it is returned
-        again.
+        None at its first call since what was mapped there changed, if the probes have
+        it already, and if no return address of its frames is in the copied stack.
         """
         if self._architecture is None:
             return None
-        key = _key(stack, self._architecture)
-        era = self._eras.get(stack.pid, 0)
-        if self._once.get(key) != era:
-            _keep(self._once, key, era)
+        key, verified = _key(stack, self._architecture), _verified(unwound)
+        now = tuple(frame.mapping for frame in verified.frames)
+        before = self._once.get(key)
+        _keep(self._once, key, now)
+        if before is None or not _continues(now, before) or len(now) < 2:
             return None
-        verified, words = _verified(unwound)
-        told = self._told.get(key)
-        if not words or (told is not None and told.stands(words, stack.ktime_ns)):
-            return None
-        return CallSite(stack.pid, key, words, verified)
+        site = CallSite(stack.pid, key, verified, (stack.mounts, stack.users))
+        return None if self._is_told(site, stack.ktime_ns) else site
 
-    def remember(self, site: CallSite, attribution: Attribution) -> None:
-        """Have the probes recognise `site`; its `verified` calls have `attribution`."""
+    # Stacks that were copied before the probes had it are still to come. One that was
+    # copied later tells that the probes, who keep a bounded number, dropped it.
+    def _is_told(self, site: CallSite, ktime_ns: int) -> bool:
+        told = self._told.get(site.key)
+        if told is None or ktime_ns > told.told_ns or told.words != site.words:
+            return False
+        mappings = tuple(frame.mapping for frame in told.verified.frames)
+        return _continues(tuple(one.mapping for one in site.verified.frames), mappings)
+
+    def remember(self, site: CallSite, attribution: Attribution, era: int) -> None:
+        """Have the probes recognise `site`; its `verified` calls have `attribution`.
+
+        They do in the address space of the `era`.
+        """
         if attribution.module is None:
             return  # what is verified does not reach the caller: copy it each time
-        if len(self._known) >= _MAX_KEPT:
-            self._drop(next(iter(self._known)))
+        self._drop(site.key)
+        if len(self._told) >= _MAX_KEPT:
+            self._forget(next(iter(self._told)))
         number, self._next = self._next, self._next + 1
-        rest = bytes(_WORD.size * (_MAX_WORDS - len(site.words)))
-        content = b"".join(_WORD.pack(*word) for word in site.words)
-        head = _HEAD.pack(number, len(site.words))
         try:
-            self._memory.remember(site.key, head + content + rest)
+            self._memory.remember(site.key, _template(number, site.words))
         except OSError:
-            return  # it is copied, as before, and offered again
-        self._told[site.key] = _Told(number, site.words, _now_ns())
-        self._known[number] = site.pid, site.key, attribution
-        self._of_process.setdefault(site.pid, set()).add(number)
+            return  # it is copied, as before
+        site.found, site.era, site.number = attribution, era, number
+        site.told_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._told[site.key] = self._known[number] = site
+        self._of_process.setdefault(site.pid, set()).add(site.key)
 
-    def forget(self, pid: int) -> None:
-        """Forget the call sites of process `pid`: its mappings changed."""
-        _keep(self._eras, pid, next(self._changes))
-        for number in list(self._of_process.get(pid, ())):
-            self._drop(number)
+    def forget(self, site: CallSite) -> None:
+        """Have the stacks of `site` copied again: its mappings changed."""
+        if self._told.get(site.key) is site:  # and not a later one
+            self._forget(site.key)
 
-    def _drop(self, number: int) -> None:
-        pid, key, _ = self._known.pop(number)
-        numbers = self._of_process.get(pid)
-        if numbers is not None:
-            numbers.discard(number)
-            if not numbers:
-                del self._of_process[pid]
-        told = self._told.get(key)
-        if told is not None and told.number == number:  # and not a later one
-            del self._told[key]
-            self._memory.forget(key)
+    def forget_process(self, pid: int) -> None:
+        """Forget the call sites of process `pid`, whose memory is gone."""
+        for key in list(self._of_process.get(pid, ())):
+            self._forget(key)
+
+    def _forget(self, key: bytes) -> None:
+        self._drop(key)
+        self._memory.forget(key)
+
+    def _drop(self, key: bytes) -> None:
+        site = self._told.pop(key, None)
+        if site is None:
+            return
+        _keep(self._retired, site.number, self._known.pop(site.number))
+        keys = self._of_process[site.pid]
+        keys.discard(key)
+        if not keys:
+            del self._of_process[site.pid]
 
 
-# By the clock of stacks (`Stack.ktime_ns`).
-def _now_ns() -> int:
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+def _template(number: int, words: list[tuple[int, int]]) -> bytes:
+    content = b"".join(_WORD.pack(*word) for word in words)
+    rest = bytes(_WORD.size * (_MAX_WORDS - len(words)))
+    return _HEAD.pack(number, len(words)) + content + rest
 
 
 def _key(stack: Stack, architecture: Architecture) -> bytes:
@@ -172,20 +188,31 @@ def _key(stack: Stack, architecture: Architecture) -> bytes:
     return _KEY.pack(stack.address_space, counter, top)
 
 
-def _keep(kept: OrderedDict[_Kept, int], key: _Kept, number: int) -> None:
-    kept[key] = number
+def _keep(kept: OrderedDict[_Name, _Kept], key: _Name, value: _Kept) -> None:
+    kept[key] = value
     kept.move_to_end(key)
     if len(kept) > _MAX_KEPT:
         kept.popitem(last=False)
 
 
+def _is_same(now: Mapping | None, before: Mapping | None) -> bool:
+    if now is None or before is None:
+        return now is before
+    return now is before or now.shows_same(before)
+
+
+def _continues(now: _Mappings, before: _Mappings) -> bool:
+    return len(now) == len(before) and all(
+        one is other or (one is not None and other is not None and one.continues(other))
+        for one, other in zip(now, before, strict=True)
+    )
+
+
 # As many frames as have words to verify them by.
-def _verified(unwound: Unwound) -> tuple[Unwound, list[tuple[int, int]]]:
+def _verified(unwound: Unwound) -> Unwound:
     frames = unwound.frames[:1]
-    words: list[tuple[int, int]] = []
     for frame in unwound.frames[1:]:
-        if frame.saved_at is None or len(words) >= _MAX_WORDS:
-            return Unwound(frames, "the call site was recognised up to here"), words
-        words.append((frame.saved_at, frame.address))
+        if frame.saved_at is None or len(frames) > _MAX_WORDS:
+            return Unwound(frames, "the call site was recognised up to here")
         frames.append(frame)
-    return Unwound(frames, unwound.stopped), words
+    return Unwound(frames, unwound.stopped)

@@ -86,9 +86,29 @@ def read_calls(
         reason = stopped or "no module but the C library is on the stack"
         return Calls(steps, stopped, None, None, language, "unknown", reason)
     binding = _binding(steps)
-    route = _route(caller, steps, space, language)
-    why_not = _TWO_WAYS if route == "unknown" else None
+    memory = _Memory(space, images, pid)
+    route, why_not = _route(caller, steps, stopped, memory, language)
     return Calls(steps, stopped, caller, binding, language, route, why_not)
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    space: AddressSpace
+    images: Images
+    pid: int
+
+    def has_interpreter_below(self, folder: str) -> bool:
+        """Tell whether a CPython that is mapped, has its file somewhere in `folder`."""
+        prefix = folder.encode("utf-8", "surrogateescape") + b"/"
+        for mapping in self.space:
+            name = mapping.path.rpartition(b"/")[2]
+            if mapping.path.startswith(prefix) and (
+                _LIBPYTHON.fullmatch(name) or mapping == self.space.program
+            ):
+                image = self.images.of(mapping, self.pid)
+                if isinstance(image, Image) and image.is_python:
+                    return True
+        return False
 
 
 def _steps(frames: list[Frame], images: Images, pid: int) -> list[Step]:
@@ -171,31 +191,44 @@ def _language_of(
 
 
 def _route(
-    caller: Step, steps: list[Step], space: AddressSpace, language: Language | None
-) -> Route | Literal["unknown"]:
+    caller: Step,
+    steps: list[Step],
+    stopped: str | None,
+    memory: _Memory,
+    language: Language | None,
+) -> tuple[Route | Literal["unknown"], str | None]:
     if caller.mapping.is_unbacked:
-        return "unbacked"
+        return "unbacked", None
     image = caller.image
     if image is not None and image.has_socket_module and image.has_ctypes_module:
-        return "unknown"
-    if language == "python" and _is_socket_layer(caller, steps):
-        return "python-socket"
-    if space.program is not None and caller.mapping.path == space.program.path:
-        return "executable"
-    return "native"
+        return "unknown", _TWO_WAYS
+    if language == "python":
+        is_socket_layer = _is_socket_layer(caller, steps, stopped, memory)
+        if is_socket_layer is None:
+            return "unknown", stopped
+        if is_socket_layer:
+            return "python-socket", None
+    program = memory.space.program
+    if program is not None and caller.mapping.path == program.path:
+        return "executable", None
+    return "native", None
 
 
 # CPython's own `_socket`: built in, or in the lib-dynload of the very interpreter
-# that runs; a package may have a module of that name, too.
-def _is_socket_layer(caller: Step, steps: list[Step]) -> bool:
+# that runs; a package may have a module of that name, too. Where the stack is not known
+# as far as the interpreter (`gethostbyaddr` has a buffer of 16 KiB there), it is one
+# that the process has mapped; None if that is not known either.
+def _is_socket_layer(
+    caller: Step, steps: list[Step], stopped: str | None, memory: _Memory
+) -> bool | None:
     if caller.image is not None and caller.image.has_socket_module:
         return True
     match = _SOCKET.fullmatch(caller.path)
     if match is None:
         return False
-    return any(
-        step.image is not None
-        and step.image.is_python
-        and step.path.startswith(f"{match.group(1)}/")
-        for step in steps
-    )
+    interpreters = [one for one in steps if one.image and one.image.is_python]
+    if any(one.path.startswith(f"{match.group(1)}/") for one in interpreters):
+        return True
+    if stopped is None or interpreters:
+        return False
+    return memory.has_interpreter_below(match.group(1)) or None

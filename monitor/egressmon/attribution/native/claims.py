@@ -5,36 +5,11 @@ from dataclasses import replace
 from egressmon.attribution.native.owners import ImageGround
 from egressmon.attribution.native.unwinding.images import Images
 from egressmon.attribution.result import Attribution, Ground
-from egressmon.events.model import Stack
 from egressmon.evidence.code_records import ClaimRecord
 from egressmon.files.beginning import Beginning
 
-_MAX_VIEWS = 1 << 16
-_NO_VIEW = 0, 0
-
-
-class Views:
-    """The mount and user namespaces in which each process made its last full call.
-
-    A call at a recognised call site comes without a stack: its modules, and so the
-    view of their files, are those of the earlier call that was copied in full.
-    """
-
-    def __init__(self) -> None:
-        self._views: dict[int, tuple[int, int]] = {}
-
-    def on_stack(self, stack: Stack) -> tuple[int, int]:
-        """Return the namespaces, as inode numbers, that `stack`'s files are seen in."""
-        if stack.status == "known":
-            return self._views.get(stack.pid, _NO_VIEW)
-        if len(self._views) >= _MAX_VIEWS:
-            self._views.clear()
-        self._views[stack.pid] = view = stack.mounts, stack.users
-        return view
-
-    def on_exit(self, pid: int) -> None:
-        """Forget the view of process `pid`."""
-        self._views.pop(pid, None)
+NO_VIEW = 0, 0
+"""For a call of which it is not known in which namespaces it was made."""
 
 
 class Claims:
@@ -44,27 +19,25 @@ class Claims:
         """`beginning` is the moment before the run: what is older is no claim."""
         self._beginning = beginning
         self._images = images
-        self._views = Views()
 
     # As of each call: what is behind it may have changed since the last one.
-    def mark(self, found: Attribution, stack: Stack) -> Attribution:
-        """Return `found`, of the call behind `stack`, with its claims as of now."""
-        namespaces = self._views.on_stack(stack)
+    def mark(self, found: Attribution, view: tuple[int, int]) -> Attribution:
+        """Return `found` with its claims as of now.
+
+        `view` are the mount and user namespaces, as inode numbers, in which the process
+        sees the files that it has mapped.
+        """
         if not found.grounds:
             return found
-        view = self._beginning.why_view(*namespaces)
+        elsewhere = self._beginning.why_view(*view)
         claims: list[ClaimRecord] = []
         for ground in found.grounds:
-            if why := view or self._why_claimed(ground):
+            if why := elsewhere or self._why_claimed(ground):
                 claims.append(ClaimRecord(ground.field, why))
             if ground.package_claimed is not None:
                 field = f"{ground.field}.package"
                 claims.append(ClaimRecord(field, ground.package_claimed))
         return replace(found, claimed=tuple(claims)) if claims else found
-
-    def on_exit(self, pid: int) -> None:
-        """Forget process `pid`, which has ended."""
-        self._views.on_exit(pid)
 
     def _why_claimed(self, ground: Ground) -> str | None:
         if ground.path is None:

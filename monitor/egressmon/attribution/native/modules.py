@@ -6,9 +6,13 @@ what its calls mean, name their owners. The result waits for the flow of that ca
 
 import os
 
-from egressmon.attribution.native.call_sites import CallSiteMemory, CallSites
+from egressmon.attribution.native.call_sites import (
+    MAPPINGS_CHANGED,
+    CallSiteMemory,
+    CallSites,
+)
 from egressmon.attribution.native.chain import read_calls
-from egressmon.attribution.native.claims import Claims
+from egressmon.attribution.native.claims import NO_VIEW, Claims
 from egressmon.attribution.native.memory.address_spaces import AddressSpaces
 from egressmon.attribution.native.memory.mappings import AddressSpace
 from egressmon.attribution.native.owners import Owners
@@ -17,7 +21,7 @@ from egressmon.attribution.native.unwinding.unwind import Unwinder, Unwound
 from egressmon.attribution.native.waiting import WaitingCalls
 from egressmon.attribution.packages.lookup import Packages
 from egressmon.attribution.result import Attribution, unknown
-from egressmon.events.model import Stack, Traffic
+from egressmon.events.model import Forked, Stack, Traffic
 from egressmon.files.beginning import Beginning
 from egressmon.probes.architecture import Architecture
 from egressmon.probes.kernel.sideband import SideRecord
@@ -28,6 +32,7 @@ _WITHOUT_STACK = {
     "compat": "the process runs 32-bit code, whose stacks are not unwound",
     "unreadable": "the caller's registers could not be read",
 }
+_NOT_MAPPED = "what the process had mapped is not known"
 
 
 class Modules:
@@ -49,7 +54,7 @@ class Modules:
         beginning = beginning or Beginning()
         self._images = Images(architecture, beginning)
         self._call_sites = CallSites(memory, architecture)
-        self._spaces = AddressSpaces(self._call_sites.forget)
+        self._spaces = AddressSpaces()
         self._unwinder = (
             Unwinder(architecture, self._images) if architecture is not None else None
         )
@@ -60,35 +65,55 @@ class Modules:
     def on_stack(self, stack: Stack) -> None:
         """Attribute the call at which `stack` was copied, and keep the result."""
         self._spaces.advance_to(stack.ktime_ns)
-        found = self._attribute(stack)
-        self._waiting.add(stack, self._claims.mark(found, stack))
+        self._waiting.add(stack, self._attribute(stack))
 
     def _attribute(self, stack: Stack) -> Attribution:
         if stack.status in _WITHOUT_STACK:
             return unknown(_WITHOUT_STACK[stack.status])
         if stack.status == "known":
-            known = self._call_sites.lookup(stack)
-            return known or unknown("the mappings changed as the call was made")
+            return self._recognise(stack)
         if self._unwinder is None:
             return unknown("stacks of this architecture are not unwound")
         return self._follow(stack, self._unwinder)
 
     # The way of a stack, step by step.
     def _follow(self, stack: Stack, unwinder: Unwinder) -> Attribution:
-        pid, registers, content = stack.pid, stack.registers, stack.content
+        pid = stack.pid
         space = self._spaces.locate(pid)
         if space is None:
-            return unknown("what the process had mapped is not known")
-        unwound = unwinder.unwind(space, pid, registers, content)
+            return unknown(_NOT_MAPPED)
+        copied = stack.registers, stack.content, stack.missing
+        unwound = unwinder.unwind(space, pid, *copied)
         # A process that left the scope's cgroup maps what is not told of.
         if unwound.ends_outside and (fresh := self._spaces.reread(pid)):
             space = fresh
-            unwound = unwinder.unwind(space, pid, registers, content)
+            unwound = unwinder.unwind(space, pid, *copied)
         found = self._read(unwound, space, pid)
         site = self._call_sites.recurring(stack, unwound)
         if site is not None:
-            self._call_sites.remember(site, self._read(site.verified, space, pid))
-        return found
+            meaning = self._read(site.verified, space, pid)
+            self._call_sites.remember(site, meaning, space.era)
+        return self._claims.mark(found, (stack.mounts, stack.users))
+
+    # The probes matched the words of the site in the caller's own stack. Whether they
+    # still lead through the same code, its mappings say.
+    def _recognise(self, stack: Stack) -> Attribution:
+        site = self._call_sites.lookup(stack.template)
+        if site is None:
+            return unknown("too many call sites: this one is forgotten")
+        space = self._spaces.locate(stack.pid)
+        if space is None:
+            return unknown(_NOT_MAPPED)
+        if site.found is not None and site.era == space.era:
+            return self._claims.mark(site.found, site.view)
+        calls = site.calls_in(space)
+        found = self._read(calls, space, stack.pid)
+        if calls.stopped == MAPPINGS_CHANGED:
+            self._call_sites.forget(site)
+            # What is there now may be of another view than what was there.
+            return self._claims.mark(found, NO_VIEW)
+        site.found, site.era = found, space.era
+        return self._claims.mark(found, site.view)
 
     # Chains of calls repeat, and what they mean is looked up in files.
     def _read(self, unwound: Unwound, space: AddressSpace, pid: int) -> Attribution:
@@ -117,22 +142,24 @@ class Modules:
             self._spaces.clear()
         self._spaces.push(records)
 
-    def on_fork(self, pid: int) -> None:
-        """Follow process `pid`, which has begun."""
-        self._spaces.retain(pid)
+    def on_fork(self, event: Forked) -> None:
+        """Follow a process that has begun."""
+        self._spaces.retain(event.pid)
+        if event.shares_memory:
+            self._spaces.advance_to(event.ktime_ns)
+            self._spaces.share(event.pid, event.parent)
 
     def on_exec(self, pid: int, ktime_ns: int) -> None:
         """Forget the call sites of process `pid`, which runs a new program."""
         self._spaces.retain(pid)
         self._spaces.advance_to(ktime_ns)
-        self._call_sites.forget(pid)
+        self._call_sites.forget_process(pid)
 
     def on_exit(self, pid: int, ktime_ns: int) -> None:
         """Forget process `pid`, which has ended."""
         self._spaces.advance_to(ktime_ns)
         self._spaces.drop(pid)
-        self._call_sites.forget(pid)
-        self._claims.on_exit(pid)
+        self._call_sites.forget_process(pid)
 
     def close(self) -> None:
         """Close the files that were read."""

@@ -27,6 +27,7 @@ _ENDS: dict[FramesStatus, str | None] = {
     "unreadable": "the process's memory could not be read farther",
     "odd": "a frame holds no code object",
     "unnoted": "who created it was not seen",
+    "unsure": "there are several interpreters, and which one runs is not known",
 }
 _STANDARD_LIBRARY = re.compile(
     r".*/lib(?:64)?/python3\.\d+t?/(?!(?:site|dist)-packages/).*"

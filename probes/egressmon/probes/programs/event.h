@@ -72,6 +72,7 @@
 #define FRAMES_CUT 4	 /* there are more frames than are read */
 #define FRAMES_ODD 5	 /* a frame has no code object where one is expected */
 #define FRAMES_UNNOTED 6 /* of a creator: its frames were not recorded */
+#define FRAMES_UNSURE 7	 /* which of several interpreters runs is not known */
 
 /* Whether LD_PRELOAD or LD_AUDIT is in the environment of a new program. */
 #define PRELOAD_NONE 0
@@ -169,7 +170,9 @@ struct process_event {
 	u32 parent;
 	u32 uid;
 	u32 exit_code;
-	u32 exec_id; /* the kernel's self_exec_id: another number after each exec */
+	u32 exec_id;	   /* the kernel's self_exec_id: another number after each exec */
+	u32 shares_memory; /* KIND_FORK: whether parent and child have one (vfork, CLONE_VM) */
+	u32 spare;
 	char comm[COMM_SIZE];
 };
 
@@ -233,7 +236,7 @@ struct stack_event {
 	u32 payload_size; /* of the stack, without the registers */
 	u32 mounts;	  /* as in exec_event, at the call; 0 for STACK_KNOWN */
 	u32 users;
-	u32 spare;
+	u32 missing; /* pages that are zeros, as they could not be read: bit n, the n-th */
 };
 
 /* The caller's registers, in the order of the kernel's struct (user_)pt_regs. */

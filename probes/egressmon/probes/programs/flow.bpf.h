@@ -111,6 +111,7 @@ static __always_inline void announce_connect(struct socket_state *state, struct 
 {
 	state->peer = *flow->peer;
 	emit_stack(state);
+	state->aimed_ns = bpf_ktime_get_boot_ns();
 	state->flags |= SOCKET_PENDING;
 	state->told = 0;
 	if (flow->socket_type == SOCK_DGRAM || protocol == PROTOCOL_TCP)
@@ -125,11 +126,11 @@ static __always_inline bool is_announced(const struct socket_state *state,
 					 const struct flow *flow)
 {
 	/*
-	 * An IPv4 peer of an IPv6 socket runs this hook at each send (v4-mapped); without a
-	 * port, none was named (a connected socket with IP_PKTINFO): the packet tells.
+	 * An IPv4 peer of an IPv6 socket runs this hook at each send (v4-mapped), with the
+	 * address that the kernel put in the place of none; without a port, none was named
+	 * (a connected socket with IP_PKTINFO): the packet tells.
 	 */
-	return !flow->peer->port || same_endpoint(&state->peer, flow->peer) ||
-	       !is_new_peer(flow);
+	return !flow->peer->port || is_aimed(&state->peer, flow->peer) || !is_new_peer(flow);
 }
 
 static __always_inline void announce_send(struct socket_state *state, struct flow *flow)
@@ -143,6 +144,7 @@ static __always_inline void announce_send(struct socket_state *state, struct flo
 	emit_stack(state);
 	if (announced)
 		return;
+	state->aimed_ns = bpf_ktime_get_boot_ns();
 	state->aim = *flow->peer;
 	state->flags |= SOCKET_SENDING;
 }
@@ -170,7 +172,6 @@ static __always_inline int on_address(struct bpf_sock_addr *ctx, u32 kind, bool 
 	note_named(state, &peer);
 	own(state);
 	state->netns = bpf_get_netns_cookie(ctx);
-	state->aimed_ns = bpf_ktime_get_boot_ns();
 	flow.owner = state;
 	if (inside) {
 		flow.flags = canary_flags(&peer);

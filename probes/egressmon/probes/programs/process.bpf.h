@@ -22,7 +22,8 @@ static __always_inline bool in_scope(void)
 	return true;
 }
 
-static __always_inline void emit_process(u32 kind, kernel_task *task, u32 parent, u32 exit_code)
+static __always_inline void emit_process(u32 kind, kernel_task *task, u32 parent, u32 exit_code,
+					 u32 shares_memory)
 {
 	struct process_event *event = bpf_ringbuf_reserve(MAP(life), sizeof(*event), 0);
 
@@ -38,8 +39,18 @@ static __always_inline void emit_process(u32 kind, kernel_task *task, u32 parent
 	event->uid = bpf_get_current_uid_gid();
 	event->exit_code = exit_code;
 	event->exec_id = READ(task, self_exec_id);
+	event->shares_memory = shares_memory;
+	event->spare = 0;
 	bpf_probe_read_kernel(event->comm, COMM_SIZE, &task->comm);
 	submit_life(event);
+}
+
+/* Whether a child of the current process has its memory (vfork, CLONE_VM). */
+static __always_inline u32 shares_memory(kernel_task *child)
+{
+	kernel_task *parent = (kernel_task *)bpf_get_current_task();
+
+	return READ(child, mm) == READ(parent, mm);
 }
 
 /* The parent is the current process. */
@@ -53,7 +64,7 @@ static __always_inline void on_fork(kernel_task *child)
 	if (!in_scope())
 		return;
 	join_lineage(tgid, child);
-	emit_process(KIND_FORK, child, parent, 0);
+	emit_process(KIND_FORK, child, parent, 0, shares_memory(child));
 }
 
 /* Fill a reserved exec event and up to room bytes of arguments behind it. */
@@ -144,7 +155,7 @@ static __always_inline void leave_lineage(u32 tgid, kernel_task *task, u32 paren
 	bpf_map_delete_elem(MAP(lineage), &tgid);
 	if (!code)
 		code = READ(task, exit_code);
-	emit_process(KIND_EXIT, task, parent, code);
+	emit_process(KIND_EXIT, task, parent, code, 0);
 }
 
 static __always_inline void on_exit(kernel_task *task)

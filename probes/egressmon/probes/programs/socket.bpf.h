@@ -55,8 +55,8 @@ struct socket_state {
 	struct endpoint first; /* the first peer that it was ever given */
 	u32 named;	       /* 0: it has no peer yet; 1: only the first; 2: others as well */
 	u32 told;	       /* which receivers of its stream were told of: a bit for each */
-	u64 aimed_ns;	       /* when it was last aimed */
-	u64 stack_ns;	       /* of the call that made or last aimed it; 0: none */
+	u64 aimed_ns; /* when it was last aimed: after `stack_ns`, as it refers to that */
+	u64 stack_ns; /* of the call that made or last aimed it; 0: none */
 	u64 frames_ns;
 	u64 start_ns; /* of the process, and which of its programs it ran */
 	u32 exec_id;

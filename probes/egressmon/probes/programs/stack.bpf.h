@@ -26,8 +26,7 @@ DEFINE_MAP(templates, LRU_HASH, struct template_key, struct call_site, MAX_TEMPL
 struct caller {
 	u64 address_space;
 	u64 stack;
-	u64 size;     /* how many bytes of the stack to copy */
-	bool bounded; /* whether the stack's end is known */
+	u64 size; /* how many bytes of the stack to copy */
 	u32 status;
 	u64 template;
 	u64 registers[REGISTER_COUNT];
@@ -52,7 +51,6 @@ static __always_inline void measure(struct caller *caller, kernel_task *task, u6
 		left = first - caller->stack + 16;
 	else if (other - caller->stack < MAX_STACK)
 		left = other - caller->stack + 64;
-	caller->bounded = left != 0;
 	caller->size = left && left < wanted ? left : wanted;
 }
 
@@ -112,56 +110,62 @@ static __always_inline void look_at_caller(struct caller *caller, u64 wanted)
 	measure(caller, task, wanted);
 }
 
+/* Whether a helper failed, by the sign of its result: for the verifier no branch. */
+static __always_inline u32 has_failed(long result)
+{
+	return (u64)result >> 63;
+}
+
 /*
  * Copy the last `rest` bytes of `room`, fewer than a page, in pieces of halved sizes: for the
- * verifier each size is a constant or 0, without a branch. Returns false if the page cannot
- * be read.
+ * verifier each size is a constant or 0, without a branch. Returns 1 if that failed.
  */
-static __always_inline bool copy_rest(u8 *target, u64 source, u64 rest, u64 room)
+static __always_inline u32 copy_rest(u8 *target, u64 source, u64 rest, u64 room)
 {
-	long failed = 0;
+	u32 failed = 0;
 
 	asm volatile("" : "+r"(rest));
 #pragma clang loop unroll(disable)
 	for (u64 half = (room < PAGE ? room : PAGE) / 2; half; half >>= 1) {
 		u64 offset = room - half - (rest & (half - 1));
 
-		failed |= bpf_probe_read_user(target + offset, rest & half,
-					      (void *)(source + offset));
+		failed |= has_failed(bpf_probe_read_user(target + offset, rest & half,
+							 (void *)(source + offset)));
 	}
-	return !failed;
+	return failed;
 }
 
 /*
  * Copy the caller's stack into `room` bytes: all at once or, if a page cannot be read, page by
- * page up to that one. If the stack's end is known, such a page is skipped (its bytes stay
- * zero): it was never written, as in a large buffer. Returns how many bytes are valid.
+ * page. Such a page was never written, as in a large buffer, or is not the stack's: its bytes
+ * stay zero, and `missing` tells of it. Returns how many bytes there are.
  */
-static __always_inline u64 copy_stack(u8 *target, const struct caller *caller, u64 room)
+static __always_inline u64 copy_stack(u8 *target, const struct caller *caller, u64 room,
+				      u32 *missing)
 {
 	u64 size = caller->size;
 	u64 done = PAGE - (caller->stack & (PAGE - 1));
+	u32 failed, page = 1;
 
+	*missing = 0;
 	if (size > room)
 		size = room;
 	if (!bpf_probe_read_user(target, size, (void *)caller->stack))
 		return size;
 	if (done > room)
 		done = room;
-	if (bpf_probe_read_user(target, done, (void *)caller->stack) && !caller->bounded)
-		return 0;
+	failed = has_failed(bpf_probe_read_user(target, done, (void *)caller->stack));
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < room / PAGE; i++) {
 		asm volatile("" : "+r"(done));
 		if (done > room - PAGE)
 			break;
-		if (bpf_probe_read_user(target + done, PAGE, (void *)(caller->stack + done)) &&
-		    !caller->bounded)
-			return done;
+		failed |= has_failed(bpf_probe_read_user(target + done, PAGE,
+							 (void *)(caller->stack + done)))
+			  << page++;
 		done += PAGE;
 	}
-	if (!copy_rest(target, caller->stack, room - done, room) && !caller->bounded)
-		return done;
+	*missing = failed | copy_rest(target, caller->stack, room - done, room) << page;
 	return size;
 }
 
@@ -181,7 +185,7 @@ static __always_inline void fill_stack(struct stack_event *event, const struct c
 	event->payload_size = 0;
 	event->mounts = 0;
 	event->users = 0;
-	event->spare = 0;
+	event->missing = 0;
 	/* For a known call site, those of its first call hold, whose stack was copied. */
 	if (caller->status != STACK_KNOWN) {
 		event->mounts = mounts_of(task);
@@ -219,7 +223,8 @@ static __always_inline bool emit_caller(const struct caller *caller, u64 now)
                                                                                                \
 			fill_stack(event, caller, now);                                        \
 			fill_registers(registers, caller);                                     \
-			event->payload_size = copy_stack((u8 *)(registers + 1), caller, room); \
+			event->payload_size = copy_stack((u8 *)(registers + 1), caller, room,  \
+							 &event->missing);                     \
 			submit_call(event);                                                    \
 		}                                                                              \
 		event != NULL;                                                                 \

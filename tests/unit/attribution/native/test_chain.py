@@ -50,12 +50,19 @@ SERVER = {NODE: frozenset({"napi_module_register"})}
 
 
 def read(
-    program: str, *paths: str, exports: dict[str, frozenset[str]] | None = None
+    program: str,
+    *paths: str,
+    exports: dict[str, frozenset[str]] | None = None,
+    stopped: str | None = None,
+    others: tuple[str, ...] = (),
 ) -> Calls:
-    """Return what a chain of calls through paths means in a process of program."""
+    """Return what a chain of calls through paths means in a process of program.
+
+    The process has mapped others, too. The chain ends early if it stopped.
+    """
     space = AddressSpace()
     mappings: dict[str, Mapping] = {}
-    for number, path in enumerate(dict.fromkeys((program, *paths))):
+    for number, path in enumerate(dict.fromkeys((program, *paths, *others))):
         start = (number + 1) << 20
         mappings[path] = Mapping(start, start + 4096, 0, path.encode(), 1, 1, 0)
         space.add(mappings[path])
@@ -63,7 +70,7 @@ def read(
         Frame(mappings[path].start, mappings[path], "cfi", None) for path in paths
     ]
     files = cast("Images", Files(exports or {}))
-    return read_calls(Unwound(frames, None), space, files, 7)
+    return read_calls(Unwound(frames, stopped), space, files, 7)
 
 
 def names(calls: Calls) -> tuple[str, str | None]:
@@ -195,3 +202,57 @@ def test_nothing_but_the_c_library_is_unknown() -> None:
     assert calls.route == "unknown"
     assert calls.is_bypass is None
     assert calls.route_reason == "no module but the C library is on the stack"
+
+
+CUT = "the end of the stack that was copied"
+
+
+# CPython's gethostbyaddr has a buffer of 16 KiB: the copy ends before the interpreter.
+def test_a_chain_that_ends_before_the_interpreter_is_still_cpythons_own() -> None:
+    shared = read(
+        "/usr/bin/tool",
+        LIBC,
+        SOCKET,
+        exports=SHARED,
+        stopped=CUT,
+        others=(LIBPYTHON,),
+    )
+    static = read(
+        PYTHON, LIBC, SOCKET, exports={PYTHON: frozenset({RUNTIME})}, stopped=CUT
+    )
+
+    for calls in (shared, static):
+        assert (calls.route, calls.route_reason) == ("python-socket", None)
+        assert calls.is_bypass is False
+
+
+def test_a_socket_module_of_no_interpreter_that_is_known_is_unknown() -> None:
+    foreign = SOCKET.replace("/usr", "/home/me")
+
+    calls = read(PYTHON, LIBC, foreign, exports=STATIC, stopped=CUT)
+
+    assert (calls.route, calls.route_reason) == ("unknown", CUT)
+    assert calls.is_bypass is None
+
+
+def test_what_called_is_known_wherever_the_chain_ends() -> None:
+    calls = read(PYTHON, LIBC, "/usr/lib/libffi.so.8", exports=STATIC, stopped=CUT)
+
+    assert (calls.route, calls.is_bypass) == ("native", True)
+
+
+def test_a_socket_module_beside_another_interpreter_that_called_is_a_bypass() -> None:
+    foreign = SOCKET.replace("/usr", "/home/me")
+    other = LIBPYTHON.replace("/usr", "/home/me")
+
+    calls = read(
+        PYTHON,
+        LIBC,
+        foreign,
+        PYTHON,
+        exports={**STATIC, other: frozenset({RUNTIME})},
+        stopped=CUT,
+        others=(other,),
+    )
+
+    assert (calls.route, calls.is_bypass) == ("native", True)

@@ -365,6 +365,21 @@ def test_a_creator_that_was_not_seen() -> None:
     assert found.created_by_end == "who created it was not seen"
 
 
+def test_a_stack_of_several_interpreters_says_that_it_may_be_another() -> None:
+    code = python_code()
+    code.on_frames(
+        walked(
+            frames_event((1, 1, 0), ktime_ns=9, status=CONSTANTS["FRAMES_UNSURE"]),
+        )
+    )
+
+    found = code.of(flow_of(flow("192.0.2.1", 1, frames_ns=9)), MISSING)
+
+    assert isinstance(found, CodeRecord)
+    reason = "there are several interpreters, and which one runs is not known"
+    assert found.stack_end == reason
+
+
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [

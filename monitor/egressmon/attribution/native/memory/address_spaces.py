@@ -1,7 +1,6 @@
 """What every process has mapped, followed through time by the kernel's own records."""
 
 from collections import OrderedDict
-from collections.abc import Callable
 
 from egressmon.attribution.native.memory.mappings import AddressSpace, Mapping
 from egressmon.attribution.native.memory.proc_maps import read_address_space
@@ -19,9 +18,7 @@ _MAX_SPACES = 1 << 16
 class AddressSpaces:
     """The address space of each process, at the moment of the last `advance_to`."""
 
-    def __init__(self, on_change: Callable[[int], None]) -> None:
-        """`on_change` is called with the id of each process whose mappings change."""
-        self._on_change = on_change
+    def __init__(self) -> None:
         self._spaces: OrderedDict[int, AddressSpace] = OrderedDict()
         self._retained: set[int] = set()
         self._pending: list[SideRecord] = []
@@ -69,6 +66,15 @@ class AddressSpaces:
         """Keep process `pid` until `drop`, though its first thread may end before."""
         self._retained.add(pid)
 
+    def share(self, pid: int, parent: int) -> None:
+        """Let process `pid` have its `parent`'s memory: what either maps, both have.
+
+        It ends as `pid` executes a program.
+        """
+        space = self._spaces.get(parent)
+        if space is not None:
+            self._keep(pid, space)
+
     def drop(self, pid: int) -> None:
         """Forget process `pid`, which has ended."""
         self._retained.discard(pid)
@@ -76,25 +82,20 @@ class AddressSpaces:
 
     def clear(self) -> None:
         """Forget every address space: records were lost, so any may be wrong."""
-        for pid in self._spaces:
-            self._on_change(pid)
         self._spaces.clear()
 
     def _apply(self, record: SideRecord) -> None:
         match record:
             case Mapped():
                 space = self._spaces.get(record.pid)
-                if space is not None:
-                    if not space.add(_mapping(record)):
-                        del self._spaces[record.pid]  # then its modules are unknown
-                    self._on_change(record.pid)
+                if space is not None and not space.add(_mapping(record)):
+                    del self._spaces[record.pid]  # then its modules are unknown
             case Forked():
                 parent = self._spaces.get(record.parent)
                 if parent is not None:
                     self._keep(record.pid, parent.copy())
             case Executed():
                 self._keep(record.pid, AddressSpace())
-                self._on_change(record.pid)
             case Ended():
                 if record.pid not in self._retained:
                     self.drop(record.pid)

@@ -3,6 +3,7 @@
 import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal
 
 from egressmon.attribution.result import Attribution
@@ -12,6 +13,7 @@ MAX_MAPPINGS = 1 << 16
 _MAX_CHAINS = 1024
 _UNBACKED = (b"//", b"[heap]", b"[stack", b"[anon", b"/memfd:", b"/dev/zero", b"/SYSV")
 _KERNELS = (b"[vdso]", b"[vsyscall]", b"[uprobes]")
+_ERAS = count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,33 @@ class Mapping:
         """Whether the kernel itself put the code there."""
         return self.path in _KERNELS
 
+    def shows_same(self, other: "Mapping") -> bool:
+        """Tell whether `other` has the same code wherever the two overlap.
+
+        What is in no file has no name: it is the same as anything in no file.
+        """
+        if self.is_unbacked or other.is_unbacked:
+            return self.is_unbacked and other.is_unbacked
+        return self.content == other.content
+
+    def continues(self, other: "Mapping") -> bool:
+        """Tell whether this is what is left of `other`, which never was unmapped."""
+        if not self.shows_same(other):
+            return False
+        return self.is_unbacked or self.since_ns == other.since_ns
+
+    @property
+    def content(self) -> tuple[bytes, int, int, int]:
+        """Which bytes of which file are at each address."""
+        return self.path, self.device, self.inode, self.start - self.offset
+
 
 class AddressSpace:
     """The executable mappings of one process."""
 
     def __init__(self) -> None:
+        self.era = next(_ERAS)
+        """A number that no other address space has, nor this one once it changed."""
         self._starts: list[int] = []
         self._mappings: list[Mapping] = []
         self.steps: dict[int, object] = {}
@@ -92,6 +116,7 @@ class AddressSpace:
 
     def add(self, new: Mapping) -> bool:
         """Map `new` over whatever was there; return False if there are too many."""
+        self.era = next(_ERAS)
         self.steps.clear()
         self._chains.clear()
         if self.program is None and not new.is_kernels:

@@ -118,7 +118,7 @@ class Images:
         self._known.clear()
 
     def _open(self, mapping: Mapping, pid: int) -> Image | Missing:
-        if not mapping.path.startswith(b"/"):
+        if mapping.is_unbacked or not mapping.path.startswith(b"/"):
             return Missing("code in no file")
         why = Missing("the file is gone")
         for root in _roots(pid):

@@ -22,6 +22,8 @@ _MAX_SCANNED = 512
 _MASK = (1 << 64) - 1
 _WORD = struct.Struct("<Q")
 _LOWEST = 4096
+_PAGE_BITS = 12
+_NOT_READ = "a page of the stack that was not in memory"
 
 
 class Frame(NamedTuple):
@@ -65,21 +67,29 @@ class Unwinder:
         self._images = images
 
     def unwind(
-        self, space: AddressSpace, pid: int, words: tuple[int, ...], stack: bytes
+        self,
+        space: AddressSpace,
+        pid: int,
+        words: tuple[int, ...],
+        stack: bytes,
+        missing: int = 0,
     ) -> Unwound:
         """Return the call frames of a thread of process `pid`.
 
         `space` is what the process has mapped, `words` are the thread's registers in
-        the kernel's order, `stack` is a copy of its stack from the stack pointer on.
-        A frame that cannot be unwound ends the list, with a reason.
+        the kernel's order, `stack` is a copy of its stack from the stack pointer on, of
+        which some pages may be `missing`, as in `Stack`. A frame that cannot be unwound
+        ends the list, with a reason.
         """
-        walk = _Walk(self._architecture, CodeLookup(space, self._images, pid))
+        walk = _Walk(self._architecture, CodeLookup(space, self._images, pid), missing)
         return walk.run(words, stack)
 
 
 class _Walk:
-    def __init__(self, architecture: Architecture, code: CodeLookup) -> None:
-        self._architecture, self._code = architecture, code
+    def __init__(
+        self, architecture: Architecture, code: CodeLookup, missing: int
+    ) -> None:
+        self._architecture, self._code, self._missing = architecture, code, missing
         self._sp, self._fp = architecture.stack_pointer, architecture.frame_pointer
         self._can_scan = architecture.call_is_checked
         self._how: How = "instruction"
@@ -139,6 +149,8 @@ class _Walk:
             place = frame + offset - base
             if not 0 <= place <= room:
                 raise LookupError
+            if self._missing and self._is_missing(place + base):
+                raise Stop(_NOT_READ)
             (word,) = _WORD.unpack_from(self._stack, place)
             if number == return_register:
                 address, self._saved_at = word, place
@@ -207,13 +219,21 @@ class _Walk:
     def _load(self, address: int) -> int:
         if not self._base <= address <= self._end - _WORD.size:
             raise LookupError
+        if self._is_missing(address):
+            raise Stop(_NOT_READ)
         word: int = _WORD.unpack_from(self._stack, address - self._base)[0]
         return word
+
+    def _is_missing(self, address: int) -> bool:
+        page = (address >> _PAGE_BITS) - (self._base >> _PAGE_BITS)
+        return bool(self._missing >> page & 1)
 
     # Code without tables: compiled at run time, Go, some assembly.
     def _by_frame_pointer(self) -> bool:
         frame = self._registers[self._fp]
         if frame & 7 or not self._registers[self._sp] <= frame <= self._end - 16:
+            return False
+        if self._is_missing(frame) or self._is_missing(frame + 8):
             return False
         outer, address = self._load(frame), self._load(frame + 8)
         if (outer and outer <= frame) or not self._code.is_mapped(address):
@@ -232,7 +252,7 @@ class _Walk:
             return False
         place = self._registers[self._sp] + 7 & ~7
         for at in range(place, min(place + _MAX_SCANNED * 8, self._end - 7), 8):
-            address = self._load(at)
+            address = 0 if self._is_missing(at) else self._load(at)
             if address >= _LOWEST and self._code.is_called_from(address, *callee):
                 self._registers[self._sp] = at + 8
                 self._saved_at = at - self._base

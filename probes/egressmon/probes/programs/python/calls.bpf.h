@@ -72,7 +72,7 @@ static __always_inline void frames_at_address(struct bpf_sock_addr *ctx, u32 kin
 		return;
 	if (kind == KIND_SENDMSG && key.peer.port != DNS_PORT) {
 		key.cookie = bpf_get_socket_cookie(ctx);
-		if (!key.peer.port || same_endpoint(&state->peer, &key.peer))
+		if (!key.peer.port || is_aimed(&state->peer, &key.peer))
 			return;
 		if (is_known_peer(&key)) {
 			state->frames_ns =

@@ -15,6 +15,7 @@
 #define MAX_GLIBC_KEYS 32     /* keys whose values are in struct pthread itself */
 #define MINOR_TAGGED 14	      /* since 3.14, a frame's code pointer has tags in its last bits */
 #define MINOR_OLD_FRAMES 10   /* up to 3.10, frames are objects, and larger */
+#define MINOR_KEYED 12	      /* since 3.12, the key is for the interpreter that runs */
 
 static __always_inline u64 frame_word(const struct slot *slot, u32 offset)
 {
@@ -67,6 +68,45 @@ static __always_inline bool is_shim(const struct slot *slot)
 	return owner && slot->frame[owner] >= slot->build.owner_shim;
 }
 
+static __always_inline bool is_own_state(const struct slot *slot, u64 state)
+{
+	u64 self = user_word(state + slot->build.thread_id);
+
+	return self && slot->walk.self - self <= THREAD_SELF_WINDOW;
+}
+
+static __always_inline u64 top_frame(const struct slot *slot, u64 state)
+{
+	u64 frame = user_word(state + slot->build.thread_frame);
+
+	if (frame && slot->build.frame_indirect)
+		frame = user_word(frame + slot->build.frame_indirect - 1);
+	return frame;
+}
+
+/*
+ * One step to the frames of another interpreter that called this one, in the same thread.
+ * Interpreters are listed from the newest to the oldest, and call newer ones. Returns 1 at
+ * the end.
+ */
+static __always_inline long look_outward(struct slot *slot)
+{
+	u64 state = slot->walk.outer;
+
+	if (state) {
+		slot->walk.outer = user_word(state + slot->build.thread_next);
+		if (state != slot->walk.state && is_own_state(slot, state))
+			slot->walk.frame = top_frame(slot, state);
+		return 0;
+	}
+	if (!slot->walk.interpreter)
+		return 1;
+	slot->walk.outer = user_word(slot->walk.interpreter + slot->build.interpreter_threads);
+	slot->walk.interpreter =
+		user_word(slot->walk.interpreter + slot->build.interpreter_next);
+	return 0;
+}
+
 static long walk_frame(u32 i, u32 *number)
 {
 	struct slot *slot = slot_of(number);
@@ -74,8 +114,10 @@ static long walk_frame(u32 i, u32 *number)
 	u64 code, type;
 	u32 print, at;
 
-	if (!slot || !slot->walk.frame)
+	if (!slot)
 		return 1;
+	if (!slot->walk.frame)
+		return look_outward(slot);
 	if (!read_frame(slot, slot->walk.frame)) {
 		slot->walk.status = FRAMES_UNREADABLE;
 		return 1;
@@ -110,22 +152,6 @@ static long walk_frame(u32 i, u32 *number)
 	return 0;
 }
 
-static __always_inline bool is_own_state(const struct slot *slot, u64 state)
-{
-	u64 self = user_word(state + slot->build.thread_id);
-
-	return self && slot->walk.self - self <= THREAD_SELF_WINDOW;
-}
-
-static __always_inline u64 top_frame(const struct slot *slot, u64 state)
-{
-	u64 frame = user_word(state + slot->build.thread_frame);
-
-	if (frame && slot->build.frame_indirect)
-		frame = user_word(frame + slot->build.frame_indirect - 1);
-	return frame;
-}
-
 /*
  * Look at the next thread state, for bpf_loop(). A thread may have a state in each of several
  * subinterpreters: the one that runs a frame is taken.
@@ -158,8 +184,11 @@ static long try_state(u32 i, u32 *number)
 	return 1;
 }
 
-/* The thread's state from its thread-local storage, under CPython's key; 0: not there. */
-static __always_inline u64 keyed_state(const struct slot *slot, u64 runtime)
+/*
+ * The thread's state from its thread-local storage, under CPython's key; 0: not there. With
+ * `several` interpreters, it may be a state that was made in another thread (3.12).
+ */
+static __always_inline u64 keyed_state(const struct slot *slot, u64 runtime, bool several)
 {
 	u32 key[2] = {}; /* Py_tss_t: whether it was created, and its number */
 	u64 state;
@@ -171,25 +200,27 @@ static __always_inline u64 keyed_state(const struct slot *slot, u64 runtime)
 	if (key[0] != 1 || key[1] >= MAX_GLIBC_KEYS)
 		return 0;
 	state = user_word(slot->walk.self + THREAD_KEYS + 16 * (u64)key[1] + 8);
-	return state && is_own_state(slot, state) ? state : 0;
+	if (!state || is_own_state(slot, state))
+		return state;
+	return several && top_frame(slot, state) ? state : 0;
 }
 
-static __always_inline u64 find_state(struct slot *slot, kernel_task *task)
+static __always_inline u64 find_state(struct slot *slot, kernel_task *task, u64 first,
+				      bool several)
 {
 	u64 runtime = slot->python.base + slot->build.runtime;
-	u64 first = user_word(runtime + slot->build.runtime_interpreters);
 	u32 number = slot->number;
 	u64 state = 0;
 
 	slot->walk.self = THREAD_POINTER(task);
+	slot->walk.hit = 0;
 	/* Up to 3.11, the key is for the main interpreter: not if there are others. */
-	if (slot->build.minor > 11 || !user_word(first + slot->build.interpreter_next))
-		state = keyed_state(slot, runtime);
+	if (slot->build.minor >= MINOR_KEYED || !several)
+		state = keyed_state(slot, runtime, several);
 	if (state)
 		return state;
 	slot->walk.state = 0;
 	slot->walk.interpreter = first;
-	slot->walk.hit = 0;
 	bpf_loop(MAX_THREADS, try_state, &number, 0);
 	return slot->walk.hit;
 }
@@ -197,10 +228,15 @@ static __always_inline u64 find_state(struct slot *slot, kernel_task *task)
 /* Walk the thread's frames; returns FRAMES_*, and sets slot->walk.state. */
 static __always_inline u32 walk_frames(struct slot *slot, kernel_task *task)
 {
-	u64 state = find_state(slot, task);
+	u64 first = user_word(slot->python.base + slot->build.runtime +
+			      slot->build.runtime_interpreters);
+	bool several = user_word(first + slot->build.interpreter_next);
+	u64 state = find_state(slot, task, first, several);
 	u32 number = slot->number;
 
 	slot->walk.state = state;
+	slot->walk.outer = 0;
+	slot->walk.interpreter = several ? first : 0;
 	if (!state)
 		return FRAMES_NO_THREAD;
 	slot->walk.frame = top_frame(slot, state);
@@ -208,9 +244,11 @@ static __always_inline u32 walk_frames(struct slot *slot, kernel_task *task)
 		return FRAMES_IDLE;
 	slot->walk.status = FRAMES_WHOLE;
 	bpf_loop(MAX_WALK, walk_frame, &number, 0);
-	if (slot->walk.frame && slot->walk.status == FRAMES_WHOLE)
+	if (slot->walk.status != FRAMES_WHOLE)
+		return slot->walk.status;
+	if (slot->walk.frame || slot->walk.outer || slot->walk.interpreter)
 		return FRAMES_CUT; /* more frames than MAX_WALK, perhaps in a circle */
-	return slot->walk.status;
+	return several && slot->walk.hit ? FRAMES_UNSURE : FRAMES_WHOLE;
 }
 
 static __always_inline bool emit_frames(const struct slot *slot)

@@ -42,8 +42,9 @@ struct search {
 };
 
 struct walk {
-	u64 state; /* the thread's state, or the one to look at next */
-	u64 interpreter;
+	u64 state;	 /* the thread's state, or the one to look at next */
+	u64 interpreter; /* the one to look at next; 0: none is left */
+	u64 outer;	 /* state to look at next for frames of the thread's; 0: none */
 	u64 self;
 	u64 hit;
 	u64 frame;
