@@ -178,6 +178,10 @@ def test_a_terminal_that_hangs_up_ends_the_command_alone(tmp_path: Path) -> None
     assert (end["verdict"], end["command_signal"]) == ("clean", signal.SIGHUP)
 
 
+def is_there(_: "subprocess.Popen[str]") -> bool:
+    return True
+
+
 def is_python(process: "subprocess.Popen[str]") -> bool:
     words = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
     return words[1:3] == [b"-I", b"-m"]
@@ -196,7 +200,7 @@ def is_arming(process: "subprocess.Popen[str]") -> bool:
 # From the first moment on: as the shell begins, as Python does, as the probes are
 # attached. The signal is sent at once, in whatever moment that is.
 @pytest.mark.parametrize(
-    "moment", [lambda _: True, is_python, is_arming], ids=["shell", "python", "arming"]
+    "moment", [is_there, is_python, is_arming], ids=["shell", "python", "arming"]
 )
 @pytest.mark.parametrize("_", range(5))
 def test_an_interrupt_at_the_start_is_one_quiet_line(
