@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TextIO
 
 from egressmon import host
@@ -20,6 +21,8 @@ from egressmon.sensor.escalation import Escalation, SudoQuery, runs_as_root
 from egressmon.sensor.scope import find_root
 from egressmon.sensor.surroundings import look_around
 from egressmon.text import printable
+
+_TIOCSTI = Path("/proc/sys/dev/tty/legacy_tiocsti")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ def examine() -> list[Check]:
         _namespace,
         _capabilities,
         _lockdown,
+        _terminal,
         _libbpf,
         _object,
         _load,
@@ -94,6 +98,23 @@ def _capabilities() -> Check:
 
 def _lockdown() -> Check:
     return _obstacle("lockdown", obstacles.locked_down(), obstacles.lockdown())
+
+
+# With TIOCSTI a command can type into the terminal what the shell reads after the run.
+# The switch is there since Linux 6.2.
+def _terminal() -> Check:
+    try:
+        refused = _TIOCSTI.read_text().strip() == "0"
+    except OSError:
+        refused = False
+    if refused:
+        return Check("terminal", True, "a command cannot type into it (TIOCSTI)")
+    return Check(
+        "terminal",
+        None,
+        "a command can type into yours what your shell carries out after it (TIOCSTI)",
+        "sysctl dev.tty.legacy_tiocsti=0, or run the command without a terminal",
+    )
 
 
 def _libbpf() -> Check:
