@@ -77,3 +77,16 @@ def test_a_resolver_of_its_own_is_learned(watched: Watch, tmp_path: Path) -> Non
     policy = tomllib.loads((tmp_path / "egress.toml").read_text())
     assert policy["dns"]["resolvers"] == [OTHER4]
     assert again.end["verdict"] == "clean"
+
+
+def test_an_odd_look_up_does_not_allow_every_name(
+    watched: Watch, tmp_path: Path
+) -> None:
+    odd = "dig +short '*odd*.example.test' >/dev/null; dig +short 'a b.test' >/dev/null"
+    script = f"{odd}; dig +short fine.example.test >/dev/null"
+
+    watched("sh", "-c", script, verb="learn")
+
+    text = (tmp_path / "egress.toml").read_text()
+    assert tomllib.loads(text)["dns"] == {"names": ["fine.example.test"]}
+    assert "# left out, no host name: *odd*.example.test" in text

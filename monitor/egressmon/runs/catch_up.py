@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 DEFAULT_S = 5.0
 _LOOK_S = 0.1
@@ -45,7 +46,8 @@ class CatchUp:
         return max(0.0, self._deadline - time.monotonic())
 
     def _look(self, now: float) -> None:
-        if self._has_ended is not None and self._has_ended():
-            self.begin()
+        with suppress(OSError):  # who cannot be asked now is asked again
+            if self._has_ended is not None and self._has_ended():
+                self.begin()
         done = time.monotonic()
         self._next_look = done + _LOOK_S + _REST * (done - now)

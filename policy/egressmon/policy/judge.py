@@ -305,7 +305,9 @@ class _Entries:
 
         It takes about as long in a list of thousands as in one of ten.
         """
-        places = set() if address is None else set(self._networks.places(address))
+        places = set[int]()
+        if address is not None:
+            places.update(self._networks.places(address))
         for name in names:
             places.update(self._hosts.places(name.text))
         return (self._all[place] for place in sorted(places))

@@ -79,3 +79,17 @@ def test_looking_takes_a_tenth_of_the_time_at_most(time: Time) -> None:
         time.now += 0.001
 
     assert 9 <= looks <= 11
+
+
+# It is asked in the midst of a batch, whose other events must be read.
+def test_a_look_that_fails_is_no_failure_of_the_event(time: Time) -> None:
+    bound = CatchUp(5)
+
+    def has_ended() -> bool:
+        raise BrokenPipeError(32, "no answer")
+
+    bound.watch(has_ended)
+
+    assert not bound.is_over()
+    time.now += 10
+    assert not bound.is_over()
