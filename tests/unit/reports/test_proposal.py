@@ -78,13 +78,15 @@ ODD = st.sampled_from(
 )
 ADDRESS = st.ip_addresses().map(str)
 PORT = st.integers(1, 65535)
+
+
+def _made(ip: str, names: list[str], port: int, protocol: str) -> ConnectionRecord:
+    has_port = protocol != "icmp"
+    return connection(ip, *names, port=port if has_port else None, protocol=protocol)
+
+
 CONNECTION = st.builds(
-    lambda ip, names, port, protocol: connection(
-        ip,
-        *names,
-        port=None if protocol == "icmp" else port,
-        protocol=protocol,
-    ),
+    _made,
     ADDRESS.filter(lambda ip: not ip.startswith("::ffff:")),
     st.lists(NAME | ODD, max_size=3),
     PORT,
