@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _MAX_ENTRIES = 20
 _MAX_NAMES = 40
+_MAX_QUESTIONS = 2000  # that are looked at
+_REFUSED = "the reasons say why, or the name is no host name"
 
 
 @dataclass(slots=True)
@@ -96,13 +98,16 @@ class _Proposer:
         policy = self._loaded.policy
         judge = Judge(policy, self._trusted, self._search)
         curable: list[tuple[Question, int]] = []
-        for question, count in self._needs.questions.items():
+        questions = self._needs.questions.most_common()
+        for question, count in questions[:_MAX_QUESTIONS]:
             if _is_curable(question, judge):
                 curable.append((question, count))
             else:
                 self._proposal.refused += count
         servers = {one.resolver for one, _ in curable if one.untrusted}
         names = list(uncovered(curable, policy, hosts, self._search))
+        rest = questions[_MAX_QUESTIONS:]
+        self._proposal.more += sum(one.name not in hosts for one, _ in rest)
         self._proposal.more += len(names[_MAX_NAMES:])
         keys: list[tuple[str, Value]] = []
         if servers:
@@ -198,10 +203,7 @@ def texts(proposal: Proposal) -> Iterator[tuple[str, list[Table]]]:
     if proposal.more:
         yield f"{proposal.more} more are needed: see egressmon learn -- COMMAND", []
     if proposal.refused:
-        yield (
-            f"{proposal.refused} of these no entry allows: see their reasons",
-            [],
-        )
+        yield f"no entry can allow {proposal.refused} of these: {_REFUSED}", []
 
 
 def _heading(proposal: Proposal) -> str:
