@@ -21,7 +21,7 @@ from egressmon.text import printable, unguarded
 
 _MAX_ANNOTATIONS = 10  # GitHub shows no more of each level for a step
 _MAX_ROWS = 100
-_INSTALLED = ("/site-packages/", "/dist-packages/")
+_ELSEWHERE = ("/site-packages/", "/dist-packages/", "…")  # installed, or cut
 
 
 class _Annotation(NamedTuple):
@@ -105,20 +105,31 @@ def _missing(outcome: Outcome) -> Iterator[_Annotation]:
         yield _Annotation("warning", "Egress evidence incomplete", reason)
 
 
-# The code's file and line, or the test's file, where it is inside the workspace. Only
-# names are compared: a process can claim any path, so no file is looked up.
+# The innermost frame inside the workspace, or the test's file. Only names are compared:
+# a process can claim any path, so no file is looked up.
 def _place(code: CodeRecord | None, workspace: str) -> str:
     if code is None:
         return ""
-    if code.file is not None and (file := _inside(code.file, workspace)):
-        line = f",line={code.line}" if code.line else ""
-        return f",file={_property(file)}{line}"
+    for path, line in _frames(code):
+        if file := _inside(path, workspace):
+            return f",file={_property(file)}" + (f",line={line}" if line else "")
     file = _inside((code.test or "").partition("::")[0], workspace)
     return f",file={_property(file)}" if file else ""
 
 
+# Who called, then who created the task, then who started the process: so a program that
+# a test runs stands beside the line that ran it.
+def _frames(code: CodeRecord) -> Iterator[tuple[str, int | None]]:
+    if code.file is not None:
+        yield code.file, code.line
+    for stack in code.stacks:
+        for _, file, line in stack.frames:
+            if file is not None:
+                yield stack.names[file], line
+
+
 def _inside(file: str, workspace: str) -> str | None:
-    if not file.endswith(".py") or any(part in file for part in _INSTALLED):
+    if not file.endswith(".py") or any(part in file for part in _ELSEWHERE):
         return None
     path = posixpath.normpath(posixpath.join(workspace, file))
     inside = path.startswith(f"{workspace}/")

@@ -20,6 +20,7 @@ _STACKED_BELOW = 80
 _MIN_WIDTH = 20
 _MAX_CELL = 500
 _MAX_LINE = 2000
+_MAX_TOML = 100_000
 
 
 class Paper:
@@ -93,7 +94,7 @@ class Paper:
             self.fact(heading)
             for table in tables:
                 for line in toml_lines(table, width):
-                    self._console.print(Text(f"    {line}"))
+                    self._console.print(Text(f"    {printable(line, _MAX_TOML)}"))
 
     def _folded(self, text: str, indent: int) -> Iterator[str]:
         if self._width is None:

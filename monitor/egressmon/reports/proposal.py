@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _MAX_ENTRIES = 20
 _MAX_NAMES = 40
+_MAX_QUESTIONS = 2000  # that are looked at
+_REFUSED = "the reasons say why, or the name is no host name"
 
 
 @dataclass(slots=True)
@@ -96,7 +98,8 @@ class _Proposer:
         policy = self._loaded.policy
         judge = Judge(policy, self._trusted, self._search)
         curable: list[tuple[Question, int]] = []
-        for question, count in self._needs.questions.items():
+        questions = self._needs.questions.most_common()
+        for question, count in questions[:_MAX_QUESTIONS]:
             if _is_curable(question, judge):
                 curable.append((question, count))
             else:
@@ -104,6 +107,8 @@ class _Proposer:
         servers = {one.resolver for one, _ in curable if one.untrusted}
         look_ups = self._needs.look_ups
         names = list(uncovered(curable, policy, hosts, look_ups, self._search))
+        rest = questions[_MAX_QUESTIONS:]
+        self._proposal.more += sum(one.name not in hosts for one, _ in rest)
         self._proposal.more += len(names[_MAX_NAMES:])
         keys: list[tuple[str, Value]] = []
         if servers:
@@ -199,10 +204,7 @@ def texts(proposal: Proposal) -> Iterator[tuple[str, list[Table]]]:
     if proposal.more:
         yield f"{proposal.more} more are needed: see egressmon learn -- COMMAND", []
     if proposal.refused:
-        yield (
-            f"{proposal.refused} of these no entry allows: see their reasons",
-            [],
-        )
+        yield f"no entry can allow {proposal.refused} of these: {_REFUSED}", []
 
 
 def _heading(proposal: Proposal) -> str:

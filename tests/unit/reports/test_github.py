@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from hypothesis import given
 
+from egressmon.evidence.code_records import StackRecord, StackReference
 from egressmon.reports.github import job_summary, print_annotations
 from egressmon.reports.outcome import Outcome
 from support.reported import PYTEST, code, connection, look_up
@@ -29,6 +30,19 @@ def test_one_annotation_says_what_by_whom_and_where() -> None:
         f"1x api.example.test:443/tcp by client (urllib3) in {PYTEST}: "
         "no allow entry covers it"
     )
+
+
+# As a curl that a test runs, or a client in site-packages that it calls.
+def test_code_of_others_stands_beside_the_line_that_led_there() -> None:
+    names = ["connect", "/usr/lib/site-packages/client.py", "…/cut.py", "/src/a.py"]
+    frames: list[tuple[int | None, int | None, int | None]]
+    frames = [(0, 1, 5), (None, 2, 6), (None, 3, 7), (None, 3, 8)]
+    stack = StackReference("digest", StackRecord("digest", names, frames, 0))
+    by = replace(code(), file="/usr/lib/site-packages/client.py", started_by=stack)
+
+    _, found = annotations(ended(connection("192.0.2.1", made_by=by)))
+
+    assert found.startswith("::warning title=Egress violation,file=a.py,line=7::")
 
 
 # The runner knows a command only at the beginning of a line.

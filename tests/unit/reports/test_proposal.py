@@ -78,13 +78,15 @@ ODD = st.sampled_from(
 )
 ADDRESS = st.ip_addresses().map(str)
 PORT = st.integers(1, 65535)
+
+
+def _made(ip: str, names: list[str], port: int, protocol: str) -> ConnectionRecord:
+    has_port = protocol != "icmp"
+    return connection(ip, *names, port=port if has_port else None, protocol=protocol)
+
+
 CONNECTION = st.builds(
-    lambda ip, names, port, protocol: connection(
-        ip,
-        *names,
-        port=None if protocol == "icmp" else port,
-        protocol=protocol,
-    ),
+    _made,
     ADDRESS.filter(lambda ip: not ip.startswith("::ffff:")),
     st.lists(NAME | ODD, max_size=3),
     PORT,
@@ -192,9 +194,8 @@ def test_no_entry_is_proposed_for_what_the_policy_refuses(refusal: str) -> None:
     found = proposed(policy, connection("192.0.2.1", "api.example.test"))
 
     assert (found.tables, found.refused) == ([], 1)
-    assert [said for said, _ in texts(found)] == [
-        "1 of these no entry allows: see their reasons"
-    ]
+    ((said, _),) = texts(found)
+    assert said.startswith("no entry can allow 1 of these: the reasons say why")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -50,7 +50,6 @@ def squeezed(text: str) -> str:
     return re.sub(r"\s", "", text).replace("\\x3a", ":")
 
 
-@settings(deadline=None)
 @given(HOSTILE, HOSTILE, HOSTILE, st.integers(40, 200))
 def test_no_line_is_too_long_and_nothing_is_lost(
     host: str, program: str, test: str, width: int
