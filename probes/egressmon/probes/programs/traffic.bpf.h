@@ -142,7 +142,7 @@ SUBPROGRAM int egress_news(struct __sk_buff *skb, u32 kind, u32 flags)
 	flow.owner = owner;
 	if (!TWO_WAYS || !parse_plain(skb, &packet))
 		parse(skb, &packet);
-	as_announced(sk, state, &packet);
+	as_announced(skb, sk, state, &packet);
 	FORGET(packet);
 	if (packet.is_translated)
 		flow.sent_to = &packet.sent_to;
@@ -202,7 +202,7 @@ SUBPROGRAM int egress_flow(struct __sk_buff *skb, u32 flags)
 		count(COUNT_LOST_PACKET, 1);
 	if (!flags && is_canary(&packet))
 		return KIND_PACKET | NEWS_CANARY;
-	as_announced(sk, state, &packet);
+	as_announced(skb, sk, state, &packet);
 	if (packet.target.protocol == PROTOCOL_TCP && (!sk || sk->type == SOCK_STREAM))
 		kind = kind_in_stream(skb, sk, state, &packet);
 	else
