@@ -71,9 +71,9 @@ def test_an_allowed_client_is_clean_and_named(
     for connection in made:
         assert connection["verdict"] == "allowed"
         assert connection["rule"] == "allow[0]"
-        assert {"name": "api.example.test", "source": "dns"} in (
-            connection["dst"]["names"]
-        )
+        name = connection["dst"]["names"][0]
+        assert (name["name"], name["source"]) == ("api.example.test", "dns")
+        assert name["asked_by"] in {"thread", "process"}
         assert connection["dst"]["ip"] in {SERVER4, SERVER6}
         # A runtime may name its threads, so comm is only the process's default.
         exe = connection["process"]["exe"]
@@ -187,7 +187,8 @@ def test_dns_over_tcp_names_connections_too(watched: Watch) -> None:
     query = only(run.of("dns", name="api.example.test"))
     assert query["protocol"] == "tcp"
     curl = only([one for one in run.of("connection") if one["dst"]["port"] == 80])
-    assert curl["dst"]["names"][0] == {"name": "api.example.test", "source": "dns"}
+    name = {"name": "api.example.test", "source": "dns", "asked_by": "other"}
+    assert curl["dst"]["names"][0] == name
     assert curl["verdict"] == "allowed"
 
 
@@ -230,7 +231,11 @@ def test_an_answer_from_an_untrusted_server_names_nothing(watched: Watch) -> Non
 
     made = only([one for one in run.of("connection") if one["dst"]["port"] == 80])
     assert made["dst"]["names"] == [
-        {"name": "api.example.test", "source": "policy-resolution"}
+        {
+            "name": "api.example.test",
+            "source": "policy-resolution",
+            "asked_by": None,
+        }
     ]
 
 

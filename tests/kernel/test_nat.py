@@ -75,9 +75,9 @@ def as_user(translating: Lab, resolver: str, tmp_path: Path) -> Generator[Watch]
     """Watch a command as a user, who can change nothing of the network."""
     own = Path(tempfile.mkdtemp(prefix="egressmon-user-", dir="/tmp"))
     shutil.chown(own, NOBODY, NOBODY)
-    entered = inside(translating, tmp_path, resolver)
 
-    def run(*command: str, **how: Any) -> Watched:
+    def run(*command: str, by: str = resolver, **how: Any) -> Watched:
+        entered = inside(translating, tmp_path, by)
         prefix = [*entered, *as_nobody(tmp_path, ["sudo", "-n"], ALL_MAY)]
         return watch(own, *command, prefix=prefix, **how)
 
@@ -121,6 +121,22 @@ def test_a_resolver_behind_nat_names_what_it_answered(
     if resolver == DNS_SERVICE:
         server = {"ip": SERVER4, "port": 53}
     assert (resolver, 53, "allowed", server) in peers(run)
+
+
+def test_a_policy_that_is_learned_behind_one_resolver_holds_behind_another(
+    as_user: Watch, resolver: str
+) -> None:
+    command = (sys.executable, "-c", LOOK_UP)
+    learned = as_user(*command, verb="learn", options=("--output", "-"))
+    (other,) = {EMBEDDED, DNS_SERVICE} - {resolver}
+
+    again = [
+        as_user(*command, policy=learned.stdout, by=by) for by in (resolver, other)
+    ]
+
+    assert [run.end["verdict"] for run in again] == ["clean", "clean"], learned.stdout
+    assert resolver not in learned.stdout
+    assert str(BEHIND) not in learned.stdout
 
 
 @pytest.mark.parametrize("how", ["+notcp", "+tcp"])

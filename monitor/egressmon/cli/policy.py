@@ -11,7 +11,7 @@ from egressmon.errors import UsageError
 from egressmon.naming.names import read_resolver, trusted_resolvers
 from egressmon.policy.file import LoadedPolicy, load_policy
 from egressmon.policy.judge import Claimed, Destination, Judge, Listener, Origin
-from egressmon.policy.names import ends_in_number, in_ascii
+from egressmon.policy.names import ends_in_number, in_ascii, is_host_name
 from egressmon.policy.table import line_of
 from egressmon.text import printable
 
@@ -123,7 +123,7 @@ def _host_name(text: str) -> str:
         name = in_ascii(text, text)
     except ValueError as error:
         raise UsageError(printable(error), "write a host name or an address") from error
-    if ends_in_number(name):
+    if ends_in_number(name) or not is_host_name(name):
         raise UsageError(
             f"{printable(text)}: neither a host name nor a whole address",
             "write a host name, or an address such as 192.0.2.7",

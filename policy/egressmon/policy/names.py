@@ -66,10 +66,14 @@ def _host_name(name: str, text: str) -> str:
             f"{text!r} ends in a number, so programs read it as an address; "
             "write the whole address as cidr, such as cidr = '192.0.2.7'"
         )
-    labels = ascii_name.split(".")
-    if len(ascii_name) > _MAX_NAME or not all(map(_LABEL.fullmatch, labels)):
+    if not is_host_name(ascii_name):
         raise ValueError(f"{text!r} is not a host name")
     return ascii_name
+
+
+def is_host_name(name: str) -> bool:
+    """Tell whether the canonical `name` consists of labels that hosts have."""
+    return len(name) <= _MAX_NAME and all(map(_LABEL.fullmatch, name.split(".")))
 
 
 def ends_in_number(name: str) -> bool:

@@ -104,6 +104,7 @@ MAPS = (
     "sockets",
     "peers",
     "answerers",
+    "uncertain",
     "templates",
 )
 # Those that only the frames' object has; it shares MAPS.

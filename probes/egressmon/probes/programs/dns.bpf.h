@@ -255,7 +255,7 @@ SUBPROGRAM int dns_egress(struct __sk_buff *skb, u32 flags)
 		return 0;
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
-	as_announced(sk, packet_owner(skb), &packet);
+	as_announced(skb, sk, packet_owner(skb), &packet);
 	if ((is_dns(&packet.source) || packet.is_fragment) &&
 	    is_first_answer(&packet, packet_owner(skb)))
 		dns_mark(skb, 0, HOW(flags, packet.source.protocol, DNS_SCOPE_ANSWERS, 0));

@@ -128,6 +128,7 @@ KERNEL_STRUCT(unix_sock)
 
 KERNEL_STRUCT(sk_buff)
 {
+	KERNEL_FIELD(sk_buff, void *, dev);
 	KERNEL_FIELD(sk_buff, u64, _skb_refdst);
 	KERNEL_FIELD(sk_buff, unsigned int, end);
 	KERNEL_FIELD(sk_buff, unsigned char *, head);

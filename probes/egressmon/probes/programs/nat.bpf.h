@@ -8,30 +8,45 @@
 
 #include "packet.bpf.h"
 
+/* As is_unspecified(), without a branch. */
+static __always_inline u32 is_unspecified_at_once(const u32 address[4])
+{
+	return !(address[0] | address[1] | address[3] | (address[2] & ~bpf_htonl(0xffff))) &
+	       (!address[2] | !(address[2] ^ bpf_htonl(0xffff)));
+}
+
 /*
  * Whether a packet was translated. Certain without asking conntrack where the socket was
  * given one peer in all its life: nothing else can have been meant. Source routes (options,
- * extension headers) name another target first, so such a packet is taken as it is; so are
- * raw sockets, and those that were named another peer by whom no hook saw.
+ * extension headers) name another target first, so such a packet is taken as it is. So are
+ * those of raw sockets, and of sockets made outside, whose first peer no hook may have seen.
  */
-static __always_inline bool is_translated(struct bpf_sock *sk, const struct socket_state *state,
+static __always_inline bool is_translated(struct __sk_buff *skb, struct bpf_sock *sk,
+					  const struct socket_state *state,
 					  const struct packet *packet)
 {
-	if (!sk || !state || state->named != 1 || !(state->flags & SOCKET_INSIDE))
-		return false;
-	if (!packet->is_plain || packet->is_fragment || sk->type == SOCK_RAW)
-		return false;
-	if (state->first.protocol != packet->target.protocol || !state->first.port)
-		return false;
-	return !is_aimed(&state->first, &packet->target);
+	const struct endpoint *first = &state->first, *target = &packet->target;
+	u32 odd;
+
+	/* Without branches, which the verifier would follow. */
+	odd = (state->named ^ 1) | !(state->flags & SOCKET_INSIDE);
+	odd |= !packet->is_plain | packet->is_fragment | !(sk->type ^ SOCK_RAW);
+	odd |= (first->protocol ^ target->protocol) | !first->port;
+	odd |= is_unspecified_at_once(first->address);
+	odd |= !((first->port ^ target->port) | (first->address[0] ^ target->address[0]) |
+		 (first->address[1] ^ target->address[1]) |
+		 (first->address[2] ^ target->address[2]) |
+		 (first->address[3] ^ target->address[3]));
+	return !forget(skb, odd);
 }
 
 /* Have packet's target be the peer that its socket was given, beside where it goes. */
-static __always_inline void as_announced(struct bpf_sock *sk, const struct socket_state *state,
+static __always_inline void as_announced(struct __sk_buff *skb, struct bpf_sock *sk,
+					 const struct socket_state *state,
 					 struct packet *packet)
 {
 	packet->sent_to = packet->target;
-	if (!is_translated(sk, state, packet))
+	if (!sk || !state || !is_translated(skb, sk, state, packet))
 		return;
 	packet->target = state->first;
 	packet->is_translated = 1;

@@ -3,8 +3,8 @@
 #ifndef EGRESSMON_TRAFFIC_H
 #define EGRESSMON_TRAFFIC_H
 
+#include "delivery.bpf.h"
 #include "dns.bpf.h"
-#include "stream.bpf.h"
 
 /* The canary's loopback datagram proves both packet hooks. */
 static __always_inline bool is_canary(const struct packet *packet)
@@ -93,11 +93,10 @@ static __always_inline u32 other_side(struct __sk_buff *skb, const struct packet
 	if (skb->ifindex != LOOPBACK_INDEX)
 		return RECEIVER_REMOTE;
 	/* A fragment is for whoever is there as the last one arrives; whom the kernel's
-	   answer to ICMP is for, or an error that quotes what it likes, is a number in it. */
-	if (packet->is_fragment || protocol == PROTOCOL_ICMP || protocol == PROTOCOL_ICMPV6)
+	   answer to ICMP is for, or an error that quotes what it likes, is a number in it;
+	   no look-up finds the sockets of other protocols. */
+	if (packet->is_fragment || (protocol != PROTOCOL_UDP && protocol != PROTOCOL_TCP))
 		return RECEIVER_UNKNOWN;
-	if (protocol != PROTOCOL_UDP && protocol != PROTOCOL_TCP)
-		return RECEIVER_ASK;
 	/* With port 0, TCP finds but listeners: none else takes up what begins. */
 	if (protocol == PROTOCOL_TCP && !accepted &&
 	    (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
@@ -109,7 +108,10 @@ static __always_inline u32 other_side(struct __sk_buff *skb, const struct packet
 					 accepted ? SHARING_NONE : SHARING_LOOKED_UP));
 	if (protocol != PROTOCOL_UDP || receiver != RECEIVER_NOBODY)
 		return receiver;
-	/* The kernel quotes it (ICMP) to whose socket is at its source. */
+	/* The kernel quotes it (ICMP) to whose socket is at its source: it is found
+	   by the loopback device, which has to be the source's. */
+	if (!is_loopback(packet->source.address))
+		return RECEIVER_UNKNOWN;
 	receiver = forget(skb, socket_at(skb, &packet->sent_to, &packet->source,
 					 packet->sent_to.port, SHARING_GUESSED)) &
 		   RECEIVER_ALONE;
@@ -142,7 +144,7 @@ SUBPROGRAM int egress_news(struct __sk_buff *skb, u32 kind, u32 flags)
 	flow.owner = owner;
 	if (!TWO_WAYS || !parse_plain(skb, &packet))
 		parse(skb, &packet);
-	as_announced(sk, state, &packet);
+	as_announced(skb, sk, state, &packet);
 	FORGET(packet);
 	if (packet.is_translated)
 		flow.sent_to = &packet.sent_to;
@@ -161,8 +163,10 @@ SUBPROGRAM int egress_news(struct __sk_buff *skb, u32 kind, u32 flags)
 		if (flow.receiver == RECEIVER_SCOPE || is_repeated(skb, &packet))
 			return 0;
 		flow.local_port = packet.source.port;
-	} else if (!(flags & FLAG_CANARY) && forget(skb, is_told(state, &flow))) {
-		return 0;
+	} else if (!(flags & FLAG_CANARY)) {
+		expect(skb, &packet, state, flow.receiver & RECEIVER_ALONE);
+		if (forget(skb, is_told(state, &flow)))
+			return 0;
 	}
 	if (kind == KIND_AGAIN)
 		kind = kind_again(state, &flow) | AGAIN;
@@ -202,7 +206,7 @@ SUBPROGRAM int egress_flow(struct __sk_buff *skb, u32 flags)
 		count(COUNT_LOST_PACKET, 1);
 	if (!flags && is_canary(&packet))
 		return KIND_PACKET | NEWS_CANARY;
-	as_announced(sk, state, &packet);
+	as_announced(skb, sk, state, &packet);
 	if (packet.target.protocol == PROTOCOL_TCP && (!sk || sk->type == SOCK_STREAM))
 		kind = kind_in_stream(skb, sk, state, &packet);
 	else
@@ -284,13 +288,13 @@ static __always_inline int on_ingress(struct __sk_buff *skb)
 
 static __always_inline void on_root_ingress(struct __sk_buff *skb)
 {
-	struct bpf_sock *sk;
+	struct bpf_sock *sk = skb->sk;
 
-	if (is_plain_arrival(skb, false))
-		return;
-	sk = skb->sk;
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
+	on_delivery(skb, sk);
+	if (is_plain_arrival(skb, false))
+		return;
 	if (foreign_state(sk))
 		observe_ingress(skb, false);
 }

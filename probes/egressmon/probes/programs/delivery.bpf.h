@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * Who has received a packet that stays on this machine, where a look-up as it leaves cannot
+ * tell. The look-up asks by the loopback device; the kernel asks by the device that has the
+ * address, and a socket that is bound to that one is found only then. Others can take a
+ * shared port in between. So such packets are known by their ends until they arrive.
+ */
+#ifndef EGRESSMON_DELIVERY_H
+#define EGRESSMON_DELIVERY_H
+
+#include "stream.bpf.h"
+
+#define MAX_UNCERTAIN 8192
+
+struct way {
+	struct endpoint source;
+	struct endpoint target;
+	u64 device; /* the network namespace's own, by its address */
+};
+
+/* What is known of the sender. */
+DEFINE_MAP(uncertain, LRU_HASH, struct way, struct socket_state, MAX_UNCERTAIN, 0);
+
+static __always_inline void fill_way(struct way *way, struct __sk_buff *skb,
+				     const struct endpoint *source,
+				     const struct endpoint *target)
+{
+	KERNEL_STRUCT(sk_buff) *packet = (void *)skb;
+
+	way->source = *source;
+	way->target = *target;
+	way->source.spare = 0;
+	way->target.spare = 0;
+	way->device = (u64)READ(packet, dev);
+}
+
+/*
+ * Remember a packet whose receiver, as it was looked up, may be another when it arrives. No
+ * other device has the addresses of the loopback device.
+ */
+static __always_inline void expect(struct __sk_buff *skb, const struct packet *packet,
+				   const struct socket_state *state, u32 receiver)
+{
+	struct way way = {};
+
+	if (!state || skb->ifindex != LOOPBACK_INDEX || receiver == RECEIVER_OUTSIDE ||
+	    receiver == RECEIVER_UNKNOWN)
+		return;
+	if (receiver != RECEIVER_SHARED && is_loopback(packet->sent_to.address))
+		return;
+	fill_way(&way, skb, &packet->source, &packet->sent_to);
+	/* One that was told of stays as it is. */
+	bpf_map_update_elem(MAP(uncertain), &way, state, BPF_NOEXIST);
+}
+
+/* Whether a socket is the scope's, as owner_of() has it. */
+static __always_inline bool is_scopes(struct bpf_sock *sk)
+{
+	struct settings *set = settings_set();
+
+	if (!set || !set->scope_id || is_made_here(bpf_sk_storage_get(MAP(sockets), sk, 0, 0)))
+		return true;
+	return ancestor_cgroup_id(sk, set->scope_level) == set->scope_id;
+}
+
+/* Something of the scope arrived at a socket outside, which no look-up had found: tell. */
+static __always_inline void on_delivery(struct __sk_buff *skb, struct bpf_sock *sk)
+{
+	struct packet packet = {};
+	struct way way = {};
+	struct socket_state *sender;
+	struct flow flow = {.peer = &packet.target,
+			    .kind = KIND_SENDMSG,
+			    .receiver = RECEIVER_OUTSIDE,
+			    .is_again = true};
+
+	if (skb->ifindex != LOOPBACK_INDEX || !sk || is_scopes(sk) || !parse(skb, &packet))
+		return;
+	fill_way(&way, skb, &packet.source, &packet.target);
+	sender = bpf_map_lookup_elem(MAP(uncertain), &way);
+	if (!sender || (sender->told & TOLD(RECEIVER_OUTSIDE)))
+		return;
+	sender->told |= TOLD(RECEIVER_OUTSIDE);
+	flow.owner = sender->tgid ? sender : NULL;
+	flow.socket_type = SOCK_DGRAM;
+	if (packet.target.protocol == PROTOCOL_TCP) {
+		flow.kind = KIND_CONNECT;
+		flow.socket_type = SOCK_STREAM;
+	}
+	if (!(sender->flags & SOCKET_INSIDE))
+		flow.flags = FLAG_FOREIGN;
+	emit_flow(&flow);
+}
+
+#endif
