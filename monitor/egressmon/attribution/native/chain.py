@@ -21,6 +21,8 @@ _INSTALLED = ("/site-packages/", "/dist-packages/", "/node_modules/")
 _LIBPYTHON = re.compile(rb"libpython3[\w.]*\.so[\w.]*")
 
 
+# As node --use-largepages=on leaves it; whether it is a copy cannot be seen.
+_IN_PLACE = "code in no file is in the place of the program's own"
 _TWO_WAYS = "the interpreter has both _socket and _ctypes built in"
 
 
@@ -197,11 +199,10 @@ def _route(
     memory: _Memory,
     language: Language | None,
 ) -> tuple[Route | Literal["unknown"], str | None]:
+    if why_not := _why_not_known(caller, memory.space):
+        return "unknown", why_not
     if caller.mapping.is_unbacked:
         return "unbacked", None
-    image = caller.image
-    if image is not None and image.has_socket_module and image.has_ctypes_module:
-        return "unknown", _TWO_WAYS
     if language == "python":
         is_socket_layer = _is_socket_layer(caller, steps, stopped, memory)
         if is_socket_layer is None:
@@ -212,6 +213,15 @@ def _route(
     if program is not None and caller.mapping.path == program.path:
         return "executable", None
     return "native", None
+
+
+def _why_not_known(caller: Step, space: AddressSpace) -> str | None:
+    if caller.mapping.is_unbacked:
+        return _IN_PLACE if space.is_within_program(caller.mapping) else None
+    image = caller.image
+    if image is not None and image.has_socket_module and image.has_ctypes_module:
+        return _TWO_WAYS
+    return None
 
 
 # CPython's own `_socket`: built in, or in the lib-dynload of the very interpreter

@@ -235,6 +235,26 @@ def test_a_socket_module_of_no_interpreter_that_is_known_is_unknown() -> None:
     assert calls.is_bypass is None
 
 
+# As node --use-largepages=on leaves its own code: no bypass that is known.
+def test_code_in_the_place_of_the_programs_own_is_unknown() -> None:
+    space = AddressSpace()
+    space.add(Mapping(0x10000, 0x20000, 0, NODE.encode(), 1, 1, 1))
+    copy = Mapping(0x11000, 0x1F000, 0, b"//anon", 1, 0, 2)
+    beside = Mapping(0x30000, 0x31000, 0, b"//anon", 1, 0, 2)
+    for mapping in (copy, beside):
+        space.add(mapping)
+
+    def calls(mapping: Mapping) -> Calls:
+        frame = Frame(mapping.start, mapping, "instruction", None)
+        files = cast("Images", Files(SERVER))
+        return read_calls(Unwound([frame], None), space, files, 7)
+
+    assert (calls(beside).route, calls(beside).is_bypass) == ("unbacked", True)
+    assert (calls(copy).route, calls(copy).is_bypass) == ("unknown", None)
+    reason = "code in no file is in the place of the program's own"
+    assert calls(copy).route_reason == reason
+
+
 def test_what_called_is_known_wherever_the_chain_ends() -> None:
     calls = read(PYTHON, LIBC, "/usr/lib/libffi.so.8", exports=STATIC, stopped=CUT)
 

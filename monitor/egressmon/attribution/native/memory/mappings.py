@@ -88,6 +88,13 @@ class AddressSpace:
         found = (mapping for mapping in self._mappings if mapping.path == path)
         self.program = next(found, self.program)
 
+    def is_within_program(self, mapping: Mapping) -> bool:
+        """Tell whether `mapping` is in the middle of the program's own code."""
+        before, after = self.find(mapping.start - 1), self.find(mapping.end)
+        if before is None or after is None or self.program is None:
+            return False
+        return before.shows_same(after) and before.path == self.program.path
+
     def find(self, address: int) -> Mapping | None:
         """Return the mapping that `address` is in, or None."""
         index = bisect.bisect_right(self._starts, address) - 1
