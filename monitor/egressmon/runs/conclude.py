@@ -127,8 +127,8 @@ def _event_doubts(found: Findings, losses: dict[str, int]) -> list[str]:
     if losses["unread"]:
         limit = f"{found.options.catch_up_s:g} s"
         doubts.append(
-            f"{losses['unread']} events were left unread when {limit} had passed since "
-            "the last process ended (--catch-up)"
+            f"{losses['unread']} events were left unread {limit} after what is watched "
+            "had ended (--catch-up)"
         )
     return doubts
 

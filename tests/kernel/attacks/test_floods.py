@@ -1,6 +1,7 @@
 """One kind of event never starves another, and junk costs less than it was."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -151,7 +152,7 @@ def test_what_is_left_some_time_after_the_last_process_is_counted(
     assert len(made(run)) + left + lost >= 20000
     (loss,) = run.of("loss", where="unread")
     assert loss["count"] == left
-    why = f"{left} events were left unread when 0.05 s had passed"
+    why = f"{left} events were left unread 0.05 s after what is watched had ended"
     assert any(one.startswith(why) for one in run.end["incomplete_reasons"])
     assert f"incomplete: {why}" in run.stderr
     # Neither the command's own end nor the canaries are among what is missing.
@@ -160,3 +161,18 @@ def test_what_is_left_some_time_after_the_last_process_is_counted(
     canaries = run.end["canaries"]
     assert canaries["seen"] == canaries["sent"]
     assert run.status == 121
+
+
+# What goes on after the command makes events faster than they are read.
+def test_a_flood_that_outlives_the_command_does_not_hold_the_run_up(
+    watched: Watch, build: Build
+) -> None:
+    flood = f"for i in $(seq 5000); do {build('connect')} {OTHER4} 9 burst 500; done"
+    options = ["--linger", "0s", "--catch-up", "100ms"]
+
+    run = watched("sh", "-c", f"({flood}) >/dev/null 2>&1 & echo $!", options=options)
+    os.kill(int(run.stdout), signal.SIGKILL)
+
+    assert int(run.stdout) in {one["pid"] for one in run.end["outlived"]}
+    canaries = run.end["canaries"]
+    assert canaries["seen"] == canaries["sent"]
