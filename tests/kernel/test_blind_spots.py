@@ -12,6 +12,7 @@ from support.watching import ENGINE, watch
 ANYWHERE = {
     *("packet-sockets", "unix-sockets", "encrypted-dns", "foreign-packets"),
     "group-reports",
+    "local-rules",
     *("kernel-networking", "same-user"),  # of a command that root runs
 }
 BY_SERIES = {

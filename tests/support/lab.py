@@ -18,6 +18,7 @@ SERVER4 = "10.213.7.2"
 SERVER6 = "fd00:213:7::2"
 OTHER4 = "10.213.7.3"  # a second address of the server, which no name leads to
 CLIENT4 = "10.213.7.1"
+CLIENT6 = "fd00:213:7::1"
 HTTP_PORT = 80
 OTHER_PORT = 8081
 UDP_PORT = 9000
@@ -117,7 +118,7 @@ def _wire(client: str, server: str) -> None:
         *("peer", "name", "wire", "netns", server),
     )
     ends = (
-        (client, (f"{CLIENT4}/24", "fd00:213:7::1/64")),
+        (client, (f"{CLIENT4}/24", f"{CLIENT6}/64")),
         (server, (f"{SERVER4}/24", f"{OTHER4}/24", f"{SERVER6}/64")),
     )
     for namespace, addresses in ends:

@@ -50,6 +50,15 @@ class KnownBlindSpot(Enum):
         "a group's address and sources carry some ten bytes each time, in no record",
         "a network that drops such packets",
     )
+    LOCAL_RULES = BlindSpot(
+        "local-rules",
+        "root may have set rules and programs that act on packets behind the hooks "
+        "(nftables, tc, socket look-up and sockmap programs, connections that move "
+        "between listeners of a group, raw sockets that listen in)",
+        "what stays on this machine can be copied or handed to another than the socket "
+        "that it was sent to",
+        "a machine, or a network namespace, without such rules",
+    )
     KERNEL_NETWORKING = BlindSpot(
         "kernel-networking",
         "the command may configure the network (CAP_NET_ADMIN)",
@@ -148,6 +157,7 @@ ALWAYS = (
     KnownBlindSpot.ENCRYPTED_DNS,
     KnownBlindSpot.FOREIGN_PACKETS,
     KnownBlindSpot.GROUP_REPORTS,
+    KnownBlindSpot.LOCAL_RULES,
 )
 """The blind spots of every run."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.lab import Lab
+from support.lab import CLIENT4, CLIENT6, Lab
 from support.outside import outside
 from support.watching import Watched
 
@@ -45,6 +45,10 @@ def internet(protocol, data, fragment=0):  # RFC 791
 # The source address that a packet has, whatever its socket is bound to.
 FROM_LOCAL = [(0, 8, struct.pack("=i4s4x", 0, LOCAL))]  # IP_PKTINFO
 REUSEADDR, REUSEPORT, BROADCAST = (2, 1), (15, 1), (6, 1)
+"""
+BOUND_TO_DEVICE = f"""
+OWN, OWN6 = "{CLIENT4}", "{CLIENT6}"
+TO_DEVICE = socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"wire"
 """
 # What a relay does with its socket, in the end.
 RECEIVES = "relay.settimeout(60); print(relay.recv(999), flush=True)"
@@ -178,6 +182,73 @@ decoy.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
 bound(UDP, ("127.0.0.1", 0), BROADCAST).sendto(b"SECRET", ("127.255.255.255", port))
 """,
     ),
+    "a listener that is bound to the address's own device": (
+        BOUND_TO_DEVICE
+        + """
+server = socket.socket(); server.setsockopt(*TO_DEVICE); server.bind((OWN, 0))
+server.listen(); print(server.getsockname()[1], flush=True)
+relay = server.accept()[0]
+"""
+        + RECEIVES,
+        BOUND_TO_DEVICE
+        + 'socket.create_connection((OWN, int(sys.argv[1]))).send(b"SECRET")',
+    ),
+    "a socket that is bound to the address's own device, beside one of the scope": (
+        BOUND_TO_DEVICE
+        + """
+relay = socket.socket(type=UDP); relay.setsockopt(*TO_DEVICE); relay.bind((OWN, 0))
+print(relay.getsockname()[1], flush=True)
+"""
+        + RECEIVES,
+        BOUND_TO_DEVICE
+        + """
+port = int(sys.argv[1])
+decoy = socket.socket(type=UDP)
+decoy.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
+decoy.bind((OWN, port))
+bound(UDP, ("0.0.0.0", 0)).sendto(b"SECRET", (OWN, port))
+""",
+    ),
+    "an IPv6 socket that is bound to the address's own device": (
+        BOUND_TO_DEVICE
+        + """
+server = socket.socket(socket.AF_INET6); server.setsockopt(*TO_DEVICE)
+server.bind((OWN6, 0)); server.listen(); print(server.getsockname()[1], flush=True)
+relay = server.accept()[0]
+"""
+        + RECEIVES,
+        BOUND_TO_DEVICE
+        + 'socket.create_connection((OWN6, int(sys.argv[1]))).send(b"SECRET")',
+    ),
+    "UDP-Lite, to one that is gone at once": (
+        """
+relay = bound(UDP, ("127.0.0.1", 0), protocol=136)
+print(relay.getsockname()[1], flush=True)
+"""
+        + RECEIVES
+        + "\nrelay.close()",
+        """
+sender = option(UDP, protocol=136)
+sender.sendto(b"SECRET", ("127.0.0.1", int(sys.argv[1])))
+""",
+    ),
+    "one of a group that is gone at once": (
+        """
+relay = bound(UDP, ("127.0.0.1", 0), REUSEPORT)
+print(relay.getsockname()[1], flush=True)
+"""
+        + RECEIVES
+        + "\nrelay.close()",
+        """
+import ctypes
+port = int(sys.argv[1])
+decoy = bound(UDP, ("127.0.0.1", port), REUSEPORT)
+code = ctypes.create_string_buffer(struct.pack("=HBBI", 6, 0, 0, 0))
+program = struct.pack("@HP", 1, ctypes.addressof(code))
+decoy.setsockopt(socket.SOL_SOCKET, 51, program)  # SO_ATTACH_REUSEPORT_CBPF
+bound(UDP, ("127.0.0.1", 0)).sendto(b"SECRET", ("127.0.0.1", port))
+""",
+    ),
     "a group whose members take their bits back": (
         """
 relay = bound(UDP, ("127.0.0.1", 0), REUSEPORT)
@@ -225,11 +296,15 @@ def test_what_another_receives_than_is_found_at_its_target_is_not_local(
     "command",
     [
         "s = bound(UDP, ('127.0.0.1', 0)); s.sendto(b'x', s.getsockname())",
+        BOUND_TO_DEVICE + "s = bound(UDP, (OWN, 0)); s.sendto(b'x', s.getsockname()); "
+        "t = socket.create_server(('::', 0), family=socket.AF_INET6); "
+        "socket.create_connection((OWN6, t.getsockname()[1])).send(b'x')",
         "s = bound(UDP, ('127.0.0.3', 0)); s.sendto(b'x', s.getsockname())",
         "s = bound(UDP, ('127.0.0.1', 0)); s.sendto(b'x', ('127.0.0.1', 9))",
     ],
     ids=[
         "to itself",
+        "by its own addresses",
         "to an address that ends like a broadcast one",
         "to a closed port",
     ],

@@ -39,7 +39,7 @@ static __always_inline void fill_way(struct way *way, struct __sk_buff *skb,
  * other device has the addresses of the loopback device.
  */
 static __always_inline void expect(struct __sk_buff *skb, const struct packet *packet,
-				   const struct socket_state *state, u32 receiver)
+				   struct socket_state *state, u32 receiver)
 {
 	struct way way = {};
 

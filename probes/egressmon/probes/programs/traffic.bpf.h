@@ -288,11 +288,14 @@ static __always_inline int on_ingress(struct __sk_buff *skb)
 
 static __always_inline void on_root_ingress(struct __sk_buff *skb)
 {
+	struct __sk_buff *arrived = skb;
 	struct bpf_sock *sk = skb->sk;
 
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
-	on_delivery(skb, sk);
+	/* BCC's compiler would compute the address of a field for both, which none may read. */
+	asm volatile("" : "+r"(arrived));
+	on_delivery(arrived, sk);
 	if (is_plain_arrival(skb, false))
 		return;
 	if (foreign_state(sk))
