@@ -215,6 +215,10 @@ def test_doctor_finds_this_machine_fit() -> None:
         "probes load (libbpf)",
     ):
         assert f"ok   {what}: " in done.stdout
+    # Whether a command could type into the terminal is this machine's to say.
+    allowed = Path("/proc/sys/dev/tty/legacy_tiocsti")
+    mark = "ok  " if allowed.exists() and allowed.read_text() == "0\n" else "?   "
+    assert f"{mark} terminal: a command can" in done.stdout
     assert "packet-sockets" in done.stdout
 
 
