@@ -103,7 +103,7 @@ def test_the_work_grows_with_the_hosts_and_not_with_their_square(
 ) -> None:
     asked = 0
 
-    whole = Lesson._names  # noqa: SLF001 -- counted here
+    whole = Lesson._names  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
     def names(lesson: Lesson, use: Any) -> list[str]:
         nonlocal asked
