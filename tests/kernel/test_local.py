@@ -150,7 +150,7 @@ def test_a_packet_that_no_hook_announced_is_a_connection(watched: Watch) -> None
     (connection,) = run.of("connection")
     assert (connection["op"], connection["protocol"]) == ("packet", "icmp")
     assert connection["dst"] == {
-        "ip": SERVER4, "port": None, "names": [], "sni": None,
+        "ip": SERVER4, "port": None, "names": [], "sni": None, "translated": None,
     }  # fmt: skip
     assert "python" in connection["process"]["exe"]
 
