@@ -1,10 +1,12 @@
 """What all reports have in common."""
 
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Protocol
 
 from egressmon.reports.outcome import Outcome
+from egressmon.text import printable
 
 
 class Report(Protocol):
@@ -15,7 +17,17 @@ class Report(Protocol):
 
 
 def tell_all(outcome: Outcome, reports: Iterable[Report]) -> None:
-    """Write all reports; one that fails does not keep the others from being written."""
+    """Write all reports; one that fails keeps no other from it, and changes no status.
+
+    Why it failed is said on standard error, unless it could only not be written.
+    """
     for report in reports:
-        with suppress(OSError):
+        try:
             report.tell(outcome)
+        except OSError:
+            continue
+        except Exception as error:  # noqa: BLE001 -- the evidence is already written
+            with suppress(OSError):
+                sys.stderr.write(
+                    f"egressmon: a report failed: {printable(repr(error))}\n"
+                )

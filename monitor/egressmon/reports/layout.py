@@ -8,6 +8,10 @@ _STOPS = frozenset("/:,;.=-_)]&?@")
 """After these characters a long word may be broken."""
 _WIDENING = "\ufe0f"
 
+# This loads rich's tables of widths now: when it is asked later, the agent may have no
+# right to read them.
+cell_len(_WIDENING)
+
 
 def fold(text: str, width: int) -> list[str]:
     """Return `text` in lines of at most `width` cells; joined, they are `text` again.

@@ -5,6 +5,8 @@ import inspect
 import pkgutil
 from pathlib import Path
 
+import pytest
+
 from egressmon import reports
 from egressmon.cli import watch
 from egressmon.reports.interface import Report, tell_all
@@ -15,7 +17,7 @@ from support.outcomes import outcome
 class Kept:
     """Keeps what it is told, or fails."""
 
-    def __init__(self, error: OSError | None = None) -> None:
+    def __init__(self, error: Exception | None = None) -> None:
         self.told: list[Outcome] = []
         self._error = error
 
@@ -25,13 +27,17 @@ class Kept:
             raise self._error
 
 
-def test_a_report_that_cannot_be_written_keeps_no_other_from_it() -> None:
-    first, second = Kept(OSError("no space")), Kept()
+def test_a_report_that_cannot_be_written_keeps_no_other_from_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    full, defect, last = Kept(OSError("no space")), Kept(ValueError("\x1b")), Kept()
     told = outcome()
 
-    tell_all(told, [first, second])
+    tell_all(told, [full, defect, last])
 
-    assert first.told == second.told == [told]
+    assert full.told == defect.told == last.told == [told]
+    said = capsys.readouterr().err
+    assert said == "egressmon: a report failed: ValueError('\\x1b')\n"
 
 
 def defined() -> set[str]:
