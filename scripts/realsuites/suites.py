@@ -1,0 +1,110 @@
+"""Run real test suites from PyPI bare and under `egressmon watch`, and compare.
+
+For each suite: whether every test ends alike, what watching costs, whether strace sees a
+TCP connect that the evidence lacks, and whether the evidence names the right test, file,
+line and function for each connect that Python made.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from catalogue import SUITES
+from preparing import default_cache, prepared
+from results import Result, summed_up
+from runs import Runner, RunError
+from tables import tables
+
+EPILOG = """\
+exit status: 0 all is as it should be, 1 a test ended otherwise, a connect is missing or a
+test or stack is wrong, 2 bad usage, or a suite could not be run"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    known = "\n".join(
+        f"  {one.name} {one.version}: {one.about}" for one in SUITES.values()
+    )
+    found = argparse.ArgumentParser(
+        prog="scripts/suites",
+        description=f"{__doc__}\nsuites:\n{known}",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    found.add_argument(
+        "suite",
+        nargs="*",
+        metavar="SUITE",
+        help="one of those above (default: all)",
+    )
+    found.add_argument(
+        "--rounds",
+        type=_positive,
+        default=3,
+        help="how often each is run bare and watched, in turns (default: %(default)s)",
+    )
+    found.add_argument(
+        "--cache",
+        type=Path,
+        default=default_cache(),
+        metavar="FOLDER",
+        help="where sources and environments are kept (default: %(default)s)",
+    )
+    found.add_argument(
+        "--json", type=Path, metavar="FILE", help="also writes all figures to FILE"
+    )
+    return found
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def run(runner: Runner, name: str, rounds: int) -> Result:
+    """Run one suite in turns, `rounds` times each way, and then check its evidence."""
+    start_ups, bare, watched = [], [], []
+    for number in range(rounds):
+        print(f"suites: {name}, round {number + 1} of {rounds}", file=sys.stderr)
+        start_ups.append(runner.start_up())
+        # Who is first changes, so that what slows all down slows both.
+        for way in ("bare", "watched") if number % 2 else ("watched", "bare"):
+            if way == "bare":
+                bare.append(runner.bare())
+            else:
+                watched.append(runner.watched())
+    print(f"suites: {name}, with strace and the truth", file=sys.stderr)
+    return summed_up(SUITES[name], start_ups, bare, watched, runner.check())
+
+
+def main(arguments: Sequence[str], watch: Sequence[str]) -> int:
+    """Run the suites that are asked for; `watch` are the words of `egressmon watch`."""
+    asked = parser().parse_args(arguments)
+    unknown = [name for name in asked.suite if name not in SUITES]
+    if unknown:
+        parser().error(f"no suite {unknown[0]!r}: there are {', '.join(SUITES)}")
+    if shutil.which("strace") is None:
+        parser().error("strace is not installed (apt install strace)")
+    results: list[Result] = []
+    for name in asked.suite or SUITES:
+        cache = asked.cache.resolve()
+        runner = Runner(prepared(SUITES[name], cache), watch, cache / "runs" / name)
+        try:
+            results.append(run(runner, name, asked.rounds))
+        except RunError as error:
+            parser().error(f"{name}: {error}")
+    print(tables(results))
+    if asked.json:
+        text = json.dumps([one.as_json() for one in results], indent=2)
+        asked.json.write_text(text + "\n", encoding="utf-8")
+    return int(any(one.wrong() for one in results))
+
+
+if __name__ == "__main__":
+    at = sys.argv.index("--", 1)  # scripts/suites says how egressmon is started
+    sys.exit(main(sys.argv[at + 1 :], sys.argv[1:at]))
