@@ -94,9 +94,9 @@ def compare(truths: Sequence[Truth], told: Sequence[Connection]) -> Comparison:
     for one in told:
         by_call[one.connect.tid, one.connect.port].append(one)
     for call, connections in by_call.items():
-        for connection, truth in pairs(connections, groups.get(call, [])):
-            if truth is not None:
-                _note(found, truth, connection)
+        for connection, known in pairs(connections, groups.get(call, [])):
+            if known is not None:
+                _note(found, known, connection)
             elif connection.language == "python":
                 found.unpaired_connections += 1
     found.unpaired_truths = len(truths) - found.compared

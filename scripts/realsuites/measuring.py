@@ -16,7 +16,7 @@ class Cost:
 
     status: int
     cpu_s: float
-    """User and system time of the command, of all that it waited for, and of the agent."""
+    """User and system time: the command's, its children's, and the agent's."""
     wall_s: float
     others: float
     """How many cores everything else on the machine kept busy meanwhile."""

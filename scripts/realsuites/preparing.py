@@ -32,7 +32,7 @@ def default_cache() -> Path:
 
 
 def prepared(suite: Suite, cache: Path) -> Prepared:
-    """Return the suite, ready to run; it is made anew when what it is made of changed."""
+    """Return the suite, ready to run; made anew when what it is made of changed."""
     folder = cache / f"{suite.name}-{_fingerprint(suite)}"
     ready = Prepared(suite, folder / "venv/bin/python", folder / "sources")
     done = folder / "done"

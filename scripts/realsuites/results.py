@@ -9,6 +9,7 @@ import outcomes
 from catalogue import Suite
 from measuring import Cost
 from runs import Check, Turn
+from straced import Connect
 
 # Above this, other programs take what the suite could have had: half a core.
 BUSY_CORES = 0.5
@@ -42,7 +43,7 @@ class Result:
     complete: bool
     connections: int
     straced: int
-    missing: list[tuple[int, str, int]]
+    missing: list[Connect]
     elsewhere: list[str]
     """Peers that are not local."""
     compared: int
@@ -105,7 +106,7 @@ def summed_up(
         complete=evidence.end["complete"],
         connections=len(evidence.connections),
         straced=check.straced,
-        missing=[tuple(one) for one in check.missing],
+        missing=check.missing,
         elsewhere=sorted(
             {one.connect.ip for one in evidence.connections if one.verdict != "local"}
         ),

@@ -72,7 +72,7 @@ class Runner:
         return self._measured([*self._watched_by(), "true"])
 
     def check(self) -> Check:
-        """Run the tests watched, with strace and the plugin, and compare what they say."""
+        """Run the tests watched, with strace and the plugin, and compare the three."""
         traces, truths = self._folder / "strace", self._folder / "truth.jsonl"
         shutil.rmtree(traces, ignore_errors=True)
         traces.mkdir()
@@ -119,7 +119,8 @@ class Runner:
     def _evidence(self) -> Evidence:
         return told.read(self._folder / "evidence.jsonl")
 
-    def _require_whole(self, evidence: Evidence) -> None:
+    @staticmethod
+    def _require_whole(evidence: Evidence) -> None:
         if not evidence.end["complete"]:
             reasons = "; ".join(evidence.end["incomplete_reasons"])
             print(f"suites: the evidence is incomplete: {reasons}", file=sys.stderr)

@@ -27,7 +27,7 @@ class Connect(NamedTuple):
 
 
 def parse(line: str, tid: int) -> Connect | None:
-    """Return the connect in a line of `tid`'s; None: it is another call, or no attempt."""
+    """Return the connect in a line of `tid`'s; None: another call, or no attempt."""
     found = _CALL.search(line)
     if found is None or found[4] in _NO_ATTEMPT:
         return None

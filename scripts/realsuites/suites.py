@@ -1,8 +1,8 @@
 """Run real test suites from PyPI bare and under `egressmon watch`, and compare.
 
-For each suite: whether every test ends alike, what watching costs, whether strace sees a
-TCP connect that the evidence lacks, and whether the evidence names the right test, file,
-line and function for each connect that Python made.
+For each suite: whether every test ends alike, what watching costs, whether strace sees
+a TCP connect that the evidence lacks, and whether the evidence names the right test,
+file, line and function for each connect that Python made.
 """
 
 import argparse
@@ -15,12 +15,12 @@ from pathlib import Path
 from catalogue import SUITES
 from preparing import default_cache, prepared
 from results import Result, summed_up
-from runs import Runner, RunError
+from runs import RunError, Runner
 from tables import tables
 
 EPILOG = """\
-exit status: 0 all is as it should be, 1 a test ended otherwise, a connect is missing or a
-test or stack is wrong, 2 bad usage, or a suite could not be run"""
+exit status: 0 all is as it should be; 1 a test ended otherwise, a connect is missing,
+or a test or stack is wrong; 2 bad usage, or a suite could not be run"""
 
 
 def parser() -> argparse.ArgumentParser:

@@ -59,7 +59,7 @@ def _truth(one: Result) -> list[str]:
 
 def notes(one: Result) -> list[str]:
     """Return a line for each thing that a reader should look at."""
-    found = {
+    found: dict[str, Sequence[object]] = {
         "ended otherwise when watched": one.changed,
         "did not end alike in all bare runs": one.unsteady,
         "no evidence of connects (thread, address, port)": one.missing,

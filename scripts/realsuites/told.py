@@ -1,4 +1,4 @@
-"""What egressmon's evidence says of a run: connections with their stacks, and the end."""
+"""What the evidence says of a run: connections with their stacks, and the end."""
 
 import json
 import re

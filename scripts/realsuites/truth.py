@@ -1,12 +1,12 @@
 """A pytest plugin: what made each TCP connect, as Python itself tells it.
 
-CPython raises the audit event `socket.connect` (PEP 578) in the thread that connects. For
-each, one JSON line goes to the file of `--truth`: where to, the test, and the frames.
-It runs in the suites' environments, so it needs pytest alone.
+CPython raises the audit event `socket.connect` (PEP 578) in the thread that connects.
+For each, one JSON line goes to the file of `--truth`: where to, the test, and the
+frames. It runs in the suites' environments, so it needs pytest alone.
 
-The test is not taken from PYTEST_CURRENT_TEST, which egressmon reads, but from a context
-variable, which tasks inherit from whoever made them, and of a thread that has none, from
-who started it.
+The test is not taken from PYTEST_CURRENT_TEST, which egressmon reads, but from a
+context variable, which tasks inherit from whoever made them. In a thread without it, it
+is the test that started the thread.
 """
 
 import json
@@ -42,13 +42,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "socket.connect":
-            _record(path, *arguments, sys._getframe(1))  # noqa: SLF001 -- the way to it
+            sock, address = arguments
+            _record(path, sock, address, sys._getframe(1))  # noqa: SLF001 -- no other way
 
     sys.addaudithook(hook)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+def pytest_runtest_protocol() -> Generator[None, object, object]:
     try:
         return (yield)
     finally:
