@@ -27,7 +27,7 @@ FRAMES = (("connect", "/a/client.py", 3), ("test_b", "/a/test_a.py", 7))
     [
         (
             (
-                "1700000000.1 connect(7<TCP:[991]>, {sa_family=AF_INET, sin_port=htons(80),"
+                "1.5 connect(7<TCP:[991]>, {sa_family=AF_INET, sin_port=htons(80),"
                 ' sin_addr=inet_addr("127.0.0.1")}, 16) = 0'
             ),
             Connect(5, "127.0.0.1", 80),
