@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 # One file for each thread, so that no call is cut in two; the protocol of each socket.
 OPTIONS = ("-ff", "-A", "-qq", "--seccomp-bpf", "-e", "trace=connect", "-yy", "-ttt")
+# A socket that has a peer already (->) is asked again: after a signal, or to no effect.
 _CALL = re.compile(
-    r"connect\(\d+<TCP(?:v6)?:.*?sin6?_port=htons\((\d+)\).*?"
+    r"connect\(\d+<TCP(?:v6)?:\[(?:(?!->)[^>])*>.*?sin6?_port=htons\((\d+)\).*?"
     r'(?:inet_addr\(|inet_pton\(AF_INET6, )"([^"]+)".*?\) = (-?\d+|\?)(?: (E\w+))?'
 )
 # The call ends before the kernel has looked at the peer: no attempt to reach it.
