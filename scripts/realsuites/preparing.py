@@ -1,10 +1,13 @@
 """Fetch a suite's sdist and make its virtual environment, once, in the cache folder."""
 
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +46,15 @@ def prepared(suite: Suite, cache: Path) -> Prepared:
         _make(ready, folder)
         done.touch()
     return ready
+
+
+@contextmanager
+def locked(cache: Path, suite: Suite) -> Generator[None]:
+    """Let nobody else prepare or run the suite in `cache`; wait until it is free."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / f"{suite.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def requirements(suite: Suite) -> Path:

@@ -36,8 +36,9 @@ def parse(line: str, tid: int) -> Connect | None:
 
 
 def plain(ip: str) -> str:
-    """Return an address as evidence has it: a v4-mapped one as IPv4."""
-    return ip.removeprefix("::ffff:") if "." in ip else ip
+    """Return an address as evidence has it: IPv4, if mapped, and where "any" leads."""
+    plain = ip.removeprefix("::ffff:") if "." in ip else ip
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(plain, plain)  # noqa: S104
 
 
 def read(folder: Path) -> Iterator[Connect]:

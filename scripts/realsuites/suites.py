@@ -11,9 +11,10 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from subprocess import CalledProcessError
 
-from catalogue import SUITES
-from preparing import default_cache, prepared
+from catalogue import SUITES, Suite
+from preparing import default_cache, locked, prepared
 from results import Result, summed_up
 from runs import RunError, Runner
 from tables import tables
@@ -66,11 +67,19 @@ def _positive(text: str) -> int:
     return number
 
 
-def run(runner: Runner, name: str, rounds: int) -> Result:
+def run(suite: Suite, cache: Path, watch: Sequence[str], rounds: int) -> Result:
+    """Run one suite, prepared in `cache`, in turns and with strace beside it."""
+    with locked(cache, suite):
+        ready = prepared(suite, cache)
+        runner = Runner(ready, watch, cache / "runs" / suite.name)
+        return in_turns(runner, suite, rounds)
+
+
+def in_turns(runner: Runner, suite: Suite, rounds: int) -> Result:
     """Run one suite in turns, `rounds` times each way, and then check its evidence."""
     start_ups, bare, watched = [], [], []
     for number in range(rounds):
-        print(f"suites: {name}, round {number + 1} of {rounds}", file=sys.stderr)
+        print(f"suites: {suite.name}, round {number + 1} of {rounds}", file=sys.stderr)
         start_ups.append(runner.start_up())
         # Who is first changes, so that what slows all down slows both.
         for way in ("bare", "watched") if number % 2 else ("watched", "bare"):
@@ -78,8 +87,8 @@ def run(runner: Runner, name: str, rounds: int) -> Result:
                 bare.append(runner.bare())
             else:
                 watched.append(runner.watched())
-    print(f"suites: {name}, with strace and the truth", file=sys.stderr)
-    return summed_up(SUITES[name], start_ups, bare, watched, runner.check())
+    print(f"suites: {suite.name}, with strace and the truth", file=sys.stderr)
+    return summed_up(suite, start_ups, bare, watched, runner.check())
 
 
 def main(arguments: Sequence[str], watch: Sequence[str]) -> int:
@@ -92,11 +101,11 @@ def main(arguments: Sequence[str], watch: Sequence[str]) -> int:
         parser().error("strace is not installed (apt install strace)")
     results: list[Result] = []
     for name in asked.suite or SUITES:
-        cache = asked.cache.resolve()
-        runner = Runner(prepared(SUITES[name], cache), watch, cache / "runs" / name)
         try:
-            results.append(run(runner, name, asked.rounds))
-        except RunError as error:
+            results.append(
+                run(SUITES[name], asked.cache.resolve(), watch, asked.rounds)
+            )
+        except (RunError, CalledProcessError) as error:
             parser().error(f"{name}: {error}")
     print(tables(results))
     if asked.json:

@@ -62,6 +62,13 @@ FRAMES = (("connect", "/a/client.py", 3), ("test_b", "/a/test_a.py", 7))
             ),
             None,
         ),
+        (
+            (
+                "1.5 connect(7<TCP:[991]>, {sa_family=AF_INET, sin_port=htons(1),"
+                ' sin_addr=inet_addr("0.0.0.0")}, 16) = -1 ECONNREFUSED (x)'
+            ),
+            Connect(5, "127.0.0.1", 1),
+        ),
         ("1.5 +++ exited with 0 +++", None),
     ],
 )
