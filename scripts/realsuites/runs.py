@@ -117,7 +117,10 @@ class Runner:
         return {**kept, "LANG": "C.UTF-8", "PATH": path, **given}
 
     def _evidence(self) -> Evidence:
-        return told.read(self._folder / "evidence.jsonl")
+        try:
+            return told.read(self._folder / "evidence.jsonl")
+        except (OSError, ValueError) as error:
+            raise RunError(f"{error}: see {self._log()}") from error
 
     @staticmethod
     def _require_whole(evidence: Evidence) -> None:

@@ -108,5 +108,5 @@ def _connection(
         language=code.get("language"),
         test=None if test is None else unescaped(test),
         confirmed=code.get("test_confirmed"),
-        frames=stacks[stack["digest"]] if stack else (),
+        frames=stacks.get(stack["digest"], ()) if stack else (),
     )
