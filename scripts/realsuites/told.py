@@ -99,7 +99,8 @@ def _frames(stack: dict[str, Any]) -> Iterable[Frame]:
 def _connection(
     record: dict[str, Any], stacks: dict[str, tuple[Frame, ...]]
 ) -> Connection:
-    dst, process, code = record["dst"], record["process"], record["code"] or {}
+    dst, process = record["dst"], record["process"]
+    code: dict[str, Any] = record["code"] or {}
     stack, test = code.get("stack"), code.get("test")
     return Connection(
         connect=Connect(process["tid"], dst["ip"], dst["port"]),

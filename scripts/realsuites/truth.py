@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextvars import ContextVar
+from inspect import currentframe
 from types import FrameType
 from typing import Any
 
@@ -43,7 +44,8 @@ def pytest_configure(config: pytest.Config) -> None:
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "socket.connect":
             sock, address = arguments
-            _record(path, sock, address, sys._getframe(1))  # noqa: SLF001 -- no other way
+            here = currentframe()
+            _record(path, sock, address, here and here.f_back)
 
     sys.addaudithook(hook)
 
@@ -88,7 +90,9 @@ def _follow_threads() -> None:
     threading.Thread.start = noted  # type: ignore[method-assign]
 
 
-def _record(path: str, sock: socket.socket, address: Any, frame: FrameType) -> None:
+def _record(
+    path: str, sock: socket.socket, address: Any, frame: FrameType | None
+) -> None:
     inet = sock.family in (socket.AF_INET, socket.AF_INET6)
     if not inet or sock.type != socket.SOCK_STREAM:
         return
