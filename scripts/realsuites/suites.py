@@ -14,9 +14,10 @@ from pathlib import Path
 from subprocess import CalledProcessError
 
 from catalogue import SUITES, Suite
+from measuring import Cost
 from preparing import default_cache, locked, prepared
 from results import Result, summed_up
-from runs import RunError, Runner
+from runs import RunError, Runner, Turn
 from tables import tables
 
 EPILOG = """\
@@ -77,7 +78,9 @@ def run(suite: Suite, cache: Path, watch: Sequence[str], rounds: int) -> Result:
 
 def in_turns(runner: Runner, suite: Suite, rounds: int) -> Result:
     """Run one suite in turns, `rounds` times each way, and then check its evidence."""
-    start_ups, bare, watched = [], [], []
+    start_ups: list[Cost] = []
+    bare: list[Turn] = []
+    watched: list[Turn] = []
     for number in range(rounds):
         print(f"suites: {suite.name}, round {number + 1} of {rounds}", file=sys.stderr)
         start_ups.append(runner.start_up())
