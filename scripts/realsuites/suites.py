@@ -76,21 +76,25 @@ def run(suite: Suite, cache: Path, watch: Sequence[str], rounds: int) -> Result:
         return in_turns(runner, suite, rounds)
 
 
+def say(what: str) -> None:
+    """Tell on standard error how far it is."""
+    print(f"suites: {what}", file=sys.stderr, flush=True)
+
+
 def in_turns(runner: Runner, suite: Suite, rounds: int) -> Result:
     """Run one suite in turns, `rounds` times each way, and then check its evidence."""
     start_ups: list[Cost] = []
     bare: list[Turn] = []
     watched: list[Turn] = []
     for number in range(rounds):
-        print(f"suites: {suite.name}, round {number + 1} of {rounds}", file=sys.stderr)
+        say(f"{suite.name}, round {number + 1} of {rounds}")
         start_ups.append(runner.start_up())
         # Who is first changes, so that what slows all down slows both.
-        for way in ("bare", "watched") if number % 2 else ("watched", "bare"):
-            if way == "bare":
-                bare.append(runner.bare())
-            else:
-                watched.append(runner.watched())
-    print(f"suites: {suite.name}, with strace and the truth", file=sys.stderr)
+        ways = [("bare", bare, runner.bare), ("watched", watched, runner.watched)]
+        for name, turns, run_once in ways if number % 2 else reversed(ways):
+            turns.append(run_once())
+            say(f"{suite.name}, {name}: {turns[-1].cost.cpu_s:.2f} s of CPU")
+    say(f"{suite.name}, with strace and the truth")
     return summed_up(suite, start_ups, bare, watched, runner.check())
 
 
@@ -109,7 +113,8 @@ def main(arguments: Sequence[str], watch: Sequence[str]) -> int:
                 run(SUITES[name], asked.cache.resolve(), watch, asked.rounds)
             )
         except (RunError, CalledProcessError) as error:
-            parser().error(f"{name}: {error}")
+            print(f"error: {name}: {error}", file=sys.stderr)
+            return 2
     print(tables(results))
     if asked.json:
         text = json.dumps([one.as_json() for one in results], indent=2)
