@@ -49,7 +49,7 @@ class Comparison:
     unpaired_truths: int = 0
     """Calls of `connect` that made no connection."""
     unpaired_connections: int = 0
-    """Connections of Python code that the plugin is not part of: other processes."""
+    """Of Python code, but unseen by the plugin: in other processes, or uvloop's."""
 
 
 def read_truths(path: Path) -> list[Truth]:

@@ -50,7 +50,7 @@ class Result:
     tests: dict[str, int]
     stacks: int
     unpaired_truths: int
-    other_processes: int
+    unpaired_connections: int
     differences: list[dict[str, Any]]
 
     @property
@@ -114,7 +114,7 @@ def summed_up(
         tests=dict(found.tests),
         stacks=found.stacks,
         unpaired_truths=found.unpaired_truths,
-        other_processes=found.unpaired_connections,
+        unpaired_connections=found.unpaired_connections,
         differences=found.differences,
     )
 
