@@ -59,10 +59,9 @@ class Needs:
             if record.verdict == "violation":
                 self._connection(record, meant)
         elif isinstance(record, DnsRecord):
-            pointer = record.name and self.look_ups.is_learned_pointer(record.name)
+            pointer = self.look_ups.is_learned_pointer(record.name or "")
             self.look_ups.add(record)
-            wanted = self._every_look_up or record.verdict == "violation"
-            if wanted and not pointer:
+            if record.verdict == "violation" or (self._every_look_up and not pointer):
                 self._look_up(record)
 
     def _connection(self, record: ConnectionRecord, meant: Meant) -> None:
