@@ -7,8 +7,9 @@
 # startup/environment.py restores it for the command; of a huge one, what shells change.
 # Python ignores signals of its own, so what the caller ignores and blocks is noted, too.
 # Two variables that Python reads even with -I are removed here, and also restored.
-_egressmon_env='/usr/bin/env --block-signal=INT'
+_egressmon_env=
 if [ -z "${_EGRESSMON_RESTORED-}" ]; then
+    _egressmon_env='/usr/bin/env --block-signal=INT'
     _egressmon_all=$($_egressmon_env PATH=/usr/bin:/bin od -An -v -tx1 /proc/$$/environ 2>/dev/null) || {
         _egressmon_env= # one that cannot block: Ctrl-C while Python itself starts is loud
         _egressmon_all=$(command -p od -An -v -tx1 /proc/$$/environ)

@@ -26,8 +26,9 @@ as_root() {
 # Python with SIGINT blocked, if env can do that. launcher.sh does the same, and says why.
 note_environment() {
     local name mask all
-    blocking=(/usr/bin/env --block-signal=INT)
+    blocking=()
     [ -z "${_EGRESSMON_RESTORED-}" ] || return 0
+    blocking=(/usr/bin/env --block-signal=INT)
     all=$("${blocking[@]}" PATH=/usr/bin:/bin od -An -v -tx1 /proc/$$/environ 2>/dev/null) || {
         blocking=()
         all=$(command -p od -An -v -tx1 /proc/$$/environ)
