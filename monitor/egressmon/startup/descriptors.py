@@ -8,16 +8,22 @@ that user may have.
 
 import os
 import signal
+import struct
 from contextlib import suppress
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from egressmon.startup import environment
+
+if TYPE_CHECKING:
+    import socket
 
 HELD = "_EGRESSMON_HELD"
 """Set as we call sudo: the pid of the process that holds files, and their numbers."""
 _FIRST = 3
 _MAX = 64
 _SET_DEATH_SIGNAL = 1
+_SET_PTRACER = 0x59616D61  # prctl(2), "Yama"
+_ANY = 2**64 - 1
 _PIDFD_GETFD = 438  # on every architecture
 _inherited: list[int] = []
 
@@ -49,15 +55,12 @@ def take() -> None:
     """
     variables = environment.own_variables()
     pid, _, listed = variables.get(HELD.encode(), b"").partition(b":")
-    with suppress(OSError, ValueError, OverflowError):
+    with suppress(OSError, ValueError, OverflowError, KeyError):
         numbers = [int(one) for one in listed.split(b",")][:_MAX]
+        user, group = (int(variables[name]) for name in (b"SUDO_UID", b"SUDO_GID"))
         holder = _above(max(numbers), os.pidfd_open(int(pid)))
         try:
-            # The folder is root's if the process has, or had, more rights.
-            owner = os.stat(f"/proc/{int(pid)}").st_uid  # noqa: PTH116 -- before pathlib is loaded
-            if owner == int(variables[b"SUDO_UID"]):
-                _take_from(holder, numbers)
-                signal.pidfd_send_signal(holder, signal.SIGKILL)
+            _receive(_taken_as(user, group, holder, numbers))
         finally:
             os.close(holder)
 
@@ -92,25 +95,64 @@ def _stand_by(parent: int) -> NoReturn:
         null = os.open("/dev/null", os.O_RDWR)
         for number in range(_FIRST):
             os.dup2(null, number)
-        import ctypes  # noqa: PLC0415 -- as in _take_from
+        import ctypes  # noqa: PLC0415 -- as in _taken_as
 
-        ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, ctypes.c_ulong(signal.SIGKILL))
+        prctl = ctypes.CDLL(None).prctl
+        prctl(_SET_DEATH_SIGNAL, ctypes.c_ulong(signal.SIGKILL))
+        # Yama lets a process be looked into by its ancestors alone, otherwise.
+        prctl(_SET_PTRACER, ctypes.c_ulong(_ANY))
         while os.getppid() == parent:  # it may have ended before
             signal.sigwait({signal.SIGTERM})
     finally:
         os._exit(0)
 
 
-# Each gets the number that it had, unless that is in use.
-def _take_from(holder: int, numbers: list[int]) -> None:
-    import ctypes  # noqa: PLC0415 -- not before its file is known to belong to root
+# Take files of the process `holder` with the user's rights alone: the kernel compares
+# these with the process's as it hands each over. Looked at before, it could have become
+# another program since, with more rights. Returns them by the numbers that they had.
+def _taken_as(user: int, group: int, holder: int, numbers: list[int]) -> dict[int, int]:
+    import socket  # noqa: PLC0415 -- not before its file is known to belong to root
 
-    libc = ctypes.CDLL(None, use_errno=True)
-    copies: dict[int, int] = {}
-    for number in numbers:
-        got = libc.syscall(_PIDFD_GETFD, holder, number, 0)
-        if got >= 0:
-            copies[number] = _above(max(numbers), got)
+    ours, theirs = socket.socketpair()
+    limit = max(numbers)
+    with ours, theirs:
+        pid = os.fork()
+        if not pid:
+            _send_as(user, group, holder, numbers, theirs)
+        theirs.close()
+        found, got, _, _ = socket.recv_fds(ours, 4 * _MAX, _MAX)
+        os.waitpid(pid, 0)
+    had = struct.unpack(f"={len(found) // 4}I", found)
+    copies = [_above(limit, one) for one in got]
+    return dict(zip(had, copies, strict=True))
+
+
+# In the child, which must not go on from here, whatever happens.
+def _send_as(
+    user: int, group: int, holder: int, numbers: list[int], connection: "socket.socket"
+) -> NoReturn:
+    try:
+        import ctypes  # noqa: PLC0415 -- as above
+        import socket  # noqa: PLC0415 -- as above
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        os.setgroups([])
+        os.setresgid(group, group, group)
+        os.setresuid(user, user, user)
+        copies: dict[int, int] = {}
+        for number in numbers:
+            got = libc.syscall(_PIDFD_GETFD, holder, number, 0)
+            if got >= 0:
+                copies[number] = got
+        had = struct.pack(f"={len(copies)}I", *copies)
+        socket.send_fds(connection, [had], list(copies.values()))
+        signal.pidfd_send_signal(holder, signal.SIGKILL)
+    finally:
+        os._exit(0)
+
+
+# Each gets the number that it had, unless that is in use.
+def _receive(copies: dict[int, int]) -> None:
     for number, copy in copies.items():
         if not _is_open(number):
             os.dup2(copy, number)
