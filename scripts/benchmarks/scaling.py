@@ -23,8 +23,9 @@ from egressmon.evidence.records import (
 )
 from egressmon.naming.dns.message import read_message
 from egressmon.policy.file import load_policy
-from egressmon.policy.judge import Destination, Judge
+from egressmon.policy.judge import Judge
 from egressmon.policy.model import Allow, Dns, Policy
+from egressmon.policy.questions import Destination
 from egressmon.reports.learned_policy import Lesson
 
 ENTRIES = (10, 100, 1_000, 10_000)

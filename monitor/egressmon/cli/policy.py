@@ -10,8 +10,9 @@ from egressmon.cli.requests import ExplainRequest
 from egressmon.errors import UsageError
 from egressmon.naming.names import read_resolver, trusted_resolvers
 from egressmon.policy.file import LoadedPolicy, load_policy
-from egressmon.policy.judge import Claimed, Destination, Judge, Listener, Origin
+from egressmon.policy.judge import Judge
 from egressmon.policy.names import ends_in_number, in_ascii, is_host_name
+from egressmon.policy.questions import Claimed, Destination, Listener, Origin
 from egressmon.policy.table import line_of
 from egressmon.text import printable
 

@@ -8,8 +8,9 @@ from functools import lru_cache
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
 
-from egressmon.policy.judge import Asked, Judge
+from egressmon.policy.judge import Judge
 from egressmon.policy.names import parse_host_pattern
+from egressmon.policy.questions import Asked
 from egressmon.reports.learned_names import LookUps
 from egressmon.reports.needs import Needs, Question, Use
 

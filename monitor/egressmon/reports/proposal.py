@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from egressmon.naming.names import Resolver, trusted_resolvers
 from egressmon.policy.errors import PolicyError
 from egressmon.policy.file import PROJECT, LoadedPolicy
-from egressmon.policy.judge import Destination, Judge, Origin
+from egressmon.policy.judge import Judge
+from egressmon.policy.questions import Destination, Origin
 from egressmon.reports.entries import Entry, entries_of, hosts_of, is_host, uncovered
 from egressmon.reports.needs import Needs, Question, Use
 from egressmon.reports.toml_text import Table, Value, toml_lines

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from egressmon.events.model import Address
-from egressmon.policy.judge import Listener
+from egressmon.policy.questions import Listener
 from egressmon.verdicts import sock_diag
 
 _TCP_LISTEN = 1 << 10  # include/net/tcp_states.h

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from egressmon.cli.policy import parse_destination
 from egressmon.errors import UsageError
-from egressmon.policy.judge import Destination, Judge, Listener
+from egressmon.policy.judge import Judge
 from egressmon.policy.model import Allow, Deny, Policy
 from egressmon.policy.names import canonical
+from egressmon.policy.questions import Destination, Listener
 
 LABELS = st.sampled_from(["api", "db", "b\xfccher", "XN--BCHER-KVA", "storage", "Corp"])
 NAMES = st.lists(LABELS, min_size=1, max_size=4).map(

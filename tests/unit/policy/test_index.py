@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from egressmon.policy.index import HostIndex, NetworkIndex
-from egressmon.policy.judge import Destination, Judge
+from egressmon.policy.judge import Judge
 from egressmon.policy.model import Accept, Allow, Dns, Policy
 from egressmon.policy.names import covers
+from egressmon.policy.questions import Destination
 
 MANY = 10_000
 RESOLVER = ipaddress.ip_address("192.0.2.53")

@@ -19,10 +19,11 @@ from egressmon.evidence.schema import POLICY_FILE, text
 from egressmon.policy.default import DEFAULT
 from egressmon.policy.errors import PolicyError
 from egressmon.policy.file import find_policy, load_policy
-from egressmon.policy.judge import Asked, Destination, Judge, Listener
+from egressmon.policy.judge import Judge
 from egressmon.policy.model import Allow, Dns, Local, Policy
 from egressmon.policy.names import covers, parse_host_pattern
 from egressmon.policy.pointers import pointed_address
+from egressmon.policy.questions import Asked, Destination, Listener
 from egressmon.policy.table import line_of, schema
 
 RESOLVER = ipaddress.ip_address("192.0.2.53")

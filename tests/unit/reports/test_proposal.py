@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from egressmon.evidence.records import ConnectionRecord, DnsRecord
 from egressmon.naming.names import Resolver, trusted_resolvers
 from egressmon.policy.file import LoadedPolicy, load_policy
-from egressmon.policy.judge import Destination, Judge, Origin
+from egressmon.policy.judge import Judge
 from egressmon.policy.model import Policy
 from egressmon.policy.place import PolicyFile
+from egressmon.policy.questions import Destination, Origin
 from egressmon.reports.entries import is_host
 from egressmon.reports.needs import Needs
 from egressmon.reports.proposal import Proposal, propose, texts

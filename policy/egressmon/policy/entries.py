@@ -1,0 +1,150 @@
+"""A policy's entries, allowing or denying: which one covers a destination, and why."""
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from egressmon.policy.index import HostIndex, NetworkIndex
+from egressmon.policy.names import covers
+from egressmon.policy.pointers import Address
+from egressmon.policy.ports import parse_ports
+from egressmon.policy.questions import Destination, Origin
+
+if TYPE_CHECKING:
+    from egressmon.policy.model import Allow, By, Deny
+
+_PORTLESS = frozenset({"icmp", "icmpv6", "raw"})
+
+
+@dataclass(frozen=True, slots=True)
+class Spelt:
+    """A name as it may have been asked for, and how a reason shows it."""
+
+    text: str
+    shown: str
+
+
+class Entries:
+    """Entries of the policy in their order, found by names and addresses."""
+
+    def __init__(self, table: str, listed: "Iterable[Allow | Deny]") -> None:
+        """Take the entries of the policy's `table`: `allow` or `deny`."""
+        rules = tuple(listed)
+        self._all = tuple(
+            Entry(f"{table}[{place}]", one) for place, one in enumerate(rules)
+        )
+        self._hosts = HostIndex(
+            (place, one.host) for place, one in enumerate(rules) if one.host is not None
+        )
+        self._networks = NetworkIndex(
+            (place, ipaddress.ip_network(one.cidr))
+            for place, one in enumerate(rules)
+            if one.cidr
+        )
+
+    def near(
+        self, address: Address | None, names: Iterable[Spelt]
+    ) -> Iterator["Entry"]:
+        """Yield, in order, all entries that may cover the address or one of the names.
+
+        It takes about as long in a list of thousands as in one of ten.
+        """
+        places = set[int]()
+        if address is not None:
+            places.update(self._networks.places(address))
+        for name in names:
+            places.update(self._hosts.places(name.text))
+        return (self._all[place] for place in sorted(places))
+
+
+class Entry:
+    """One entry of the policy."""
+
+    def __init__(self, name: str, rule: "Allow | Deny") -> None:
+        """`name` is how verdicts call it, such as `allow[0]`."""
+        self.name = name
+        self._rule = rule
+        self._ports = parse_ports(rule.ports)
+        self._network = ipaddress.ip_network(rule.cidr) if rule.cidr else None
+
+    def covering(self, names: Iterable[Spelt]) -> Spelt | None:
+        """Return the first of `names` that the entry's host covers."""
+        host = self._rule.host
+        if host is None:
+            return None
+        return next((name for name in names if covers(host, name.text)), None)
+
+    def contains(self, address: Address | None) -> bool:
+        """Tell whether the entry's range has `address`."""
+        return (
+            self._network is not None
+            and address is not None
+            and address in self._network
+        )
+
+    def differs(self, origin: Origin) -> str | None:
+        """Return why the entry's `by` does not admit `origin`, or None if it does."""
+        by: By | None = getattr(self._rule, "by", None)
+        if by is None:
+            return None
+        exe = (origin.exe,) if origin.exe else ()
+        for what, wanted, found in (
+            ("package", by.package, origin.packages),
+            ("exe", by.exe, exe),
+            ("module", by.module, origin.modules),
+            ("route", by.route, (origin.route,)),
+        ):
+            if wanted and (why := _mismatch(what, wanted, found, by, origin)):
+                return why
+        return None
+
+    def allows(self, target: Destination, names: Iterable[Spelt]) -> str | None:
+        """Return why the entry covers `target`, known as `names`; None: it doesn't."""
+        rule = self._rule
+        if target.protocol in _PORTLESS:
+            if rule.protocol != "any":
+                return None
+        elif rule.protocol not in {"any", target.protocol}:
+            return None
+        if target.port is not None and not _is_within(target.port, self._ports):
+            return None
+        matched = self._matched(target, names)
+        if matched is None:
+            return None
+        return f"{matched}: {rule.reason}" if rule.reason else matched
+
+    def _matched(self, target: Destination, names: Iterable[Spelt]) -> str | None:
+        if self.contains(target.address):
+            return f"{target.address} in {self._network}"
+        name = self.covering(names)
+        return f"{name.shown} matches {self._rule.host}" if name else None
+
+
+def _is_within(port: int, ranges: Iterable[tuple[int, int]]) -> bool:
+    return any(low <= port <= high for low, high in ranges)
+
+
+def _mismatch(
+    what: str,
+    wanted: tuple[str, ...],
+    found: tuple[str, ...],
+    by: "By",
+    origin: Origin,
+) -> str | None:
+    matching = [one for one in found if _matches(what, one, wanted)]
+    if not matching:
+        listed = ", ".join(found) or "unknown"
+        return f"only by {what} {', '.join(wanted)}, and this is {listed}"
+    whys = [origin.why_claimed(what, one) for one in matching]
+    if by.claimed or None in whys:
+        return None
+    return f"only by {what} {', '.join(wanted)}, and this claims to be ({whys[0]})"
+
+
+def _matches(what: str, value: str, wanted: tuple[str, ...]) -> bool:
+    names = [value]
+    if what == "module":
+        names.append(value.rpartition("/")[2])
+    return any(fnmatchcase(name, pattern) for name in names for pattern in wanted)
