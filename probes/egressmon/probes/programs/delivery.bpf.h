@@ -35,22 +35,35 @@ static __always_inline void fill_way(struct way *way, struct __sk_buff *skb,
 }
 
 /*
- * Remember a packet whose receiver, as it was looked up, may be another when it arrives. No
+ * Whether the receiver of a packet, as it was looked up, may be another when it arrives. No
  * other device has the addresses of the loopback device.
  */
-static __always_inline void expect(struct __sk_buff *skb, const struct packet *packet,
-				   struct socket_state *state, u32 receiver)
+static __always_inline u32 is_uncertain(struct __sk_buff *skb, const struct packet *packet,
+					u32 receiver)
 {
-	struct way way = {};
-
-	if (!state || skb->ifindex != LOOPBACK_INDEX || receiver == RECEIVER_OUTSIDE ||
+	if (skb->ifindex != LOOPBACK_INDEX || receiver == RECEIVER_OUTSIDE ||
 	    receiver == RECEIVER_UNKNOWN)
-		return;
-	if (receiver != RECEIVER_SHARED && is_loopback(packet->sent_to.address))
-		return;
-	fill_way(&way, skb, &packet->source, &packet->sent_to);
+		return false;
+	return receiver == RECEIVER_SHARED || !is_loopback(packet->sent_to.address);
+}
+
+/* Remember a packet until it arrives. A subprogram, as it takes much of the stack. */
+SUBPROGRAM int expect(struct __sk_buff *skb)
+{
+	struct packet packet = {};
+	struct way way = {};
+	struct bpf_sock *sk = skb->sk;
+	struct socket_state *state;
+
+	if (sk)
+		sk = bpf_sk_fullsock(sk);
+	state = state_of(sk);
+	if (!state || !parse(skb, &packet))
+		return 0;
+	fill_way(&way, skb, &packet.source, &packet.target);
 	/* One that was told of stays as it is. */
 	bpf_map_update_elem(MAP(uncertain), &way, state, BPF_NOEXIST);
+	return 0;
 }
 
 /* Whether a socket is the scope's, as owner_of() has it. */
@@ -81,14 +94,18 @@ static __always_inline void on_delivery(struct __sk_buff *skb, struct bpf_sock *
 	if (!sender || (sender->told & TOLD(RECEIVER_OUTSIDE)))
 		return;
 	sender->told |= TOLD(RECEIVER_OUTSIDE);
-	flow.owner = sender->tgid ? sender : NULL;
+	if (!(sender->flags & SOCKET_INSIDE))
+		flow.flags = FLAG_FOREIGN;
+	if (!sender->tgid)
+		sender = NULL;
+	/* As a pointer: the compiler would go on asking for the number. */
+	asm volatile("" : "+r"(sender));
+	flow.owner = sender;
 	flow.socket_type = SOCK_DGRAM;
 	if (packet.target.protocol == PROTOCOL_TCP) {
 		flow.kind = KIND_CONNECT;
 		flow.socket_type = SOCK_STREAM;
 	}
-	if (!(sender->flags & SOCKET_INSIDE))
-		flow.flags = FLAG_FOREIGN;
 	emit_flow(&flow);
 }
 

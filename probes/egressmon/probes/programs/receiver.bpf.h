@@ -67,13 +67,13 @@ SUBPROGRAM int is_group_here(u64 address)
 }
 
 /* The bits behind skc_state. */
-static __always_inline u8 reuse_bits(struct bpf_sock *sk)
+static __always_inline u8 reuse_bits(kernel_sock *sk)
 {
-	u32 place = OFFSET(sock_common, skc_state) + 1;
-	u8 start[64] = {};
+	u8 bits = 0;
 
-	bpf_probe_read_kernel(start, place + 1, sk);
-	return start[place & (sizeof(start) - 1)];
+	bpf_probe_read_kernel(&bits, sizeof(bits),
+			      (void *)sk + OFFSET(sock_common, skc_state) + 1);
+	return bits;
 }
 
 /*
@@ -102,7 +102,7 @@ static __always_inline bool is_shared(struct bpf_sock *sk, u16 protocol)
 	u64 group = (u64)READ(address, sk_reuseport_cb);
 	/* Without a branch: of UDP's number the last bit is set, and of TCP's it is not. */
 	u32 mask = BIT_REUSEPORT | (BITS_REUSE & -(protocol & 1));
-	u32 shared = reuse_bits(sk) & mask;
+	u32 shared = reuse_bits(address) & mask;
 
 	if (group)
 		shared = (shared & BITS_REUSE) | !is_group_here((u64)address);
@@ -113,9 +113,10 @@ static __always_inline bool is_shared(struct bpf_sock *sk, u16 protocol)
 /* Whether there is any sign that it may: asked with less, where it is rare. */
 static __always_inline bool may_be_shared(struct bpf_sock *sk)
 {
-	u8 bits = reuse_bits(sk) & (BIT_REUSEPORT | BITS_REUSE);
+	kernel_sock *address = address_of(sk);
 
-	return bits | (READ(address_of(sk), sk_reuseport_cb) != NULL);
+	return (reuse_bits(address) & (BIT_REUSEPORT | BITS_REUSE)) |
+	       (READ(address, sk_reuseport_cb) != NULL);
 }
 
 /* Whose the socket is that was found; it is released. */

@@ -121,7 +121,8 @@ static __always_inline u32 other_side(struct __sk_buff *skb, const struct packet
 /*
  * Say what a packet that leaves is the first of. A subprogram that reads it again: few
  * packets are news, and the verifier meets one state here, not all that lead to it. What
- * the scope connects to itself is told of as that, and not as accepted, too.
+ * the scope connects to itself is told of as that, and not as accepted, too. Returns
+ * whether its receiver may be another when it arrives.
  */
 SUBPROGRAM int egress_news(struct __sk_buff *skb, u32 kind, u32 flags)
 {
@@ -129,6 +130,7 @@ SUBPROGRAM int egress_news(struct __sk_buff *skb, u32 kind, u32 flags)
 	struct flow flow = {.peer = &packet.target, .kind = kind, .flags = flags};
 	struct bpf_sock *sk = skb->sk;
 	struct socket_state *state, *owner;
+	u32 uncertain = false;
 
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
@@ -164,9 +166,9 @@ SUBPROGRAM int egress_news(struct __sk_buff *skb, u32 kind, u32 flags)
 			return 0;
 		flow.local_port = packet.source.port;
 	} else if (!(flags & FLAG_CANARY)) {
-		expect(skb, &packet, state, flow.receiver & RECEIVER_ALONE);
+		uncertain = is_uncertain(skb, &packet, flow.receiver & RECEIVER_ALONE);
 		if (forget(skb, is_told(state, &flow)))
-			return 0;
+			return uncertain;
 	}
 	if (kind == KIND_AGAIN)
 		kind = kind_again(state, &flow) | AGAIN;
@@ -174,7 +176,7 @@ SUBPROGRAM int egress_news(struct __sk_buff *skb, u32 kind, u32 flags)
 	flow.is_again = (kind & AGAIN) && flow.socket_type != SOCK_STREAM;
 	flow.kind = kind & ~AGAIN;
 	emit_flow(&flow);
-	return 0;
+	return uncertain;
 }
 
 /*
@@ -221,8 +223,10 @@ static __always_inline void on_egress(struct __sk_buff *skb, u32 flags)
 {
 	u32 news = forget(skb, egress_flow(skb, flags));
 
-	if (news & NEWS_KIND)
-		egress_news(skb, news & NEWS_KIND, news & NEWS_CANARY ? FLAG_CANARY : flags);
+	if ((news & NEWS_KIND) &&
+	    forget(skb, egress_news(skb, news & NEWS_KIND,
+				    news & NEWS_CANARY ? FLAG_CANARY : flags)))
+		expect(skb);
 	if (news & NEWS_DNS)
 		dns_egress(skb, flags);
 }
