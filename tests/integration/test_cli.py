@@ -160,8 +160,8 @@ def test_check_names_what_is_wrong(policy: str) -> None:
     assert done.returncode == 2
     assert done.stderr == (
         f"error: {policy}:2: alow: unknown key\n"
-        "hint: unknown key; known: version, enforce, bypass, allow, dns, local, "
-        "command, accept\n"
+        "hint: unknown key; known: version, enforce, bypass, allow, deny, dns, "
+        "local, command, accept\n"
     )
 
 

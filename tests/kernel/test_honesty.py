@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.probes.errors import ProbeError
-from egressmon.probes.loaders import libbpf
 from egressmon.sensor.scope import find_root
 from support.watching import WATCH, Watched, read_evidence, watch
 
@@ -111,34 +109,6 @@ def test_a_hook_that_cannot_attach_stops_the_run(
     assert "_sock_create could not be attached" in run.stderr
     assert not (tmp_path / "ran").exists()
     assert run.records == []
-
-
-def test_a_defect_before_the_start_is_125_too(tmp_path: Path) -> None:
-    run = watch(
-        tmp_path,
-        *("touch", str(tmp_path / "ran")),
-        options=("--ready-file", "/proc/nowhere/ready"),
-    )
-
-    assert run.status == 125
-    assert "this is a defect" in run.stderr
-    assert not (tmp_path / "ran").exists()
-
-
-@pytest.mark.parametrize("damage", ["truncated", "another version", "empty"])
-def test_a_damaged_object_is_refused(tmp_path: Path, damage: str) -> None:
-    whole = libbpf.load_object()
-    damaged = {
-        "truncated": whole[: len(whole) // 2],
-        "another version": whole.replace(b"event.h:", b"event.x:"),
-        "empty": b"",
-    }[damage]
-    (tmp_path / "egressmon.bpf.o").write_bytes(damaged)
-
-    with pytest.raises(ProbeError) as caught:
-        libbpf.load(tmp_path)
-
-    assert caught.value.hint
 
 
 def test_a_watch_inside_a_watch_sees_its_own(tmp_path: Path) -> None:

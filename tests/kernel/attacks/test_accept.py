@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -196,7 +197,7 @@ def test_learn_tells_who_dialled_in_and_admits_nobody(
         )
         assert got() == "6000"
 
-    assert f'#   "{OTHER4}",  # python (1x)' in run.stdout
+    assert f'#   "{OTHER4}",  # {Path(PYTHON).resolve().name} (1x)' in run.stdout
     assert "# [accept]" in run.stdout
     assert "\n[accept]" not in run.stdout
     assert "[[allow]]" not in run.stdout

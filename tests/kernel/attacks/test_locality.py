@@ -203,7 +203,9 @@ def test_a_socket_that_changes_its_device_is_told_of_again_and_once(
 
     made = run.of("connection")
     assert [one["dst"]["ip"] for one in made] == [OTHER4] * 2, run.stderr
-    assert [one["verdict"] for one in made] == ["local", "violation"]
+    # By the loopback device: its error would be sent to an address of another one.
+    assert "could not be determined" in made[0]["reason"]
+    assert made[1]["reason"].startswith("no allow entry covers")
     # The last call that was told need not be the one that sent this.
     assert made[1]["module"] is None
 

@@ -251,7 +251,7 @@ def test_it_ends_with_the_agent(tmp_path: Path) -> None:
 
     pids = said_in_a_watch(tmp_path, children).split()
 
-    assert len(pids) == 3
+    assert len(pids) == 4  # witness, attacher, agent, and the command
     for pid in pids:
         with suppress(ProcessLookupError):  # gone already
             end = os.pidfd_open(int(pid))

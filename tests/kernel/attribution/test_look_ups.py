@@ -86,4 +86,4 @@ def test_a_learned_name_says_which_test_looked_it_up(
 
     learned = (tmp_path / "egress.toml").read_text()
     assert '"stats.vendor.test",  # ' in learned
-    assert "test_it.py::test_no_such_host (call)" in learned
+    assert "test_it.py::test_no_such_host" in learned
