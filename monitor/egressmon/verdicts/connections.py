@@ -91,7 +91,7 @@ class Connections:
             meant,
             listener,
             origins=aliases.origins(meant),
-            targets=aliases.targets(meant),
+            targets=self._denied_by(names, meant),
             translated=_translated(flow, protocol, listener),
         )
         caller = self._callers.lookup(flow)
@@ -114,6 +114,14 @@ class Connections:
             claimed=claims,
             **caller.fields(),
         )
+
+    # What denies a name of the address denies the connection, whoever asked for it.
+    def _denied_by(
+        self, names: tuple[Name, ...], meant: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        known = tuple(name.name for name in names)
+        others = (one for one in known if one not in meant)
+        return (*self._names.aliases.targets(known), *others)
 
     def _verdict(
         self,

@@ -32,6 +32,8 @@ static __always_inline bool is_translated(struct __sk_buff *skb, struct bpf_sock
 	odd = (state->named ^ 1) | !(state->flags & SOCKET_INSIDE);
 	odd |= !packet->is_plain | packet->is_fragment | !(sk->type ^ SOCK_RAW);
 	odd |= (first->protocol ^ target->protocol) | !first->port;
+	/* What a listener sends is for who calls, wherever it was aimed before. */
+	odd |= !(sk->state ^ STATE_LISTEN);
 	odd |= is_unspecified_at_once(first->address);
 	odd |= !((first->port ^ target->port) | (first->address[0] ^ target->address[0]) |
 		 (first->address[1] ^ target->address[1]) |

@@ -7,7 +7,6 @@
 #include "socket.bpf.h"
 
 #define LOOPBACK_INDEX 1 /* of lo in every network namespace (drivers/net/loopback.c) */
-#define STATE_LISTEN 10	 /* include/net/tcp_states.h */
 #define RECEIVER_TAKEN 8 /* beside a receiver: it does not listen */
 #define RECEIVER_LEFT 16 /* or it is of a process that left the scope's cgroup */
 #define RECEIVER_ALONE 7 /* what is left without these */

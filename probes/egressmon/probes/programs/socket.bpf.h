@@ -11,6 +11,7 @@
 #define PROTOCOL_ICMPV6 58
 #define PROTOCOL_MPTCP 262
 #define DNS_PORT 53
+#define STATE_LISTEN 10 /* include/net/tcp_states.h */
 
 #define SOCKET_INSIDE 1	    /* made inside the scope: its own hooks see it */
 #define SOCKET_PENDING 2    /* connected, and nothing was sent yet */

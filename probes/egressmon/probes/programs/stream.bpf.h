@@ -134,12 +134,31 @@ static __always_inline bool is_told_at_once(struct __sk_buff *skb,
 	       is_taken_inside(skb);
 }
 
+/*
+ * Whether a segment goes elsewhere first, and none went there before: a source route can be
+ * set at any time (IPV6_RTHDR, IP_OPTIONS), and its first hop is then the packet's target.
+ * Who accepted a connection has no peer that was told of: any such segment of it counts.
+ */
+static __always_inline bool is_led_elsewhere(struct __sk_buff *skb,
+					     const struct socket_state *state,
+					     const struct packet *packet)
+{
+	struct peer_key key = {.cookie = bpf_get_socket_cookie(skb), .peer = packet->target};
+	struct known_peer none = {};
+
+	if (state && same_endpoint(&state->peer, &packet->target))
+		return false;
+	return !bpf_map_update_elem(MAP(peers), &key, &none, BPF_NOEXIST);
+}
+
 static __always_inline u32 kind_in_stream(struct __sk_buff *skb, struct bpf_sock *sk,
 					  struct socket_state *state,
 					  const struct packet *packet)
 {
 	/* Only a SYN begins something; the rest belongs to what began before. */
 	if (!begins(packet->tcp_flags)) {
+		if (!packet->is_plain && is_led_elsewhere(skb, state, packet))
+			return KIND_PACKET;
 		if (may_hand_over(skb, state))
 			return KIND_AGAIN;
 		if (!is_untold(state) || skb->len <= packet->payload)
