@@ -240,8 +240,10 @@ def test_a_signal_ends_the_wait_for_what_was_left(tmp_path: Path) -> None:
     process.communicate(timeout=LIMIT_S)
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
-    assert process.returncode == 0
-    assert read_evidence(tmp_path / "e.jsonl")[-1]["outlived"]
+    assert process.returncode == 121
+    end = read_evidence(tmp_path / "e.jsonl")[-1]
+    assert end["outlived"]
+    assert "a signal ended the run while processes ran on" in end["incomplete_reasons"]
 
 
 # A process that leaves the cgroup stays of the command's lineage, and is waited for.

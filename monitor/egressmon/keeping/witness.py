@@ -38,6 +38,7 @@ class Witness:
             socket.AF_UNIX, socket.SOCK_SEQPACKET
         )
         self._connection.settimeout(_PATIENCE_S)
+        self._is_late = False
         self.pid = os.fork()
         """The id of the process."""
         if not self.pid:
@@ -47,12 +48,16 @@ class Witness:
     def seen(self) -> frozenset[int] | None:
         """Return the signals that the group got since the last call.
 
-        None if the process is gone: the command's user can end it.
+        None if the process is gone: the command's user can end it. One that does not
+        answer in time is not asked again: its answer could be to an earlier question.
         """
+        if self._is_late:
+            return None
         try:
             self._connection.send(b"?")
             (mask,) = _MASK.unpack(self._connection.recv(_MASK.size))
         except (OSError, struct.error):
+            self._is_late = True
             return None
         return frozenset(number for number in range(1, 65) if mask >> number - 1 & 1)
 

@@ -177,6 +177,9 @@ class Session:
             self._live.sensor.intake.stop()
         with isolated("looking for what still runs"):
             ending.outlived = follower.outlived()
+            # The command can send such a signal itself, and go on unwatched.
+            if ending.outlived and self._state.options.linger_s is None:
+                ending.doubts.append("a signal ended the run while processes ran on")
         with isolated("waiting for the last ends"):
             if unseen_exits := follower.wait_for_exits():
                 ending.doubts.append(

@@ -68,12 +68,14 @@ class Judge:
         verdict = self._destination(target, origin)
         if self.policy.bypass == "report" or verdict.word != "allowed":
             return verdict
-        if origin.bypass is False:
+        claim = origin.why_claimed("route", origin.route)
+        if origin.bypass is False and claim is None:
             return verdict
         if origin.bypass:
             why = f"it bypasses the language's own sockets (route {origin.route})"
         else:
-            why = f"whether it is a bypass is not known ({origin.route_reason})"
+            unknown = claim or origin.route_reason
+            why = f"whether it is a bypass is not known ({unknown})"
         return Verdict("violation", "bypass", f"{why}; {verdict.reason}")
 
     def _denial(self, target: Destination, names: tuple[Spelt, ...]) -> Verdict | None:

@@ -27,6 +27,16 @@ s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 s.bind((sys.argv[1], int(sys.argv[2]))); s.listen()
 c, _ = s.accept(); c.sendall(b"SECRET" * 1000); c.close()
 """
+# Before it listens, aimed at a peer that may connect, and let go of it (connect(2)).
+AIMED_FIRST = SERVE.replace(
+    "s.bind",
+    """
+import ctypes
+mine = socket.create_server(("127.0.0.1", 0)); s.connect(mine.getsockname())
+assert not ctypes.CDLL(None).connect(s.fileno(), bytes(16), 16)
+s.bind""",
+    1,
+)
 # Dials until somebody answers.
 DIAL = """
 import socket, sys
@@ -64,13 +74,18 @@ def dialling(namespace: str, to: str, source: str) -> Generator[Callable[[], str
 ANY = "0.0.0.0"  # noqa: S104 -- in a namespace
 
 
-def serve(
-    watched: Watch, network: Lab, policy: str, address: str = ANY, protocol: int = TCP
+def serve(  # noqa: PLR0913, PLR0917 -- each one optional
+    watched: Watch,
+    network: Lab,
+    policy: str,
+    address: str = ANY,
+    protocol: int = TCP,
+    code: str = SERVE,
 ) -> Watched:
     """Run a server that a peer from another machine dials."""
     with dialling(network.server, CLIENT4, OTHER4) as got:
         run = watched(
-            *(PYTHON, "-c", SERVE, address, PORT, str(protocol)),
+            *(PYTHON, "-c", code, address, PORT, str(protocol)),
             policy=f"version = 1\nenforce = 'fail'\n{policy}",
         )
         assert got() == "6000"
@@ -115,6 +130,19 @@ def test_what_a_list_does_not_name_is_not_admitted(
 
 
 # Over loopback, from outside the scope: it may be a relay that fetches.
+def test_where_a_listener_was_aimed_before_is_not_who_calls(
+    watched: Watch, network: Lab
+) -> None:
+    admitted = "[accept]\nfrom = ['127.0.0.1']\n"
+
+    run = serve(watched, network, admitted, code=AIMED_FIRST)
+
+    (accepted,) = (one for one in run.of("connection") if one["op"] == "accept")
+    assert accepted["dst"]["ip"] == OTHER4
+    assert accepted["dst"]["translated"] is None
+    assert run.end["verdict"] == "violations"
+
+
 def test_a_local_peer_is_recorded_and_local(watched: Watch, network: Lab) -> None:
     with outside(network, DIAL, "127.0.0.1", PORT, "127.0.0.1"):
         run = watched(PYTHON, "-c", SERVE, "127.0.0.1", PORT)

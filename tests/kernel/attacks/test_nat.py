@@ -80,3 +80,24 @@ plain.sendto(udp, ("{OTHER4}", 0))
     assert (OTHER4, "violation") in {
         (one["dst"]["ip"], one["verdict"]) for one in run.of("connection")
     }
+
+
+# A route that is set after connect() leads what follows to its first segment.
+def test_a_stream_that_is_led_elsewhere_later_is_told_of(watched: Watch) -> None:
+    program = f"""
+import socket, struct
+server = socket.create_server(("::1", 0), family=socket.AF_INET6)
+one = socket.create_connection(server.getsockname()[:2])
+kept = server.accept()[0]
+for end in (one, kept):
+    segments = bytes(16) + socket.inet_pton(socket.AF_INET6, "{SERVER6}")
+    header = struct.pack("=BBBBBBH", 0, 4, 4, 1, 1, 0, 0) + segments
+    end.setsockopt(socket.IPPROTO_IPV6, 57, header)
+    for _ in range(3):
+        end.send(b"SECRET")
+"""
+    run = watched(sys.executable, "-c", program)
+
+    assert "Error" not in run.stderr, run.stderr
+    told = [one for one in run.of("connection") if one["verdict"] == "violation"]
+    assert [one["dst"]["ip"] for one in told] == [SERVER6, SERVER6]

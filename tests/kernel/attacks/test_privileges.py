@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 import rich
 
+from egressmon.keeping.witness import Witness
+from egressmon.privileges.privilege import User
 from support.lab import HTTP_PORT, OTHER4, Lab
 from support.users import NOBODY, as_nobody
 from support.watching import AGENT, EGRESSMON, LIMIT_S, WATCH, Watched, read_evidence
@@ -825,3 +827,16 @@ def test_an_empty_policy_is_removed_and_nothing_else_in_its_place(
 
     assert process.returncode == 121
     assert (tmp_path / "new.toml").exists() is swapped
+
+
+# Its answer to an earlier question would be taken for one to the next.
+def test_a_witness_that_answered_late_is_not_asked_again() -> None:
+    witness = Witness(User(65534, 65534, (65534,), {}))
+    try:
+        os.kill(witness.pid, signal.SIGSTOP)
+        assert witness.seen() is None
+        os.kill(witness.pid, signal.SIGCONT)
+        assert witness.seen() is None
+    finally:
+        witness.close()
+        os.waitpid(witness.pid, 0)

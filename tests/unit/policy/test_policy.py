@@ -23,7 +23,7 @@ from egressmon.policy.judge import Judge
 from egressmon.policy.model import Allow, Dns, Local, Policy
 from egressmon.policy.names import covers, parse_host_pattern
 from egressmon.policy.pointers import pointed_address
-from egressmon.policy.questions import Asked, Destination, Listener
+from egressmon.policy.questions import Asked, Claimed, Destination, Listener, Origin
 from egressmon.policy.table import line_of, schema
 
 RESOLVER = ipaddress.ip_address("192.0.2.53")
@@ -708,3 +708,20 @@ def test_whatever_a_policy_holds_its_error_is_one_line(
         load_policy(tmp_path / "egress.toml")
 
     assert "\n" not in str(raised.value)
+
+
+# A library that the command made can have the looks of the language's own sockets.
+def test_a_claimed_route_is_not_known_to_be_no_bypass() -> None:
+    strict = judge({"cidr": "192.0.2.0/24"}, bypass="violation")
+    target = Destination(ipaddress.ip_address("192.0.2.1"), 443, "tcp")
+    route = "python-socket"
+    made_up = Claimed("route", route, "its file changed in this run")
+
+    known = strict.connection(target, Origin(route=route, bypass=False))
+    claimed = strict.connection(
+        target, Origin(route=route, bypass=False, claimed=(made_up,))
+    )
+
+    assert known.word == "allowed"
+    assert claimed.word == "violation"
+    assert "its file changed in this run" in claimed.reason

@@ -10,6 +10,11 @@ from egressmon.attribution.native.unwinding.unwind import Frame, How, Unwound
 from egressmon.attribution.result import Language
 from egressmon.policy.routes import Route
 
+# Where a system has its libraries, which root alone can write. Elsewhere, such a name
+# is anybody's own.
+_SYSTEM = re.compile(
+    r"(?:/(?:nix|gnu)/store/[^/]+|/snap/[^/]+/[^/]+)?/(?:usr/)?lib\w*(?:/[\w.-]+){1,4}$"
+)
 # The C library and the loader: what everybody calls through.
 _LIBC = re.compile(
     r"lib(?:c|pthread|resolv|anl|dl|rt|nss_\w+)(?:-\d\.\d+)?\.so(?:\.\d+)?"
@@ -17,6 +22,7 @@ _LIBC = re.compile(
 )
 _EXTENSION = re.compile(r".+\.(?:cpython-|abi3\.|pypy)[\w.-]*so|.+\.node")
 _SOCKET = re.compile(r"(.*)/lib(?:64)?/python3\.\d+t?/lib-dynload/_socket\.[\w.-]*so")
+_INTERPRETER = re.compile(r"(?:s?bin|lib(?:32|64|x32)?(?:/[\w.-]+)?)/[^/]+")
 _INSTALLED = ("/site-packages/", "/dist-packages/", "/node_modules/")
 _LIBPYTHON = re.compile(rb"libpython3[\w.]*\.so[\w.]*")
 
@@ -100,11 +106,11 @@ class _Memory:
     pid: int
 
     def has_interpreter_below(self, folder: str) -> bool:
-        """Tell whether a CPython that is mapped, has its file somewhere in `folder`."""
-        prefix = folder.encode("utf-8", "surrogateescape") + b"/"
+        """Tell whether a CPython that is mapped, is installed in `folder`."""
         for mapping in self.space:
             name = mapping.path.rpartition(b"/")[2]
-            if mapping.path.startswith(prefix) and (
+            path = mapping.path.decode("utf-8", "surrogateescape")
+            if _is_installed_in(folder, path) and (
                 _LIBPYTHON.fullmatch(name) or mapping == self.space.program
             ):
                 image = self.images.of(mapping, self.pid)
@@ -144,7 +150,7 @@ def _binding(steps: list[Step]) -> Step | None:
 
 def is_libc(step: Step) -> bool:
     """Tell whether `step` is the system's C library or dynamic loader."""
-    if not _LIBC.fullmatch(step.name):
+    if not _LIBC.fullmatch(step.name) or not _SYSTEM.match(step.path):
         return False
     return not any(folder in step.path for folder in _INSTALLED)
 
@@ -224,20 +230,30 @@ def _why_not_known(caller: Step, space: AddressSpace) -> str | None:
     return None
 
 
-# CPython's own `_socket`: built in, or in the lib-dynload of the very interpreter
-# that runs; a package may have a module of that name, too. Where the stack is not known
+# Whether a file is an interpreter's of the installation in `prefix`, and not only
+# somewhere below it, as all of a user's are below the home folder.
+def _is_installed_in(prefix: str, path: str) -> bool:
+    rest = path.removeprefix(f"{prefix}/")
+    return rest != path and _INTERPRETER.fullmatch(rest) is not None
+
+
+# CPython's own `_socket`: built into the program or libpython, or in the lib-dynload of
+# the very interpreter that runs; a package may have a module of that name, too, and
+# anybody's library the same symbols. Where the stack is not known
 # as far as the interpreter (`gethostbyaddr` has a buffer of 16 KiB there), it is one
 # that the process has mapped; None if that is not known either.
 def _is_socket_layer(
     caller: Step, steps: list[Step], stopped: str | None, memory: _Memory
 ) -> bool | None:
     if caller.image is not None and caller.image.has_socket_module:
-        return True
+        return caller.mapping == memory.space.program or bool(
+            _LIBPYTHON.fullmatch(caller.mapping.path.rpartition(b"/")[2])
+        )
     match = _SOCKET.fullmatch(caller.path)
     if match is None:
         return False
     interpreters = [one for one in steps if one.image and one.image.is_python]
-    if any(one.path.startswith(f"{match.group(1)}/") for one in interpreters):
+    if any(_is_installed_in(match.group(1), one.path) for one in interpreters):
         return True
     if stopped is None or interpreters:
         return False

@@ -13,6 +13,7 @@ from egressmon.attribution.native.unwinding.unwind import Frame, Unwound
 SITE = "/venv/lib/python3.11/site-packages"
 LIBC = "/usr/lib/libc.so.6"
 PYTHON = "/usr/bin/python3.11"
+HOME_PYTHON = "/home/me/.pyenv/versions/3.11.7/bin/python3.11"
 LIBPYTHON = "/usr/lib/libpython3.11.so.1.0"
 SOCKET = "/usr/lib/python3.11/lib-dynload/_socket.cpython-311-x86_64-linux-gnu.so"
 CTYPES = "/usr/lib/python3.11/lib-dynload/_ctypes.cpython-311-x86_64-linux-gnu.so"
@@ -125,6 +126,35 @@ def names(calls: Calls) -> tuple[str, str | None]:
             (LIBC, f"{SITE}/evil/libc.so.6", PYTHON),
             STATIC,
             "libc.so.6",
+            None,
+            "native",
+            True,
+        ),
+        (
+            PYTHON,
+            (LIBC, "/tmp/libnss_evil.so", PYTHON),  # noqa: S108 -- a name
+            STATIC,
+            "libnss_evil.so",
+            None,
+            "native",
+            True,
+        ),
+        # Another's _socket, above the interpreter's own installation.
+        (
+            HOME_PYTHON,
+            (LIBC, SOCKET.replace("/usr", "/home/me"), HOME_PYTHON),
+            {HOME_PYTHON: STATIC[PYTHON]},
+            SOCKET.rpartition("/")[2],
+            SOCKET.rpartition("/")[2],
+            "native",
+            True,
+        ),
+        # Anybody's library can have an interpreter's symbols.
+        (
+            PYTHON,
+            (LIBC, "/opt/evil.so", PYTHON),
+            {**STATIC, "/opt/evil.so": STATIC[PYTHON]},
+            "evil.so",
             None,
             "native",
             True,
