@@ -216,8 +216,8 @@ def test_an_interrupt_at_the_start_is_one_quiet_line(
     assert process.returncode == -signal.SIGINT
     assert out == ""
     assert len(err.splitlines()) <= 1, err
-    if moment is is_arming:
-        assert err == "egressmon: interrupted: the command was not started\n"
+    if moment is is_arming:  # by whichever process is at work then
+        assert err.startswith("egressmon: interrupted"), err
     assert not (tmp_path / "ran").exists()
     assert not scopes(process)
 
