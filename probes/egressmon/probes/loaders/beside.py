@@ -3,6 +3,7 @@
 Like concurrent.futures, whose import would take 10 ms of the start.
 """
 
+import signal
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -25,6 +26,9 @@ class Beside(Generic[T]):
             self._done.append(work())
         except BaseException as error:  # noqa: BLE001 -- raised again by result()
             self._error = error
+        # The kernel may run the thread on for a moment after join() has returned, and
+        # hand it a signal that the caller blocks by then.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 
     def result(self) -> T:
         """Wait for the function; return its result, or raise its error."""
