@@ -54,7 +54,7 @@
 #define DNS_SHARED 64	      /* the sender can still change the bytes that were read */
 #define DNS_LAYERED 128	      /* TCP: a protocol above it (MPTCP) decides what is sent */
 #define DNS_SCOPE_ANSWERS 32  /* no payload: the scope sent from that address and port 53 */
-#define DNS_TRANSLATED 256    /* this machine sends it elsewhere (NAT): see sent_to */
+#define DNS_TRANSLATED 256    /* sent elsewhere (NAT); address is the peer that was named */
 
 /* What a stack event holds, or why it holds no stack. */
 #define STACK_COPIED 0

@@ -76,8 +76,9 @@ DEFINE_SOCKET_STORAGE(sockets, struct socket_state);
  * one, another's change can be undone. So no record hangs on them: they say by which call a
  * peer was named. That something went to it at all is told by what is kept of the peer, here:
  * of packets that meet, at least one finds it new. TCP leaves under the socket's lock.
- *
- * Peers of sockets that have several; an evicted one is announced again, never lost. */
+ */
+
+/* Peers of sockets that have several; an evicted one is announced again, never lost. */
 DEFINE_MAP(peers, LRU_HASH, struct peer_key, struct known_peer, MAX_PEERS, 0);
 
 static __always_inline void set_inet(u32 address[4], u32 inet)

@@ -92,9 +92,11 @@ static __always_inline u32 other_side(struct __sk_buff *skb, const struct packet
 
 	if (skb->ifindex != LOOPBACK_INDEX)
 		return RECEIVER_REMOTE;
-	/* A fragment is for whoever is there as the last one arrives; whom the kernel's
-	   answer to ICMP is for, or an error that quotes what it likes, is a number in it;
-	   no look-up finds the sockets of other protocols. */
+	/*
+	 * A fragment is for whoever is there as the last one arrives; whom the kernel's
+	 * answer to ICMP is for, or an error that quotes what it likes, is a number in it;
+	 * no look-up finds the sockets of other protocols.
+	 */
 	if (packet->is_fragment || (protocol != PROTOCOL_UDP && protocol != PROTOCOL_TCP))
 		return RECEIVER_UNKNOWN;
 	/* With port 0, TCP finds but listeners: none else takes up what begins. */
@@ -108,8 +110,10 @@ static __always_inline u32 other_side(struct __sk_buff *skb, const struct packet
 					 accepted ? SHARING_NONE : SHARING_LOOKED_UP));
 	if (protocol != PROTOCOL_UDP || receiver != RECEIVER_NOBODY)
 		return receiver;
-	/* The kernel quotes it (ICMP) to whose socket is at its source: it is found
-	   by the loopback device, which has to be the source's. */
+	/*
+	 * The kernel quotes it (ICMP) to whose socket is at its source: it is found by the
+	 * loopback device, which has to be the source's.
+	 */
 	if (!is_loopback(packet->source.address))
 		return RECEIVER_UNKNOWN;
 	receiver = forget(skb, socket_at(skb, &packet->sent_to, &packet->source,
