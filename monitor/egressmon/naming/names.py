@@ -2,9 +2,10 @@
 
 import ipaddress
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from egressmon.events.model import Address
 from egressmon.naming.aliases import Aliases
@@ -40,7 +41,18 @@ class Name:
     """Who asked for it, seen from the connection; None: it comes from no DNS answer."""
 
 
-def names_for_verdict(names: tuple[Name, ...]) -> tuple[str, ...]:
+class Known(Protocol):
+    """A name, as `Name` and evidence have it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def asked_by(self) -> AskedBy | None: ...
+
+
+def names_for_verdict(names: Sequence[Known]) -> tuple[str, ...]:
     """Return the host names in `names` that the verdict is based on, in that order.
 
     `names` has the most likely first. What the process asked for itself is what it
@@ -63,7 +75,7 @@ def names_for_verdict(names: tuple[Name, ...]) -> tuple[str, ...]:
 
 
 @dataclass(slots=True)
-class _Known:
+class _Lasting:
     """A name of an address: until when, and in which turn it was last asked for."""
 
     expires_ns: int | None
@@ -77,7 +89,7 @@ class Names:
     """The names that this run learned, by address; the oldest go if it is too many."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[Address, dict[_Key, _Known]] = OrderedDict()
+        self._known: OrderedDict[Address, dict[_Key, _Lasting]] = OrderedDict()
         self._asked = Asked()
         self.aliases = Aliases()
         self.dropped = 0
@@ -102,7 +114,7 @@ class Names:
             names.pop(next(iter(names)))
             self.dropped += 1
         turn = self._asked.note(address, key[0], asker) if source == "dns" else 0
-        known = names.setdefault(key, _Known(expires_ns, turn))
+        known = names.setdefault(key, _Lasting(expires_ns, turn))
         known.turn = turn
         if known.expires_ns is None or expires_ns is None:
             known.expires_ns = None
@@ -137,7 +149,7 @@ class Names:
         return tuple(one[3] for one in found)
 
 
-def _holds(known: _Known, now_ns: int) -> bool:
+def _holds(known: _Lasting, now_ns: int) -> bool:
     return known.expires_ns is None or known.expires_ns + GRACE_NS >= now_ns
 
 

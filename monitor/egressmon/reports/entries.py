@@ -13,10 +13,13 @@ from egressmon.policy.names import parse_host_pattern
 from egressmon.policy.questions import Asked
 from egressmon.reports.learned_names import LookUps
 from egressmon.reports.needs import Needs, Question, Use
+from egressmon.text import printable
 
 if TYPE_CHECKING:
     from egressmon.policy.model import AnyPolicy
 
+_MAX_LISTED = 3
+_MAX_SHOWN = 80  # characters of a name
 _STUB = ipaddress.ip_address("127.0.0.1")
 
 
@@ -36,6 +39,8 @@ class Entry:
     target: Target
     ports: set[int] = field(default_factory=set[int])
     uses: Counter[Use] = field(default_factory=Counter[Use])
+    beside: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
+    """Of each use, the other names that may have been meant in place of this one."""
 
     def keys(self) -> Iterator[tuple[str, str | list[int]]]:
         """Yield the keys of its table, and their values."""
@@ -52,6 +57,23 @@ class Entry:
         for use, count in self.uses.items():
             users[use.who] += count
         return users
+
+    def remarks(self) -> Iterator[str]:
+        """Yield what a reviewer should know beside who needs it."""
+        if all(self.beside):
+            names = dict.fromkeys(name for names in self.beside for name in names)
+            yield f"or {_few(names)} alone: asked for together, before it connected"
+        others = dict.fromkeys(name for use in self.uses for name in use.meant.others)
+        if others:
+            yield f"others asked for {_few(others)}: write that host if it is meant"
+
+
+def _few(names: Iterable[str]) -> str:
+    """Return the first of `names`, and how many more there are."""
+    listed = list(names)
+    shown = ", ".join(printable(name, _MAX_SHOWN) for name in listed[:_MAX_LISTED])
+    rest = len(listed) - _MAX_LISTED
+    return f"{shown} and {rest} more" if rest > 0 else shown
 
 
 def entries_of(needs: Needs, search: tuple[str, ...]) -> list[Entry]:
@@ -72,6 +94,8 @@ def entries_of(needs: Needs, search: tuple[str, ...]) -> list[Entry]:
         target = _target(use, name)
         entry = entries.setdefault(target, Entry(target))
         entry.uses[use] = uses[use]
+        either = candidates[use] if use.meant.each else ()
+        entry.beside.append(tuple(one for one in either if one != name))
         if use.port is not None:
             entry.ports.add(use.port)
     return [entries[target] for target in sorted(entries)]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from egressmon.evidence.records import Actor, ConnectionRecord, DnsRecord
+from egressmon.naming.names import names_for_verdict
 from egressmon.policy.pointers import pointed_address
 
 _MAX = 65536
@@ -20,6 +21,10 @@ class Meant:
     names: tuple[str, ...] = ()
     each: bool = False
     """Whether each of them is needed; else one is enough."""
+    others: tuple[str, ...] = ()
+    """Names of the address that only processes asked for which are not its own."""
+    judged: tuple[str, ...] = ()
+    """The names that the verdict was based on."""
 
 
 class LookUps:
@@ -29,7 +34,9 @@ class LookUps:
         self._turn = 0
         self._asked: OrderedDict[tuple[int, str], int] = OrderedDict()
         self._questions: OrderedDict[str, None] = OrderedDict()
-        self._reached: OrderedDict[tuple[int, str], int] = OrderedDict()
+        self._reached: OrderedDict[tuple[int, str], tuple[int, tuple[str, ...]]] = (
+            OrderedDict()
+        )
         self._origins: OrderedDict[str, str] = OrderedDict()
         self._addresses: OrderedDict[str, None] = OrderedDict()
         self._whole: OrderedDict[str, None] = OrderedDict()
@@ -56,37 +63,42 @@ class LookUps:
         """Take in a connection, and return the names that it may have gone by.
 
         Of several that its process asked for, those count that it asked for since it
-        last connected to the address: in an asynchronous program any of them may be
-        the one that is connected to first.
+        last connected to the address (or, if none, that counted then): in an
+        asynchronous program any of them may be the one that is connected to first.
+        What only others asked for counts for nothing: in another run they may ask
+        later than this process connects.
         """
-        if not record.dst.names:
+        names = record.dst.names
+        if not names:
             return Meant()
         _put(self._addresses, record.dst.ip, None)
-        for name in record.dst.names:
+        for name in names:
             self._note_whole(name.name, record.process)
-        best = record.dst.names[0]
-        alike = tuple(
-            name.name for name in record.dst.names if name.asked_by == best.asked_by
-        )
-        if best.asked_by == "ancestor":
-            return self._first_asked(alike, each=True)
-        if best.asked_by not in {"thread", "process"}:
-            return self._first_asked(
-                (name.name for name in record.dst.names), each=False
-            )
-        fresh = self._fresh(_pid(record.process), record.dst.ip, alike)
-        return self._first_asked(fresh or (best.name,), each=True)
+        best = names[0]
+        judged = names_for_verdict(names)
+        alike = tuple(one.name for one in names if one.asked_by == best.asked_by)
+        if best.asked_by == "other":
+            return Meant(others=self._first_asked(alike), judged=judged)
+        if best.asked_by is None:
+            return Meant(self._first_asked(judged), judged=judged)
+        if best.asked_by != "ancestor":
+            alike = self._last_asked(_pid(record.process), record.dst.ip, alike)
+        return Meant(self._first_asked(alike), each=True, judged=judged)
 
-    def _fresh(self, pid: int, ip: str, names: Iterable[str]) -> tuple[str, ...]:
-        last = self._reached.get((pid, ip), 0)
+    # Where it asked for none since it last connected, those that it may have meant then
+    # it may mean now.
+    def _last_asked(self, pid: int, ip: str, names: tuple[str, ...]) -> tuple[str, ...]:
+        last, before = self._reached.get((pid, ip), (0, names[:1]))
         self._turn += 1
-        _put(self._reached, (pid, ip), self._turn)
-        return tuple(name for name in names if self._asked.get((pid, name), 0) > last)
+        asked = (one for one in names if self._asked.get((pid, one), 0) > last)
+        found = tuple(asked) or before
+        _put(self._reached, (pid, ip), (self._turn, found))
+        return found
 
     # What an answer led to is not what somebody wants, and may be another tomorrow.
-    def _first_asked(self, names: Iterable[str], *, each: bool) -> Meant:
+    def _first_asked(self, names: Iterable[str]) -> tuple[str, ...]:
         origins = (self._origins.get(name, name) for name in names)
-        return Meant(tuple(dict.fromkeys(origins)), each)
+        return tuple(dict.fromkeys(origins))
 
     def origin(self, name: str) -> tuple[str, ...]:
         """Return the name whose answers led to `name`, if there is one."""

@@ -45,6 +45,7 @@ class Lesson:
         ]
         for entry in entries:
             lines += ["", f"# {_used_by(entry.users())}"]
+            lines += [f"# {remark}" for remark in entry.remarks()]
             lines += toml_lines(Table("[[allow]]", list(entry.keys())))
         lines += _dns_lines(needs, entries, search)
         lines += _odd_lines(needs)

@@ -170,7 +170,7 @@ class _Help:
     def allow(self, use: Use) -> bool:
         """Tell whether the entries allow `use`, and it is not that `by` refused it."""
         target = Destination(
-            ipaddress.ip_address(use.address), use.port, use.protocol, use.meant.names
+            ipaddress.ip_address(use.address), use.port, use.protocol, use.meant.judged
         )
         allowed = self._with.connection(target, Origin(bypass=use.bypass))
         by_name = self._loose.connection(target, Origin(bypass=False))

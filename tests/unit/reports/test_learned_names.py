@@ -13,12 +13,17 @@ from support.reported import connection, look_up
 ACTOR = Actor(1, 1, 0, 0, "client", "/bin/client", [], [])
 
 
-def learned(*records: ConnectionRecord | DnsRecord) -> dict[str, Any]:
-    """Return the policy that `records` teach."""
+def text_of(*records: ConnectionRecord | DnsRecord) -> str:
+    """Return the text of the policy that `records` teach."""
     lesson = Lesson()
     for record in records:
         lesson.add(record)
-    return tomllib.loads(lesson.policy_text("client", ()))
+    return lesson.policy_text("client", ())
+
+
+def learned(*records: ConnectionRecord | DnsRecord) -> dict[str, Any]:
+    """Return the policy that `records` teach."""
+    return tomllib.loads(text_of(*records))
 
 
 def answered(name: str, *answers: str, pid: int = 1, argv: str = "x") -> DnsRecord:
@@ -72,14 +77,43 @@ def test_a_name_that_nobody_connected_by_stays_a_look_up() -> None:
 # An asynchronous program asks for several, then connects in an order nobody knows.
 def test_names_that_one_thread_asked_for_together_are_all_needed() -> None:
     both = (("b.test", "thread"), ("a.test", "thread"))
-    policy = learned(
+    text = text_of(
         answered("a.test", "a.test A 192.0.2.1"),
         answered("b.test", "b.test A 192.0.2.1"),
         reached("192.0.2.1", *both),
         reached("192.0.2.1", *both),
     )
 
-    assert hosts(policy) == ["a.test", "b.test"]
+    assert hosts(tomllib.loads(text)) == ["a.test", "b.test"]
+    for other in ("a.test", "b.test"):
+        assert f"# or {other} alone: asked for together" in text
+
+
+def test_a_name_that_was_surely_meant_once_is_not_doubted() -> None:
+    text = text_of(
+        answered("a.test", "a.test A 192.0.2.1"),
+        reached("192.0.2.1", ("a.test", "thread")),
+        answered("a.test", "a.test A 192.0.2.1"),
+        answered("b.test", "b.test A 192.0.2.1"),
+        reached("192.0.2.1", ("b.test", "thread"), ("a.test", "thread")),
+    )
+
+    assert hosts(tomllib.loads(text)) == ["a.test", "b.test"]
+    assert "# or a.test alone" in text
+    assert "# or b.test alone" not in text
+
+
+# In another run the others may ask later than this process connects.
+def test_what_only_others_asked_for_is_learned_by_its_address() -> None:
+    text = text_of(
+        answered("a.test", "a.test A 192.0.2.1", pid=1),
+        reached("192.0.2.1", ("a.test", "thread"), pid=1),
+        reached("192.0.2.1", ("a.test", "other"), pid=2),
+    )
+
+    entries = tomllib.loads(text)["allow"]
+    assert entries == [{"cidr": "192.0.2.1"}, {"host": "a.test"}]
+    assert "# others asked for a.test: write that host if it is meant\n" in text
 
 
 def test_of_names_asked_for_one_after_the_other_only_the_last_is_used() -> None:
