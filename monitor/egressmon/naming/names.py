@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from egressmon.events.model import Address
+from egressmon.naming.absent import Absent
 from egressmon.naming.aliases import Aliases
 from egressmon.naming.asked import Asked, AskedBy, Asker, Asking
 from egressmon.policy.names import canonical
+from egressmon.policy.search import NO_SEARCH, SearchList
 
 if TYPE_CHECKING:
     from egressmon.policy.model import AnyPolicy
@@ -29,6 +31,7 @@ _NEAR: dict[AskedBy | None, int] = {
 _OWN = frozenset[AskedBy | None]({"thread", "process"})
 _MAX_ADDRESSES = 65536
 _MAX_NAMES = 256  # of one address
+_MAX_NDOTS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ class Names:
         self._known: OrderedDict[Address, dict[_Key, _Lasting]] = OrderedDict()
         self._asked = Asked()
         self.aliases = Aliases()
+        self.absent = Absent()
         self.dropped = 0
         """How many names were dropped, because there were too many."""
 
@@ -174,10 +178,10 @@ def read_hosts_file(path: Path) -> list[tuple[Address, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Resolver:
-    """What resolv.conf(5) says: the servers, and the search domains of short names."""
+    """What resolv.conf(5) says: the servers, and how names are completed."""
 
     servers: tuple[Address, ...]
-    search: tuple[str, ...]
+    search: SearchList = NO_SEARCH
 
 
 def read_resolver(path: Path) -> Resolver:
@@ -190,7 +194,8 @@ def read_resolver(path: Path) -> Resolver:
     except OSError:
         lines = []
     servers: list[Address] = []
-    search: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    ndots = 1
     for line in lines:
         words = line.split()
         if len(words) < 2:
@@ -201,10 +206,21 @@ def read_resolver(path: Path) -> Resolver:
             except ValueError:
                 continue
         elif words[0] in {"search", "domain"}:
-            search = tuple(map(canonical, words[1:]))
+            domains = tuple(map(canonical, words[1:]))
+        elif words[0] == "options":
+            ndots = _ndots(words[1:], ndots)
     if not servers:
         servers = [ipaddress.ip_address("127.0.0.1")]
-    return Resolver(tuple(servers), search)
+    return Resolver(tuple(servers), SearchList(domains, ndots))
+
+
+# As resolv.conf(5) has it: the last one counts, and at most 15.
+def _ndots(options: Sequence[str], before: int) -> int:
+    for option in options:
+        key, _, value = option.partition(":")
+        if key == "ndots" and value.isascii() and value.isdecimal():
+            before = min(int(value), _MAX_NDOTS)
+    return before
 
 
 def trusted_resolvers(policy: "AnyPolicy", resolver: Resolver) -> frozenset[Address]:

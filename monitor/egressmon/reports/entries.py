@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from egressmon.policy.judge import Judge
 from egressmon.policy.names import parse_host_pattern
 from egressmon.policy.questions import Asked
+from egressmon.policy.search import SearchList
 from egressmon.reports.learned_names import LookUps
 from egressmon.reports.needs import Needs, Question, Use
 from egressmon.text import printable
@@ -76,10 +77,10 @@ def _few(names: Iterable[str]) -> str:
     return f"{shown} and {rest} more" if rest > 0 else shown
 
 
-def entries_of(needs: Needs, search: tuple[str, ...]) -> list[Entry]:
+def entries_of(needs: Needs, search: SearchList) -> list[Entry]:
     """Return the entries that cover what was reached, with their ports, in order.
 
-    `search` are the resolver's search domains: names below them are written short.
+    `search` is the resolver's search list: names below its domains are written short.
     What went to a resolver that was asked is left out: `dns.resolvers` is for that.
     """
     resolvers = {question.resolver for question in needs.questions}
@@ -136,8 +137,8 @@ def _named(
         yield use, None
 
 
-def _candidates(use: Use, look_ups: LookUps, search: tuple[str, ...]) -> list[str]:
-    written = (look_ups.short(name, search) for name in use.meant.names)
+def _candidates(use: Use, look_ups: LookUps, search: SearchList) -> list[str]:
+    written = (look_ups.short_host(name, search) for name in use.meant.names)
     return list(dict.fromkeys(filter(is_host, written)))
 
 
@@ -172,7 +173,7 @@ def uncovered(
     policy: "AnyPolicy",
     hosts: set[str],
     look_ups: LookUps,
-    search: tuple[str, ...],
+    search: SearchList,
 ) -> dict[str, Counter[str]]:
     """Return the names in `questions` that may not be looked up, with who asked.
 
@@ -194,7 +195,5 @@ def uncovered(
     return dict(sorted(names.items()))
 
 
-def _is_below(name: str, hosts: set[str], search: tuple[str, ...]) -> bool:
-    return name in hosts or any(
-        name.removesuffix(f".{domain}") in hosts for domain in search
-    )
+def _is_below(name: str, hosts: set[str], search: SearchList) -> bool:
+    return name in hosts or any(short in hosts for short in search.shorter(name))

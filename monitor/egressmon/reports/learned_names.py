@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from egressmon.evidence.records import Actor, ConnectionRecord, DnsRecord
+from egressmon.naming.absent import Absent
 from egressmon.naming.names import names_for_verdict
 from egressmon.policy.pointers import pointed_address
+from egressmon.policy.search import SearchList
 
 _MAX = 65536
 _Key = TypeVar("_Key")
@@ -40,6 +42,7 @@ class LookUps:
         self._origins: OrderedDict[str, str] = OrderedDict()
         self._addresses: OrderedDict[str, None] = OrderedDict()
         self._whole: OrderedDict[str, None] = OrderedDict()
+        self._absent = Absent()
 
     def add(self, record: DnsRecord) -> None:
         """Take in a look-up."""
@@ -49,6 +52,8 @@ class LookUps:
         _put(self._questions, record.name, None)
         if not record.trusted:
             return
+        if record.kind in {"A", "AAAA"}:
+            self._absent.note(record.name, is_there=record.status != "NXDOMAIN")
         _put(self._asked, (_pid(record.process), record.name), self._turn)
         self._note_whole(record.name, record.process)
         for line in record.answers:
@@ -109,7 +114,7 @@ class LookUps:
         address = pointed_address(name)
         return address is not None and str(address) in self._addresses
 
-    def short(self, name: str, search: tuple[str, ...]) -> str:
+    def short(self, name: str, search: SearchList) -> str:
         """Return `name` without the resolver's search domain, as on other machines.
 
         What somebody wrote out whole stays as it is.
@@ -117,12 +122,21 @@ class LookUps:
         if name in self._whole:
             return name
         # Below a search domain, it was asked for whole: a short one never is, twice.
-        if any(f"{name}.{domain}" in self._questions for domain in search):
+        if any(f"{name}.{domain}" in self._questions for domain in search.domains):
             return name
-        for domain in search:
-            if name.endswith("." + domain):
-                return name.removesuffix("." + domain)
+        return next(search.shorter(name), name)
+
+    def short_host(self, name: str, search: SearchList) -> str:
+        """Return the same, if an entry with that host covers connections to `name`."""
+        short = self.short(name, search)
+        if search.is_short(short) or short in self._absent:
+            return short
         return name
+
+    def absent(self, names: Iterable[str], search: SearchList) -> tuple[str, ...]:
+        """Return what `names` may have been completed from, and does not exist."""
+        found = (short for name in names for short in search.shorter(name))
+        return tuple(short for short in found if short in self._absent)
 
     def _note_whole(self, name: str, process: Actor | None) -> None:
         words = (process.argv if process else None) or ()

@@ -12,6 +12,7 @@ from egressmon.policy.judge import Judge
 from egressmon.policy.model import Allow, Deny, Policy
 from egressmon.policy.names import canonical
 from egressmon.policy.questions import Destination, Listener
+from egressmon.policy.search import SearchList
 
 LABELS = st.sampled_from(["api", "db", "b\xfccher", "XN--BCHER-KVA", "storage", "Corp"])
 NAMES = st.lists(LABELS, min_size=1, max_size=4).map(
@@ -32,7 +33,7 @@ def judge(ports: tuple[int | str, ...] | str) -> Judge:
             deny=(Deny(host="**.storage.corp.example"), Deny(cidr="192.0.2.9")),
         ),
         frozenset(),
-        ("corp.example", "example"),
+        SearchList(("corp.example", "example")),
     )
 
 

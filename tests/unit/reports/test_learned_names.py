@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from egressmon.evidence.records import Actor, ConnectionRecord, DnsRecord, NameRecord
+from egressmon.policy.search import NO_SEARCH, SearchList
 from egressmon.reports.learned_policy import Lesson
 from support.reported import connection, look_up
 
@@ -18,7 +19,7 @@ def text_of(*records: ConnectionRecord | DnsRecord) -> str:
     lesson = Lesson()
     for record in records:
         lesson.add(record)
-    return lesson.policy_text("client", ())
+    return lesson.policy_text("client", NO_SEARCH)
 
 
 def learned(*records: ConnectionRecord | DnsRecord) -> dict[str, Any]:
@@ -87,6 +88,21 @@ def test_names_that_one_thread_asked_for_together_are_all_needed() -> None:
     assert hosts(tomllib.loads(text)) == ["a.test", "b.test"]
     for other in ("a.test", "b.test"):
         assert f"# or {other} alone: asked for together" in text
+
+
+# The resolver may have the address that the names lead to.
+def test_what_asks_for_the_names_goes_by_none() -> None:
+    names = (("b.test", "process"), ("a.test", "process"))
+    asking = reached("192.0.2.1", ("a.test", "process"), port=53)
+
+    policy = learned(
+        answered("a.test", "a.test A 192.0.2.1"),
+        replace(asking, verdict="allowed", rule="dns.resolvers"),
+        answered("b.test", "b.test A 192.0.2.1"),
+        reached("192.0.2.1", *names),
+    )
+
+    assert hosts(policy) == ["a.test", "b.test"]
 
 
 def test_a_name_that_was_surely_meant_once_is_not_doubted() -> None:
@@ -171,7 +187,7 @@ def test_a_name_of_the_search_list_is_written_short_unless_it_was_asked_for_whol
     lesson.add(answered("gone.corp.test"))
     lesson.add(reached("192.0.2.1", ("db.corp.test", "thread")))
 
-    policy = tomllib.loads(lesson.policy_text("client", ("corp.test",)))
+    policy = tomllib.loads(lesson.policy_text("client", SearchList(("corp.test",))))
 
     assert hosts(policy) == [expected]
     assert policy["dns"]["names"] == ["gone"]
