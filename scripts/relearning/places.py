@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-SHORT = ("pypi", "git", "npm", "deb")
+SHORT = ("pypi", "git", "npm", "deb", "crates")
 """Names that are looked up below the search domain."""
 WHOLE = ("one.cdn.test", "two.cdn.test", "three.cdn.test", "four.cdn.test")
 """Names that are whole."""

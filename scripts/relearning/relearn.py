@@ -24,7 +24,7 @@ from tools import TOOLS, Command, Tool
 
 EPILOG = """\
 exit status: 0 all runs were clean; 1 one was not; 2 bad usage, or a tool did not run"""
-_PROGRAMS = ("ip", "nsenter", "unshare", "dpkg-deb", "git")
+_PROGRAMS = ("ip", "nsenter", "unshare", "dpkg-deb", "git", "curl")
 
 
 @dataclass
@@ -104,6 +104,14 @@ def tried(runner: Runner, tool: Tool, cache: Path, runs: int) -> Result:
     return found
 
 
+def is_there(tool: Tool) -> bool:
+    """Tell whether the tool is installed; says so if it is not."""
+    if shutil.which(tool.program) is None:
+        say(f"{tool.program} is not installed: left out")
+        return False
+    return True
+
+
 def say(what: str) -> None:
     """Tell on standard error how far it is."""
     print(f"relearn: {what}", file=sys.stderr, flush=True)
@@ -168,7 +176,7 @@ def main(arguments: Sequence[str], egressmon: Sequence[str]) -> int:
         served.make(files)
         with net(folder, files) as built:
             runner = Runner(egressmon, built, folder)
-            names = asked.tool or TOOLS
+            names = asked.tool or [name for name in TOOLS if is_there(TOOLS[name])]
             cache = asked.cache.resolve()
             try:
                 results = [

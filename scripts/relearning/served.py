@@ -24,6 +24,7 @@ def make(folder: Path) -> None:
     _for_git(folder)
     _for_npm(folder)
     _for_apt(folder)
+    _for_cargo(folder)
 
 
 # A directory listing is a simple index: it has a link for each file.
@@ -55,10 +56,7 @@ def _for_git(folder: Path) -> None:
 
 def _for_npm(folder: Path) -> None:
     package = json.dumps({"name": "demo", "version": "1.0.0"}).encode()
-    with tarfile.open(folder / "demo-1.0.0.tgz", "w:gz") as archive:
-        entry = tarfile.TarInfo("package/package.json")
-        entry.size = len(package)
-        archive.addfile(entry, io.BytesIO(package))
+    _archive(folder / "demo-1.0.0.tgz", "package/package.json", package)
     version = {
         "name": "demo",
         "version": "1.0.0",
@@ -84,6 +82,33 @@ def _for_apt(folder: Path) -> None:
     index = f"{_CONTROL}Filename: ./{built.name}\nSize: {len(content)}\n"
     index += f"SHA256: {digest}\n"
     (debs / "Packages").write_text(index, encoding="utf-8")
+
+
+def _for_cargo(folder: Path) -> None:
+    index = folder / "index"
+    (index / "de" / "mo").mkdir(parents=True)
+    crate = folder / "demo-1.0.0.crate"
+    manifest = b'[package]\nname = "demo"\nversion = "1.0.0"\n[lib]\npath = "lib.rs"\n'
+    _archive(crate, "demo-1.0.0/Cargo.toml", manifest)
+    where = {"dl": "http://crates/{crate}-{version}.crate"}
+    (index / "config.json").write_text(json.dumps(where), encoding="utf-8")
+    version = {
+        "name": "demo",
+        "vers": "1.0.0",
+        "deps": [],
+        "features": {},
+        "yanked": False,
+        "cksum": hashlib.sha256(crate.read_bytes()).hexdigest(),
+    }
+    entry = index / "de" / "mo" / "demo"
+    entry.write_text(json.dumps(version) + "\n", encoding="utf-8")
+
+
+def _archive(path: Path, name: str, content: bytes) -> None:
+    with tarfile.open(path, "w:gz") as archive:
+        entry = tarfile.TarInfo(name)
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
 
 
 def _run(*words: str) -> None:

@@ -24,6 +24,8 @@ class Tool:
     """Something that connects by name."""
 
     name: str
+    program: str
+    """Without it, the tool is left out."""
     about: str
     command: Callable[[Path], Command]
     """Makes it ready; takes the folder that `scripts/suites` keeps its suites in."""
@@ -39,6 +41,14 @@ _PIP = (
 )
 _APT = "apt-get -q -o Dir::Etc::sourcelist=$PWD/sources -o Dir::Etc::sourceparts=-"
 _APT_STATE = " -o Dir::State=$PWD/state -o Dir::Cache=$PWD/cache"
+_CARGO = (
+    '[source.crates-io]\\nreplace-with = "demo"\\n'
+    '[source.demo]\\nregistry = "sparse+http://crates/index/"\\n'
+)
+_MANIFEST = (
+    '[package]\\nname = "user"\\nversion = "0.1.0"\\nedition = "2021"\\n'
+    '[lib]\\npath = "lib.rs"\\n[dependencies]\\ndemo = "1"\\n'
+)
 _MAKE = "\\n".join(
     (
         "all: " + " ".join(name.partition(".")[0] for name in WHOLE),
@@ -76,20 +86,41 @@ asyncio.run(main())
 """
 
 
-def _gather(cache: Path) -> Command:
-    return Command((str(_ready("aiohttp", cache).python), "-c", _GATHER))
+_THREADS = f"""
+import requests
+from concurrent.futures import ThreadPoolExecutor
+def fetch(name):
+    requests.get(f"http://{{name}}/page").raise_for_status()
+with ThreadPoolExecutor(4) as pool:
+    list(pool.map(fetch, {WHOLE!r}))
+"""
+_FETCH = f"""
+const fetched = {list(WHOLE)!r}.map((name) => fetch(`http://${{name}}/page`));
+Promise.all(fetched.map((one) => one.then((answer) => answer.text())));
+"""
+
+
+def _python(suite: str, program: str, cache: Path) -> Command:
+    return Command((str(_ready(suite, cache).python), "-c", program))
 
 
 TOOLS = {
     tool.name: tool
     for tool in (
-        Tool("pip", "pip download, from an index by a short name", _shell(_PIP)),
         Tool(
+            "pip",
+            sys.executable,
+            "pip download, from an index by a short name",
+            _shell(_PIP),
+        ),
+        Tool(
+            "git",
             "git",
             "git clone over HTTP, by a short name",
             _shell("git clone -q http://git/demo.git clone"),
         ),
         Tool(
+            "npm",
             "npm",
             "npm install, from a registry by a short name",
             _shell(
@@ -99,6 +130,7 @@ TOOLS = {
         ),
         Tool(
             "apt",
+            "apt-get",
             "apt-get update and download, by a short name, as another user",
             _shell(
                 "chmod 755 .",
@@ -110,17 +142,55 @@ TOOLS = {
         ),
         Tool(
             "make",
+            "make",
             "make -j4 with a curl for each of four names, which share an address",
             _shell(f"printf '{_MAKE}\\n' >Makefile", "make -s -j4"),
         ),
-        Tool("aiohttp", "one process, four names at once, one address", _gather),
+        Tool(
+            "cargo",
+            "cargo",
+            "cargo fetch, from a registry by a short name",
+            _shell(
+                "mkdir home",
+                f"printf '{_CARGO}' >home/config.toml",
+                f"printf '{_MANIFEST}' >Cargo.toml",
+                "touch lib.rs",
+                "CARGO_HOME=$PWD/home cargo -q fetch",
+            ),
+        ),
+        Tool(
+            "wget",
+            "wget",
+            "one wget for four names, which share an address",
+            _shell("wget -q " + " ".join(f"http://{name}/page" for name in WHOLE)),
+        ),
+        Tool(
+            "node",
+            "node",
+            "one process fetches by the four names at once",
+            lambda _: Command(("node", "-e", _FETCH)),
+        ),
+        Tool(
+            "aiohttp",
+            sys.executable,
+            "the same with asyncio: look-ups in a pool of threads",
+            lambda cache: _python("aiohttp", _GATHER, cache),
+        ),
+        Tool(
+            "requests",
+            sys.executable,
+            "the same with four threads: each looks up and connects",
+            lambda cache: _python("requests", _THREADS, cache),
+        ),
         Tool(
             "requests-suite",
+            sys.executable,
             "the suite of requests, its main file",
             _suite("requests", "tests/test_requests.py", "-k", "not TestTimeout"),
         ),
         Tool(
             "tornado-suite",
+            sys.executable,
             "the suite of tornado: resolvers, HTTP clients, sockets",
             _suite(
                 "tornado",
