@@ -151,6 +151,23 @@ def test_a_whole_name_is_completed_only_if_it_does_not_exist(
     assert run.end["verdict"] == verdict, run.stderr
 
 
+# The agent resolves the policy's names, for clients that did so before the run.
+def test_the_policys_whole_names_are_not_completed(
+    watched: Watch, tmp_path: Path
+) -> None:
+    there = searching(tmp_path, "other.example.test")
+    runs = [
+        watched(
+            *connect(OTHER4),
+            through=there,
+            policy=f'version = 1\n[[allow]]\nhost = "{host}"\nports = "any"\n',
+        )
+        for host in ("db", "gone.example.test")
+    ]
+
+    assert [run.end["verdict"] for run in runs] == ["clean", "violations"]
+
+
 def test_a_whole_name_that_was_completed_is_learned_as_it_was_asked_for(
     watched: Watch, tmp_path: Path
 ) -> None:
