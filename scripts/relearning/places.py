@@ -14,8 +14,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-SHORT = ("pypi", "git", "npm", "deb", "crates")
-"""Names that are looked up below the search domain."""
+SHORT = ("pypi", "git", "npm", "deb", "crates", "api.prod")
+"""Names that the search domain completes; those with a dot, as they do not exist."""
 WHOLE = ("one.cdn.test", "two.cdn.test", "three.cdn.test", "four.cdn.test")
 """Names that are whole."""
 _CLIENT = ("10.77.1.1/24", "10.77.2.1/24", "fd00:77::1/64")

@@ -159,6 +159,12 @@ TOOLS = {
             ),
         ),
         Tool(
+            "curl",
+            "curl",
+            "by a name with a dot, which only the search domain completes",
+            _shell("curl -sSf http://api.prod/page"),
+        ),
+        Tool(
             "wget",
             "wget",
             "one wget for four names, which share an address",
