@@ -7,6 +7,7 @@ import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 _CONTROL = """\
 Package: demo
@@ -92,7 +93,7 @@ def _for_cargo(folder: Path) -> None:
     _archive(crate, "demo-1.0.0/Cargo.toml", manifest)
     where = {"dl": "http://crates/{crate}-{version}.crate"}
     (index / "config.json").write_text(json.dumps(where), encoding="utf-8")
-    version = {
+    version: dict[str, Any] = {
         "name": "demo",
         "vers": "1.0.0",
         "deps": [],

@@ -12,6 +12,7 @@ from egressmon.policy.pointers import pointed_address
 from egressmon.policy.search import SearchList
 
 _MAX = 65536
+_MAX_MET = 256  # names of one address
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
@@ -34,11 +35,15 @@ class LookUps:
 
     def __init__(self) -> None:
         self._turn = 0
-        self._asked: OrderedDict[tuple[int, str], int] = OrderedDict()
+        self._asked: OrderedDict[tuple[int, int, str], int] = OrderedDict()
+        """In which turn a thread of a process, or (0) any of it, asked for a name."""
         self._questions: OrderedDict[str, None] = OrderedDict()
-        self._reached: OrderedDict[tuple[int, str], tuple[int, tuple[str, ...]]] = (
-            OrderedDict()
-        )
+        self._reached: OrderedDict[
+            tuple[int, int, str], tuple[int, tuple[str, ...]]
+        ] = OrderedDict()
+        """In which turn a thread last connected to an address, and by which names."""
+        self._met: OrderedDict[tuple[int, str], frozenset[str]] = OrderedDict()
+        """The names by which a process may have connected to an address."""
         self._origins: OrderedDict[str, str] = OrderedDict()
         self._addresses: OrderedDict[str, None] = OrderedDict()
         self._whole: OrderedDict[str, None] = OrderedDict()
@@ -54,7 +59,8 @@ class LookUps:
             return
         if record.kind in {"A", "AAAA"}:
             self._absent.note(record.name, is_there=record.status != "NXDOMAIN")
-        _put(self._asked, (_pid(record.process), record.name), self._turn)
+        for tid in (0, _tid(record.process)):
+            _put(self._asked, (_pid(record.process), tid, record.name), self._turn)
         self._note_whole(record.name, record.process)
         for line in record.answers:
             _, kind, value = line.split(" ", 2)
@@ -67,11 +73,11 @@ class LookUps:
     def meant(self, record: ConnectionRecord) -> Meant:
         """Take in a connection, and return the names that it may have gone by.
 
-        Of several that its process asked for, those count that it asked for since it
-        last connected to the address (or, if none, that counted then): in an
-        asynchronous program any of them may be the one that is connected to first.
-        What only others asked for counts for nothing: in another run they may ask
-        later than this process connects.
+        Of several that its process asked for, those count that its thread, or else its
+        process, asked for since it last connected to the address, and those that
+        counted for no connection yet: in an asynchronous program any of them may be
+        the one that is connected to first. What only others asked for counts for
+        nothing: in another run they may ask later than this process connects.
         """
         names = record.dst.names
         if not names:
@@ -87,18 +93,35 @@ class LookUps:
         if best.asked_by is None:
             return Meant(self._first_asked(judged), judged=judged)
         if best.asked_by != "ancestor":
-            alike = self._last_asked(_pid(record.process), record.dst.ip, alike)
+            alike = self._last_asked(record)
         return Meant(self._first_asked(alike), each=True, judged=judged)
 
-    # Where it asked for none since it last connected, those that it may have meant then
-    # it may mean now.
-    def _last_asked(self, pid: int, ip: str, names: tuple[str, ...]) -> tuple[str, ...]:
-        last, before = self._reached.get((pid, ip), (0, names[:1]))
+    # Every name must be among those of some connection: a thread may also connect by
+    # what another one of its process asked for. Without a new one, it means what it
+    # may have meant before.
+    def _last_asked(self, record: ConnectionRecord) -> tuple[str, ...]:
+        pid, tid, ip = _pid(record.process), _tid(record.process), record.dst.ip
+        own = [one for one in record.dst.names if one.asked_by in {"thread", "process"}]
+        last, before = self._reached.get((pid, tid, ip), (0, (own[0].name,)))
+        threads = (one.name for one in own if one.asked_by == "thread")
+        fresh = self._since(last, pid, tid, threads) or self._since(
+            last, pid, 0, (one.name for one in own)
+        )
+        met = self._met.get((pid, ip), frozenset())
+        new = (one.name for one in own if one.name not in met)
+        found = tuple(dict.fromkeys((*fresh, *new))) or before
         self._turn += 1
-        asked = (one for one in names if self._asked.get((pid, one), 0) > last)
-        found = tuple(asked) or before
-        _put(self._reached, (pid, ip), (self._turn, found))
+        _put(self._reached, (pid, tid, ip), (self._turn, found))
+        if len(met) < _MAX_MET:
+            _put(self._met, (pid, ip), met.union(found))
         return found
+
+    def _since(
+        self, turn: int, pid: int, tid: int, names: Iterable[str]
+    ) -> tuple[str, ...]:
+        return tuple(
+            name for name in names if self._asked.get((pid, tid, name), 0) > turn
+        )
 
     # What an answer led to is not what somebody wants, and may be another tomorrow.
     def _first_asked(self, names: Iterable[str]) -> tuple[str, ...]:
@@ -146,6 +169,10 @@ class LookUps:
 
 def _pid(process: Actor | None) -> int:
     return process.pid if process else 0
+
+
+def _tid(process: Actor | None) -> int:
+    return process.tid if process else 0
 
 
 def _put(known: OrderedDict[_Key, _Value], key: _Key, value: _Value) -> None:

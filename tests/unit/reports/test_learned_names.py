@@ -27,21 +27,27 @@ def learned(*records: ConnectionRecord | DnsRecord) -> dict[str, Any]:
     return tomllib.loads(text_of(*records))
 
 
-def answered(name: str, *answers: str, pid: int = 1, argv: str = "x") -> DnsRecord:
+def answered(
+    name: str, *answers: str, pid: int = 1, tid: int | None = None, argv: str = "x"
+) -> DnsRecord:
     """Return the record of a look-up by process `pid`, with these answers."""
-    actor = replace(ACTOR, pid=pid, tid=pid, argv=["client", argv])
+    actor = replace(ACTOR, pid=pid, tid=tid or pid, argv=["client", argv])
     return replace(
         look_up(name, verdict="allowed"), process=actor, answers=list(answers)
     )
 
 
 def reached(
-    ip: str, *names: tuple[str, str | None], pid: int = 1, port: int = 443
+    ip: str,
+    *names: tuple[str, str | None],
+    pid: int = 1,
+    tid: int | None = None,
+    port: int = 443,
 ) -> ConnectionRecord:
     """Return the record of a connection by `pid`; of each name, who asked for it."""
     known = [NameRecord(name, "dns", by) for name, by in names]  # type: ignore[arg-type]
     record = connection(ip, port=port)
-    actor = replace(ACTOR, pid=pid, tid=pid)
+    actor = replace(ACTOR, pid=pid, tid=tid or pid)
     return replace(record, process=actor, dst=replace(record.dst, names=known))
 
 
@@ -100,6 +106,35 @@ def test_what_asks_for_the_names_goes_by_none() -> None:
         replace(asking, verdict="allowed", rule="dns.resolvers"),
         answered("b.test", "b.test A 192.0.2.1"),
         reached("192.0.2.1", *names),
+    )
+
+    assert hosts(policy) == ["a.test", "b.test"]
+
+
+# Threads of a pool: the second one asks before the first connects, and connects after.
+def test_each_thread_teaches_the_name_that_it_asked_for() -> None:
+    policy = learned(
+        answered("a.test", "a.test A 192.0.2.1", tid=2),
+        answered("b.test", "b.test A 192.0.2.1", tid=3),
+        reached("192.0.2.1", ("a.test", "thread"), ("b.test", "process"), tid=2),
+        reached("192.0.2.1", ("b.test", "thread"), ("a.test", "process"), tid=3),
+        answered("c.test", "c.test A 192.0.2.1", tid=3),
+        reached("192.0.2.1", ("a.test", "thread"), ("c.test", "process"), tid=2),
+        reached("192.0.2.1", ("c.test", "thread"), ("b.test", "thread"), tid=3),
+    )
+
+    assert hosts(policy) == ["a.test", "b.test", "c.test"]
+    assert "dns" not in policy
+
+
+# As goroutines do, which move from thread to thread.
+def test_no_name_is_left_out_where_threads_connect_by_what_others_asked_for() -> None:
+    ab = (("a.test", "thread"), ("b.test", "process"))
+    policy = learned(
+        answered("a.test", "a.test A 192.0.2.1", tid=2),
+        answered("b.test", "b.test A 192.0.2.1", tid=3),
+        reached("192.0.2.1", *ab, tid=2),
+        reached("192.0.2.1", *ab, tid=2),
     )
 
     assert hosts(policy) == ["a.test", "b.test"]
