@@ -12,7 +12,9 @@ from egressmon.policy.pointers import pointed_address
 from egressmon.policy.search import SearchList
 
 _MAX = 65536
-_MAX_MET = 256  # names of one address
+# Each of these has a list of names. Of what is forgotten, more names count than must.
+_MAX_REACHED = 2048
+_MAX_MET = 64  # names of one address
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
@@ -111,9 +113,9 @@ class LookUps:
         new = (one.name for one in own if one.name not in met)
         found = tuple(dict.fromkeys((*fresh, *new))) or before
         self._turn += 1
-        _put(self._reached, (pid, tid, ip), (self._turn, found))
+        _put(self._reached, (pid, tid, ip), (self._turn, found), _MAX_REACHED)
         if len(met) < _MAX_MET:
-            _put(self._met, (pid, ip), met.union(found))
+            _put(self._met, (pid, ip), met.union(found), _MAX_REACHED)
         return found
 
     def _since(
@@ -175,8 +177,10 @@ def _tid(process: Actor | None) -> int:
     return process.tid if process else 0
 
 
-def _put(known: OrderedDict[_Key, _Value], key: _Key, value: _Value) -> None:
+def _put(
+    known: OrderedDict[_Key, _Value], key: _Key, value: _Value, most: int = _MAX
+) -> None:
     known[key] = value
     known.move_to_end(key)
-    if len(known) > _MAX:
+    if len(known) > most:
         known.popitem(last=False)
