@@ -131,5 +131,5 @@ def test_names_that_are_asked_for_at_once_are_all_allowed_with_a_remark(
     again = watched(sys.executable, "-c", program)
 
     assert len(tomllib.loads(text)["allow"]) == 3
-    assert text.count(" alone: asked for together, before it connected\n") == 3
+    assert text.count(": which one it meant is not known\n") == 3
     assert again.end["verdict"] == "clean", again.stderr

@@ -63,7 +63,8 @@ class Entry:
         """Yield what a reviewer should know beside who needs it."""
         if all(self.beside):
             names = dict.fromkeys(name for names in self.beside for name in names)
-            yield f"or {_few(names)} alone: asked for together, before it connected"
+            asked = f"before it connected, it also asked for {_few(names)}"
+            yield f"{asked}: which one it meant is not known"
         others = dict.fromkeys(name for use in self.uses for name in use.meant.others)
         if others:
             yield f"others asked for {_few(others)}: write that host if it is meant"
