@@ -48,11 +48,12 @@ def test_a_learned_policy_makes_the_same_run_clean(
     }
     named = ("api.example.test", "tcp")
     assert entries.pop(named) == [HTTP_PORT, OTHER_PORT]
-    # The ICMP peer has two names by then; one entry for either is enough.
-    (icmp,) = (target for target in entries if target[1] == "any")
-    assert icmp[0] in {"api.example.test", "four.example.test"}
-    assert entries.pop(icmp) is None
-    assert entries == {(OTHER4, "tcp"): [HTTP_PORT], (OTHER4, "udp"): [UDP_PORT]}
+    # The ICMP peer has two names by then, but its own process asked for neither.
+    assert entries == {
+        (OTHER4, "tcp"): [HTTP_PORT],
+        (OTHER4, "udp"): [UDP_PORT],
+        (SERVER4, "any"): None,
+    }
     assert "# curl (2x)" in text
     assert SERVER6 not in text
 
@@ -90,3 +91,45 @@ def test_an_odd_look_up_does_not_allow_every_name(
     text = (tmp_path / "egress.toml").read_text()
     assert tomllib.loads(text)["dns"] == {"names": ["fine.example.test"]}
     assert "# left out, no host name: *odd*.example.test" in text
+
+
+# Which of the two is first, an unwatched race decides.
+def test_a_bare_address_is_learned_as_one_whoever_asks_for_its_name_before(
+    watched: Watch, tmp_path: Path
+) -> None:
+    by_name = "curl -sS -4 -o /dev/null http://four.example.test/"
+    bare = f"curl -sS -o /dev/null http://{SERVER4}/"
+    decoy = "dig +short late.example.test >/dev/null"
+
+    learned = watched("sh", "-ec", f"{decoy}; {by_name}; {bare}", verb="learn")
+    assert learned.status == 0, learned.stderr
+    text = (tmp_path / "egress.toml").read_text()
+    again = watched("sh", "-ec", f"{decoy}; {bare}; {by_name}")
+
+    assert [one.get("host") or one["cidr"] for one in tomllib.loads(text)["allow"]] == [
+        SERVER4,
+        "four.example.test",
+    ]
+    assert "# others asked for four.example.test, late.example.test: " in text
+    assert again.end["verdict"] == "clean", again.stderr
+
+
+# One process asks for all of them, in threads, and connects in whatever order.
+def test_names_that_are_asked_for_at_once_are_all_allowed_with_a_remark(
+    watched: Watch, tmp_path: Path
+) -> None:
+    program = (
+        "import socket\n"
+        "from concurrent.futures import ThreadPoolExecutor as Pool\n"
+        "names = [one + '.example.test' for one in ('api', 'four', 'late')]\n"
+        "with Pool(3) as pool: list(pool.map(socket.gethostbyname, names))\n"
+        f"for _ in names: socket.create_connection(({SERVER4!r}, {HTTP_PORT}), 9)\n"
+    )
+
+    watched(sys.executable, "-c", program, verb="learn")
+    text = (tmp_path / "egress.toml").read_text()
+    again = watched(sys.executable, "-c", program)
+
+    assert len(tomllib.loads(text)["allow"]) == 3
+    assert text.count(": which one it meant is not known\n") == 3
+    assert again.end["verdict"] == "clean", again.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.lab import OTHER_PORT, SERVER4
+from support.lab import OTHER4, OTHER_PORT, SERVER4
 from support.watching import Watched
 
 Watch = Callable[..., Watched]
@@ -123,6 +123,65 @@ def test_a_short_name_is_learned_and_holds_with_another_search_list(
     assert [run.end["verdict"] for run in runs] == ["clean", "clean"]
     reached = {run.of("connection", protocol="tcp")[0]["dst"]["ip"] for run in runs}
     assert len(reached) == 2
+
+
+# Who owns a search domain, or may add names below it, must not get what goes to a whole
+# name. Only where there is no such name, the resolver library completes it.
+@pytest.mark.parametrize(
+    ("host", "asked", "verdict"),
+    [
+        ("api.example.test", "api.example.test.other.example.test", "violations"),
+        ("*.example.test", "api.example.test.other.example.test", "violations"),
+        ("gone.example.test", "gone.example.test", "clean"),
+        ("gone.example.test", "gone.example.test.other.example.test", "violations"),
+        ("*.example.test", "gone.example.test", "violations"),
+    ],
+)
+def test_a_whole_name_is_completed_only_if_it_does_not_exist(
+    watched: Watch, tmp_path: Path, host: str, asked: str, verdict: str
+) -> None:
+    there = searching(tmp_path, "other.example.test")
+    policy = f'version = 1\n[[allow]]\nhost = "{host}"\nports = "any"\n'
+
+    run = watched(*connect(asked), through=there, policy=policy)
+
+    assert {one["dst"]["ip"] for one in run.of("connection", protocol="tcp")} == {
+        OTHER4
+    }
+    assert run.end["verdict"] == verdict, run.stderr
+
+
+# The agent resolves the policy's names, for clients that did so before the run.
+def test_the_policys_whole_names_are_not_completed(
+    watched: Watch, tmp_path: Path
+) -> None:
+    there = searching(tmp_path, "other.example.test")
+    runs = [
+        watched(
+            *connect(OTHER4),
+            through=there,
+            policy=f'version = 1\n[[allow]]\nhost = "{host}"\nports = "any"\n',
+        )
+        for host in ("db", "gone.example.test")
+    ]
+
+    assert [run.end["verdict"] for run in runs] == ["clean", "violations"]
+
+
+def test_a_whole_name_that_was_completed_is_learned_as_it_was_asked_for(
+    watched: Watch, tmp_path: Path
+) -> None:
+    there = searching(tmp_path, "other.example.test")
+    command = connect("gone.example.test")
+
+    watched(*command, through=there, verb="learn")
+    text = (tmp_path / "egress.toml").read_text()
+    again = watched(*command, through=there)
+
+    assert [one["host"] for one in tomllib.loads(text)["allow"]] == [
+        "gone.example.test"
+    ]
+    assert again.end["verdict"] == "clean", text + again.stderr
 
 
 @pytest.mark.parametrize("allowed", ["www.example.test", "api.example.test"])

@@ -119,18 +119,32 @@ enforce = "fail"
 host = "four.example.test"
 ports = [443]
 """
+# Its policy names the address, but in the run somebody asked for another name of it.
+MISNAMED = """version = 1
+enforce = "fail"
+[[allow]]
+host = "api.example.test"
+ports = [80]
+"""
+BARE = f"""
+dig +short late.example.test >/dev/null
+curl -sS http://{SERVER4}/ >/dev/null
+"""
 
 
-@pytest.mark.parametrize("policy", [None, HALF])
+@pytest.mark.parametrize(
+    ("policy", "script"), [(None, SCRIPT), (HALF, SCRIPT), (MISNAMED, BARE)]
+)
 def test_what_is_proposed_can_be_pasted_and_makes_the_run_clean(
-    watched: Watch, tmp_path: Path, policy: str | None
+    watched: Watch, tmp_path: Path, policy: str | None, script: str
 ) -> None:
     file = tmp_path / "egress.toml"
     if policy is not None:
         file.write_text(policy)
-    first = watched("sh", "-c", SCRIPT)
+    first = watched("sh", "-c", script)
     _, heading, rest = first.stderr.partition("  to allow this, ")
     assert heading, first.stderr
+    assert "no entry can allow" not in first.stderr
     said, _, rest = rest.partition(":\n")
     assert said in {"write to egress.toml", f"add to {file}"}
     lines = rest.splitlines(keepends=True)
@@ -140,7 +154,7 @@ def test_what_is_proposed_can_be_pasted_and_makes_the_run_clean(
     checked = subprocess.run(
         [*EGRESSMON, "policy", "check", str(file)], check=False, capture_output=True
     )
-    again = watched("sh", "-c", SCRIPT, options=["--enforce", "fail"])
+    again = watched("sh", "-c", script, options=["--enforce", "fail"])
 
     assert checked.returncode == 0, checked.stdout
     assert again.end["verdict"] == "clean", file.read_text() + again.stderr

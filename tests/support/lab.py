@@ -30,6 +30,9 @@ _RECORDS = (
     f"--host-record=late.example.test,{SERVER4}",
     f"--host-record=db.corp.example.test,{SERVER4}",
     f"--host-record=db.other.example.test,{OTHER4}",
+    # Below a search domain whose owner likes whole names.
+    f"--host-record=api.example.test.other.example.test,{OTHER4}",
+    f"--host-record=gone.example.test.other.example.test,{OTHER4}",
     f"--host-record=six.example.test,{SERVER6}",
     f"--host-record=evil.example.test,{SERVER4},{SERVER6}",
     "--cname=www.example.test,cdn.example.test",

@@ -36,7 +36,7 @@ def ended(*records: ConnectionRecord | DnsRecord) -> Outcome:
     for record in records:
         tally.add(record)
         needs.add(record)
-    proposal = propose(needs, LoadedPolicy(DEFAULT, None, None), Resolver((), ()))
+    proposal = propose(needs, LoadedPolicy(DEFAULT, None, None), Resolver(()))
     verdict = "violations" if tally.has_violations else "clean"
     told = outcome(
         tally,

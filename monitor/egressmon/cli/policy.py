@@ -21,6 +21,11 @@ _DESTINATION = re.compile(
     r"(?:/(?P<protocol>tcp|udp))?"
 )
 
+_LOOPBACK = {
+    4: ipaddress.ip_address("127.0.0.1"),
+    6: ipaddress.ip_address("::1"),
+}
+
 
 def check(file: str, *, strict: bool, digest: str | None = None) -> int:
     """Validate the policy in `file`, print its digest, and return the exit status.
@@ -115,6 +120,9 @@ def parse_destination(text: str) -> Destination:
     if address.version == 6:
         # As it leaves: IPv4 if it is mapped, and no device is part of it.
         address = address.ipv4_mapped or ipaddress.IPv6Address(int(address))
+    if address.is_unspecified:
+        # The kernel connects to this machine instead, by the loopback address.
+        address = _LOOPBACK[address.version]
     listener: Listener | None = "outside" if address.is_loopback else None
     return Destination(address, port, protocol, (), listener)
 

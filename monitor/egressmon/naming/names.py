@@ -2,14 +2,17 @@
 
 import ipaddress
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from egressmon.events.model import Address
+from egressmon.naming.absent import Absent
 from egressmon.naming.aliases import Aliases
 from egressmon.naming.asked import Asked, AskedBy, Asker, Asking
 from egressmon.policy.names import canonical
+from egressmon.policy.search import NO_SEARCH, SearchList
 
 if TYPE_CHECKING:
     from egressmon.policy.model import AnyPolicy
@@ -28,6 +31,7 @@ _NEAR: dict[AskedBy | None, int] = {
 _OWN = frozenset[AskedBy | None]({"thread", "process"})
 _MAX_ADDRESSES = 65536
 _MAX_NAMES = 256  # of one address
+_MAX_NDOTS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,18 @@ class Name:
     """Who asked for it, seen from the connection; None: it comes from no DNS answer."""
 
 
-def names_for_verdict(names: tuple[Name, ...]) -> tuple[str, ...]:
+class Known(Protocol):
+    """A name, as `Name` and evidence have it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def asked_by(self) -> AskedBy | None: ...
+
+
+def names_for_verdict(names: Sequence[Known]) -> tuple[str, ...]:
     """Return the host names in `names` that the verdict is based on, in that order.
 
     `names` has the most likely first. What the process asked for itself is what it
@@ -63,7 +78,7 @@ def names_for_verdict(names: tuple[Name, ...]) -> tuple[str, ...]:
 
 
 @dataclass(slots=True)
-class _Known:
+class _Lasting:
     """A name of an address: until when, and in which turn it was last asked for."""
 
     expires_ns: int | None
@@ -77,9 +92,10 @@ class Names:
     """The names that this run learned, by address; the oldest go if it is too many."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[Address, dict[_Key, _Known]] = OrderedDict()
+        self._known: OrderedDict[Address, dict[_Key, _Lasting]] = OrderedDict()
         self._asked = Asked()
         self.aliases = Aliases()
+        self.absent = Absent()
         self.dropped = 0
         """How many names were dropped, because there were too many."""
 
@@ -102,7 +118,7 @@ class Names:
             names.pop(next(iter(names)))
             self.dropped += 1
         turn = self._asked.note(address, key[0], asker) if source == "dns" else 0
-        known = names.setdefault(key, _Known(expires_ns, turn))
+        known = names.setdefault(key, _Lasting(expires_ns, turn))
         known.turn = turn
         if known.expires_ns is None or expires_ns is None:
             known.expires_ns = None
@@ -137,7 +153,7 @@ class Names:
         return tuple(one[3] for one in found)
 
 
-def _holds(known: _Known, now_ns: int) -> bool:
+def _holds(known: _Lasting, now_ns: int) -> bool:
     return known.expires_ns is None or known.expires_ns + GRACE_NS >= now_ns
 
 
@@ -162,10 +178,10 @@ def read_hosts_file(path: Path) -> list[tuple[Address, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Resolver:
-    """What resolv.conf(5) says: the servers, and the search domains of short names."""
+    """What resolv.conf(5) says: the servers, and how names are completed."""
 
     servers: tuple[Address, ...]
-    search: tuple[str, ...]
+    search: SearchList = NO_SEARCH
 
 
 def read_resolver(path: Path) -> Resolver:
@@ -178,7 +194,8 @@ def read_resolver(path: Path) -> Resolver:
     except OSError:
         lines = []
     servers: list[Address] = []
-    search: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    ndots = 1
     for line in lines:
         words = line.split()
         if len(words) < 2:
@@ -189,10 +206,21 @@ def read_resolver(path: Path) -> Resolver:
             except ValueError:
                 continue
         elif words[0] in {"search", "domain"}:
-            search = tuple(map(canonical, words[1:]))
+            domains = tuple(map(canonical, words[1:]))
+        elif words[0] == "options":
+            ndots = _ndots(words[1:], ndots)
     if not servers:
         servers = [ipaddress.ip_address("127.0.0.1")]
-    return Resolver(tuple(servers), search)
+    return Resolver(tuple(servers), SearchList(domains, ndots))
+
+
+# As resolv.conf(5) has it: the last one counts, and at most 15.
+def _ndots(options: Sequence[str], before: int) -> int:
+    for option in options:
+        key, _, value = option.partition(":")
+        if key == "ndots" and value.isascii() and value.isdecimal():
+            before = min(int(value), _MAX_NDOTS)
+    return before
 
 
 def trusted_resolvers(policy: "AnyPolicy", resolver: Resolver) -> frozenset[Address]:

@@ -12,6 +12,7 @@ from egressmon.naming.names import Names
 
 if TYPE_CHECKING:
     from egressmon.policy.model import AnyPolicy
+    from egressmon.policy.search import SearchList
 
 _WORKERS = 8
 _PATIENCE_S = 2.0  # meanwhile the ring holds events: 10,000 connects a second for 4 s
@@ -24,13 +25,15 @@ class PolicyResolution:
     are not waited for at exit.
     """
 
-    def __init__(self, policy: "AnyPolicy", names: Names) -> None:
+    def __init__(self, policy: "AnyPolicy", names: Names, search: "SearchList") -> None:
+        """`search` is the resolver's: it completes short names, and no whole ones."""
         hosts = {
             entry.host
             for entry in policy.allow
             if entry.host is not None and "*" not in entry.host
         }
         self._names = names
+        self._search = search
         self._todo: SimpleQueue[str] = SimpleQueue()
         for host in sorted(hosts):
             self._todo.put(host)
@@ -52,7 +55,9 @@ class PolicyResolution:
                 host = self._todo.get_nowait()
             except Empty:
                 return
-            for address in _addresses(host):
+            # Behind a dot at the end nothing is added, whatever became of the answer.
+            asked = host if self._search.is_short(host) else f"{host}."
+            for address in _addresses(asked):
                 self._found.put((address, host))
 
     def finish(self) -> None:

@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from egressmon.policy.judge import Judge
 from egressmon.policy.names import parse_host_pattern
 from egressmon.policy.questions import Asked
+from egressmon.policy.search import SearchList
 from egressmon.reports.learned_names import LookUps
 from egressmon.reports.needs import Needs, Question, Use
+from egressmon.text import printable
 
 if TYPE_CHECKING:
     from egressmon.policy.model import AnyPolicy
 
+_MAX_LISTED = 3
+_MAX_SHOWN = 80  # characters of a name
 _STUB = ipaddress.ip_address("127.0.0.1")
 
 
@@ -36,6 +40,8 @@ class Entry:
     target: Target
     ports: set[int] = field(default_factory=set[int])
     uses: Counter[Use] = field(default_factory=Counter[Use])
+    beside: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
+    """Of each use, the other names that may have been meant in place of this one."""
 
     def keys(self) -> Iterator[tuple[str, str | list[int]]]:
         """Yield the keys of its table, and their values."""
@@ -53,11 +59,29 @@ class Entry:
             users[use.who] += count
         return users
 
+    def remarks(self) -> Iterator[str]:
+        """Yield what a reviewer should know beside who needs it."""
+        if all(self.beside):
+            names = dict.fromkeys(name for names in self.beside for name in names)
+            asked = f"before it connected, it also asked for {_few(names)}"
+            yield f"{asked}: which one it meant is not known"
+        others = dict.fromkeys(name for use in self.uses for name in use.meant.others)
+        if others:
+            yield f"others asked for {_few(others)}: write that host if it is meant"
 
-def entries_of(needs: Needs, search: tuple[str, ...]) -> list[Entry]:
+
+def _few(names: Iterable[str]) -> str:
+    """Return the first of `names`, and how many more there are."""
+    listed = list(names)
+    shown = ", ".join(printable(name, _MAX_SHOWN) for name in listed[:_MAX_LISTED])
+    rest = len(listed) - _MAX_LISTED
+    return f"{shown} and {rest} more" if rest > 0 else shown
+
+
+def entries_of(needs: Needs, search: SearchList) -> list[Entry]:
     """Return the entries that cover what was reached, with their ports, in order.
 
-    `search` are the resolver's search domains: names below them are written short.
+    `search` is the resolver's search list: names below its domains are written short.
     What went to a resolver that was asked is left out: `dns.resolvers` is for that.
     """
     resolvers = {question.resolver for question in needs.questions}
@@ -72,6 +96,8 @@ def entries_of(needs: Needs, search: tuple[str, ...]) -> list[Entry]:
         target = _target(use, name)
         entry = entries.setdefault(target, Entry(target))
         entry.uses[use] = uses[use]
+        either = candidates[use] if use.meant.each else ()
+        entry.beside.append(tuple(one for one in either if one != name))
         if use.port is not None:
             entry.ports.add(use.port)
     return [entries[target] for target in sorted(entries)]
@@ -112,8 +138,8 @@ def _named(
         yield use, None
 
 
-def _candidates(use: Use, look_ups: LookUps, search: tuple[str, ...]) -> list[str]:
-    written = (look_ups.short(name, search) for name in use.meant.names)
+def _candidates(use: Use, look_ups: LookUps, search: SearchList) -> list[str]:
+    written = (look_ups.short_host(name, search) for name in use.meant.names)
     return list(dict.fromkeys(filter(is_host, written)))
 
 
@@ -148,7 +174,7 @@ def uncovered(
     policy: "AnyPolicy",
     hosts: set[str],
     look_ups: LookUps,
-    search: tuple[str, ...],
+    search: SearchList,
 ) -> dict[str, Counter[str]]:
     """Return the names in `questions` that may not be looked up, with who asked.
 
@@ -170,7 +196,5 @@ def uncovered(
     return dict(sorted(names.items()))
 
 
-def _is_below(name: str, hosts: set[str], search: tuple[str, ...]) -> bool:
-    return name in hosts or any(
-        name.removesuffix(f".{domain}") in hosts for domain in search
-    )
+def _is_below(name: str, hosts: set[str], search: SearchList) -> bool:
+    return name in hosts or any(short in hosts for short in search.shorter(name))

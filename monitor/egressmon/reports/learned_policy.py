@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from egressmon.evidence.records import Record
 from egressmon.policy.default import DEFAULT
 from egressmon.policy.model import Dns, Policy
+from egressmon.policy.search import SearchList
 from egressmon.reports.entries import Entry, entries_of, hosts_of, is_host, uncovered
 from egressmon.reports.needs import Needs
 from egressmon.reports.toml_text import Table, toml_lines
@@ -28,10 +29,10 @@ class Lesson:
         """Take in `record`."""
         self._needs.add(record)
 
-    def policy_text(self, command: str, search: tuple[str, ...]) -> str:
+    def policy_text(self, command: str, search: SearchList) -> str:
         """Return the text of the policy file.
 
-        `command` is named in it; `search` are the resolver's search domains.
+        `command` is named in it; `search` is the resolver's search list.
         """
         needs = self._needs
         entries = entries_of(needs, search)
@@ -45,6 +46,7 @@ class Lesson:
         ]
         for entry in entries:
             lines += ["", f"# {_used_by(entry.users())}"]
+            lines += [f"# {remark}" for remark in entry.remarks()]
             lines += toml_lines(Table("[[allow]]", list(entry.keys())))
         lines += _dns_lines(needs, entries, search)
         lines += _odd_lines(needs)
@@ -52,9 +54,7 @@ class Lesson:
         return "\n".join(lines) + "\n"
 
 
-def _dns_lines(
-    needs: Needs, entries: list[Entry], search: tuple[str, ...]
-) -> list[str]:
+def _dns_lines(needs: Needs, entries: list[Entry], search: SearchList) -> list[str]:
     names = uncovered(
         needs.questions.items(), DEFAULT, hosts_of(entries), needs.look_ups, search
     )

@@ -11,7 +11,9 @@ from egressmon.policy.errors import PolicyError
 from egressmon.policy.file import PROJECT, LoadedPolicy
 from egressmon.policy.judge import Judge
 from egressmon.policy.questions import Destination, Origin
+from egressmon.policy.search import SearchList
 from egressmon.reports.entries import Entry, entries_of, hosts_of, is_host, uncovered
+from egressmon.reports.learned_names import LookUps
 from egressmon.reports.needs import Needs, Question, Use
 from egressmon.reports.toml_text import Table, Value, toml_lines
 
@@ -86,7 +88,7 @@ class _Proposer:
     def _helpful(self, entries: list[Entry]) -> list[Entry]:
         if self._loaded.path is None:
             return entries
-        helps = _Help(self._loaded, entries, self._search)
+        helps = _Help(self._loaded, entries, self._search, self._needs.look_ups)
         found: list[Entry] = []
         for entry in entries:
             refused = [use for use in entry.uses if not helps.allow(use)]
@@ -153,7 +155,11 @@ class _Help:
     """Says whether entries would allow a use that the policy does not."""
 
     def __init__(
-        self, loaded: LoadedPolicy, entries: list[Entry], search: tuple[str, ...]
+        self,
+        loaded: LoadedPolicy,
+        entries: list[Entry],
+        search: SearchList,
+        look_ups: LookUps,
     ) -> None:
         from egressmon.policy.model import Allow, Policy  # noqa: PLC0415 -- as above
 
@@ -164,20 +170,27 @@ class _Help:
             Allow.model_validate({**dict(one.keys()), "reason": ""}) for one in entries
         ]
         loose = [one.model_copy(update={"by": None}) for one in policy.allow]
+        self._search = search
+        self._look_ups = look_ups
         self._with = _judge(policy, [*policy.allow, *added], search)
         self._loose = _judge(policy, loose, search)
 
     def allow(self, use: Use) -> bool:
         """Tell whether the entries allow `use`, and it is not that `by` refused it."""
+        names = use.meant.judged
         target = Destination(
-            ipaddress.ip_address(use.address), use.port, use.protocol, use.meant.names
+            ipaddress.ip_address(use.address),
+            use.port,
+            use.protocol,
+            names,
+            absent=self._look_ups.absent(names, self._search),
         )
         allowed = self._with.connection(target, Origin(bypass=use.bypass))
         by_name = self._loose.connection(target, Origin(bypass=False))
         return allowed.word == "allowed" and by_name.word != "allowed"
 
 
-def _judge(policy: "Policy", allow: "list[Allow]", search: tuple[str, ...]) -> Judge:
+def _judge(policy: "Policy", allow: "list[Allow]", search: SearchList) -> Judge:
     changed = policy.model_copy(update={"allow": tuple(allow)})
     return Judge(changed, frozenset(), search)
 

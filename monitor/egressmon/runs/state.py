@@ -65,6 +65,6 @@ def make_state(options: RunOptions, identifier: str) -> RunState:
         ending=Ending(),
         knowledge=Knowledge(names, processes, CanaryWatch()),
         beginning=beginning,
-        resolution=PolicyResolution(policy, names),
+        resolution=PolicyResolution(policy, names, resolver.search),
         judge=Judge(policy, trusted_resolvers(policy, resolver), resolver.search),
     )

@@ -83,15 +83,17 @@ class Connections:
         port = flow.port if protocol in _WITH_PORTS else None
         listener = self._locality.listener(flow)
         names = self._lookup_names(flow, listener)
-        meant, aliases = names_for_verdict(names), self._names.aliases
+        meant = names_for_verdict(names)
+        origins = self._names.aliases.origins(meant)
         target = Destination(
             flow.address,
             port,
             protocol,
             meant,
             listener,
-            origins=aliases.origins(meant),
+            origins=origins,
             targets=self._denied_by(names, meant),
+            absent=self._absent((*meant, *origins)),
             translated=_translated(flow, protocol, listener),
         )
         caller = self._callers.lookup(flow)
@@ -114,6 +116,12 @@ class Connections:
             claimed=claims,
             **caller.fields(),
         )
+
+    # Those that the names may have been completed from, as they do not exist.
+    def _absent(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        shorter = self._judge.search.shorter
+        found = (short for name in names for short in shorter(name))
+        return tuple(short for short in found if short in self._names.absent)
 
     # What denies a name of the address denies the connection, whoever asked for it.
     def _denied_by(

@@ -161,6 +161,9 @@ class Queries:
         self.left_out += response.left_out
         expires = exchange.ended_ns + response.ttl * _BILLION
         self._names.aliases.learn(query.name, response.aliases)
+        if query.kind in {"A", "AAAA"} and exchange.violation is None:
+            is_there = response.status != "NXDOMAIN"
+            self._names.absent.note(query.name, is_there=is_there)
         asker = self._callers.asker(exchange.packet)
         for address in response.addresses:
             self._names.learn(address, query.name, "dns", expires, asker)

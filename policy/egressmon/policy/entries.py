@@ -24,6 +24,8 @@ class Spelt:
 
     text: str
     shown: str
+    is_exact: bool = False
+    """Whether only an entry without wildcards covers it."""
 
 
 class Entries:
@@ -74,7 +76,11 @@ class Entry:
         host = self._rule.host
         if host is None:
             return None
-        return next((name for name in names if covers(host, name.text)), None)
+        is_wild = "*" in host
+        for name in names:
+            if not (is_wild and name.is_exact) and covers(host, name.text):
+                return name
+        return None
 
     def contains(self, address: Address | None) -> bool:
         """Tell whether the entry's range has `address`."""

@@ -1,7 +1,7 @@
 """Judge one destination against a policy: a pure function that looks nothing up."""
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -10,6 +10,7 @@ from egressmon.policy.index import HostIndex, NetworkIndex
 from egressmon.policy.names import canonical, covers
 from egressmon.policy.pointers import Address, pointed_address
 from egressmon.policy.questions import NOBODY, Asked, Destination, Listener, Origin
+from egressmon.policy.search import NO_SEARCH, SearchList
 
 if TYPE_CHECKING:
     from egressmon.policy.model import AnyPolicy
@@ -38,15 +39,15 @@ class Judge:
         self,
         policy: "AnyPolicy",
         resolvers: frozenset[Address],
-        search: tuple[str, ...] = (),
+        search: SearchList = NO_SEARCH,
     ) -> None:
         """Prepare `policy`; trust the DNS servers `resolvers`.
 
-        `search` has the resolver's search domains (resolv.conf(5)).
+        `search` is the resolver's search list.
         """
         self.policy = policy
         self.resolvers = resolvers
-        self._search = tuple(map(canonical, search))
+        self.search = search
         self._allowed = Entries("allow", policy.allow)
         self._denied = Entries("deny", policy.deny)
         self._names = HostIndex(enumerate(policy.dns.names))
@@ -86,7 +87,7 @@ class Judge:
 
     def _destination(self, target: Destination, origin: Origin) -> Verdict:
         mismatch: str | None = None
-        names = self._spelt((*target.names, *target.origins))
+        names = self._reached((*target.names, *target.origins), target.absent)
         for entry in self._allowed.near(target.address, names):
             if why := entry.allows(target, names):
                 if difference := entry.differs(origin):
@@ -192,13 +193,28 @@ class Judge:
 
     # A resolver library also asks for a short name below each search domain: so each
     # name below one may have been asked for without it.
-    def _spelt(self, names: Iterable[str]) -> tuple[Spelt, ...]:
+    def _spelt(self, names: Sequence[str]) -> tuple[Spelt, ...]:
         found = [Spelt(name, name) for name in names]
-        for name in tuple(one.text for one in found):
-            for domain in self._search:
-                short = name.removesuffix("." + domain)
-                if short != name:
-                    found.append(Spelt(short, f"{short} ({name})"))
+        found += [
+            Spelt(short, f"{short} ({name})")
+            for name in names
+            for short in self.search.shorter(name)
+        ]
+        return tuple(found)
+
+    # The same of what is connected to, but no further than the library goes: a whole
+    # name that exists is never completed, whoever owns what the list makes of it.
+    def _reached(
+        self, names: Sequence[str], absent: Container[str]
+    ) -> tuple[Spelt, ...]:
+        found = [Spelt(name, name) for name in names]
+        for name in names:
+            for short in self.search.shorter(name):
+                shown = f"{short} ({name})"
+                if self.search.is_short(short):
+                    found.append(Spelt(short, shown))
+                elif short in absent:
+                    found.append(Spelt(short, shown, is_exact=True))
         return tuple(found)
 
 

@@ -62,6 +62,8 @@ class Destination:
     """Names of which `names` are aliases: what covers them covers these, too."""
     targets: tuple[str, ...] = ()
     """Names that `names` are aliases for: what denies them denies these, too."""
+    absent: tuple[str, ...] = ()
+    """Names that `names` may have been completed from, and that do not exist."""
     translated: "Destination | None" = None
     """Where it really goes, if this machine sends it elsewhere (NAT)."""
 

@@ -12,6 +12,7 @@ from egressmon.policy.judge import Judge
 from egressmon.policy.model import Allow, Deny, Policy
 from egressmon.policy.names import canonical
 from egressmon.policy.questions import Destination, Listener
+from egressmon.policy.search import SearchList
 
 LABELS = st.sampled_from(["api", "db", "b\xfccher", "XN--BCHER-KVA", "storage", "Corp"])
 NAMES = st.lists(LABELS, min_size=1, max_size=4).map(
@@ -32,7 +33,7 @@ def judge(ports: tuple[int | str, ...] | str) -> Judge:
             deny=(Deny(host="**.storage.corp.example"), Deny(cidr="192.0.2.9")),
         ),
         frozenset(),
-        ("corp.example", "example"),
+        SearchList(("corp.example", "example")),
     )
 
 
@@ -69,12 +70,27 @@ def test_an_address_gets_what_its_connection_would(
         text += "%eth0"
     shown = f"[{text}]" if ":" in text else text
     plain = getattr(address, "ipv4_mapped", None) or address
+    if plain.is_unspecified:
+        plain = ipaddress.ip_address("127.0.0.1" if plain.version == 4 else "::1")
     listener: Listener | None = "outside" if plain.is_loopback else None
 
     asked = parse_destination(f"{shown}:443")
 
     seen = Destination(plain, 443, "tcp", (), listener)
     assert rules.connection(asked) == rules.connection(seen)
+
+
+# The kernel makes loopback of them, and that is what `watch` sees.
+@pytest.mark.parametrize(
+    ("text", "loopback"),
+    [
+        ("0.0.0.0:80", "127.0.0.1:80"),
+        ("[::]:80", "[::1]:80"),
+        ("[::ffff:0.0.0.0]:80", "127.0.0.1:80"),
+    ],
+)
+def test_the_unspecified_address_is_this_machine(text: str, loopback: str) -> None:
+    assert parse_destination(text) == parse_destination(loopback)
 
 
 @pytest.mark.parametrize(

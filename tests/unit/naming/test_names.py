@@ -11,6 +11,7 @@ from egressmon.naming.names import (
     read_hosts_file,
     read_resolver,
 )
+from egressmon.policy.search import SearchList
 
 A = ipaddress.ip_address("203.0.113.1")
 SECOND = 1_000_000_000
@@ -167,11 +168,11 @@ def test_resolver_files(tmp_path: Path) -> None:
     path = tmp_path / "resolv.conf"
     path.write_text(
         "# by hand\nsearch Corp.Example. b.test\nnameserver 192.0.2.53\n"
-        "nameserver fe80::1%eth0\nnameserver nonsense\noptions edns0\n"
+        "nameserver fe80::1%eth0\nnameserver nonsense\noptions edns0 ndots:5\n"
     )
 
     found = read_resolver(path)
 
     assert list(map(str, found.servers)) == ["192.0.2.53", "fe80::1"]
-    assert found.search == ("corp.example", "b.test")
+    assert found.search == SearchList(("corp.example", "b.test"), 5)
     assert list(map(str, read_resolver(tmp_path / "missing").servers)) == ["127.0.0.1"]

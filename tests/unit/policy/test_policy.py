@@ -6,6 +6,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +25,7 @@ from egressmon.policy.model import Allow, Dns, Local, Policy
 from egressmon.policy.names import covers, parse_host_pattern
 from egressmon.policy.pointers import pointed_address
 from egressmon.policy.questions import Asked, Claimed, Destination, Listener, Origin
+from egressmon.policy.search import SearchList
 from egressmon.policy.table import line_of, schema
 
 RESOLVER = ipaddress.ip_address("192.0.2.53")
@@ -33,7 +35,7 @@ PEER = "203.0.113.9"
 def judge(*allow: dict[str, object], **tables: object) -> Judge:
     entries = tuple(map(Allow.model_validate, allow))
     policy = Policy.model_validate({"version": 1, "allow": entries, **tables})
-    return Judge(policy, frozenset({RESOLVER}), ("corp.example",))
+    return Judge(policy, frozenset({RESOLVER}), SearchList(("corp.example",)))
 
 
 def to(
@@ -282,6 +284,37 @@ def test_a_short_name_covers_what_the_search_list_makes_of_it() -> None:
     assert rules.query("db.corp.example", RESOLVER).word == "allowed"
     assert rules.connection(to("db.evil.example", port=5432)).word == "violation"
     assert rules.connection(to("x.db.corp.example", port=5432)).word == "violation"
+
+
+def test_a_whole_name_is_completed_only_if_there_is_none() -> None:
+    rules = judge({"host": "api.example.org"}, {"host": "*.example.org"})
+    completed = to("api.example.org.corp.example")
+    absent = replace(completed, absent=("api.example.org",))
+    other = replace(to("b.example.org.corp.example"), absent=("b.example.org",))
+
+    assert rules.connection(completed).word == "violation"
+    assert rules.connection(absent).rule == "allow[0]"
+    assert rules.connection(other).word == "violation"  # anybody finds one like it
+    assert rules.query("api.example.org.corp.example", RESOLVER).word == "allowed"
+
+
+def test_what_is_denied_is_denied_below_the_search_domains() -> None:
+    rules = judge({"cidr": f"{PEER}/32"}, deny=[{"host": "api.example.org"}])
+
+    assert rules.connection(to("api.example.org.corp.example")).rule == "deny[0]"
+
+
+def test_with_more_ndots_longer_names_are_short() -> None:
+    policy = Policy(version=1, allow=(Allow(host="api.prod"),))
+    target = to("api.prod.corp.example")
+    found = [
+        Judge(policy, frozenset(), SearchList(("corp.example",), ndots)).connection(
+            target
+        )
+        for ndots in (1, 2, 5)
+    ]
+
+    assert [one.word for one in found] == ["violation", "allowed", "allowed"]
 
 
 def test_pointers_to_what_is_known_or_may_be_reached_are_allowed() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from egressmon.evidence.records import ConnectionRecord, DnsRecord
+from egressmon.policy.search import NO_SEARCH, SearchList
 from egressmon.reports import entries
 from egressmon.reports.learned_policy import Lesson
 from support.reported import code, connection, look_up
@@ -17,7 +18,7 @@ def allowed_look_up(name: str, **how: Any) -> DnsRecord:
 
 
 def learned(
-    *records: ConnectionRecord | DnsRecord, search: tuple[str, ...] = ()
+    *records: ConnectionRecord | DnsRecord, search: SearchList = NO_SEARCH
 ) -> tuple[str, dict[str, Any]]:
     """Return the policy that `records` teach, as text and parsed."""
     lesson = Lesson()
@@ -133,7 +134,7 @@ def test_names_below_a_search_domain_are_covered_by_their_host() -> None:
         connection("192.0.2.1", "api.example.test"),
         allowed_look_up("api.example.test.corp.test"),
         allowed_look_up("other.example.test.corp.test"),
-        search=("corp.test",),
+        search=SearchList(("corp.test",)),
     )
 
     assert policy["dns"]["names"] == ["other.example.test"]

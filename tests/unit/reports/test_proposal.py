@@ -15,13 +15,14 @@ from egressmon.policy.judge import Judge
 from egressmon.policy.model import Policy
 from egressmon.policy.place import PolicyFile
 from egressmon.policy.questions import Destination, Origin
+from egressmon.policy.search import SearchList
 from egressmon.reports.entries import is_host
 from egressmon.reports.needs import Needs
 from egressmon.reports.proposal import Proposal, propose, texts
 from egressmon.reports.toml_text import Table, toml_lines
 from support.reported import connection, look_up
 
-RESOLVER = Resolver((ipaddress.ip_address("127.0.0.1"),), ("corp.test",))
+RESOLVER = Resolver((ipaddress.ip_address("127.0.0.1"),), SearchList(("corp.test",)))
 FILE = Path("/src/egress.toml")
 
 

@@ -1,0 +1,25 @@
+"""Names that do not exist: resolver libraries complete those by the search list."""
+
+from collections import OrderedDict
+
+_MAX = 16384
+
+
+class Absent:
+    """Names that a trusted answer says do not exist; the oldest go if too many."""
+
+    def __init__(self) -> None:
+        self._names: OrderedDict[str, None] = OrderedDict()
+
+    def __contains__(self, name: str) -> bool:
+        """Tell whether the last answer about `name` says that there is none."""
+        return name in self._names
+
+    def note(self, name: str, *, is_there: bool) -> None:
+        """Note what an answer about `name` says."""
+        self._names.pop(name, None)
+        if is_there:
+            return
+        self._names[name] = None
+        if len(self._names) > _MAX:
+            self._names.popitem(last=False)
