@@ -49,7 +49,7 @@ def test_a_learned_policy_makes_the_same_run_clean(
     named = ("api.example.test", "tcp")
     assert entries.pop(named) == [HTTP_PORT, OTHER_PORT]
     # The ICMP peer has two names by then; one entry for either is enough.
-    (icmp,) = (target for target in entries if target[1] == "any")
+    (icmp,) = (target for target in entries if target[1] == "icmp")
     assert icmp[0] in {"api.example.test", "four.example.test"}
     assert entries.pop(icmp) is None
     assert entries == {(OTHER4, "tcp"): [HTTP_PORT], (OTHER4, "udp"): [UDP_PORT]}

@@ -17,6 +17,14 @@ from egressmon.reports.needs import Needs, Question, Use
 if TYPE_CHECKING:
     from egressmon.policy.model import AnyPolicy
 
+_PROTOCOLS = {
+    "tcp": "tcp",
+    "udp": "udp",
+    "sctp": "sctp",
+    "icmp": "icmp",
+    "icmpv6": "icmp",
+}
+"""The evidence's protocols, as a policy names them; for others it has `any` alone."""
 _STUB = ipaddress.ip_address("127.0.0.1")
 
 
@@ -78,7 +86,7 @@ def entries_of(needs: Needs, search: tuple[str, ...]) -> list[Entry]:
 
 
 def _target(use: Use, name: str | None) -> Target:
-    protocol = use.protocol if use.protocol in {"tcp", "udp"} else "any"
+    protocol = _PROTOCOLS.get(use.protocol, "any")
     if name is None:
         return Target("cidr", use.address, protocol)
     return Target("host", name, protocol)

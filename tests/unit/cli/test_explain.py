@@ -77,8 +77,15 @@ def test_an_address_gets_what_its_connection_would(
     assert rules.connection(asked) == rules.connection(seen)
 
 
+def test_icmp_has_no_port() -> None:
+    assert parse_destination("a.example/icmp") == Destination(
+        None, None, "icmp", ("a.example",)
+    )
+
+
 @pytest.mark.parametrize(
-    "text", ["", "a", "a:", "a:0", "a:65536", ":1", "1.2:3", "a b:1"]
+    "text",
+    ["", "a", "a:", "a:0", "a:65536", ":1", "1.2:3", "a b:1", "a/icmp/udp", "a:1/icmp"],
 )
 def test_what_is_no_destination_says_what_to_write(text: str) -> None:
     with pytest.raises(UsageError) as caught:
