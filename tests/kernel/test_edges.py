@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from egressmon.sensor.scope import find_root
-from support.watching import LIMIT_S, WATCH, Watched, read_evidence
+from support.watching import EGRESSMON, LIMIT_S, WATCH, Watched, read_evidence
 
 pytestmark = pytest.mark.userspace
 
@@ -288,13 +288,18 @@ def test_a_caller_that_ignores_sigchld_changes_nothing(tmp_path: Path) -> None:
 ODD = [
     "PATH=/usr/bin:/bin", "self=1", "python=2", "a.b=c", "BASH_FUNC_f%%=() { :; }",
     "A=1", "A=2", "noequals", "=odd", "_=/x", "root=1", "venv=2", "E=", "N=a\nb\n",
-    "LC_ALL=C", "_EGRESSMON_NOTE=1",
+    "LC_ALL=C", "_EGRESSMON_NOTE=1", "_EGRESSMON_RESTORED=* 413d3100",
+    "_EGRESSMON_SIGNALS=1:2", "_EGRESSMON_HELD=1:0,1,2",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("entry", [LAUNCHER, SCRIPT], ids=["launcher", "script"])
+@pytest.mark.parametrize(
+    "entry",
+    [(LAUNCHER,), (SCRIPT,), EGRESSMON],
+    ids=["launcher", "script", "python"],
+)
 def test_the_command_gets_the_environment_byte_by_byte(
-    tmp_path: Path, entry: str
+    tmp_path: Path, entry: tuple[str, ...]
 ) -> None:
     given = (
         "import json, os, sys; from egressmon.startup.environment import execve\n"
@@ -313,7 +318,7 @@ def test_the_command_gets_the_environment_byte_by_byte(
         )
         return done.stdout.split(b"\0")
 
-    assert seen(entry, "watch", "--quiet", "--") == seen()
+    assert seen(*entry, "watch", "--quiet", "--") == seen()
 
 
 def test_a_removed_working_directory_is_none_of_a_policys(tmp_path: Path) -> None:

@@ -107,14 +107,19 @@ def _callers() -> _Callers:
 
 
 def _noted() -> _Callers | None:
-    variables = environment.own_variables()
-    _, _, by_sudo = variables.get(environment.HOP.encode(), b"").partition(b":")
-    text = by_sudo or variables.get(environment.SIGNALS.encode(), b"")
+    text = _noted_for_sudo() or environment.noted(environment.SIGNALS) or b""
     ignores, _, blocks = text.partition(b":")
     try:
         return _Callers(_numbers(int(ignores, 16)), _numbers(int(blocks, 16)))
     except ValueError:
         return None
+
+
+def _noted_for_sudo() -> bytes:
+    if os.geteuid() != 0:
+        return b""
+    variables = environment.own_variables()
+    return variables.get(environment.HOP.encode(), b"").partition(b":")[2]
 
 
 def _seen() -> _Callers:
