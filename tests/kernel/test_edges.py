@@ -135,6 +135,41 @@ def test_a_group_that_is_stopped_goes_on(tmp_path: Path) -> None:
     assert read_evidence(tmp_path / "e.jsonl")[-1]["verdict"] == "clean"
 
 
+# Such as less on Ctrl-Z, or a shell's `suspend`; it may leave the group, too.
+# A group that has no parent in the session (setsid) is not stopped by SIGTSTP.
+@pytest.mark.parametrize(
+    ("number", "prefix"),
+    [(signal.SIGSTOP, ()), (signal.SIGTSTP, ()), (signal.SIGSTOP, ("setsid",))],
+    ids=["STOP", "TSTP", "left"],
+)
+def test_a_command_that_stops_itself_alone_stops_egressmon(
+    tmp_path: Path, number: signal.Signals, prefix: tuple[str, ...]
+) -> None:
+    script = f"kill -{number.name[3:]} $$; exit 5"
+    process = start(tmp_path, *prefix, "sh", "-c", script)
+
+    found = os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    process.send_signal(signal.SIGCONT)
+    finish(process)
+
+    assert found is not None
+    assert found.si_status == number
+    assert process.returncode == 5
+    assert read_evidence(tmp_path / "e.jsonl")[-1]["verdict"] == "clean"
+
+
+# Nobody else continues egressmon then.
+def test_a_command_that_is_continued_alone_goes_on(tmp_path: Path) -> None:
+    process = start(tmp_path, "sh", "-c", "echo $$; kill -STOP $$; exit 5")
+    command = int(first_line(process))
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+
+    os.kill(command, signal.SIGCONT)
+    finish(process)
+
+    assert process.returncode == 5
+
+
 # A shell's loop ends if what it ran was ended by SIGINT, not if that exits with 130.
 def test_egressmon_ends_by_sigint_as_the_command_did(tmp_path: Path) -> None:
     process = start(tmp_path, "sh", "-c", "kill -INT $$")

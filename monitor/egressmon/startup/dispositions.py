@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
-from egressmon.startup import environment
+from egressmon.startup import environment, patience
 
 _BY_PYTHON = frozenset((signal.SIGPIPE, signal.SIGXFSZ))
 _SETTABLE = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
@@ -91,8 +91,7 @@ def end_by(number: int) -> NoReturn:
 
 def say_interrupted(more: str = "") -> None:
     """Print the one line that an interrupted run leaves; `more` is its end."""
-    with suppress(OSError):
-        os.write(2, f"egressmon: interrupted{more}\n".encode())
+    patience.say(f"egressmon: interrupted{more}\n")
 
 
 def _interrupted(number: int, _: object) -> None:
