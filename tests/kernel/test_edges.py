@@ -136,7 +136,8 @@ def test_a_group_that_is_stopped_goes_on(tmp_path: Path) -> None:
 
 
 # Such as less on Ctrl-Z, or a shell's `suspend`; it may leave the group, too.
-# A group that has no parent in the session (setsid) is not stopped by SIGTSTP.
+# A group that has no parent in the session (setsid) is not stopped by SIGTSTP. Whoever
+# ignores that one is stopped all the same.
 @pytest.mark.parametrize(
     ("number", "prefix"),
     [(signal.SIGSTOP, ()), (signal.SIGTSTP, ()), (signal.SIGSTOP, ("setsid",))],
@@ -153,9 +154,28 @@ def test_a_command_that_stops_itself_alone_stops_egressmon(
     finish(process)
 
     assert found is not None
-    assert found.si_status == number
+    assert found.si_status == signal.SIGSTOP
     assert process.returncode == 5
     assert read_evidence(tmp_path / "e.jsonl")[-1]["verdict"] == "clean"
+
+
+# Egressmon inherits that, and must not take it that the command is to go on.
+def test_a_command_stays_stopped_where_the_caller_ignores_sigtstp(
+    tmp_path: Path,
+) -> None:
+    stops = (
+        "import os, signal; signal.signal(signal.SIGTSTP, signal.SIG_DFL); "
+        "signal.raise_signal(signal.SIGTSTP); print('on', flush=True)"
+    )
+    ignores = ("sh", "-c", 'trap "" TSTP; exec "$@"', "sh")
+    process = start(tmp_path, PYTHON, "-c", stops, entry=(*ignores, *WATCH))
+
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    assert process.stdout is not None
+    assert not select.select([process.stdout], [], [], 0)[0]
+    process.send_signal(signal.SIGCONT)
+
+    assert finish(process)[0] == "on\n"
 
 
 # Nobody else continues egressmon then.

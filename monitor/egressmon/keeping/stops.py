@@ -37,17 +37,18 @@ class Stops:
     # What ends it is that there is no such child any more (ECHILD).
     def _work(self) -> None:
         with suppress(OSError):
-            while found := os.waitid(os.P_PIDFD, self._pidfd, os.WSTOPPED):
-                self._stop(found.si_status)
+            while os.waitid(os.P_PIDFD, self._pidfd, os.WSTOPPED):
+                self._stop()
 
-    def _stop(self, number: int) -> None:
+    def _stop(self) -> None:
         if not is_stopped(self._pid):  # Ctrl-Z had stopped us, too, and is over
             return
         beside = os.fork()
         if not beside:
             _continue_with(self._pid, os.getppid())
-        # To this very thread: it goes on only once all of the process is continued.
-        signal.pthread_kill(threading.get_ident(), number)
+        # To this very thread: it goes on only once all of the process is continued. The
+        # signal that stopped the command (SIGTSTP) may be ignored here.
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
         with suppress(ProcessLookupError):
             os.kill(beside, signal.SIGKILL)
         os.waitpid(beside, 0)

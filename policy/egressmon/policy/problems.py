@@ -101,20 +101,23 @@ def _other_word(problem: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[str,
         return "block is not supported yet", 'write enforce = "fail"'
     words = str(problem["ctx"]["expected"]).replace("'", '"')
     *others, last = words.replace(" or ", ", ").split(", ")
-    written = words if isinstance(problem["loc"][-1], int) else f"{keys[-1]} = {words}"
+    place: tuple[int | str, ...] = problem["loc"]
+    written = words if isinstance(place[-1], int) else f"{keys[-1]} = {words}"
     return f"none of {', '.join(others)} and {last}", f"write {written}"
 
 
 def _remedy(prefix: tuple[str, ...], keys: tuple[str, ...]) -> str:
-    model = _TABLES.get(keys)
-    if model is None or not keys:
-        example = _example(_TABLES.get(keys[:-1]), keys[-1] if keys else "")
+    if not keys:
+        return _FORMAT
+    model, key = _TABLES.get(keys), keys[-1]
+    if model is None:
+        example = _example(_TABLES.get(keys[:-1]), key)
         return f"write {example}" if example else _FORMAT
     first = _example(model, next(iter(_fields(model))))
-    if keys[-1] not in _TABLES_OF_ENTRIES and len(keys) > 1:
-        return f"write {keys[-1]} = {{ {first} }}"
+    if key not in _TABLES_OF_ENTRIES and len(keys) > 1:
+        return f"write {key} = {{ {first} }}"
     name = ".".join((*prefix, *keys))
-    header = f"[[{name}]]" if keys[-1] in _TABLES_OF_ENTRIES else f"[{name}]"
+    header = f"[[{name}]]" if key in _TABLES_OF_ENTRIES else f"[{name}]"
     return f"write {header} and below it {first}"
 
 

@@ -643,7 +643,8 @@ def test_no_key_accepts_a_value_of_another_type(way: tuple[Any, ...]) -> None:
 
 @pytest.mark.parametrize("way", list(_leaves(WHOLE))[1:], ids=str)
 def test_what_is_said_of_another_type_names_what_to_write(way: tuple[Any, ...]) -> None:
-    for other in [*OTHERS, "x" * 400, [""], [1], [[]]]:
+    others: list[Any] = [*OTHERS, "x" * 400, [""], [1], [[]]]
+    for other in others:
         table = copy.deepcopy(WHOLE)
         inner: Any = table
         for key in way[:-1]:
