@@ -27,21 +27,20 @@ as_root() {
 note_environment() {
     local name mask all
     blocking=()
-    [ -z "${_EGRESSMON_RESTORED-}" ] || return 0
     blocking=(/usr/bin/env --block-signal=INT)
     all=$("${blocking[@]}" PATH=/usr/bin:/bin od -An -v -tx1 /proc/$$/environ 2>/dev/null) || {
         blocking=()
         all=$(command -p od -An -v -tx1 /proc/$$/environ)
     }
     all="* $all"
-    [ ${#all} -lt 130000 ] || all="PWD,OLDPWD,SHLVL,_,PYTHONEXECUTABLE,__PYVENV_LAUNCHER__ $(
-        command -p grep -zaE '^(PWD|OLDPWD|SHLVL|_|PYTHONEXECUTABLE|__PYVENV_LAUNCHER__)=' /proc/$$/environ | command -p od -An -v -tx1
+    [ ${#all} -lt 130000 ] || all="PWD,OLDPWD,SHLVL,_,PYTHONEXECUTABLE,__PYVENV_LAUNCHER__,_EGRESSMON_RESTORED,_EGRESSMON_SIGNALS $(
+        command -p grep -zaE '^(PWD|OLDPWD|SHLVL|_|PYTHONEXECUTABLE|__PYVENV_LAUNCHER__|_EGRESSMON_RESTORED|_EGRESSMON_SIGNALS)=' /proc/$$/environ | command -p od -An -v -tx1
     )"
-    export _EGRESSMON_RESTORED="$all"
+    export _EGRESSMON_RESTORED="$$ $all"
     while read -r name mask; do
         case $name in
         SigBlk:) export _EGRESSMON_SIGNALS="$mask" ;;
-        SigIgn:) _EGRESSMON_SIGNALS="$mask:$_EGRESSMON_SIGNALS" ;;
+        SigIgn:) _EGRESSMON_SIGNALS="$$ $mask:$_EGRESSMON_SIGNALS" ;;
         esac
     done < <(command -p cat /proc/self/status) # as bash has it for others: it ignores SIGQUIT itself
 }

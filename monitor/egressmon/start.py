@@ -103,7 +103,7 @@ def _isolate() -> NoReturn:
                 "directory\nhint: run `egressmon`, or `python -I -m egressmon`\n"
             )
         sys.exit(CANNOT)
-    _start_again(environment.original())
+    _start_again(environment.with_note(environment.original(), ()))
 
 
 # Return the variable, if any, that made CPython read another's pyvenv.cfg: it has
@@ -116,8 +116,8 @@ def _foreign_python() -> str:
 
 def _start_again(block: environment.Block) -> NoReturn:
     words = [sys.executable, "-I", "-m", "egressmon", *sys.argv[1:]]
-    note = f"{environment.SIGNALS}={dispositions.note()}".encode()
-    block = (*environment.without(block, environment.SIGNALS), note)
+    signals = f"{environment.SIGNALS}={os.getpid()} {dispositions.note()}".encode()
+    block = (*block, signals)
     streams.close_at_exec()
     dispositions.block_interrupt()
     environment.execve(os.fsencode(words[0]), list(map(os.fsencode, words)), block)

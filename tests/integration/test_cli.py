@@ -59,6 +59,8 @@ def test_help_is_there_and_fine(words: list[str]) -> None:
         (["nonsense"], 2),
         (["policy", "check"], 2),
         (["policy", "explain", "x"], 2),
+        (["policy", "check", ""], 2),
+        (["policy", "explain", "", "example.org:443"], 2),
         (["watch"], 125),
         (["watch", "--"], 125),
         (["watch", "--linger", "soon", "--", "true"], 125),
@@ -160,8 +162,8 @@ def test_check_names_what_is_wrong(policy: str) -> None:
     assert done.returncode == 2
     assert done.stderr == (
         f"error: {policy}:2: alow: unknown key\n"
-        "hint: unknown key; known: version, enforce, bypass, allow, deny, dns, "
-        "local, command, accept\n"
+        "hint: known: version, enforce, bypass, allow, deny, dns, local, "
+        "command, accept\n"
     )
 
 

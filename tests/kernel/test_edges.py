@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from egressmon.sensor.scope import find_root
-from support.watching import LIMIT_S, WATCH, Watched, read_evidence
+from support.watching import EGRESSMON, LIMIT_S, WATCH, Watched, read_evidence
 
 pytestmark = pytest.mark.userspace
 
@@ -133,6 +133,61 @@ def test_a_group_that_is_stopped_goes_on(tmp_path: Path) -> None:
 
     assert process.returncode == 5
     assert read_evidence(tmp_path / "e.jsonl")[-1]["verdict"] == "clean"
+
+
+# Such as less on Ctrl-Z, or a shell's `suspend`; it may leave the group, too.
+# A group that has no parent in the session (setsid) is not stopped by SIGTSTP. Whoever
+# ignores that one is stopped all the same.
+@pytest.mark.parametrize(
+    ("number", "prefix"),
+    [(signal.SIGSTOP, ()), (signal.SIGTSTP, ()), (signal.SIGSTOP, ("setsid",))],
+    ids=["STOP", "TSTP", "left"],
+)
+def test_a_command_that_stops_itself_alone_stops_egressmon(
+    tmp_path: Path, number: signal.Signals, prefix: tuple[str, ...]
+) -> None:
+    script = f"kill -{number.name[3:]} $$; exit 5"
+    process = start(tmp_path, *prefix, "sh", "-c", script)
+
+    found = os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    process.send_signal(signal.SIGCONT)
+    finish(process)
+
+    assert found is not None
+    assert found.si_status == signal.SIGSTOP
+    assert process.returncode == 5
+    assert read_evidence(tmp_path / "e.jsonl")[-1]["verdict"] == "clean"
+
+
+# Egressmon inherits that, and must not take it that the command is to go on.
+def test_a_command_stays_stopped_where_the_caller_ignores_sigtstp(
+    tmp_path: Path,
+) -> None:
+    stops = (
+        "import os, signal; signal.signal(signal.SIGTSTP, signal.SIG_DFL); "
+        "signal.raise_signal(signal.SIGTSTP); print('on', flush=True)"
+    )
+    ignores = ("sh", "-c", 'trap "" TSTP; exec "$@"', "sh")
+    process = start(tmp_path, PYTHON, "-c", stops, entry=(*ignores, *WATCH))
+
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    assert process.stdout is not None
+    assert not select.select([process.stdout], [], [], 0)[0]
+    process.send_signal(signal.SIGCONT)
+
+    assert finish(process)[0] == "on\n"
+
+
+# Nobody else continues egressmon then.
+def test_a_command_that_is_continued_alone_goes_on(tmp_path: Path) -> None:
+    process = start(tmp_path, "sh", "-c", "echo $$; kill -STOP $$; exit 5")
+    command = int(first_line(process))
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+
+    os.kill(command, signal.SIGCONT)
+    finish(process)
+
+    assert process.returncode == 5
 
 
 # A shell's loop ends if what it ran was ended by SIGINT, not if that exits with 130.
@@ -288,13 +343,18 @@ def test_a_caller_that_ignores_sigchld_changes_nothing(tmp_path: Path) -> None:
 ODD = [
     "PATH=/usr/bin:/bin", "self=1", "python=2", "a.b=c", "BASH_FUNC_f%%=() { :; }",
     "A=1", "A=2", "noequals", "=odd", "_=/x", "root=1", "venv=2", "E=", "N=a\nb\n",
-    "LC_ALL=C", "_EGRESSMON_NOTE=1",
+    "LC_ALL=C", "_EGRESSMON_NOTE=1", "_EGRESSMON_RESTORED=* 413d3100",
+    "_EGRESSMON_SIGNALS=1:2", "_EGRESSMON_HELD=1:0,1,2",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("entry", [LAUNCHER, SCRIPT], ids=["launcher", "script"])
+@pytest.mark.parametrize(
+    "entry",
+    [(LAUNCHER,), (SCRIPT,), EGRESSMON],
+    ids=["launcher", "script", "python"],
+)
 def test_the_command_gets_the_environment_byte_by_byte(
-    tmp_path: Path, entry: str
+    tmp_path: Path, entry: tuple[str, ...]
 ) -> None:
     given = (
         "import json, os, sys; from egressmon.startup.environment import execve\n"
@@ -313,7 +373,7 @@ def test_the_command_gets_the_environment_byte_by_byte(
         )
         return done.stdout.split(b"\0")
 
-    assert seen(entry, "watch", "--quiet", "--") == seen()
+    assert seen(*entry, "watch", "--quiet", "--") == seen()
 
 
 def test_a_removed_working_directory_is_none_of_a_policys(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_a_learned_policy_makes_the_same_run_clean(
     assert entries == {
         (OTHER4, "tcp"): [HTTP_PORT],
         (OTHER4, "udp"): [UDP_PORT],
-        (SERVER4, "any"): None,
+        (SERVER4, "icmp"): None,
     }
     assert "# curl (2x)" in text
     assert SERVER6 not in text

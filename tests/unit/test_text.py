@@ -111,7 +111,7 @@ def test_destinations() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a", "a:0", "a:99999", "a:1/sctp", "2001:db8::1:5"]
+    "text", ["", "a", "a:0", "a:99999", "a:1/dccp", "2001:db8::1:5"]
 )
 def test_other_destinations_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="not a destination"):

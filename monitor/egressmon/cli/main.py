@@ -11,6 +11,7 @@ from egressmon.probes.errors import ProbeError
 from egressmon.probes.loaders.loading import Preparation
 from egressmon.startup import limits
 from egressmon.startup.ownership import ForeignCodeError
+from egressmon.startup.patience import patient
 from egressmon.text import guarded, printable
 
 CANNOT = 125
@@ -53,7 +54,8 @@ def add_verbs(add: options.Add) -> None:
 
 
 def _guard_streams() -> None:
-    sys.stdout, sys.stderr = guarded(sys.stdout), guarded(sys.stderr)
+    sys.stdout = guarded(sys.stdout)
+    sys.stderr = guarded(patient(sys.stderr))
 
 
 def _explain(error: Exception, text: str, hint: str, arguments: list[str]) -> None:

@@ -61,7 +61,7 @@ def size(text: str) -> int:
 def file_name(text: str) -> str:
     """Return `text`, which names a file: an empty variable must not stand for none."""
     if not text:
-        raise argparse.ArgumentTypeError("it is empty: name a file, or leave it out")
+        raise argparse.ArgumentTypeError("it is empty: name a file")
     return text
 
 
@@ -285,7 +285,7 @@ def _add_check(add: Add) -> argparse.ArgumentParser:
         description="Validate a policy file.",
         epilog=_ANALYSIS_STATUSES,
     )
-    check.add_argument("file", metavar="FILE")
+    check.add_argument("file", metavar="FILE", type=file_name)
     check.add_argument(
         "--strict", action="store_true", help="require a reason for every allow entry"
     )
@@ -300,8 +300,8 @@ def _add_explain(add: Add) -> argparse.ArgumentParser:
         description="Say what a destination would get, and why.",
         epilog=_ANALYSIS_STATUSES,
     )
-    explain.add_argument("file", metavar="FILE")
-    explain.add_argument("destination", metavar="HOST:PORT[/PROTOCOL]")
+    explain.add_argument("file", metavar="FILE", type=file_name)
+    explain.add_argument("destination", metavar="HOST[:PORT][/PROTOCOL]")
     who = explain.add_argument_group(
         "who reaches it", "what is not said is unknown, and matches no `by`"
     )

@@ -11,14 +11,14 @@ from egressmon.errors import UsageError
 from egressmon.naming.names import read_resolver, trusted_resolvers
 from egressmon.policy.file import LoadedPolicy, load_policy
 from egressmon.policy.judge import Judge
+from egressmon.policy.lines import line_of
 from egressmon.policy.names import ends_in_number, in_ascii, is_host_name
 from egressmon.policy.questions import Claimed, Destination, Listener, Origin
-from egressmon.policy.table import line_of
 from egressmon.text import printable
 
 _DESTINATION = re.compile(
-    r"(?:\[(?P<inet6>[^\]]+)\]|(?P<host>[^:\[\]/]+)):(?P<port>\d{1,5})"
-    r"(?:/(?P<protocol>tcp|udp))?"
+    r"(?:\[(?P<inet6>[^\]]+)\]|(?P<host>[^:\[\]/]+))(?:"
+    r":(?P<port>[0-9]{1,5})(?:/(?P<protocol>tcp|udp|sctp))?|/(?P<portless>icmp))"
 )
 
 _LOOPBACK = {
@@ -102,16 +102,19 @@ def _claimed(request: ExplainRequest) -> Iterator[Claimed]:
 
 
 def parse_destination(text: str) -> Destination:
-    """Return the destination that HOST:PORT[/PROTOCOL] names; raises UsageError."""
+    """Return the destination that HOST:PORT[/PROTOCOL] or HOST/icmp names.
+
+    Raises UsageError.
+    """
     match = _DESTINATION.fullmatch(text)
-    if match is None or not 0 < int(match["port"]) < 65536:
+    port = int(match["port"]) if match and match["port"] else None
+    if match is None or not (port is None or 0 < port < 65536):
         raise UsageError(
             f"{printable(text)}: not a destination",
-            "write HOST:PORT or HOST:PORT/udp, an IPv6 address in brackets",
+            "write HOST:PORT, HOST:PORT/udp or HOST/icmp, an IPv6 address in brackets",
         )
     host = match["inet6"] or match["host"]
-    protocol = match["protocol"] or "tcp"
-    port = int(match["port"])
+    protocol = match["portless"] or match["protocol"] or "tcp"
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,13 +28,14 @@ from egressmon.keeping.protocol import (
     answer,
 )
 from egressmon.keeping.signals import ENDING, SignalRelay
+from egressmon.keeping.stops import Stops
 from egressmon.privileges.confinement import BPF, lock, with_rights_of
 from egressmon.privileges.privilege import KEEPER, User
 from egressmon.probes.engine import Engine
 from egressmon.probes.kernel import bpf
 from egressmon.sensor.canary import Plan, make_plan, pack_attempts
 from egressmon.sensor.scope import Scope
-from egressmon.startup import dispositions
+from egressmon.startup import dispositions, patience
 
 _MAX_PATH = 4096
 _MAX_NUMBERS = 1024
@@ -181,10 +181,12 @@ class Keeper:
             raise ValueError("already started")
         self.is_started = True
         try:
-            return self._setup.child.go()
+            code = self._setup.child.go()
         except OSError:
             self._note_interruption()
             raise
+        Stops(self._setup.child.pid, self._setup.child.pidfd).start()
+        return code
 
     # A signal that came at the last moment has ended the child before its exec.
     def _note_interruption(self) -> None:
@@ -217,7 +219,7 @@ class Keeper:
             dispositions.say_interrupted(": the command was not started")
             dispositions.end_by(self._interrupted_by)
         if failure:
-            _print(f"error: {failure}\nhint: the evidence is whole\n")
+            patience.say(f"error: {failure}\nhint: the evidence is whole\n")
             return _INCOMPLETE
         if os.WIFEXITED(status):
             return self._as_the_command(os.WEXITSTATUS(status))
@@ -243,18 +245,13 @@ class Keeper:
             f"egressmon: incomplete: its reading process was ended by signal {number}; "
             f"{what}\n"
         )
-        _print(text)
+        patience.say(text)
         if not self.is_started:
             return _CANNOT
         if self._status is None or not self._setup.allow_incomplete:
             return _INCOMPLETE
         ended = os.waitstatus_to_exitcode(self._status)
         return ended if ended >= 0 else 128 - ended
-
-
-def _print(text: str) -> None:
-    with suppress(OSError):
-        os.write(2, text.encode("utf-8", "backslashreplace"))
 
 
 def _code_of(error: Exception) -> int:

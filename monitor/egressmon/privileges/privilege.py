@@ -17,6 +17,7 @@ from egressmon.startup import (
     dispositions,
     environment,
     installed,
+    limits,
     ownership,
 )
 from egressmon.startup.environment import Block
@@ -151,7 +152,7 @@ def _exec_sudo(sudo: str, python: str, arguments: list[str]) -> NoReturn:
 def _hop() -> list[str]:
     block = ["--block-signal=INT"] if dispositions.env_can_block() else []
     hop = f"{caller.HOP}=1:{dispositions.note()}"
-    return [*block, hop, *descriptors.hold()]
+    return [*block, hop, limits.note(), *descriptors.hold()]
 
 
 def _say(text: str) -> None:

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 _MAX_LISTED = 3
 _MAX_SHOWN = 80  # characters of a name
+_PROTOCOLS = {
+    "tcp": "tcp",
+    "udp": "udp",
+    "sctp": "sctp",
+    "icmp": "icmp",
+    "icmpv6": "icmp",
+}
+"""The evidence's protocols, as a policy names them; for others it has `any` alone."""
 _STUB = ipaddress.ip_address("127.0.0.1")
 
 
@@ -104,7 +112,7 @@ def entries_of(needs: Needs, search: SearchList) -> list[Entry]:
 
 
 def _target(use: Use, name: str | None) -> Target:
-    protocol = use.protocol if use.protocol in {"tcp", "udp"} else "any"
+    protocol = _PROTOCOLS.get(use.protocol, "any")
     if name is None:
         return Target("cidr", use.address, protocol)
     return Target("host", name, protocol)

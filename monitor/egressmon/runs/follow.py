@@ -55,12 +55,23 @@ class Follower:
         self.was_moved = False
         """Whether one of egressmon's own processes was found in the scope."""
 
-    def until_command_ends(self, child: Launched, ending: Ending) -> None:
-        """Read events until the command's process ends; note in `ending` how it did."""
+    def until_command_ends(
+        self,
+        child: Launched,
+        ending: Ending,
+        wanted: EndRequest,
+        limit_s: float | None,
+    ) -> None:
+        """Read events until the command's process ends; note in `ending` how it did.
+
+        `wanted` and `limit_s` are those of `linger`, which may begin late: a record is
+        waited with until the reader of the evidence takes it.
+        """
         pidfd = child.pidfd
-        ends = select.poll()
-        ends.register(pidfd, select.POLLIN)
-        self._catch_up.watch(lambda: bool(ends.poll(0)) and not self._remaining())
+        ends = Ends(pidfd, wanted, limit_s)
+        self._catch_up.watch(
+            lambda: ends.has_ended() and (ends.is_enough() or not self._remaining())
+        )
         poller = select.poll()
         poller.register(pidfd, select.POLLIN)
         poller.register(self._sensor.engine.fileno(), select.POLLIN)
@@ -161,6 +172,30 @@ class Follower:
             "egressmon: the command ended; waiting for what it left running "
             f"({printable(names)}); Ctrl-C ends the wait, --linger 0s avoids it\n"
         )
+
+
+class Ends:
+    """Tells whether a process has ended, and what it left is waited for no longer."""
+
+    def __init__(self, pidfd: int, wanted: EndRequest, limit_s: float | None) -> None:
+        self._poll = select.poll()
+        self._poll.register(pidfd, select.POLLIN)
+        self._wanted = wanted
+        self._limit_s = limit_s
+        self._seen_at: float | None = None
+
+    def has_ended(self) -> bool:
+        """Tell whether the process has ended."""
+        if self._seen_at is None and self._poll.poll(0):
+            self._seen_at = time.monotonic()
+        return self._seen_at is not None
+
+    def is_enough(self) -> bool:
+        """Tell whether an end was asked for, or the wait since then is over."""
+        if self._limit_s is None or self._seen_at is None:
+            return self._wanted.is_set()
+        waited = time.monotonic() - self._seen_at
+        return waited >= self._limit_s or self._wanted.is_set()
 
 
 def reap(keeper: KeeperClient, ending: Ending) -> None:

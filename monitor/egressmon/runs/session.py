@@ -1,5 +1,6 @@
 """The agent's part of a run, from checking the canaries to writing the last record."""
 
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -55,7 +56,8 @@ class Session:
         self._live = live
         self._isolated = state.faults.isolated
         self._catch_up = CatchUp(state.options.catch_up_s)
-        state.evidence.is_over = self._catch_up.is_over
+        self._starts_by: float | None = time.monotonic() + state.options.catch_up_s
+        state.evidence.is_over = self._is_too_late
         self._inner = InnerRuns()
         watchers = live.armed.escalation, self._inner
         self._recorder = Recorder(state, watchers, on_record)
@@ -147,7 +149,9 @@ class Session:
         with isolated("reading ahead"):
             self._live.sensor.intake.start()
         with isolated("following the command"):
-            follower.until_command_ends(setup.child, ending)
+            follower.until_command_ends(
+                setup.child, ending, setup.relay.ending, options.linger_s
+            )
         with isolated("waiting for the command"):
             if not ending.is_known:
                 reap(keeper, ending)
@@ -156,8 +160,16 @@ class Session:
             follower.linger(wanted, options.linger_s, quiet=options.quiet)
         self._wind_up()
 
+    # Whether the evidence's reader is waited for no longer: the command must start, and
+    # the run must end.
+    def _is_too_late(self) -> bool:
+        if self._starts_by is not None and time.monotonic() >= self._starts_by:
+            return True
+        return self._catch_up.is_over()
+
     def _start_command(self) -> None:
         ending = self._state.ending
+        self._starts_by = None
         try:
             ending.exec_errno = self._live.keeper.go()
         except OSError:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
-from egressmon.startup import environment
+from egressmon.startup import environment, patience
 
 _BY_PYTHON = frozenset((signal.SIGPIPE, signal.SIGXFSZ))
 _SETTABLE = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
@@ -91,8 +91,7 @@ def end_by(number: int) -> NoReturn:
 
 def say_interrupted(more: str = "") -> None:
     """Print the one line that an interrupted run leaves; `more` is its end."""
-    with suppress(OSError):
-        os.write(2, f"egressmon: interrupted{more}\n".encode())
+    patience.say(f"egressmon: interrupted{more}\n")
 
 
 def _interrupted(number: int, _: object) -> None:
@@ -107,14 +106,19 @@ def _callers() -> _Callers:
 
 
 def _noted() -> _Callers | None:
-    variables = environment.own_variables()
-    _, _, by_sudo = variables.get(environment.HOP.encode(), b"").partition(b":")
-    text = by_sudo or variables.get(environment.SIGNALS.encode(), b"")
+    text = _noted_for_sudo() or environment.noted(environment.SIGNALS) or b""
     ignores, _, blocks = text.partition(b":")
     try:
         return _Callers(_numbers(int(ignores, 16)), _numbers(int(blocks, 16)))
     except ValueError:
         return None
+
+
+def _noted_for_sudo() -> bytes:
+    if os.geteuid() != 0:
+        return b""
+    variables = environment.own_variables()
+    return variables.get(environment.HOP.encode(), b"").partition(b":")[2]
 
 
 def _seen() -> _Callers:

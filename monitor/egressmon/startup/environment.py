@@ -12,11 +12,15 @@ from typing import NoReturn, TypeAlias
 RESTORED = "_EGRESSMON_RESTORED"
 """A note of how to restore variables that a shell or egressmon itself changed.
 
-Its value: the names, separated by commas; a blank; in hexadecimal, the original
-entries, each with a NUL byte at its end. A name without an entry was unset. With `*`
-for the names, the entries are the whole environment."""
+Its value: the id of the process that it is for; a blank; the names, separated by
+commas; a blank; in hexadecimal, the original entries, each with a NUL byte at its end.
+A name without an entry was unset. With `*` for the names, the entries are the whole
+environment. A variable of this name that is for no process of this id is the caller's
+own, like any other."""
 SIGNALS = "_EGRESSMON_SIGNALS"
-"""A note of which signals the caller ignores and blocks (startup/dispositions.py)."""
+"""A note of which signals the caller ignores and blocks (startup/dispositions.py).
+
+Its value begins like that of `RESTORED`."""
 HOP = "_EGRESSMON_HOP"
 """Set by egressmon when it calls sudo itself: then sudo must say who the caller is.
 
@@ -31,6 +35,7 @@ WITHOUT_FOREIGN_PYTHON = (
     *(word for name in FOREIGN_PYTHON for word in ("-u", name)),
 )
 """The words to put before a Python that is to run as root."""
+_NOTES = (RESTORED.encode(), SIGNALS.encode())
 # What sudo says of its caller: a RESTORED note must not change it.
 _SAID_BY_SUDO = (b"SUDO_", b"_EGRESSMON_HOP")
 # The only variables that the agent keeps. Others could name code that its libraries
@@ -62,24 +67,45 @@ def variables(block: Block) -> Variables:
 
 def original() -> Block:
     """Return the caller's environment, with the changes undone that RESTORED notes."""
-    found = without(_own_block(), SIGNALS)
-    note = variables(found).get(RESTORED.encode())
+    found, note = _own_block(), noted(RESTORED)
     if note is None:
         return found
     names, _, listed = note.partition(b" ")
-    listed_names = (one for one in names.split(b",") if one)
-    changed = {
-        RESTORED.encode(),
-        *(one for one in listed_names if not one.startswith(_SAID_BY_SUDO)),
-    }
     try:
         before = entries(bytes.fromhex(listed.decode()))
     except ValueError:
-        names, before, changed = b"", (), {RESTORED.encode()}
+        names, before = b"", ()
     if names == b"*":
         return before
+    listed_names = (one for one in names.split(b",") if one)
+    changed = {
+        *_NOTES,
+        *(one for one in listed_names if not one.startswith(_SAID_BY_SUDO)),
+    }
     kept = (entry for entry in found if entry.partition(b"=")[0] not in changed)
     return (*kept, *(one for one in before if one.partition(b"=")[0] in changed))
+
+
+def noted(name: str) -> bytes | None:
+    """Return what the variable `name` notes for this very process, or None.
+
+    A launcher notes it, and then executes Python in its own process.
+    """
+    pid, _, note = own_variables().get(name.encode(), b"").partition(b" ")
+    return note if pid == b"%d" % os.getpid() else None
+
+
+def with_note(block: Block, names: Sequence[str]) -> Block:
+    """Return `block` without the variables `names`, and with a note to restore them.
+
+    It is for a program that this process executes.
+    """
+    taken = {*_NOTES, *map(os.fsencode, names)}
+    before = [one for one in block if one.partition(b"=")[0] in taken]
+    kept = tuple(one for one in block if one.partition(b"=")[0] not in taken)
+    listed = b"".join(one + b"\0" for one in before).hex().encode()
+    parts = RESTORED.encode(), os.getpid(), b",".join(sorted(taken)), listed
+    return (*kept, b"%s=%d %s %s" % parts)
 
 
 def without(block: Block, name: str) -> Block:
@@ -145,14 +171,8 @@ def without_loader_variables() -> Block | None:
     """
     if not any(name in os.environ for name in _LOADER):
         return None
-    called_with = original()
     # The launcher may have removed these as well: they must stay away until then.
-    names = [name.encode() for name in (*_LOADER, *FOREIGN_PYTHON)]
-    taken = [one for one in called_with if one.partition(b"=")[0] in names]
-    kept = tuple(one for one in called_with if one not in taken)
-    listed = b"".join(one + b"\0" for one in taken)
-    note = b"%s=%s %s" % (RESTORED.encode(), b",".join(names), listed.hex().encode())
-    return (*kept, note)
+    return with_note(original(), (*_LOADER, *FOREIGN_PYTHON))
 
 
 def keep_only_agent_variables() -> None:

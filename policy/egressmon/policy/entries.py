@@ -15,7 +15,7 @@ from egressmon.policy.questions import Destination, Origin
 if TYPE_CHECKING:
     from egressmon.policy.model import Allow, By, Deny
 
-_PORTLESS = frozenset({"icmp", "icmpv6", "raw"})
+_ICMP = frozenset({"icmp", "icmpv6"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +109,8 @@ class Entry:
     def allows(self, target: Destination, names: Iterable[Spelt]) -> str | None:
         """Return why the entry covers `target`, known as `names`; None: it doesn't."""
         rule = self._rule
-        if target.protocol in _PORTLESS:
-            if rule.protocol != "any":
-                return None
-        elif rule.protocol not in {"any", target.protocol}:
+        protocol = "icmp" if target.protocol in _ICMP else target.protocol
+        if rule.protocol not in {"any", protocol}:
             return None
         if target.port is not None and not _is_within(target.port, self._ports):
             return None

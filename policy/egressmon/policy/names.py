@@ -6,10 +6,13 @@ Policies and DNS names are compared in this form.
 import ipaddress
 import re
 
+from egressmon.policy.errors import RefusedError, quoted
+
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 _DOTS = re.compile("[\u3002\uff0e\uff61]")  # as IDNA takes them (RFC 3490)
 _MAX_NAME = 253  # RFC 1035 section 2.3.4, without the root label
+_MAX_LABEL = 63
 
 
 def canonical(name: str) -> str:
@@ -21,18 +24,25 @@ def parse_host_pattern(text: str) -> str:
     """Return the canonical form of a policy's host entry.
 
     It is a host name in which a label may be `*` (any one label) and the first one
-    `**` (one or more labels). Raises ValueError with what to write instead.
+    `**` (one or more labels). Raises RefusedError.
     """
+    shown = quoted(text)
+    if not text:
+        raise RefusedError("no name is given", 'write a name such as "example.org"')
     if "://" in text:
-        raise ValueError(f"{text!r} is a URL; write the host name alone")
+        raise RefusedError(f"{shown} is a URL", "write the host name alone")
+    if "/" in text and _is_range(text):
+        raise RefusedError(f"{shown} is a range", f"write cidr = {shown}")
     if "/" in text:
-        raise ValueError(f"{text!r} has a path; write the host name, or use cidr")
+        raise RefusedError(f"{shown} has a path", "write the host name alone")
     if _is_address(text):
-        raise ValueError(f"{text!r} is an address; write cidr = {text!r}")
+        raise RefusedError(f"{shown} is an address", f"write cidr = {shown}")
     if text.count(":"):
-        port = text.split(":")[1]
-        shown = port if port.isdecimal() else "443"
-        raise ValueError(f"{text!r} has a port; write ports = [{shown}]")
+        host, _, port = text.partition(":")
+        number = port if port.isdecimal() else "443"
+        raise RefusedError(
+            f"{shown} has a port", f"write host = {quoted(host)}, ports = [{number}]"
+        )
     return _wild_pattern(text) if "*" in text else _host_name(text, text)
 
 
@@ -43,13 +53,16 @@ def _wild_pattern(text: str) -> str:
     wild = [at for at, label in enumerate(labels) if label in {"*", "**"}]
     partial = len(wild) < sum("*" in label for label in labels)
     if partial or "**" in labels[1:] or wild[-1] == len(labels) - 1:
-        raise ValueError(
-            f"{text!r}: a wildcard stands for a whole label, and not for the last; "
+        raise RefusedError(
+            f"{quoted(text)}: a wildcard is a whole label, and not the last",
             "write *.example.org, storage.*.example.org, or, for one or more labels at "
-            "the front, **.example.org"
+            "the front, **.example.org",
         )
     if wild[-1] == len(labels) - 2:
-        raise ValueError(f"{text!r} covers a whole top-level domain; name one below it")
+        raise RefusedError(
+            f"{quoted(text)} covers a whole top-level domain",
+            "name one below it, such as *.example.org",
+        )
     plain = ["x" if at in wild else label for at, label in enumerate(labels)]
     plain = _host_name(".".join(plain), text).split(".")
     return ".".join(
@@ -60,15 +73,25 @@ def _wild_pattern(text: str) -> str:
 def _host_name(name: str, text: str) -> str:
     ascii_name = in_ascii(name, text)
     if _is_address(ascii_name):
-        raise ValueError(f"{text!r} is an address; write cidr = {ascii_name!r}")
+        raise RefusedError(
+            f"{quoted(text)} is an address", f"write cidr = {ascii_name!r}"
+        )
     if ends_in_number(ascii_name):
-        raise ValueError(
-            f"{text!r} ends in a number, so programs read it as an address; "
-            "write the whole address as cidr, such as cidr = '192.0.2.7'"
+        raise RefusedError(
+            f"{quoted(text)} ends in a number, so programs read it as an address",
+            "write the whole address as cidr, such as cidr = '192.0.2.7'",
         )
     if not is_host_name(ascii_name):
-        raise ValueError(f"{text!r} is not a host name")
+        raise RefusedError(
+            f"{quoted(text)} is not a host name", _why_no_name(ascii_name)
+        )
     return ascii_name
+
+
+def _why_no_name(name: str) -> str:
+    if len(name) > _MAX_NAME or any(len(one) > _MAX_LABEL for one in name.split(".")):
+        return f"names have at most {_MAX_NAME} characters, {_MAX_LABEL} between dots"
+    return "write letters, digits, - and _, with dots between: example.org"
 
 
 def is_host_name(name: str) -> bool:
@@ -89,7 +112,7 @@ def ends_in_number(name: str) -> bool:
 def in_ascii(name: str, text: str) -> str:
     """Return the host name `name` in canonical form, as A-labels (RFC 5891).
 
-    Raises ValueError, which quotes `text`, if it is not a valid internationalised name.
+    Raises RefusedError, which quotes `text`, if it is no internationalised name.
     """
     return canonical(name if name.isascii() else _encoded(name, text))
 
@@ -101,12 +124,23 @@ def _encoded(name: str, text: str) -> str:
     try:
         return idna.encode(name, uts46=True).decode()
     except idna.IDNAError as error:
-        raise ValueError(f"{text!r} is not a valid internationalised name") from error
+        raise RefusedError(
+            f"{quoted(text)} is not a valid internationalised name",
+            "write it as browsers show it, or in ASCII (xn--…)",
+        ) from error
 
 
 def _is_address(text: str) -> bool:
     try:
         ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _is_range(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
     except ValueError:
         return False
     return True

@@ -250,5 +250,5 @@ def _bytes(path: Path, descriptor: int) -> bytes:
 
 def _unreadable(path: Path, error: OSError) -> PolicyError:
     return PolicyError(
-        f"{path}: {error.strerror}", "name a readable file with --policy"
+        f"{path}: {error.strerror}", "name a policy file that can be read"
     )

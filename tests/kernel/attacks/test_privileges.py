@@ -537,6 +537,43 @@ def test_a_sudo_that_the_command_ended_is_a_doubt(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("sudoers", [ALL_MAY, ALL_MAY + "Defaults use_pty\n"])
+def test_a_sudo_that_stopped_with_the_command_goes_on_with_it(
+    tmp_path: Path, sudoers: str
+) -> None:
+    script = "echo $$; kill -STOP $$; exit 5"
+    words = [*WATCH, "--evidence", "/dev/null", "--", "sh", "-c", script]
+    process = subprocess.Popen(
+        as_nobody(tmp_path, words, sudoers),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd="/",
+        process_group=0,
+    )
+    assert process.stdout is not None
+    command = int(process.stdout.readline())
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+
+    os.kill(command, signal.SIGCONT)
+    process.communicate(timeout=LIMIT_S)
+
+    assert process.returncode == 5
+
+
+# sudo's PAM modules set limits, and sudo itself that of core files.
+def test_the_command_has_its_callers_limits_through_sudo(tmp_path: Path) -> None:
+    limits = "ulimit -S -t 50; ulimit -S -s 4096; ulimit -S -f 5000"
+    words = ["sh", "-c", f'{limits}; exec "$@"', "sh", *WATCH, "--quiet"]
+    command = ["sh", "-c", "ulimit -S -t; ulimit -S -s; ulimit -S -f"]
+
+    done = _by_nobody(
+        tmp_path, [*words, "--evidence", "/dev/null", "--", *command], ALL_MAY
+    )
+
+    assert done.stdout.split() == ["50", "4096", "5000"], done.stderr
+
+
 @pytest.mark.parametrize(
     ("said", "why"),
     [

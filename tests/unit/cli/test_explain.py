@@ -93,8 +93,15 @@ def test_the_unspecified_address_is_this_machine(text: str, loopback: str) -> No
     assert parse_destination(text) == parse_destination(loopback)
 
 
+def test_icmp_has_no_port() -> None:
+    assert parse_destination("a.example/icmp") == Destination(
+        None, None, "icmp", ("a.example",)
+    )
+
+
 @pytest.mark.parametrize(
-    "text", ["", "a", "a:", "a:0", "a:65536", ":1", "1.2:3", "a b:1"]
+    "text",
+    ["", "a", "a:", "a:0", "a:65536", ":1", "1.2:3", "a b:1", "a/icmp/udp", "a:1/icmp"],
 )
 def test_what_is_no_destination_says_what_to_write(text: str) -> None:
     with pytest.raises(UsageError) as caught:

@@ -21,12 +21,14 @@ from egressmon.policy.default import DEFAULT
 from egressmon.policy.errors import PolicyError
 from egressmon.policy.file import find_policy, load_policy
 from egressmon.policy.judge import Judge
+from egressmon.policy.lines import line_of
 from egressmon.policy.model import Allow, Dns, Local, Policy
 from egressmon.policy.names import covers, parse_host_pattern
 from egressmon.policy.pointers import pointed_address
+from egressmon.policy.problems import explained
 from egressmon.policy.questions import Asked, Claimed, Destination, Listener, Origin
 from egressmon.policy.search import SearchList
-from egressmon.policy.table import line_of, schema
+from egressmon.policy.table import schema
 
 RESOLVER = ipaddress.ip_address("192.0.2.53")
 PEER = "203.0.113.9"
@@ -106,15 +108,15 @@ def test_host_entries_become_canonical(text: str, canonical: str) -> None:
         ("192.0.2.1", "write cidr"),
         ("2001:db8::1", "write cidr"),
         ("a*.example.org", r"write \*\.example"),
-        ("example.*", "not for the last"),
+        ("example.*", "not the last"),
         ("example.*.org", "top-level domain"),
-        ("**.example.*", "not for the last"),
+        ("**.example.*", "not the last"),
         ("a.**.example.org", r"\*\*\.example\.org"),
         ("*.org", "top-level domain"),
         ("exa mple.org", "not a host name"),
-        ("", "not a host name"),
+        ("", "no name is given"),
         ("a" * 64 + ".org", "not a host name"),
-        ("*", "not for the last"),
+        ("*", "not the last"),
         ("1.2", "ends in a number"),
         ("1.2.3", "ends in a number"),
         ("1.2.3.", "ends in a number"),
@@ -179,11 +181,26 @@ def test_ranges() -> None:
     assert rules.connection(to(ip="2001:db8::1", port=5432)).word == "violation"
 
 
-def test_a_protocol_without_ports_needs_any() -> None:
-    ping = to(port=None, protocol="icmp")
+@pytest.mark.parametrize("protocol", ["icmp", "icmpv6"])
+def test_an_entry_for_icmp_allows_nothing_else(protocol: str) -> None:
+    ping, raw = to(port=None, protocol=protocol), to(port=None, protocol="raw")
+    only: dict[str, object] = {"cidr": PEER, "protocol": "icmp"}
+    every: dict[str, object] = {"cidr": PEER, "protocol": "any"}
 
     assert judge({"cidr": PEER}).connection(ping).word == "violation"
-    assert judge({"cidr": PEER, "protocol": "any"}).connection(ping).word == "allowed"
+    assert judge(every).connection(ping).word == "allowed"
+    assert judge(only).connection(ping).word == "allowed"
+    for other in (to(), to(protocol="udp"), raw):
+        assert judge(only).connection(other).word == "violation"
+    assert judge(every, deny=[only]).connection(ping).rule == "deny[0]"
+    assert judge(every, deny=[only]).connection(to()).word == "allowed"
+
+
+def test_an_entry_for_sctp_allows_nothing_else() -> None:
+    rules = judge({"cidr": PEER, "protocol": "sctp", "ports": [5000]})
+
+    assert rules.connection(to(port=5000, protocol="sctp")).word == "allowed"
+    assert rules.connection(to(port=5000)).word == "violation"
 
 
 @pytest.mark.parametrize(
@@ -502,14 +519,35 @@ def test_the_table_in_pyproject_is_the_same(tmp_path: Path) -> None:
         ("version = 1\n[[allow]]\nhost = 'x.org'\nports = ['*']", 4, 'ports = "any"'),
         ("version = 1\n[[allow]]\nhost = 'x.org'\nports = ['9-1']", 4, "low-high"),
         ("version = 1\n[[deny]]\nhost = 'x.org'\nby = {}", 4, r"deny\[0\]\.by: unkn"),
-        ("version = 1\nallow = ['pypi.org:443']", 2, r"allow\[0\]: a table is"),
-        ("version = 1\n[[allow]]\nports = [1]", 2, "exactly one of host and cidr"),
+        ("version = 1\nallow = ['pypi.org:443']", 2, r"allow\[0\]: not a table"),
+        ("version = 1\n[[allow]]\nports = [1]", 2, "neither host nor cidr"),
         (
             "version = 1\n[[allow]]\nhost = 'a.org'\n[[allow]]\nhost = 'h://a'",
             5,
             r"allow\[1\]\.host",
         ),
         ("version = 1\n[[allow]]\ncidr = '::ffff:10.0.0.0/104'", 3, "10.0.0.0/8"),
+        ("version = 1\n[[deny]]\nports = [1]", 2, r"write host = .*, or cidr ="),
+        ("version = 1\n[[allow]]\nhost = 'x.org'\ncidr = '::1'", 2, "exactly one"),
+        (
+            "version = 1\n[[allow]]\nhost = 'x.org'\nprotocol = 'icmp'\nports = [1]",
+            2,
+            "ICMP has no ports; leave ports out",
+        ),
+        # A mask is not a size, and whether it is of the network or of hosts is a guess.
+        ("version = 1\n[[allow]]\ncidr = '10.0.0.0/0.0.0.255'", 3, "10.0.0.0/24$"),
+        ("version = 1\n[[deny]]\ncidr = '10.0.0.0/255.0.0.0'", 3, "10.0.0.0/8$"),
+        ("version = 1\n[accept]\nfrom = ['10.0.0.0/255.0.0.0']", 3, r"\[0\]: .*/8$"),
+        ("version = 1\n[[allow]]\ncidr = '10.0.0.0/0.0.0.0'", 3, "write 192"),
+        ("version = 1\n[[allow]]\ncidr = 'example.org'", 3, "write host = 'exam"),
+        ("version = 1\n[accept]\nfrom = ['example.org']", 3, "write 192"),
+        ("version = 1\n[accept]\nfrom = '10.0.0.0/8'", 3, r"from = \[\"192"),
+        ("version = 1\n[dns]\nnames = ['192.0.2.1']", 3, "only names are looked up"),
+        ("version = 1\n[dns]\nnames = ['x.org:53']", 3, "only names are looked up"),
+        ("version = 1\n[dns]\nresolvers = '9.9.9.9'", 3, r"resolvers = \["),
+        ("version = 1\n[dns]\nresolvers = [53]", 3, r"\[0\]: not a text"),
+        ("version = 1\n[dns]\nresolvers = ['10.0.0.0/8']", 3, "no single address"),
+        ("version = 1\ndns = 'system'", 2, r"write \[dns\] and below it"),
         # What could cover nothing, as peers are never written so.
         ("version = 1\n[[allow]]\ncidr = '::ffff:192.0.2.7'", 3, "192.0.2.7"),
         ("version = 1\n[[allow]]\ncidr = '::ffff:0:0/96'", 3, "judged as IPv4"),
@@ -528,10 +566,12 @@ def test_errors_name_file_line_and_remedy(
 ) -> None:
     path = write(tmp_path, text)
 
-    with pytest.raises(PolicyError, match=what) as caught:
+    with pytest.raises(PolicyError) as caught:
         load_policy(path)
 
-    assert str(caught.value).startswith(f"{path}:{where}: ")
+    said = f"{caught.value}; {caught.value.hint}"
+    assert said.startswith(f"{path}:{where}: ")
+    assert re.search(what, said), said
     assert caught.value.hint
 
 
@@ -540,7 +580,7 @@ def test_a_range_with_host_bits_is_taken_and_named(tmp_path: Path) -> None:
 [[allow]]
 cidr = "10.0.0.1/8"
 [[allow]]
-cidr = "10.0.0.0/255.0.0.0"
+cidr = "10.0.0.0/8"
 [[deny]]
 cidr = "2001:db8::1/32"
 [accept]
@@ -634,6 +674,24 @@ def test_no_key_accepts_a_value_of_another_type(way: tuple[Any, ...]) -> None:
             Policy.model_validate(table)
 
 
+@pytest.mark.parametrize("way", list(_leaves(WHOLE))[1:], ids=str)
+def test_what_is_said_of_another_type_names_what_to_write(way: tuple[Any, ...]) -> None:
+    others: list[Any] = [*OTHERS, "x" * 400, [""], [1], [[]]]
+    for other in others:
+        table = copy.deepcopy(WHOLE)
+        inner: Any = table
+        for key in way[:-1]:
+            inner = inner[key]
+        inner[way[-1]] = other
+        try:
+            Policy.model_validate(table)
+        except ValidationError as error:
+            said = explained(Path("egress.toml"), "", (), error)
+            assert not re.search("[Ii]nput|valid |Error", str(said)), said
+            assert "docs/policy.md" not in said.hint, said
+            assert len(str(said)) < 200, said
+
+
 def test_the_types_of_all_keys_are_tried() -> None:
     tried = {key for way in _leaves(WHOLE) for key in way if isinstance(key, str)}
     models = json.loads(POLICY_FILE.read_text())
@@ -646,8 +704,10 @@ def test_the_types_of_all_keys_are_tried() -> None:
 def test_another_version_is_refused(tmp_path: Path, version: str) -> None:
     path = write(tmp_path, f"version = {version}\n")
 
-    with pytest.raises(PolicyError, match=r"egress\.toml:1: version: .*1$"):
+    with pytest.raises(PolicyError, match=r"egress\.toml:1: version: ") as caught:
         load_policy(path)
+
+    assert caught.value.hint.startswith("write version = 1")
 
 
 def test_all_errors_are_named_at_once(tmp_path: Path) -> None:

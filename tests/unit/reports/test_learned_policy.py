@@ -50,6 +50,13 @@ def test_of_two_names_alike_the_one_that_a_connection_goes_by_is_taken() -> None
     assert policy["allow"] == [{"host": "b.example.test"}]
 
 
+@pytest.mark.parametrize("protocol", ["icmp", "icmpv6"])
+def test_what_was_only_pinged_may_only_be_pinged(protocol: str) -> None:
+    _, policy = learned(connection("192.0.2.1", port=None, protocol=protocol))
+
+    assert policy["allow"] == [{"cidr": "192.0.2.1", "protocol": "icmp"}]
+
+
 # It once counted all votes again for each entry: quadratic.
 def test_the_work_grows_with_the_hosts_and_not_with_their_square(
     monkeypatch: pytest.MonkeyPatch,
