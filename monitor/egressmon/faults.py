@@ -3,9 +3,9 @@
 import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from egressmon.sanitise import sanitise_text
+from egressmon.values import dataclass
 
 _MAX_MESSAGE = 200
 

@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -31,6 +30,7 @@ from egressmon.runs.plan import Enforce, RunOptions
 from egressmon.runs.state import make_state
 from egressmon.sensor.escalation import SudoQuery
 from egressmon.text import printable
+from egressmon.values import replace
 
 
 def watch(

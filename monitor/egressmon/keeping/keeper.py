@@ -13,7 +13,6 @@ import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ from egressmon.probes.kernel import bpf
 from egressmon.sensor.canary import Plan, make_plan, pack_attempts
 from egressmon.sensor.scope import Scope
 from egressmon.startup import dispositions
+from egressmon.values import dataclass
 
 _MAX_PATH = 4096
 _MAX_NUMBERS = 1024

@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NoReturn
 
 from egressmon.errors import ScopeError
@@ -20,6 +19,7 @@ from egressmon.sensor.canary import (
 )
 from egressmon.sensor.scope import Scope
 from egressmon.startup import dispositions, environment, limits, streams
+from egressmon.values import dataclass
 
 FORWARDED = (
     signal.SIGHUP,

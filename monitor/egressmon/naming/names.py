@@ -2,7 +2,6 @@
 
 import ipaddress
 from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -10,6 +9,7 @@ from egressmon.events.model import Address
 from egressmon.naming.aliases import Aliases
 from egressmon.naming.asked import Asked, AskedBy, Asker, Asking
 from egressmon.policy.names import canonical
+from egressmon.values import dataclass
 
 if TYPE_CHECKING:
     from egressmon.policy.model import AnyPolicy

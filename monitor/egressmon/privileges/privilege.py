@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import NoReturn
 
 from egressmon.errors import PrivilegeError
@@ -20,6 +19,7 @@ from egressmon.startup import (
     ownership,
 )
 from egressmon.startup.environment import Block
+from egressmon.values import dataclass
 
 # include/uapi/linux/capability.h
 _CAP_DAC_OVERRIDE = 1

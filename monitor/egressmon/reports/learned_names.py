@@ -2,11 +2,11 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from egressmon.evidence.records import Actor, ConnectionRecord, DnsRecord
 from egressmon.policy.pointers import pointed_address
+from egressmon.values import dataclass
 
 _MAX = 65536
 _Key = TypeVar("_Key")

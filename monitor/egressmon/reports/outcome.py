@@ -1,11 +1,11 @@
 """The result of a run, as reports get it."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from egressmon.evidence.records import RunEnd
 from egressmon.evidence.tally import Tally
 from egressmon.reports.proposal import Proposal
+from egressmon.values import dataclass, field
 
 NOT_RUN = "the command was not run"
 """The reason why the evidence of a run without a command is incomplete."""

@@ -1,7 +1,6 @@
 """The steps of a run that need root, before the process splits in two."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from egressmon.attribution.stage import Attributor
@@ -15,6 +14,7 @@ from egressmon.sensor.escalation import Escalation, runs_as_root
 from egressmon.sensor.scope import Scope
 from egressmon.sensor.sensor import Sensor
 from egressmon.sensor.surroundings import NetworkWatch, Surroundings, look_around
+from egressmon.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

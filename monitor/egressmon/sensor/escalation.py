@@ -10,12 +10,12 @@ import pwd
 import shutil
 import stat
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 from egressmon.evidence.records import ProcessRecord, Record
 from egressmon.privileges.confinement import gains_no_privileges
 from egressmon.privileges.privilege import User
+from egressmon.values import dataclass
 
 _PATIENCE_S = 3.0  # sudo may have to fetch its rules from a directory server
 _DENIED = "is not allowed to run sudo"

@@ -8,7 +8,6 @@ methods of `Engine` and `FrameProbes` alone.
 import ctypes
 import os
 import struct
-from dataclasses import dataclass
 
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.hooks import (
@@ -27,6 +26,7 @@ from egressmon.probes.hooks import (
 from egressmon.probes.kernel import bpf
 from egressmon.probes.kernel.ring import Ring, Rings
 from egressmon.probes.wire import CONSTANTS, STRUCTS
+from egressmon.values import dataclass
 
 _COUNTERS = {
     name.removeprefix("COUNT_").lower(): slot

@@ -11,7 +11,6 @@ import os
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from egressmon.probes.hooks import (
 from egressmon.probes.loaders import obstacles
 from egressmon.probes.loaders.beside import Beside
 from egressmon.probes.wire import HEADER, digest
+from egressmon.values import dataclass
 
 OBJECT_NAME = "egressmon.bpf.o"
 FRAMES_OBJECT_NAME = "frames.bpf.o"
