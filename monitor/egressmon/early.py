@@ -1,6 +1,7 @@
 """Begin to load the probes, the slowest step, before the other modules are imported."""
 
 from egressmon.probes.loaders.loading import Preparation
+from egressmon.startup.stored_types import stored
 
 _VERBS_WITH_COMMAND = ("watch", "learn")
 _DECIDING_OPTIONS = ("--engine", "--attribution")
@@ -18,7 +19,7 @@ def prepare(arguments: list[str]) -> Preparation | None:
     options = arguments[1 : arguments.index("--")]
     if any(_may_decide(option.partition("=")[0]) for option in options):
         return None
-    return Preparation("auto", frames=True)
+    return Preparation("auto", frames=True, stored=stored)
 
 
 # Whether `word` is an option that decides which probes are loaded. argparse accepts

@@ -40,6 +40,8 @@ _RINGS = {
     "lookups": CONSTANTS["RING_DNS_BYTES"],
     "events": CONSTANTS["RING_BYTES"],
 }
+NOT_ASKED_FOR = "not asked for"
+"""Why there are no frames where they need not be loaded."""
 _BATCH = 4096
 _BATCH_BYTES = 1 << 19
 
@@ -181,8 +183,10 @@ class Engine:
         self.watches_rings = False
         """Whether they are observed through io_uring, too."""
         self.frames = frames
-        self.no_frames = "not asked for"
+        self.no_frames = NOT_ASKED_FOR
         """Why Python frames are not read, if `frames` is None."""
+        self.types_key: str | None = None
+        """The key of what makes the next run load faster; None: it is there."""
         self.scope_level = 0
         """How many levels the scope's cgroup is below the root cgroup; 0: unknown."""
         self._scope_id = 0

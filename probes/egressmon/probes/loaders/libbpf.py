@@ -8,36 +8,47 @@ of the address space, not as NULL with errno.
 import ctypes
 import errno
 import os
+import struct
 import threading
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from egressmon.probes.engine import Loaded
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.hooks import (
+    CALL,
     COPIED,
     FRAMES,
     FRAMES_MAPS,
     FRAMES_ROOT,
     FREED,
     HOOKS,
+    LIFE,
     MAPS,
+    RING,
+    ROOT,
+    SCOPE,
     Hook,
 )
 from egressmon.probes.loaders import obstacles
 from egressmon.probes.loaders.beside import Beside
 from egressmon.probes.wire import HEADER, digest
-from egressmon.values import dataclass
+from egressmon.values import dataclass, replace
 
 OBJECT_NAME = "egressmon.bpf.o"
 FRAMES_OBJECT_NAME = "frames.bpf.o"
 _PROGRAMS = Path(__file__).parents[1] / "programs"
 _SONAMES = ("libbpf.so.1", "libbpf.so.0")
+# Loaded side by side, as the kernel takes as long for either half.
+_HALVES = ((*SCOPE, *LIFE), (*ROOT, CALL, RING))
+# struct bpf_object_open_opts of libbpf 0.5: its size, and last `btf_custom_path`.
+_OPEN_OPTIONS = struct.Struct("=Q40xQ")
 _ERROR_POINTERS = 2**64 - 4095
 _POINTER = ctypes.c_void_p
+T = TypeVar("T")
 _PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, _POINTER)
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_object__open_mem": (_POINTER, [ctypes.c_char_p, ctypes.c_size_t, _POINTER]),
@@ -107,51 +118,102 @@ def load_object(folder: Path = _PROGRAMS, name: str = OBJECT_NAME) -> bytes:
     return image
 
 
-def load(folder: Path = _PROGRAMS) -> Loaded:
-    """Load the precompiled probes in `folder` into the kernel; raises ProbeError."""
-    return _load(load_object(folder), HOOKS, MAPS, {})
+def images(folder: Path = _PROGRAMS) -> list[bytes]:
+    """Return all precompiled objects in `folder`; raises ProbeError."""
+    return [load_object(folder, name) for name in (OBJECT_NAME, FRAMES_OBJECT_NAME)]
 
 
-def load_with_frames(folder: Path = _PROGRAMS) -> tuple[Loaded, Loaded | ProbeError]:
-    """Load the probes and the programs that read Python frames, in parallel.
+def load(folder: Path = _PROGRAMS, types: bytes | None = None) -> Loaded:
+    """Load the precompiled probes in `folder` into the kernel; raises ProbeError.
 
-    Verifying either takes 0.1 s. Raises ProbeError if the probes cannot be loaded; an
-    error of the frames' programs is returned in their place.
+    `types` is BTF that holds the kernel's types that they ask for; None: the kernel's
+    own is read.
     """
-    image = load_object(folder)
-    shared = _load(image, (), MAPS, {}, HOOKS)
-    probes = Beside(lambda: _load(image, HOOKS, MAPS, shared.maps))
-    frames = _load_frames(folder, shared.maps)
+    with _as_file(types) as path:
+        return _load_halves(load_object(folder), path, lambda _: None)[0]
+
+
+def load_with_frames(
+    folder: Path = _PROGRAMS, types: bytes | None = None
+) -> tuple[Loaded, Loaded | ProbeError]:
+    """Load the probes as `load` does, and the programs that read Python frames.
+
+    Verifying either takes 0.1 s, so they are loaded in parallel. An error of the
+    frames' programs is returned in their place.
+    """
+    with _as_file(types) as path:
+        return _load_halves(
+            load_object(folder), path, lambda maps: _load_frames(folder, maps, path)
+        )
+
+
+# Loads the maps, and then the programs, while `beside` is called with the maps.
+def _load_halves(
+    image: bytes, types: bytes, beside: Callable[[dict[str, int]], T]
+) -> tuple[Loaded, T]:
+    shared = _load(_Wanted(image, (), MAPS, {}, types))
+    wanted = [_Wanted(image, hooks, (), shared.maps, types) for hooks in _HALVES]
+    halves = [Beside(partial(_load, half)) for half in wanted]
+    other = beside(shared.maps)
+    programs: dict[str, int] = {}
     try:
-        return probes.result(), frames
+        for half in halves:
+            programs |= half.result().programs
     except ProbeError:
-        if isinstance(frames, Loaded):
-            frames.close()
+        for loaded in (shared, other, *_loaded(halves)):
+            if isinstance(loaded, Loaded):
+                loaded.close()
         raise
-    finally:
-        shared.close()
+    return replace(shared, programs=programs), other
 
 
-def _load_frames(folder: Path, maps: dict[str, int]) -> Loaded | ProbeError:
+def _loaded(halves: list[Beside[Loaded]]) -> Generator[Loaded]:
+    for half in halves:
+        with suppress(ProbeError):
+            yield half.result()
+
+
+def _load_frames(
+    folder: Path, maps: dict[str, int], types: bytes
+) -> Loaded | ProbeError:
     try:
         image = load_object(folder, FRAMES_OBJECT_NAME)
         hooks = (*FRAMES, *FRAMES_ROOT, COPIED, FREED)
-        return _load(image, hooks, FRAMES_MAPS, maps)
+        return _load(_Wanted(image, hooks, FRAMES_MAPS, maps, types))
     except ProbeError as error:
         return error
+
+
+# A path by which libbpf can read `types`; empty if there are none.
+@contextmanager
+def _as_file(types: bytes | None) -> Generator[bytes]:
+    if types is None:
+        yield b""
+        return
+    descriptor = os.memfd_create("types")
+    try:
+        os.write(descriptor, types)
+        yield f"/proc/self/fd/{descriptor}".encode()
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    image: bytes
+    hooks: tuple[Hook, ...]
+    """The programs to load, of those in the object."""
+    maps: tuple[str, ...]
+    shared: dict[str, int]
+    """Maps that exist already, by name: used instead of new ones."""
+    types: bytes
+    """A file with the kernel's types, or empty."""
 
 
 # First without a callback for libbpf's messages: it would be called some hundred times
 # and wait for the GIL each time, 7 s in all beside a busy thread. If loading fails, it
 # is done again with the callback, to learn why.
-def _load(
-    image: bytes,
-    hooks: tuple[Hook, ...],
-    names: tuple[str, ...],
-    shared: dict[str, int],
-    left_out: tuple[Hook, ...] = (),
-) -> Loaded:
-    wanted = _Wanted(image, hooks, names, shared, left_out)
+def _load(wanted: _Wanted) -> Loaded:
     try:
         return _attempt(wanted)
     except ProbeError:
@@ -159,20 +221,12 @@ def _load(
             return _attempt(wanted, lines)
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    image: bytes
-    hooks: tuple[Hook, ...]
-    maps: tuple[str, ...]
-    shared: dict[str, int]
-    """Maps that exist already, by name: used instead of new ones."""
-    left_out: tuple[Hook, ...]
-    """Programs in the object that are not to be loaded."""
-
-
 def _attempt(wanted: _Wanted, lines: Sequence[str] = ()) -> Loaded:
     image = wanted.image
-    probes = _call("bpf_object__open_mem", image, len(image), None)
+    path = ctypes.create_string_buffer(wanted.types)
+    where = ctypes.addressof(path) if wanted.types else 0
+    options = _OPEN_OPTIONS.pack(_OPEN_OPTIONS.size, where)
+    probes = _call("bpf_object__open_mem", image, len(image), options)
     if not probes:
         raise ProbeError(
             "the compiled probes cannot be read: the file is damaged",
@@ -184,9 +238,9 @@ def _attempt(wanted: _Wanted, lines: Sequence[str] = ()) -> Loaded:
             found = _call("bpf_object__find_map_by_name", probes, name.encode())
             if found:
                 library().bpf_map__reuse_fd(found, descriptor)
-        for hook in wanted.left_out:
-            program = _find(probes, "program", hook.program)
-            library().bpf_program__set_autoload(program, False)
+        for hook in HOOKS:
+            if hook not in wanted.hooks and (found := _seek(probes, hook.program)):
+                library().bpf_program__set_autoload(found, False)
         code = -library().bpf_object__load(probes)
         if code:
             raise obstacles.refusal(os.strerror(code), "\n".join(lines))
@@ -203,6 +257,10 @@ def _attempt(wanted: _Wanted, lines: Sequence[str] = ()) -> Loaded:
 def _call(name: str, *arguments: object) -> int:
     pointer: int = getattr(library(), name)(*arguments) or 0
     return 0 if pointer >= _ERROR_POINTERS else pointer
+
+
+def _seek(probes: int, program: str) -> int:
+    return _call("bpf_object__find_program_by_name", probes, program.encode())
 
 
 # Duplicated: libbpf closes its own when the object is closed.
