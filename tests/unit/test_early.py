@@ -11,7 +11,7 @@ from egressmon.cli.verbs import VERBS
 class Asked:
     """Stands for `Preparation`: notes what was asked for, and loads nothing."""
 
-    def __init__(self, choice: str, *, frames: bool) -> None:
+    def __init__(self, choice: str, *, frames: bool, stored: object) -> None:
         self.asked = choice, frames
 
 
