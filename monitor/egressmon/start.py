@@ -8,7 +8,6 @@ only a few small modules.
 
 import os
 import sys
-import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
@@ -43,6 +42,8 @@ def _failed(error: Exception) -> int:
     from egressmon.startup import limits  # noqa: PLC0415 -- rarely needed
 
     if (explained := limits.explained(error)) is None:
+        import traceback  # noqa: PLC0415 -- 8 ms, and rarely needed
+
         with suppress(OSError):
             traceback.print_exc()
         return 1

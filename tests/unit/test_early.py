@@ -12,6 +12,7 @@ class Asked:
     """Stands for `Preparation`: notes what was asked for, and loads nothing."""
 
     def __init__(self, choice: str, *, frames: bool, stored: object) -> None:
+        assert callable(stored)
         self.asked = choice, frames
 
 

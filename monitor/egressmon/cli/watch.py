@@ -62,7 +62,7 @@ def watch(
         request.run, loaded, enforce, user, engine, on_record=needs.add, page=page
     )
     outcome = _with_proposal(outcome, needs, loaded, resolver)
-    tell_all(outcome, _reports(request.run, user, page))
+    tell_all(outcome, _reports(outcome, user, page, quiet=request.run.quiet))
     return outcome.end.exit_status
 
 
@@ -203,15 +203,21 @@ def _run_options(
     return replace(options, sudo=SudoQuery(user)) if options.may_gain else options
 
 
-def _reports(request: RunRequest, user: User, page: Page | None) -> Iterator[Report]:
-    # rich takes 60 ms to import, after the run and not before it.
-    from egressmon.reports import github, summary  # noqa: PLC0415
+# Each is imported only if there is something to tell: rich takes 30 ms.
+def _reports(
+    outcome: Outcome, user: User, page: Page | None, *, quiet: bool
+) -> Iterator[Report]:
+    if outcome.is_grave or not quiet:
+        from egressmon.reports.summary import Summary  # noqa: PLC0415
 
-    yield summary.Summary(quiet=request.quiet)
-    if _is_github(user):
-        yield github.Annotations(user.environment.get(b"GITHUB_WORKSPACE"))
+        yield Summary(quiet=quiet)
+    if not _is_github(user):
+        return
+    from egressmon.reports.github import Annotations, JobSummary  # noqa: PLC0415
+
+    yield Annotations(user.environment.get(b"GITHUB_WORKSPACE"))
     if page is not None:
-        yield github.JobSummary(page)
+        yield JobSummary(page)
 
 
 # The path, the open file, and why there is none. Without a name it is a new file in a

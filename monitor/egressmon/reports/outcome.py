@@ -36,3 +36,9 @@ class Outcome:
     """The command's first word."""
     proposal: Proposal | None = None
     """What to add to the policy; None if nothing was in violation."""
+
+    @property
+    def is_grave(self) -> bool:
+        """Whether people are told of it even if they asked for silence."""
+        is_clean = self.end.verdict == "clean" and self.evidence_failure is None
+        return not is_clean or bool(self.exec_errno)
