@@ -208,16 +208,16 @@ def _reports(
     outcome: Outcome, user: User, page: Page | None, *, quiet: bool
 ) -> Iterator[Report]:
     if outcome.is_grave or not quiet:
-        from egressmon.reports.summary import Summary  # noqa: PLC0415
+        from egressmon.reports import summary  # noqa: PLC0415
 
-        yield Summary(quiet=quiet)
+        yield summary.Summary(quiet=quiet)
     if not _is_github(user):
         return
-    from egressmon.reports.github import Annotations, JobSummary  # noqa: PLC0415
+    from egressmon.reports import github  # noqa: PLC0415
 
-    yield Annotations(user.environment.get(b"GITHUB_WORKSPACE"))
+    yield github.Annotations(user.environment.get(b"GITHUB_WORKSPACE"))
     if page is not None:
-        yield JobSummary(page)
+        yield github.JobSummary(page)
 
 
 # The path, the open file, and why there is none. Without a name it is a new file in a
