@@ -122,8 +122,9 @@ class Session:
         if attributor is not None:
             path = options.user.environment.get(b"PATH", b"")
             attributor.prepare(options.command, path)
+        attempts = armed.keeper_setup.child.attempts()
         self._pipeline.drain(sensor.read)
-        proof = sensor.prove("start", canaries, armed.keeper_setup.child.attempts)
+        proof = sensor.prove("start", canaries, attempts)
         if attributor is not None:
             attributor.settle()
         keeper.disarm()
