@@ -89,7 +89,10 @@ def _as_root() -> int:
 
 
 def _command_line(preparation: "Preparation | None" = None) -> int:
-    from egressmon.cli.main import main as command_line  # noqa: PLC0415 -- after the checks
+    from egressmon.startup.late import import_late  # noqa: PLC0415 -- after the checks
+
+    import_late("orjson")  # 10 ms, and no line is written before the command starts
+    from egressmon.cli.main import main as command_line  # noqa: PLC0415 -- as above
 
     return command_line(preparation)
 

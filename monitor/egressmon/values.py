@@ -202,7 +202,7 @@ else:
             for base in reversed(cls.__mro__):
                 kinds |= getattr(base, "__annotations__", {})
             kinds = {one.name: kinds[one.name] for one in cls.__values__}
-            shadow = type(cls.__name__, (), {"__annotations__": kinds})
+            shadow = type(cls.__name__, (), {"__annotations__": kinds, "__doc__": ""})
             for one in cls.__values__:
                 if one.has_default:
                     default = {"default_factory": one.factory}

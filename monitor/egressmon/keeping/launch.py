@@ -63,7 +63,7 @@ class Launched:
         os.close(self._report)
 
     def forget(self) -> None:
-        """Close the two other pipes, in a process that calls neither `go` nor `abandon`."""
+        """Close the other pipes, in a process that calls neither `go` nor `abandon`."""
         os.close(self._go_pipe)
         os.close(self._failure_pipe)
 

@@ -21,12 +21,13 @@ from egressmon.startup import descriptors
 # Modules that the agent imports only when it needs them.
 _LATER = (
     "dataclasses",
+    "orjson.orjson",
     "traceback",
     "egressmon.attribution.packages.rpm",
     "egressmon.reports.github",
     "egressmon.reports.summary",
 )
-_PACKAGES = ("rich",)
+_PACKAGES = ("rich", "orjson")
 _READ, _ENTER = 0o004, 0o001  # permission bits for others than owner and group
 _INCOMPLETE, _CANNOT = 121, 125
 

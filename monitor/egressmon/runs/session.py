@@ -56,6 +56,9 @@ class Session:
         self._isolated = state.faults.isolated
         self._catch_up = CatchUp(state.options.catch_up_s)
         state.evidence.is_over = self._catch_up.is_over
+        self._opening: list[Record] = []
+        """The first records, of when the command could start."""
+        self._proved_ns = 0
         self._inner = InnerRuns()
         watchers = live.armed.escalation, self._inner
         self._recorder = Recorder(state, watchers, on_record)
@@ -130,9 +133,8 @@ class Session:
         keeper.disarm()
         frames = options.attribution == "full"
         blind_spots = blind_spots_of(sensor, attributor, armed, frames=frames)
-        self._recorder.record(start_record(self._state, sensor, scope, blind_spots))
-        for record in proof:
-            self._recorder.record(record)
+        self._opening = [start_record(self._state, sensor, scope, blind_spots), *proof]
+        self._proved_ns = self._state.clock.now_ns()
         return blind_spots
 
     # From the command's exec to the end of its last descendant. Whatever fails on our
@@ -147,6 +149,8 @@ class Session:
             self._start_command()
         with isolated("reading ahead"):
             self._live.sensor.intake.start()
+        with isolated("recording the start"):
+            self._record_start()
         with isolated("following the command"):
             follower.until_command_ends(setup.child, ending)
         with isolated("waiting for the command"):
@@ -163,6 +167,12 @@ class Session:
             ending.exec_errno = self._live.keeper.go()
         except OSError:
             ending.doubts.append("the command's process was ended before its exec")
+
+    # Writing the first record imports what writes: the command need not wait for it.
+    def _record_start(self) -> None:
+        with self._live.sensor.intake.working():
+            for record in self._opening:
+                self._recorder.record_at(record, self._proved_ns)
 
     def _wind_up(self) -> None:
         ending, isolated, follower = self._state.ending, self._isolated, self._follower
