@@ -1,6 +1,7 @@
 """Measure what each level of attribution costs: bench.py attribution [ROUNDS]."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -101,6 +102,8 @@ def _captured() -> tuple[Stack, AddressSpace]:
     engine.stack_bytes = CONSTANTS["STACK_BYTES"]
     side_band = SideBand(scope.fd)
     try:
+        engine.scope_id = os.fstat(scope.fd).st_ino
+        engine.scope_level = scope.level
         engine.attach(scope.fd)
         engine.arm_canary(None)
         code = "import socket; socket.socket().connect_ex(('127.0.0.1', 9))"

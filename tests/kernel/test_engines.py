@@ -179,7 +179,7 @@ def altered(folder: Path, old: str, new: str) -> tuple[str, ...]:
 
 @pytest.mark.userspace
 def test_a_source_that_does_not_compile(tmp_path: Path) -> None:
-    prefix = altered(tmp_path, "return on_create(ctx, true);", "return on_nothing;")
+    prefix = altered(tmp_path, "return on_bind(ctx, true);", "return on_nothing;")
 
     said = refused(tmp_path, run_engine(tmp_path, "bcc", prefix))
 
@@ -190,7 +190,7 @@ def test_a_source_that_does_not_compile(tmp_path: Path) -> None:
 
 @pytest.mark.userspace
 def test_verbose_shows_the_compilers_whole_log(tmp_path: Path) -> None:
-    prefix = altered(tmp_path, "return on_create(ctx, true);", "return on_nothing;")
+    prefix = altered(tmp_path, "return on_bind(ctx, true);", "return on_nothing;")
 
     run = run_engine(tmp_path, "bcc", prefix, "--verbose")
 
@@ -202,7 +202,7 @@ def test_verbose_shows_the_compilers_whole_log(tmp_path: Path) -> None:
 def test_a_program_that_the_verifier_rejects(tmp_path: Path) -> None:
     prefix = altered(
         tmp_path,
-        "return on_create(ctx, true);",
+        "on_create(ctx, runs_in_scope());",
         "return *(volatile int *)(long)ctx->type;",
     )
 
@@ -211,7 +211,7 @@ def test_a_program_that_the_verifier_rejects(tmp_path: Path) -> None:
     assert "error: the kernel did not take the probes" in said
     run = run_engine(tmp_path, "bcc", prefix, "--verbose")
     assert "invalid mem access" in run.stderr
-    assert "Failed to load BPF program b'scope_sock_create'" in run.stderr
+    assert "Failed to load BPF program b'root_sock_create'" in run.stderr
 
 
 @pytest.mark.userspace
@@ -220,8 +220,8 @@ def test_a_program_that_the_verifier_rejects(tmp_path: Path) -> None:
     [
         (
             "egressmon.bpf.c",
-            "on_egress(skb, 0);\n\treturn 1;",
-            "on_egress(skb, 0);\n\treturn *(volatile int *)(long)skb->len;",
+            "on_egress(skb);\n\treturn 1;",
+            "on_egress(skb);\n\treturn *(volatile int *)(long)skb->len;",
         ),
         (
             "python/frames.bpf.c",

@@ -64,11 +64,11 @@ image = load_object()
 library.bpf_object__open_mem.restype = ctypes.c_void_p
 probes = library.bpf_object__open_mem(image, len(image), None)
 assert library.bpf_object__load(probes) == 0
-program = library.bpf_object__find_program_by_name(probes, b"scope_sock_create")
+program = library.bpf_object__find_program_by_name(probes, b"scope_post_bind4")
 library.bpf_program__fd.argtypes = [ctypes.c_void_p]
 folder = os.open(sys.argv[1], os.O_RDONLY)
-# BPF_CGROUP_INET_SOCK_CREATE is 2; flags 0: neither override nor multi below.
-assert library.bpf_prog_attach(library.bpf_program__fd(program), folder, 2, 0) == 0
+# BPF_CGROUP_INET4_POST_BIND is 12; flags 0: neither override nor multi below.
+assert library.bpf_prog_attach(library.bpf_program__fd(program), folder, 12, 0) == 0
 print("closed", flush=True)
 sys.stdin.read()
 """
@@ -76,7 +76,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def closed_cgroup() -> Generator[Path]:
-    """A cgroup whose owner lets nobody below it attach a sock_create program."""
+    """A cgroup whose owner lets nobody below it attach a post_bind4 program."""
     path = find_root() / f"closed_for_egressmon_{os.getpid()}"
     path.mkdir()
     try:
@@ -106,7 +106,7 @@ def test_a_hook_that_cannot_attach_stops_the_run(
     )
 
     assert run.status == 125
-    assert "_sock_create could not be attached" in run.stderr
+    assert "scope_post_bind4 could not be attached" in run.stderr
     assert not (tmp_path / "ran").exists()
     assert run.records == []
 

@@ -93,7 +93,9 @@ class KnownBlindSpot(Enum):
         "cgroup-namespace",
         "egressmon runs in a cgroup namespace: what it takes for the hierarchy's root "
         "may not be",
-        "what goes over sockets that were made outside the namespace is not seen",
+        "what goes over sockets that were made outside the namespace is not seen, nor "
+        "who receives what is sent to an own address that is not a loopback one: that "
+        "is never local",
         "run egressmon in the machine's own cgroup namespace (docker run "
         "--cgroupns=host)",
     )

@@ -5,6 +5,7 @@ import fcntl
 import os
 import secrets
 import select
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +86,17 @@ class Scope:
         if (self.root / "cgroup.type").exists():
             return 0
         return len(self.path.relative_to(self.root).parts)
+
+    def make_socket(self) -> None:
+        """Have a process of the scope's make a socket, and end."""
+        child = os.fork()
+        if child == 0:
+            try:
+                self.enter()
+                socket.socket().close()
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
 
     def enter(self) -> None:
         """Move the calling process into the scope."""

@@ -6,7 +6,7 @@ import stat
 from contextlib import suppress
 from typing import Literal
 
-from egressmon.errors import SensorError
+from egressmon.errors import ScopeError, SensorError
 from egressmon.evidence.records import CanaryRecord, LossRecord
 from egressmon.faults import Faults
 from egressmon.probes.engine import Engine
@@ -76,11 +76,22 @@ class Sensor:
             self.engine.stack_bytes = CONSTANTS["STACK_BYTES"]
         root_fd = os.open(scope.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            self.engine.scope_level = scope.level
-            self.engine.attach(scope.fd)
+            self.engine.scope_id = os.fstat(scope.fd).st_ino
+            self.engine.hierarchy_is_whole = scope.level > 0
+            self.engine.scope_level = scope.level or self._ask_for_level()
             self.engine.attach_root(root_fd)
+            self.engine.attach(scope.fd)
         finally:
             os.close(root_fd)
+
+    def _ask_for_level(self) -> int:
+        level = self.engine.find_level(self._scope.fd, self._scope.make_socket)
+        if not level:
+            raise ScopeError(
+                "the kernel does not say where the scope's cgroup is in its hierarchy",
+                "run where the whole hierarchy is visible (docker: --cgroupns=host)",
+            )
+        return level
 
     def open_side_band(self) -> None:
         """Ask the kernel to report mappings; call it in the process that reads them.

@@ -8,6 +8,7 @@ methods of `Engine` and `FrameProbes` alone.
 import ctypes
 import os
 import struct
+from collections.abc import Callable
 
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.hooks import (
@@ -16,11 +17,13 @@ from egressmon.probes.hooks import (
     FRAMES,
     FRAMES_ROOT,
     FREED,
+    LEVEL,
     LIFE,
     RING,
     ROOT,
     SCOPE,
     START,
+    WHOLE,
     Hook,
 )
 from egressmon.probes.kernel import bpf
@@ -188,8 +191,11 @@ class Engine:
         self.types_key: str | None = None
         """The key of what makes the next run load faster; None: it is there."""
         self.scope_level = 0
-        """How many levels the scope's cgroup is below the root cgroup; 0: unknown."""
-        self._scope_id = 0
+        """How many levels the scope's cgroup is below the hierarchy's root."""
+        self.scope_id = 0
+        """The id of the scope's cgroup: its folder's inode number (kernfs)."""
+        self.hierarchy_is_whole = False
+        """Whether the root cgroup is the machine's, and not that of a namespace."""
         self.stack_bytes = 0
         """How many bytes of a caller's stack to copy; takes effect in arm_canary()."""
         self._loaded = loaded
@@ -199,13 +205,12 @@ class Engine:
     def attach(self, scope_fd: int) -> None:
         """Attach the probes of the scope, whose cgroup is open as `scope_fd`.
 
-        Raises ProbeError.
+        Call it after `attach_root`: what the probes there see of the scope, they see
+        alone. Raises ProbeError.
         """
         self._loaded.update("scope", bytes(4), struct.pack("=i", scope_fd))
-        if self.scope_level:
-            # A cgroup's id is its folder's inode number (kernfs, 64-bit machines).
-            self._scope_id = os.fstat(scope_fd).st_ino
-        for hook in (*self._only_with_frames(FRAMES), *LIFE, *SCOPE):
+        scope = SCOPE if self.root_hooks else (*SCOPE, *WHOLE)
+        for hook in (*self._only_with_frames(FRAMES), *LIFE, *scope):
             try:
                 self._attach(hook, scope_fd)
             except OSError as error:
@@ -223,11 +228,16 @@ class Engine:
         """
         self.watches_calls = self._attach_if_there(CALL)
         self.watches_rings = self._attach_if_there(RING)
+        before = len(self._links)
         try:
             for hook in (*self._only_with_frames(FRAMES_ROOT), *ROOT):
                 self._attach(hook, root_fd)
         except OSError:
-            return  # a blind spot, which the agent declares
+            # A blind spot, which the agent declares; attach() takes what it can.
+            for link in self._links[before:]:
+                os.close(link)
+            del self._links[before:], self.hooks[before:]
+            return
         self.root_hooks = True
 
     def _attach_if_there(self, hook: Hook) -> bool:
@@ -256,12 +266,32 @@ class Engine:
             return self.frames.loaded.programs[hook.program]
         return self._loaded.programs[hook.program]
 
+    def find_level(self, scope_fd: int, make_socket: Callable[[], None]) -> int:
+        """Return how many levels the scope is below the hierarchy's root; 0: unknown.
+
+        `make_socket` must have a process of the scope make a socket: there, the kernel
+        says which cgroups are above it. Raises OSError.
+        """
+        self.arm_canary(None)
+        attach_type = LEVEL.attach_type or 0
+        link = bpf.attach_to_cgroup(self._program(LEVEL), scope_fd, attach_type)
+        try:
+            make_socket()
+        finally:
+            os.close(link)
+        layout = STRUCTS["settings"]
+        value = bpf.lookup(
+            self._loaded.maps["settings"], bytes(4), ctypes.sizeof(layout)
+        )
+        return int(layout.from_buffer_copy(value).scope_level)
+
     def arm_canary(self, canary: Canary | None) -> None:
         """Have the probes refuse connections to `canary`, or to nothing (None)."""
         value = STRUCTS["settings"](
             stack_bytes=self.stack_bytes,
             scope_level=self.scope_level,
-            scope_id=self._scope_id,
+            scope_id=self.scope_id,
+            sees_arrivals=self.hierarchy_is_whole and self.root_hooks,
         )
         if canary is not None:
             value.canary_armed = 1

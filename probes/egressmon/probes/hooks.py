@@ -64,21 +64,19 @@ LIFE = (
     _life("exit_second", "sched_process_free"),
 )
 _ADDRESS = ("connect4", "connect6", "sendmsg4", "sendmsg6")
-_SOCKET = (
-    "sock_create",
-    "sock_release",
-    "post_bind4",
-    "post_bind6",
-    *_ADDRESS,
-    "egress",
-    "ingress",
-)
-SCOPE = tuple(_cgroup("scope", what) for what in _SOCKET)
-ROOT = tuple(_cgroup("root", what) for what in _SOCKET)
+_NAMED = ("post_bind4", "post_bind6", *_ADDRESS)
+_WHOLE = ("sock_create", "sock_release", "egress", "ingress")
+SCOPE = tuple(_cgroup("scope", what) for what in _NAMED)
+# These see the scope as well as what it uses from outside; attached to the scope alone
+# if they cannot be at the root.
+WHOLE = tuple(_cgroup("root", what) for what in _WHOLE)
+ROOT = (*WHOLE, *(_cgroup("root", what) for what in _NAMED))
+# Attached for a moment, in a cgroup namespace.
+LEVEL = Hook("scope_level", "scope", *_ATTACH["sock_create"])
 # If these cannot be attached, the agent declares a blind spot.
 CALL = _life("call", "sys_exit", "escape")
 RING = _life("ring", "io_uring_submit_req", "escape")
-HOOKS = (*LIFE, *SCOPE, *ROOT, CALL, RING)
+HOOKS = (*LIFE, *SCOPE, *ROOT, CALL, RING, LEVEL)
 
 # In an object of their own, and attached first: the others refer to their events.
 START = _life("start", "sched_process_fork", "frames")
@@ -106,6 +104,7 @@ MAPS = (
     "peers",
     "answerers",
     "uncertain",
+    "expected",
     "templates",
 )
 # Those that only the frames' object has; it shares MAPS.

@@ -1,13 +1,15 @@
 """Others than the scope receive what no look-up at a packet's target finds."""
 
 import os
+import select
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
 
+from egressmon.sensor.scope import find_root
 from support.lab import CLIENT4, CLIENT6, Lab
 from support.outside import outside
 from support.watching import Watched
@@ -383,3 +385,91 @@ def test_what_goes_to_a_socket_that_its_maker_kept_is_no_local_traffic(
     assert "SECRET" in run.stdout, run.stderr
     assert run.end["verdict"] == "violations", run.stderr
     assert "outside the scope" in run.of("connection")[0]["reason"]
+
+
+# As in a container: only a part of the cgroup hierarchy is visible, at its own root.
+PART = """
+mkdir -p {0} && echo $$ >{0}/cgroup.procs || exit
+exec unshare --cgroup --mount sh -c '
+umount -l {1}; mount -t cgroup2 none {1} && exec "$@"' sh "$@"
+"""
+
+
+@pytest.fixture
+def part_of_the_hierarchy() -> Generator[tuple[str, ...]]:
+    """Return a command line's beginning that runs the rest in a cgroup namespace."""
+    root = find_root()
+    path = root / f"part_for_egressmon_{os.getpid()}"
+    yield ("sh", "-c", PART.format(path, root), "sh")
+    # A process may leave its cgroup a moment after it was waited for.
+    with (path / "cgroup.events").open() as events:
+        poller = select.poll()
+        poller.register(events, select.POLLPRI)
+        while "populated 1" in events.read():
+            assert poller.poll(10_000)
+            events.seek(0)
+    path.rmdir()
+
+
+# Those outside the part run no probe as they receive.
+def test_in_a_cgroup_namespace_what_may_be_anothers_is(
+    watched: Watch, network: Lab, part_of_the_hierarchy: tuple[str, ...]
+) -> None:
+    relay_code, command = WAYS["a listener that is bound to the address's own device"]
+    with outside(network, SHARED + relay_code) as relay:
+        run = watched(
+            *(PYTHON, "-c", SHARED + command, relay.says()),
+            through=part_of_the_hierarchy,
+        )
+
+    assert "cgroup-namespace" in run.blind_spots
+    assert run.end["verdict"] == "violations", run.stderr
+
+
+def test_in_a_cgroup_namespace_the_scopes_own_is_known(
+    watched: Watch, part_of_the_hierarchy: tuple[str, ...]
+) -> None:
+    command = (
+        "s = socket.create_server(('127.0.0.1', 0)); "
+        "socket.create_connection(s.getsockname()).send(b'x'); "
+        "t = bound(UDP, ('127.0.0.1', 0)); t.sendto(b'x', t.getsockname())"
+    )
+
+    run = watched(PYTHON, "-c", SHARED + command, through=part_of_the_hierarchy)
+
+    assert set(run.end["connections"]) == {"local"}, run.stderr
+
+
+# A packet that can no more be on its way may have been from, and to, anybody's ports.
+LATER = """
+import socket, sys
+OWN = sys.argv[2]
+first = socket.socket(type=socket.SOCK_DGRAM); first.bind((OWN, 0))
+to = socket.socket(type=socket.SOCK_DGRAM); to.bind((OWN, 0))
+first.sendto(b"x", to.getsockname())
+at = first.getsockname()[1], to.getsockname()[1]
+first.close(); to.close()
+with open(sys.argv[1], "w") as file: print(*at, file=file)
+print(open(sys.argv[1]).read())
+"""
+STRANGERS = """
+import socket, sys, time
+source, target = map(int, open(sys.argv[1]).read().split())
+time.sleep(11)  # what a packet may be on its way, and a second
+a = socket.socket(type=socket.SOCK_DGRAM); a.bind((sys.argv[2], source))
+b = socket.socket(type=socket.SOCK_DGRAM); b.bind((sys.argv[2], target))
+a.sendto(b"x", b.getsockname()); b.recv(1)
+open(sys.argv[1], "w").close()
+"""
+
+
+@pytest.mark.long
+def test_ports_that_others_use_later_are_not_the_scopes(
+    watched: Watch, network: Lab, tmp_path: Path
+) -> None:
+    pipe = str(tmp_path / "ports")
+    os.mkfifo(pipe)
+    with outside(network, STRANGERS, pipe, CLIENT4):
+        run = watched(PYTHON, "-c", LATER, pipe, CLIENT4)
+
+    assert run.end["verdict"] == "clean", run.stderr

@@ -14,6 +14,7 @@ from egressmon.probes.hooks import (
     FRAMES_ROOT,
     FREED,
     HOOKS,
+    LEVEL,
     MAPS,
     Hook,
 )
@@ -48,6 +49,7 @@ def test_every_program_of_the_source_is_a_hook_of_its_kind(
             assert found[hook.program] == kinds[hook]
         else:
             kind = hook.program.removeprefix(f"{hook.place}_")
+            kind = "sock_create" if hook is LEVEL else kind
             assert found[hook.program].partition("/")[2] == kind
 
 

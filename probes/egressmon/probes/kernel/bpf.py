@@ -138,6 +138,14 @@ def update(table: int, key: bytes, value: bytes) -> None:
     _bpf(_MAP_UPDATE_ELEM, struct.pack("=IxxxxQQQ", table, *where, 0))
 
 
+def lookup(table: int, key: bytes, size: int) -> bytes:
+    """Return the element of the map `table` at `key`, which has `size` bytes."""
+    keys, value = ctypes.create_string_buffer(key), ctypes.create_string_buffer(size)
+    where = ctypes.addressof(keys), ctypes.addressof(value)
+    _bpf(_MAP_LOOKUP_ELEM, struct.pack("=IxxxxQQQ", table, *where, 0))
+    return value.raw
+
+
 def delete(table: int, key: bytes) -> None:
     """Remove the element of the map `table` at `key`, if there is one."""
     keys = ctypes.create_string_buffer(key)

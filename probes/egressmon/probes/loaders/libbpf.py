@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 from egressmon.probes.engine import Loaded
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.hooks import (
-    CALL,
     COPIED,
     FRAMES,
     FRAMES_MAPS,
@@ -28,8 +27,6 @@ from egressmon.probes.hooks import (
     HOOKS,
     LIFE,
     MAPS,
-    RING,
-    ROOT,
     SCOPE,
     Hook,
 )
@@ -43,7 +40,8 @@ FRAMES_OBJECT_NAME = "frames.bpf.o"
 _PROGRAMS = Path(__file__).parents[1] / "programs"
 _SONAMES = ("libbpf.so.1", "libbpf.so.0")
 # Loaded side by side, as the kernel takes as long for either half.
-_HALVES = ((*SCOPE, *LIFE), (*ROOT, CALL, RING))
+_FIRST_HALF = (*SCOPE, *LIFE)
+_HALVES = _FIRST_HALF, tuple(one for one in HOOKS if one not in _FIRST_HALF)
 # struct bpf_object_open_opts of libbpf 0.5: its size, and last `btf_custom_path`.
 _OPEN_OPTIONS = struct.Struct("=Q40xQ")
 _ERROR_POINTERS = 2**64 - 4095

@@ -11,6 +11,7 @@
 #include "stream.bpf.h"
 
 #define MAX_UNCERTAIN 8192
+#define EXPECTED_NS (10 * 1000000000ULL) /* for as long as that a packet may be on its way */
 
 struct way {
 	struct endpoint source;
@@ -20,6 +21,9 @@ struct way {
 
 /* What is known of the sender. */
 DEFINE_MAP(uncertain, LRU_HASH, struct way, struct socket_state, MAX_UNCERTAIN, 0);
+
+/* When the last such packet left. Hardly any run has one: all else that arrives passes. */
+DEFINE_MAP(expected, ARRAY, u32, u64, 1, 0);
 
 static __always_inline void fill_way(struct way *way, struct __sk_buff *skb,
 				     const struct endpoint *source,
@@ -47,13 +51,27 @@ static __always_inline u32 is_uncertain(struct __sk_buff *skb, const struct pack
 	return receiver == RECEIVER_SHARED || !is_loopback(packet->sent_to.address);
 }
 
-/* Remember a packet until it arrives. A subprogram, as it takes much of the stack. */
+/* Where no probe sees packets arrive, whoever may receive one does. */
+static __always_inline u32 certain(u32 receiver)
+{
+	struct settings *set = settings_set();
+
+	return set && set->sees_arrivals ? receiver : RECEIVER_UNKNOWN;
+}
+
+/*
+ * Remember a packet until it arrives, or can't any more: its ends may be another's then. A
+ * subprogram, as it takes much of the stack.
+ */
 SUBPROGRAM int expect(struct __sk_buff *skb)
 {
+	WIDE_KEY(first, 0);
 	struct packet packet = {};
 	struct way way = {};
 	struct bpf_sock *sk = skb->sk;
-	struct socket_state *state;
+	struct socket_state *state, *known;
+	u64 now = bpf_ktime_get_boot_ns();
+	u64 *last = bpf_map_lookup_elem(MAP(expected), &first);
 
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
@@ -61,19 +79,46 @@ SUBPROGRAM int expect(struct __sk_buff *skb)
 	if (!state || !parse(skb, &packet))
 		return 0;
 	fill_way(&way, skb, &packet.source, &packet.target);
+	known = bpf_map_lookup_elem(MAP(uncertain), &way);
 	/* One that was told of stays as it is. */
-	bpf_map_update_elem(MAP(uncertain), &way, state, BPF_NOEXIST);
+	if (!known || now - known->expected_ns > EXPECTED_NS) {
+		bpf_map_update_elem(MAP(uncertain), &way, state, BPF_ANY);
+		known = bpf_map_lookup_elem(MAP(uncertain), &way);
+	}
+	if (known)
+		known->expected_ns = now;
+	if (last)
+		*last = now;
 	return 0;
+}
+
+static __always_inline bool is_any_expected(u64 now)
+{
+	WIDE_KEY(first, 0);
+	u64 *last = bpf_map_lookup_elem(MAP(expected), &first);
+
+	return last && *last && now - *last <= EXPECTED_NS;
 }
 
 /* Whether a socket is the scope's, as owner_of() has it. */
 static __always_inline bool is_scopes(struct bpf_sock *sk)
 {
-	struct settings *set = settings_set();
+	return is_in_scope(sk) || is_made_here(bpf_sk_storage_get(MAP(sockets), sk, 0, 0));
+}
 
-	if (!set || !set->scope_id || is_made_here(bpf_sk_storage_get(MAP(sockets), sk, 0, 0)))
-		return true;
-	return ancestor_cgroup_id(sk, set->scope_level) == set->scope_id;
+/* What was told of a stream as it arrived is no news as its next packet leaves. */
+static __always_inline void note_told(struct __sk_buff *skb, const struct packet *packet)
+{
+	struct bpf_sock *sk =
+		find_socket(skb, &packet->target, &packet->source, packet->target.port);
+	struct socket_state *state;
+
+	if (!sk)
+		return;
+	state = bpf_sk_storage_get(MAP(sockets), sk, 0, 0);
+	if (state)
+		state->told |= TOLD(RECEIVER_OUTSIDE);
+	bpf_sk_release(sk);
 }
 
 /* Something of the scope arrived at a socket outside, which no look-up had found: tell. */
@@ -86,12 +131,15 @@ static __always_inline void on_delivery(struct __sk_buff *skb, struct bpf_sock *
 			    .kind = KIND_SENDMSG,
 			    .receiver = RECEIVER_OUTSIDE,
 			    .is_again = true};
+	u64 now = bpf_ktime_get_boot_ns();
 
-	if (skb->ifindex != LOOPBACK_INDEX || !sk || is_scopes(sk) || !parse(skb, &packet))
+	if (skb->ifindex != LOOPBACK_INDEX || !is_any_expected(now) || is_scopes(sk) ||
+	    !parse(skb, &packet))
 		return;
 	fill_way(&way, skb, &packet.source, &packet.target);
 	sender = bpf_map_lookup_elem(MAP(uncertain), &way);
-	if (!sender || (sender->told & TOLD(RECEIVER_OUTSIDE)))
+	if (!sender || (sender->told & TOLD(RECEIVER_OUTSIDE)) ||
+	    now - sender->expected_ns > EXPECTED_NS)
 		return;
 	sender->told |= TOLD(RECEIVER_OUTSIDE);
 	if (!(sender->flags & SOCKET_INSIDE))
@@ -105,6 +153,7 @@ static __always_inline void on_delivery(struct __sk_buff *skb, struct bpf_sock *
 	if (packet.target.protocol == PROTOCOL_TCP) {
 		flow.kind = KIND_CONNECT;
 		flow.socket_type = SOCK_STREAM;
+		note_told(skb, &packet);
 	}
 	emit_flow(&flow);
 }

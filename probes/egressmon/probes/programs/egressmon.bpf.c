@@ -1,23 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * The entry points. `scope_*` attach to the scope's own cgroup, `root_*` to the
- * root of the hierarchy (observation only: sockets that came from outside the
- * scope run the hooks of the cgroup in which they were made), `life_*` to the
- * kernel's tracepoints.
+ * The entry points. `scope_*` attach to the scope's own cgroup, `root_*` to the root of the
+ * hierarchy, and observe only: a socket runs the hooks of the cgroup in which it was made,
+ * and of all above it. So what the root's programs see is the scope's as well as what the
+ * scope uses from outside. Where a peer is named or a port is taken, the scope's own
+ * programs run first. `life_*` attach to the kernel's tracepoints.
  */
 #include "traffic.bpf.h"
 #include "escape.bpf.h"
 
+/* Attached for a moment, where the agent cannot see the scope's level itself. */
 SEC("cgroup/sock_create")
-int scope_sock_create(struct bpf_sock *ctx)
+int scope_level(struct bpf_sock *ctx)
 {
-	return on_create(ctx, true);
-}
-
-SEC("cgroup/sock_release")
-int scope_sock_release(struct bpf_sock *ctx)
-{
-	return on_release(ctx, true);
+	find_level();
+	return 1;
 }
 
 SEC("cgroup/post_bind4")
@@ -56,30 +53,17 @@ int scope_sendmsg6(struct bpf_sock_addr *ctx)
 	return on_address(ctx, KIND_SENDMSG, false, true);
 }
 
-SEC("cgroup_skb/egress")
-int scope_egress(struct __sk_buff *skb)
-{
-	on_egress(skb, 0);
-	return 1;
-}
-
-SEC("cgroup_skb/ingress")
-int scope_ingress(struct __sk_buff *skb)
-{
-	return on_ingress(skb);
-}
-
 SEC("cgroup/sock_create")
 int root_sock_create(struct bpf_sock *ctx)
 {
-	on_create(ctx, false);
+	on_create(ctx, runs_in_scope());
 	return 1;
 }
 
 SEC("cgroup/sock_release")
 int root_sock_release(struct bpf_sock *ctx)
 {
-	on_release(ctx, false);
+	on_release(ctx);
 	return 1;
 }
 
@@ -128,14 +112,14 @@ int root_sendmsg6(struct bpf_sock_addr *ctx)
 SEC("cgroup_skb/egress")
 int root_egress(struct __sk_buff *skb)
 {
-	on_root_egress(skb);
+	on_egress(skb);
 	return 1;
 }
 
 SEC("cgroup_skb/ingress")
 int root_ingress(struct __sk_buff *skb)
 {
-	on_root_ingress(skb);
+	on_ingress(skb);
 	return 1;
 }
 

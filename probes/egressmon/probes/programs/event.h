@@ -142,9 +142,11 @@ struct settings {
 	u32 canary_port;
 	u32 canary_inet[ADDRESS_WORDS]; /* network byte order */
 	u32 canary_inet6[ADDRESS_WORDS];
-	u32 stack_bytes; /* how much of a caller's stack to copy; 0: none */
-	u32 scope_level; /* how far the scope's cgroup is below the root cgroup */
-	u64 scope_id;	 /* cgroup id of the scope; 0: its level is not known */
+	u32 stack_bytes;   /* how much of a caller's stack to copy; 0: none */
+	u32 scope_level;   /* how far the scope's cgroup is below the root cgroup */
+	u64 scope_id;	   /* cgroup id of the scope */
+	u32 sees_arrivals; /* whether all that arrives on this machine passes a probe */
+	u32 spare;
 };
 
 /*

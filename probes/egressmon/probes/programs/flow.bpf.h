@@ -8,6 +8,8 @@
 /* By number: each engine's headers declare it with types of their own. */
 static u64 (*current_ancestor_cgroup_id)(int level) = (void *)123;
 
+#define MAX_LEVELS 64 /* of a cgroup below the hierarchy's root */
+
 struct flow {
 	const struct endpoint *peer;
 	const struct endpoint *sent_to;	  /* where its packet really goes; NULL: to peer */
@@ -190,17 +192,27 @@ static __always_inline int on_address(struct bpf_sock_addr *ctx, u32 kind, bool 
 }
 
 /*
- * Whether a socket that is made now is foreign, and a process of the scope makes it. By
- * the cgroup's number: Linux 6.1 offers no other question here.
+ * Whether the current process is in the scope's cgroup. By the cgroup's number: Linux 6.1
+ * offers no other question where a socket is made.
  */
-static __always_inline bool is_foreign_here(void)
+static __always_inline bool runs_in_scope(void)
 {
 	struct settings *set = settings_set();
 
-	if (set && set->scope_id &&
-	    current_ancestor_cgroup_id(set->scope_level) == set->scope_id)
-		return false;
-	return in_lineage(bpf_get_current_pid_tgid() >> 32);
+	return set && current_ancestor_cgroup_id(set->scope_level) == set->scope_id;
+}
+
+/* Note how far the scope's cgroup, in which the current process is, is below the root. */
+static __always_inline void find_level(void)
+{
+	struct settings *set = settings_set();
+
+	if (!set)
+		return;
+#pragma unroll
+	for (int level = 1; level < MAX_LEVELS; level++)
+		if (current_ancestor_cgroup_id(level) == set->scope_id)
+			set->scope_level = level;
 }
 
 /*
@@ -213,7 +225,7 @@ static __always_inline int on_create(struct bpf_sock *ctx, bool inside)
 
 	if (inside && ctx->type == SOCK_STREAM && ctx->protocol == PROTOCOL_TCP)
 		return 1;
-	if (!inside && !is_foreign_here())
+	if (!inside && !in_lineage(bpf_get_current_pid_tgid() >> 32))
 		return 1;
 	state = bpf_sk_storage_get(MAP(sockets), ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!state) {
@@ -247,12 +259,12 @@ static __always_inline int on_bind(struct bpf_sock *ctx, bool inside)
 	return 1;
 }
 
-static __always_inline int on_release(struct bpf_sock *ctx, bool inside)
+/* The scope's own as well as foreign ones: neither is told of twice. */
+static __always_inline int on_release(struct bpf_sock *ctx)
 {
 	struct socket_state *state = bpf_sk_storage_get(MAP(sockets), ctx, 0, 0);
 
-	if (state && (state->flags & (SOCKET_SENDING | SOCKET_PENDING)) &&
-	    (inside || !(state->flags & SOCKET_INSIDE)))
+	if (state && (state->flags & (SOCKET_SENDING | SOCKET_PENDING)))
 		emit_unsent(state, bpf_get_socket_cookie(ctx), ctx->type);
 	return 1;
 }

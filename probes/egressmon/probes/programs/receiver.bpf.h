@@ -23,6 +23,14 @@
 /* By number: each engine's headers declare it with types of their own (since 5.8). */
 static u64 (*ancestor_cgroup_id)(void *sk, int level) = (void *)129;
 
+/* Whether a socket was made in the scope's cgroup. */
+static __always_inline bool is_in_scope(struct bpf_sock *sk)
+{
+	struct settings *set = settings_set();
+
+	return set && ancestor_cgroup_id(sk, set->scope_level) == set->scope_id;
+}
+
 /* Made by the scope; an inherited socket may be another's, too, whoever bound it. */
 static __always_inline bool is_made_here(const struct socket_state *state)
 {
@@ -133,24 +141,20 @@ static __always_inline u32 owner_of(struct bpf_sock *sk, u16 protocol, u32 shari
 	u32 left = (other | -other) >> 63 << 4;
 
 	/* A socket that listens without having been bound has no state. */
-	if (is_made_here(state) || (scope && !other))
+	if (is_made_here(state) || !other)
 		receiver = (sharing == SHARING_LOOKED_UP && is_shared(sk, protocol)) ||
 					   (sharing == SHARING_GUESSED && may_be_shared(sk))
 				   ? RECEIVER_SHARED
 				   : RECEIVER_SCOPE;
-	else if (!scope)
-		receiver = RECEIVER_ASK;
 	bpf_sk_release(sk);
 	return receiver | (taken & RECEIVER_TAKEN) | left;
 }
 
-/*
- * Whose socket has, or would accept, the connection from source, a port of it, to target;
- * or (SHARING_NONE) whose a SYN with an ACK is for.
- */
-static __always_inline u32 socket_at(struct __sk_buff *skb, const struct endpoint *source,
-				     const struct endpoint *target, u16 source_port,
-				     u32 sharing)
+/* The socket that has, or would accept, the connection from source, a port of it, to target. */
+static __always_inline struct bpf_sock *find_socket(struct __sk_buff *skb,
+						    const struct endpoint *source,
+						    const struct endpoint *target,
+						    u16 source_port)
 {
 	/* Without branches, which the verifier would follow: all bits are set for IPv4. */
 	u32 inet = -forget(skb, is_inet(target->address));
@@ -169,12 +173,19 @@ static __always_inline u32 socket_at(struct __sk_buff *skb, const struct endpoin
 		ports,
 	};
 	u32 size = sizeof(tuple) - (inet & (sizeof(tuple) - 3 * sizeof(u32)));
-	struct bpf_sock *sk;
 
 	if (target->protocol == PROTOCOL_UDP)
-		sk = bpf_sk_lookup_udp(skb, (void *)tuple, size, THIS_NAMESPACE, 0);
-	else
-		sk = bpf_sk_lookup_tcp(skb, (void *)tuple, size, THIS_NAMESPACE, 0);
+		return bpf_sk_lookup_udp(skb, (void *)tuple, size, THIS_NAMESPACE, 0);
+	return bpf_sk_lookup_tcp(skb, (void *)tuple, size, THIS_NAMESPACE, 0);
+}
+
+/* Whose that socket is; or (SHARING_NONE) whose a SYN with an ACK is for. */
+static __always_inline u32 socket_at(struct __sk_buff *skb, const struct endpoint *source,
+				     const struct endpoint *target, u16 source_port,
+				     u32 sharing)
+{
+	struct bpf_sock *sk = find_socket(skb, source, target, source_port);
+
 	return sk ? owner_of(sk, target->protocol, sharing) : RECEIVER_NOBODY;
 }
 

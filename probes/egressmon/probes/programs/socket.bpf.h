@@ -61,10 +61,11 @@ struct socket_state {
 	u64 frames_ns;
 	u64 start_ns; /* of the process, and which of its programs it ran */
 	u32 exec_id;
-	u32 dns_left;	/* how much of its DNS messages will be read: quota.h */
-	u64 dns_ns;	/* when that was reckoned */
-	u64 dns_unread; /* bytes that were not read, */
-	u64 dns_told;	/* and how many when that was last told of */
+	u32 dns_left;	 /* how much of its DNS messages will be read: quota.h */
+	u64 dns_ns;	 /* when that was reckoned */
+	u64 dns_unread;	 /* bytes that were not read, */
+	u64 dns_told;	 /* and how many when that was last told of */
+	u64 expected_ns; /* of a copy in `uncertain`: when its last packet left */
 	char comm[COMM_SIZE];
 };
 

@@ -104,11 +104,10 @@ static __always_inline bool is_taken_inside(struct __sk_buff *skb)
 {
 	const u8 *data = (const u8 *)(long)skb->data;
 	const u8 *end = (const u8 *)(long)skb->data_end;
-	struct settings *set = settings_set();
 	struct bpf_sock *sk;
 	bool taken;
 
-	if (!set || !set->scope_id || data + sizeof(struct inet6_header) + sizeof(u32) > end)
+	if (data + sizeof(struct inet6_header) + sizeof(u32) > end)
 		return false;
 	if (data[0] == 0x45)
 		sk = bpf_sk_lookup_tcp(
@@ -120,8 +119,7 @@ static __always_inline bool is_taken_inside(struct __sk_buff *skb)
 			sizeof(((struct bpf_sock_tuple *)0)->ipv6), THIS_NAMESPACE, 0);
 	if (!sk)
 		return false;
-	taken = sk->state != STATE_LISTEN &&
-		ancestor_cgroup_id(sk, set->scope_level) == set->scope_id;
+	taken = sk->state != STATE_LISTEN && is_in_scope(sk);
 	bpf_sk_release(sk);
 	return taken;
 }

@@ -171,6 +171,8 @@ SUBPROGRAM int egress_news(struct __sk_buff *skb, u32 kind, u32 flags)
 		flow.local_port = packet.source.port;
 	} else if (!(flags & FLAG_CANARY)) {
 		uncertain = is_uncertain(skb, &packet, flow.receiver & RECEIVER_ALONE);
+		if (uncertain)
+			flow.receiver = forget(skb, certain(flow.receiver));
 		if (forget(skb, is_told(state, &flow)))
 			return uncertain;
 	}
@@ -198,16 +200,16 @@ SUBPROGRAM int egress_flow(struct __sk_buff *skb, u32 flags)
 	count_total(skb);
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
+	state = state_of(sk);
 	if (look(skb, &glance) && glance.protocol == PROTOCOL_TCP &&
-	    glance.target != DNS_PORT && glance.source != DNS_PORT &&
-	    !is_aimed_at_dns(state_of(sk)) && (!sk || sk->type == SOCK_STREAM)) {
-		if (!begins(glance.tcp_flags) && !(flags && is_untold(state_of(sk))) &&
-		    (!may_hand_over(skb, state_of(sk)) || is_told_at_once(skb, state_of(sk))))
+	    glance.target != DNS_PORT && glance.source != DNS_PORT && !is_aimed_at_dns(state) &&
+	    (!sk || sk->type == SOCK_STREAM)) {
+		if (!begins(glance.tcp_flags) && !(flags && is_untold(state)) &&
+		    (!may_hand_over(skb, state) || is_told_at_once(skb, state)))
 			return NO_NEWS;
 		if (TWO_WAYS)
 			return KIND_STREAM;
 	}
-	state = state_of(sk);
 	if (!parse(skb, &packet))
 		count(COUNT_LOST_PACKET, 1);
 	if (!flags && is_canary(&packet))
@@ -223,7 +225,7 @@ SUBPROGRAM int egress_flow(struct __sk_buff *skb, u32 flags)
 	return kind;
 }
 
-static __always_inline void on_egress(struct __sk_buff *skb, u32 flags)
+static __always_inline void tell_egress(struct __sk_buff *skb, u32 flags)
 {
 	u32 news = forget(skb, egress_flow(skb, flags));
 
@@ -235,22 +237,27 @@ static __always_inline void on_egress(struct __sk_buff *skb, u32 flags)
 		dns_egress(skb, flags);
 }
 
-/* The whole machine's packets pass here: all but those of foreign sockets at once. */
-static __always_inline struct socket_state *foreign_state(struct bpf_sock *sk)
+/* Whether the scope uses a socket that was not made in its cgroup. */
+static __always_inline bool is_foreign(struct bpf_sock *sk)
 {
 	struct socket_state *state = state_of(sk);
 
-	return state && !(state->flags & SOCKET_INSIDE) ? state : NULL;
+	return state && !(state->flags & SOCKET_INSIDE);
 }
 
-static __always_inline void on_root_egress(struct __sk_buff *skb)
+/* The whole machine's packets pass here: all but the scope's at once. */
+static __always_inline void on_egress(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
+	bool inside;
 
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
-	if (foreign_state(sk))
-		on_egress(skb, FLAG_FOREIGN);
+	if (!sk)
+		return;
+	inside = is_in_scope(sk);
+	if (inside || is_foreign(sk))
+		tell_egress(skb, forget(skb, inside ? 0 : FLAG_FOREIGN));
 }
 
 static __always_inline bool is_canary_port(u16 port)
@@ -270,7 +277,7 @@ static __always_inline bool is_plain_arrival(struct __sk_buff *skb, bool inside)
 	return glance.protocol == PROTOCOL_TCP || !inside || !is_canary_port(glance.target);
 }
 
-static __always_inline int observe_ingress(struct __sk_buff *skb, bool inside)
+static __always_inline void observe_ingress(struct __sk_buff *skb, bool inside)
 {
 	struct packet packet = {};
 	struct flow flow = {.peer = &packet.target,
@@ -278,7 +285,7 @@ static __always_inline int observe_ingress(struct __sk_buff *skb, bool inside)
 			    .flags = FLAG_CANARY | FLAG_INGRESS};
 
 	if (!parse(skb, &packet))
-		return 1;
+		return;
 	if (is_dns(&packet.source)) {
 		dns_ingress(skb, inside ? 0 : FLAG_FOREIGN);
 	} else if (inside && is_canary(&packet)) {
@@ -286,28 +293,25 @@ static __always_inline int observe_ingress(struct __sk_buff *skb, bool inside)
 		flow.cookie = bpf_get_socket_cookie(skb);
 		emit_flow(&flow);
 	}
-	return 1;
 }
 
-static __always_inline int on_ingress(struct __sk_buff *skb)
-{
-	return is_plain_arrival(skb, true) ? 1 : observe_ingress(skb, true);
-}
-
-static __always_inline void on_root_ingress(struct __sk_buff *skb)
+static __always_inline void on_ingress(struct __sk_buff *skb)
 {
 	struct __sk_buff *arrived = skb;
 	struct bpf_sock *sk = skb->sk;
+	bool inside;
 
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
+	if (!sk)
+		return;
+	inside = is_in_scope(sk);
 	/* BCC's compiler would compute the address of a field for both, which none may read. */
 	asm volatile("" : "+r"(arrived));
-	on_delivery(arrived, sk);
-	if (is_plain_arrival(skb, false))
-		return;
-	if (foreign_state(sk))
-		observe_ingress(skb, false);
+	if (!inside)
+		on_delivery(arrived, sk);
+	if (!is_plain_arrival(skb, inside) && (inside || is_foreign(sk)))
+		observe_ingress(skb, inside);
 }
 
 #endif
