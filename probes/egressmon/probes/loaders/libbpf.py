@@ -10,11 +10,12 @@ import errno
 import os
 import struct
 import threading
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from egressmon.probes.engine import Loaded
 from egressmon.probes.errors import ProbeError
@@ -25,9 +26,10 @@ from egressmon.probes.hooks import (
     FRAMES_ROOT,
     FREED,
     HOOKS,
-    LIFE,
     MAPS,
+    ROOT,
     SCOPE,
+    WHOLE,
     Hook,
 )
 from egressmon.probes.loaders import obstacles
@@ -39,14 +41,17 @@ OBJECT_NAME = "egressmon.bpf.o"
 FRAMES_OBJECT_NAME = "frames.bpf.o"
 _PROGRAMS = Path(__file__).parents[1] / "programs"
 _SONAMES = ("libbpf.so.1", "libbpf.so.0")
-# Loaded side by side, as the kernel takes as long for either half.
-_FIRST_HALF = (*SCOPE, *LIFE)
-_HALVES = _FIRST_HALF, tuple(one for one in HOOKS if one not in _FIRST_HALF)
+# What is loaded side by side: parts that take the kernel about as long.
+_NAMED = tuple(one for one in ROOT if one not in WHOLE)
+_SOCKETS = (*SCOPE, *_NAMED)
+_PARTS = _SOCKETS, WHOLE, tuple(one for one in HOOKS if one not in {*_SOCKETS, *WHOLE})
+_FRAMES_PARTS = FRAMES, (*FRAMES_ROOT, COPIED, FREED)
+_FRAMES = (*FRAMES, *FRAMES_ROOT, COPIED, FREED)
+_ALL = (*HOOKS, *_FRAMES)
 # struct bpf_object_open_opts of libbpf 0.5: its size, and last `btf_custom_path`.
 _OPEN_OPTIONS = struct.Struct("=Q40xQ")
 _ERROR_POINTERS = 2**64 - 4095
 _POINTER = ctypes.c_void_p
-T = TypeVar("T")
 _PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, _POINTER)
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_object__open_mem": (_POINTER, [ctypes.c_char_p, ctypes.c_size_t, _POINTER]),
@@ -128,7 +133,7 @@ def load(folder: Path = _PROGRAMS, types: bytes | None = None) -> Loaded:
     own is read.
     """
     with _as_file(types) as path:
-        return _load_halves(load_object(folder), path, lambda _: None)[0]
+        return _Parts(load_object(folder), path).loaded()
 
 
 def load_with_frames(
@@ -140,46 +145,62 @@ def load_with_frames(
     frames' programs is returned in their place.
     """
     with _as_file(types) as path:
-        return _load_halves(
-            load_object(folder), path, lambda maps: _load_frames(folder, maps, path)
-        )
-
-
-# Loads the maps, and then the programs, while `beside` is called with the maps.
-def _load_halves(
-    image: bytes, types: bytes, beside: Callable[[dict[str, int]], T]
-) -> tuple[Loaded, T]:
-    shared = _load(_Wanted(image, (), MAPS, {}, types))
-    wanted = [_Wanted(image, hooks, (), shared.maps, types) for hooks in _HALVES]
-    halves = [Beside(partial(_load, half)) for half in wanted]
-    other = beside(shared.maps)
-    programs: dict[str, int] = {}
-    try:
-        for half in halves:
-            programs |= half.result().programs
-    except ProbeError:
-        for loaded in (shared, other, *_loaded(halves)):
-            if isinstance(loaded, Loaded):
-                loaded.close()
-        raise
-    return replace(shared, programs=programs), other
-
-
-def _loaded(halves: list[Beside[Loaded]]) -> Generator[Loaded]:
-    for half in halves:
-        with suppress(ProbeError):
-            yield half.result()
+        probes = _Parts(load_object(folder), path)
+        frames = _load_frames(folder, path, probes.shared.maps)
+        try:
+            return probes.loaded(), frames
+        except ProbeError:
+            if isinstance(frames, Loaded):
+                frames.close()
+            raise
 
 
 def _load_frames(
-    folder: Path, maps: dict[str, int], types: bytes
+    folder: Path, types: bytes, maps: dict[str, int]
 ) -> Loaded | ProbeError:
     try:
         image = load_object(folder, FRAMES_OBJECT_NAME)
-        hooks = (*FRAMES, *FRAMES_ROOT, COPIED, FREED)
-        return _load(_Wanted(image, hooks, FRAMES_MAPS, maps, types))
+        if not types:  # one reading of the kernel's own is enough
+            return _load(_Wanted(image, _FRAMES, FRAMES_MAPS, maps, types))
+        return _Parts(image, types, _FRAMES_PARTS, FRAMES_MAPS, maps).loaded()
     except ProbeError as error:
         return error
+
+
+class _Parts:
+    """An object whose maps are loaded at once, and its programs in threads."""
+
+    def __init__(
+        self,
+        image: bytes,
+        types: bytes,
+        parts: tuple[tuple[Hook, ...], ...] = _PARTS,
+        names: tuple[str, ...] = MAPS,
+        maps: dict[str, int] | None = None,
+    ) -> None:
+        """Begin; `maps` are those that exist already. Raises ProbeError."""
+        known = maps or {}
+        self.shared = _load(_Wanted(image, (), names, known, types))
+        known = {**known, **self.shared.maps}
+        if not types:  # as above
+            parts = (tuple(chain.from_iterable(parts)),)
+        wanted = [_Wanted(image, hooks, (), known, types) for hooks in parts]
+        self._parts = [Beside(partial(_load, one)) for one in wanted]
+
+    def loaded(self) -> Loaded:
+        """Wait for all of it; raises ProbeError."""
+        found: dict[str, int] = {}
+        failures: list[ProbeError] = []
+        for part in self._parts:
+            try:
+                found |= part.result().programs
+            except ProbeError as error:
+                failures.append(error)
+        loaded = replace(self.shared, programs=found)
+        if failures:
+            loaded.close()
+            raise failures[0]
+        return loaded
 
 
 # A path by which libbpf can read `types`; empty if there are none.
@@ -236,7 +257,7 @@ def _attempt(wanted: _Wanted, lines: Sequence[str] = ()) -> Loaded:
             found = _call("bpf_object__find_map_by_name", probes, name.encode())
             if found:
                 library().bpf_map__reuse_fd(found, descriptor)
-        for hook in HOOKS:
+        for hook in _ALL:
             if hook not in wanted.hooks and (found := _seek(probes, hook.program)):
                 library().bpf_program__set_autoload(found, False)
         code = -library().bpf_object__load(probes)
