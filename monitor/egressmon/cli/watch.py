@@ -3,10 +3,10 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from egressmon import host
 from egressmon.cli.requests import RunRequest, WatchRequest
 from egressmon.errors import EvidenceError, UsageError
 from egressmon.evidence.folder import FOLDER, open_in_folder
@@ -14,7 +14,7 @@ from egressmon.evidence.records import Record
 from egressmon.evidence.writer import EVIDENCE_MODE, STDOUT, open_evidence
 from egressmon.naming.names import Resolver, read_resolver
 from egressmon.policy.errors import PolicyError
-from egressmon.policy.file import LoadedPolicy, find_policy, load_policy
+from egressmon.policy.file import FILE_NAME, LoadedPolicy, find_policy, load_policy
 from egressmon.policy.place import PolicyFile
 from egressmon.privileges import privilege
 from egressmon.privileges.privilege import User, acting_as
@@ -47,7 +47,7 @@ def watch(
     if preparation is None:
         # Errors in the policy are reported before sudo asks for a password.
         _load_policy(request)
-    host.egressmon_version()  # 3 ms, while the probes load
+    _prepare_for_policy(request)
     engine = engine_for(request.run, arguments, preparation)
     user = privilege.invoking_user()
     with acting_as(user):
@@ -74,6 +74,20 @@ def _with_proposal(
         return replace(outcome, proposal=propose(needs, loaded, resolver))
     except Exception:  # noqa: BLE001 -- as above
         return outcome
+
+
+# What reads policy files takes 60 ms to import: better while the probes load, if there
+# is a file. Which one it is, and whether it may be trusted, comes later.
+def _prepare_for_policy(request: WatchRequest) -> None:
+    if request.policy is not None or _may_have_policy():
+        from egressmon.policy import model  # noqa: F401, PLC0415 -- as above
+
+
+def _may_have_policy() -> bool:
+    with suppress(OSError):
+        here = Path.cwd()
+        return any((folder / FILE_NAME).exists() for folder in (here, *here.parents))
+    return False
 
 
 def _load_policy(request: WatchRequest) -> LoadedPolicy:
