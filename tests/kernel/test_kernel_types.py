@@ -73,6 +73,37 @@ def test_where_one_program_differs_the_kernels_own_types_are_read() -> None:
     assert found == tags
 
 
+@pytest.mark.usefixtures("folder")
+def test_what_differed_is_not_tried_in_each_run() -> None:
+    key, _ = keep({"scope_connect4": "0" * 16})
+    engine = loaded()
+    data = loading.to_store(engine)
+    engine.close()
+    assert data is not None
+
+    stored_types.store(key, data)
+    engine = loaded()
+    engine.close()
+
+    assert engine.types_key is None
+    assert not engine.has_differed
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_run_with_frames_keeps_more_than_one_without() -> None:
+    engine = loaded(frames=False)
+    data, key = loading.to_store(engine), engine.types_key
+    engine.close()
+    assert data is not None
+    assert key is not None
+    stored_types.store(key, data)
+    for frames, kept in ((False, None), (True, key)):
+        engine = loaded(frames=frames)
+        engine.close()
+        assert engine.types_key == kept
+        assert not engine.has_differed
+
+
 def test_what_others_could_have_changed_is_not_read(folder: Path) -> None:
     key, _ = keep()
     file = folder / f"{key}.types"

@@ -190,6 +190,8 @@ class Engine:
         """Why Python frames are not read, if `frames` is None."""
         self.types_key: str | None = None
         """The key of what makes the next run load faster; None: it is there."""
+        self.has_differed = False
+        """Whether what was kept under that key makes other probes."""
         self.scope_level = 0
         """How many levels the scope's cgroup is below the hierarchy's root."""
         self.scope_id = 0

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from egressmon.probes.engine import Loaded
+from egressmon.probes.hooks import SCOPE, START
 from egressmon.probes.kernel import bpf
 from egressmon.probes.loaders import obstacles
 
@@ -24,6 +25,15 @@ class KernelTypes(NamedTuple):
 
     btf: bytes
     tags: dict[str, str]
+
+    def serve(self, *, frames: bool) -> bool:
+        """Tell whether it has the programs; with `frames`, also those of frames."""
+        wanted = [SCOPE[0], *([START] if frames else [])]
+        return all(hook.program in self.tags for hook in wanted)
+
+
+USELESS = KernelTypes(b"", {})
+"""Says that an excerpt makes other probes here than the kernel's own types."""
 
 
 def key(*images: bytes) -> str | None:

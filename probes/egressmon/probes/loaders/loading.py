@@ -56,13 +56,16 @@ def _libbpf(reason: str, frames: bool, stored: Stored) -> Engine:  # noqa: FBT00
     from egressmon.probes.loaders import kernel_types, libbpf  # noqa: PLC0415
 
     key = kernel_types.key(*libbpf.images())
-    if key is not None:
-        types = kernel_types.unpacked(stored(key))
-        engine = _by_types(types, reason, frames) if types is not None else None
+    types = kernel_types.unpacked(stored(key) if key is not None else None)
+    has_differed = False
+    if types is not None and types.serve(frames=frames):
+        engine = _by_types(types, reason, frames)
         if engine is not None:
             return engine
+        has_differed = True
     engine = _by_libbpf(reason, frames, None)
-    engine.types_key = key
+    engine.types_key = None if types == kernel_types.USELESS else key
+    engine.has_differed = has_differed
     return engine
 
 
@@ -101,13 +104,17 @@ def _by_libbpf(reason: str, frames: bool, types: bytes | None) -> Engine:  # noq
 def to_store(engine: Engine) -> bytes | None:
     """Return what `load` is to be given the next time under `engine.types_key`.
 
-    None if there is nothing to keep. Takes 0.1 s. Raises OSError, ProbeError, BtfError.
+    None if there is nothing to keep. What made other probes than the kernel's own types
+    is not tried again under the same key. Takes 0.1 s. Raises OSError, ProbeError and
+    BtfError.
     """
     is_whole = engine.frames is not None or engine.no_frames == NOT_ASKED_FOR
     if engine.types_key is None or not is_whole:
         return None
     from egressmon.probes.loaders import kernel_types, libbpf  # noqa: PLC0415
 
+    if engine.has_differed:
+        return kernel_types.packed(kernel_types.USELESS)
     known = kernel_types.tags(*engine.parts)
     return kernel_types.packed(kernel_types.of_running_kernel(libbpf.images(), known))
 
