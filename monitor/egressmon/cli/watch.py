@@ -80,7 +80,9 @@ def _with_proposal(
 # is a file. Which one it is, and whether it may be trusted, comes later.
 def _prepare_for_policy(request: WatchRequest) -> None:
     if request.policy is not None or _may_have_policy():
-        from egressmon.policy import model  # noqa: F401, PLC0415 -- as above
+        from egressmon.policy import model  # noqa: PLC0415 -- as above
+
+        del model  # it is loaded, which is all
 
 
 def _may_have_policy() -> bool:

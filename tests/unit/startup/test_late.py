@@ -17,7 +17,7 @@ NAME = "egressmon_test_of_late_imports"
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
     folder = tmp_path / NAME
     folder.mkdir()
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     yield folder
     for name in [one for one in sys.modules if one.startswith(NAME)]:
         del sys.modules[name]

@@ -98,19 +98,22 @@ class _Writer:
 
     # The number in the excerpt of the kernel's type `one`, or of what stands for it.
     def _number(self, one: int) -> int:
-        for _ in range(_MAX_CHAIN):
-            if one == _VOID:
-                return _VOID
-            kind = self._kernel.kind(one)
-            if kind not in _TRANSPARENT:
-                break
-            one = self._kernel.size_or_type(one)
+        one, kind = self._behind(one)
         if kind == _POINTER:
             return self._give_number("pointer", -1, whole=False)
         if kind not in {*_NAMED, _INT, _FLOAT, _ARRAY, _FORWARD}:
             return _VOID
         is_whole = one in self._whole or not self._kernel.name(one)
         return self._give_number(one, one, whole=is_whole)
+
+    # What is behind typedefs and the like, and its kind; of no kind: void.
+    def _behind(self, one: int) -> tuple[int, int]:
+        for _ in range(_MAX_CHAIN):
+            kind = self._kernel.kind(one) if one != _VOID else _VOID
+            if kind not in _TRANSPARENT:
+                return one, kind
+            one = self._kernel.size_or_type(one)
+        return _VOID, _VOID
 
     def _give_number(self, key: object, one: int, *, whole: bool) -> int:
         if key not in self._numbers:
