@@ -29,6 +29,28 @@ from egressmon.start import main
 main()
 """
 
+# Runs egressmon where no process can be moved into the scope.
+CLOSED = """
+import errno, os
+from egressmon.start import main
+from egressmon.sensor.scope import Scope
+def refuse(scope):
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+Scope.enter = refuse
+main()
+"""
+
+
+def run_script(
+    code: str, folder: Path, *command: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the program `code`, which runs egressmon, to watch `command`."""
+    words = [sys.executable, "-I", "-c", code, "watch", "--engine", "libbpf"]
+    words += ["--evidence", str(folder / "e.jsonl"), "--", *command]
+    return subprocess.run(
+        words, check=False, capture_output=True, text=True, timeout=LIMIT_S
+    )
+
 
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
@@ -61,13 +83,19 @@ def test_an_import_that_fails_during_the_run_makes_it_incomplete(
     tmp_path: Path,
 ) -> None:
     made = tmp_path / "made"
-    words = [sys.executable, "-I", "-c", BROKEN, "watch", "--engine", "libbpf"]
-    words += ["--evidence", str(tmp_path / "e.jsonl"), "--", "touch", str(made)]
 
-    done = subprocess.run(
-        words, check=False, capture_output=True, text=True, timeout=LIMIT_S
-    )
+    done = run_script(BROKEN, tmp_path, "touch", str(made))
 
     assert made.exists()
     assert done.returncode == 121
     assert "broken" in done.stderr
+
+
+def test_without_a_way_into_the_scope_nothing_is_started(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+
+    done = run_script(CLOSED, tmp_path, "touch", str(made))
+
+    assert not made.exists()
+    assert done.returncode == 125
+    assert "the scope's cgroup could not be entered" in done.stderr
