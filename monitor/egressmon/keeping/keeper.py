@@ -36,7 +36,7 @@ from egressmon.probes.loaders.loading import to_store
 from egressmon.sensor.canary import Plan, make_plan, pack_attempts
 from egressmon.sensor.scope import Scope
 from egressmon.startup import dispositions
-from egressmon.startup.stored_types import store
+from egressmon.startup.stored_types import open_folder, store
 from egressmon.values import dataclass
 
 _MAX_PATH = 4096
@@ -259,8 +259,10 @@ class Keeper:
 # For the next run, which starts faster with it (0.1 s, once for each kernel).
 def _keep_types(engine: Engine) -> None:
     with suppress(Exception):  # the next run can do without
-        if (data := to_store(engine)) is not None and engine.types_key:
-            store(engine.types_key, data)
+        if engine.types_key is not None:
+            open_folder()  # before the work
+            if (data := to_store(engine)) is not None:
+                store(engine.types_key, data)
 
 
 def _print(text: str) -> None:

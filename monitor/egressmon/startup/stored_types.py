@@ -34,13 +34,20 @@ def _without_following(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
-def store(key: str, data: bytes) -> None:
-    """Keep `data` under `key`. Raises OSError if that is not possible."""
+def open_folder() -> None:
+    """Make the folder if need be. Raises OSError if nothing can be kept in it."""
     with suppress(FileExistsError):
         os.mkdir(FOLDER, 0o700)  # noqa: PTH102 -- pathlib is not needed here
         os.chmod(FOLDER, 0o755)  # noqa: PTH101, S103 -- whatever the umask is
     if reason := ownership.obstacle(FOLDER):
         raise PermissionError(reason)
+    if not os.access(FOLDER, os.W_OK):
+        raise PermissionError(FOLDER)
+
+
+def store(key: str, data: bytes) -> None:
+    """Keep `data` under `key`. Raises OSError if that is not possible."""
+    open_folder()
     _make_room()
     path = f"{FOLDER}/{key}.types"
     new = f"{path}.{os.getpid()}"
