@@ -186,6 +186,20 @@ SUBPROGRAM int egress_news(struct __sk_buff *skb, u32 kind, u32 flags)
 }
 
 /*
+ * Whether a packet of a stream is nothing new, at a glance. What takes up a connection of
+ * the scope to itself is told of as that, and not as accepted, too.
+ */
+static __always_inline bool is_no_news(struct __sk_buff *skb, const struct socket_state *state,
+				       u32 flags, u8 tcp_flags)
+{
+	if (!begins(tcp_flags))
+		return !(flags && is_untold(state)) &&
+		       (!may_hand_over(skb, state) || is_told_at_once(skb, state));
+	return TWO_WAYS && (tcp_flags & TCP_ACK) && skb->ifindex == LOOPBACK_INDEX &&
+	       is_taken_inside(skb);
+}
+
+/*
  * What a packet that leaves is: news of a KIND, and whether it may be DNS. A subprogram,
  * like what reads it then: a program and all that it calls share 512 bytes of stack.
  */
@@ -204,8 +218,7 @@ SUBPROGRAM int egress_flow(struct __sk_buff *skb, u32 flags)
 	if (look(skb, &glance) && glance.protocol == PROTOCOL_TCP &&
 	    glance.target != DNS_PORT && glance.source != DNS_PORT && !is_aimed_at_dns(state) &&
 	    (!sk || sk->type == SOCK_STREAM)) {
-		if (!begins(glance.tcp_flags) && !(flags && is_untold(state)) &&
-		    (!may_hand_over(skb, state) || is_told_at_once(skb, state)))
+		if (is_no_news(skb, state, flags, glance.tcp_flags))
 			return NO_NEWS;
 		if (TWO_WAYS)
 			return KIND_STREAM;
