@@ -1,11 +1,10 @@
 """Keep track of the agent's own steps that failed while the run went on."""
 
-import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from egressmon.sanitise import sanitise_text
+from egressmon.values import dataclass
 
 _MAX_MESSAGE = 200
 
@@ -27,6 +26,8 @@ class Faults:
     def note(self, step: str, error: Exception) -> None:
         """Note that `step` failed with `error`."""
         if self._verbose:
+            import traceback  # noqa: PLC0415 -- slow, and rarely needed
+
             traceback.print_exception(error)
         fault = self._of_step.setdefault(step, _Fault(describe(error)))
         fault.count += 1

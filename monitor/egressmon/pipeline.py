@@ -6,7 +6,6 @@ captured, so that recorded events can be replayed.
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from egressmon import files
@@ -37,6 +36,7 @@ from egressmon.evidence.records import (
 from egressmon.faults import Faults, message
 from egressmon.sensor.canary import CanaryWatch, is_canary
 from egressmon.sensor.intake import Batch
+from egressmon.values import dataclass, field
 from egressmon.verdicts import escapes
 from egressmon.verdicts.connections import Connections
 from egressmon.verdicts.queries import Queries

@@ -8,7 +8,6 @@ only a few small modules.
 
 import os
 import sys
-import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
@@ -43,6 +42,8 @@ def _failed(error: Exception) -> int:
     from egressmon.startup import limits  # noqa: PLC0415 -- rarely needed
 
     if (explained := limits.explained(error)) is None:
+        import traceback  # noqa: PLC0415 -- 8 ms, and rarely needed
+
         with suppress(OSError):
             traceback.print_exc()
         return 1
@@ -88,7 +89,10 @@ def _as_root() -> int:
 
 
 def _command_line(preparation: "Preparation | None" = None) -> int:
-    from egressmon.cli.main import main as command_line  # noqa: PLC0415 -- after the checks
+    from egressmon.startup.late import import_late  # noqa: PLC0415 -- after the checks
+
+    import_late("orjson")  # 10 ms, and no line is written before the command starts
+    from egressmon.cli.main import main as command_line  # noqa: PLC0415 -- as above
 
     return command_line(preparation)
 

@@ -11,7 +11,8 @@ from egressmon.cli.verbs import VERBS
 class Asked:
     """Stands for `Preparation`: notes what was asked for, and loads nothing."""
 
-    def __init__(self, choice: str, *, frames: bool) -> None:
+    def __init__(self, choice: str, *, frames: bool, stored: object) -> None:
+        assert callable(stored)
         self.asked = choice, frames
 
 
@@ -26,6 +27,8 @@ def _nothing_loads(monkeypatch: pytest.MonkeyPatch) -> None:
         "watch -- true",
         "watch --quiet --evidence e.jsonl -- true --engine bcc",
         "learn --argv none -- true",
+        "watch --attribution process -- true",
+        "watch --quiet --attribution=module --engine auto -- true --engine bcc",
     ],
 )
 def test_a_plain_run_is_prepared_as_it_will_be_asked_for(words: str) -> None:
@@ -50,7 +53,8 @@ def test_what_runs_a_command_is_prepared_and_nothing_else() -> None:
         "watch --engine bcc -- true",
         "watch --engine=libbpf -- true",
         "watch --eng bcc -- true",
-        "watch --attribution process -- true",
+        "watch --attribution nothing -- true",
+        "watch --attribution -- true",
         "watch --at=process -- true",
         "watch --help",
         "watch true",

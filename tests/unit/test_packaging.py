@@ -33,7 +33,9 @@ def imports(path: Path) -> set[str]:
 def test_probes_and_policy_import_nothing_of_the_agent(package: str) -> None:
     for path in (ROOT / package).rglob("*.py"):
         for name in imports(path):
-            assert name.startswith(f"egressmon.{package}"), f"{path}: {name}"
+            allowed = name.startswith(f"egressmon.{package}")
+            # How values are made is nobody's own.
+            assert allowed or name == "egressmon.values", f"{path}: {name}"
 
 
 def test_only_one_module_calls_libbpf() -> None:

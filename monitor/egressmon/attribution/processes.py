@@ -1,7 +1,6 @@
 """The processes of the scope, built from the kernel's fork, exec and exit events."""
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from egressmon.attribution.executables import Executables, why_preloaded
@@ -19,6 +18,7 @@ from egressmon.files.beginning import Beginning
 from egressmon.sanitise import sanitise_argv
 from egressmon.sanitise.argv_mode import ArgvMode
 from egressmon.text import from_bytes
+from egressmon.values import dataclass, field
 
 _OWNERLESS = (
     "the kernel named no owner of the packet's socket: a kernel thread made it, or "

@@ -1,7 +1,6 @@
 """The result of attribution: who made a connection."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from egressmon.events.model import Traffic
@@ -11,6 +10,7 @@ from egressmon.evidence.code_records import (
     CodeStatus,
     ModuleRecord,
 )
+from egressmon.values import dataclass
 
 Language: TypeAlias = Literal["python", "node"]
 

@@ -1,7 +1,6 @@
 """The attribution stage: native modules, and the Python code behind them."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from egressmon import host
 from egressmon.attribution import Level
@@ -17,6 +16,7 @@ from egressmon.files.beginning import Beginning
 from egressmon.probes.architecture import Architecture, this_machine
 from egressmon.probes.engine import Engine
 from egressmon.probes.kernel.sideband import SideRecord
+from egressmon.values import replace
 
 
 class Attributor:

@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
@@ -21,6 +20,7 @@ from egressmon.sensor.escalation import Escalation, SudoQuery, runs_as_root
 from egressmon.sensor.scope import find_root
 from egressmon.sensor.surroundings import look_around
 from egressmon.text import printable
+from egressmon.values import dataclass, replace
 
 _TIOCSTI = Path("/proc/sys/dev/tty/legacy_tiocsti")
 

@@ -1,10 +1,10 @@
 """The command `egressmon`. Only here errors become text and an exit status."""
 
 import sys
-import traceback
+from collections.abc import Callable
 
 from egressmon.cli import options
-from egressmon.cli.verbs import VERBS, Call
+from egressmon.cli.verbs import VERBS, Call, Verb
 from egressmon.errors import EgressmonError
 from egressmon.policy.errors import PolicyError
 from egressmon.probes.errors import ProbeError
@@ -28,7 +28,7 @@ def main(early: Preparation | None = None) -> int:
     named = VERBS.get(arguments[0]) if arguments else None
     running = named is not None and named.runs_command
     try:
-        parsed = options.parse(arguments, add_verbs)
+        parsed = options.parse(arguments, add_verbs if named is None else _only(named))
         return VERBS[parsed.verb].run(parsed, Call(arguments, early))
     except EgressmonError as error:
         _explain(error, str(error), error.hint, arguments)
@@ -53,6 +53,12 @@ def add_verbs(add: options.Add) -> None:
         verb.add(add, name)
 
 
+# The options of all verbs take 4 ms to describe.
+def _only(verb: Verb) -> Callable[[options.Add], None]:
+    name = next(name for name, one in VERBS.items() if one is verb)
+    return lambda add: verb.add(add, name)
+
+
 def _guard_streams() -> None:
     sys.stdout = guarded(sys.stdout)
     sys.stderr = guarded(patient(sys.stderr))
@@ -63,6 +69,8 @@ def _explain(error: Exception, text: str, hint: str, arguments: list[str]) -> No
         arguments[: arguments.index("--")] if "--" in arguments else arguments
     )
     if "--verbose" in before_command:
+        import traceback  # noqa: PLC0415 -- slow, and rarely needed
+
         traceback.print_exc()
         if log := getattr(error, "log", ""):
             sys.stderr.write(f"{log}\n")

@@ -1,10 +1,12 @@
 """The options of all verbs, and the text of `--help`."""
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Callable
-from typing import NoReturn, TypeAlias
+from contextlib import suppress
+from typing import Any, NoReturn, TypeAlias
 
 from egressmon.attribution import LEVELS
 from egressmon.errors import UsageError
@@ -29,7 +31,35 @@ _DIGEST = re.compile(r"(?:sha256:)?([0-9A-Fa-f]{64})")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
 
+# argparse makes a formatter for each option as it is added, and imports shutil (4 ms)
+# to learn how wide the terminal is.
+class _Help(argparse.HelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+class _RawHelp(_Help, argparse.RawDescriptionHelpFormatter):
+    pass
+
+
+# As shutil.get_terminal_size() has it.
+def _columns() -> int:
+    with suppress(KeyError, ValueError):
+        if (columns := int(os.environ["COLUMNS"])) > 0:
+            return columns
+    with suppress(AttributeError, ValueError, OSError):
+        output = sys.__stdout__
+        found = os.get_terminal_size(output.fileno()).columns if output else 0
+        if found > 0:
+            return found
+    return 80
+
+
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("formatter_class", _Help)
+        super().__init__(**options)
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, f"see `{self.prog} --help`")
 
@@ -121,7 +151,7 @@ def _add_run(add: Add, name: str, summary: str) -> argparse.ArgumentParser:
         help=summary,
         description=summary[0].upper() + summary[1:] + ".",
         epilog=_RUN_STATUSES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_RawHelp,
         usage=f"egressmon {name} [OPTIONS] -- COMMAND [ARGUMENT...]",
     )
     _add_evidence_options(sub)

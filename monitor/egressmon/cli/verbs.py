@@ -16,6 +16,7 @@ from egressmon.cli.requests import (
     WatchRequest,
 )
 from egressmon.probes.loaders.loading import Preparation
+from egressmon.startup.stored_types import stored
 
 
 class Call(NamedTuple):
@@ -63,7 +64,7 @@ def _preparation(request: RunRequest, early: Preparation | None) -> Preparation 
         return early
     if early is not None:
         early.engine().close()
-    return Preparation(request.engine, frames=frames)
+    return Preparation(request.engine, frames=frames, stored=stored)
 
 
 def _policy(parsed: argparse.Namespace, _: Call) -> int:

@@ -3,11 +3,10 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from egressmon import host
 from egressmon.cli.requests import RunRequest, WatchRequest
 from egressmon.errors import EvidenceError, UsageError
 from egressmon.evidence.folder import FOLDER, open_in_folder
@@ -15,7 +14,7 @@ from egressmon.evidence.records import Record
 from egressmon.evidence.writer import EVIDENCE_MODE, STDOUT, open_evidence
 from egressmon.naming.names import Resolver, read_resolver
 from egressmon.policy.errors import PolicyError
-from egressmon.policy.file import LoadedPolicy, find_policy, load_policy
+from egressmon.policy.file import FILE_NAME, LoadedPolicy, find_policy, load_policy
 from egressmon.policy.place import PolicyFile
 from egressmon.privileges import privilege
 from egressmon.privileges.privilege import User, acting_as
@@ -31,6 +30,7 @@ from egressmon.runs.plan import Enforce, RunOptions
 from egressmon.runs.state import make_state
 from egressmon.sensor.escalation import SudoQuery
 from egressmon.text import printable
+from egressmon.values import replace
 
 
 def watch(
@@ -47,7 +47,7 @@ def watch(
     if preparation is None:
         # Errors in the policy are reported before sudo asks for a password.
         _load_policy(request)
-    host.egressmon_version()  # 3 ms, while the probes load
+    _prepare_for_policy(request)
     engine = engine_for(request.run, arguments, preparation)
     user = privilege.invoking_user()
     with acting_as(user):
@@ -62,7 +62,7 @@ def watch(
         request.run, loaded, enforce, user, engine, on_record=needs.add, page=page
     )
     outcome = _with_proposal(outcome, needs, loaded, resolver)
-    tell_all(outcome, _reports(request.run, user, page))
+    tell_all(outcome, _reports(outcome, user, page, quiet=request.run.quiet))
     return outcome.end.exit_status
 
 
@@ -74,6 +74,22 @@ def _with_proposal(
         return replace(outcome, proposal=propose(needs, loaded, resolver))
     except Exception:  # noqa: BLE001 -- as above
         return outcome
+
+
+# What reads policy files takes 60 ms to import: better while the probes load, if there
+# is a file. Which one it is, and whether it may be trusted, comes later.
+def _prepare_for_policy(request: WatchRequest) -> None:
+    if request.policy is not None or _may_have_policy():
+        from egressmon.policy import model  # noqa: PLC0415 -- as above
+
+        del model  # it is loaded, which is all
+
+
+def _may_have_policy() -> bool:
+    with suppress(OSError):
+        here = Path.cwd()
+        return any((folder / FILE_NAME).exists() for folder in (here, *here.parents))
+    return False
 
 
 def _load_policy(request: WatchRequest) -> LoadedPolicy:
@@ -203,13 +219,19 @@ def _run_options(
     return replace(options, sudo=SudoQuery(user)) if options.may_gain else options
 
 
-def _reports(request: RunRequest, user: User, page: Page | None) -> Iterator[Report]:
-    # rich takes 60 ms to import, after the run and not before it.
-    from egressmon.reports import github, summary  # noqa: PLC0415
+# Each is imported only if there is something to tell: rich takes 30 ms.
+def _reports(
+    outcome: Outcome, user: User, page: Page | None, *, quiet: bool
+) -> Iterator[Report]:
+    if outcome.is_grave or not quiet:
+        from egressmon.reports import summary  # noqa: PLC0415
 
-    yield summary.Summary(quiet=request.quiet)
-    if _is_github(user):
-        yield github.Annotations(user.environment.get(b"GITHUB_WORKSPACE"))
+        yield summary.Summary(quiet=quiet)
+    if not _is_github(user):
+        return
+    from egressmon.reports import github  # noqa: PLC0415
+
+    yield github.Annotations(user.environment.get(b"GITHUB_WORKSPACE"))
     if page is not None:
         yield github.JobSummary(page)
 

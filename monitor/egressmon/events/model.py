@@ -6,10 +6,10 @@ has given itself.
 """
 
 import ipaddress
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from egressmon.probes.wire import CONSTANTS
+from egressmon.values import dataclass
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 StackStatus: TypeAlias = Literal[

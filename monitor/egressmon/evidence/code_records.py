@@ -1,7 +1,8 @@
 """The parts of a record that describe the code behind a connection or a look-up."""
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
+
+from egressmon.values import dataclass
 
 CodeStatus = Literal["known", "none", "unknown"]
 """Whether the Python code is known; `none` if no Python code can be involved."""

@@ -2,10 +2,11 @@
 
 import os
 import stat
-from dataclasses import dataclass
 from typing import IO
 
 from blake3 import blake3
+
+from egressmon.values import dataclass
 
 _PIECE = 1 << 20
 _DESCRIPTORS = ("/dev/fd/", "/dev/std", "/proc/self/fd/")

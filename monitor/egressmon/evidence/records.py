@@ -4,7 +4,6 @@ What is unknown is None, and a field beside it has the reason. docs/evidence.md 
 each field; a test compares the two.
 """
 
-from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
 from egressmon.evidence.code_records import (
@@ -14,6 +13,7 @@ from egressmon.evidence.code_records import (
     ModuleRecord,
     StackRecord,
 )
+from egressmon.values import dataclass, field
 
 SCHEMA = "egressmon/1"
 

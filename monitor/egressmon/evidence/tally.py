@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from egressmon.evidence.code_records import CodeRecord, ModuleFile
@@ -14,6 +13,7 @@ from egressmon.evidence.records import (
     ProcessRecord,
     Record,
 )
+from egressmon.values import dataclass, field
 
 _MAX_GROUPS = 10_000
 _MAX_ESCAPES = 20

@@ -9,11 +9,11 @@ import os
 import select
 import struct
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from egressmon import files
 from egressmon.files.bounded import open_regular, read_from
+from egressmon.values import dataclass
 
 # CLOCK_REALTIME_COARSE, which the kernel stamps files with; up to a tick late.
 _REALTIME_COARSE = 5

@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,12 @@ from egressmon.privileges.confinement import BPF, lock, with_rights_of
 from egressmon.privileges.privilege import KEEPER, User
 from egressmon.probes.engine import Engine
 from egressmon.probes.kernel import bpf
+from egressmon.probes.loaders.loading import to_store
 from egressmon.sensor.canary import Plan, make_plan, pack_attempts
 from egressmon.sensor.scope import Scope
 from egressmon.startup import dispositions, patience
+from egressmon.startup.stored_types import open_folder, store
+from egressmon.values import dataclass
 
 _MAX_PATH = 4096
 _MAX_NUMBERS = 1024
@@ -213,6 +216,8 @@ class Keeper:
         else:
             self._setup.child.abandon()
         failure = self._call_at_end()
+        if self.is_started:
+            _keep_types(self._setup.engine)
         self._setup.engine.close()
         self._setup.scope.remove()
         if self._interrupted_by is not None:
@@ -252,6 +257,15 @@ class Keeper:
             return _INCOMPLETE
         ended = os.waitstatus_to_exitcode(self._status)
         return ended if ended >= 0 else 128 - ended
+
+
+# For the next run, which starts faster with it (0.1 s, once for each kernel).
+def _keep_types(engine: Engine) -> None:
+    with suppress(Exception):  # the next run can do without
+        if engine.types_key is not None:
+            open_folder()  # before the work
+            if (data := to_store(engine)) is not None:
+                store(engine.types_key, data)
 
 
 def _code_of(error: Exception) -> int:

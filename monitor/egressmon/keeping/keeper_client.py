@@ -7,7 +7,6 @@ import os
 import socket
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from egressmon.keeping.protocol import (
 )
 from egressmon.probes.engine import Engine, Loaded
 from egressmon.sensor.canary import Attempt, Plan
+from egressmon.values import dataclass, field
 
 
 class KeeperClient:

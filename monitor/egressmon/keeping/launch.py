@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NoReturn
 
 from egressmon.errors import ScopeError
@@ -20,6 +19,7 @@ from egressmon.sensor.canary import (
 )
 from egressmon.sensor.scope import Scope
 from egressmon.startup import dispositions, environment, limits, streams
+from egressmon.values import dataclass
 
 FORWARDED = (
     signal.SIGHUP,
@@ -42,8 +42,8 @@ class Launched:
 
     pid: int
     pidfd: int
-    attempts: list[Attempt]
-    """The canaries that it sent."""
+    _report: int
+    """The reading end of what it says of the canaries that it sent."""
     _go_pipe: int
     """The writing end: a byte starts the command, closing it ends the child."""
     _failure_pipe: int
@@ -51,8 +51,19 @@ class Launched:
 
     That is `_READY`, and the errno if the exec failed."""
 
+    def attempts(self) -> list[Attempt]:
+        """Wait until the child has sent the canaries, and return them; call it once.
+
+        Raises `ScopeError` if the child could not enter the scope.
+        """
+        return _attempts(self._report)
+
+    def forget_attempts(self) -> None:
+        """Close the pipe that `attempts` reads, in a process that does not call it."""
+        os.close(self._report)
+
     def forget(self) -> None:
-        """Close both pipes, in a process that calls neither `go` nor `abandon`."""
+        """Close the other pipes, in a process that calls neither `go` nor `abandon`."""
         os.close(self._go_pipe)
         os.close(self._failure_pipe)
 
@@ -87,9 +98,9 @@ def launch(
 ) -> Launched:
     """Fork the command's process, which enters `scope`, sends canaries and waits.
 
-    Once started, `command` runs as `user`; with `may_gain` it may gain rights by
-    executing set-uid programs (sudo). Raises `ScopeError` if the
-    child cannot enter the scope.
+    Nobody waits for it here: to enter a cgroup takes the kernel some 15 ms (it waits
+    until all processors have passed an idle moment). Once started, `command` runs as
+    `user`; with `may_gain` it may gain rights by executing set-uid programs (sudo).
     """
     go_read, go_write = os.pipe()
     report_read, report_write = os.pipe()
@@ -108,7 +119,7 @@ def launch(
     for fd in (go_read, report_write, failure_write):
         os.close(fd)
     pidfd = os.pidfd_open(pid)
-    return Launched(pid, pidfd, _attempts(pid, report_read), go_write, failure_read)
+    return Launched(pid, pidfd, report_read, go_write, failure_read)
 
 
 def send_from_scope(scope: Scope, plan: Plan) -> list[Attempt]:
@@ -119,9 +130,10 @@ def send_from_scope(scope: Scope, plan: Plan) -> list[Attempt]:
         os.close(report_read)
         _enter_and_report(scope, plan, report_write, lambda: os._exit(0))
     os.close(report_write)
-    attempts = _attempts(pid, report_read)
-    os.waitpid(pid, 0)
-    return attempts
+    try:
+        return _attempts(report_read)
+    finally:
+        os.waitpid(pid, 0)
 
 
 # In the child: enter the scope, send the canaries, write the attempts (or the errno of
@@ -191,11 +203,10 @@ def status_of(code: int) -> int:
     return 127 if code in {errno.ENOENT, errno.ENOTDIR} else 126
 
 
-def _attempts(pid: int, report: int) -> list[Attempt]:
+def _attempts(report: int) -> list[Attempt]:
     data = _read_all(report)
     if data[:1] == b"[":
         return unpack_attempts(data)
-    os.waitpid(pid, 0)
     why = os.strerror(int(data)) if data else "the process died"
     raise ScopeError(
         f"the scope's cgroup could not be entered: {why}",

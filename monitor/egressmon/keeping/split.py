@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import sys
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -19,13 +18,16 @@ from egressmon.keeping.keeper_client import KeeperClient
 from egressmon.privileges.confinement import become_nobody, end_with_parent, unused_uid
 from egressmon.startup import descriptors
 
-# Modules of ours that the agent imports only when it needs them.
+# Modules that the agent imports only when it needs them.
 _LATER = (
+    "dataclasses",
+    "orjson.orjson",
+    "traceback",
     "egressmon.attribution.packages.rpm",
     "egressmon.reports.github",
     "egressmon.reports.summary",
 )
-_PACKAGES = ("rich",)
+_PACKAGES = ("rich", "orjson")
 _READ, _ENTER = 0o004, 0o001  # permission bits for others than owner and group
 _INCOMPLETE, _CANNOT = 121, 125
 
@@ -79,6 +81,8 @@ def _run_keeper(keeper: Keeper, agent: int) -> NoReturn:
         status = keeper.serve(agent)
     except BaseException:  # noqa: BLE001 -- the keeper must not go on as an agent
         status = _INCOMPLETE if keeper.is_started else _CANNOT
+        import traceback  # noqa: PLC0415 -- slow, and rarely needed
+
         traceback.print_exc()
         sys.stderr.flush()
     finally:

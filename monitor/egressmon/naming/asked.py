@@ -2,10 +2,10 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from egressmon.events.model import Address
+from egressmon.values import dataclass
 
 AskedBy: TypeAlias = Literal["thread", "process", "ancestor", "other"]
 """Who asked for a name, seen from a connection: the thread that makes it, another of

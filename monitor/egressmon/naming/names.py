@@ -3,7 +3,6 @@
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
@@ -13,6 +12,7 @@ from egressmon.naming.aliases import Aliases
 from egressmon.naming.asked import Asked, AskedBy, Asker, Asking
 from egressmon.policy.names import canonical
 from egressmon.policy.search import NO_SEARCH, SearchList
+from egressmon.values import dataclass
 
 if TYPE_CHECKING:
     from egressmon.policy.model import AnyPolicy

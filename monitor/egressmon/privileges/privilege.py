@@ -3,11 +3,9 @@
 import ctypes
 import os
 import pwd
-import subprocess
 import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import NoReturn
 
 from egressmon.errors import PrivilegeError
@@ -21,6 +19,7 @@ from egressmon.startup import (
     ownership,
 )
 from egressmon.startup.environment import Block
+from egressmon.values import dataclass
 
 # include/uapi/linux/capability.h
 _CAP_DAC_OVERRIDE = 1
@@ -94,6 +93,8 @@ def become_root(arguments: list[str], *, quiet: bool) -> None:
     if not quiet:
         what = "itself" if python == sys.executable else python
         _say(f"egressmon: root is needed to load the probes; running {what} with sudo")
+    import subprocess  # noqa: PLC0415 -- 4 ms, and only where sudo is needed
+
     check = [sudo, "-v"] if interactive else [sudo, "-n", "true"]
     if subprocess.run(check, check=False, stdout=subprocess.DEVNULL).returncode:  # noqa: S603 -- fixed words
         raise PrivilegeError(

@@ -3,7 +3,6 @@
 import ipaddress
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import lru_cache
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +14,7 @@ from egressmon.policy.search import SearchList
 from egressmon.reports.learned_names import LookUps
 from egressmon.reports.needs import Needs, Question, Use
 from egressmon.text import printable
+from egressmon.values import dataclass, field
 
 if TYPE_CHECKING:
     from egressmon.policy.model import AnyPolicy

@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from egressmon.evidence.records import Actor, ConnectionRecord, DnsRecord
@@ -10,6 +9,7 @@ from egressmon.naming.absent import Absent
 from egressmon.naming.names import names_for_verdict
 from egressmon.policy.pointers import pointed_address
 from egressmon.policy.search import SearchList
+from egressmon.values import dataclass
 
 _MAX = 65536
 # Each of these has a list of names. Of what is forgotten, more names count than must.

@@ -1,11 +1,11 @@
 """Collect from a run's records what a policy would have to allow."""
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 
 from egressmon.evidence.records import ConnectionRecord, DnsRecord, Record
 from egressmon.evidence.tally import code_label, program_label, via_label
 from egressmon.reports.learned_names import LookUps, Meant
+from egressmon.values import dataclass
 
 _MAX_USES = 100_000
 _MAX_SOURCES = 100

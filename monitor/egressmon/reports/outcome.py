@@ -1,11 +1,11 @@
 """The result of a run, as reports get it."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from egressmon.evidence.records import RunEnd
 from egressmon.evidence.tally import Tally
 from egressmon.reports.proposal import Proposal
+from egressmon.values import dataclass, field
 
 NOT_RUN = "the command was not run"
 """The reason why the evidence of a run without a command is incomplete."""
@@ -36,3 +36,9 @@ class Outcome:
     """The command's first word."""
     proposal: Proposal | None = None
     """What to add to the policy; None if nothing was in violation."""
+
+    @property
+    def is_grave(self) -> bool:
+        """Whether people are told of it even if they asked for silence."""
+        is_clean = self.end.verdict == "clean" and self.evidence_failure is None
+        return not is_clean or bool(self.exec_errno)

@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import TextIO
 
 from rich.cells import cell_len
@@ -15,6 +14,7 @@ from egressmon.reports.proposal import Proposal, texts
 from egressmon.reports.rows import Row
 from egressmon.reports.toml_text import toml_lines
 from egressmon.text import guarded, printable
+from egressmon.values import replace
 
 _STACKED_BELOW = 80
 _MIN_WIDTH = 20

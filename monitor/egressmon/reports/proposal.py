@@ -2,7 +2,6 @@
 
 import ipaddress
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from egressmon.reports.entries import Entry, entries_of, hosts_of, is_host, unco
 from egressmon.reports.learned_names import LookUps
 from egressmon.reports.needs import Needs, Question, Use
 from egressmon.reports.toml_text import Table, Value, toml_lines
+from egressmon.values import dataclass, field
 
 if TYPE_CHECKING:
     from egressmon.policy.model import Allow, Policy

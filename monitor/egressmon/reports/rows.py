@@ -2,11 +2,11 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from egressmon.evidence.tally import Group
 from egressmon.reports.outcome import Outcome
 from egressmon.reports.wording import listed, plural
+from egressmon.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,7 @@ class Summary:
         if outcome.exec_errno and self._quiet:
             _print_headline(outcome, Paper())
             return
-        grave = outcome.end.verdict != "clean" or outcome.evidence_failure is not None
-        if grave or not self._quiet:
+        if outcome.is_grave or not self._quiet:
             print_summary(outcome)
 
 

@@ -1,7 +1,6 @@
 """The steps of a run that need root, before the process splits in two."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from egressmon.attribution.stage import Attributor
@@ -15,6 +14,7 @@ from egressmon.sensor.escalation import Escalation, runs_as_root
 from egressmon.sensor.scope import Scope
 from egressmon.sensor.sensor import Sensor
 from egressmon.sensor.surroundings import NetworkWatch, Surroundings, look_around
+from egressmon.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def arm(
     child = launch(
         scope, plan, options.user, options.command, may_gain=options.may_gain
     )
-    close = partial(_close_agents_files, attributor, network, options)
+    close = partial(_close_agents_files, child, attributor, network, options)
     keeper_setup = _set_up_keeper(sensor, scope, options, child, close)
     return Armed(
         keeper_setup, plan, escalation, surroundings, network, no_network_watch
@@ -90,8 +90,12 @@ def _set_up_keeper(
 # To be called in the keeper, which inherits these. Only the agent uses them: left open
 # here, a reader at the other end of a pipe would wait for the keeper as well.
 def _close_agents_files(
-    attributor: Attributor | None, network: NetworkWatch | None, options: RunOptions
+    child: Launched,
+    attributor: Attributor | None,
+    network: NetworkWatch | None,
+    options: RunOptions,
 ) -> None:
+    child.forget_attempts()
     if attributor is not None:
         attributor.wind_up()
     if network is not None:

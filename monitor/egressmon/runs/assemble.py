@@ -1,7 +1,6 @@
 """Join the stages to a pipeline, for a run and for tests that replay events."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from egressmon.attribution.processes import Processes
 from egressmon.attribution.result import Attribute
@@ -12,6 +11,7 @@ from egressmon.naming.names import Names
 from egressmon.pipeline import Pipeline, Sink
 from egressmon.policy.judge import Judge
 from egressmon.sensor.canary import CanaryWatch
+from egressmon.values import dataclass
 from egressmon.verdicts.callers import Callers
 from egressmon.verdicts.connections import Connections, Locality, WhoListens
 from egressmon.verdicts.queries import Queries

@@ -1,7 +1,5 @@
 """Conclude a run: its verdict, the reasons why it is incomplete, its exit status."""
 
-from dataclasses import dataclass
-
 from egressmon.evidence.records import RunEnd, RunVerdict
 from egressmon.evidence.tally import Tally
 from egressmon.evidence.writer import EvidenceState
@@ -11,6 +9,7 @@ from egressmon.pipeline import Pipeline
 from egressmon.reports.outcome import NOT_RUN
 from egressmon.runs.plan import Ending, RunOptions
 from egressmon.sensor.sensor import Sensor
+from egressmon.values import dataclass
 
 VIOLATIONS = 120
 INCOMPLETE = 121

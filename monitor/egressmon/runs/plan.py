@@ -1,7 +1,6 @@
 """What a run is asked to do, and how its command ended."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import IO, Literal, TypeAlias
 
 from egressmon.attribution import Level
@@ -14,6 +13,7 @@ from egressmon.reports.page import Page
 from egressmon.runs.catch_up import DEFAULT_S
 from egressmon.sanitise.argv_mode import ArgvMode
 from egressmon.sensor.escalation import SudoQuery
+from egressmon.values import dataclass, field
 
 Enforce: TypeAlias = Literal["report", "fail"]
 """What violations do to the exit status: nothing, or make it 120."""

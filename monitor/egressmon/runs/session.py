@@ -1,6 +1,5 @@
 """The agent's part of a run, from checking the canaries to writing the last record."""
 
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -56,8 +55,10 @@ class Session:
         self._live = live
         self._isolated = state.faults.isolated
         self._catch_up = CatchUp(state.options.catch_up_s)
-        self._starts_by: float | None = time.monotonic() + state.options.catch_up_s
-        state.evidence.is_over = self._is_too_late
+        state.evidence.is_over = self._catch_up.is_over
+        self._opening: list[Record] = []
+        """The first records, of when the command could start."""
+        self._proved_ns = 0
         self._inner = InnerRuns()
         watchers = live.armed.escalation, self._inner
         self._recorder = Recorder(state, watchers, on_record)
@@ -124,16 +125,16 @@ class Session:
         if attributor is not None:
             path = options.user.environment.get(b"PATH", b"")
             attributor.prepare(options.command, path)
+        attempts = armed.keeper_setup.child.attempts()
         self._pipeline.drain(sensor.read)
-        proof = sensor.prove("start", canaries, armed.keeper_setup.child.attempts)
+        proof = sensor.prove("start", canaries, attempts)
         if attributor is not None:
             attributor.settle()
         keeper.disarm()
         frames = options.attribution == "full"
         blind_spots = blind_spots_of(sensor, attributor, armed, frames=frames)
-        self._recorder.record(start_record(self._state, sensor, scope, blind_spots))
-        for record in proof:
-            self._recorder.record(record)
+        self._opening = [start_record(self._state, sensor, scope, blind_spots), *proof]
+        self._proved_ns = self._state.clock.now_ns()
         return blind_spots
 
     # From the command's exec to the end of its last descendant. Whatever fails on our
@@ -148,6 +149,8 @@ class Session:
             self._start_command()
         with isolated("reading ahead"):
             self._live.sensor.intake.start()
+        with isolated("recording the start"):
+            self._record_start()
         with isolated("following the command"):
             follower.until_command_ends(
                 setup.child, ending, setup.relay.ending, options.linger_s
@@ -162,18 +165,18 @@ class Session:
 
     # Whether the evidence's reader is waited for no longer: the command must start, and
     # the run must end.
-    def _is_too_late(self) -> bool:
-        if self._starts_by is not None and time.monotonic() >= self._starts_by:
-            return True
-        return self._catch_up.is_over()
-
     def _start_command(self) -> None:
         ending = self._state.ending
-        self._starts_by = None
         try:
             ending.exec_errno = self._live.keeper.go()
         except OSError:
             ending.doubts.append("the command's process was ended before its exec")
+
+    # Writing the first record imports what writes: the command need not wait for it.
+    def _record_start(self) -> None:
+        with self._live.sensor.intake.working():
+            for record in self._opening:
+                self._recorder.record_at(record, self._proved_ns)
 
     def _wind_up(self) -> None:
         ending, isolated, follower = self._state.ending, self._isolated, self._follower

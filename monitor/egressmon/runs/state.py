@@ -1,6 +1,5 @@
 """The state of a run: made before any probe is attached, kept to the run's end."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from egressmon import host
@@ -16,6 +15,7 @@ from egressmon.policy.judge import Judge
 from egressmon.runs.assemble import Knowledge
 from egressmon.runs.plan import Ending, RunOptions
 from egressmon.sensor.canary import CanaryWatch
+from egressmon.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
+from egressmon.values import dataclass
 from egressmon.verdicts import sock_diag
 
 _DNS_PORT = 53

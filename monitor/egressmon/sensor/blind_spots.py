@@ -1,6 +1,5 @@
 """The blind spots of a run: what cannot be seen, why, what follows, what closes it."""
 
-from dataclasses import replace
 from enum import Enum
 
 from egressmon import host
@@ -8,6 +7,7 @@ from egressmon.evidence.records import BlindSpot
 from egressmon.probes.engine import Engine
 from egressmon.sensor.escalation import Escalation
 from egressmon.sensor.surroundings import Surroundings
+from egressmon.values import replace
 
 
 class KnownBlindSpot(Enum):

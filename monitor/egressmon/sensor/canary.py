@@ -11,9 +11,8 @@ import json
 import os
 import secrets
 import socket
-from dataclasses import asdict, dataclass
 from errno import EADDRINUSE, EAFNOSUPPORT, EIO, errorcode
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from egressmon.events.model import (
     FLAG_CANARY,
@@ -24,6 +23,7 @@ from egressmon.events.model import (
 )
 from egressmon.evidence.records import CanaryRecord
 from egressmon.probes.engine import Canary
+from egressmon.values import dataclass
 
 INET_BLOCKS = ("192.0.2.0", "198.51.100.0", "203.0.113.0")  # RFC 5737, each a /24
 INET6_BLOCK = "2001:db8::"  # RFC 3849, a /32
@@ -57,8 +57,7 @@ def make_plan() -> Plan:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One canary, as its sender saw it."""
 
     hook: str
@@ -126,7 +125,7 @@ def _loopback(port: int) -> list[Attempt]:
 
 def pack_attempts(attempts: list[Attempt]) -> bytes:
     """Return `attempts` as JSON, to be sent through a pipe."""
-    return json.dumps([asdict(attempt) for attempt in attempts]).encode()
+    return json.dumps([attempt._asdict() for attempt in attempts]).encode()
 
 
 def unpack_attempts(data: bytes) -> list[Attempt]:

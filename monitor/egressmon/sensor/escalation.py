@@ -7,15 +7,17 @@ password and is not logged.
 
 import os
 import pwd
-import shutil
 import stat
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from egressmon.evidence.records import ProcessRecord, Record
 from egressmon.privileges.confinement import gains_no_privileges
 from egressmon.privileges.privilege import User
+from egressmon.values import dataclass
+
+if TYPE_CHECKING:
+    import subprocess
 
 _PATIENCE_S = 3.0  # sudo may have to fetch its rules from a directory server
 _DENIED = "is not allowed to run sudo"
@@ -48,6 +50,8 @@ class SudoQuery:
     def _by_sudo(self) -> str | None:
         if self._asking is None:
             return None
+        import subprocess  # noqa: PLC0415 -- 4 ms, and not for root's commands
+
         try:
             text, _ = self._asking.communicate(timeout=_PATIENCE_S)
         except subprocess.TimeoutExpired:
@@ -73,7 +77,9 @@ def _name(uid: int) -> str | None:
         return None
 
 
-def _ask(sudo: str, name: str) -> subprocess.Popen[str]:
+def _ask(sudo: str, name: str) -> "subprocess.Popen[str]":
+    import subprocess  # noqa: PLC0415 -- as above
+
     return subprocess.Popen(  # noqa: S603 -- no shell, and a path of the system's
         [sudo, "-n", "-l", "-U", name],
         stdin=subprocess.DEVNULL,
@@ -88,7 +94,10 @@ def _ask(sudo: str, name: str) -> subprocess.Popen[str]:
 
 
 def _set_uid_program(name: str) -> str | None:
-    path = shutil.which(name, path=_SYSTEM)
+    places = [f"{folder}/{name}" for folder in _SYSTEM.split(":")]
+    path = next(
+        (one for one in places if Path(one).is_file() and os.access(one, os.X_OK)), None
+    )
     if path is None or os.statvfs(path).f_flag & os.ST_NOSUID:
         return None
     return path if Path(path).stat().st_mode & stat.S_ISUID else None

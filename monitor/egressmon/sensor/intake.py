@@ -8,11 +8,11 @@ import threading
 from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from egressmon.faults import Faults
 from egressmon.probes.engine import Engine
 from egressmon.probes.kernel.sideband import SideBand, SideRecord
+from egressmon.values import dataclass
 
 _TICK_S = 0.01
 _MAX_BYTES = 8 << 20

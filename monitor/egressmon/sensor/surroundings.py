@@ -11,10 +11,10 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from egressmon import host
+from egressmon.values import dataclass
 
 _CAP_NET_ADMIN = 12
 _NETLINK_ROUTE, _NETLINK_NETFILTER = 0, 12

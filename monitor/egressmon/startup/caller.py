@@ -10,13 +10,13 @@ nothing to wait for, it executes the command in its own process (sudoers(5),
 import os
 import re
 import select
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from egressmon.errors import PrivilegeError
 from egressmon.startup import environment
 from egressmon.startup.environment import Block
+from egressmon.values import dataclass
 
 HOP = environment.HOP
 _SHELLS = frozenset(("ash", "bash", "dash", "fish", "ksh", "mksh", "sh", "zsh"))

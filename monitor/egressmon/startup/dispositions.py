@@ -11,10 +11,10 @@ note, the caller is taken to ignore neither SIGPIPE nor SIGXFSZ.
 import os
 import signal
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import NoReturn
 
 from egressmon.startup import environment, patience
+from egressmon.values import dataclass
 
 _BY_PYTHON = frozenset((signal.SIGPIPE, signal.SIGXFSZ))
 _SETTABLE = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}

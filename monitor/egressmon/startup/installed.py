@@ -4,10 +4,10 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from egressmon.startup import ownership
+from egressmon.values import dataclass
 
 PLACES = ("/opt/egressmon", "/usr/local/lib/egressmon", "/var/lib/egressmon")
 """Possible places, in order of preference: on some machines, others than root may write

@@ -69,8 +69,9 @@ def obstacle_in_tree(folder: str) -> str:
     for above, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path = os.path.join(above, name)  # noqa: PTH118 -- as above
-            reason = _reason(path, os.lstat(path))
-            if reason or (os.path.islink(path) and (reason := obstacle(path))):  # noqa: PTH114
+            found = os.lstat(path)
+            reason = _reason(path, found)
+            if reason or (stat.S_ISLNK(found.st_mode) and (reason := obstacle(path))):
                 return reason
     return ""
 

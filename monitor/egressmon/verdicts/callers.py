@@ -1,6 +1,5 @@
 """Who made a connection or a look-up: the process, and the code in it."""
 
-from dataclasses import dataclass
 from typing import TypedDict
 
 from egressmon.attribution.processes import LOST, Processes
@@ -9,6 +8,7 @@ from egressmon.events.model import Traffic
 from egressmon.evidence.code_records import ClaimRecord, CodeRecord, ModuleRecord
 from egressmon.evidence.records import Actor
 from egressmon.naming.asked import Asker
+from egressmon.values import dataclass
 
 
 class CallerFields(TypedDict):

@@ -6,11 +6,11 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from egressmon.events.model import Address
 from egressmon.policy.questions import Listener
+from egressmon.values import dataclass
 from egressmon.verdicts import sock_diag
 
 _TCP_LISTEN = 1 << 10  # include/net/tcp_states.h

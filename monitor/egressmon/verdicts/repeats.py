@@ -6,10 +6,10 @@ sends: this way, n equal look-ups make about log n records.
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from egressmon.evidence.records import DnsRecord
+from egressmon.values import dataclass, replace
 
 _IN_FULL = 8
 _MAX_GROUPS = 1024

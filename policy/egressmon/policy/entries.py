@@ -2,7 +2,6 @@
 
 import ipaddress
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from egressmon.policy.names import covers
 from egressmon.policy.pointers import Address
 from egressmon.policy.ports import parse_ports
 from egressmon.policy.questions import Destination, Origin
+from egressmon.values import dataclass
 
 if TYPE_CHECKING:
     from egressmon.policy.model import Allow, By, Deny

@@ -1,7 +1,6 @@
 """Find the policy file of a run, read it once, and check its digest."""
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from egressmon.policy.place import (
     read_named,
     trusted_owners,
 )
+from egressmon.values import dataclass
 
 if TYPE_CHECKING:
     from egressmon.policy.model import AnyPolicy

@@ -2,7 +2,6 @@
 
 import ipaddress
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from egressmon.policy.entries import Entries, Spelt
@@ -11,6 +10,7 @@ from egressmon.policy.names import canonical, covers
 from egressmon.policy.pointers import Address, pointed_address
 from egressmon.policy.questions import NOBODY, Asked, Destination, Listener, Origin
 from egressmon.policy.search import NO_SEARCH, SearchList
+from egressmon.values import dataclass
 
 if TYPE_CHECKING:
     from egressmon.policy.model import AnyPolicy

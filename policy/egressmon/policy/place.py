@@ -12,10 +12,10 @@ import os
 import pwd
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from egressmon.policy.errors import PolicyError
+from egressmon.values import dataclass
 
 MAX_BYTES = 1 << 20
 

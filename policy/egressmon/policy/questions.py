@@ -1,9 +1,9 @@
 """What a policy is asked about: a connection's destination and origin, or a name."""
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from egressmon.policy.pointers import Address
+from egressmon.values import dataclass
 
 Listener: TypeAlias = Literal["scope", "nobody", "outside", "unknown"]
 

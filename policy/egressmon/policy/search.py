@@ -1,7 +1,8 @@
 """The search list of resolv.conf(5): below which domains short names are looked up."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from egressmon.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

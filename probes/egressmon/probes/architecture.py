@@ -4,11 +4,10 @@ Imports nothing of ours: compile.py runs it by its path, before anything is inst
 """
 
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Architecture:
+class Architecture(NamedTuple):
     """One processor architecture; `machine` is its name in uname(2)."""
 
     machine: str

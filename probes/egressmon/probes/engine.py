@@ -9,7 +9,6 @@ import ctypes
 import os
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.hooks import (
@@ -30,6 +29,7 @@ from egressmon.probes.hooks import (
 from egressmon.probes.kernel import bpf
 from egressmon.probes.kernel.ring import Ring, Rings
 from egressmon.probes.wire import CONSTANTS, STRUCTS
+from egressmon.values import dataclass
 
 _COUNTERS = {
     name.removeprefix("COUNT_").lower(): slot
@@ -43,6 +43,8 @@ _RINGS = {
     "lookups": CONSTANTS["RING_DNS_BYTES"],
     "events": CONSTANTS["RING_BYTES"],
 }
+NOT_ASKED_FOR = "not asked for"
+"""Why there are no frames where they need not be loaded."""
 _BATCH = 4096
 _BATCH_BYTES = 1 << 19
 
@@ -184,8 +186,12 @@ class Engine:
         self.watches_rings = False
         """Whether they are observed through io_uring, too."""
         self.frames = frames
-        self.no_frames = "not asked for"
+        self.no_frames = NOT_ASKED_FOR
         """Why Python frames are not read, if `frames` is None."""
+        self.types_key: str | None = None
+        """The key of what makes the next run load faster; None: it is there."""
+        self.has_differed = False
+        """Whether what was kept under that key makes other probes."""
         self.scope_level = 0
         """How many levels the scope's cgroup is below the hierarchy's root."""
         self.scope_id = 0

@@ -4,8 +4,9 @@ Numbers are those of enum bpf_prog_type and enum bpf_attach_type
 (include/uapi/linux/bpf.h), which never change.
 """
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from egressmon.values import dataclass
 
 _KPROBE = 2
 _CGROUP_SKB = 8

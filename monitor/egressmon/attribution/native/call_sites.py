@@ -3,7 +3,6 @@
 import struct
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias, TypeVar
 
 from egressmon.attribution.native.memory.mappings import AddressSpace, Mapping
@@ -12,6 +11,7 @@ from egressmon.attribution.result import Attribution
 from egressmon.events.model import Stack
 from egressmon.probes.architecture import Architecture
 from egressmon.probes.wire import CONSTANTS, LAYOUTS
+from egressmon.values import dataclass
 
 MAPPINGS_CHANGED = "the mappings changed as the call was made"
 

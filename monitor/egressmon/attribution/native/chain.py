@@ -1,7 +1,6 @@
 """What a chain of calls means: the calling module, its binding and the route."""
 
 import re
-from dataclasses import dataclass
 from typing import Literal
 
 from egressmon.attribution.native.memory.mappings import AddressSpace, Mapping
@@ -9,6 +8,7 @@ from egressmon.attribution.native.unwinding.images import Image, Images
 from egressmon.attribution.native.unwinding.unwind import Frame, How, Unwound
 from egressmon.attribution.result import Language
 from egressmon.policy.routes import Route
+from egressmon.values import dataclass
 
 # Where a system has its libraries, which root alone can write. Elsewhere, such a name
 # is anybody's own.

@@ -1,12 +1,11 @@
 """What of an attribution the watched command could have made up, and why."""
 
-from dataclasses import replace
-
 from egressmon.attribution.native.owners import ImageGround
 from egressmon.attribution.native.unwinding.images import Images
 from egressmon.attribution.result import Attribution, Ground
 from egressmon.evidence.code_records import ClaimRecord
 from egressmon.files.beginning import Beginning
+from egressmon.values import replace
 
 NO_VIEW = 0, 0
 """For a call of which it is not known in which namespaces it was made."""

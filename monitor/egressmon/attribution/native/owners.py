@@ -1,6 +1,5 @@
 """The file and the package behind the calls that count: the caller and the binding."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from egressmon.attribution.native.chain import Calls, Step
@@ -10,6 +9,7 @@ from egressmon.attribution.packages.owner import Owner
 from egressmon.attribution.result import Attribution, Ground
 from egressmon.evidence.code_records import ChainStep, ModuleFile, ModuleRecord
 from egressmon.files.roots import root_of
+from egressmon.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

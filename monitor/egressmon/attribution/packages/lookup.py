@@ -6,7 +6,6 @@ everything read is bounded. What a folder says is kept until the folder changes.
 
 import json
 import re
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from egressmon.attribution.packages import python, system
@@ -15,6 +14,7 @@ from egressmon.evidence.code_records import PackageRecord
 from egressmon.files.beginning import Beginning
 from egressmon.files.bounded import Identity, open_regular, root_identity, text_at
 from egressmon.files.elf import Elf, ElfError
+from egressmon.values import dataclass
 
 _MAX_JSON = 1 << 20
 _MAX_KEPT = 65536

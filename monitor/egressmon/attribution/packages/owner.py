@@ -1,8 +1,7 @@
 """The package that owns a file, and how well that is known."""
 
-from dataclasses import dataclass
-
 from egressmon.evidence.code_records import PackageRecord
+from egressmon.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ import json
 import posixpath
 import re
 import urllib.parse
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -20,6 +19,7 @@ from egressmon.attribution.packages.owner import Owner
 from egressmon.evidence.code_records import PackageRecord
 from egressmon.files.beginning import Beginning
 from egressmon.files.bounded import MAX_TEXT, Identity, read_bounded, root_identity
+from egressmon.values import dataclass, field
 
 # Not by the email package, which takes 15 ms to import: neither is ever folded.
 _HEADER = re.compile(r"^(Name|Version): *(\S+)", re.MULTILINE)

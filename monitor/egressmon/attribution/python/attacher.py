@@ -15,11 +15,11 @@ import signal
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NoReturn, TypeAlias
 
 from egressmon.privileges.confinement import PERF, become_nobody, lock, unused_uid
 from egressmon.privileges.privilege import ATTACHER
+from egressmon.values import dataclass
 
 _REQUEST = b"f"  # a file comes with it
 _PLACES = struct.Struct("=QQ")

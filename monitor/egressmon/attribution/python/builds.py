@@ -2,7 +2,6 @@
 
 import ctypes
 import struct
-from dataclasses import dataclass
 
 from egressmon.attribution.python.offsets.versions import (
     DEBUG_OFFSETS_SIZE,
@@ -11,6 +10,7 @@ from egressmon.attribution.python.offsets.versions import (
 )
 from egressmon.files.elf import Elf, ElfError
 from egressmon.probes.wire import CONSTANTS, STRUCTS
+from egressmon.values import dataclass
 
 # The size of _PyRuntime, which says its version where Py_Version (3.11) is missing.
 _RUNTIME_SIZES = {656: 9, 672: 10}

@@ -3,7 +3,6 @@
 import sys
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from egressmon.attribution.packages.lookup import Packages, Place
@@ -24,6 +23,7 @@ from egressmon.evidence.code_records import CodeRecord, FrameRecord, PackageReco
 from egressmon.evidence.stacks import Stacks
 from egressmon.files.roots import root_of
 from egressmon.probes.kernel.sideband import SideRecord
+from egressmon.values import dataclass, field
 
 _MAX_WAITING = 4096
 _NO_SOURCE = FrameRecord(None, None, None)

@@ -6,13 +6,13 @@ The probes read them in the process's own memory: they are what the process clai
 import re
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from egressmon.attribution.python.line_tables import line_of
 from egressmon.events.model import CodeObject, Frames, FramesStatus
 from egressmon.evidence.code_records import FrameRecord
 from egressmon.probes.wire import LAYOUTS
 from egressmon.sanitise import sanitise_place
+from egressmon.values import dataclass, field
 
 _KEY = LAYOUTS["code_key"]
 _MAX_CODES = 65536

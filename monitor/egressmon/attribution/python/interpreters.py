@@ -7,7 +7,6 @@ mapped; what that process called until then has no frames, and is counted.
 
 import os
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Protocol
 
 from egressmon.attribution.python.builds import (
@@ -31,6 +30,7 @@ from egressmon.probes.kernel.sideband import (
     Mapped,
     SideRecord,
 )
+from egressmon.values import replace
 
 _MAX_KNOWN = 4096
 _NO_ROOM = "too many interpreters are known already"

@@ -1,11 +1,11 @@
 """Find the test behind a call: the environment names one, stacks confirm it or not."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import takewhile
 
 from egressmon.attribution.python.frames import Walk
 from egressmon.evidence.code_records import FrameRecord
+from egressmon.values import dataclass
 
 # What runs callbacks and tasks: whoever runs the loop only drives what is inside.
 _LOOPS = (

@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Generic, TypeAlias, TypeVar
 
@@ -16,6 +15,7 @@ from egressmon.events.model import (
 from egressmon.naming.dns.message import Message, MessageError, read_message
 from egressmon.naming.dns.stream import SHARED, Leftover, Reassembly
 from egressmon.naming.dns.trust import Answerers
+from egressmon.values import dataclass, replace
 
 _MAX_OPEN = 8192
 _UDP = 17

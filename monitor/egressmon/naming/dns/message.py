@@ -2,7 +2,6 @@
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import islice
 
 from egressmon.events.model import Address
@@ -11,6 +10,7 @@ from egressmon.naming.dns.extras import extras_of_query
 from egressmon.naming.dns.kinds import kind_name, status_name
 from egressmon.naming.dns.wire import MessageError, Resource, Wire
 from egressmon.policy.names import canonical
+from egressmon.values import dataclass
 
 __all__ = ["Message", "MessageError", "read_message"]
 

@@ -5,10 +5,10 @@ Each byte becomes part of a message or of a leftover, or is counted as lost.
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from egressmon.events.model import DNS_BEGIN, DNS_SHARED, DNS_URGENT, Address, DnsPacket
+from egressmon.values import dataclass, field
 
 _TCP = 6
 _MAX_STREAMS = 4096

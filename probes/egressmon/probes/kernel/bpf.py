@@ -173,6 +173,12 @@ def lookup_per_cpu(table: int, slot: int, width: int = 1) -> list[int]:
     return [sum(values[place::width]) for place in range(width)]
 
 
+def tag(program: int) -> str:
+    """Return the kernel's hash of the instructions of `program`, maps left out."""
+    # struct bpf_prog_info: type, id, tag.
+    return _information(program, _INFO_SIZE)[0][8:16].hex()
+
+
 def skipped_runs(program: int) -> int | None:
     """Return how often the kernel skipped `program`, as it was running on that CPU.
 

@@ -9,11 +9,11 @@ import mmap
 import os
 import struct
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from egressmon.probes.kernel import bpf
+from egressmon.values import dataclass
 
 _ATTRIBUTE_SIZE = 136
 _TYPE_SOFTWARE, _COUNT_DUMMY = 1, 9

@@ -13,7 +13,6 @@ import sys
 import tempfile
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from egressmon.probes.architecture import this_machine
@@ -22,6 +21,7 @@ from egressmon.probes.errors import MachineError, ProbeError
 from egressmon.probes.hooks import HOOKS, MAPS
 from egressmon.probes.loaders import bcc_compile, obstacles
 from egressmon.probes.loaders.btf import Btf, BtfError
+from egressmon.values import dataclass
 
 _PROGRAMS = Path(__file__).parents[1] / "programs"
 _FIELD = re.compile(r"^\tKERNEL_FIELD\((\w+), .+, (\w+)\);$", re.MULTILINE)

@@ -1,9 +1,10 @@
-"""Read offsets of structure fields from the running kernel's BTF.
+"""Read the running kernel's BTF: types, and offsets of structure fields.
 
 Format: Documentation/bpf/btf.rst, include/uapi/linux/btf.h.
 """
 
 import struct
+import sys
 from array import array
 from collections.abc import Iterable, Iterator
 
@@ -17,6 +18,7 @@ _KIND_FLAG = 1 << 31
 _FIXED = {1: 4, 3: 12, 14: 4, 17: 4}
 _EACH = {_STRUCT: 12, _UNION: 12, 6: 8, 13: 8, 15: 12, 19: 12}
 _LAST_KIND = 19
+_KIND_AT = 7 if sys.byteorder == "little" else 4
 _MAX_DEPTH = 8
 _UNREADABLE = "the kernel's BTF cannot be read"
 
@@ -60,7 +62,37 @@ class Btf:
                 named.setdefault(name, place)
             place += _TYPE.size + _FIXED.get(kind, 0)
             place += _EACH.get(kind, 0) * (info & 0xFFFF)
-        self._named = {self._text(name): at for name, at in named.items()}
+        self._named = {self.text(name): at for name, at in named.items()}
+
+    def of_kinds(self, kinds: Iterable[int]) -> Iterator[int]:
+        """Yield the numbers of all types of `kinds` (BTF_KIND_)."""
+        wanted = frozenset(kinds)
+        data = self._data
+        for number, place in enumerate(self._places):
+            # The kind is the low bits of the highest byte of `info`.
+            if number and data[place + _KIND_AT] & 0x1F in wanted:
+                yield number
+
+    def kind(self, number: int) -> int:
+        """Return the kind of a type, by its number."""
+        return self.info(number) >> 24 & 0x1F
+
+    def info(self, number: int) -> int:
+        """Return `info` of a type's btf_type: its kind, and how many parts it has."""
+        return int(_TYPE.unpack_from(self._data, self._places[number])[1])
+
+    def size_or_type(self, number: int) -> int:
+        """Return the size of a type, or the number of the type that it refers to."""
+        return int(_TYPE.unpack_from(self._data, self._places[number])[2])
+
+    def name(self, number: int) -> str:
+        """Return the name of a type; "" if it has none."""
+        return self.text(_TYPE.unpack_from(self._data, self._places[number])[0])
+
+    def tail(self, number: int, size: int) -> bytes:
+        """Return `size` bytes behind a type's btf_type."""
+        place = self._places[number] + _TYPE.size
+        return self._data[place : place + size]
 
     def names(self, text: str) -> bool:
         """Tell whether any type, field or constant of the kernel is called `text`."""
@@ -95,11 +127,12 @@ class Btf:
             if info & _KIND_FLAG:
                 bits &= 0xFFFFFF
             if name:
-                yield self._text(name), base + bits
+                yield self.text(name), base + bits
             else:
                 inner = self._places[int(kind)]
                 yield from self._members(inner, base + bits, depth + 1)
 
-    def _text(self, offset: int) -> str:
+    def text(self, offset: int) -> str:
+        """Return the text at `offset` among the texts."""
         end = self._texts.find(b"\0", offset)
         return self._texts[offset:end].decode(errors="replace")

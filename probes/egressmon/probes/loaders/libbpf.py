@@ -8,11 +8,12 @@ of the address space, not as NULL with errno.
 import ctypes
 import errno
 import os
+import struct
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,29 @@ from egressmon.probes.hooks import (
     FREED,
     HOOKS,
     MAPS,
+    ROOT,
+    SCOPE,
+    WHOLE,
     Hook,
 )
 from egressmon.probes.loaders import obstacles
 from egressmon.probes.loaders.beside import Beside
 from egressmon.probes.wire import HEADER, digest
+from egressmon.values import dataclass, replace
 
 OBJECT_NAME = "egressmon.bpf.o"
 FRAMES_OBJECT_NAME = "frames.bpf.o"
 _PROGRAMS = Path(__file__).parents[1] / "programs"
 _SONAMES = ("libbpf.so.1", "libbpf.so.0")
+# What is loaded side by side: parts that take the kernel about as long.
+_NAMED = tuple(one for one in ROOT if one not in WHOLE)
+_SOCKETS = (*SCOPE, *_NAMED)
+_PARTS = _SOCKETS, WHOLE, tuple(one for one in HOOKS if one not in {*_SOCKETS, *WHOLE})
+_FRAMES_PARTS = FRAMES, (*FRAMES_ROOT, COPIED, FREED)
+_FRAMES = (*FRAMES, *FRAMES_ROOT, COPIED, FREED)
+_ALL = (*HOOKS, *_FRAMES)
+# struct bpf_object_open_opts of libbpf 0.5: its size, and last `btf_custom_path`.
+_OPEN_OPTIONS = struct.Struct("=Q40xQ")
 _ERROR_POINTERS = 2**64 - 4095
 _POINTER = ctypes.c_void_p
 _PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, _POINTER)
@@ -107,51 +121,118 @@ def load_object(folder: Path = _PROGRAMS, name: str = OBJECT_NAME) -> bytes:
     return image
 
 
-def load(folder: Path = _PROGRAMS) -> Loaded:
-    """Load the precompiled probes in `folder` into the kernel; raises ProbeError."""
-    return _load(load_object(folder), HOOKS, MAPS, {})
+def images(folder: Path = _PROGRAMS) -> list[bytes]:
+    """Return all precompiled objects in `folder`; raises ProbeError."""
+    return [load_object(folder, name) for name in (OBJECT_NAME, FRAMES_OBJECT_NAME)]
 
 
-def load_with_frames(folder: Path = _PROGRAMS) -> tuple[Loaded, Loaded | ProbeError]:
-    """Load the probes and the programs that read Python frames, in parallel.
+def load(folder: Path = _PROGRAMS, types: bytes | None = None) -> Loaded:
+    """Load the precompiled probes in `folder` into the kernel; raises ProbeError.
 
-    Verifying either takes 0.1 s. Raises ProbeError if the probes cannot be loaded; an
-    error of the frames' programs is returned in their place.
+    `types` is BTF that holds the kernel's types that they ask for; None: the kernel's
+    own is read.
     """
-    image = load_object(folder)
-    shared = _load(image, (), MAPS, {}, HOOKS)
-    probes = Beside(lambda: _load(image, HOOKS, MAPS, shared.maps))
-    frames = _load_frames(folder, shared.maps)
-    try:
-        return probes.result(), frames
-    except ProbeError:
-        if isinstance(frames, Loaded):
-            frames.close()
-        raise
-    finally:
-        shared.close()
+    with _as_file(types) as path:
+        return _Parts(load_object(folder), path).loaded()
 
 
-def _load_frames(folder: Path, maps: dict[str, int]) -> Loaded | ProbeError:
+def load_with_frames(
+    folder: Path = _PROGRAMS, types: bytes | None = None
+) -> tuple[Loaded, Loaded | ProbeError]:
+    """Load the probes as `load` does, and the programs that read Python frames.
+
+    Verifying either takes 0.1 s, so they are loaded in parallel. An error of the
+    frames' programs is returned in their place.
+    """
+    with _as_file(types) as path:
+        probes = _Parts(load_object(folder), path)
+        frames = _load_frames(folder, path, probes.shared.maps)
+        try:
+            return probes.loaded(), frames
+        except ProbeError:
+            if isinstance(frames, Loaded):
+                frames.close()
+            raise
+
+
+def _load_frames(
+    folder: Path, types: bytes, maps: dict[str, int]
+) -> Loaded | ProbeError:
     try:
         image = load_object(folder, FRAMES_OBJECT_NAME)
-        hooks = (*FRAMES, *FRAMES_ROOT, COPIED, FREED)
-        return _load(image, hooks, FRAMES_MAPS, maps)
+        if not types:  # one reading of the kernel's own is enough
+            return _load(_Wanted(image, _FRAMES, FRAMES_MAPS, maps, types))
+        return _Parts(image, types, _FRAMES_PARTS, FRAMES_MAPS, maps).loaded()
     except ProbeError as error:
         return error
+
+
+class _Parts:
+    """An object whose maps are loaded at once, and its programs in threads."""
+
+    def __init__(
+        self,
+        image: bytes,
+        types: bytes,
+        parts: tuple[tuple[Hook, ...], ...] = _PARTS,
+        names: tuple[str, ...] = MAPS,
+        maps: dict[str, int] | None = None,
+    ) -> None:
+        """Begin; `maps` are those that exist already. Raises ProbeError."""
+        known = maps or {}
+        self.shared = _load(_Wanted(image, (), names, known, types))
+        known = {**known, **self.shared.maps}
+        if not types:  # as above
+            parts = (tuple(chain.from_iterable(parts)),)
+        wanted = [_Wanted(image, hooks, (), known, types) for hooks in parts]
+        self._parts = [Beside(partial(_load, one)) for one in wanted]
+
+    def loaded(self) -> Loaded:
+        """Wait for all of it; raises ProbeError."""
+        found: dict[str, int] = {}
+        failures: list[ProbeError] = []
+        for part in self._parts:
+            try:
+                found |= part.result().programs
+            except ProbeError as error:
+                failures.append(error)
+        loaded = replace(self.shared, programs=found)
+        if failures:
+            loaded.close()
+            raise failures[0]
+        return loaded
+
+
+# A path by which libbpf can read `types`; empty if there are none.
+@contextmanager
+def _as_file(types: bytes | None) -> Generator[bytes]:
+    if types is None:
+        yield b""
+        return
+    descriptor = os.memfd_create("types")
+    try:
+        os.write(descriptor, types)
+        yield f"/proc/self/fd/{descriptor}".encode()
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    image: bytes
+    hooks: tuple[Hook, ...]
+    """The programs to load, of those in the object."""
+    maps: tuple[str, ...]
+    shared: dict[str, int]
+    """Maps that exist already, by name: used instead of new ones."""
+    types: bytes
+    """A file with the kernel's types, or empty."""
 
 
 # First without a callback for libbpf's messages: it would be called some hundred times
 # and wait for the GIL each time, 7 s in all beside a busy thread. If loading fails, it
 # is done again with the callback, to learn why.
-def _load(
-    image: bytes,
-    hooks: tuple[Hook, ...],
-    names: tuple[str, ...],
-    shared: dict[str, int],
-    left_out: tuple[Hook, ...] = (),
-) -> Loaded:
-    wanted = _Wanted(image, hooks, names, shared, left_out)
+def _load(wanted: _Wanted) -> Loaded:
     try:
         return _attempt(wanted)
     except ProbeError:
@@ -159,20 +240,12 @@ def _load(
             return _attempt(wanted, lines)
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    image: bytes
-    hooks: tuple[Hook, ...]
-    maps: tuple[str, ...]
-    shared: dict[str, int]
-    """Maps that exist already, by name: used instead of new ones."""
-    left_out: tuple[Hook, ...]
-    """Programs in the object that are not to be loaded."""
-
-
 def _attempt(wanted: _Wanted, lines: Sequence[str] = ()) -> Loaded:
     image = wanted.image
-    probes = _call("bpf_object__open_mem", image, len(image), None)
+    path = ctypes.create_string_buffer(wanted.types)
+    where = ctypes.addressof(path) if wanted.types else 0
+    options = _OPEN_OPTIONS.pack(_OPEN_OPTIONS.size, where)
+    probes = _call("bpf_object__open_mem", image, len(image), options)
     if not probes:
         raise ProbeError(
             "the compiled probes cannot be read: the file is damaged",
@@ -184,9 +257,9 @@ def _attempt(wanted: _Wanted, lines: Sequence[str] = ()) -> Loaded:
             found = _call("bpf_object__find_map_by_name", probes, name.encode())
             if found:
                 library().bpf_map__reuse_fd(found, descriptor)
-        for hook in wanted.left_out:
-            program = _find(probes, "program", hook.program)
-            library().bpf_program__set_autoload(program, False)
+        for hook in _ALL:
+            if hook not in wanted.hooks and (found := _seek(probes, hook.program)):
+                library().bpf_program__set_autoload(found, False)
         code = -library().bpf_object__load(probes)
         if code:
             raise obstacles.refusal(os.strerror(code), "\n".join(lines))
@@ -203,6 +276,10 @@ def _attempt(wanted: _Wanted, lines: Sequence[str] = ()) -> Loaded:
 def _call(name: str, *arguments: object) -> int:
     pointer: int = getattr(library(), name)(*arguments) or 0
     return 0 if pointer >= _ERROR_POINTERS else pointer
+
+
+def _seek(probes: int, program: str) -> int:
+    return _call("bpf_object__find_program_by_name", probes, program.encode())
 
 
 # Duplicated: libbpf closes its own when the object is closed.

@@ -1,9 +1,9 @@
 """Find out why this machine refuses the probes: each cause with its remedy."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from egressmon.probes.errors import MachineError, ProbeError
+from egressmon.values import dataclass
 
 BTF = Path("/sys/kernel/btf/vmlinux")
 _LOCKDOWN = Path("/sys/kernel/security/lockdown")

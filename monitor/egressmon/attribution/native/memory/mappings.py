@@ -2,11 +2,11 @@
 
 import bisect
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import count
 from typing import Literal
 
 from egressmon.attribution.result import Attribution
+from egressmon.values import dataclass
 
 MAX_MAPPINGS = 1 << 16
 """What one process may have mapped; more are not looked at."""

@@ -3,8 +3,9 @@
 Terms: DWARF 5, 6.4. The canonical frame address (CFA) is where a frame ends.
 """
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from egressmon.values import dataclass
 
 RuleKind: TypeAlias = Literal[
     "saved", "offset", "register", "saved-expression", "expression", "same", "undefined"

@@ -1,7 +1,6 @@
 """What lies at an address of a process: which mapping, which file, which unwind row."""
 
 import struct
-from dataclasses import dataclass
 
 from egressmon.attribution.native.memory.mappings import AddressSpace, Mapping
 from egressmon.attribution.native.unwinding.call_targets import leads_to
@@ -9,6 +8,7 @@ from egressmon.attribution.native.unwinding.cfi_rows import CfiError, Row
 from egressmon.attribution.native.unwinding.expression import ExpressionError
 from egressmon.attribution.native.unwinding.images import Image, Images
 from egressmon.files.elf import Elf, ElfError
+from egressmon.values import dataclass
 
 _MAX_KNOWN = 1 << 14
 

@@ -1,7 +1,6 @@
 """The files behind mappings: opened, checked to be the ones mapped, and kept open."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from functools import cached_property
 
 from egressmon.attribution.native.memory.mappings import Mapping
@@ -12,6 +11,7 @@ from egressmon.files.elf import Elf, ElfError
 from egressmon.files.roots import root_of
 from egressmon.probes.architecture import Architecture
 from egressmon.text import from_bytes
+from egressmon.values import dataclass
 
 _MAX_OPEN = 256
 _DELETED = b" (deleted)"

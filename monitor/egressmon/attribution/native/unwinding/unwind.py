@@ -1,7 +1,6 @@
 """Unwinding: from registers and the top of a stack to the calls that led there."""
 
 import struct
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 from egressmon.attribution.native.memory.mappings import AddressSpace, Mapping
@@ -14,6 +13,7 @@ from egressmon.attribution.native.unwinding.code_lookup import (
 from egressmon.attribution.native.unwinding.expression import evaluate
 from egressmon.attribution.native.unwinding.images import Images
 from egressmon.probes.architecture import Architecture
+from egressmon.values import dataclass
 
 How: TypeAlias = Literal["instruction", "cfi", "frame-pointer", "scan"]
 

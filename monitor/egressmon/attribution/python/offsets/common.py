@@ -8,9 +8,9 @@ interface. Their names are the fields of `struct interpreter` (event.h).
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from egressmon.probes.wire import CONSTANTS
+from egressmon.values import dataclass
 
 BYTES = CONSTANTS["INSTRUCTION_BYTES"]
 UNITS = CONSTANTS["INSTRUCTION_UNITS"]
