@@ -11,7 +11,7 @@
 #include "stream.bpf.h"
 
 #define MAX_UNCERTAIN 8192
-#define EXPECTED_NS (10 * 1000000000ULL) /* for as long as that a packet may be on its way */
+#define EXPECTED_NS (10 * 1000000000LL) /* for as long as that a packet may be on its way */
 
 struct way {
 	struct endpoint source;
@@ -36,6 +36,12 @@ static __always_inline void fill_way(struct way *way, struct __sk_buff *skb,
 	way->source.spare = 0;
 	way->target.spare = 0;
 	way->device = (u64)READ(packet, dev);
+}
+
+/* Signed, as another CPU may just have set `since`. */
+static __always_inline bool is_over(u64 since)
+{
+	return (long long)(bpf_ktime_get_boot_ns() - since) > EXPECTED_NS;
 }
 
 /*
@@ -81,7 +87,7 @@ SUBPROGRAM int expect(struct __sk_buff *skb)
 	fill_way(&way, skb, &packet.source, &packet.target);
 	known = bpf_map_lookup_elem(MAP(uncertain), &way);
 	/* One that was told of stays as it is. */
-	if (!known || now - known->expected_ns > EXPECTED_NS) {
+	if (!known || is_over(known->expected_ns)) {
 		bpf_map_update_elem(MAP(uncertain), &way, state, BPF_ANY);
 		known = bpf_map_lookup_elem(MAP(uncertain), &way);
 	}
@@ -92,12 +98,13 @@ SUBPROGRAM int expect(struct __sk_buff *skb)
 	return 0;
 }
 
-static __always_inline bool is_any_expected(u64 now)
+/* Whether a packet that arrives may be one of those that are remembered. */
+static __always_inline bool is_awaited(struct __sk_buff *skb)
 {
 	WIDE_KEY(first, 0);
 	u64 *last = bpf_map_lookup_elem(MAP(expected), &first);
 
-	return last && *last && now - *last <= EXPECTED_NS;
+	return skb->ifindex == LOOPBACK_INDEX && last && *last && !is_over(*last);
 }
 
 /* Whether a socket is the scope's, as owner_of() has it. */
@@ -131,15 +138,12 @@ static __always_inline void on_delivery(struct __sk_buff *skb, struct bpf_sock *
 			    .kind = KIND_SENDMSG,
 			    .receiver = RECEIVER_OUTSIDE,
 			    .is_again = true};
-	u64 now = bpf_ktime_get_boot_ns();
 
-	if (skb->ifindex != LOOPBACK_INDEX || !is_any_expected(now) || is_scopes(sk) ||
-	    !parse(skb, &packet))
+	if (!is_awaited(skb) || is_scopes(sk) || !parse(skb, &packet))
 		return;
 	fill_way(&way, skb, &packet.source, &packet.target);
 	sender = bpf_map_lookup_elem(MAP(uncertain), &way);
-	if (!sender || (sender->told & TOLD(RECEIVER_OUTSIDE)) ||
-	    now - sender->expected_ns > EXPECTED_NS)
+	if (!sender || (sender->told & TOLD(RECEIVER_OUTSIDE)) || is_over(sender->expected_ns))
 		return;
 	sender->told |= TOLD(RECEIVER_OUTSIDE);
 	if (!(sender->flags & SOCKET_INSIDE))

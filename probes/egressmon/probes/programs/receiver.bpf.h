@@ -22,6 +22,7 @@
 
 /* By number: each engine's headers declare it with types of their own (since 5.8). */
 static u64 (*ancestor_cgroup_id)(void *sk, int level) = (void *)129;
+static kernel_sock *(*tcp_sock_of)(void *sk) = (void *)137; /* BPF_FUNC_skc_to_tcp_sock */
 
 /* Whether a socket was made in the scope's cgroup. */
 static __always_inline bool is_in_scope(struct bpf_sock *sk)
@@ -98,6 +99,12 @@ static __always_inline bool is_for_many(struct __sk_buff *skb, const u32 address
 	return !way || (READ((KERNEL_STRUCT(rtable) *)way, rt_flags) & FOR_MANY);
 }
 
+/* A TCP socket whose fields can be read in place, as in FIELD(); NULL where they can't. */
+static __always_inline kernel_sock *known_sock(struct bpf_sock *sk)
+{
+	return KNOWS_TASK ? tcp_sock_of(sk) : NULL;
+}
+
 /*
  * Whether another's socket may be bound to the same port: who gets a packet is settled
  * as it arrives, and might be another one by then. A member of a group can take its bit
@@ -105,12 +112,18 @@ static __always_inline bool is_for_many(struct __sk_buff *skb, const u32 address
  */
 static __always_inline bool is_shared(struct bpf_sock *sk, u16 protocol)
 {
-	kernel_sock *address = address_of(sk);
-	u64 group = (u64)READ(address, sk_reuseport_cb);
+	kernel_sock *known = protocol == PROTOCOL_TCP ? known_sock(sk) : NULL;
+	kernel_sock *address;
 	/* Without a branch: of UDP's number the last bit is set, and of TCP's it is not. */
 	u32 mask = BIT_REUSEPORT | (BITS_REUSE & -(protocol & 1));
-	u32 shared = reuse_bits(address) & mask;
+	u32 shared;
+	u64 group;
 
+	if (known && !known->sk_reuseport_cb)
+		return *((const u8 *)known + OFFSET(sock_common, skc_state) + 1) & mask;
+	address = address_of(sk);
+	group = (u64)READ(address, sk_reuseport_cb);
+	shared = reuse_bits(address) & mask;
 	if (group)
 		shared = (shared & BITS_REUSE) | !is_group_here((u64)address);
 	FORGET(shared);

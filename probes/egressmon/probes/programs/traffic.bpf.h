@@ -314,6 +314,8 @@ static __always_inline void on_ingress(struct __sk_buff *skb)
 	struct bpf_sock *sk = skb->sk;
 	bool inside;
 
+	if (is_plain_arrival(skb, true) && !is_awaited(skb))
+		return;
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
 	if (!sk)
