@@ -1,5 +1,6 @@
 """The agent's part of a run, from checking the canaries to writing the last record."""
 
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -55,7 +56,8 @@ class Session:
         self._live = live
         self._isolated = state.faults.isolated
         self._catch_up = CatchUp(state.options.catch_up_s)
-        state.evidence.is_over = self._catch_up.is_over
+        self._follows_by: float | None = None
+        state.evidence.is_over = self._is_too_late
         self._opening: list[Record] = []
         """The first records, of when the command could start."""
         self._proved_ns = 0
@@ -163,8 +165,13 @@ class Session:
             follower.linger(wanted, options.linger_s, quiet=options.quiet)
         self._wind_up()
 
-    # Whether the evidence's reader is waited for no longer: the command must start, and
-    # the run must end.
+    # Whether the evidence's reader is waited for no longer: the command must be
+    # followed, and the run must end.
+    def _is_too_late(self) -> bool:
+        if self._follows_by is not None and time.monotonic() >= self._follows_by:
+            return True
+        return self._catch_up.is_over()
+
     def _start_command(self) -> None:
         ending = self._state.ending
         try:
@@ -174,9 +181,11 @@ class Session:
 
     # Writing the first record imports what writes: the command need not wait for it.
     def _record_start(self) -> None:
+        self._follows_by = time.monotonic() + self._state.options.catch_up_s
         with self._live.sensor.intake.working():
             for record in self._opening:
                 self._recorder.record_at(record, self._proved_ns)
+        self._follows_by = None
 
     def _wind_up(self) -> None:
         ending, isolated, follower = self._state.ending, self._isolated, self._follower
