@@ -14,6 +14,7 @@ from egressmon.attribution.processes import Processes
 from egressmon.attribution.stage import Attributor
 from egressmon.clock import Clock
 from egressmon.events.decode import DecodeError, decode, kind_of
+from egressmon.events.glance import ended_in
 from egressmon.events.glance import kind_of as kind_number
 from egressmon.events.model import (
     CodeObject,
@@ -112,7 +113,7 @@ class Pipeline:
 
     def process(self, batch: Batch) -> None:
         """Process the mappings of `batch`, then its events, which refer to them."""
-        files.begin_batch()
+        files.begin_batch(ended_in(batch.events))
         self._learn_mappings(batch)
         with self._lines.gathering() if self._lines is not None else nullcontext():
             self.feed(batch.events)

@@ -30,6 +30,8 @@ _MAX_ENDED = 4096
 _MAX_ANCESTORS = 32
 _MAX_ARGUMENTS = 512
 _MAX_PROGRAMS = 8  # of each process
+_MAX_COMMANDS = 1024
+_MAX_COMMAND = 1024
 
 
 _SERIALS = count(1)
@@ -105,6 +107,8 @@ class Processes:
         beginning = beginning or Beginning()
         self._known: dict[int, Process] = {}
         self._ended: OrderedDict[int, int] = OrderedDict()
+        self._commands: dict[bytes, list[str]] = {}
+        """Command lines without secrets, by the kernel's bytes."""
         self._lineages: dict[int, tuple[int, ...]] = {}
         """What `basis` returns, until anything is learned of any process."""
         self._executables = Executables(beginning, proc_is_ours=proc_is_ours)
@@ -139,11 +143,7 @@ class Processes:
 
         `mapped` is the path that the kernel mapped the program from, if known.
         """
-        words = event.arguments.split(b"\0")
-        if words and not words[-1]:
-            words.pop()
-        given = [from_bytes(word) for word in words[:_MAX_ARGUMENTS]]
-        argv = sanitise_argv(given, self._argv)
+        argv, is_cut = self._command(event.arguments)
         exe, exe_claimed = self._executables.of(event, mapped)
         process = Process(
             pid=event.pid,
@@ -155,13 +155,29 @@ class Processes:
             exe_claimed=exe_claimed,
             preloaded=why_preloaded(event),
             argv=argv,
-            argv_cut=event.arguments_size > len(event.arguments)
-            or len(words) > len(argv),
+            argv_cut=is_cut or event.arguments_size > len(event.arguments),
             exec_id=event.exec_id,
             earlier=self._earlier(event),
         )
         self._know(process)
         return process
+
+    # Return the command line, sanitised, and whether words are missing. As commands
+    # repeat, they are remembered, but for those in which a secret was masked.
+    def _command(self, arguments: bytes) -> tuple[list[str], bool]:
+        known = self._commands.get(arguments)
+        if known is not None:
+            return known, False
+        words = arguments.split(b"\0")
+        if words and not words[-1]:
+            words.pop()
+        given = [from_bytes(word) for word in words[:_MAX_ARGUMENTS]]
+        argv = sanitise_argv(given, self._argv)
+        if argv == given and len(given) == len(words) and len(arguments) < _MAX_COMMAND:
+            if len(self._commands) >= _MAX_COMMANDS:
+                self._commands.clear()
+            self._commands[arguments] = argv
+        return argv, len(words) > len(argv)
 
     def _earlier(self, event: Executed) -> dict[int, Program]:
         process = self._known.get(event.pid)

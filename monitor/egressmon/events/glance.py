@@ -4,6 +4,7 @@ Most events repeat an earlier one but for its time. What is returned here has th
 and the meaning that the fields of the decoded events have.
 """
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from egressmon.probes.wire import CONSTANTS, LAYOUTS, STRUCTS
@@ -20,7 +21,11 @@ FLOWS: Final = frozenset(
 )
 """Flows that the scope begins."""
 
+_LIFE = frozenset(CONSTANTS[f"KIND_{name}"] for name in ("FORK", "EXEC", "EXIT"))
+_EXIT = CONSTANTS["KIND_EXIT"]
 _KIND = slice(8, 12)
+_KIND_AT = 8  # the first byte tells kinds apart
+_PID = slice(12, 16)
 _AFTER_TIME = STRUCTS["stack_event"].kind.offset
 _COOKIE = STRUCTS["flow_event"].cookie.offset
 _AFTER_COOKIE = STRUCTS["flow_event"].netns.offset
@@ -64,6 +69,17 @@ class FlowHead(NamedTuple):
 def kind_of(data: bytes) -> int:
     """Return the kind of an event, a number of event.h; 0 if it is too short."""
     return int.from_bytes(data[_KIND], "little")
+
+
+def ended_in(events: Sequence[bytes]) -> frozenset[int]:
+    """Return the processes that have ended for good when `events` are over."""
+    last: dict[bytes, int] = {}
+    for data in events:
+        if len(data) > _KIND_AT and data[_KIND_AT] in _LIFE:
+            last[data[_PID]] = data[_KIND_AT]
+    return frozenset(
+        int.from_bytes(pid, "little") for pid, kind in last.items() if kind == _EXIT
+    )
 
 
 def known_stack(data: bytes) -> KnownStack | None:

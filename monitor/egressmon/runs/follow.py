@@ -21,6 +21,9 @@ from egressmon.text import printable
 
 _POLL_MS = 100
 _LOSS_EVERY_S = 1.0
+# Each turn costs as much as some processes do, which wake the reader one by one.
+_TURN_S = 0.003
+_NAP_S = 0.001
 _PATIENCE_S = 2.0  # the wait before a message tells what is being waited for
 _MAX_STAT = 4096
 
@@ -51,6 +54,7 @@ class Follower:
         self._record = record
         self._catch_up = catch_up
         self._next_loss_check = 0.0
+        self._next_turn = 0.0
         self._own = {os.getpid(), os.getppid(), *own}
         self.was_moved = False
         """Whether one of egressmon's own processes was found in the scope."""
@@ -66,8 +70,19 @@ class Follower:
         poller.register(self._sensor.engine.fileno(), select.POLLIN)
         timeout = _POLL_MS
         while not any(fd == pidfd for fd, _ in poller.poll(timeout)):
+            if timeout:
+                self._rest()
             timeout = self._read_once()
         reap(self._keeper, ending)
+
+    # Let a moment pass since the last turn began, unless a ring is filling meanwhile.
+    # What comes alone is read at once.
+    def _rest(self) -> None:
+        while time.monotonic() < self._next_turn:
+            if self._sensor.engine.is_filling:
+                break
+            time.sleep(_NAP_S)
+        self._next_turn = time.monotonic() + _TURN_S
 
     # Read and process one batch; return how long to wait before the next, in ms.
     def _read_once(self) -> int:
