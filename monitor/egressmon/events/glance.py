@@ -82,6 +82,11 @@ def ended_in(events: Sequence[bytes]) -> frozenset[int]:
     )
 
 
+def tells_of_processes_alone(events: Sequence[bytes]) -> bool:
+    """Tell whether all of `events` are of processes that begin, execute or end."""
+    return all(len(data) > _KIND_AT and data[_KIND_AT] in _LIFE for data in events)
+
+
 def known_stack(data: bytes) -> KnownStack | None:
     """Return what a stack event says if its call site is known; else None."""
     if len(data) != _STACK_EVENT.size:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from egressmon import files
 from egressmon.attribution.processes import Process, Processes
+from egressmon.events.glance import tells_of_processes_alone
 from egressmon.evidence.records import Outlived, Record
 from egressmon.faults import Faults
 from egressmon.keeping.keeper_client import KeeperClient
@@ -55,6 +56,7 @@ class Follower:
         self._catch_up = catch_up
         self._next_loss_check = 0.0
         self._next_turn = 0.0
+        self._may_rest = False
         self._own = {os.getpid(), os.getppid(), *own}
         self.was_moved = False
         """Whether one of egressmon's own processes was found in the scope."""
@@ -75,10 +77,10 @@ class Follower:
             timeout = self._read_once()
         reap(self._keeper, ending)
 
-    # Let a moment pass since the last turn began, unless a ring is filling meanwhile.
-    # What comes alone is read at once.
+    # Let a moment pass since the last turn began. What comes alone is read at once; and
+    # as soon as there are calls, whose stacks fill a ring until they are answered.
     def _rest(self) -> None:
-        while time.monotonic() < self._next_turn:
+        while self._may_rest and time.monotonic() < self._next_turn:
             if self._sensor.engine.is_filling:
                 break
             time.sleep(_NAP_S)
@@ -88,6 +90,7 @@ class Follower:
     def _read_once(self) -> int:
         try:
             batch = self._sensor.read()
+            self._may_rest = tells_of_processes_alone(batch.events)
             with self._sensor.intake.working():
                 self._pipeline.process(batch)
             self._record_losses()

@@ -9,10 +9,10 @@ from egressmon import files
 from egressmon.attribution import processes
 from egressmon.attribution.processes import Processes
 from egressmon.events.decode import decode
-from egressmon.events.glance import ended_in
+from egressmon.events.glance import ended_in, tells_of_processes_alone
 from egressmon.events.model import Executed
 from egressmon.sanitise import sanitise_argv
-from support.events import event, executed
+from support.events import event, executed, flow
 
 
 class Asked:
@@ -95,3 +95,9 @@ def test_only_commands_without_secrets_are_remembered(
     assert masked.count(["make", "all"]) == 1
     assert masked.count(["client", "--token", "hunter2"]) == 3
     assert "hunter2" not in repr(vars(known))
+
+
+def test_a_batch_with_a_connection_tells_of_more_than_processes() -> None:
+    assert tells_of_processes_alone([executed(1, b"x")])
+    assert not tells_of_processes_alone([executed(1, b"x"), flow("192.0.2.1", 443)])
+    assert not tells_of_processes_alone([b"short"])
