@@ -22,7 +22,12 @@ def main() -> None:
 
     def keep(sensor: Sensor) -> Batch:
         batch = read(sensor)
-        kept = batch.events, batch.mapped, batch.lost_mappings
+        # By names, so that versions with other classes can read it.
+        mapped = [
+            (type(one).__name__, [getattr(one, name) for name in one.__annotations__])
+            for one in batch.mapped
+        ]
+        kept = batch.events, mapped, batch.lost_mappings
         file.write(pickle.dumps(kept))
         return batch
 

@@ -27,6 +27,7 @@ from egressmon.policy.judge import Judge
 from egressmon.policy.model import AnyPolicy, Policy
 from egressmon.policy.questions import Listener
 from egressmon.probes.architecture import this_machine
+from egressmon.probes.kernel import sideband
 from egressmon.runs.assemble import Knowledge, assemble
 from egressmon.runs.inner import InnerRuns
 from egressmon.runs.recorder import Recorder
@@ -188,6 +189,8 @@ def batches_in(path: Path) -> Iterator[Batch]:
     with path.open("rb") as file:
         while True:
             try:
-                yield Batch(*pickle.load(file))  # noqa: S301 -- our own
+                events, mapped, lost = pickle.load(file)  # noqa: S301 -- our own
             except EOFError:
                 return
+            records = [getattr(sideband, name)(*fields) for name, fields in mapped]
+            yield Batch(events, records, lost)

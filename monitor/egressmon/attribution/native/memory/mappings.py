@@ -2,9 +2,8 @@
 
 import bisect
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import count
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from egressmon.attribution.result import Attribution
 
@@ -16,8 +15,7 @@ _KERNELS = (b"[vdso]", b"[vsyscall]", b"[uprobes]")
 _ERAS = count(1)
 
 
-@dataclass(frozen=True, slots=True)
-class Mapping:
+class Mapping(NamedTuple):
     """Executable memory from `start` up to `end`, and the file that it shows."""
 
     start: int
