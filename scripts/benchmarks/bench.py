@@ -5,6 +5,7 @@ The compared commands take turns; medians of the rounds, and their ratios, are p
 scripts/bench [ROUNDS]                what watching costs
 scripts/bench engines [ROUNDS]        libbpf and BCC, side by side
 scripts/bench attribution [ROUNDS]    what attribution costs, level by level
+scripts/bench each [ROUNDS]           the agent, for each connection and process
 scripts/bench scaling [ROUNDS]        long policies, many hosts, and the end of a run
 
 ROUNDS is how often each is measured (default: 7). It takes minutes; see
@@ -35,7 +36,7 @@ UDP_CONNECTS = 200_000
 STRACED = 10  # strace is so slow that it gets this much less to do
 RATES = (5_000, 10_000, 15_000, 20_000, 30_000, 40_000)
 RATE_S = 5
-COMPARISONS = ("engines", "attribution", "scaling")
+COMPARISONS = ("engines", "attribution", "each", "scaling")
 ROUNDS = "7"
 
 
@@ -186,8 +187,8 @@ def asked_for(words: Sequence[str]) -> tuple[str | None, int]:
     rounds = rest.pop(0) if rest else ROUNDS
     if rest or re.fullmatch("0*[1-9][0-9]{0,4}", rounds) is None:
         print(
-            f"error: not [engines|attribution|scaling] [ROUNDS]: {' '.join(words)!r} "
-            "(scripts/bench --help)",
+            f"error: not [engines|attribution|each|scaling] [ROUNDS]: "
+            f"{' '.join(words)!r} (scripts/bench --help)",
             file=sys.stderr,
         )
         sys.exit(2)
