@@ -5,6 +5,7 @@ import struct
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeAlias
 
 import dns.message
 import dns.rrset
@@ -49,8 +50,14 @@ KINDS = ("KIND_CONNECT", "KIND_CONNECT", "KIND_SENDMSG", "KIND_PACKET", "KIND_AC
 
 pids = st.sampled_from(PIDS)
 tids = st.sampled_from((100, 100, 101, 102))
+
+
+def flow_of(ip: str, port: int, kind: str, **fields: object) -> list[bytes]:
+    return [flow(ip, port, kind, **fields)]
+
+
 flows = st.builds(
-    lambda ip, port, kind, **fields: [flow(ip, port, kind, **fields)],
+    flow_of,
     st.sampled_from(ADDRESSES),
     st.sampled_from((443, 443, 80, 53)),
     st.sampled_from(KINDS),
@@ -84,16 +91,24 @@ def exit_of(pid: int) -> list[bytes]:
 
 forks = st.builds(fork_of, pids, st.sampled_from((1, *PIDS)), st.integers(0, 1))
 exits = st.builds(exit_of, pids)
+
+
+def exec_of(pid: int, argv: tuple[bytes, ...], exec_id: int) -> list[bytes]:
+    return [executed(pid, *argv, exec_id=exec_id)]
+
+
+def stack_of(pid: int, tid: int, status: int) -> list[bytes]:
+    return [event("stack_event", "KIND_STACK", tgid=pid, tid=tid, status=status)]
+
+
 execs = st.builds(
-    lambda pid, argv, exec_id: [executed(pid, *argv, exec_id=exec_id)],
+    exec_of,
     pids,
     st.sampled_from(((b"client",), (b"client", b"--token", b"hunter2"), (b"a", b"b"))),
     st.integers(0, 1),
 )
 stacks = st.builds(
-    lambda pid, tid, status: [
-        event("stack_event", "KIND_STACK", tgid=pid, tid=tid, status=status)
-    ],
+    stack_of,
     pids,
     tids,
     st.sampled_from(
@@ -134,16 +149,21 @@ def _frames(level: int, children: tuple[int, ...]) -> st.SearchStrategy[list[byt
 own_frames = _frames(0, (0,))
 creators = _frames(1, (0,))
 frames = _frames(0, (100, 101, 102))
-codes = st.builds(
-    lambda pid, code, name: [
+
+
+def code_of(pid: int, code: int, name: bytes) -> list[bytes]:
+    return [
         event(
             "code_event", "KIND_CODE", b"/src/app.py" + name,
             tgid=pid, start_ns=1, code=code, fingerprint=7, minor=11, first_line=code,
             missing=CONSTANTS["CODE_NO_LINES"], file_size=11, name_size=len(name),
         )
-    ],
-    pids, st.sampled_from((1, 2, 3)), st.sampled_from((b"fetch", b"send")),
-)  # fmt: skip
+    ]  # fmt: skip
+
+
+codes = st.builds(
+    code_of, pids, st.sampled_from((1, 2, 3)), st.sampled_from((b"fetch", b"send"))
+)
 
 
 def _lookup(pid: int, tid: int, name: str, ip: str, alias: str | None) -> list[bytes]:
@@ -170,19 +190,31 @@ lookups = st.builds(
     st.sampled_from(ADDRESSES[:3]),
     st.sampled_from((None, None, "cdn.example.net")),
 )
-broken = st.builds(
-    lambda data, end: [data[0][:end]], flows | frames | stacks, st.integers(0, 120)
-)
-ends = st.builds(lambda pid: [*exit_of(pid), *fork_of(pid, 1, 0)], pids)
+
+
+def cut(events: list[bytes], end: int) -> list[bytes]:
+    return [events[0][:end]]
+
+
+def ended_and_again(pid: int) -> list[bytes]:
+    return [*exit_of(pid), *fork_of(pid, 1, 0)]
+
+
+def joined(parts: tuple[list[bytes], ...]) -> list[bytes]:
+    return [data for part in parts for data in part]
+
+
+broken = st.builds(cut, flows | frames | stacks, st.integers(0, 120))
+ends = st.builds(ended_and_again, pids)
+nothing: st.SearchStrategy[list[bytes]] = st.builds(list[bytes])
 disturbances = st.one_of(
     flows, stacks, frames, codes, codes, forks, execs, exits, ends, lookups, lookups,
     broken,
 )  # fmt: skip
 # What a thread does at a call: its stack, its frames and those of who made its task.
-calls = st.builds(
-    lambda stack, own, creators, flow: [*stack, *own, *creators, *flow],
-    st.just([]) | stacks, st.just([]) | own_frames, st.just([]) | creators, flows,
-)  # fmt: skip
+calls = st.tuples(
+    nothing | stacks, nothing | own_frames, nothing | creators, flows
+).map(joined)
 # Each call is made so often that it is remembered, then something happens, and so on.
 streams = st.tuples(
     st.lists(calls, min_size=1, max_size=3),
@@ -190,8 +222,11 @@ streams = st.tuples(
 )
 
 
+Step: TypeAlias = tuple[list[bytes], int]
+
+
 def batches_of(
-    calls: Sequence[list[bytes]], disturbances: Sequence[tuple[list[bytes], int]]
+    calls: Sequence[list[bytes]], disturbances: Sequence[Step]
 ) -> list[Batch]:
     """Return the calls, again after each disturbance, with times that grow."""
     now = 10
@@ -281,7 +316,7 @@ def _both_ways(  # noqa: PLR0913 -- as of Replay
 )
 def test_what_is_remembered_changes_no_byte(
     tmp_path: Path,
-    stream: tuple[list[list[bytes]], list[tuple[list[bytes], int]]],
+    stream: tuple[list[list[bytes]], list[Step]],
     level: Level,
     limit: int,
     may_translate: bool,  # noqa: FBT001 -- drawn
@@ -352,7 +387,7 @@ def test_what_happens_between_two_calls_is_seen(  # noqa: PLR0913, PLR0917 -- a 
     seconds: int,
     changes: int,
 ) -> None:
-    steps = [(start, 1), (meanwhile, 1), ([], seconds * SECOND), ([], 1)]
+    steps: list[Step] = [(start, 1), (meanwhile, 1), ([], seconds * SECOND), ([], 1)]
 
     slow, fast = _both_ways(tmp_path, batches_of([call], steps), "full")
 
