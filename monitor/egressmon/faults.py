@@ -22,6 +22,8 @@ class Faults:
         """With `verbose`, print the traceback of each failure."""
         self._verbose = verbose
         self._of_step: dict[str, _Fault] = {}
+        self.count = 0
+        """How often any step failed."""
 
     def note(self, step: str, error: Exception) -> None:
         """Note that `step` failed with `error`."""
@@ -31,6 +33,7 @@ class Faults:
             traceback.print_exception(error)
         fault = self._of_step.setdefault(step, _Fault(describe(error)))
         fault.count += 1
+        self.count += 1
 
     @contextmanager
     def isolated(self, step: str) -> Generator[None]:

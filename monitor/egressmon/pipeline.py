@@ -5,7 +5,7 @@ captured, so that recorded events can be replayed.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TypeAlias
 
 from egressmon import files
@@ -13,6 +13,8 @@ from egressmon.attribution.processes import Processes
 from egressmon.attribution.stage import Attributor
 from egressmon.clock import Clock
 from egressmon.events.decode import DecodeError, decode, kind_of
+from egressmon.events.glance import ended_in
+from egressmon.events.glance import kind_of as kind_number
 from egressmon.events.model import (
     CodeObject,
     DnsPacket,
@@ -40,6 +42,7 @@ from egressmon.values import dataclass, field
 from egressmon.verdicts import escapes
 from egressmon.verdicts.connections import Connections
 from egressmon.verdicts.queries import Queries
+from egressmon.verdicts.repeated import Lines, RepeatedConnections
 
 _MAX_UNREADABLE = 100
 # As many batches as the full rings can hold; a batch has at most 4096 events, or half
@@ -85,11 +88,14 @@ class Pipeline:
         faults: Faults,
         attributor: Attributor | None = None,
         is_over: Callable[[], bool] = lambda: False,
+        lines: Lines | None = None,
+        repeated: RepeatedConnections | None = None,
     ) -> None:
         """Pass records to `sink`, and failures that concern no event to `faults`.
 
         `is_over` is asked before each event: once the time is over, events are counted
-        and not processed.
+        and not processed. `lines` writes the records of a batch together; `repeated`
+        makes those of connections like earlier ones. None: each is made anew.
         """
         self.tracker = Tracker()
         self.queries = queries
@@ -102,12 +108,15 @@ class Pipeline:
         self._faults = faults
         self._is_over = is_over
         self._lost_mappings = 0
+        self._lines = lines
+        self.repeated = repeated
 
     def process(self, batch: Batch) -> None:
         """Process the mappings of `batch`, then its events, which refer to them."""
-        files.begin_batch()
+        files.begin_batch(ended_in(batch.events))
         self._learn_mappings(batch)
-        self.feed(batch.events)
+        with self._lines.gathering() if self._lines is not None else nullcontext():
+            self.feed(batch.events)
 
     def drain(self, read: Callable[[], Batch]) -> None:
         """Process batches from `read` until one has no events.
@@ -146,9 +155,18 @@ class Pipeline:
                 self._pass_over(events[place:])
                 return
             try:
-                self._process(decode(data))
+                if self.repeated is None or not self._take_repeated(data):
+                    self._process(decode(data))
             except Exception as error:  # noqa: BLE001 -- the next ones must be read
                 self._unreadable(data, error)
+
+    # What most events are: calls, and connections, like others before. The same is done
+    # as for any others, in fewer steps.
+    def _take_repeated(self, data: bytes) -> bool:
+        kind = kind_number(data)
+        if self.repeated is not None and self.repeated.record(data, kind):
+            return True
+        return self._attributor is not None and self._attributor.on_repeated(data, kind)
 
     # Count the events; only note what else the run's end would wait for, or doubt.
     def _pass_over(self, events: Sequence[bytes]) -> None:

@@ -21,19 +21,26 @@ else:
     _REQUIRED = object()
 
     class _Field:
-        def __init__(self, default, factory, *, shown):
+        def __init__(self, default, factory, *, shown, compared):
             self.name = ""
             self.default = default
             self.factory = factory
             self.shown = shown
+            self.compared = compared
 
         @property
         def has_default(self):
             return self.factory is not None or self.default is not _REQUIRED
 
-    def field(*, default=_REQUIRED, default_factory=None, repr=True):  # noqa: A002 -- as there
+    def field(
+        *,
+        default=_REQUIRED,
+        default_factory=None,
+        repr=True,  # noqa: A002 -- as there
+        compare=True,
+    ):
         """Return what `dataclass` is to know of a field."""
-        return _Field(default, default_factory, shown=repr)
+        return _Field(default, default_factory, shown=repr, compared=compare)
 
     def dataclass(cls=None, /, *, frozen=False, slots=False):
         """Make a class of values, as `dataclasses.dataclass` does."""
@@ -96,7 +103,7 @@ else:
     def _equip(cls, fields, *, frozen):
         names = [one.name for one in fields]
         shown = [one.name for one in fields if one.shown]
-        content = _content(names)
+        content = _content([one.name for one in fields if one.compared])
         cls.__values__ = fields
         cls.__match_args__ = tuple(names)
         cls.__dataclass_fields__ = _StandardFields()

@@ -5,6 +5,7 @@ The compared commands take turns; medians of the rounds, and their ratios, are p
 scripts/bench [ROUNDS]                what watching costs
 scripts/bench engines [ROUNDS]        libbpf and BCC, side by side
 scripts/bench attribution [ROUNDS]    what attribution costs, level by level
+scripts/bench each [ROUNDS]           the agent, for each connection and process
 scripts/bench scaling [ROUNDS]        long policies, many hosts, and the end of a run
 scripts/bench start [ROUNDS]          how runs begin and end, beside another checkout
 
@@ -36,7 +37,7 @@ UDP_CONNECTS = 200_000
 STRACED = 10  # strace is so slow that it gets this much less to do
 RATES = (5_000, 10_000, 15_000, 20_000, 30_000, 40_000)
 RATE_S = 5
-COMPARISONS = ("engines", "attribution", "scaling", "start")
+COMPARISONS = ("engines", "attribution", "each", "scaling", "start")
 ROUNDS = "7"
 
 

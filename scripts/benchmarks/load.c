@@ -3,12 +3,14 @@
  * load udp N        connect one datagram socket N times; prints ns for each
  * load rate R S     make R non-blocking TCP connects a second for S seconds; prints how
  *                   many a second were made
+ * load spawn N      N times fork, exec (of this program, which ends at once) and exit
  */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -60,6 +62,18 @@ static void udp(int count)
 	}
 }
 
+static void spawn(const char *program, int count)
+{
+	for (int i = 0; i < count; i++) {
+		if (!fork()) {
+			execl(program, "load", "nothing", "--one", "two", "-x", "--four=5",
+			      NULL);
+			_exit(1);
+		}
+		wait(NULL);
+	}
+}
+
 static void rate(int each_second, int seconds)
 {
 	struct sockaddr_in address = loopback(9);
@@ -85,6 +99,8 @@ int main(int argc, char **argv)
 	long long start = now();
 	int count = argc > 2 ? atoi(argv[2]) : 0;
 
+	if (argc > 1 && !strcmp(argv[1], "nothing"))
+		return 0;
 	if (argc == 4 && !strcmp(argv[1], "rate")) {
 		rate(count, atoi(argv[3]));
 		return 0;
@@ -93,6 +109,8 @@ int main(int argc, char **argv)
 		return 2;
 	if (!strcmp(argv[1], "tcp"))
 		tcp(count);
+	else if (!strcmp(argv[1], "spawn"))
+		spawn(argv[0], count);
 	else
 		udp(count);
 	printf("%lld\n", (now() - start) / count);

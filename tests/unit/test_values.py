@@ -29,6 +29,7 @@ def _classes(make: Any, field: Any) -> tuple[type[Any], type[Any]]:
     @make(frozen=True, slots=True)
     class Named(Point):
         name: str = "one"
+        serial: int = field(default=0, compare=False, repr=False)
 
     return Point, Named
 
@@ -113,6 +114,13 @@ def test_equal_frozen_values_are_the_same_key() -> None:
     assert Empty() == Empty()
     assert hash(Empty()) == hash(Empty())
     assert hash(Hashed(1)) == 7
+
+
+def test_what_is_not_compared_makes_no_other_key() -> None:
+    for one in (values, dataclasses):
+        _, named = _classes(one.dataclass, one.field)
+        assert named(1, serial=1) == named(1, serial=2)
+        assert repr(named(1, serial=1)) == repr(named(1, serial=2))
 
 
 def test_a_copy_has_other_values_where_that_is_asked_for() -> None:

@@ -23,6 +23,9 @@ class Executables:
         """
         self._beginning = beginning
         self._proc_is_ours = proc_is_ours
+        self._batch = 0
+        self._seen: dict[tuple[str, int, int], tuple[str, str | None] | None] = {}
+        """What was found at paths, of which file, since the batch began."""
 
     def of(self, event: Executed, mapped: str | None = None) -> tuple[str, str | None]:
         """Return the executable's path, and why it is only a claim (None: it is none).
@@ -36,11 +39,23 @@ class Executables:
             # The link leads to the very file, whatever is mounted over its name.
             places.insert(0, f"/proc/{event.pid}/exe")
         for place in places:
-            found = self._look(place, event)
+            found = self._look_once(place, event)
             if found is not None:
                 path, why = found
                 return path, view or why
         return event.path, view or _UNSEEN
+
+    # In one batch, programs repeat. What is behind /proc/PID differs by process.
+    def _look_once(self, place: str, event: Executed) -> tuple[str, str | None] | None:
+        if place.startswith("/proc/"):
+            return self._look(place, event)
+        if self._batch != files.batch():
+            self._batch = files.batch()
+            self._seen.clear()
+        key = place, event.inode, event.device
+        if key not in self._seen:
+            self._seen[key] = self._look(place, event)
+        return self._seen[key]
 
     # The process may run another program by now, or be gone: its number is another's.
     def _look(self, place: str, event: Executed) -> tuple[str, str | None] | None:

@@ -1,6 +1,8 @@
 """The processes of the scope, built from the kernel's fork, exec and exit events."""
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from itertools import count
 from typing import TypeAlias
 
 from egressmon.attribution.executables import Executables, why_preloaded
@@ -28,8 +30,11 @@ _MAX_ENDED = 4096
 _MAX_ANCESTORS = 32
 _MAX_ARGUMENTS = 512
 _MAX_PROGRAMS = 8  # of each process
+_MAX_COMMANDS = 1024
+_MAX_COMMAND = 1024
 
 
+_SERIALS = count(1)
 LOST = "what the kernel told of it was lost"
 Caused: TypeAlias = Traffic | Escape
 """The events whose records name the process behind them."""
@@ -69,6 +74,8 @@ class Process:
     alive: bool = True
     earlier: dict[int, Program] = field(default_factory=dict[int, Program])
     """What it ran before, by `exec_id`: a socket may be older than the program."""
+    serial: int = field(default_factory=_SERIALS.__next__, compare=False, repr=False)
+    """A number of its own. Only `alive` ever changes in what has it."""
 
     @property
     def program(self) -> Program:
@@ -100,6 +107,10 @@ class Processes:
         beginning = beginning or Beginning()
         self._known: dict[int, Process] = {}
         self._ended: OrderedDict[int, int] = OrderedDict()
+        self._commands: dict[bytes, list[str]] = {}
+        """Command lines without secrets, by the kernel's bytes."""
+        self._lineages: dict[int, tuple[int, ...]] = {}
+        """What `basis` returns, until anything is learned of any process."""
         self._executables = Executables(beginning, proc_is_ours=proc_is_ours)
         self.proc_is_ours = proc_is_ours
 
@@ -119,20 +130,20 @@ class Processes:
             process.preloaded = parent.preloaded
             process.argv = parent.argv
             process.argv_cut = parent.argv_cut
-        self._ended.pop(event.pid, None)
-        self._known[event.pid] = process
+        self._know(process)
         return process
+
+    def _know(self, process: Process) -> None:
+        self._ended.pop(process.pid, None)
+        self._known[process.pid] = process
+        self._lineages.clear()
 
     def executed(self, event: Executed, mapped: str | None = None) -> Process:
         """Record the new program of a process, and return the process.
 
         `mapped` is the path that the kernel mapped the program from, if known.
         """
-        words = event.arguments.split(b"\0")
-        if words and not words[-1]:
-            words.pop()
-        given = [from_bytes(word) for word in words[:_MAX_ARGUMENTS]]
-        argv = sanitise_argv(given, self._argv)
+        argv, is_cut = self._command(event.arguments)
         exe, exe_claimed = self._executables.of(event, mapped)
         process = Process(
             pid=event.pid,
@@ -144,14 +155,29 @@ class Processes:
             exe_claimed=exe_claimed,
             preloaded=why_preloaded(event),
             argv=argv,
-            argv_cut=event.arguments_size > len(event.arguments)
-            or len(words) > len(argv),
+            argv_cut=is_cut or event.arguments_size > len(event.arguments),
             exec_id=event.exec_id,
             earlier=self._earlier(event),
         )
-        self._ended.pop(event.pid, None)
-        self._known[event.pid] = process
+        self._know(process)
         return process
+
+    # Return the command line, sanitised, and whether words are missing. As commands
+    # repeat, they are remembered, but for those in which a secret was masked.
+    def _command(self, arguments: bytes) -> tuple[list[str], bool]:
+        known = self._commands.get(arguments)
+        if known is not None:
+            return known, False
+        words = arguments.split(b"\0")
+        if words and not words[-1]:
+            words.pop()
+        given = [from_bytes(word) for word in words[:_MAX_ARGUMENTS]]
+        argv = sanitise_argv(given, self._argv)
+        if argv == given and len(given) == len(words) and len(arguments) < _MAX_COMMAND:
+            if len(self._commands) >= _MAX_COMMANDS:
+                self._commands.clear()
+            self._commands[arguments] = argv
+        return argv, len(words) > len(argv)
 
     def _earlier(self, event: Executed) -> dict[int, Program]:
         process = self._known.get(event.pid)
@@ -171,6 +197,7 @@ class Processes:
         self._ended[event.pid] = event.ktime_ns
         if len(self._ended) > _MAX_ENDED:
             self._known.pop(self._ended.popitem(last=False)[0], None)
+            self._lineages.clear()
         return process
 
     def get(self, pid: int) -> Process | None:
@@ -204,6 +231,28 @@ class Processes:
             found.append((above.pid, above.start_ns))
             process = above
         return tuple(found)
+
+    def basis(self, pid: int) -> tuple[int, ...]:
+        """Return all that is known of `pid` and those above it, as serial numbers.
+
+        `actor`, `lineage` and `is_lost` rest on it, for events that are alike else.
+        """
+        known = self._lineages.get(pid)
+        if known is None:
+            if len(self._lineages) >= _MAX_ENDED:
+                self._lineages.clear()
+            known = self._lineages[pid] = tuple(
+                process.serial for process in self._upwards(pid)
+            )
+        return known
+
+    def _upwards(self, pid: int) -> Iterator[Process]:
+        process = self._known.get(pid)
+        for _ in range(_MAX_ANCESTORS + 2):
+            if process is None:
+                return
+            yield process
+            process = self._known.get(process.parent)
 
     def actor(self, event: Caused) -> tuple[Actor | None, str | None]:
         """Return the process behind `event`, and why it is not wholly known.

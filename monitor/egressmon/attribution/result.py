@@ -1,6 +1,8 @@
 """The result of attribution: who made a connection."""
 
 from collections.abc import Callable
+from functools import lru_cache
+from itertools import count
 from typing import Literal, TypeAlias
 
 from egressmon.events.model import Traffic
@@ -10,9 +12,10 @@ from egressmon.evidence.code_records import (
     CodeStatus,
     ModuleRecord,
 )
-from egressmon.values import dataclass
+from egressmon.values import dataclass, field
 
 Language: TypeAlias = Literal["python", "node"]
+_SERIALS = count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +48,15 @@ class Attribution:
     code: CodeRecord | None = None
     code_status: CodeStatus = "unknown"
     code_reason: str | None = None
+    serial: int = field(default_factory=_SERIALS.__next__, compare=False, repr=False)
+    """A number of its own, which a copy with other claims or code shares."""
 
 
 Attribute: TypeAlias = Callable[[Traffic], Attribution]
 """Returns who made a flow or sent a packet."""
 
 
+@lru_cache(maxsize=256)
 def unknown(reason: str) -> Attribution:
     """Return the attribution of a call of which nothing is known, with the `reason`."""
     return Attribution(None, reason, "unknown", reason, None, code_reason=reason)

@@ -1,6 +1,6 @@
 """The attribution stage: native modules, and the Python code behind them."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 
 from egressmon import host
 from egressmon.attribution import Level
@@ -9,6 +9,7 @@ from egressmon.attribution.native.modules import Modules
 from egressmon.attribution.packages.lookup import Packages
 from egressmon.attribution.python.code import FrameMemory, NoFrames, PythonCode
 from egressmon.attribution.result import Attribute, Attribution, unknown
+from egressmon.events import glance
 from egressmon.events.model import CodeObject, Flow, Forked, Frames, Stack, Traffic
 from egressmon.evidence.code_records import CodeStatus
 from egressmon.faults import Faults
@@ -90,6 +91,33 @@ class Attributor:
             self._modules.on_stack(event)
         elif self._code is not None:
             self._code.on_frames(event)
+
+    def on_repeated(self, data: bytes, kind: int) -> bool:
+        """Take the event in `data`, of that `kind`, if it is quickly done.
+
+        It does what `on_stack` does with the event. Returns False if it did nothing.
+        """
+        if kind == glance.STACK:
+            stack = glance.known_stack(data)
+            if stack is not None:
+                self._modules.on_known_stack(stack)
+            return stack is not None
+        if kind != glance.FRAMES:
+            return False
+        if self._code is not None and not self._code.on_frames_again(data):
+            self._code.on_new_frames(data)
+        return self._code is not None
+
+    def basis(self, flow: glance.FlowHead) -> Hashable:
+        """Return all that `attribute` rests on, for flows that are alike otherwise.
+
+        None if that cannot be said.
+        """
+        found = self._modules.lookup(flow)
+        if self._code is None:
+            return found.serial, found.claimed
+        code = self._code.basis(flow)
+        return (found.serial, found.claimed, code) if code is not None else None
 
     def on_fork(self, event: Forked) -> None:
         """Follow a process that has begun."""

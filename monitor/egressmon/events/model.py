@@ -1,4 +1,4 @@
-"""The events that the probes emit, as frozen values. programs/event.h defines them.
+"""The events that the probes emit, as values. programs/event.h defines them.
 
 Times (`*_ns`) are CLOCK_BOOTTIME in nanoseconds. Ids of processes and threads are those
 of the machine's first PID namespace. `comm` is the name that a thread
@@ -6,10 +6,9 @@ has given itself.
 """
 
 import ipaddress
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from egressmon.probes.wire import CONSTANTS
-from egressmon.values import dataclass
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 StackStatus: TypeAlias = Literal[
@@ -45,8 +44,7 @@ DNS_TRANSLATED = CONSTANTS["DNS_TRANSLATED"]
 DNS_SCOPE_ANSWERS = CONSTANTS["DNS_SCOPE_ANSWERS"]
 
 
-@dataclass(frozen=True, slots=True)
-class Forked:
+class Forked(NamedTuple):
     """A process of the scope created another one."""
 
     ktime_ns: int
@@ -61,8 +59,7 @@ class Forked:
     """Whether it has its parent's memory, and no copy (vfork, CLONE_VM)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Executed:
+class Executed(NamedTuple):
     """A process of the scope executed a program."""
 
     ktime_ns: int
@@ -90,8 +87,7 @@ class Executed:
     exec_id: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Exited:
+class Exited(NamedTuple):
     """The last thread of a process of the scope ended."""
 
     ktime_ns: int
@@ -101,8 +97,7 @@ class Exited:
     """The status as wait(2) gives it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(NamedTuple):
     """A socket sent to a peer, or a peer connected to a listener.
 
     `operation` is `connect`, `send`, `accept`, or, for a packet to a peer that no hook
@@ -138,8 +133,7 @@ class Flow:
     """Where this machine sends it instead, as netfilter translates it (NAT)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stack:
+class Stack(NamedTuple):
     """A thread's registers and the top of its stack at the call that named a peer."""
 
     ktime_ns: int
@@ -160,8 +154,7 @@ class Stack:
     """Pages of `content` that are zeros, as they could not be read: bit n, the n-th."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frames:
+class Frames(NamedTuple):
     """The Python frames of a thread, at a call or as it started a thread or process."""
 
     ktime_ns: int
@@ -188,8 +181,7 @@ class Frames:
     the innermost is first."""
 
 
-@dataclass(frozen=True, slots=True)
-class CodeObject:
+class CodeObject(NamedTuple):
     """A Python code object (a compiled function); parts of it may be missing."""
 
     pid: int
@@ -208,8 +200,7 @@ class CodeObject:
     """The table of lines, in the format of that version."""
 
 
-@dataclass(frozen=True, slots=True)
-class DnsPacket:
+class DnsPacket(NamedTuple):
     """The payload of a packet to or from port 53, or a part of it."""
 
     ktime_ns: int
@@ -239,8 +230,7 @@ class DnsPacket:
     exec_id: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Escape:
+class Escape(NamedTuple):
     """A process of the scope opened a way out that the hooks do not see."""
 
     ktime_ns: int

@@ -72,16 +72,21 @@ class Tally:
     _alive: set[int] = field(default_factory=set[int])
     _seen_alive: set[int] = field(default_factory=set[int])
 
-    def add(self, record: Record, *, written: bool = True) -> None:
-        """Count `record`; if it was not `written` to the evidence, only as seen."""
+    def add(
+        self, record: Record, *, written: bool = True, group: Group | None = None
+    ) -> None:
+        """Count `record`; if it was not `written` to the evidence, only as seen.
+
+        `group` is what `group_of` says of it, if somebody asked already.
+        """
         match record:
             case ConnectionRecord():
-                self._verdict(record, self.seen_connections)
+                self._verdict(record, self.seen_connections, group)
                 if written:
                     self.connections[record.verdict] += 1
                     self._attribution(record)
             case DnsRecord():
-                self._verdict(record, self.seen_queries)
+                self._verdict(record, self.seen_queries, group)
                 if written:
                     self.queries[record.verdict] += record.count
             case EscapeRecord(doubt=True):
@@ -94,11 +99,14 @@ class Tally:
                 pass
 
     def _verdict(
-        self, record: ConnectionRecord | DnsRecord, counts: Counter[str]
+        self,
+        record: ConnectionRecord | DnsRecord,
+        counts: Counter[str],
+        group: Group | None,
     ) -> None:
         times = record.count if isinstance(record, DnsRecord) else 1
         if record.verdict == "violation":
-            self._group(_key(record), record.code, times)
+            self._group(group or _key(record), record.code, times)
         counts[record.verdict] += times
 
     def _attribution(self, record: ConnectionRecord) -> None:
@@ -202,6 +210,13 @@ def via_label(record: ConnectionRecord | DnsRecord) -> str:
         return ""
     name = module.caller.package.name
     return "" if name == program_label(record.process) else name
+
+
+def group_of(record: Record) -> Group | None:
+    """Return with which violations `record` is counted; None if it is none."""
+    if not isinstance(record, ConnectionRecord | DnsRecord):
+        return None
+    return _key(record) if record.verdict == "violation" else None
 
 
 def _key(record: ConnectionRecord | DnsRecord) -> Group:

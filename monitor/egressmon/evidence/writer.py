@@ -5,18 +5,18 @@ import os
 import select
 import stat
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import IO, Literal, TypeAlias
 
-import orjson
 from blake3 import blake3
 
 from egressmon.clock import Clock
 from egressmon.errors import EvidenceError
-from egressmon.evidence import gate
-from egressmon.evidence.code_records import CodeRecord, StackRecord
+from egressmon.evidence.code_records import StackRecord
 from egressmon.evidence.place import place_of
-from egressmon.evidence.records import SCHEMA, Record, RunEnd
+from egressmon.evidence.records import Record, RunEnd
+from egressmon.evidence.rendering import Envelopes, Rendered, render
 from egressmon.files.writing import open_for_writing
 from egressmon.startup import streams
 
@@ -26,6 +26,8 @@ EvidenceState: TypeAlias = Literal["whole", "replaced", "changed", "unchecked"]
 EVIDENCE_MODE = 0o640
 """Not readable by everybody, because of the command lines."""
 _MAX_STACKS = 65536
+_MAX_GATHERED = 256 << 10
+"""How many bytes of lines may wait to be written together."""
 _POLL_MS = 100
 
 
@@ -53,10 +55,15 @@ class Evidence:
         self._file = file
         self._pipe = _pipe_of(file) if file is not None else None
         self._place = place_of(file, path) if path != STDOUT else None
-        self._run = run
-        self._clock = clock
+        self._envelopes = Envelopes(run, clock)
         self._limit = limit
         self._written = blake3()
+        self._gathers = False
+        self._gathered: list[bytes] = []
+        """Lines that wait to be written together."""
+        self._waiting = 0
+        """Their size in bytes."""
+        self._head_written: str | None = None
         self._stacks: OrderedDict[str, None] = OrderedDict()
         """Digests of stacks that are in the file; a forgotten one is written again."""
         self.head: str | None = None
@@ -71,6 +78,19 @@ class Evidence:
         self.is_over: Callable[[], bool] = lambda: False
         """Whether it is too late to wait for the reader of a pipe."""
 
+    @contextmanager
+    def gathering(self) -> Generator[None]:
+        """Write the lines of the `with` block together, 256 KB at most.
+
+        Each is whole in the file, or, if its writing failed, counted nowhere.
+        """
+        self._gathers = True
+        try:
+            yield
+        finally:
+            self._gathers = False
+            self.flush()
+
     def write(self, record: Record, ktime_ns: int) -> bool:
         """Append `record` of something that happened at `ktime_ns`, in kernel time.
 
@@ -78,62 +98,75 @@ class Evidence:
         """
         if self._file is None or self.failure is not None:
             return True  # `failure` says it: nothing is left out of a file
-        code = getattr(record, "code", None)
-        if isinstance(code, CodeRecord):
-            for stack in code.stacks:
-                self._write_once(stack, ktime_ns)
-        return self._put(self._file.fileno(), record, ktime_ns)
+        return self.put(render(record), ktime_ns)
+
+    def put(self, rendered: Rendered, ktime_ns: int) -> bool:
+        """Do as `write`, with a record that was rendered before."""
+        if self._file is None or self.failure is not None:
+            return True
+        for stack in rendered.stacks:
+            self._write_once(stack, ktime_ns)
+        return self._append(rendered, ktime_ns)
 
     def _write_once(self, stack: StackRecord, ktime_ns: int) -> None:
         if stack.digest in self._stacks:
             self._stacks.move_to_end(stack.digest)
-        elif self._file is not None and self._put(self._file.fileno(), stack, ktime_ns):
+        elif self._append(render(stack), ktime_ns):
             self._stacks[stack.digest] = None
             if len(self._stacks) > _MAX_STACKS:
                 self._stacks.popitem(last=False)
 
-    def _put(self, fd: int, record: Record, ktime_ns: int) -> bool:
-        line = self._line(record, ktime_ns)
+    def _append(self, rendered: Rendered, ktime_ns: int) -> bool:
+        record = rendered.record
+        if self.failure is not None:
+            return True
+        line = self._envelopes.of(
+            record.TYPE, self.records, ktime_ns, self.phase, self.head
+        )
+        line += rendered.body
         # The last record is always written: it says that others are missing.
         if self.size + len(line) > self._limit and not isinstance(record, RunEnd):
             self.left_out += 1
             return False
-        self._append(fd, line)
+        self._gathered.append(line)
+        self._waiting += len(line) + 1
+        self.records += 1
+        self.size += len(line) + 1
+        self.head = _digest(line)
+        if not self._gathers or self._waiting >= _MAX_GATHERED:
+            self.flush()
         return True
 
-    # Every record goes through the gate here: there is no other way to bytes.
-    def _line(self, record: Record, ktime_ns: int) -> bytes:
-        body, cuts = gate.admit(record)
-        envelope, _ = gate.admit(
-            {
-                "schema": SCHEMA,
-                "type": record.TYPE,
-                "seq": self.records,
-                "time": self._clock.rfc3339(ktime_ns),
-                "run": self._run,
-                "phase": self.phase,
-                "prev": self.head,
-            }
-        )
-        # Join the two JSON objects: the envelope's fields first, then the record's.
-        line = envelope[:-1] + b"," + body[1:]
-        if cuts:
-            line = line[:-1] + b',"cut":' + orjson.dumps(cuts) + b"}"
-        return line
-
-    def _append(self, fd: int, line: bytes) -> None:
-        whole = line + b"\n"
+    def flush(self) -> None:
+        """Write the lines that were gathered."""
+        if self._file is None or not self._gathered:
+            return
+        lines, self._gathered, self._waiting = self._gathered, [], 0
+        whole = b"\n".join([*lines, b""])
         rest = memoryview(whole)
         try:
             while rest:
-                rest = rest[self._write(fd, rest) :]
+                rest = rest[self._write(self._file.fileno(), rest) :]
         except OSError as error:
             self.failure = error.strerror or str(error)
+            self._take_back(lines, len(whole) - len(rest))
             return
         self._written.update(whole)
-        self.records += 1
-        self.size += len(whole)
-        self.head = "blake3:" + blake3(line).hexdigest()
+        self._head_written = self.head
+
+    # Of `lines`, only the first `written` bytes got into the file.
+    def _take_back(self, lines: list[bytes], written: int) -> None:
+        self.records -= len(lines)
+        self.size -= sum(len(line) + 1 for line in lines)
+        self.head = self._head_written
+        for line in lines:
+            written -= len(line) + 1
+            if written < 0:
+                return
+            self._written.update(line + b"\n")
+            self.records += 1
+            self.size += len(line) + 1
+            self.head = self._head_written = _digest(line)
 
     # A file takes all at once. The reader of a pipe may have been stopped, and the run
     # must end all the same: what poll(2) says there is room for never blocks.
@@ -147,6 +180,7 @@ class Evidence:
 
     def examine(self) -> EvidenceState:
         """Return whether the file is still at its path, with just what was written."""
+        self.flush()
         place = self._place
         if place is None or self.failure is not None:
             return "unchecked"
@@ -165,6 +199,7 @@ class Evidence:
         """Write the file to the disk, and close it."""
         if self._file is None:
             return
+        self.flush()
         try:
             os.fsync(self._file.fileno())
         except OSError as error:
@@ -175,6 +210,10 @@ class Evidence:
         if self._place is not None:
             os.close(self._place.fd)
             self._place = None
+
+
+def _digest(line: bytes) -> str:
+    return "blake3:" + blake3(line).hexdigest()
 
 
 # A poll object that says when there is room; None if it is a regular file.

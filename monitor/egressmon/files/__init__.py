@@ -27,6 +27,7 @@ _CLEAN = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 # The only files of /proc that may be opened for a process: never its memory or its
 # environment.
 _OF_PROCESS = re.compile(rb"/proc/([1-9]\d{0,9})/(exe|root|maps|stat)")
+_ANY_PROCESS = re.compile(rb"/proc/(\d+)/")
 _BELOW_ROOT = re.compile(rb"(/proc/[1-9]\d{0,9}/root)(/.*)", re.DOTALL)
 
 
@@ -133,6 +134,8 @@ class _Here:
 
 _opener: Opener = _Here()
 _roots: dict[str, os.stat_result] | None = None
+_ended: frozenset[int] = frozenset()
+_batch = 0
 
 
 def use(opener: Opener) -> None:
@@ -144,25 +147,47 @@ def use(opener: Opener) -> None:
     _opener, _roots = opener, {}
 
 
-def begin_batch() -> None:
-    """Forget the status of the processes' root folders, for a new batch of events."""
+def begin_batch(ended: frozenset[int] = frozenset()) -> None:
+    """Forget the status of the processes' root folders, for a new batch of events.
+
+    The processes `ended` are gone: nobody is asked for their files in this batch.
+    """
+    global _ended, _batch  # noqa: PLW0603 -- of this process
+    _ended = ended
+    _batch += 1
     if _roots is not None:
         _roots.clear()
 
 
+def batch() -> int:
+    """Return the number of the batch.
+
+    All of its events happened before it: a file that was looked at since is known as
+    well as any of them need it.
+    """
+    return _batch
+
+
+def _open(path: str | bytes, kind: Kind) -> int:
+    encoded = os.fsencode(path)
+    if _ended and (of := _ANY_PROCESS.match(encoded)) and int(of[1]) in _ended:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    return _opener.open(encoded, kind)
+
+
 def open_regular(path: str | bytes) -> int:
     """Return a descriptor to read the regular file at `path`. Raises OSError."""
-    return _opener.open(os.fsencode(path), Kind.REGULAR)
+    return _open(path, Kind.REGULAR)
 
 
 def open_place(path: str) -> int:
     """Return an O_PATH descriptor of what `path` leads to. Raises OSError."""
-    return _opener.open(os.fsencode(path), Kind.PLACE)
+    return _open(path, Kind.PLACE)
 
 
 def open_entry(path: str) -> int:
     """Return an O_PATH descriptor of `path`, also if it is a link. Raises OSError."""
-    return _opener.open(os.fsencode(path), Kind.ENTRY)
+    return _open(path, Kind.ENTRY)
 
 
 def status(path: str) -> os.stat_result:
@@ -177,7 +202,7 @@ def status(path: str) -> os.stat_result:
 
 def names_in(folder: str) -> list[str]:
     """Return the names in `folder`, at most 100,000. Raises OSError."""
-    descriptor = _opener.open(os.fsencode(folder), Kind.FOLDER)
+    descriptor = _open(folder, Kind.FOLDER)
     names: list[str] = []
     try:
         with os.scandir(descriptor) as entries:

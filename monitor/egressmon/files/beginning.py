@@ -9,6 +9,7 @@ import os
 import select
 import struct
 import time
+from functools import cache
 from pathlib import Path
 
 from egressmon import files
@@ -177,12 +178,16 @@ def _mount(line: str) -> tuple[int, Mount]:
     return int(number), Mount(device, root, point, kind, source)
 
 
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 # The mount id of an open file, by statx(2): /proc/self/fdinfo is closed to a process
 # without rights.
 def _mount_of(descriptor: int) -> int:
     found = ctypes.create_string_buffer(_STATX_SIZE)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.statx(descriptor, b"", _AT_EMPTY_PATH, _STATX_MNT_ID, found):
+    if _libc().statx(descriptor, b"", _AT_EMPTY_PATH, _STATX_MNT_ID, found):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
     return int(struct.unpack_from("=Q", found, _STATX_MNT_ID_AT)[0])

@@ -13,6 +13,8 @@ class Aliases:
     def __init__(self) -> None:
         self._targets: OrderedDict[str, dict[str, None]] = OrderedDict()
         self._origins: OrderedDict[str, dict[str, None]] = OrderedDict()
+        self.version = 0
+        """Another number once any other answer is returned than before."""
 
     def learn(self, name: str, targets: Iterable[str]) -> None:
         """Note that the answer about `name` led on to `targets`."""
@@ -20,8 +22,9 @@ class Aliases:
         for target in targets:
             for origin in origins:
                 if target != origin:
-                    _put(self._targets, origin, target)
-                    _put(self._origins, target, origin)
+                    fresh = _put(self._targets, origin, target)
+                    fresh |= _put(self._origins, target, origin)
+                    self.version += fresh
 
     def targets(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return the names that `names` lead to."""
@@ -32,14 +35,18 @@ class Aliases:
         return _all(self._origins, names)
 
 
-def _put(known: OrderedDict[str, dict[str, None]], key: str, value: str) -> None:
+# Returns whether anything is known now that was not, or the other way round.
+def _put(known: OrderedDict[str, dict[str, None]], key: str, value: str) -> bool:
     values = known.setdefault(key, {})
     known.move_to_end(key)
+    if value in values:
+        return False
     values[value] = None
     if len(values) > _MAX_PER_NAME:
         del values[next(iter(values))]
     if len(known) > _MAX_NAMES:
         known.popitem(last=False)
+    return True
 
 
 def _all(

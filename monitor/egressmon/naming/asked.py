@@ -43,6 +43,8 @@ class Asked:
 
     def __init__(self) -> None:
         self._turn = 0
+        self.forgotten = 0
+        """How often something was forgotten, as it was too much."""
         self._places: OrderedDict[tuple[ProcessKey, Address], dict[str, _Turns]] = (
             OrderedDict()
         )
@@ -64,6 +66,7 @@ class Asked:
         ):  # fmt: skip
             if len(bounded) > limit:
                 del bounded[next(iter(bounded))]  # type: ignore[arg-type]
+                self.forgotten += 1
         return self._turn
 
     def nearest(self, address: Address, asker: Asker | None) -> Mapping[str, Asking]:

@@ -96,6 +96,9 @@ class Names:
         self._asked = Asked()
         self.aliases = Aliases()
         self.absent = Absent()
+        self._versions: dict[Address, int] = {}
+        """When anything was last learned of an address, counted in lessons."""
+        self._lessons = 0
         self.dropped = 0
         """How many names were dropped, because there were too many."""
 
@@ -111,6 +114,8 @@ class Names:
 
         It holds until `expires_ns`, in kernel time; None: for the whole run.
         """
+        self._lessons += 1
+        self._versions[address] = self._lessons
         names = self._known.setdefault(address, {})
         self._known.move_to_end(address)
         key = canonical(name), source
@@ -125,7 +130,30 @@ class Names:
         else:
             known.expires_ns = max(known.expires_ns, expires_ns)
         if len(self._known) > _MAX_ADDRESSES:
-            self.dropped += len(self._known.popitem(last=False)[1])
+            oldest, dropped = self._known.popitem(last=False)
+            del self._versions[oldest]
+            self.dropped += len(dropped)
+
+    def basis(self, address: Address) -> tuple[int, ...]:
+        """Return all that the names of `address` rest on, and what is said of them.
+
+        That is, for one asker, until the time that `until_ns` returns.
+        """
+        known = self._versions.get(address, 0)
+        said = self.aliases.version, self.absent.version
+        return known, self._asked.forgotten, *said
+
+    def until_ns(self, address: Address, now_ns: int) -> int | None:
+        """Return until when the names of `address` at `now_ns` hold, in kernel time.
+
+        None: to the end of the run.
+        """
+        ends = [
+            known.expires_ns + GRACE_NS
+            for known in self._known.get(address, {}).values()
+            if known.expires_ns is not None and _holds(known, now_ns)
+        ]
+        return min(ends, default=None)
 
     def knows(self, address: Address, now_ns: int) -> bool:
         """Tell whether `address` has any name at `now_ns`, kernel time."""

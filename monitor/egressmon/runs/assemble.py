@@ -1,11 +1,12 @@
 """Join the stages to a pipeline, for a run and for tests that replay events."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from egressmon.attribution.processes import Processes
 from egressmon.attribution.result import Attribute
 from egressmon.attribution.stage import Attributor
 from egressmon.clock import Clock
+from egressmon.events.glance import FlowHead
 from egressmon.faults import Faults
 from egressmon.naming.names import Names
 from egressmon.pipeline import Pipeline, Sink
@@ -15,6 +16,7 @@ from egressmon.values import dataclass
 from egressmon.verdicts.callers import Callers
 from egressmon.verdicts.connections import Connections, Locality, WhoListens
 from egressmon.verdicts.queries import Queries
+from egressmon.verdicts.repeated import Lines, RepeatedConnections
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ def assemble(  # noqa: PLR0913 -- the stages
     sink: Sink,
     is_over: Callable[[], bool] = lambda: False,
     may_translate: bool = False,
+    lines: Lines | None = None,
 ) -> Pipeline:
     """Return a pipeline whose records, with the verdicts of `judge`, go to `sink`.
 
@@ -47,6 +50,7 @@ def assemble(  # noqa: PLR0913 -- the stages
     notifies of mappings, stacks and processes (None: nothing is attributed).
     `is_over` says whether the time for events is over.
     `may_translate` says that the command itself may have its packets sent elsewhere.
+    With `lines`, which leads where `sink` leads, what repeats is rendered only once.
     """
     names, processes, canaries = (
         knowledge.names,
@@ -54,21 +58,31 @@ def assemble(  # noqa: PLR0913 -- the stages
         knowledge.canaries,
     )
     callers = Callers(processes, attribute)
+    connections = Connections(
+        judge,
+        names,
+        callers,
+        Locality(who_listens, canaries),
+        before_unnamed,
+        may_translate=may_translate,
+    )
+
+    def basis(flow: FlowHead) -> Hashable:
+        source = attributor.basis(flow) if attributor is not None else ()
+        return (processes.basis(flow.pid), source) if source is not None else None
+
     return Pipeline(
         processes=processes,
         queries=Queries(judge, names, callers, canaries, may_translate=may_translate),
-        connections=Connections(
-            judge,
-            names,
-            callers,
-            Locality(who_listens, canaries),
-            before_unnamed,
-            may_translate=may_translate,
-        ),
+        connections=connections,
         canaries=canaries,
         attributor=attributor,
         clock=clock,
         faults=faults,
         sink=sink,
         is_over=is_over,
+        lines=lines,
+        repeated=RepeatedConnections(connections, basis, lines, faults)
+        if lines is not None
+        else None,
     )

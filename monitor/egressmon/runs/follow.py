@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from egressmon import files
 from egressmon.attribution.processes import Process, Processes
+from egressmon.events.glance import tells_of_processes_alone
 from egressmon.evidence.records import Outlived, Record
 from egressmon.faults import Faults
 from egressmon.keeping.keeper_client import KeeperClient
@@ -21,6 +22,9 @@ from egressmon.text import printable
 
 _POLL_MS = 100
 _LOSS_EVERY_S = 1.0
+# Each turn costs as much as some processes do, which wake the reader one by one.
+_TURN_S = 0.003
+_NAP_S = 0.001
 _PATIENCE_S = 2.0  # the wait before a message tells what is being waited for
 _MAX_STAT = 4096
 
@@ -51,6 +55,8 @@ class Follower:
         self._record = record
         self._catch_up = catch_up
         self._next_loss_check = 0.0
+        self._next_turn = 0.0
+        self._may_rest = False
         self._own = {os.getpid(), os.getppid(), *own}
         self.was_moved = False
         """Whether one of egressmon's own processes was found in the scope."""
@@ -77,13 +83,25 @@ class Follower:
         poller.register(self._sensor.engine.fileno(), select.POLLIN)
         timeout = _POLL_MS
         while not any(fd == pidfd for fd, _ in poller.poll(timeout)):
+            if timeout:
+                self._rest()
             timeout = self._read_once()
         reap(self._keeper, ending)
+
+    # Let a moment pass since the last turn began. What comes alone is read at once; and
+    # as soon as there are calls, whose stacks fill a ring until they are answered.
+    def _rest(self) -> None:
+        while self._may_rest and time.monotonic() < self._next_turn:
+            if self._sensor.engine.is_filling:
+                break
+            time.sleep(_NAP_S)
+        self._next_turn = time.monotonic() + _TURN_S
 
     # Read and process one batch; return how long to wait before the next, in ms.
     def _read_once(self) -> int:
         try:
             batch = self._sensor.read()
+            self._may_rest = tells_of_processes_alone(batch.events)
             with self._sensor.intake.working():
                 self._pipeline.process(batch)
             self._record_losses()

@@ -1,10 +1,12 @@
 """The one way of every record of a run: mask it, write it, count it, pass it on."""
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from egressmon.evidence.masking import sanitise_record
 from egressmon.evidence.records import Record
+from egressmon.evidence.rendering import Rendered, render
 from egressmon.runs.state import RunState
 
 
@@ -41,12 +43,24 @@ class Recorder:
 
     def record_at(self, record: Record, ktime_ns: int) -> None:
         """Record `record` with the time `ktime_ns` (CLOCK_BOOTTIME, nanoseconds)."""
-        record = sanitise_record(record)
-        written = self._evidence.write(record, ktime_ns)
-        self._tally.add(record, written=written)
+        self.put(self.prepare(record), ktime_ns)
+
+    def prepare(self, record: Record) -> Rendered:
+        """Mask and render `record`, to record it once or often."""
+        return render(sanitise_record(record))
+
+    def put(self, rendered: Rendered, ktime_ns: int) -> None:
+        """Record what was `rendered`, with the time `ktime_ns`."""
+        record = rendered.record
+        written = self._evidence.put(rendered, ktime_ns)
+        self._tally.add(record, written=written, group=rendered.group)
         for watcher in self._watchers:
             watcher.on_record(record)
         try:
             self._on_record(record)
         except Exception as error:  # noqa: BLE001 -- the record is already written
             self._faults.note("learning from a record", error)
+
+    def gathering(self) -> AbstractContextManager[None]:
+        """Have the records of the `with` block written together."""
+        return self._evidence.gathering()

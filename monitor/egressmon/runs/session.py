@@ -97,6 +97,7 @@ class Session:
             sink=self._recorder.record_at,
             is_over=self._catch_up.is_over,
             may_translate=self._live.armed.surroundings.may_change_network,
+            lines=self._recorder,
         )
 
     def execute(self) -> Outcome:

@@ -15,6 +15,8 @@ from egressmon.probes.kernel.sideband import SideBand, SideRecord
 from egressmon.values import dataclass
 
 _TICK_S = 0.01
+_MAX_IDLE = 50
+"""After how many ticks without work the thread waits to be woken."""
 _MAX_BYTES = 8 << 20
 
 
@@ -47,7 +49,11 @@ class Intake:
         self._lock = threading.Lock()
         self._waiting: deque[Batch] = deque()
         self._bytes = 0
-        self._busy = threading.Event()
+        self._is_busy = False
+        self._idle = 0
+        self.parked = threading.Event()
+        """Set while the thread waits to be woken, as there was nothing to do."""
+        self._wake = threading.Event()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -73,19 +79,21 @@ class Intake:
     def stop(self) -> None:
         """End the thread; `next_batch` can still be called."""
         self._ended.set()
-        self._busy.set()
+        self._wake.set()
         if self._thread is not None:
             self._thread.join()
 
     @contextmanager
     def working(self) -> Generator[None]:
         """Let the thread read as long as the caller is busy in the `with` block."""
-        self._busy.set()
+        self._is_busy = True
+        # To wake the thread each time would cost more than a short batch.
+        if self.parked.is_set():
+            self._wake.set()
         try:
             yield
         finally:
-            if not self._ended.is_set():
-                self._busy.clear()
+            self._is_busy = False
 
     # The mappings are read after the events, so that none made before them is missing.
     def _read(self) -> Batch:
@@ -101,13 +109,28 @@ class Intake:
         return Batch(events, mapped, self._side_band.lost + self._unread_mappings)
 
     def _empty(self) -> None:
-        while self._busy.wait() and not self._ended.wait(_TICK_S):
+        while self._next_tick():
+            if not self._is_busy:
+                continue
             with self._lock:
                 try:
                     self._read_ahead()
                 except Exception as error:  # noqa: BLE001 -- next_batch() reads on by itself
                     self._faults.note("reading events ahead", error)
                     return
+
+    # Wait for the next time to look at the rings; returns False at the end. The caller
+    # looks whether this is parked only after it has said that it is busy.
+    def _next_tick(self) -> bool:
+        self._idle = 0 if self._is_busy else self._idle + 1
+        if self._idle > _MAX_IDLE:
+            self._wake.clear()
+            self.parked.set()
+            if not self._is_busy and not self._ended.is_set():
+                self._wake.wait()
+            self.parked.clear()
+            self._idle = 0
+        return not self._ended.wait(_TICK_S)
 
     def _read_ahead(self) -> None:
         while self._bytes < _MAX_BYTES and self._engine.is_filling:

@@ -72,7 +72,7 @@ class Connections:
         self._names = names
         self._callers = callers
         self._locality = locality
-        self._before_unnamed = before_unnamed
+        self.before_unnamed = before_unnamed
         self._may_translate = may_translate
         self.unnamed: set[Address] = set()
         """Addresses of other machines that had no name, except trusted resolvers."""
@@ -123,6 +123,18 @@ class Connections:
         found = (short for name in names for short in shorter(name))
         return tuple(short for short in found if short in self._names.absent)
 
+    def basis(self, address: Address) -> tuple[int, ...]:
+        """Return all that `record` rests on, besides the flow and who made it.
+
+        It does until the time that `until_ns` returns. Where the flow's receiver must
+        be asked for, there is more.
+        """
+        return self._names.basis(address)
+
+    def until_ns(self, address: Address, now_ns: int) -> int | None:
+        """Return until when the names that `address` has at `now_ns` hold."""
+        return self._names.until_ns(address, now_ns)
+
     # What denies a name of the address denies the connection, whoever asked for it.
     def _denied_by(
         self, names: tuple[Name, ...], meant: tuple[str, ...]
@@ -158,7 +170,7 @@ class Connections:
         names = self._names.of(flow.address, flow.ktime_ns, asker)
         if names or listener is not None or flow.operation == "accept":
             return names
-        self._before_unnamed()
+        self.before_unnamed()
         return self._names.of(flow.address, flow.ktime_ns, asker)
 
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,51 @@ def test_a_write_that_fails_is_final_and_said() -> None:
 
     assert evidence.failure == "No space left on device"
     assert evidence.records == 0
+
+
+def test_lines_of_a_batch_are_written_together_and_at_256_kb(tmp_path: Path) -> None:
+    path = tmp_path / "e.jsonl"
+    evidence = opened(path)
+    with evidence.gathering():
+        evidence.write(LOSS, 1)
+        assert not path.read_bytes()
+        while not path.stat().st_size:
+            evidence.write(LOSS, 1)
+        written = path.read_bytes()
+        assert written.endswith(b"}\n")
+        assert 256 << 10 <= len(written) < 257 << 10
+    assert path.stat().st_size == evidence.size
+    assert evidence.examine() == "whole"
+    evidence.close()
+
+
+# The kernel writes as much as it may, and refuses the rest.
+@pytest.mark.parametrize("room", [0, 100, 700, 1400])
+def test_of_a_batch_that_does_not_fit_whole_lines_count(
+    tmp_path: Path, room: int
+) -> None:
+    path = tmp_path / "e.jsonl"
+    evidence = opened(path)
+    evidence.write(LOSS, 1)
+    first = path.stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (first + room, before[1]))
+    try:
+        with evidence.gathering():
+            for _ in range(9):
+                assert evidence.write(LOSS, 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert evidence.write(LOSS, 1)
+    evidence.close()
+
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    lines = whole.splitlines()
+    assert len(content) == first + room
+    assert evidence.failure == "File too large"
+    assert (evidence.records, evidence.size) == (len(lines), len(whole))
+    assert evidence.head == "blake3:" + blake3(lines[-1]).hexdigest()
 
 
 # A pipe with a slow reader takes a line in several writes.

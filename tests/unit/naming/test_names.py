@@ -176,3 +176,14 @@ def test_resolver_files(tmp_path: Path) -> None:
     assert list(map(str, found.servers)) == ["192.0.2.53", "fe80::1"]
     assert found.search == SearchList(("corp.example", "b.test"), 5)
     assert list(map(str, read_resolver(tmp_path / "missing").servers)) == ["127.0.0.1"]
+
+
+# A name that does not exist lets the search list complete it: verdicts rest on it.
+def test_what_names_rest_on_changes_with_those_that_do_not_exist() -> None:
+    names = Names()
+    bases = [names.basis(A)]
+    for is_there in (False, False, True, True):
+        names.absent.note("api.example.org", is_there=is_there)
+        bases.append(names.basis(A))
+
+    assert bases[0] != bases[1] == bases[2] != bases[3] == bases[4]

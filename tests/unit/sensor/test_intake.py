@@ -3,6 +3,8 @@
 import threading
 from typing import cast
 
+import pytest
+
 from egressmon.faults import Faults
 from egressmon.probes.engine import Engine
 from egressmon.probes.kernel.sideband import Ended, SideBand, SideRecord
@@ -167,3 +169,19 @@ def test_a_side_band_that_fails_takes_no_events_with_it() -> None:
     assert batch.events == [b"\0" * 8]
     assert batch.lost_mappings == 4
     assert len(faults.doubts()) == 1
+
+
+def test_a_thread_that_was_idle_for_long_wakes_up_for_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("egressmon.sensor.intake._MAX_IDLE", 0)
+    ring = Ring(0)
+    taking = intake(ring)
+    taking.start()
+    for _ in range(3):
+        assert taking.parked.wait(5)
+        ring.emptied.clear()
+        ring.left = [b"more"]
+        with taking.working():
+            assert ring.emptied.wait(5)
+    taking.stop()

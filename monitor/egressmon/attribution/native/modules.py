@@ -21,6 +21,7 @@ from egressmon.attribution.native.unwinding.unwind import Unwinder, Unwound
 from egressmon.attribution.native.waiting import WaitingCalls
 from egressmon.attribution.packages.lookup import Packages
 from egressmon.attribution.result import Attribution, unknown
+from egressmon.events.glance import FlowHead, KnownStack
 from egressmon.events.model import Forked, Stack, Traffic
 from egressmon.files.beginning import Beginning
 from egressmon.probes.architecture import Architecture
@@ -65,7 +66,12 @@ class Modules:
     def on_stack(self, stack: Stack) -> None:
         """Attribute the call at which `stack` was copied, and keep the result."""
         self._spaces.advance_to(stack.ktime_ns)
-        self._waiting.add(stack, self._attribute(stack))
+        self._waiting.add(stack.tid, stack.ktime_ns, self._attribute(stack))
+
+    def on_known_stack(self, stack: KnownStack) -> None:
+        """Do as `on_stack`, for a stack that the probes recognised."""
+        self._spaces.advance_to(stack.ktime_ns)
+        self._waiting.add(stack.tid, stack.ktime_ns, self._recognise(stack))
 
     def _attribute(self, stack: Stack) -> Attribution:
         if stack.status in _WITHOUT_STACK:
@@ -97,7 +103,7 @@ class Modules:
 
     # The probes matched the words of the site in the caller's own stack. Whether they
     # still lead through the same code, its mappings say.
-    def _recognise(self, stack: Stack) -> Attribution:
+    def _recognise(self, stack: Stack | KnownStack) -> Attribution:
         site = self._call_sites.lookup(stack.template)
         if site is None:
             return unknown("too many call sites: this one is forgotten")
@@ -125,7 +131,7 @@ class Modules:
             space.remember(chain, known)
         return known
 
-    def lookup(self, flow: Traffic) -> Attribution:
+    def lookup(self, flow: Traffic | FlowHead) -> Attribution:
         """Return which modules made `flow`, or why they are not known."""
         return self._waiting.lookup(flow)
 

@@ -3,7 +3,8 @@
 from collections import OrderedDict
 
 from egressmon.attribution.result import Attribution, unknown
-from egressmon.events.model import FLAG_OWNERLESS, FLAG_STACK_LOST, Stack, Traffic
+from egressmon.events.glance import FlowHead
+from egressmon.events.model import FLAG_OWNERLESS, FLAG_STACK_LOST, Traffic
 
 _MAX_WAITING = 4096
 
@@ -18,13 +19,13 @@ class WaitingCalls:
     def __init__(self) -> None:
         self._calls: OrderedDict[tuple[int, int], Attribution] = OrderedDict()
 
-    def add(self, stack: Stack, attribution: Attribution) -> None:
-        """Keep the `attribution` of the call at which `stack` was copied."""
-        self._calls[stack.tid, stack.ktime_ns] = attribution
+    def add(self, tid: int, ktime_ns: int, attribution: Attribution) -> None:
+        """Keep the `attribution` of the call of thread `tid` at `ktime_ns`."""
+        self._calls[tid, ktime_ns] = attribution
         if len(self._calls) > _MAX_WAITING:
             self._calls.popitem(last=False)
 
-    def lookup(self, flow: Traffic) -> Attribution:
+    def lookup(self, flow: Traffic | FlowHead) -> Attribution:
         """Return the attribution of the call that made `flow`, or why there is none."""
         if flow.flags & FLAG_OWNERLESS:
             return unknown("the kernel named no owner of the packet's socket")

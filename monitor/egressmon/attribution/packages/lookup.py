@@ -37,6 +37,8 @@ class Packages:
         """`beginning` is the moment before the run, by default now."""
         self._beginning = beginning or Beginning()
         self._known: dict[tuple[str, Identity], Owner | None] = {}
+        self.generation = 0
+        """How often all answers were forgotten."""
         self._python = python.Distributions(self._beginning)
         self._system = system.SystemPackages(self._beginning)
 
@@ -55,6 +57,7 @@ class Packages:
         if key not in self._known:
             if len(self._known) >= _MAX_KEPT:
                 self._known.clear()
+                self.generation += 1
             self._known[key] = self._find(place)
         return self._known[key]
 

@@ -2,15 +2,18 @@
 
 import sys
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Literal, Protocol
 
 from egressmon.attribution.packages.lookup import Packages, Place
 from egressmon.attribution.python.creators import ContextProbes, Contexts
 from egressmon.attribution.python.frames import PythonFrames, Walk
 from egressmon.attribution.python.interpreters import Finder, Interpreters
+from egressmon.attribution.python.known_walks import KnownWalks
 from egressmon.attribution.python.running_test import RunningTest, running_test
 from egressmon.attribution.python.unusable import UnusableInterpreters
+from egressmon.events.decode import decode
+from egressmon.events.glance import FlowHead, FramesHead, frames_head, frames_rest
 from egressmon.events.model import (
     FLAG_FRAMES_LOST,
     FLAG_OWNERLESS,
@@ -44,6 +47,8 @@ class _Call:
     thread_ns: int
     levels: list[list[FrameRecord]] = field(default_factory=list[list[FrameRecord]])
     """Where its task was created, where the task that did so was created, and so on."""
+    serials: tuple[int, ...] = ()
+    """Of the walks that `levels` are from."""
     creators_end: str | None = None
     creators_unseen: bool = False
 
@@ -75,6 +80,7 @@ class PythonCode:
         self._roots: dict[int, str] = {}
         """The root folder of each process at its last execve(2)."""
         self._waiting: OrderedDict[tuple[int, int], _Call] = OrderedDict()
+        self._walks = KnownWalks(lambda: self._frames.version)
 
     def begin(self) -> None:
         """Start what needs capabilities that the agent drops later."""
@@ -136,7 +142,28 @@ class PythonCode:
         if isinstance(event, CodeObject):
             self._frames.on_code_object(event)
             return
+        self._on_walk(event, self._frames.on_frames(event))
+
+    def on_frames_again(self, data: bytes) -> bool:
+        """Keep what the frames event in `data` says, if that is known already."""
+        walk = self._walks.get(frames_rest(data))
+        head = frames_head(data)
+        if walk is None or head is None:
+            return False
+        self._on_walk(head, walk)
+        return True
+
+    def on_new_frames(self, data: bytes) -> None:
+        """Keep what the frames event in `data` says, for later ones like it, too."""
+        event = decode(data)
+        if not isinstance(event, Frames):
+            return
         walk = self._frames.on_frames(event)
+        self._on_walk(event, walk)
+        if not event.child:  # else it is the start of a thread or process as well
+            self._walks.keep(frames_rest(data), walk)
+
+    def _on_walk(self, event: Frames | FramesHead, walk: Walk) -> None:
         if event.level:
             self._on_creators(event, walk)
         elif not event.child:
@@ -144,17 +171,37 @@ class PythonCode:
             if len(self._waiting) > _MAX_WAITING:
                 self._waiting.popitem(last=False)
 
-    def _on_creators(self, event: Frames, walk: Walk) -> None:
+    def _on_creators(self, event: Frames | FramesHead, walk: Walk) -> None:
         call = self._waiting.get((event.tid, event.ktime_ns))
         if call is None:
             return
         call.levels.append(walk.frames)
+        call.serials += (walk.serial,)
         if call.creators_end is None:
             call.creators_end, call.creators_unseen = walk.end, walk.unseen
 
     def why_unusable(self, flow: Traffic) -> str | None:
         """Return why the interpreter that made `flow` cannot be used, or None."""
         return self._unusable.why(flow.pid, flow.stack_ns or flow.ktime_ns)
+
+    def basis(self, flow: FlowHead) -> Hashable:
+        """Return all that `of` rests on, for flows that are alike otherwise.
+
+        None if that cannot be said.
+        """
+        call = self._waiting.get((flow.tid, flow.frames_ns)) if flow.frames_ns else None
+        start = self._frames.started(
+            flow.pid, flow.tid, call.thread_ns if call is not None else 0
+        )
+        began = start.serial if start is not None else 0
+        if call is None:
+            unusable = self._unusable.why(flow.pid, flow.stack_ns or flow.ktime_ns)
+            return bool(flow.frames_ns), began, unusable
+        if self._root(flow.pid):
+            return None  # which packages are in it, is not ours to remember
+        failure = self._contexts.failure if call.creators_unseen else ""
+        serials = (call.walk.serial, *call.serials)
+        return serials, began, failure, self._packages.generation
 
     def of(
         self, flow: Traffic, reason_without_python: NoFrames
@@ -236,5 +283,7 @@ class PythonCode:
     def _package(self, file: str | None, pid: int) -> PackageRecord | None:
         if file is None or not file.startswith("/"):
             return None
-        root = root_of(pid) or self._roots.get(pid, "")
-        return self._packages.of(Place(file, root))
+        return self._packages.of(Place(file, self._root(pid)))
+
+    def _root(self, pid: int) -> str:
+        return root_of(pid) or self._roots.get(pid, "")

@@ -6,6 +6,7 @@ The probes read them in the process's own memory: they are what the process clai
 import re
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import count
 
 from egressmon.attribution.python.line_tables import line_of
 from egressmon.events.model import CodeObject, Frames, FramesStatus
@@ -34,6 +35,7 @@ _STANDARD_LIBRARY = re.compile(
     r"|.*/python3\d+t?\.zip/.*|<frozen .*>"
 )
 
+_SERIALS = count(1)
 _Instance = tuple[int, int, int]  # pid, start_ns, exec_id
 
 
@@ -47,6 +49,8 @@ class Walk:
     test: str | None
     unseen: bool = False
     """Whether there are none because the probes did not see who created the task."""
+    serial: int = field(default_factory=_SERIALS.__next__, compare=False, repr=False)
+    """A number that no other walk has."""
 
     @property
     def source(self) -> FrameRecord | None:
@@ -98,11 +102,14 @@ class PythonFrames:
         self._bytes = 0
         self._starts: OrderedDict[tuple[int, int], Walk] = OrderedDict()
         self._origins: dict[int, Walk] = {}
+        self.version = 0
+        """Another number once any code object is known, or is forgotten."""
 
     def on_code_object(self, told: CodeObject) -> None:
         """Keep a code object, and drop the oldest beyond the bounds."""
         key = (told.pid, told.start_ns, told.exec_id), told.code, told.fingerprint
         self._drop(key)
+        self.version += 1
         code = self._codes[key] = _Code(told, _clean(told.name), _clean(told.file))
         self._of_process.setdefault(told.pid, set()).add(key)
         self._bytes += code.size
@@ -174,6 +181,7 @@ class PythonFrames:
         code = self._codes.pop(key, None)
         if code is None:
             return
+        self.version += 1
         self._bytes -= code.size
         pid = key[0][0]
         keys = self._of_process[pid]

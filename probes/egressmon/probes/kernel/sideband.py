@@ -10,10 +10,9 @@ import os
 import struct
 import threading
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from egressmon.probes.kernel import bpf
-from egressmon.values import dataclass
 
 _ATTRIBUTE_SIZE = 136
 _TYPE_SOFTWARE, _COUNT_DUMMY = 1, 9
@@ -38,8 +37,7 @@ _HEAD_AT, _TAIL_AT = 1024, 1032  # of struct perf_event_mmap_page
 _MMAP2_PATH, _MMAP2_DEVICE, _MMAP2_PROT = 72, 40, 64
 
 
-@dataclass(frozen=True, slots=True)
-class Mapped:
+class Mapped(NamedTuple):
     """A process has made an executable mapping, of the file `path` or of none."""
 
     ktime_ns: int
@@ -52,16 +50,14 @@ class Mapped:
     inode: int
 
 
-@dataclass(frozen=True, slots=True)
-class Executed:
+class Executed(NamedTuple):
     """A process runs a new program, so its mappings before are gone."""
 
     ktime_ns: int
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Forked:
+class Forked(NamedTuple):
     """The process `parent` has forked `pid`, which has the same mappings."""
 
     ktime_ns: int
@@ -69,8 +65,7 @@ class Forked:
     parent: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """A process has ended; emitted only if `SideBand.whole_machine`.
 
     The end of a process of the scope is an event of the probes.

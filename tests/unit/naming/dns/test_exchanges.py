@@ -3,7 +3,6 @@
 import ipaddress
 import itertools
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 import dns.message
 import dns.rcode
@@ -376,7 +375,7 @@ def test_loopback_servers_are_told_apart_by_namespace(
         assert isinstance(found, DnsPacket)
         return found
 
-    mark = replace(local(b"", netns=netns), traits=DNS_SCOPE_ANSWERS)
+    mark = local(b"", netns=netns)._replace(traits=DNS_SCOPE_ANSWERS)
 
     (exchange,), _ = follow([mark, local(query()), local(WHOLE, flags=FLAG_INGRESS)])
 

@@ -3,10 +3,9 @@
 import bisect
 from collections.abc import Iterator
 from itertools import count
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from egressmon.attribution.result import Attribution
-from egressmon.values import dataclass
 
 MAX_MAPPINGS = 1 << 16
 """What one process may have mapped; more are not looked at."""
@@ -16,8 +15,7 @@ _KERNELS = (b"[vdso]", b"[vsyscall]", b"[uprobes]")
 _ERAS = count(1)
 
 
-@dataclass(frozen=True, slots=True)
-class Mapping:
+class Mapping(NamedTuple):
     """Executable memory from `start` up to `end`, and the file that it shows."""
 
     start: int

@@ -1,0 +1,150 @@
+"""Record connections that are like earlier ones by what was rendered for these.
+
+The key of an earlier line has all that a verdict and a record rest on: the event itself
+but for its time, cookie and references, and what each stage says that its answer rests
+on (`basis`). A test compares what is written with and without this, byte by byte.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
+from typing import Protocol, TypeAlias
+
+from egressmon.events.decode import address, decode
+from egressmon.events.glance import FLOWS, FlowHead, flow_head, flow_rest
+from egressmon.events.model import FLAG_CANARY, FLAG_OWNERLESS, Flow
+from egressmon.evidence.records import ConnectionRecord, Record
+from egressmon.evidence.rendering import Rendered
+from egressmon.faults import Faults
+from egressmon.probes.wire import CONSTANTS
+from egressmon.values import dataclass
+from egressmon.verdicts.connections import Connections
+
+_MAX_LINES = 4096
+_MAX_BYTES = 8 << 20
+_MAX_ONCE = 1 << 16
+_DNS = 53
+# Who listens must be asked each time.
+_ASKED = frozenset({CONSTANTS["RECEIVER_SHARED"], CONSTANTS["RECEIVER_ASK"]})
+Basis: TypeAlias = Callable[[FlowHead], Hashable]
+"""Returns all that an answer about a flow rests on; None: that cannot be said."""
+
+
+class Lines(Protocol):
+    """What records are handed to, in two steps."""
+
+    def prepare(self, record: Record) -> Rendered:
+        """Mask and render `record`, to record it once or often."""
+        ...
+
+    def put(self, rendered: Rendered, ktime_ns: int) -> None:
+        """Record what was `rendered`, with the time `ktime_ns`."""
+        ...
+
+    def gathering(self) -> AbstractContextManager[None]:
+        """Have the records of the `with` block written together."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    rendered: Rendered
+    since_ns: int
+    until_ns: int | None
+    """Until when its names hold; None: to the end of the run."""
+    wants_name: bool
+    """Whether another name might be learned at the last moment."""
+
+    def holds(self, ktime_ns: int) -> bool:
+        return self.since_ns <= ktime_ns and (
+            self.until_ns is None or ktime_ns <= self.until_ns
+        )
+
+
+class RepeatedConnections:
+    """A bounded number of rendered connections.
+
+    A line is kept at its second sight: most calls are made once.
+    """
+
+    def __init__(
+        self, connections: Connections, basis: Basis, lines: Lines, faults: Faults
+    ) -> None:
+        """Ask `basis` who made a flow, and `connections` for records of new ones.
+
+        What was made while something failed, as `faults` has it, is not kept.
+        """
+        self._connections = connections
+        self._basis = basis
+        self._out = lines
+        self._faults = faults
+        self._known: OrderedDict[Hashable, _Line] = OrderedDict()
+        self._bytes = 0
+        self._once: set[int] = set()
+
+    @property
+    def size(self) -> int:
+        """How many lines are kept."""
+        return len(self._known)
+
+    def record(self, data: bytes, kind: int) -> bool:
+        """Record the event in `data`, of that `kind`; False if it is to be decoded."""
+        head = flow_head(data) if kind in FLOWS else None
+        if head is None or _is_odd(head):
+            return False
+        key = self._key(head, data)
+        line = self._known.get(key) if key is not None else None
+        if line is not None and line.wants_name:
+            self._connections.before_unnamed()
+            line = self._known.get(self._key(head, data))
+        if line is not None and line.holds(head.ktime_ns):
+            self._out.put(line.rendered, head.ktime_ns)
+        else:
+            self._record_anew(head, data)
+        return True
+
+    def _key(self, head: FlowHead, data: bytes) -> Hashable:
+        who = self._basis(head)
+        if who is None:
+            return None
+        return flow_rest(data), who, self._connections.basis(address(head.address))
+
+    def _record_anew(self, head: FlowHead, data: bytes) -> None:
+        faults = self._faults.count
+        flow = decode(data)
+        assert isinstance(flow, Flow)  # noqa: S101 -- by its kind
+        record = self._connections.record(flow)
+        rendered = self._out.prepare(record)
+        self._out.put(rendered, head.ktime_ns)
+        # Only now: the record's making may have taught a name.
+        key = self._key(head, data)
+        if key is None or self._faults.count != faults:
+            return
+        if hash(key) in self._once:
+            self._keep(key, rendered, flow, record)
+        else:
+            if len(self._once) >= _MAX_ONCE:
+                self._once.clear()
+            self._once.add(hash(key))
+
+    def _keep(
+        self, key: Hashable, rendered: Rendered, flow: Flow, record: ConnectionRecord
+    ) -> None:
+        until = self._connections.until_ns(flow.address, flow.ktime_ns)
+        wants_name = not record.dst.names and flow.receiver == "remote"
+        before = self._known.pop(key, None)
+        if before is not None:
+            self._bytes -= len(before.rendered.body)
+        self._known[key] = _Line(rendered, flow.ktime_ns, until, wants_name)
+        self._bytes += len(rendered.body)
+        while len(self._known) > _MAX_LINES or self._bytes > _MAX_BYTES:
+            oldest = self._known.popitem(last=False)[1]
+            self._bytes -= len(oldest.rendered.body)
+
+
+def _is_odd(head: FlowHead) -> bool:
+    return (
+        bool(head.flags & (FLAG_CANARY | FLAG_OWNERLESS))
+        or head.port == _DNS
+        or head.receiver in _ASKED
+    )
