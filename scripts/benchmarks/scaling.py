@@ -22,10 +22,10 @@ from egressmon.evidence.records import (
     Peer,
 )
 from egressmon.naming.dns.message import read_message
-from egressmon.policy.file import load_policy
-from egressmon.policy.judge import Judge
-from egressmon.policy.model import Allow, Dns, Policy
-from egressmon.policy.questions import Destination
+from egressmon.policy.judging.judge import Judge
+from egressmon.policy.judging.questions import Destination
+from egressmon.policy.language.model import Allow, Dns, Policy
+from egressmon.policy.reading.file import load_policy
 from egressmon.reports.learned_policy import Lesson
 
 ENTRIES = (10, 100, 1_000, 10_000)

@@ -23,9 +23,9 @@ from egressmon.evidence.writer import DEFAULT_LIMIT, Evidence, open_evidence
 from egressmon.faults import Faults
 from egressmon.files.beginning import Beginning
 from egressmon.naming.names import Names
-from egressmon.policy.judge import Judge
-from egressmon.policy.model import AnyPolicy, Policy
-from egressmon.policy.questions import Listener
+from egressmon.policy.judging.judge import Judge
+from egressmon.policy.judging.questions import Listener
+from egressmon.policy.language.model import AnyPolicy, Policy
 from egressmon.probes.architecture import this_machine
 from egressmon.probes.kernel import sideband
 from egressmon.runs.assemble import Knowledge, assemble

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from egressmon.evidence.records import ConnectionRecord, DnsRecord
 from egressmon.evidence.tally import Tally
 from egressmon.naming.names import Resolver
-from egressmon.policy.default import DEFAULT
-from egressmon.policy.file import LoadedPolicy
+from egressmon.policy.language.default import DEFAULT
+from egressmon.policy.reading.file import LoadedPolicy
 from egressmon.reports.needs import Needs
 from egressmon.reports.outcome import Outcome
 from egressmon.reports.proposal import propose

@@ -22,7 +22,16 @@ from egressmon.evidence.records import (
     ProcessExit,
     Record,
 )
-from egressmon.policy.model import Accept, Allow, By, Command, Deny, Dns, Local, Policy
+from egressmon.policy.language.model import (
+    Accept,
+    Allow,
+    By,
+    Command,
+    Deny,
+    Dns,
+    Local,
+    Policy,
+)
 from egressmon.probes.wire import CONSTANTS
 from egressmon.reports.summary import losses_line
 from egressmon.runs import conclude

@@ -34,9 +34,9 @@ from egressmon.evidence.records import (
 from egressmon.evidence.tally import Tally
 from egressmon.faults import Faults
 from egressmon.naming.names import Names
-from egressmon.policy.judge import Judge
-from egressmon.policy.model import Allow, Policy
-from egressmon.policy.questions import Listener
+from egressmon.policy.judging.judge import Judge
+from egressmon.policy.judging.questions import Listener
+from egressmon.policy.language.model import Allow, Policy
 from egressmon.probes.wire import CONSTANTS
 from egressmon.runs.assemble import Knowledge, assemble
 from egressmon.sensor.canary import CanaryWatch, make_plan

@@ -24,7 +24,7 @@ from egressmon.events.model import (
     Flow,
 )
 from egressmon.evidence.records import ConnectionRecord, Record
-from egressmon.policy.model import Allow, Deny, Local, Policy
+from egressmon.policy.language.model import Allow, Deny, Local, Policy
 from egressmon.probes.wire import CONSTANTS, LAYOUTS, STRUCTS
 from egressmon.sensor.intake import Batch
 from support.events import dns as dns_event

@@ -14,7 +14,7 @@ from egressmon.cli.watch import (
 )
 from egressmon.errors import UnfinishedError, UsageError
 from egressmon.naming.names import read_resolver
-from egressmon.policy.file import LoadedPolicy
+from egressmon.policy.reading.file import LoadedPolicy
 from egressmon.privileges import privilege
 from egressmon.privileges.privilege import acting_as
 from egressmon.probes.loaders.loading import Preparation

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeAlias
 from egressmon.attribution import LEVELS
 from egressmon.errors import UsageError
 from egressmon.evidence.writer import DEFAULT_LIMIT
-from egressmon.policy.routes import ROUTES
+from egressmon.policy.language.routes import ROUTES
 from egressmon.probes.loaders.loading import CHOICES
 from egressmon.runs.catch_up import DEFAULT_S as CATCH_UP_S
 from egressmon.sanitise.argv_mode import ARGV_MODES

@@ -9,11 +9,11 @@ from pathlib import Path
 from egressmon.cli.requests import ExplainRequest
 from egressmon.errors import UsageError
 from egressmon.naming.names import read_resolver, trusted_resolvers
-from egressmon.policy.file import LoadedPolicy, load_policy
-from egressmon.policy.judge import Judge
-from egressmon.policy.lines import line_of
-from egressmon.policy.names import ends_in_number, in_ascii, is_host_name
-from egressmon.policy.questions import Claimed, Destination, Listener, Origin
+from egressmon.policy.judging.judge import Judge
+from egressmon.policy.judging.questions import Claimed, Destination, Listener, Origin
+from egressmon.policy.language.names import ends_in_number, in_ascii, is_host_name
+from egressmon.policy.reading.file import LoadedPolicy, load_policy
+from egressmon.policy.reading.lines import line_of
 from egressmon.text import printable
 
 _DESTINATION = re.compile(

@@ -14,8 +14,13 @@ from egressmon.evidence.records import Record
 from egressmon.evidence.writer import EVIDENCE_MODE, STDOUT, open_evidence
 from egressmon.naming.names import Resolver, read_resolver
 from egressmon.policy.errors import PolicyError
-from egressmon.policy.file import FILE_NAME, LoadedPolicy, find_policy, load_policy
-from egressmon.policy.place import PolicyFile
+from egressmon.policy.reading.file import (
+    FILE_NAME,
+    LoadedPolicy,
+    find_policy,
+    load_policy,
+)
+from egressmon.policy.reading.place import PolicyFile
 from egressmon.privileges import privilege
 from egressmon.privileges.privilege import User, acting_as
 from egressmon.probes.engine import Engine
@@ -80,7 +85,7 @@ def _with_proposal(
 # is a file. Which one it is, and whether it may be trusted, comes later.
 def _prepare_for_policy(request: WatchRequest) -> None:
     if request.policy is not None or _may_have_policy():
-        from egressmon.policy import model  # noqa: PLC0415 -- as above
+        from egressmon.policy.language import model  # noqa: PLC0415 -- as above
 
         del model  # it is loaded, which is all
 

@@ -9,11 +9,12 @@ from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
+from egressmon import policy
 from egressmon.evidence.records import SCHEMA, Record
-from egressmon.policy import table
+from egressmon.policy.reading import table
 
 EVIDENCE_FILE = Path(__file__).with_name("evidence.schema.json")
-POLICY_FILE = Path(table.__file__).with_name("egress.schema.json")
+POLICY_FILE = Path(policy.__file__).with_name("egress.schema.json")
 
 
 def _envelope(kind: str) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from egressmon.events.model import Address
 from egressmon.naming.absent import Absent
 from egressmon.naming.aliases import Aliases
 from egressmon.naming.asked import Asked, AskedBy, Asker, Asking
-from egressmon.policy.names import canonical
-from egressmon.policy.search import NO_SEARCH, SearchList
+from egressmon.policy.language.names import canonical
+from egressmon.policy.language.search import NO_SEARCH, SearchList
 from egressmon.values import dataclass
 
 if TYPE_CHECKING:
-    from egressmon.policy.model import AnyPolicy
+    from egressmon.policy.language.model import AnyPolicy
 
 Source: TypeAlias = Literal["dns", "hosts-file", "policy-resolution"]
 """How a name is known: from a DNS answer to the scope, from /etc/hosts, or because

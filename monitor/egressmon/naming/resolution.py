@@ -11,8 +11,8 @@ from egressmon.events.model import Address
 from egressmon.naming.names import Names
 
 if TYPE_CHECKING:
-    from egressmon.policy.model import AnyPolicy
-    from egressmon.policy.search import SearchList
+    from egressmon.policy.language.model import AnyPolicy
+    from egressmon.policy.language.search import SearchList
 
 _WORKERS = 8
 _PATIENCE_S = 2.0  # meanwhile the ring holds events: 10,000 connects a second for 4 s

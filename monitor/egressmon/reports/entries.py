@@ -7,17 +7,17 @@ from functools import lru_cache
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
 
-from egressmon.policy.judge import Judge
-from egressmon.policy.names import parse_host_pattern
-from egressmon.policy.questions import Asked
-from egressmon.policy.search import SearchList
+from egressmon.policy.judging.judge import Judge
+from egressmon.policy.judging.questions import Asked
+from egressmon.policy.language.names import parse_host_pattern
+from egressmon.policy.language.search import SearchList
 from egressmon.reports.learned_names import LookUps
 from egressmon.reports.needs import Needs, Question, Use
 from egressmon.text import printable
 from egressmon.values import dataclass, field
 
 if TYPE_CHECKING:
-    from egressmon.policy.model import AnyPolicy
+    from egressmon.policy.language.model import AnyPolicy
 
 _MAX_LISTED = 3
 _MAX_SHOWN = 80  # characters of a name

@@ -7,8 +7,8 @@ from typing import TypeVar
 from egressmon.evidence.records import Actor, ConnectionRecord, DnsRecord
 from egressmon.naming.absent import Absent
 from egressmon.naming.names import names_for_verdict
-from egressmon.policy.pointers import pointed_address
-from egressmon.policy.search import SearchList
+from egressmon.policy.judging.pointers import pointed_address
+from egressmon.policy.language.search import SearchList
 from egressmon.values import dataclass
 
 _MAX = 65536

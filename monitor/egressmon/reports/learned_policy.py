@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from egressmon.evidence.records import Record
-from egressmon.policy.default import DEFAULT
-from egressmon.policy.model import Dns, Policy
-from egressmon.policy.search import SearchList
+from egressmon.policy.language.default import DEFAULT
+from egressmon.policy.language.model import Dns, Policy
+from egressmon.policy.language.search import SearchList
 from egressmon.reports.entries import Entry, entries_of, hosts_of, is_host, uncovered
 from egressmon.reports.needs import Needs
 from egressmon.reports.toml_text import Table, toml_lines

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from egressmon.naming.names import Resolver, trusted_resolvers
 from egressmon.policy.errors import PolicyError
-from egressmon.policy.file import PROJECT, LoadedPolicy
-from egressmon.policy.judge import Judge
-from egressmon.policy.questions import Destination, Origin
-from egressmon.policy.search import SearchList
+from egressmon.policy.judging.judge import Judge
+from egressmon.policy.judging.questions import Destination, Origin
+from egressmon.policy.language.search import SearchList
+from egressmon.policy.reading.file import PROJECT, LoadedPolicy
 from egressmon.reports.entries import Entry, entries_of, hosts_of, is_host, uncovered
 from egressmon.reports.learned_names import LookUps
 from egressmon.reports.needs import Needs, Question, Use
@@ -18,7 +18,7 @@ from egressmon.reports.toml_text import Table, Value, toml_lines
 from egressmon.values import dataclass, field
 
 if TYPE_CHECKING:
-    from egressmon.policy.model import Allow, Policy
+    from egressmon.policy.language.model import Allow, Policy
 
 _MAX_ENTRIES = 20
 _MAX_NAMES = 40
@@ -140,7 +140,7 @@ class _Proposer:
         path = self._loaded.path
         if path is None or not self._proposal.tables:
             return True
-        from egressmon.policy import table  # noqa: PLC0415 -- loaded with the file
+        from egressmon.policy.reading import table  # noqa: PLC0415 -- loaded with the file
 
         added = [line for one in self._proposal.tables for line in toml_lines(one)]
         text = "\n".join([self._loaded.text, *added, ""])
@@ -161,7 +161,7 @@ class _Help:
         search: SearchList,
         look_ups: LookUps,
     ) -> None:
-        from egressmon.policy.model import Allow, Policy  # noqa: PLC0415 -- as above
+        from egressmon.policy.language.model import Allow, Policy  # noqa: PLC0415 -- as above
 
         policy = loaded.policy
         if not isinstance(policy, Policy):

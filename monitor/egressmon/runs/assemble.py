@@ -10,7 +10,7 @@ from egressmon.events.glance import FlowHead
 from egressmon.faults import Faults
 from egressmon.naming.names import Names
 from egressmon.pipeline import Pipeline, Sink
-from egressmon.policy.judge import Judge
+from egressmon.policy.judging.judge import Judge
 from egressmon.sensor.canary import CanaryWatch
 from egressmon.values import dataclass
 from egressmon.verdicts.callers import Callers

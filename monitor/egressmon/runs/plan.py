@@ -7,7 +7,7 @@ from egressmon.attribution import Level
 from egressmon.evidence.records import Outlived
 from egressmon.evidence.writer import DEFAULT_LIMIT
 from egressmon.keeping.launch import status_of
-from egressmon.policy.file import LoadedPolicy
+from egressmon.policy.reading.file import LoadedPolicy
 from egressmon.privileges.privilege import User
 from egressmon.reports.page import Page
 from egressmon.runs.catch_up import DEFAULT_S

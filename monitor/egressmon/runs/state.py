@@ -11,7 +11,7 @@ from egressmon.faults import Faults
 from egressmon.files.beginning import Beginning
 from egressmon.naming.names import Names, read_resolver, trusted_resolvers
 from egressmon.naming.resolution import PolicyResolution
-from egressmon.policy.judge import Judge
+from egressmon.policy.judging.judge import Judge
 from egressmon.runs.assemble import Knowledge
 from egressmon.runs.plan import Ending, RunOptions
 from egressmon.sensor.canary import CanaryWatch

@@ -8,8 +8,8 @@ from egressmon.events.model import FLAG_FOREIGN, Address, Flow
 from egressmon.evidence.code_records import ClaimRecord
 from egressmon.evidence.records import ConnectionRecord, NameRecord, Peer, Translated
 from egressmon.naming.names import Name, Names, names_for_verdict
-from egressmon.policy.judge import Judge, Verdict
-from egressmon.policy.questions import Destination, Listener
+from egressmon.policy.judging.judge import Judge, Verdict
+from egressmon.policy.judging.questions import Destination, Listener
 from egressmon.sensor.canary import CanaryWatch
 from egressmon.verdicts.callers import Caller, Callers
 from egressmon.verdicts.origins import origin_of

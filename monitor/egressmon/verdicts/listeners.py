@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from egressmon.events.model import Address
-from egressmon.policy.questions import Listener
+from egressmon.policy.judging.questions import Listener
 from egressmon.values import dataclass
 from egressmon.verdicts import sock_diag
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from egressmon.attribution.result import Attribution, Ground
 from egressmon.evidence.code_records import ClaimRecord
 from egressmon.evidence.records import Actor
-from egressmon.policy.questions import Claimed, Origin
+from egressmon.policy.judging.questions import Claimed, Origin
 
 
 def origin_of(

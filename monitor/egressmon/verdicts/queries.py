@@ -15,9 +15,9 @@ from egressmon.events.model import (
 from egressmon.evidence.records import DnsRecord
 from egressmon.naming.dns.exchanges import DnsWatch, Exchange
 from egressmon.naming.names import Names
-from egressmon.policy.judge import Judge, Verdict
-from egressmon.policy.pointers import pointed_address
-from egressmon.policy.questions import Asked
+from egressmon.policy.judging.judge import Judge, Verdict
+from egressmon.policy.judging.pointers import pointed_address
+from egressmon.policy.judging.questions import Asked
 from egressmon.sensor.canary import CanaryWatch
 from egressmon.verdicts.callers import Caller, Callers
 from egressmon.verdicts.repeats import Repeats

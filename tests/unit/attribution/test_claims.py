@@ -19,9 +19,9 @@ from egressmon.cli.requests import ExplainRequest
 from egressmon.events.model import Executed
 from egressmon.evidence.code_records import ClaimRecord
 from egressmon.files.beginning import CHANGED, ELSEWHERE, OTHER_USERS, Beginning
-from egressmon.policy.judge import Judge
-from egressmon.policy.model import Policy
-from egressmon.policy.questions import Claimed, Destination, Origin
+from egressmon.policy.judging.judge import Judge
+from egressmon.policy.judging.questions import Claimed, Destination, Origin
+from egressmon.policy.language.model import Policy
 from egressmon.verdicts.origins import origin_of
 
 PEER = ipaddress.ip_address("203.0.113.9")

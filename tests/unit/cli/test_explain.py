@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from egressmon.cli.policy import parse_destination
 from egressmon.errors import UsageError
-from egressmon.policy.judge import Judge
-from egressmon.policy.model import Allow, Deny, Policy
-from egressmon.policy.names import canonical
-from egressmon.policy.questions import Destination, Listener
-from egressmon.policy.search import SearchList
+from egressmon.policy.judging.judge import Judge
+from egressmon.policy.judging.questions import Destination, Listener
+from egressmon.policy.language.model import Allow, Deny, Policy
+from egressmon.policy.language.names import canonical
+from egressmon.policy.language.search import SearchList
 
 LABELS = st.sampled_from(["api", "db", "b\xfccher", "XN--BCHER-KVA", "storage", "Corp"])
 NAMES = st.lists(LABELS, min_size=1, max_size=4).map(

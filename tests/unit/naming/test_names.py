@@ -11,7 +11,7 @@ from egressmon.naming.names import (
     read_hosts_file,
     read_resolver,
 )
-from egressmon.policy.search import SearchList
+from egressmon.policy.language.search import SearchList
 
 A = ipaddress.ip_address("203.0.113.1")
 SECOND = 1_000_000_000

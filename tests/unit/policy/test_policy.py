@@ -17,18 +17,24 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from egressmon.evidence.schema import POLICY_FILE, text
-from egressmon.policy.default import DEFAULT
 from egressmon.policy.errors import PolicyError
-from egressmon.policy.file import find_policy, load_policy
-from egressmon.policy.judge import Judge
-from egressmon.policy.lines import line_of
-from egressmon.policy.model import Allow, Dns, Local, Policy
-from egressmon.policy.names import covers, parse_host_pattern
-from egressmon.policy.pointers import pointed_address
-from egressmon.policy.problems import explained
-from egressmon.policy.questions import Asked, Claimed, Destination, Listener, Origin
-from egressmon.policy.search import SearchList
-from egressmon.policy.table import schema
+from egressmon.policy.judging.judge import Judge
+from egressmon.policy.judging.pointers import pointed_address
+from egressmon.policy.judging.questions import (
+    Asked,
+    Claimed,
+    Destination,
+    Listener,
+    Origin,
+)
+from egressmon.policy.language.default import DEFAULT
+from egressmon.policy.language.model import Allow, Dns, Local, Policy
+from egressmon.policy.language.names import covers, parse_host_pattern
+from egressmon.policy.language.search import SearchList
+from egressmon.policy.reading.file import find_policy, load_policy
+from egressmon.policy.reading.lines import line_of
+from egressmon.policy.reading.problems import explained
+from egressmon.policy.reading.table import schema
 
 RESOLVER = ipaddress.ip_address("192.0.2.53")
 PEER = "203.0.113.9"

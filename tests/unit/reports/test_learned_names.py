@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from egressmon.evidence.records import Actor, ConnectionRecord, DnsRecord, NameRecord
-from egressmon.policy.search import NO_SEARCH, SearchList
+from egressmon.policy.language.search import NO_SEARCH, SearchList
 from egressmon.reports.learned_policy import Lesson
 from support.reported import connection, look_up
 

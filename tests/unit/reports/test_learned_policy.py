@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from egressmon.evidence.records import ConnectionRecord, DnsRecord
-from egressmon.policy.search import NO_SEARCH, SearchList
+from egressmon.policy.language.search import NO_SEARCH, SearchList
 from egressmon.reports import entries
 from egressmon.reports.learned_policy import Lesson
 from support.reported import code, connection, look_up

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from egressmon.evidence.records import ConnectionRecord, DnsRecord
 from egressmon.naming.names import Resolver, trusted_resolvers
-from egressmon.policy.file import LoadedPolicy, load_policy
-from egressmon.policy.judge import Judge
-from egressmon.policy.model import Policy
-from egressmon.policy.place import PolicyFile
-from egressmon.policy.questions import Destination, Origin
-from egressmon.policy.search import SearchList
+from egressmon.policy.judging.judge import Judge
+from egressmon.policy.judging.questions import Destination, Origin
+from egressmon.policy.language.model import Policy
+from egressmon.policy.language.search import SearchList
+from egressmon.policy.reading.file import LoadedPolicy, load_policy
+from egressmon.policy.reading.place import PolicyFile
 from egressmon.reports.entries import is_host
 from egressmon.reports.needs import Needs
 from egressmon.reports.proposal import Proposal, propose, texts

@@ -7,7 +7,7 @@ from egressmon.attribution.native.memory.mappings import AddressSpace, Mapping
 from egressmon.attribution.native.unwinding.images import Image, Images
 from egressmon.attribution.native.unwinding.unwind import Frame, How, Unwound
 from egressmon.attribution.result import Language
-from egressmon.policy.routes import Route
+from egressmon.policy.language.routes import Route
 from egressmon.values import dataclass
 
 # Where a system has its libraries, which root alone can write. Elsewhere, such a name

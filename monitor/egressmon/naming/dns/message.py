@@ -9,7 +9,7 @@ from egressmon.naming.dns import rdata
 from egressmon.naming.dns.extras import extras_of_query
 from egressmon.naming.dns.kinds import kind_name, status_name
 from egressmon.naming.dns.wire import MessageError, Resource, Wire
-from egressmon.policy.names import canonical
+from egressmon.policy.language.names import canonical
 from egressmon.values import dataclass
 
 __all__ = ["Message", "MessageError", "read_message"]

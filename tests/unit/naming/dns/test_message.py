@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from egressmon.naming.dns.kinds import kind_name, status_name
 from egressmon.naming.dns.message import MessageError, read_message
-from egressmon.policy.names import canonical
+from egressmon.policy.language.names import canonical
 
 
 def query(name: str = "api.example.org", kind: str = "A", number: int = 7) -> bytes:

@@ -13,8 +13,8 @@ from pydantic import (
 )
 
 from egressmon.policy.errors import RefusedError, quoted
-from egressmon.policy.names import is_host_name, parse_host_pattern
-from egressmon.policy.ports import ANY, Ports, parse_ports
+from egressmon.policy.language.names import is_host_name, parse_host_pattern
+from egressmon.policy.language.ports import ANY, Ports, parse_ports
 
 _RANGES = "write 192.0.2.0/24, 2001:db8::/32, or a single address"
 _ADDRESSES = "write an IPv4 or IPv6 address, such as 192.0.2.53"

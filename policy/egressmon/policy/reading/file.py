@@ -4,9 +4,9 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from egressmon.policy.default import DEFAULT
 from egressmon.policy.errors import PolicyError
-from egressmon.policy.place import (
+from egressmon.policy.language.default import DEFAULT
+from egressmon.policy.reading.place import (
     Candidate,
     Folder,
     PolicyFile,
@@ -18,7 +18,7 @@ from egressmon.policy.place import (
 from egressmon.values import dataclass
 
 if TYPE_CHECKING:
-    from egressmon.policy.model import AnyPolicy
+    from egressmon.policy.language.model import AnyPolicy
 
 FILE_NAME = "egress.toml"
 PROJECT = "pyproject.toml"
@@ -85,7 +85,7 @@ def _project_policy(folder: Folder, trusted: frozenset[int]) -> Candidate | None
     project = read_in(folder, PROJECT, trusted)
     if project is None:
         return None
-    from egressmon.policy import toml  # noqa: PLC0415 -- only where there is such a file
+    from egressmon.policy.reading import toml  # noqa: PLC0415 -- only where there is such a file
 
     try:
         data = toml.parse(project.path, toml.decode(project.path, project.data))
@@ -121,7 +121,7 @@ def load_policy(
     found = "sha256:" + hashlib.sha256(source.data).hexdigest()
     _compare_digest((path, found), digest)
     # table imports pydantic, which is a third of all that a run imports.
-    from egressmon.policy import table, toml  # noqa: PLC0415 -- only for a file
+    from egressmon.policy.reading import table, toml  # noqa: PLC0415 -- only for a file
 
     text = toml.decode(path, source.data)
     policy, notes = table.parse(path, text, _prefix(path))

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from egressmon.policy.index import HostIndex, NetworkIndex
-from egressmon.policy.judge import Judge
-from egressmon.policy.model import Accept, Allow, Dns, Policy
-from egressmon.policy.names import covers
-from egressmon.policy.questions import Destination
+from egressmon.policy.judging.index import HostIndex, NetworkIndex
+from egressmon.policy.judging.judge import Judge
+from egressmon.policy.judging.questions import Destination
+from egressmon.policy.language.model import Accept, Allow, Dns, Policy
+from egressmon.policy.language.names import covers
 
 MANY = 10_000
 RESOLVER = ipaddress.ip_address("192.0.2.53")
@@ -83,7 +83,7 @@ def test_of_a_long_list_few_entries_are_asked(monkeypatch: pytest.MonkeyPatch) -
         asked.append(pattern)
         return covers(pattern, name)
 
-    monkeypatch.setattr("egressmon.policy.judge.covers", noted)
+    monkeypatch.setattr("egressmon.policy.judging.judge.covers", noted)
     inside = ipaddress.ip_address("10.0.9.7")
     outside = ipaddress.ip_address("192.0.2.7")
 

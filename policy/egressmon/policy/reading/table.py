@@ -5,11 +5,11 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from egressmon.policy import toml
-from egressmon.policy.host_bits import host_bits
-from egressmon.policy.lines import line_of
-from egressmon.policy.model import Policy
-from egressmon.policy.problems import explained
+from egressmon.policy.language.model import Policy
+from egressmon.policy.reading import toml
+from egressmon.policy.reading.host_bits import host_bits
+from egressmon.policy.reading.lines import line_of
+from egressmon.policy.reading.problems import explained
 
 
 def parse(

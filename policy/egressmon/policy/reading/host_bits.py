@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from egressmon.policy.model import Policy
+from egressmon.policy.language.model import Policy
 
 _Place = tuple[str | int, ...]
 

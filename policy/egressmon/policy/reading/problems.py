@@ -10,8 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from egressmon.policy.errors import PolicyError, RefusedError
-from egressmon.policy.lines import line_of
-from egressmon.policy.model import (
+from egressmon.policy.language.model import (
     Accept,
     Allow,
     By,
@@ -21,6 +20,7 @@ from egressmon.policy.model import (
     Local,
     Policy,
 )
+from egressmon.policy.reading.lines import line_of
 
 _TABLES: dict[tuple[str, ...], type[BaseModel]] = {
     (): Policy,

@@ -4,16 +4,22 @@ import ipaddress
 from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from egressmon.policy.entries import Entries, Spelt
-from egressmon.policy.index import HostIndex, NetworkIndex
-from egressmon.policy.names import canonical, covers
-from egressmon.policy.pointers import Address, pointed_address
-from egressmon.policy.questions import NOBODY, Asked, Destination, Listener, Origin
-from egressmon.policy.search import NO_SEARCH, SearchList
+from egressmon.policy.judging.entries import Entries, Spelt
+from egressmon.policy.judging.index import HostIndex, NetworkIndex
+from egressmon.policy.judging.pointers import Address, pointed_address
+from egressmon.policy.judging.questions import (
+    NOBODY,
+    Asked,
+    Destination,
+    Listener,
+    Origin,
+)
+from egressmon.policy.language.names import canonical, covers
+from egressmon.policy.language.search import NO_SEARCH, SearchList
 from egressmon.values import dataclass
 
 if TYPE_CHECKING:
-    from egressmon.policy.model import AnyPolicy
+    from egressmon.policy.language.model import AnyPolicy
 
 Word: TypeAlias = Literal["allowed", "violation", "local"]
 

@@ -4,11 +4,11 @@ from typing import Literal, Self, TypeAlias, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from egressmon.policy.default import Default
 from egressmon.policy.errors import RefusedError
-from egressmon.policy.ports import ANY
-from egressmon.policy.routes import Route
-from egressmon.policy.values import (
+from egressmon.policy.language.default import Default
+from egressmon.policy.language.ports import ANY
+from egressmon.policy.language.routes import Route
+from egressmon.policy.language.values import (
     Cidr,
     EntryPorts,
     Host,

@@ -5,15 +5,15 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from egressmon.policy.index import HostIndex, NetworkIndex
-from egressmon.policy.names import covers
-from egressmon.policy.pointers import Address
-from egressmon.policy.ports import parse_ports
-from egressmon.policy.questions import Destination, Origin
+from egressmon.policy.judging.index import HostIndex, NetworkIndex
+from egressmon.policy.judging.pointers import Address
+from egressmon.policy.judging.questions import Destination, Origin
+from egressmon.policy.language.names import covers
+from egressmon.policy.language.ports import parse_ports
 from egressmon.values import dataclass
 
 if TYPE_CHECKING:
-    from egressmon.policy.model import Allow, By, Deny
+    from egressmon.policy.language.model import Allow, By, Deny
 
 _ICMP = frozenset({"icmp", "icmpv6"})
 

@@ -2,7 +2,7 @@
 
 from typing import Literal, TypeAlias
 
-from egressmon.policy.pointers import Address
+from egressmon.policy.judging.pointers import Address
 from egressmon.values import dataclass
 
 Listener: TypeAlias = Literal["scope", "nobody", "outside", "unknown"]

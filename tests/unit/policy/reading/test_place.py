@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from egressmon.policy.errors import PolicyError
-from egressmon.policy.file import find_policy, load_policy
+from egressmon.policy.reading.file import find_policy, load_policy
 
 POLICY = "version = 1\n"
 TABLE = "[tool.egressmon]\nversion = 1\n"
@@ -300,7 +300,9 @@ def test_a_named_file_of_another_is_taken_and_told(
 ) -> None:
     path = put(inner / "egress.toml")
     assert load_policy(path).warning is None
-    monkeypatch.setattr("egressmon.policy.file.trusted_owners", _always(STRANGER))
+    monkeypatch.setattr(
+        "egressmon.policy.reading.file.trusted_owners", _always(STRANGER)
+    )
 
     warning = load_policy(path).warning
 

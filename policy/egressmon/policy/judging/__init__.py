@@ -1,0 +1,1 @@
+"""How a policy judges: which entry covers what, and why."""

@@ -1,0 +1,1 @@
+"""What a policy may say: its tables, and the values of their keys."""

@@ -1,0 +1,1 @@
+"""Which file the policy is read from, and what is wrong with it."""
