@@ -1,6 +1,7 @@
 """What is marked `long` runs only where it is asked for; no test is timed."""
 
 import os
+import signal
 
 import hypothesis
 import pytest
@@ -9,6 +10,10 @@ import pytest
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 ASKED = "EGRESSMON_LONG_TESTS"
+# A shell starts what it puts in the background with these ignored.
+for number in (signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 
 
 # First: `-m long` selects by the marks.

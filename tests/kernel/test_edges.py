@@ -120,6 +120,19 @@ def test_without_the_witness_signals_are_still_passed_on(tmp_path: Path) -> None
     assert read_evidence(tmp_path / "e.jsonl")[-1]["verdict"] == "clean"
 
 
+def test_a_witness_that_was_stopped_ends_with_the_run(tmp_path: Path) -> None:
+    process = start(tmp_path, PYTHON, "-c", COUNTS, str(int(signal.SIGTERM)))
+    assert first_line(process) == "up"
+    witness = os.pidfd_open(witness_of(process))
+    signal.pidfd_send_signal(witness, signal.SIGSTOP)
+
+    process.terminate()
+    finish(process)
+
+    assert select.select([witness], [], [], 10)[0]
+    os.close(witness)
+
+
 def test_a_group_that_is_stopped_goes_on(tmp_path: Path) -> None:
     process = start(tmp_path, "sh", "-c", "echo $$; read x; exit 5")
     command = int(first_line(process))
@@ -133,61 +146,6 @@ def test_a_group_that_is_stopped_goes_on(tmp_path: Path) -> None:
 
     assert process.returncode == 5
     assert read_evidence(tmp_path / "e.jsonl")[-1]["verdict"] == "clean"
-
-
-# Such as less on Ctrl-Z, or a shell's `suspend`; it may leave the group, too.
-# A group that has no parent in the session (setsid) is not stopped by SIGTSTP. Whoever
-# ignores that one is stopped all the same.
-@pytest.mark.parametrize(
-    ("number", "prefix"),
-    [(signal.SIGSTOP, ()), (signal.SIGTSTP, ()), (signal.SIGSTOP, ("setsid",))],
-    ids=["STOP", "TSTP", "left"],
-)
-def test_a_command_that_stops_itself_alone_stops_egressmon(
-    tmp_path: Path, number: signal.Signals, prefix: tuple[str, ...]
-) -> None:
-    script = f"kill -{number.name[3:]} $$; exit 5"
-    process = start(tmp_path, *prefix, "sh", "-c", script)
-
-    found = os.waitid(os.P_PID, process.pid, os.WSTOPPED)
-    process.send_signal(signal.SIGCONT)
-    finish(process)
-
-    assert found is not None
-    assert found.si_status == signal.SIGSTOP
-    assert process.returncode == 5
-    assert read_evidence(tmp_path / "e.jsonl")[-1]["verdict"] == "clean"
-
-
-# Egressmon inherits that, and must not take it that the command is to go on.
-def test_a_command_stays_stopped_where_the_caller_ignores_sigtstp(
-    tmp_path: Path,
-) -> None:
-    stops = (
-        "import os, signal; signal.signal(signal.SIGTSTP, signal.SIG_DFL); "
-        "signal.raise_signal(signal.SIGTSTP); print('on', flush=True)"
-    )
-    ignores = ("sh", "-c", 'trap "" TSTP; exec "$@"', "sh")
-    process = start(tmp_path, PYTHON, "-c", stops, entry=(*ignores, *WATCH))
-
-    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
-    assert process.stdout is not None
-    assert not select.select([process.stdout], [], [], 0)[0]
-    process.send_signal(signal.SIGCONT)
-
-    assert finish(process)[0] == "on\n"
-
-
-# Nobody else continues egressmon then.
-def test_a_command_that_is_continued_alone_goes_on(tmp_path: Path) -> None:
-    process = start(tmp_path, "sh", "-c", "echo $$; kill -STOP $$; exit 5")
-    command = int(first_line(process))
-    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
-
-    os.kill(command, signal.SIGCONT)
-    finish(process)
-
-    assert process.returncode == 5
 
 
 # A shell's loop ends if what it ran was ended by SIGINT, not if that exits with 130.

@@ -14,7 +14,7 @@ import pytest
 
 from egressmon.sensor.scope import find_root
 from support.lab import HTTP_PORT, OTHER4, Lab
-from support.watching import LIMIT_S, WATCH, Watched, read_evidence
+from support.watching import LIMIT_S, WATCH, Watched, read_evidence, until_begun
 
 Watch = Callable[..., Watched]
 PYTHON = sys.executable
@@ -289,7 +289,7 @@ def test_killing_the_agent_leaves_the_command_alone(tmp_path: Path) -> None:
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
-    records = read_evidence(tmp_path / "e.jsonl")  # readable while the run goes on
+    records = until_begun(tmp_path / "e.jsonl")  # readable while the run goes on
     assert records[0]["type"] == "run.start"
     scope = Path(records[0]["scope"])
     (pid,) = map(int, (scope / "cgroup.procs").read_text().split())

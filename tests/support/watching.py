@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -150,6 +151,15 @@ class Watched:
             (one["op"], one["dst"]["ip"], one["dst"]["port"], one["verdict"])
             for one in self.of("connection")
         }
+
+
+def until_begun(evidence: Path) -> list[Json]:
+    """Return the first records of a run that goes on, once there are any."""
+    until = time.monotonic() + LIMIT_S
+    while not (records := read_evidence(evidence)):
+        assert time.monotonic() < until, "the run has no records"
+        time.sleep(0.01)
+    return records
 
 
 def until_recorded(folder: Path, connections: int) -> str:

@@ -28,7 +28,6 @@ from egressmon.keeping.protocol import (
     answer,
 )
 from egressmon.keeping.signals import ENDING, SignalRelay
-from egressmon.keeping.stops import Stops
 from egressmon.privileges.confinement import BPF, lock, with_rights_of
 from egressmon.privileges.privilege import KEEPER, User
 from egressmon.probes.engine import Engine
@@ -184,12 +183,10 @@ class Keeper:
             raise ValueError("already started")
         self.is_started = True
         try:
-            code = self._setup.child.go()
+            return self._setup.child.go()
         except OSError:
             self._note_interruption()
             raise
-        Stops(self._setup.child.pid, self._setup.child.pidfd).start()
-        return code
 
     # A signal that came at the last moment has ended the child before its exec.
     def _note_interruption(self) -> None:

@@ -17,7 +17,11 @@ import struct
 from contextlib import suppress
 from typing import NoReturn
 
-from egressmon.privileges.confinement import be_signalled_as, unused_uid
+from egressmon.privileges.confinement import (
+    be_signalled_as,
+    end_with_parent,
+    unused_uid,
+)
 from egressmon.privileges.privilege import User
 
 _MASK = struct.Struct("=Q")
@@ -75,6 +79,7 @@ def _stand_by(connection: socket.socket, uid: int, signalled_as: int) -> NoRetur
         os.chdir("/")
         _close_all_but(connection.fileno())
         be_signalled_as(uid, signalled_as)
+        end_with_parent(signal.SIGKILL)  # also where a signal to the group stopped us
         while connection.recv(1):
             connection.send(_MASK.pack(_take(signals)))
     finally:

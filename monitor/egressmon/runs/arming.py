@@ -11,6 +11,7 @@ from egressmon.keeping.witness import Witness
 from egressmon.runs.plan import RunOptions
 from egressmon.sensor.canary import Plan
 from egressmon.sensor.escalation import Escalation, runs_as_root
+from egressmon.sensor.inherited import adopt
 from egressmon.sensor.scope import Scope
 from egressmon.sensor.sensor import Sensor
 from egressmon.sensor.surroundings import NetworkWatch, Surroundings, look_around
@@ -29,8 +30,9 @@ class Armed:
     network: NetworkWatch | None
     """Notes changes of the network; None if the command may make none, or if it failed
     to start."""
-    no_network_watch: str | None
-    """Why the network could not be watched; None if there was no failure."""
+    doubts: list[str]
+    """Why the run cannot be clean, already: a network that cannot be watched, what the
+    command inherits."""
 
 
 def arm(
@@ -47,16 +49,16 @@ def arm(
     plan = sensor.arm()
     surroundings = look_around(options.user.uid)
     network, no_network_watch = _watch_network(surroundings)
-    sensor.adopt_inherited()
+    doubts = adopt(sensor.engine)
+    if no_network_watch is not None:
+        doubts.append(no_network_watch)
     escalation = _examine_escalation(options)
     child = launch(
         scope, plan, options.user, options.command, may_gain=options.may_gain
     )
     close = partial(_close_agents_files, child, attributor, network, options)
     keeper_setup = _set_up_keeper(sensor, scope, options, child, close)
-    return Armed(
-        keeper_setup, plan, escalation, surroundings, network, no_network_watch
-    )
+    return Armed(keeper_setup, plan, escalation, surroundings, network, doubts)
 
 
 def _examine_escalation(options: RunOptions) -> Escalation:

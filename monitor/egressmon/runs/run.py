@@ -47,8 +47,7 @@ def execute(
         engine.close()
         scope.remove()
         raise
-    if armed.no_network_watch is not None:
-        state.ending.doubts.append(armed.no_network_watch)
+    state.ending.doubts += armed.doubts
     keeper = split(armed.keeper_setup, sensor.open_side_band)
     with closing(Listeners(scope.path)) as listeners:
         try:

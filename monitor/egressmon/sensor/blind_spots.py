@@ -38,11 +38,15 @@ class KnownBlindSpot(Enum):
     )
     FOREIGN_PACKETS = BlindSpot(
         "foreign-packets",
-        "no hook runs as a process outside the scope passes a socket that listens, or "
-        "is connected, to one of the scope's during the run",
+        "no hook runs as a socket that was made outside the scope, and listens or is "
+        "connected, comes to the command by no open file that it inherits: passed "
+        "during the run, waiting in a UNIX socket or in a listener's queue, or as a "
+        "further path of MPTCP",
         "what it accepts or sends is neither recorded nor counted; what goes over "
-        "sockets that the command inherits, or makes after leaving the cgroup, is",
-        "let no process outside the scope pass sockets to the command",
+        "sockets that the command inherits as open files, or makes after leaving the "
+        "cgroup, is",
+        "let no process outside the scope pass sockets to the command, and start it "
+        "with none of others",
     )
     GROUP_REPORTS = BlindSpot(
         "group-reports",

@@ -1,9 +1,6 @@
 """The probes attached to one scope: batches of events, losses, canaries."""
 
 import os
-import socket
-import stat
-from contextlib import suppress
 from typing import Literal
 
 from egressmon.errors import ScopeError, SensorError
@@ -33,13 +30,6 @@ CONSEQUENCES = {
     "lost_packet": "packets could not be read; a flow may be missing",
 }
 """What follows from each kind of loss that the probes count."""
-
-
-def _is_ip_socket(descriptor: int) -> bool:
-    if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-        return False
-    with socket.socket(fileno=os.dup(descriptor)) as duplicate:
-        return duplicate.family in {socket.AF_INET, socket.AF_INET6}
 
 
 class Sensor:
@@ -125,13 +115,6 @@ class Sensor:
         plan = make_plan()
         self.engine.arm_canary(plan.for_probes())
         return plan
-
-    def adopt_inherited(self) -> None:
-        """Have the probes watch the IP sockets that the command will inherit."""
-        for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 -- the names alone
-            with suppress(OSError):  # no IP socket, or the listing's own, closed by now
-                if os.get_inheritable(int(name)) and _is_ip_socket(int(name)):
-                    self.engine.adopt(int(name))
 
     def prove(
         self,

@@ -147,6 +147,41 @@ def test_what_an_inherited_listener_accepts_is_recorded(
     assert accepted["verdict"] == "violation"
 
 
+# What sends, though no open file of the command's leads the probes to it.
+HIDDEN = {
+    "an MPTCP socket": """
+s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+s.connect((PEER, PORT))
+""",
+    "connections wait at a listener": """
+s = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(s.getsockname())
+""",
+    "an io_uring": """
+import ctypes
+setup = 425  # on all architectures
+fd = ctypes.CDLL(None).syscall(setup, 4, ctypes.create_string_buffer(120))
+s = open(fd, "rb", 0)
+""",
+}
+PASSED_ON = """
+os.set_inheritable(s.fileno(), True)
+os.execvp(sys.argv[1], sys.argv[1:] + ["true"])
+"""
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_what_may_send_unseen_as_it_is_inherited_is_a_doubt(
+    watched: Watch, name: str
+) -> None:
+    code = HIDDEN[name].replace("PEER", repr(OTHER4)).replace("PORT", str(HTTP_PORT))
+
+    run = watched(through=(PYTHON, "-c", "import os, socket, sys" + code + PASSED_ON))
+
+    assert run.end["verdict"] == "incomplete", run.stderr
+    assert name in run.stderr
+
+
 def _blind(run: Watched) -> set[str]:
     return {spot["name"] for spot in run.records[0]["blind_spots"]}
 

@@ -22,7 +22,15 @@ from egressmon.keeping.witness import Witness
 from egressmon.privileges.privilege import User
 from support.lab import HTTP_PORT, OTHER4, Lab
 from support.users import NOBODY, as_nobody
-from support.watching import AGENT, EGRESSMON, LIMIT_S, WATCH, Watched, read_evidence
+from support.watching import (
+    AGENT,
+    EGRESSMON,
+    LIMIT_S,
+    WATCH,
+    Watched,
+    read_evidence,
+    until_begun,
+)
 
 Watch = Callable[..., Watched]
 PYTHON = sys.executable
@@ -537,30 +545,6 @@ def test_a_sudo_that_the_command_ended_is_a_doubt(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("sudoers", [ALL_MAY, ALL_MAY + "Defaults use_pty\n"])
-def test_a_sudo_that_stopped_with_the_command_goes_on_with_it(
-    tmp_path: Path, sudoers: str
-) -> None:
-    script = "echo $$; kill -STOP $$; exit 5"
-    words = [*WATCH, "--evidence", "/dev/null", "--", "sh", "-c", script]
-    process = subprocess.Popen(
-        as_nobody(tmp_path, words, sudoers),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd="/",
-        process_group=0,
-    )
-    assert process.stdout is not None
-    command = int(process.stdout.readline())
-    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
-
-    os.kill(command, signal.SIGCONT)
-    process.communicate(timeout=LIMIT_S)
-
-    assert process.returncode == 5
-
-
 # sudo's PAM modules set limits, and sudo itself that of core files.
 def test_the_command_has_its_callers_limits_through_sudo(tmp_path: Path) -> None:
     limits = "ulimit -S -t 50; ulimit -S -s 4096; ulimit -S -f 5000"
@@ -705,6 +689,7 @@ def test_without_its_reader_the_run_is_incomplete_and_the_command_goes_on(
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
+        until_begun(tmp_path / "e.jsonl")
         os.kill(_children(process.pid)[-1], signal.SIGKILL)
         _, told = process.communicate("go on\n", timeout=LIMIT_S)
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from egressmon.evidence.schema import POLICY_FILE, text
-from egressmon.policy.errors import PolicyError
+from egressmon.policy.errors import PolicyError, RefusedError
 from egressmon.policy.judging.judge import Judge
 from egressmon.policy.judging.pointers import pointed_address
 from egressmon.policy.judging.questions import (
@@ -824,3 +824,40 @@ def test_a_claimed_route_is_not_known_to_be_no_bypass() -> None:
     assert known.word == "allowed"
     assert claimed.word == "violation"
     assert "its file changed in this run" in claimed.reason
+
+
+@pytest.mark.parametrize(
+    ("host", "hint"),
+    [
+        ("[::1]", "cidr = '::1'"),
+        ("[::1]:80", "cidr = '::1', ports = [80]"),
+        ("192.0.2.1:80", "cidr = '192.0.2.1', ports = [80]"),
+        ("a.example:99999", "host = 'a.example', ports = [443]"),
+    ],
+)
+def test_what_a_hint_says_to_write_in_a_hosts_place_is_taken(
+    host: str, hint: str
+) -> None:
+    with pytest.raises(RefusedError) as caught:
+        parse_host_pattern(host)
+
+    assert caught.value.hint == f"write {hint}"
+
+
+def test_a_name_ends_with_one_dot_at_most() -> None:
+    assert parse_host_pattern("a.example.") == "a.example"
+    with pytest.raises(RefusedError):
+        parse_host_pattern("a.example..")
+
+
+def test_of_many_errors_in_a_file_the_first_are_shown(tmp_path: Path) -> None:
+    path = tmp_path / "egress.toml"
+    path.write_text("version = 1\n" + "[[allow]]\nhost = 5\n" * 5000)
+
+    with pytest.raises(PolicyError) as caught:
+        load_policy(path)
+
+    shown = str(caught.value).splitlines()
+    assert len(shown) < 30
+    assert "(and 4999 more)" in shown[0]
+    assert "4980 more are not shown" in shown[-1]

@@ -36,14 +36,22 @@ def parse_host_pattern(text: str) -> str:
     if "/" in text:
         raise RefusedError(f"{shown} has a path", "write the host name alone")
     if _is_address(text):
-        raise RefusedError(f"{shown} is an address", f"write cidr = {shown}")
-    if text.count(":"):
-        host, _, port = text.partition(":")
-        number = port if port.isdecimal() else "443"
-        raise RefusedError(
-            f"{shown} has a port", f"write host = {quoted(host)}, ports = [{number}]"
-        )
+        bare = quoted(text.strip("[]"))
+        raise RefusedError(f"{shown} is an address", f"write cidr = {bare}")
+    if ":" in text:
+        raise RefusedError(f"{shown} has a port", _with_port(text))
+    if text.endswith(".."):
+        raise RefusedError(f"{shown} is not a host name", _why_no_name(text))
     return _wild_pattern(text) if "*" in text else _host_name(text, text)
+
+
+def _with_port(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    number = int(port) if port.isascii() and port.isdecimal() else 0
+    host = host.strip("[]")
+    key = "cidr" if _is_address(host) else "host"
+    number = number if 0 < number < 1 << 16 else 443
+    return f"write {key} = {quoted(host)}, ports = [{number}]"
 
 
 # The labels behind the last wildcard belong to somebody: one label alone would cover

@@ -44,6 +44,7 @@ _EXPECTED = {
 }
 _NOT_YET = {"unix", "infrastructure"}
 _FORMAT = "see docs/policy.md for the format"
+_MAX_SHOWN = 20  # each is looked for in the file
 
 
 class _Problem(NamedTuple):
@@ -60,9 +61,11 @@ def explained(
     `text` is the file's; `prefix` has the keys that lead to the policy's table in it.
     """
     found = error.errors(include_url=False)
-    first, *others = [_problem(text, prefix, one) for one in found]
-    more = f" (and {len(others)} more)" if others else ""
+    first, *others = [_problem(text, prefix, one) for one in found[:_MAX_SHOWN]]
+    more = f" (and {len(found) - 1} more)" if others else ""
     rest = "".join(f"\n  {path}:{one.line}: {one.what}; {one.hint}" for one in others)
+    if len(found) > _MAX_SHOWN:
+        rest += f"\n  {len(found) - _MAX_SHOWN} more are not shown"
     return PolicyError(f"{path}:{first.line}: {first.what}{more}{rest}", first.hint)
 
 
