@@ -56,7 +56,7 @@ class Session:
         self._live = live
         self._isolated = state.faults.isolated
         self._catch_up = CatchUp(state.options.catch_up_s)
-        self._follows_by: float | None = None
+        self._starts_by: float | None = None
         state.evidence.is_over = self._is_too_late
         self._opening: list[Record] = []
         """The first records, of when the command could start."""
@@ -147,13 +147,13 @@ class Session:
         keeper, setup = self._live.keeper, self._live.armed.keeper_setup
         follower, isolated = self._follower, self._isolated
         self._state.resolution.start()
+        with isolated("recording the start"):
+            self._record_start()
         _say_ready(keeper)
         with isolated("starting the command"):
             self._start_command()
         with isolated("reading ahead"):
             self._live.sensor.intake.start()
-        with isolated("recording the start"):
-            self._record_start()
         with isolated("following the command"):
             follower.until_command_ends(
                 setup.child, ending, setup.relay.ending, options.linger_s
@@ -166,10 +166,10 @@ class Session:
             follower.linger(wanted, options.linger_s, quiet=options.quiet)
         self._wind_up()
 
-    # Whether the evidence's reader is waited for no longer: the command must be
-    # followed, and the run must end.
+    # Whether the evidence's reader is waited for no longer: the command must start, and
+    # the run must end.
     def _is_too_late(self) -> bool:
-        if self._follows_by is not None and time.monotonic() >= self._follows_by:
+        if self._starts_by is not None and time.monotonic() >= self._starts_by:
             return True
         return self._catch_up.is_over()
 
@@ -180,13 +180,14 @@ class Session:
         except OSError:
             ending.doubts.append("the command's process was ended before its exec")
 
-    # Writing the first record imports what writes: the command need not wait for it.
+    # First of all: whatever the command does then, the evidence says that it was run,
+    # and what would not be seen.
     def _record_start(self) -> None:
-        self._follows_by = time.monotonic() + self._state.options.catch_up_s
+        self._starts_by = time.monotonic() + self._state.options.catch_up_s
         with self._live.sensor.intake.working():
             for record in self._opening:
                 self._recorder.record_at(record, self._proved_ns)
-        self._follows_by = None
+        self._starts_by = None
 
     def _wind_up(self) -> None:
         ending, isolated, follower = self._state.ending, self._isolated, self._follower

@@ -74,7 +74,11 @@ def unpacked(data: bytes | None) -> KernelTypes | None:
     if digest != hashlib.sha256(content).hexdigest().encode():
         return None
     line, _, btf = content.partition(b"\n")
-    return KernelTypes(btf, json.loads(line))
+    try:
+        tags = json.loads(line)
+    except ValueError:
+        return None
+    return KernelTypes(btf, tags) if isinstance(tags, dict) else None
 
 
 def of_running_kernel(images: list[bytes], known: dict[str, str]) -> KernelTypes:
