@@ -90,11 +90,13 @@ class _Proposer:
             return entries
         helps = _Help(self._loaded, entries, self._search, self._needs.look_ups)
         found: list[Entry] = []
+        refused: dict[Use, int] = {}  # a use of several names is one of several entries
         for entry in entries:
-            refused = [use for use in entry.uses if not helps.allow(use)]
-            self._proposal.refused += sum(entry.uses[use] for use in refused)
-            if len(refused) < len(entry.uses):
+            useless = {use: n for use, n in entry.uses.items() if not helps.allow(use)}
+            refused |= useless
+            if len(useless) < len(entry.uses):
                 found.append(entry)
+        self._proposal.refused += sum(refused.values())
         return found
 
     def _dns(self, hosts: set[str]) -> list[tuple[str, Value]]:

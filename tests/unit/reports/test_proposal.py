@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from egressmon.evidence.records import ConnectionRecord, DnsRecord
+from egressmon.evidence.records import ConnectionRecord, DnsRecord, NameRecord
 from egressmon.naming.names import Resolver, trusted_resolvers
 from egressmon.policy.judging.judge import Judge
 from egressmon.policy.judging.questions import Destination, Origin
@@ -20,6 +20,7 @@ from egressmon.reports.entries import is_host
 from egressmon.reports.needs import Needs
 from egressmon.reports.proposal import Proposal, propose, texts
 from egressmon.reports.toml_text import Table, toml_lines
+from egressmon.values import replace
 from support.reported import connection, look_up
 
 RESOLVER = Resolver((ipaddress.ip_address("127.0.0.1"),), SearchList(("corp.test",)))
@@ -198,6 +199,19 @@ def test_no_entry_is_proposed_for_what_the_policy_refuses(refusal: str) -> None:
     assert (found.tables, found.refused) == ([], 1)
     ((said, _),) = texts(found)
     assert said.startswith("no entry can allow 1 of these: the reasons say why")
+
+
+# Each of them has an entry, as any may have been meant.
+def test_a_connection_that_is_refused_by_two_names_is_one() -> None:
+    policy = loaded('version = 1\nbypass = "violation"\n')
+    asked = ("one.example.test", "two.example.test")
+    made = connection("192.0.2.1")
+    names = [NameRecord(name, "dns", "process") for name in asked]
+    made = replace(made, dst=replace(made.dst, names=names))
+
+    found = proposed(policy, *map(look_up, asked), made)
+
+    assert (found.tables, found.refused) == ([], 1)
 
 
 @pytest.mark.parametrize(
