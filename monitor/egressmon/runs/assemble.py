@@ -16,7 +16,7 @@ from egressmon.values import dataclass
 from egressmon.verdicts.callers import Callers
 from egressmon.verdicts.connections import Connections, Locality, WhoListens
 from egressmon.verdicts.queries import Queries
-from egressmon.verdicts.repeated import Lines, RepeatedConnections
+from egressmon.verdicts.repeated import Basis, Lines, RepeatedConnections
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,6 @@ def assemble(  # noqa: PLR0913 -- the stages
         before_unnamed,
         may_translate=may_translate,
     )
-
-    def basis(flow: FlowHead) -> Hashable:
-        source = attributor.basis(flow) if attributor is not None else ()
-        return (processes.basis(flow.pid), source) if source is not None else None
-
     return Pipeline(
         processes=processes,
         queries=Queries(judge, names, callers, canaries, may_translate=may_translate),
@@ -82,7 +77,18 @@ def assemble(  # noqa: PLR0913 -- the stages
         sink=sink,
         is_over=is_over,
         lines=lines,
-        repeated=RepeatedConnections(connections, basis, lines, faults)
+        repeated=RepeatedConnections(
+            connections, _basis(processes, attributor), lines, faults
+        )
         if lines is not None
         else None,
     )
+
+
+# What it rests on who made a flow.
+def _basis(processes: Processes, attributor: Attributor | None) -> Basis:
+    def of(flow: FlowHead) -> Hashable:
+        source = attributor.basis(flow) if attributor is not None else ()
+        return (processes.basis(flow.pid), source) if source is not None else None
+
+    return of

@@ -46,7 +46,10 @@ def _adopt_socket(engine: Engine, number: int) -> Iterator[str]:
     with socket.socket(fileno=os.dup(number)) as one:
         if one.family not in {socket.AF_INET, socket.AF_INET6}:
             return
-        engine.adopt(one.fileno())
+        try:
+            engine.adopt(one.fileno())
+        except OSError as error:
+            yield f"a socket that the command inherits is not watched: {error.strerror}"
         if one.proto == _MPTCP:
             yield "the command inherits an MPTCP socket, whose packets others send"
         if _has_waiting(one):

@@ -1,6 +1,7 @@
 """The probes attached to one scope: batches of events, losses, canaries."""
 
 import os
+from contextlib import suppress
 from typing import Literal
 
 from egressmon.errors import ScopeError, SensorError
@@ -75,7 +76,9 @@ class Sensor:
             os.close(root_fd)
 
     def _ask_for_level(self) -> int:
-        level = self.engine.find_level(self._scope.fd, self._scope.make_socket)
+        level = 0
+        with suppress(OSError):
+            level = self.engine.find_level(self._scope.fd, self._scope.make_socket)
         if not level:
             raise ScopeError(
                 "the kernel does not say where the scope's cgroup is in its hierarchy",
