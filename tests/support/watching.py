@@ -55,32 +55,43 @@ def frames_of(stack: Json) -> list[Json]:
     ]
 
 
-def check_digest(stack: Json) -> None:
-    """Assert that a `stack` record's digest is that of what is in it."""
-    content = {name: stack[name] for name in ("names", "frames", "left_out")}
+def check_digest(value: Json) -> None:
+    """Assert that a value's digest is that of the fields behind it."""
+    own = list(value)
+    names = own[own.index("digest") + 1 :]
+    content = {name: value[name] for name in names if name != "cut"}
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
-    assert blake3(text.encode()).hexdigest(16) == stack["digest"]
+    assert blake3(text.encode()).hexdigest(16) == value["digest"]
 
 
-# Each stack is written before the first record that refers to it.
-def _expand(record: Json, stacks: dict[str, list[Json]]) -> None:
-    if record["type"] == "stack":
+_ENVELOPE = {"schema", "type", "seq", "time", "run", "phase", "prev", "digest", "cut"}
+
+
+# Each value is written before the first record that refers to it.
+def _expand(record: Json, values: dict[str, Any]) -> None:
+    if record["type"] in {"stack", "actor", "module"}:
         check_digest(record)
-        stacks[record["digest"]] = frames_of(record)
+        fields = {name: record[name] for name in record if name not in _ENVELOPE}
+        is_stack = record["type"] == "stack"
+        values[record["digest"]] = frames_of(record) if is_stack else fields
+    elif (process := record.get("process")) is not None:
+        record["process"] = process | values[process["digest"]]
+    if (module := record.get("module")) is not None:
+        record["module"] = values[module["digest"]]
     code = record.get("code")
     if code is not None:
         for name in ("stack", "created_by", "started_by"):
             if code[name] is not None:
-                code[name] = stacks[code[name]["digest"]]
+                code[name] = values[code[name]["digest"]]
 
 
 def read_evidence(path: Path) -> list[Json]:
     """Return the records in path: valid, numbered without holes, the chain whole.
 
-    References to stacks are replaced by the frames that they stand for.
+    What a reference stands for is in its place: of a stack, its frames.
     """
     records: list[Json] = []
-    stacks: dict[str, list[Json]] = {}
+    values: dict[str, Any] = {}
     prev: str | None = None
     seen: Counter[str] = Counter()
     for number, line in enumerate(path.read_bytes().splitlines()):
@@ -92,7 +103,7 @@ def read_evidence(path: Path) -> list[Json]:
         assert record["prev"] == prev
         assert len(line) <= MAX_RECORD
         prev = "blake3:" + blake3(line).hexdigest()
-        _expand(record, stacks)
+        _expand(record, values)
         records.append(record)
     if records and records[-1]["type"] == "run.end":
         check_counts(records)

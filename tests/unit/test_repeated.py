@@ -455,7 +455,7 @@ def test_repeated_calls_are_rendered_once(tmp_path: Path) -> None:
     replay.process([Batch([CALL] * 50, [], 0)])
 
     assert len(made) == 2
-    assert replay.finish().count(b"\n") == 50
+    assert replay.finish().count(b'"type":"connection"') == 50
     assert replay.tally.connections == {"violation": 50}
 
 
@@ -469,4 +469,4 @@ def test_what_is_remembered_is_bounded(tmp_path: Path) -> None:
     kept = replay.pipeline.repeated
     assert kept is not None
     assert kept.size == 4096
-    assert replay.finish().count(b"\n") == 18000
+    assert replay.finish().count(b'"type":"connection"') == 18000

@@ -275,6 +275,22 @@ def add_learn(add: Add, name: str) -> None:
     )
 
 
+def add_report(add: Add, name: str) -> None:
+    """Add the verb `report`."""
+    sub = add(
+        name,
+        help="show evidence in another form",
+        description="Print each record of EVIDENCE as a line of JSON, with all that it "
+        "refers to in its place.",
+        epilog=_ANALYSIS_STATUSES,
+    )
+    sub.add_argument("evidence", metavar="EVIDENCE", nargs="+", type=file_name)
+    sub.add_argument(
+        "--format", choices=["json"], default="json", help="the form (default: json)"
+    )
+    sub.add_argument("--verbose", action="store_true", help="show tracebacks")
+
+
 def add_install(add: Add, name: str) -> None:
     """Add the verb `install`."""
     sub = add(

@@ -88,6 +88,12 @@ def _policy(parsed: argparse.Namespace, _: Call) -> int:
     )
 
 
+def _report(parsed: argparse.Namespace, _: Call) -> int:
+    from egressmon.cli.report import report  # noqa: PLC0415
+
+    return report(parsed.evidence)
+
+
 def _install(parsed: argparse.Namespace, _: Call) -> int:
     from egressmon.installation import install  # noqa: PLC0415
 
@@ -106,6 +112,7 @@ VERBS = {
     "watch": Verb(options.add_watch, _watch, runs_command=True),
     "learn": Verb(options.add_learn, _learn, runs_command=True),
     "policy": Verb(options.add_policy, _policy),
+    "report": Verb(options.add_report, _report),
     "install": Verb(options.add_install, _install),
     "doctor": Verb(options.add_doctor, _doctor),
 }

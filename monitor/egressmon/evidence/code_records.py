@@ -56,6 +56,26 @@ class ModuleRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class NativeRecord:
+    """A `ModuleRecord` by itself. Other records refer to it by its digest."""
+
+    TYPE: ClassVar[str] = "module"
+
+    digest: str
+    caller: ModuleFile
+    binding: ModuleFile | None
+    chain: list[ChainStep]
+    chain_end: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleReference:
+    """The digest of a `ModuleRecord`, as it is written in its place."""
+
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class FrameRecord:
     """A call frame of a Python function, as the memory of its process shows it."""
 

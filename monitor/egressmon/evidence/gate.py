@@ -28,6 +28,10 @@ _MAX_CUTS = 16
 _MAX_PATH = 120
 
 
+class Fields(dict[str, Any]):
+    """The fields of a record by name: each may be cut, but none is left out."""
+
+
 def admit(value: object) -> tuple[bytes, list[str]]:
     """Return `value` as JSON, and the parts that were cut, such as `argv[3]`."""
     try:
@@ -73,6 +77,8 @@ class _Walk:
             return self._integer(value, path)
         if isinstance(value, list | tuple):
             return self._items(cast("Sequence[Any]", value), path)
+        if isinstance(value, Fields):
+            return {name: self.plain(one, name) for name, one in value.items()}
         if isinstance(value, dict):
             return self._entries(cast("dict[object, Any]", value), path)
         if dataclasses.is_dataclass(value):
@@ -81,7 +87,7 @@ class _Walk:
                 name: self.plain(
                     getattr(value, name), f"{path}.{name}" if path else name
                 )
-                for name in _names(kind)
+                for name in names(kind)
             }
         return self._text(str(value), path)
 
@@ -119,8 +125,11 @@ class _Walk:
             self.cuts.append(path[:_MAX_PATH])
 
 
-# Like orjson, this leaves out fields that begin with an underscore.
 @cache
-def _names(kind: type) -> tuple[str, ...]:
+def names(kind: type) -> tuple[str, ...]:
+    """Return which fields of a class of values are written, in their order.
+
+    Those that begin with an underscore are not: orjson leaves them out, too.
+    """
     fields = dataclasses.fields(kind)
     return tuple(one.name for one in fields if not one.name.startswith("_"))

@@ -11,11 +11,13 @@ from egressmon.evidence.code_records import (
     CodeRecord,
     CodeStatus,
     ModuleRecord,
+    ModuleReference,
+    NativeRecord,
     StackRecord,
 )
 from egressmon.values import dataclass, field
 
-SCHEMA = "egressmon/1"
+SCHEMA = "egressmon/2"
 
 RunVerdict: TypeAlias = Literal["clean", "violations", "incomplete"]
 
@@ -97,6 +99,36 @@ class Actor:
     argv: list[str] | None
     ancestry: list[str]
     container: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActorRecord:
+    """A process, with what it runs. Other records refer to it by its digest."""
+
+    TYPE: ClassVar[str] = "actor"
+
+    digest: str
+    pid: int
+    ppid: int | None
+    uid: int
+    exe: str | None
+    argv: list[str] | None
+    ancestry: list[str]
+    container: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ActorReference:
+    """A thread, with the digest of its process: an `Actor` as it is written."""
+
+    pid: int
+    tid: int
+    comm: str
+    digest: str
+
+
+WRITTEN_AS: dict[type, type] = {Actor: ActorReference, ModuleRecord: ModuleReference}
+"""What is written in the place of such a value: it refers to a record by its digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +321,8 @@ Record: TypeAlias = (
     | ConnectionRecord
     | EscapeRecord
     | StackRecord
+    | ActorRecord
+    | NativeRecord
     | CanaryRecord
     | UnreadableRecord
     | LossRecord

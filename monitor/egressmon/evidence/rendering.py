@@ -4,8 +4,8 @@ import orjson
 
 from egressmon.clock import Clock
 from egressmon.evidence import gate
-from egressmon.evidence.code_records import CodeRecord, StackRecord
 from egressmon.evidence.records import SCHEMA, Record
+from egressmon.evidence.referring import ValueRecord, referring
 from egressmon.evidence.tally import Group, group_of
 from egressmon.values import dataclass
 
@@ -17,8 +17,8 @@ class Rendered:
     record: Record
     body: bytes
     """The record's fields as JSON, from the comma after the envelope's."""
-    stacks: tuple[StackRecord, ...]
-    """The stacks that must be in the evidence before it."""
+    values: tuple[ValueRecord, ...]
+    """What it refers to, and must be in the evidence before it."""
     group: Group | None
     """With which other violations it is counted; None if it is none."""
 
@@ -26,13 +26,14 @@ class Rendered:
 # Every record goes through the gate here: there is no other way to bytes.
 def render(record: Record) -> Rendered:
     """Return `record`, which is masked already, as it will be written."""
-    body, cuts = gate.admit(record)
+    written, values = referring(record)
+    body, cuts = gate.admit(written)
     rest = b"," + body[1:]
+    if isinstance(record, ValueRecord):  # what has the digest is as it was digested
+        rest = b',"digest":"' + record.digest.encode() + b'"' + rest
     if cuts:
         rest = rest[:-1] + b',"cut":' + orjson.dumps(cuts) + b"}"
-    code = getattr(record, "code", None)
-    stacks = code.stacks if isinstance(code, CodeRecord) else ()
-    return Rendered(record, rest, stacks, group_of(record))
+    return Rendered(record, rest, values, group_of(record))
 
 
 class Envelopes:

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from pydantic import TypeAdapter
 
 from egressmon import policy
-from egressmon.evidence.records import SCHEMA, Record
+from egressmon.evidence.records import SCHEMA, WRITTEN_AS, Record
 from egressmon.policy.reading import table
 
 EVIDENCE_FILE = Path(__file__).with_name("evidence.schema.json")
@@ -49,6 +49,8 @@ def evidence_schema() -> dict[str, Any]:
         body["additionalProperties"] = False
         definitions[record.__name__] = body
         choices.append({"$ref": f"#/$defs/{record.__name__}"})
+    for kind, written in WRITTEN_AS.items():
+        definitions[kind.__name__] = TypeAdapter(written).json_schema()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "evidence.schema.json",

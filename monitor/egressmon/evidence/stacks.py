@@ -3,16 +3,14 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from blake3 import blake3
-
 from egressmon.evidence import gate
 from egressmon.evidence.code_records import FrameRecord, StackRecord, StackReference
+from egressmon.evidence.referring import digest_of
 
 _MAX_NAME = 256
 _MAX_BYTES = 56 << 10
 _MAX_KEPT = 512
 _MAX_FRAMES_KEPT = 65536
-_DIGEST_BYTES = 16
 _FRAME_BYTES = 3  # of JSON for each frame, besides its numbers: [ ] and a comma
 
 
@@ -76,8 +74,7 @@ def _reference(frames: Sequence[FrameRecord]) -> StackReference:
     used = {one for row in table.frames for one in row[:2]}
     names = [name for name, index in table.names.items() if index in used]
     left_out = len(frames) - len(table.frames)
-    content = {"names": names, "frames": table.frames, "left_out": left_out}
-    digest = blake3(gate.admit(content)[0]).hexdigest(_DIGEST_BYTES)
+    digest = digest_of({"names": names, "frames": table.frames, "left_out": left_out})
     record = StackRecord(digest, names, table.frames, left_out)
     return StackReference(digest, record)
 

@@ -13,9 +13,9 @@ from blake3 import blake3
 
 from egressmon.clock import Clock
 from egressmon.errors import EvidenceError
-from egressmon.evidence.code_records import StackRecord
 from egressmon.evidence.place import place_of
 from egressmon.evidence.records import Record, RunEnd
+from egressmon.evidence.referring import ValueRecord
 from egressmon.evidence.rendering import Envelopes, Rendered, render
 from egressmon.files.writing import open_for_writing
 from egressmon.startup import streams
@@ -25,7 +25,9 @@ DEFAULT_LIMIT = 10**9
 EvidenceState: TypeAlias = Literal["whole", "replaced", "changed", "unchecked"]
 EVIDENCE_MODE = 0o640
 """Not readable by everybody, because of the command lines."""
-_MAX_STACKS = 65536
+_MAX_VALUES = 65536
+_MAX_VALUE_BYTES = 64 << 20
+"""Of the lines of remembered values: a reader has to keep them."""
 _MAX_GATHERED = 256 << 10
 """How many bytes of lines may wait to be written together."""
 _POLL_MS = 100
@@ -64,8 +66,12 @@ class Evidence:
         self._waiting = 0
         """Their size in bytes."""
         self._head_written: str | None = None
-        self._stacks: OrderedDict[str, None] = OrderedDict()
-        """Digests of stacks that are in the file; a forgotten one is written again."""
+        self._values: OrderedDict[str, int] = OrderedDict()
+        """Digests of the values that are in the file, with the sizes of their lines.
+
+        One that was forgotten is written again.
+        """
+        self._value_bytes = 0
         self.head: str | None = None
         """The digest of the last line."""
         self.records = 0
@@ -104,17 +110,20 @@ class Evidence:
         """Do as `write`, with a record that was rendered before."""
         if self._file is None or self.failure is not None:
             return True
-        for stack in rendered.stacks:
-            self._write_once(stack, ktime_ns)
+        for value in rendered.values:
+            self._write_once(value, ktime_ns)
         return self._append(rendered, ktime_ns)
 
-    def _write_once(self, stack: StackRecord, ktime_ns: int) -> None:
-        if stack.digest in self._stacks:
-            self._stacks.move_to_end(stack.digest)
-        elif self._append(render(stack), ktime_ns):
-            self._stacks[stack.digest] = None
-            if len(self._stacks) > _MAX_STACKS:
-                self._stacks.popitem(last=False)
+    def _write_once(self, value: ValueRecord, ktime_ns: int) -> None:
+        if value.digest in self._values:
+            self._values.move_to_end(value.digest)
+            return
+        rendered = render(value)
+        if self._append(rendered, ktime_ns):
+            self._values[value.digest] = len(rendered.body)
+            self._value_bytes += len(rendered.body)
+        while len(self._values) > _MAX_VALUES or self._value_bytes > _MAX_VALUE_BYTES:
+            self._value_bytes -= self._values.popitem(last=False)[1]
 
     def _append(self, rendered: Rendered, ktime_ns: int) -> bool:
         record = rendered.record

@@ -19,11 +19,13 @@ from egressmon.sensor.scope import Scope, make_scope
 from egressmon.sensor.sensor import Sensor
 from support.lab import OTHER4
 from support.watching import (
+    EGRESSMON,
     ENGINE,
     LIMIT_S,
     WATCH,
     Json,
     Watched,
+    frames_of,
     read_evidence,
     watch,
 )
@@ -459,20 +461,45 @@ def test_a_sensor_that_cannot_attach_leaves_nothing_open(tmp_path: Path) -> None
 RECIPE = Path(__file__).parents[3] / "docs/evidence.md"
 
 
-def test_the_recipe_of_the_docs_puts_stacks_back(
+def test_the_recipe_of_the_docs_says_who_connected(
     watched: Watch, tmp_path: Path
 ) -> None:
     code = "import socket; socket.socket().connect_ex(('127.0.0.1', 9))"
     recipe = RECIPE.read_text().partition("```sh\n")[2].partition("```")[0]
 
-    run = watched(PYTHON, "-c", f"{code}\ndef f():\n  {code}\nf()")
+    run = watched(PYTHON, "-c", code)
     done = subprocess.run(
         ["sh", "-c", recipe], cwd=tmp_path, check=True, capture_output=True
     )
 
-    shown = [json.loads(line)["code"]["stack"] for line in done.stdout.splitlines()]
-    assert shown == [one["code"]["stack"] for one in run.of("connection")]
-    assert [len(one) for one in shown] == [1, 2]
+    (made,) = run.of("connection")
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        ["127.0.0.1", 9, made["process"]["exe"], made["module"]["caller"]["path"]]
+    ]
+
+
+def test_report_puts_all_back_that_is_written_once(
+    watched: Watch, tmp_path: Path
+) -> None:
+    code = "import socket; socket.socket().connect_ex(('127.0.0.1', 9))"
+
+    run = watched(PYTHON, "-c", f"{code}\ndef f():\n  {code}\nf()")
+    done = subprocess.run(
+        [*EGRESSMON, "report", "evidence.jsonl"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
+
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(told) == len(run.records)
+    shown = [one for one in told if one["type"] == "connection"]
+    for one, made in zip(shown, run.of("connection"), strict=True):
+        one["code"]["stack"] = frames_of(one["code"]["stack"])
+        for name in ("process", "module"):
+            one[name].pop("digest")
+            made[name].pop("digest", None)
+        assert one == made
 
 
 def test_a_watch_of_nothing_hostile_is_clean(tmp_path: Path) -> None:

@@ -18,8 +18,10 @@ from egressmon.clock import Clock
 from egressmon.evidence import gate
 from egressmon.evidence.code_records import StackRecord
 from egressmon.evidence.records import LossRecord, Record, RunEnd
+from egressmon.evidence.referring import ValueRecord
 from egressmon.evidence.schema import evidence_schema
 from egressmon.evidence.writer import Evidence
+from support.watching import check_digest
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 ANY_TEXT = st.text(st.characters(), max_size=40)
@@ -53,6 +55,8 @@ def records(kind: type) -> st.SearchStrategy[Any]:
     """Draw any record of that type."""
     hints = get_type_hints(kind)
     fields = {one.name: values(hints[one.name]) for one in dataclasses.fields(kind)}
+    if "digest" in fields:
+        fields["digest"] = st.text("0123456789abcdef", min_size=32, max_size=32)
     return st.builds(kind, **fields)
 
 
@@ -64,16 +68,25 @@ def validator(kind: str) -> Any:
 
 
 def line_of(record: Record) -> bytes:
-    """Return the line that is written for a record, and check the stacks before it."""
+    """Return the line that is written for a record, and check the values before it."""
     file = os.fdopen(os.memfd_create("evidence"), "r+b", buffering=0)
     evidence = Evidence(file, "run-1", Clock(), None)
     assert evidence.write(record, 1)
-    *stacks, line = os.pread(file.fileno(), 1 << 20, 0).splitlines()
+    *values, line = os.pread(file.fileno(), 1 << 20, 0).splitlines()
     evidence.close()
     assert evidence.failure is None
-    for stack in stacks:
-        check(stack, StackRecord)
+    for value in values:
+        check_value(value, line)
     return line
+
+
+def check_value(value: bytes, line: bytes) -> None:
+    """Assert all that must hold for the line `value`, to which `line` refers."""
+    kind = next(one for one in get_args(ValueRecord) if one.TYPE.encode() in value[:60])
+    found = check(value, kind)
+    if kind is not StackRecord:  # of a stack, any digest was drawn
+        check_digest(found)
+        assert f'"digest":"{found["digest"]}"'.encode() in line
 
 
 def check(line: bytes, kind: type) -> dict[str, Any]:
@@ -130,7 +143,10 @@ def largest(kind: Any, text: str) -> Any:  # noqa: PLR0911 -- as above
     if origin is dict:
         return {f"{text}{n}" * 200: largest(inside[1], text) for n in range(50)}
     hints = get_type_hints(kind)
-    return kind(*(largest(hints[one.name], text) for one in dataclasses.fields(kind)))
+    fields = {
+        one.name: largest(hints[one.name], text) for one in dataclasses.fields(kind)
+    }
+    return kind(**fields | ({"digest": "0" * 32} if "digest" in fields else {}))
 
 
 @pytest.mark.parametrize("text", ["a", "\\", "\x1b", "\U0001f600", "\ud800", "\u202e"])
