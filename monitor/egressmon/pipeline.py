@@ -243,7 +243,8 @@ class Pipeline:
             case Forked():
                 self._attributor.on_fork(event)
             case Executed():
-                self._attributor.on_exec(event.pid, event.path, event.ktime_ns)
+                known = self._processes.known_status(event)
+                self._attributor.on_exec(event, known)
                 return self._attributor.lookup_program(event.pid)
             case Exited():
                 self._attributor.on_exit(event.pid, event.ktime_ns)

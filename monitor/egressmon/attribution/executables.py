@@ -1,6 +1,7 @@
 """Which file an exec ran, by which path, and why that path may be made up."""
 
 import os
+from typing import NamedTuple
 
 from egressmon import files
 from egressmon.events.model import PRELOAD_NONE, PRELOAD_SET, Executed
@@ -10,7 +11,14 @@ from egressmon.text import from_bytes
 _DELETED = b" (deleted)"
 _UNSEEN = "the process was gone before its file could be looked at"
 PRELOADED = "LD_PRELOAD or LD_AUDIT was set as the program was executed"
+_MAX_KNOWN = 4096
 _UNREAD = "its environment could not be searched for LD_PRELOAD"
+
+
+class _Again(NamedTuple):
+    path: str
+    why: str | None
+    status: os.stat_result
 
 
 class Executables:
@@ -26,6 +34,10 @@ class Executables:
         self._batch = 0
         self._seen: dict[tuple[str, int, int], tuple[str, str | None] | None] = {}
         """What was found at paths, of which file, since the batch began."""
+        self._paths: dict[tuple[int, int, int], str] = {}
+        """By place, inode and device: where a file was that no claim was made of."""
+        self._again: dict[tuple[int, int, int], _Again | None] = {}
+        """Which of these were there, since the batch began."""
 
     def of(self, event: Executed, mapped: str | None = None) -> tuple[str, str | None]:
         """Return the executable's path, and why it is only a claim (None: it is none).
@@ -33,6 +45,9 @@ class Executables:
         `mapped` is the path that the kernel mapped it from, if that is known.
         """
         view = self._beginning.why_view(event.mounts, event.users)
+        again = self._found_again(event) if view is None else None
+        if again is not None:
+            return again.path, again.why
         names = [event.path, mapped or ""]
         places = [name for name in names if name.startswith("/")]
         if self._proc_is_ours:
@@ -42,16 +57,61 @@ class Executables:
             found = self._look_once(place, event)
             if found is not None:
                 path, why = found
+                if view is None and why is None and place.startswith("/proc/"):
+                    self._remember(event, path)
                 return path, view or why
         return event.path, view or _UNSEEN
+
+    def known_status(self, event: Executed) -> os.stat_result | None:
+        """Return what stat(2) says of a file that ran before; None: unknown."""
+        again = self._found_again(event)
+        return again.status if again is not None else None
+
+    def _remember(self, event: Executed, path: str) -> None:
+        if not event.place:
+            return
+        if len(self._paths) >= _MAX_KNOWN:
+            self._paths.clear()
+        self._paths[event.place, event.inode, event.device] = path
+
+    # The same file, by the same name and mount, ran before. To look there costs a tenth
+    # of asking for /proc/PID/exe.
+    def _found_again(self, event: Executed) -> "_Again | None":
+        key = event.place, event.inode, event.device
+        path = self._paths.get(key)
+        if path is None:
+            return None
+        self._begin_batch()
+        if key not in self._again:
+            self._again[key] = self._look_again(path, event)
+        return self._again[key]
+
+    def _look_again(self, path: str, event: Executed) -> "_Again | None":
+        try:
+            descriptor = files.open_remembered(path)
+        except OSError:
+            return None
+        try:
+            if not self._is_of(descriptor, event):
+                return None
+            why = self._beginning.why_claimed(descriptor)
+            return _Again(path, why, os.fstat(descriptor))
+        except OSError:
+            return None
+        finally:
+            os.close(descriptor)
+
+    def _begin_batch(self) -> None:
+        if self._batch != files.batch():
+            self._batch = files.batch()
+            self._seen.clear()
+            self._again.clear()
 
     # In one batch, programs repeat. What is behind /proc/PID differs by process.
     def _look_once(self, place: str, event: Executed) -> tuple[str, str | None] | None:
         if place.startswith("/proc/"):
             return self._look(place, event)
-        if self._batch != files.batch():
-            self._batch = files.batch()
-            self._seen.clear()
+        self._begin_batch()
         key = place, event.inode, event.device
         if key not in self._seen:
             self._seen[key] = self._look(place, event)

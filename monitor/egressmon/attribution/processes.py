@@ -1,5 +1,6 @@
 """The processes of the scope, built from the kernel's fork, exec and exit events."""
 
+import os
 from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import count
@@ -137,6 +138,10 @@ class Processes:
         self._ended.pop(process.pid, None)
         self._known[process.pid] = process
         self._lineages.clear()
+
+    def known_status(self, event: Executed) -> os.stat_result | None:
+        """Return what stat(2) says of a program that ran before; None: unknown."""
+        return self._executables.known_status(event)
 
     def executed(self, event: Executed, mapped: str | None = None) -> Process:
         """Record the new program of a process, and return the process.

@@ -1,5 +1,6 @@
 """The attribution stage: native modules, and the Python code behind them."""
 
+import os
 from collections.abc import Hashable, Iterable
 
 from egressmon import host
@@ -10,7 +11,15 @@ from egressmon.attribution.packages.lookup import Packages
 from egressmon.attribution.python.code import FrameMemory, NoFrames, PythonCode
 from egressmon.attribution.result import Attribute, Attribution, unknown
 from egressmon.events import glance
-from egressmon.events.model import CodeObject, Flow, Forked, Frames, Stack, Traffic
+from egressmon.events.model import (
+    CodeObject,
+    Executed,
+    Flow,
+    Forked,
+    Frames,
+    Stack,
+    Traffic,
+)
 from egressmon.evidence.code_records import CodeStatus
 from egressmon.faults import Faults
 from egressmon.files.beginning import Beginning
@@ -125,12 +134,15 @@ class Attributor:
         if self._code is not None:
             self._code.on_fork(event)
 
-    def on_exec(self, pid: int, path: str, ktime_ns: int) -> None:
-        """Follow process `pid` into a new program, which was executed as `path`."""
-        self._packages.know_interpreter(path)
-        self._modules.on_exec(pid, ktime_ns)
+    def on_exec(self, event: Executed, known: os.stat_result | None = None) -> None:
+        """Follow a process into a new program, whose file has the status `known`.
+
+        None: that must be looked up.
+        """
+        self._packages.know_interpreter(event.path)
+        self._modules.on_exec(event.pid, event.ktime_ns)
         if self._code is not None:
-            self._code.on_exec(pid)
+            self._code.on_exec(event, known)
 
     def lookup_program(self, pid: int) -> str | None:
         """Return the path that process `pid`'s program was mapped from, if known."""

@@ -85,6 +85,8 @@ class Executed(NamedTuple):
     arguments_size: int
     """The size of the whole argument list in bytes."""
     exec_id: int = 0
+    place: int = 0
+    """Differs for each name and mount by which its file may be opened; 0: unknown."""
 
 
 class Exited(NamedTuple):

@@ -19,7 +19,7 @@ from typing import Protocol, TypeVar
 T = TypeVar("T")
 _OPENAT2 = 437  # the same number on every architecture that has it
 _AT_FDCWD = -100
-_NO_MAGIC_LINKS, _IN_ROOT = 0x02, 0x10  # include/uapi/linux/openat2.h
+_NO_MAGIC_LINKS, _IN_ROOT, _CACHED = 0x02, 0x10, 0x20  # include/uapi/linux/openat2.h
 _PROC_MAGIC = 0x9FA0  # include/uapi/linux/magic.h
 _STATFS_SIZE = 256
 _MAX_NAMES = 100_000
@@ -183,6 +183,16 @@ def open_regular(path: str | bytes) -> int:
 def open_place(path: str) -> int:
     """Return an O_PATH descriptor of what `path` leads to. Raises OSError."""
     return _open(path, Kind.PLACE)
+
+
+def open_remembered(path: str) -> int:
+    """Return an O_PATH descriptor of `path`, if the kernel has all of it in memory.
+
+    So no file system is asked, which might not answer. Raises OSError; before Linux
+    5.12, always.
+    """
+    flags = _NO_MAGIC_LINKS | _CACHED
+    return _openat2(_AT_FDCWD, os.fsencode(path), 0, flags)
 
 
 def open_entry(path: str) -> int:

@@ -1,11 +1,13 @@
 """Which Python code, and which test, is behind a connection."""
 
+import os
 import sys
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from egressmon.attribution.packages.lookup import Packages, Place
+from egressmon.attribution.python.builds import Interpreter
 from egressmon.attribution.python.creators import ContextProbes, Contexts
 from egressmon.attribution.python.frames import PythonFrames, Walk
 from egressmon.attribution.python.interpreters import Finder, Interpreters
@@ -18,6 +20,7 @@ from egressmon.events.model import (
     FLAG_FRAMES_LOST,
     FLAG_OWNERLESS,
     CodeObject,
+    Executed,
     Forked,
     Frames,
     Traffic,
@@ -57,6 +60,12 @@ class _Call:
         return [frame for level in self.levels for frame in level]
 
 
+class _Root(NamedTuple):
+    path: str
+    """As root_of() has it."""
+    since_ns: int
+
+
 class FrameMemory(Finder, ContextProbes, Protocol):
     """The map of interpreters and code objects that the probes keep."""
 
@@ -77,7 +86,7 @@ class PythonCode:
         self._interpreters = Interpreters(memory)
         self._unusable = UnusableInterpreters()
         self._contexts = Contexts(memory)
-        self._roots: dict[int, str] = {}
+        self._roots: dict[int, _Root] = {}
         """The root folder of each process at its last execve(2)."""
         self._waiting: OrderedDict[tuple[int, int], _Call] = OrderedDict()
         self._walks = KnownWalks(lambda: self._frames.version)
@@ -113,6 +122,8 @@ class PythonCode:
         """Follow which interpreters processes map; `records` are in order of time."""
         for record in records:
             found = self._interpreters.on_side_record(record)
+            if found is not None:
+                self._find_root(record.pid, record.ktime_ns, found)
             self._unusable.on_side_record(record, found)
             self._contexts.watch(found)
 
@@ -123,13 +134,26 @@ class PythonCode:
             self._roots[event.pid] = self._roots[event.parent]
         self._frames.on_forked(event.pid, event.start_ns, event.parent)
 
-    def on_exec(self, pid: int) -> None:
-        """Forget the code of `pid`, which runs a new program."""
-        self._roots[pid] = root_of(pid)
+    def on_exec(self, event: Executed, known: os.stat_result | None) -> None:
+        """Forget a process's code: it runs a program, of whose file `known` is told.
+
+        None: that must be looked up.
+        """
+        pid = event.pid
         self._frames.on_executed(pid)
-        found = self._interpreters.on_executed(pid)
+        found = self._interpreters.on_executed(pid, known)
+        self._find_root(pid, event.ktime_ns, found)
         self._unusable.on_executed(pid, found)
         self._contexts.watch(found)
+
+    # Only Python has code to look for below a root folder, and to ask for that takes
+    # longer than all else at an exec. An interpreter may be mapped before its exec is
+    # heard of.
+    def _find_root(self, pid: int, ktime_ns: int, found: Interpreter | None) -> None:
+        if found is not None:
+            self._roots[pid] = _Root(root_of(pid), ktime_ns)
+        elif pid in self._roots and self._roots[pid].since_ns < ktime_ns:
+            del self._roots[pid]
 
     def on_exit(self, pid: int) -> None:
         """Forget `pid`, which is gone."""
@@ -286,4 +310,5 @@ class PythonCode:
         return self._packages.of(Place(file, self._root(pid)))
 
     def _root(self, pid: int) -> str:
-        return root_of(pid) or self._roots.get(pid, "")
+        known = self._roots.get(pid)
+        return root_of(pid) or (known.path if known is not None else "")

@@ -72,10 +72,18 @@ class Interpreters:
             return None
         return self.consider(interpreter_of_script(program, folders) or program)
 
-    def on_executed(self, pid: int) -> Interpreter | None:
-        """Return the interpreter that `pid` now runs, with a path that opens."""
+    def on_executed(
+        self, pid: int, known: os.stat_result | None = None
+    ) -> Interpreter | None:
+        """Return the interpreter that `pid` now runs, with a path that opens.
+
+        `known` is the status of its file; None: that must be looked up.
+        """
         path = f"/proc/{pid}/exe"
-        found = self.consider(path)
+        if known is not None and _key(known) in self._files:
+            found = self._files[_key(known)]
+        else:
+            found = self.consider(path)
         if found is not None and found.path.startswith("/proc/"):
             return replace(found, path=path)
         return found
@@ -118,8 +126,7 @@ class Interpreters:
             descriptor = open_regular(path)
         except OSError:
             return None
-        status = os.fstat(descriptor)
-        key = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+        key = _key(os.fstat(descriptor))
         if key in self._files:
             os.close(descriptor)
             return self._files[key]
@@ -157,3 +164,7 @@ class Interpreters:
                 return False
             self._builds.add(build)
         return True
+
+
+def _key(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -193,7 +193,7 @@ struct exec_event {
 	u32 arguments_size;
 	u32 payload_size;
 	u32 exec_id;
-	u32 spare;
+	u32 place; /* differs for each path by which an executable may be opened */
 	char comm[COMM_SIZE];
 	char path[PATH_SIZE];
 };

@@ -40,9 +40,15 @@ KERNEL_STRUCT(inode)
 	KERNEL_FIELD(inode, unsigned long, i_ino);
 };
 
+struct path___read {
+	void *mnt;
+	void *dentry;
+};
+
 KERNEL_STRUCT(file)
 {
 	KERNEL_FIELD(file, KERNEL_STRUCT(inode) *, f_inode);
+	KERNEL_FIELD(file, struct path___read, f_path);
 	KERNEL_FIELD(file, void *, private_data);
 };
 
@@ -99,11 +105,6 @@ KERNEL_STRUCT(socket)
 KERNEL_STRUCT(dentry)
 {
 	KERNEL_FIELD(dentry, KERNEL_STRUCT(inode) *, d_inode);
-};
-
-struct path___read {
-	void *mnt;
-	void *dentry;
 };
 
 struct sockaddr_un___read {

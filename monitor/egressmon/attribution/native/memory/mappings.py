@@ -132,6 +132,10 @@ class AddressSpace:
         if first and self._mappings[first - 1].end > new.start:
             first -= 1
         last = bisect.bisect_left(self._starts, new.end, first)
+        if first == last:  # as most: nothing was there
+            self._mappings.insert(first, new)
+            self._starts.insert(first, new.start)
+            return len(self._mappings) <= MAX_MAPPINGS
         pieces = [
             piece
             for old in self._mappings[first:last]
