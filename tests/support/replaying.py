@@ -74,7 +74,7 @@ class NoMaps:
         """Refuse to attach."""
         raise OSError(errno.EPERM, f"{path} {offset} {pid}")
 
-    def watch_ends(self, path: str, offset: int) -> int:
+    def watch_makers(self, path: str, offset: int) -> int:
         """Refuse to attach."""
         raise OSError(errno.EPERM, f"{path} {offset}")
 

@@ -263,7 +263,7 @@ def _stack(data: bytes) -> Stack:
 def _frames(data: bytes) -> Frames:
     (
         ktime, _, pid, tid, status, start, thread, child_ns, exec_id, child, count,
-        total, level, _, test,
+        total, level, callback, test,
     ) = _FRAMES_EVENT.unpack_from(data)  # fmt: skip
     word = _FRAMES_STATUSES.get(status)
     content = data[_FRAMES_EVENT.size : _FRAMES_EVENT.size + count * _FRAME.size]
@@ -271,7 +271,7 @@ def _frames(data: bytes) -> Frames:
         raise DecodeError(f"frames event: status {status}, {len(content)} bytes")
     return Frames(
         ktime, pid, tid, word, start, thread, child_ns, exec_id, child, total, level,
-        _test(test), tuple(_FRAME.iter_unpack(content)),
+        _test(test), tuple(_FRAME.iter_unpack(content)), bool(callback),
     )  # fmt: skip
 
 

@@ -181,6 +181,9 @@ class Frames(NamedTuple):
     frames: tuple[tuple[int, int, int], ...]
     """(code object's address, its fingerprint, offset in its code in bytes) of each;
     the innermost is first."""
+    callback: bool = False
+    """With a level: whether the creator's task scheduled a callback of asyncio's, in
+    which what is one level lower happened, and whose own frames are not known."""
 
 
 class CodeObject(NamedTuple):

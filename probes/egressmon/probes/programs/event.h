@@ -373,8 +373,8 @@ struct frames_event {
 	u32 child;
 	u32 count;
 	u32 total;
-	u32 level; /* 0: the thread's own frames; n: those of the n-th creator outward */
-	u32 spare;
+	u32 level;    /* 0: the thread's own frames; n: those of the n-th creator outward */
+	u32 callback; /* with a level: the creator scheduled a callback, in which that was */
 	char test[TEST_SIZE]; /* PYTEST_CURRENT_TEST; cut if it fills this */
 };
 

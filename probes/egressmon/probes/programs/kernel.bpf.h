@@ -242,6 +242,7 @@ KERNEL_STRUCT(linux_binprm)
 
 /* Macros, because libbpf would look for a kernel type with a typedef's name. */
 #define kernel_task KERNEL_STRUCT(task_struct)
+#define THREAD_POINTER(task) READ(task, THREAD_POINTER_FIELD)
 #define kernel_group KERNEL_STRUCT(sock_reuseport)
 #define kernel_program KERNEL_STRUCT(linux_binprm)
 #define kernel_sock KERNEL_STRUCT(sock)

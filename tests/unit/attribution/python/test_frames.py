@@ -101,7 +101,7 @@ class Probes:
     def watch_copies(self, path: str, offset: int, pid: int = -1) -> int:
         raise OSError(f"{path} at {offset} in {pid}")
 
-    def watch_ends(self, path: str, offset: int) -> int:
+    def watch_makers(self, path: str, offset: int) -> int:
         raise OSError(f"{path} at {offset}")
 
 
@@ -363,6 +363,19 @@ def test_a_creator_that_was_not_seen() -> None:
     assert isinstance(found, CodeRecord)
     assert len(functions(found.created_by)) == 1
     assert found.created_by_end == "who created it was not seen"
+
+
+def test_a_creator_by_way_of_a_callback() -> None:
+    code = python_code()
+    code.on_frames(walked(frames_event((1, 1, 0), ktime_ns=9)))
+    code.on_frames(walked(frames_event((2, 1, 0), ktime_ns=9, level=1, callback=1)))
+
+    found = code.of(flow_of(flow("192.0.2.1", 1, frames_ns=9)), MISSING)
+
+    assert isinstance(found, CodeRecord)
+    assert functions(found.created_by) == ["creator"]
+    assert found.created_by_end is not None
+    assert found.created_by_end.startswith("by way of a callback")
 
 
 def test_a_stack_of_several_interpreters_says_that_it_may_be_another() -> None:
