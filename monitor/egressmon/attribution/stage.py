@@ -13,6 +13,7 @@ from egressmon.attribution.result import Attribute, Attribution, unknown
 from egressmon.events import glance
 from egressmon.events.model import (
     CodeObject,
+    DnsPacket,
     Executed,
     Flow,
     Forked,
@@ -117,7 +118,7 @@ class Attributor:
             self._code.on_new_frames(data)
         return self._code is not None
 
-    def basis(self, flow: glance.FlowHead) -> Hashable:
+    def basis(self, flow: glance.FlowHead | DnsPacket) -> Hashable:
         """Return all that `attribute` rests on, for flows that are alike otherwise.
 
         None if that cannot be said.

@@ -11,6 +11,7 @@ from typing import NamedTuple
 _MAX_NAME = 254  # without the root's label (RFC 1035 section 2.3.4)
 _MAX_STEPS = 160  # 127 labels, and some pointers
 _POINTER = 0xC0
+_HEADER = 12  # bytes
 _LABEL = 0x40
 _RECORD = struct.Struct("!HHIH")
 _SPECIAL = frozenset(b'"().;\\@$')
@@ -49,10 +50,12 @@ def _label(label: bytes) -> str:
 class Wire:
     """The bytes of one message."""
 
-    __slots__ = ("_names", "data")
+    __slots__ = ("_names", "data", "has_name_in_header")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+        self.has_name_in_header = False
+        """Whether a name that was read goes on in the message's header."""
         self._names: dict[int, tuple[str, int]] = {}
 
     def name(self, at: int) -> tuple[str, int]:
@@ -82,6 +85,8 @@ class Wire:
                 if at >= limit:
                     raise MessageError("a name's pointer does not lead back")
                 limit = at
+                if at < _HEADER:
+                    self.has_name_in_header = True
                 continue
             if length >= _LABEL:
                 raise MessageError("a name has a label of an unknown type")
