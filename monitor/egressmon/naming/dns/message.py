@@ -137,7 +137,7 @@ def _response(
 
 def _line(wire: Wire, record: Resource) -> str:
     value = rdata.text(wire, record)
-    return f"{canonical(record.owner)} {kind_name(record.kind)} {value}"
+    return f"{record.owner} {kind_name(record.kind)} {value}"
 
 
 # The upper bits of the response code are in the OPT record (RFC 6891 section 6.1.3).
@@ -176,7 +176,7 @@ def _addresses(
 
 
 def _is(record: Resource, name: str, kind: int) -> bool:
-    return record.kind == kind and canonical(record.owner) == name
+    return record.kind == kind and record.owner == name
 
 
 # One more than are believed: a hint has room for thousands.
@@ -195,7 +195,7 @@ def _alias(wire: Wire, records: list[Resource], name: str) -> tuple[str, int] | 
     }
     if not leads:
         for one in records:
-            above = "." + canonical(one.owner)
+            above = "." + one.owner
             if one.kind == rdata.DNAME and name.endswith(above):
                 below = canonical(rdata.target(wire, one))
                 leads[f"{name.removesuffix(above)}.{below}"] = one.ttl
