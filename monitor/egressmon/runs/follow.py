@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from egressmon import files
 from egressmon.attribution.processes import Process, Processes
+from egressmon.clock import ahead_ns
 from egressmon.events.glance import tells_of_processes_alone
 from egressmon.evidence.records import Outlived, Record
 from egressmon.faults import Faults
@@ -234,5 +235,6 @@ def is_running(process: Process) -> bool:
     except OSError:
         return False
     words = stat.rpartition(b")")[2].split()
-    started = process.start_ns * os.sysconf("SC_CLK_TCK") // 1_000_000_000
+    start_ns = process.start_ns + ahead_ns()
+    started = start_ns * os.sysconf("SC_CLK_TCK") // 1_000_000_000
     return words[:1] not in ([b"Z"], [b"X"]) and words[19:20] == [b"%d" % started]
