@@ -1,11 +1,12 @@
 """Times of a run go on when somebody sets the clock, and are the kernel's."""
 
+import re
 import time
 from pathlib import Path
 
 import pytest
 
-from egressmon import clock
+from egressmon import clock, probes
 from egressmon.clock import Clock
 
 SECOND = 1_000_000_000
@@ -53,3 +54,19 @@ def test_a_time_namespace_is_taken_into_account(
 
     clock.ahead_ns.cache_clear()
     assert found // 1000 == ahead // 1000
+
+
+# All else takes its time from these: nobody who sets the clock changes an order, a
+# duration or how long the run goes on.
+def test_few_modules_read_the_clock_that_can_be_set() -> None:
+    reads = re.compile(r"\btime\.time(_ns)?\(|datetime\.now\(|CLOCK_REALTIME\b")
+    roots = [Path(clock.__file__).parent, *map(Path, probes.__path__)]
+
+    found = {
+        path.name
+        for root in roots
+        for path in root.rglob("*.py")
+        if reads.search(path.read_text())
+    }
+
+    assert found == {"clock.py", "beginning.py", "run.py"}
