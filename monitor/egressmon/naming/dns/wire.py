@@ -6,7 +6,7 @@ have together is bounded, too.
 """
 
 import struct
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from egressmon.policy.language.names import canonical
 
@@ -42,11 +42,9 @@ class Resource(NamedTuple):
     stop: int
 
 
-class _Name(NamedTuple):
-    text: str
-    end: int
-    size: int
-    """Its bytes, without pointers and the root's label."""
+# A name as text, where it ends, its labels, and its bytes without pointers and the
+# root's label.
+_Name: TypeAlias = tuple[str, int, list[str], int]
 
 
 class Wire:
@@ -72,9 +70,10 @@ class Wire:
                 known = self._names[at] = self._read_name(at)
             except IndexError:
                 raise MessageError("a name runs over the message's end") from None
+            self._labels += len(known[2])
             if self._labels > _MAX_LABELS:
                 raise MessageError("its names have too many labels")
-        return known.text, known.end
+        return known[0], known[1]
 
     def _read_name(self, at: int) -> _Name:
         data = self.data
@@ -83,15 +82,13 @@ class Wire:
         for _ in range(_MAX_STEPS):
             length = data[at]
             if length == 0:
-                return self._name(labels, end or at + 1, size)
+                return ".".join(labels), end or at + 1, labels, size
             if length >= _POINTER:
                 end = end or at + 2
                 at = limit = self._target(at, limit)
-                known = self._names.get(at)
-                if known is None:
-                    continue
-                labels.append(known.text)
-                return self._name(labels, end, size + known.size)
+                if known := self._names.get(at):
+                    return self._continued(labels, end, size, known)
+                continue
             if length >= _LABEL:
                 raise MessageError("a name has a label of an unknown type")
             label = data[at + 1 : at + 1 + length]
@@ -112,11 +109,12 @@ class Wire:
             self.has_name_in_header = True
         return target
 
-    def _name(self, parts: list[str], end: int, size: int) -> _Name:
+    def _continued(self, labels: list[str], end: int, size: int, by: _Name) -> _Name:
+        size += by[3]
         if size > _MAX_NAME:
             raise MessageError("a name is too long")
-        self._labels += len(parts)
-        return _Name(".".join(filter(None, parts)), end, size)
+        labels += by[2]
+        return ".".join(labels), end, labels, size
 
     def resource(self, at: int) -> Resource:
         """Return the record at the offset `at`; the next one begins at its `stop`.
