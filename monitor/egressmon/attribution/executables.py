@@ -31,6 +31,8 @@ class Executables:
         """
         self._beginning = beginning
         self._proc_is_ours = proc_is_ours
+        self.looked_up = 0
+        """How many programs were not known from an earlier exec."""
         self._batch = 0
         self._seen: dict[tuple[str, int, int], tuple[str, str | None] | None] = {}
         """What was found at paths, of which file, since the batch began."""
@@ -48,6 +50,7 @@ class Executables:
         again = self._found_again(event) if view is None else None
         if again is not None:
             return again.path, again.why
+        self.looked_up += 1
         names = [event.path, mapped or ""]
         places = [name for name in names if name.startswith("/")]
         if self._proc_is_ours:
