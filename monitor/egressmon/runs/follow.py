@@ -24,8 +24,8 @@ from egressmon.text import printable
 _POLL_MS = 100
 _LOSS_EVERY_S = 1.0
 # Each turn costs as much as some processes do, which wake the reader one by one.
-# While only programs are executed that were looked at before, nothing is lost by waiting
-# longer: otherwise a process may be gone before its program is looked at.
+# While only programs are executed that were looked at before, nothing is lost by a
+# longer wait: otherwise a process may be gone before its program is looked at.
 _TURN_S, _LONG_TURN_S = 0.003, 0.01
 _NAP_S = 0.001
 _PATIENCE_S = 2.0  # the wait before a message tells what is being waited for
