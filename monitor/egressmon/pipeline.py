@@ -121,6 +121,9 @@ class Pipeline:
         self._learn_mappings(batch)
         with self._lines.gathering() if self._lines is not None else nullcontext():
             self.feed(batch.events)
+        if self._attributor is not None:
+            with self._faults.isolated("closing files"):
+                self._attributor.release()
 
     def drain(self, read: Callable[[], Batch]) -> None:
         """Process batches from `read` until one has no events.

@@ -286,6 +286,7 @@ class Processes:
             comm=event.comm,
             exe=program.exe,
             argv=program.argv,
+            argv_cut=program.argv_cut,
             ancestry=self.ancestry(process) if process else [],
         ), why
 

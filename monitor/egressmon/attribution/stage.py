@@ -155,6 +155,10 @@ class Attributor:
         if self._code is not None:
             self._code.on_exit(pid)
 
+    def release(self) -> None:
+        """Close what was opened for a batch, and the command may want to unmount."""
+        self._modules.release()
+
     def attribute(self, flow: Traffic) -> Attribution:
         """Return who made `flow`."""
         found = self._modules.lookup(flow)

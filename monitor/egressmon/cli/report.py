@@ -1,16 +1,20 @@
 """`egressmon report`: the evidence in another form."""
 
 import json
+import os
 import sys
+from typing import IO
 
 import orjson
 
 from egressmon.errors import UsageError
 from egressmon.reading.lines import LineError, lines_of
 from egressmon.reading.values import Values
+from egressmon.startup import streams
 from egressmon.text import printable
 
 _FINDING = 1
+_BEFORE = "egressmon/1"
 
 
 def report(paths: list[str]) -> int:
@@ -18,21 +22,32 @@ def report(paths: list[str]) -> int:
 
     Raises UsageError for a file or a line that cannot be read.
     """
-    return max(_print_file(path) for path in paths)
+    try:
+        with os.fdopen(streams.own_output(), "wb") as output:
+            return max(_print_file(path, output) for path in paths)
+    except OSError as error:
+        raise UsageError(
+            f"standard output cannot be written: {error.strerror}", "see who reads it"
+        ) from error
 
 
-def _print_file(path: str) -> int:
+def _print_file(path: str, output: IO[bytes]) -> int:
     values = Values()
     status = 0
+    is_older = False
     for line in lines_of(path):
         try:
-            shown = _json(values.resolve(line.record(), len(line.data)))
+            record = line.record()
+            is_older = is_older or record.get("schema") == _BEFORE
+            shown = _json(values.resolve(record, line.data))
         except LineError as error:
             status = _FINDING
             _complain(f"{path}: line {line.number} {error}")
             continue
-        _print(shown)
-    if values.missing:
+        output.write(shown + b"\n")
+    if is_older:
+        _complain(f"{path}: is {_BEFORE}, which refers to nothing: it is as it was")
+    elif values.missing:
         status = _FINDING
         _complain(f"{path}: {values.missing} references to what is not in the file")
     return status
@@ -47,15 +62,6 @@ def _json(record: dict[str, object]) -> bytes:
     if line.decode().isprintable():
         return line
     return json.dumps(record, separators=(",", ":")).encode()
-
-
-def _print(line: bytes) -> None:
-    try:
-        sys.stdout.buffer.write(line + b"\n")
-    except OSError as error:
-        raise UsageError(
-            f"standard output cannot be written: {error.strerror}", "see who reads it"
-        ) from error
 
 
 def _complain(text: str) -> None:

@@ -172,7 +172,7 @@ def _process(data: bytes) -> Forked | Exited:
 def _executed(data: bytes) -> Executed:
     (
         ktime, _, pid, start, inode, device, mounts, users, preload, parent, uid,
-        size, kept, exec_id, place, comm, path,
+        size, kept, exec_id, place, root, _, comm, path,
     ) = _EXEC_EVENT.unpack_from(data)  # fmt: skip
     arguments = data[_EXEC_EVENT.size : _EXEC_EVENT.size + kept]
     if len(arguments) != kept:
@@ -180,7 +180,7 @@ def _executed(data: bytes) -> Executed:
     return Executed(
         ktime, pid, start, parent, uid, _comm(comm), from_c_string(path), inode,
         os.makedev(device >> 20, device & 0xFFFFF), mounts, users, preload,
-        arguments, size, exec_id, place,
+        arguments, size, exec_id, place, root,
     )  # fmt: skip
 
 

@@ -87,6 +87,8 @@ class Executed(NamedTuple):
     exec_id: int = 0
     place: int = 0
     """Differs for each name and mount by which its file may be opened; 0: unknown."""
+    root: int = 0
+    """The same of the process's root folder."""
 
 
 class Exited(NamedTuple):

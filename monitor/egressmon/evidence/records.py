@@ -99,6 +99,7 @@ class Actor:
     argv: list[str] | None
     ancestry: list[str]
     container: str | None = None
+    argv_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,7 @@ class ActorRecord:
     uid: int
     exe: str | None
     argv: list[str] | None
+    argv_cut: bool
     ancestry: list[str]
     container: str | None
 

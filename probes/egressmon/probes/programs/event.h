@@ -193,7 +193,9 @@ struct exec_event {
 	u32 arguments_size;
 	u32 payload_size;
 	u32 exec_id;
-	u32 place; /* differs for each path by which an executable may be opened */
+	u32 place; /* of the executable: differs for each name and mount */
+	u32 root;  /* of the process's root folder, likewise */
+	u32 spare;
 	char comm[COMM_SIZE];
 	char path[PATH_SIZE];
 };

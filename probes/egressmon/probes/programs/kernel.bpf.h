@@ -211,6 +211,11 @@ KERNEL_STRUCT(cred)
 	KERNEL_FIELD(cred, KERNEL_STRUCT(user_namespace) *, user_ns);
 };
 
+KERNEL_STRUCT(fs_struct)
+{
+	KERNEL_FIELD(fs_struct, struct path___read, root);
+};
+
 KERNEL_STRUCT(task_struct)
 {
 	KERNEL_FIELD(task_struct, unsigned int, flags);
@@ -226,6 +231,7 @@ KERNEL_STRUCT(task_struct)
 	KERNEL_FIELD(task_struct, KERNEL_STRUCT(signal_struct) *, signal);
 	KERNEL_FIELD(task_struct, KERNEL_STRUCT(mm_struct) *, mm);
 	KERNEL_FIELD(task_struct, KERNEL_STRUCT(files_struct) *, files);
+	KERNEL_FIELD(task_struct, KERNEL_STRUCT(fs_struct) *, fs);
 	KERNEL_FIELD(task_struct, KERNEL_STRUCT(nsproxy) *, nsproxy);
 	KERNEL_FIELD(task_struct, KERNEL_STRUCT(cred) *, cred);
 	KERNEL_FIELD(task_struct, command_name, comm);
