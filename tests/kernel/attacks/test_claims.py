@@ -476,12 +476,17 @@ def test_what_the_command_mounted_it_can_unmount(
 ) -> None:
     program = compiled(tmp_path / "held", "client", MAIN)
     (tmp_path / "mount").mkdir()
-    script = (
-        f"mount --bind {program.parent} {tmp_path}/mount && {tmp_path}/mount/client; "
-        f"while ! umount {tmp_path}/mount; do sleep 0.1; done"
+    code = (
+        "import subprocess, sys\n"
+        f"where = {str(tmp_path / 'mount')!r}\n"
+        f"subprocess.run(['mount', '--bind', {str(program.parent)!r}, where])\n"
+        "subprocess.run([where + '/client'])\n"
+        f"{until_recorded(tmp_path, 1)}"
+        "while subprocess.run(['umount', where]).returncode: time.sleep(0.1)\n"
     )
 
     # In a mount namespace of its own: egressmon must see what is mounted.
-    run = watched("timeout", "20", "sh", "-c", script, through=("unshare", "-m"))
+    command = ("timeout", "20", sys.executable, "-c", code)
+    run = watched(*command, through=("unshare", "-m"))
 
     assert run.status == 0, run.stderr

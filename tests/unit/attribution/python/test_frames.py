@@ -277,6 +277,11 @@ PYTEST = frame("pytest_pyfunc_call", "/v/_pytest/python.py")
 HOOK = frame("HookCaller.__call__", "/v/pluggy/_hooks.py")
 NOW = "tests/test_net.py::test_innocent (call)"
 INNOCENT = [LOOP, frame("test_innocent"), PYTEST, HOOK]
+GUILTY = [frame("test_guilty"), PYTEST, HOOK]
+
+
+def runner(*functions: str) -> list[FrameRecord]:
+    return [frame(one, "/usr/lib/python3.11/asyncio/runners.py") for one in functions]
 
 
 @pytest.mark.parametrize(
@@ -306,6 +311,19 @@ INNOCENT = [LOOP, frame("test_innocent"), PYTEST, HOOK]
             RunningTest(NOW, confirmed=False),
         ),
         ([[*INNOCENT[1:]]], RunningTest(NOW, confirmed=True)),
+        # asyncio.run() runs one thing; a Runner runs one after the other.
+        (
+            [[*runner("Runner._lazy_init", "Runner.__enter__", "run"), *GUILTY]],
+            RunningTest("tests/test_net.py::test_guilty (call)", True, NOW),
+        ),
+        (
+            [[*runner("Runner._lazy_init", "Runner.run"), *GUILTY]],
+            RunningTest(NOW, confirmed=False),
+        ),
+        (
+            [[*runner("Runner._lazy_init", "Runner.run"), *INNOCENT[1:]]],
+            RunningTest(NOW, confirmed=True),
+        ),
         (
             [[frame("test_innocent"), LOOP, PYTEST], [frame("wrapper"), PYTEST, HOOK]],
             RunningTest(NOW, confirmed=True),
