@@ -431,6 +431,11 @@ ARGUMENT = Kind(
     ),
     harmless=("mysql -u root -p shop", "curl -u $U:$P https://x.test/"),
 )
+IN_NAME = Kind(
+    "token-in-name",
+    "a token in a host name: records only",
+    "the issuers of the tokens in TOKENS",
+)
 RANDOM_BASE64 = Kind(
     "random-base64",
     "40 and more characters that look random",
@@ -464,6 +469,7 @@ KINDS = (
     COOKIE,
     NAMED,
     ARGUMENT,
+    IN_NAME,
     RANDOM_BASE64,
     RANDOM_HEX,
 )

@@ -24,10 +24,10 @@ from typing import NamedTuple, TypeVar
 
 from egressmon.sanitise import layers
 from egressmon.sanitise.catalog import RANDOM_BASE64, RANDOM_HEX
+from egressmon.sanitise.counting import MASK
 from egressmon.sanitise.found import Match
 from egressmon.sanitise.matches import matches, without_overlaps
 
-MASK = "***"
 MAX_DEPTH = 5
 """How many encodings inside each other are taken off."""
 UNSEARCHED = "unsearched"

@@ -14,6 +14,7 @@ from egressmon.sanitise.catalog import (
     WEB_HOOK,
     Kind,
 )
+from egressmon.sanitise.counting import hidden
 
 _SHORTEST = 14
 _PARTED = {f"k{index}": kind for index, kind in enumerate(TOKENS) if kind.parted}
@@ -46,34 +47,46 @@ _IN_NAME = re.compile(
 )
 
 
-def mask_tokens(text: str, mask: str) -> str:
-    """Return `text` with each known token replaced by `mask`."""
+def mask_tokens(text: str) -> str:
+    """Return `text` with each known token masked."""
     if len(text) < _SHORTEST:
         return text
-    text = _without_pem(text, mask)
+    text = _without_pem(text)
     if "telegram.org/" in text:
-        text = _TELEGRAM.sub(rf"\g<before>{mask}", text)
+        text = _TELEGRAM.sub(_hook, text)
     if ".com/" in text:
-        text = _HOOKS.sub(rf"\g<before>{mask}", text)
-    text = _PARTS.sub(mask, text)
-    text = _VAULT.sub(lambda match: _vault(match, mask), text)
-    return _starting().sub(mask, text)
+        text = _HOOKS.sub(_hook, text)
+    text = _PARTS.sub(_parted, text)
+    text = _VAULT.sub(_vault, text)
+    return _starting().sub(_whole, text)
 
 
-def _vault(match: re.Match[str], mask: str) -> str:
+def _hook(match: re.Match[str]) -> str:
+    return match["before"] + hidden(WEB_HOOK.name)
+
+
+def _parted(match: re.Match[str]) -> str:
+    return hidden(_PARTED[match.lastgroup or ""].name)
+
+
+def _whole(match: re.Match[str]) -> str:
+    return hidden(_WHOLE[match.lastgroup or ""].name)
+
+
+def _vault(match: re.Match[str]) -> str:
     body = match[2]
     mixed = not body.islower() and not body.isalpha()
-    return mask if mixed else match[0]
+    return hidden("vault-token") if mixed else match[0]
 
 
 # Mask private keys and PGP messages, to their end or to the end of the text.
-def _without_pem(text: str, mask: str) -> str:
+def _without_pem(text: str) -> str:
     if "-----BEGIN" not in text:
         return text
     shown: list[str] = []
     at = 0
     while match := _PEM.search(text, at):
-        shown += [text[at : match.start()], mask]
+        shown += [text[at : match.start()], hidden(PRIVATE_KEY.name)]
         end = text.find("-----END", match.end())
         if end < 0:
             return "".join(shown)
