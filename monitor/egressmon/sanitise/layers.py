@@ -209,7 +209,9 @@ def _inflated(data: bytes, start: int, kind: int, limit: int) -> Iterator[Unpack
         done = inflate.eof or not (part or rest)
         over = size > limit
         if tail or part:
-            yield Unpacked(tail + part, start, end, inflate.eof or not over)
+            yield Unpacked(
+                tail + part, start, end, is_whole=not over and (inflate.eof or not done)
+            )
         if done or over:
             return
         tail = (tail + part)[-8192:]
