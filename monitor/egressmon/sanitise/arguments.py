@@ -8,7 +8,7 @@ from operator import eq
 
 from egressmon.sanitise.catalog import ARGUMENT
 from egressmon.sanitise.command import mask_command, mask_shell
-from egressmon.sanitise.found import Match, every
+from egressmon.sanitise.found import Match, Sought, every
 from egressmon.sanitise.table import TABLE
 
 _BEFORE, _BEHIND = 256, 1024
@@ -25,12 +25,13 @@ def _programs() -> re.Pattern[bytes]:
     return re.compile(rf"(?<![\w.-])(?:{words})(?=[ ]|\",)".encode())
 
 
-def in_commands(data: bytes, _: bytes) -> Iterator[Match]:
-    """Yield the secrets among the arguments of commands in `data`.
+def in_commands(sought: Sought) -> Iterator[Match]:
+    """Yield the secrets among the arguments of commands.
 
     A command is the rest of a line behind the name of a program in `table.py`, or a
     list of strings in JSON.
     """
+    data = sought.data
     for mark in (b" -", b'"-'):
         searched = 0
         for at in every(data, mark):

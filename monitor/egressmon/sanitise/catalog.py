@@ -273,7 +273,7 @@ TOKENS = (
         "a token of Airtable",
         "airtable.com/developers/web/guides/personal-access-tokens",
         r"pat\w{14}\.[0-9a-f]{64}",
-        "pat",
+        "",
         ("pat{w14}.{h64}",),
         ("path.example", "patch"),
         parted=True,
@@ -287,6 +287,17 @@ TOKENS = (
         ("M{u25}.{u6}.{u38}",),
         ("MODULES.config.js",),
         parted=True,
+    ),
+    Kind(
+        "raw-private-key",
+        "a private key in base64, without the lines of PEM around it",
+        "RFC 5958, RFC 8017, RFC 5915: how DER begins",
+        r"M[A-Za-z0-9+/]{2,7}?(?:IBADANBgkqhkiG9w0B|IBAAKC|AgEAMBMGByqGSM49"
+        r"|AQAwBQYDK2Vw|CAQEEI)[A-Za-z0-9+/]{24,}+={0,2}",
+        "IBADANBgkqhkiG9w0B IBAAKC AgEAMBMGByqGSM49 AQAwBQYDK2Vw CAQEEI",
+        ("MIIEvQIBADANBgkqhkiG9w0B{b800}", "MHcCAQEEI{b100}", "MC4CAQAwBQYDK2Vw{b44}"),
+        ("MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA",),
+        inside=8,
     ),
     Kind(
         "telegram-token",
@@ -360,7 +371,7 @@ AUTHORIZATION = Kind(
     "RFC 9110, 11.6.2; RFC 6750; RFC 7617",
     shape=(
         "Authorization: Bearer {w40}",
-        "authorization: Basic {b24}",
+        "authorization: Basic dXNlcjp{b20}",
         '["Authorization", "Bearer {w40}"]',
         '{"name": "Authorization", "value": "token {w40}"}',
         "    Authorization:\n    - Bearer {w32}\n",

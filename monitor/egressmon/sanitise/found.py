@@ -12,6 +12,23 @@ class Match(NamedTuple):
     kind: str
 
 
+class Run(NamedTuple):
+    """A run of base64's characters, with the lines that belong to it."""
+
+    start: int
+    end: int
+    is_wrapped: bool
+
+
+class Sought(NamedTuple):
+    """What is searched."""
+
+    data: bytes
+    small: bytes
+    """The same in small letters."""
+    runs: list[Run]
+
+
 def every(data: bytes, mark: bytes) -> Iterator[int]:
     """Yield each place of `mark` in `data`."""
     at = data.find(mark)

@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from egressmon.sanitise import runs
-from egressmon.sanitise.found import every
+from egressmon.sanitise.found import Run, every
 
 # Between pieces. No pattern matches across it, and no value begins or ends with it.
 _BETWEEN = b"\n\x01\n"
-_PRINTABLE = bytes([9, 10, 13, *range(32, 127)])
 _PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}")
 _ESCAPE = re.compile(
     rb"\\{1,8}(?:u00(?P<u>[0-9A-Fa-f]{2})|x(?P<x>[0-9A-Fa-f]{2}))"
@@ -86,14 +85,24 @@ class Pieces:
         return start, end
 
 
-def base64_pieces(data: bytes) -> Pieces:
-    """Return what the runs of base64 in `data` hold, if text or compressed."""
+def all_pieces(data: bytes, found: list[Run]) -> Iterator[Pieces]:
+    """Yield what is in `data` without each of the encodings, one after the other."""
+    yield base64_pieces(data, found)
+    yield percent_pieces(data)
+    yield escaped_pieces(data)
+    yield wide_pieces(data)
+
+
+def base64_pieces(data: bytes, found: list[Run]) -> Pieces:
+    """Return what the runs in `data` that were `found` hold, if text or compressed."""
     pieces = Pieces("base64")
-    for run in runs.all_runs(data):
+    for run in found:
         for index, inner in enumerate(runs.decoded(data, run)):
             if _is_worth(inner, at_start=index == 0):
                 pieces.add(Piece(inner, run.start, run.end))
                 pieces.divide()
+                if inner.startswith(GZIP) or runs.is_text(inner):
+                    break  # it begins here
     return pieces
 
 
@@ -102,9 +111,7 @@ def base64_pieces(data: bytes) -> Pieces:
 def _is_worth(inner: bytes, *, at_start: bool) -> bool:
     if at_start and (len(inner) >= 256 or inner[:2] in {b"\x1f\x8b", b"\xff\xfe"}):
         return True
-    wide = inner.count(0) * 5 >= len(inner) * 2
-    rest = len(inner) if wide else len(inner.translate(None, _PRINTABLE))
-    return wide or rest * 4 <= len(inner)
+    return runs.is_text(inner) or inner.count(0) * 5 >= len(inner) * 2
 
 
 def percent_pieces(data: bytes) -> Pieces:

@@ -19,7 +19,7 @@ from egressmon.sanitise.catalog import (
     WEB_HOOK,
     Kind,
 )
-from egressmon.sanitise.found import Match, every
+from egressmon.sanitise.found import Match, Run, Sought, every
 from egressmon.sanitise.secret_names import is_no_value
 from egressmon.sanitise.tokens import alternatives
 from egressmon.sanitise.urls import userinfo
@@ -39,6 +39,7 @@ _PEM_BODY = re.compile(
 _PEM_MARK = PRIVATE_KEY.marks.encode()
 _HOOKS = re.compile(WEB_HOOK.pattern.encode())
 _TELEGRAM = re.compile(TELEGRAM_ADDRESS.encode() + rb"(?=[/\s?#\"']|\Z)")
+_EXAMPLES = frozenset({"pass", "password", "passwd"})
 _SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]{0,30}\Z")
 _REST = re.compile(rb"[^\s\"'<>`\\\x00-\x1f]{1,512}")
 _DSN = re.compile(
@@ -50,8 +51,8 @@ class _Tokens(NamedTuple):
     kinds: dict[str, Kind]
     at: re.Pattern[bytes]
     """Matches a token from its beginning."""
-    ends: re.Pattern[bytes]
-    """Finds the last character of those marks that end with a rare one."""
+    ends: tuple[re.Pattern[bytes], ...]
+    """Find the last character of those marks that end with a rare one."""
     finds: tuple[bytes, ...]
     """The other marks."""
 
@@ -67,16 +68,20 @@ def _tokens_by_mark() -> _Tokens:
                 ends.setdefault(mark[-1], []).append(mark)
             else:
                 finds.append(mark.encode())
-    rows = (
-        re.escape(end) + "(?:" + "|".join(f"(?<={re.escape(m)})" for m in marks) + ")"
-        for end, marks in ends.items()
-    )
     return _Tokens(
         kinds,
         re.compile((_BOUNDARY + f"(?:{alternatives(kinds)})").encode()),
-        re.compile("|".join(rows).encode()),
+        tuple(_ending(end, marks) for end, marks in ends.items()),
         tuple(finds),
     )
+
+
+# Most of these characters end no mark; the character before each says so at once.
+def _ending(end: str, marks: list[str]) -> re.Pattern[bytes]:
+    before = "".join({mark[-2] for mark in marks})
+    any_of = "|".join(f"(?<={re.escape(mark)})" for mark in marks)
+    end = re.escape(end)
+    return re.compile(f"{end}(?<=[{before}]{end})(?:{any_of})".encode())
 
 
 @cache
@@ -88,13 +93,14 @@ def _inner() -> tuple[tuple[Kind, re.Pattern[bytes]], ...]:
     )
 
 
-def matches(data: bytes) -> list[Match]:
+def matches(data: bytes, runs: list[Run]) -> list[Match]:
     """Return the secrets in `data`, in their order; no two overlap.
 
-    Where two kinds claim the same bytes, the one that says more of them is taken.
+    `runs` are those of `runs.all_runs`. Where two kinds claim the same bytes, the one
+    that says more of them is taken.
     """
-    small = data.lower()
-    return without_overlaps([finder(data, small) for finder in _FINDERS])
+    sought = Sought(data, data.lower(), runs)
+    return without_overlaps([finder(sought) for finder in _FINDERS])
 
 
 def without_overlaps(groups: Iterable[Iterable[Match]]) -> list[Match]:
@@ -114,11 +120,12 @@ def without_overlaps(groups: Iterable[Iterable[Match]]) -> list[Match]:
     return [match for _, match in kept]
 
 
-def _tokens(data: bytes, _: bytes) -> Iterator[Match]:
+def _tokens(sought: Sought) -> Iterator[Match]:
+    data = sought.data
     tokens = _tokens_by_mark()
-    starts = [hit.start() for hit in tokens.ends.finditer(data)]
-    for start in starts:
-        yield from _token_around(tokens, data, start)
+    for ends in tokens.ends:
+        for hit in ends.finditer(data):
+            yield from _token_around(tokens, data, hit.start())
     for mark in tokens.finds:
         for at in every(data, mark):
             yield from _token_at(tokens, data, at)
@@ -142,7 +149,8 @@ def _of_token(tokens: _Tokens, match: re.Match[bytes]) -> Match:
 
 
 # Tokens whose mark stands inside.
-def _inner_tokens(data: bytes, _: bytes) -> Iterator[Match]:
+def _inner_tokens(sought: Sought) -> Iterator[Match]:
+    data = sought.data
     for kind, pattern in _inner():
         for mark in kind.marks.encode().split():
             for at in every(data, mark):
@@ -152,13 +160,15 @@ def _inner_tokens(data: bytes, _: bytes) -> Iterator[Match]:
                     yield Match(match.start(), match.end(), kind.name)
 
 
-def _private_keys(data: bytes, _: bytes) -> Iterator[Match]:
+def _private_keys(sought: Sought) -> Iterator[Match]:
+    data = sought.data
     for at in every(data, _PEM_MARK):
         if match := _PEM_BODY.match(data, at):
             yield Match(at, match.end(), PRIVATE_KEY.name)
 
 
-def _web_hooks(data: bytes, _: bytes) -> Iterator[Match]:
+def _web_hooks(sought: Sought) -> Iterator[Match]:
+    data = sought.data
     for mark in WEB_HOOK.marks.encode().split():
         for at in every(data, mark):
             match = _HOOKS.search(data, max(0, at - 64), at + 2048)
@@ -171,7 +181,8 @@ def _web_hooks(data: bytes, _: bytes) -> Iterator[Match]:
                 yield Match(end, match.end(), WEB_HOOK.name)
 
 
-def _urls(data: bytes, _: bytes) -> Iterator[Match]:
+def _urls(sought: Sought) -> Iterator[Match]:
+    data = sought.data
     for at in every(data, b"://"):
         rest = _REST.match(data, at + 3)
         if rest is None or b"@" not in rest[0]:
@@ -191,12 +202,13 @@ def _urls(data: bytes, _: bytes) -> Iterator[Match]:
 def _is_credential(user: str) -> bool:
     name, colon, secret = user.partition(":")
     if colon:
-        return not is_no_value(secret or name) and "{" not in secret
+        secret = secret or name
+        return not is_no_value(secret) and secret not in _EXAMPLES and "{" not in secret
     # A lone name that is long, and no word, is a token.
     return len(user) >= 16 and not user.islower() and not is_no_value(user)
 
 
-_Finder = Callable[[bytes, bytes], Iterator[Match]]
+_Finder = Callable[[Sought], Iterator[Match]]
 # Those that say most of what they find come first.
 _FINDERS: tuple[_Finder, ...] = (
     _private_keys,

@@ -5,8 +5,10 @@ strings; names are judged by `secret_names.py`.
 """
 
 import re
+from binascii import a2b_base64
 from collections.abc import Iterator
 from functools import cache
+from urllib.parse import unquote
 
 from egressmon.sanitise import secret_names
 from egressmon.sanitise.catalog import (
@@ -16,8 +18,8 @@ from egressmon.sanitise.catalog import (
     NAMED,
     SIGNED_URL,
 )
-from egressmon.sanitise.found import Match, every
-from egressmon.sanitise.secret_names import is_harmless, is_password, is_secret_name
+from egressmon.sanitise.found import Match, Sought, every
+from egressmon.sanitise.secret_names import is_harmless, is_secret_name, words_of
 
 _LONGEST = 8192
 # Behind a part of a name: the rest of the name, what divides, and how the value begins.
@@ -65,7 +67,18 @@ _PLACEHOLDER = re.compile(
 _IDENTIFIER = re.compile(
     r"[A-Za-z_][\w]{0,64}+(?:(?:\.|->|::)[A-Za-z_]\w{0,64}+){0,8}+"
 )
-_CAMEL = re.compile(r"[a-z]*(?:[A-Z]{1,4}[a-z]+){0,8}|[A-Z]+")
+_PASSWORDS = ("password", "passwd", "passphrase", "passcode")
+_CAMEL = re.compile(
+    r"(?:[a-z]{3,}+|[A-Z]{2,6}(?=[A-Z]))?(?:[A-Z][a-z]{2,}+){1,8}|[a-z]+|[A-Z]+"
+)
+# A cookie's value that is not short, and no attribute of Set-Cookie.
+_COOKIE = re.compile(
+    r"\s*(?!(?:path|expires|domain|max-age|samesite|priority|version)=)"
+    r"[\w!#$%&'*+.^`|~-]{1,128}=(?!\*\*\*)[^\s,]{6,}\s*",
+    re.IGNORECASE,
+)
+# A call, or a type with parameters, in source code.
+_CALL = re.compile(r"[A-Za-z_][\w.]{0,64}[\[(].*", re.DOTALL)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _TEMPLATE = re.compile(r"[$%#]?[{<\[(].*|.*\$\{.*|.*\{\{.*", re.DOTALL)
 
@@ -80,8 +93,9 @@ def _stems() -> tuple[bytes, ...]:
     return tuple(word.encode() for word in kept)
 
 
-def values(data: bytes, small: bytes) -> Iterator[Match]:
-    """Yield the values of secrets' names in `data`; `small` is it in small letters."""
+def values(sought: Sought) -> Iterator[Match]:
+    """Yield the values of names that mean secrets."""
+    data, small = sought.data, sought.small
     for stem in _stems():
         behind = len(stem)
         for at in every(small, stem):
@@ -100,9 +114,16 @@ def _credentials(data: bytes, at: int) -> Iterator[Match]:
     value = match["value"].decode("latin-1")
     shaped = any(map(str.isdecimal, value)) or not (value.islower() or value.istitle())
     if match["scheme"].lower() == b"basic":
-        shaped = shaped and len(value) >= 8 and "-" not in value
+        shaped = b":" in _decoded(value)
     if shaped and not _is_placeholder(value):
         yield Match(*match.span("value"), AUTHORIZATION.name)
+
+
+def _decoded(value: str) -> bytes:
+    try:
+        return a2b_base64(unquote(value) + "===")
+    except ValueError:
+        return b""
 
 
 def _value(data: bytes, at: int, match: re.Match[bytes]) -> Iterator[Match]:
@@ -155,7 +176,7 @@ def _is_secret(kind: str, name: str, text: str, match: re.Match[bytes]) -> bool:
     if len(text) < 4 or _is_placeholder(text) or is_harmless(name, text):
         return False
     if kind == COOKIE.name:
-        return "=" in text and not _all_masked(text)
+        return any(map(_COOKIE.fullmatch, text.split(";")))
     if kind in {AUTHORIZATION.name, SIGNED_URL.name} or match["pair"]:
         least = 6 if kind == AUTHORIZATION.name else 8
         return len(text) >= least and (kind == SIGNED_URL.name or _is_shaped(text))
@@ -169,27 +190,35 @@ def _is_about(name: str, text: str) -> bool:
 
 
 def _is_value(name: str, text: str, match: re.Match[bytes]) -> bool:
+    if not match["quote"] and match[0][-1:].isspace() and _CALL.fullmatch(text):
+        return False
     is_code = not match["quote"] and _IDENTIFIER.fullmatch(text) is not None
     if is_code and not any(map(str.isdecimal, text)):
-        return is_password(name) and _is_odd(text, match)
-    if is_password(name) and not is_code:
+        return _is_password(name) and _is_odd(name, text, match)
+    if _is_password(name) and not is_code:
         return text[-1] not in ":," and text.count(" ") <= 3
     return len(text) >= 8 and _is_shaped(text) and not _is_reference(name, text)
 
 
 # A name of code would be in camel case: password: SecretStr.
-def _is_odd(text: str, match: re.Match[bytes]) -> bool:
-    assigned = match["divider"] is not None and b"=" in match["divider"]
-    return text.isalpha() and (assigned or _CAMEL.fullmatch(text) is None)
+def _is_odd(name: str, text: str, match: re.Match[bytes]) -> bool:
+    assigned = match[0].endswith(b"=") and not match[0].endswith(b"==")
+    return text.isalpha() and text != name and (assigned or not _CAMEL.fullmatch(text))
 
 
-def _all_masked(text: str) -> bool:
-    values = (part.partition("=")[2] for part in text.split(";") if "=" in part)
-    return all(value.startswith("***") for value in values)
+# Whether the value may be any word.
+def _is_password(name: str) -> bool:
+    return any(
+        word in secret_names.PASSWORDS or word.endswith(_PASSWORDS)
+        for word in words_of(name)
+    )
 
 
 def _is_shaped(text: str) -> bool:
-    return any(map(str.isdecimal, text)) and " " not in text
+    if " " in text:
+        return False
+    mixed = len(text) >= 16 and not (text.islower() or text.isupper())
+    return any(map(str.isdecimal, text)) or (mixed and not _CAMEL.fullmatch(text))
 
 
 def _is_reference(name: str, text: str) -> bool:

@@ -25,8 +25,9 @@ from typing import NamedTuple, TypeVar
 from egressmon.sanitise import layers
 from egressmon.sanitise.catalog import RANDOM_BASE64, RANDOM_HEX
 from egressmon.sanitise.counting import MASK
-from egressmon.sanitise.found import Match
+from egressmon.sanitise.found import Match, Run
 from egressmon.sanitise.matches import matches, without_overlaps
+from egressmon.sanitise.runs import all_runs
 
 MAX_DEPTH = 5
 """How many encodings inside each other are taken off."""
@@ -131,10 +132,11 @@ def _without(data: bytes, hits: list[Hit]) -> bytes:
 def search(data: bytes, budget: Budget | None = None, depth: int = 0) -> list[Hit]:
     """Return what is found in `data` and below its encodings, in order."""
     budget = budget or Budget(len(data))
-    plain = [Hit(one, _digest(data, one), ()) for one in matches(data)]
+    runs = list(all_runs(data))
+    plain = [Hit(one, _digest(data, one), ()) for one in matches(data, runs)]
     inner: list[Hit] = []
     if depth < MAX_DEPTH:
-        inner = [*_decoded(data, budget, depth), *_unpacked(data, budget, depth)]
+        inner = [*_decoded(data, runs, budget, depth), *_unpacked(data, budget, depth)]
     if not inner:
         return plain
     clear = [hit for hit in plain if hit.match.kind not in _VAGUE]
@@ -153,14 +155,8 @@ def _digest(data: bytes, match: Match) -> str:
     return hashlib.sha256(secret).hexdigest()[:32]
 
 
-def _decoded(data: bytes, budget: Budget, depth: int) -> Iterator[Hit]:
-    for decode in (
-        layers.base64_pieces,
-        layers.percent_pieces,
-        layers.escaped_pieces,
-        layers.wide_pieces,
-    ):
-        pieces = decode(data)
+def _decoded(data: bytes, runs: list[Run], budget: Budget, depth: int) -> Iterator[Hit]:
+    for pieces in layers.all_pieces(data, runs):
         if not pieces.size:
             continue
         if not budget.spend(pieces.size):
