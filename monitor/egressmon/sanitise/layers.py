@@ -29,6 +29,7 @@ IN_PLACE = frozenset({"percent", "escapes", "utf-16"})
 """Encodings of single characters, with some of the text around them."""
 GZIP = b"\x1f\x8b\x08"
 _CHUNK = 1 << 20
+_SHORTEST_PACKED = 20
 _CONTEXT_BEFORE, _CONTEXT_BEHIND = 256, 512
 
 
@@ -48,7 +49,8 @@ class Pieces:
         self._parts: list[bytes] = []
         self._begins: list[int] = []
         self._places: list[tuple[int, int, int]] = []
-        self._size = self._until = 0
+        self._bounds: list[tuple[int, int]] = []
+        self._size = self._until = self._divided = 0
 
     def add(self, piece: Piece) -> None:
         """Add a piece; one that is as long as its original is mapped byte by byte."""
@@ -60,7 +62,9 @@ class Pieces:
 
     def divide(self) -> None:
         """Keep what follows apart from what was added."""
+        self._bounds.append((self._divided, self._size))
         self.add(Piece(_BETWEEN, self._until, self._until))
+        self._divided = self._size
 
     @property
     def size(self) -> int:
@@ -71,9 +75,9 @@ class Pieces:
         """Return all of it."""
         return b"".join(self._parts)
 
-    def starts(self) -> Iterator[int]:
-        """Yield where pieces begin."""
-        return iter(self._begins)
+    def bounds(self) -> list[tuple[int, int]]:
+        """Return where each piece that is divided from others begins and ends."""
+        return self._bounds
 
     def original(self, start: int, end: int) -> tuple[int, int]:
         """Return the place in the original of the bytes from `start` to `end`."""
@@ -193,35 +197,43 @@ class Unpacked(NamedTuple):
     """Whether everything has been unpacked with this part."""
 
 
-def unpacked(data: bytes, starts: Iterator[int], limit: int) -> Iterator[Unpacked]:
-    """Yield what is compressed in `data`, by gzip anywhere and by zlib at `starts`.
+Bounds = list[tuple[int, int]]
 
-    Not more than `limit` bytes of each are unpacked, a megabyte at a time.
+
+def unpacked(data: bytes, bounds: Bounds, limit: int) -> Iterator[Unpacked]:
+    """Yield what is compressed in `data`: by gzip anywhere, by zlib at a beginning.
+
+    `bounds` are the beginnings and ends of what belongs together. Not more than `limit`
+    bytes of each are unpacked, a megabyte at a time.
     """
-    for at in every(data, GZIP):
-        yield from _inflated(data, at, 31, limit)
-    for at in starts:
-        head = data[at : at + 2]
+    for start, end in bounds:
+        at = data.find(GZIP, start, end)
+        while at >= 0:
+            yield from _inflated(data[at:end], at, 31, limit)
+            at = data.find(GZIP, at + 1, end)
+        head = data[start : start + 2]
         if head[:1] == b"\x78" and int.from_bytes(head, "big") % 31 == 0:
-            yield from _inflated(data, at, 15, limit)
+            yield from _inflated(data[start:end], start, 15, limit)
 
 
-def _inflated(data: bytes, start: int, kind: int, limit: int) -> Iterator[Unpacked]:
+# Bytes that look like a header by chance are mostly refused by zlib at once.
+def _inflated(rest: bytes, start: int, kind: int, limit: int) -> Iterator[Unpacked]:
+    if len(rest) < _SHORTEST_PACKED:
+        return
+    until = start + len(rest)
     inflate = zlib.decompressobj(kind)
-    rest, size, tail = data[start:], 0, b""
+    size, tail = 0, b""
     while True:
         try:
             part = inflate.decompress(rest, _CHUNK)
         except zlib.error:
             return
         rest, size = inflate.unconsumed_tail, size + len(part)
-        end = len(data) - len(inflate.unused_data)
-        done = inflate.eof or not (part or rest)
-        over = size > limit
-        if tail or part:
-            yield Unpacked(
-                tail + part, start, end, is_whole=not over and (inflate.eof or not done)
-            )
-        if done or over:
+        end = until - len(inflate.unused_data)
+        is_early = not (inflate.eof or part or rest)
+        is_over = size > limit
+        if part or is_early:
+            yield Unpacked(tail + part, start, end, not (is_early or is_over))
+        if inflate.eof or is_early or is_over:
             return
         tail = (tail + part)[-8192:]
