@@ -24,7 +24,8 @@ _ESCAPE = re.compile(
 _LETTERS = {
     **dict(zip(b'0abtnvfre"\\/ N_', b'\0\a\b\t\n\v\f\r\x1b"\\/ \x85\xa0', strict=True))
 }
-_WIDE = re.compile(rb"(?:[\t\r\n\x20-\x7e]\x00){8,}+[\t\r\n\x20-\x7e]?")
+_WIDE = re.compile(rb"(?:[\t\r\n\x20-\x7e]\x00{1,3}){8,}[\t\r\n\x20-\x7e]?")
+_WIDE_CHARACTER = re.compile(rb"([^\x00])\x00{0,3}")
 IN_PLACE = frozenset({"percent", "escapes", "utf-16"})
 """Encodings of single characters, with some of the text around them."""
 GZIP = b"\x1f\x8b\x08"
@@ -141,27 +142,30 @@ def escaped_pieces(data: bytes) -> Pieces:
 
 
 def wide_pieces(data: bytes) -> Pieces:
-    """Return the parts of `data` that are UTF-16, in one byte for each character."""
+    """Return the parts of `data` that are UTF-16 or UTF-32, with one byte for each."""
     pieces = Pieces("utf-16")
     if data.count(0) < 8:
         return pieces
     for match in _WIDE.finditer(data):
-        for at in range(match.start(), match.end(), 2):
-            pieces.add(Piece(data[at : at + 1], at, min(at + 2, match.end())))
+        for one in _WIDE_CHARACTER.finditer(data, *match.span()):
+            pieces.add(Piece(one[1], *one.span()))
         pieces.divide()
     return pieces
 
 
 def _regions(data: bytes, hits: Iterator[int]) -> Iterator[tuple[int, int]]:
-    start = end = -1
+    region: tuple[int, int] | None = None
     for hit in hits:
-        if hit - _CONTEXT_BEFORE > end:
-            if end >= 0:
-                yield start, min(end, len(data))
-            start = max(0, hit - _CONTEXT_BEFORE)
-        end = hit + _CONTEXT_BEHIND
-    if end >= 0:
-        yield start, min(end, len(data))
+        start, end = (
+            max(0, hit - _CONTEXT_BEFORE),
+            min(len(data), hit + _CONTEXT_BEHIND),
+        )
+        if region is not None and start > region[1]:
+            yield region
+            region = None
+        region = (start if region is None else region[0], end)
+    if region is not None:
+        yield region
 
 
 def _unescape(

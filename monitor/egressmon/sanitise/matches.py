@@ -181,17 +181,24 @@ def _web_hooks(sought: Sought) -> Iterator[Match]:
                 yield Match(end, match.end(), WEB_HOOK.name)
 
 
+# Where schemes end and what follows begins; JSON may escape the slashes.
+def _authorities(data: bytes) -> Iterator[tuple[int, int]]:
+    for mark in (b"://", b":\\/\\/"):
+        for at in every(data, mark):
+            yield at, at + len(mark)
+
+
 def _urls(sought: Sought) -> Iterator[Match]:
     data = sought.data
-    for at in every(data, b"://"):
-        rest = _REST.match(data, at + 3)
+    for at, begin in _authorities(data):
+        rest = _REST.match(data, begin)
         if rest is None or b"@" not in rest[0]:
             continue
         scheme = _SCHEME.search(data, max(0, at - 31), at)
         text = rest[0].decode("latin-1")
         length = userinfo(scheme[0].decode().lower(), text) if scheme else 0
         if length and _is_credential(text[:length]):
-            yield Match(at + 3, at + 3 + length, URL_CREDENTIALS.name)
+            yield Match(begin, begin + length, URL_CREDENTIALS.name)
     for mark in (b"@tcp(", b"@unix("):
         for at in every(data, mark):
             match = _DSN.search(data, max(0, at - 330), at)

@@ -80,6 +80,11 @@ _COOKIE = re.compile(
 # A call, or a type with parameters, in source code.
 _CALL = re.compile(r"[A-Za-z_][\w.]{0,64}[\[(].*", re.DOTALL)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_IDENTITIES = frozenset({"id", "ids", "sid", "sessid", "sessionid", "cookie", "auth"})
+# As records have it: with a mark that tells different secrets apart.
+_MASKED = re.compile(
+    r"(?:\*{3}[0-9a-f]{0,8}(?:~[0-9a-f]{8})?…?[\s:;,/@=&-]{0,4}){1,64}"
+)
 _TEMPLATE = re.compile(r"[$%#]?[{<\[(].*|.*\$\{.*|.*\{\{.*", re.DOTALL)
 
 
@@ -134,7 +139,7 @@ def _value(data: bytes, at: int, match: re.Match[bytes]) -> Iterator[Match]:
     if not is_secret_name(name) and name.lower() not in _HEADER_KEYS:
         return
     kind = _kind(name, data[max(0, start - 5) : start])
-    is_option = name[:2] == "--"
+    is_option = name[:2] == "--" or _NETRC.search(data, max(0, start - 512), start)
     if match["option"] and (match["quote"] or not is_option):
         return
     if match["pair"] and kind == NAMED.name and not is_option:
@@ -170,6 +175,10 @@ def _text(value: bytes) -> str:
 
 
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
+# What stands before a password in a .netrc file.
+_NETRC = re.compile(
+    rb"(?:login|machine|default|account)\s{1,4}(?:[^\s]{1,256}\s{1,8})?\Z"
+)
 _LINES = frozenset({AUTHORIZATION.name, COOKIE.name})
 
 
@@ -184,7 +193,9 @@ def _end(data: bytes, start: int, quote: bytes | None, *, whole_line: bool) -> i
 
 
 def _is_secret(kind: str, name: str, text: str, match: re.Match[bytes]) -> bool:
-    if len(text) < 4 or _is_placeholder(text) or is_harmless(name, text):
+    if len(text) < 4 or _is_placeholder(text):
+        return False
+    if is_harmless(name, text) and not text.startswith("***"):
         return False
     if kind == COOKIE.name:
         return any(map(_COOKIE.fullmatch, text.split(";")))
@@ -233,13 +244,12 @@ def _is_shaped(text: str) -> bool:
 
 
 def _is_reference(name: str, text: str) -> bool:
-    return _UUID.fullmatch(text) is not None and "key" not in name.lower()
+    return _UUID.fullmatch(text) is not None and words_of(name)[-1] in _IDENTITIES
 
 
 def _is_placeholder(text: str) -> bool:
-    if "***" in text:
-        return True
     return (
-        _PLACEHOLDER.fullmatch(text[:256]) is not None
+        _MASKED.fullmatch(text) is not None
+        or _PLACEHOLDER.fullmatch(text[:256]) is not None
         or _TEMPLATE.fullmatch(text) is not None
     )

@@ -145,6 +145,8 @@ def search(
     runs = list(all_runs(data))
     plain = [Hit(one, _digest(data, one), ()) for one in matches(data, runs)]
     inner: list[Hit] = []
+    if depth == MAX_DEPTH and data.startswith(layers.GZIP):
+        inner.append(_unsearched(0, len(data), ("compressed",)))
     if depth < MAX_DEPTH:
         inner += _decoded(data, runs, budget, depth)
         inner += _unpacked(data, bounds, budget, depth)
@@ -194,7 +196,9 @@ def _decoded(data: bytes, runs: list[Run], budget: Budget, depth: int) -> Iterat
         inner = search(buffer, budget, depth + 1, pieces.bounds())
         for match, digest, encodings in inner:
             start, end = pieces.original(match.start, match.end)
-            if end > start:
+            # Only a part of what is compressed may be here: it is unpacked by itself.
+            is_part = match.kind == UNSEARCHED and layers.GZIP in data[start:end]
+            if end > start and not is_part:
                 outer = Match(start, end, match.kind)
                 yield Hit(outer, digest, (pieces.encoding, *encodings))
 
