@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from egressmon.sanitise import runs
-from egressmon.sanitise.found import Run, every
+from egressmon.sanitise.found import Run, every, regions
 
 # Between pieces. No pattern matches across it, and no value begins or ends with it.
 _BETWEEN = b"\n\x01\n"
@@ -30,7 +30,9 @@ IN_PLACE = frozenset({"percent", "escapes", "utf-16"})
 """Encodings of single characters, with some of the text around them."""
 GZIP = b"\x1f\x8b\x08"
 _CHUNK = 1 << 20
-_SHORTEST_PACKED = 20
+_SHORTEST_PACKED, _PORTION = 20, 64 << 10
+_MOST_EARLY = 16
+"""How many headers without an end are tried in one place."""
 _CONTEXT_BEFORE, _CONTEXT_BEHIND = 256, 512
 
 
@@ -124,9 +126,10 @@ def _is_worth(inner: bytes, *, at_start: bool) -> bool:
 
 def percent_pieces(data: bytes) -> Pieces:
     """Return the parts of `data` with percent-encoding, without it."""
-    hits = (match.start() for match in _PERCENT.finditer(data))
+    marks = _PERCENT.finditer(data) if b"%" in data else ()
+    hits = (match.start() for match in marks)
     pieces = Pieces("percent")
-    for start, end in _regions(data, hits if b"%" in data else iter(())):
+    for start, end in regions(len(data), hits, _CONTEXT_BEFORE, _CONTEXT_BEHIND):
         _unescape(pieces, data, start, end, _PERCENT)
     return pieces
 
@@ -136,7 +139,7 @@ def escaped_pieces(data: bytes) -> Pieces:
     pieces = Pieces("escapes")
     marks = (b"\\u00", b"\\x", b"\\\n", b"\\\r\n")
     hits = sorted(at for mark in marks for at in every(data, mark))
-    for start, end in _regions(data, iter(hits)):
+    for start, end in regions(len(data), iter(hits), _CONTEXT_BEFORE, _CONTEXT_BEHIND):
         _unescape(pieces, data, start, end, _ESCAPE)
     return pieces
 
@@ -151,21 +154,6 @@ def wide_pieces(data: bytes) -> Pieces:
             pieces.add(Piece(one[1], *one.span()))
         pieces.divide()
     return pieces
-
-
-def _regions(data: bytes, hits: Iterator[int]) -> Iterator[tuple[int, int]]:
-    region: tuple[int, int] | None = None
-    for hit in hits:
-        start, end = (
-            max(0, hit - _CONTEXT_BEFORE),
-            min(len(data), hit + _CONTEXT_BEHIND),
-        )
-        if region is not None and start > region[1]:
-            yield region
-            region = None
-        region = (start if region is None else region[0], end)
-    if region is not None:
-        yield region
 
 
 def _unescape(
@@ -210,33 +198,44 @@ def unpacked(data: bytes, bounds: Bounds, limit: int) -> Iterator[Unpacked]:
     `bounds` are the beginnings and ends of what belongs together. Not more than `limit`
     bytes of each are unpacked, a megabyte at a time.
     """
+    view = memoryview(data)
     for start, end in bounds:
-        at = data.find(GZIP, start, end)
-        while at >= 0:
-            yield from _inflated(data[at:end], at, 31, limit)
-            at = data.find(GZIP, at + 1, end)
+        at, early = data.find(GZIP, start, end), 0
+        while at >= 0 and early < _MOST_EARLY:
+            behind = at + 1
+            for part in _inflated(view[at:end], at, 31, limit):
+                yield part
+                behind, early = part.end, early + (not part.is_whole)
+            # What ends early may have been no header: another may follow inside.
+            behind = behind if behind < end else at + 1
+            at = data.find(GZIP, behind, end)
         head = data[start : start + 2]
         if head[:1] == b"\x78" and int.from_bytes(head, "big") % 31 == 0:
-            yield from _inflated(data[start:end], start, 15, limit)
+            yield from _inflated(view[start:end], start, 15, limit)
 
 
 # Bytes that look like a header by chance are mostly refused by zlib at once.
-def _inflated(rest: bytes, start: int, kind: int, limit: int) -> Iterator[Unpacked]:
-    if len(rest) < _SHORTEST_PACKED:
+def _inflated(
+    packed: memoryview, start: int, kind: int, limit: int
+) -> Iterator[Unpacked]:
+    if len(packed) < _SHORTEST_PACKED:
         return
-    until = start + len(rest)
     inflate = zlib.decompressobj(kind)
-    size, tail = 0, b""
+    at = size = 0
+    tail = rest = b""
     while True:
+        # In portions, as zlib copies what it did not use.
+        portion = rest or packed[at : at + _PORTION]
+        at += 0 if rest else len(portion)
         try:
-            part = inflate.decompress(rest, _CHUNK)
+            part = inflate.decompress(portion, _CHUNK)
         except zlib.error:
             return
         rest, size = inflate.unconsumed_tail, size + len(part)
-        end = until - len(inflate.unused_data)
-        is_early = not (inflate.eof or part or rest)
+        is_early = not (inflate.eof or part or rest or at < len(packed))
         is_over = size > limit
         if part or is_early:
+            end = start + at - len(inflate.unused_data) - len(rest)
             yield Unpacked(tail + part, start, end, not (is_early or is_over))
         if inflate.eof or is_early or is_over:
             return

@@ -22,6 +22,7 @@ from egressmon.sanitise.found import Match, Sought, every
 from egressmon.sanitise.secret_names import is_harmless, is_secret_name, words_of
 
 _LONGEST = 8192
+_MOST_NAMES = 32
 # Behind a part of a name: the rest of the name, what divides, and how the value begins.
 # The value may stand on the next line as the first of a list (YAML), or as a block.
 _BEHIND = re.compile(
@@ -98,15 +99,39 @@ def _stems() -> tuple[bytes, ...]:
     return tuple(word.encode() for word in kept)
 
 
+class _Ends:
+    """Where values without quotes end: names may stand in values of other names."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._known: dict[re.Pattern[bytes], tuple[int, int, int]] = {}
+
+    def of(self, pattern: re.Pattern[bytes], start: int) -> int:
+        """Return where what matches `pattern` from `start` ends.
+
+        It is `start`, as if nothing stood there, for what many names stand before: as
+        the value of the first, it has been looked at.
+        """
+        begin, end, count = self._known.get(pattern, (0, 0, 0))
+        if begin <= start < end:
+            self._known[pattern] = begin, end, count + 1
+            return end if count < _MOST_NAMES else start
+        match = pattern.match(self._data, start)
+        end = match.end() if match else start
+        self._known[pattern] = start, end, 0
+        return end
+
+
 def values(sought: Sought) -> Iterator[Match]:
     """Yield the values of names that mean secrets."""
     data, small = sought.data, sought.small
     for stem in _stems():
+        ends = _Ends(data)
         behind = len(stem)
         for at in every(small, stem):
             match = _BEHIND.match(data, at + behind)
             if match is not None:
-                yield from _value(data, at, match)
+                yield from _value(data, at, match, ends)
     for scheme in (b"bearer", b"basic"):
         for at in every(small, scheme):
             yield from _credentials(data, at)
@@ -131,7 +156,9 @@ def _decoded(value: str) -> bytes:
         return b""
 
 
-def _value(data: bytes, at: int, match: re.Match[bytes]) -> Iterator[Match]:
+def _value(
+    data: bytes, at: int, match: re.Match[bytes], ends: _Ends
+) -> Iterator[Match]:
     start = at
     while start and at - start < 64 and data[start - 1] in _NAME_CHARACTERS:
         start -= 1
@@ -145,7 +172,10 @@ def _value(data: bytes, at: int, match: re.Match[bytes]) -> Iterator[Match]:
     if match["pair"] and kind == NAMED.name and not is_option:
         return
     begin = match.end()
-    end = _end(data, begin, match["quote"], whole_line=kind in _LINES)
+    if quote := match["quote"]:
+        end = _closing(data, begin, quote)
+    else:
+        end = ends.of(_LINE if kind in _LINES else _BARE, begin)
     text = _text(data[begin:end])
     if kind == AUTHORIZATION.name and (found := _AUTH.fullmatch(text)):
         begin, text = begin + found.start("credentials"), found["credentials"]
@@ -182,14 +212,11 @@ _NETRC = re.compile(
 _LINES = frozenset({AUTHORIZATION.name, COOKIE.name})
 
 
-def _end(data: bytes, start: int, quote: bytes | None, *, whole_line: bool) -> int:
-    if quote:
-        end = data.find(quote, start, start + _LONGEST)
-        while end > 0 and data[end - 1 : end] == b"\\" and len(quote) == 1:
-            end = data.find(quote, end + 1, start + _LONGEST)
-        return end if end >= 0 else min(len(data), start + _LONGEST)
-    bare = (_LINE if whole_line else _BARE).match(data, start)
-    return bare.end() if bare else start
+def _closing(data: bytes, start: int, quote: bytes) -> int:
+    end = data.find(quote, start, start + _LONGEST)
+    while end > 0 and data[end - 1 : end] == b"\\" and len(quote) == 1:
+        end = data.find(quote, end + 1, start + _LONGEST)
+    return end if end >= 0 else min(len(data), start + _LONGEST)
 
 
 def _is_secret(kind: str, name: str, text: str, match: re.Match[bytes]) -> bool:
