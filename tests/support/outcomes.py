@@ -28,6 +28,7 @@ _CLEAN_END = RunEnd(
     exit_status=0,
     outlived=[],
     duration_ms=1,
+    masked={},
 )
 _CLEAN = Outcome(
     end=_CLEAN_END,

@@ -291,6 +291,35 @@ def add_report(add: Add, name: str) -> None:
     sub.add_argument("--verbose", action="store_true", help="show tracebacks")
 
 
+def add_scan(add: Add, name: str) -> None:
+    """Add the verb `scan`."""
+    sub = add(
+        name,
+        help="find secrets in evidence and recordings",
+        description="Search files for secrets, folders with all that is below them: "
+        "evidence, cassettes, HAR files, logs. What is base64, percent-encoded, "
+        "escaped, UTF-16 or compressed by gzip is searched, too.",
+        epilog="exit status: 0 nothing found, 1 a secret was found, 2 bad usage, or "
+        "something could not be searched to its end",
+    )
+    sub.add_argument("paths", metavar="PATH", nargs="+", type=file_name)
+    sub.add_argument(
+        "--format",
+        dest="form",
+        choices=["text", "json", "sarif", "github"],
+        default="text",
+        help="how to print what is found; the secrets are masked (default: text)",
+    )
+    sub.add_argument(
+        "--allow",
+        metavar="FILE",
+        type=file_name,
+        help="the file of what looks like a secret and is none "
+        "(default: .egressmon-scan.toml in the working directory, if it is there)",
+    )
+    sub.add_argument("--verbose", action="store_true", help="show tracebacks")
+
+
 def add_install(add: Add, name: str) -> None:
     """Add the verb `install`."""
     sub = add(

@@ -78,3 +78,12 @@ class ExplainRequest(NamedTuple):
     route: str | None
     bypass: bool
     claimed: bool
+
+
+class ScanRequest(NamedTuple):
+    """What `egressmon scan` is asked."""
+
+    paths: list[str]
+    form: str
+    allow: str | None
+    """The file of what is allowed; None: the default one, if it is there."""

@@ -13,6 +13,7 @@ from egressmon.cli.requests import (
     ExplainRequest,
     LearnRequest,
     RunRequest,
+    ScanRequest,
     WatchRequest,
 )
 from egressmon.probes.loaders.loading import Preparation
@@ -94,6 +95,12 @@ def _report(parsed: argparse.Namespace, _: Call) -> int:
     return report(parsed.evidence)
 
 
+def _scan(parsed: argparse.Namespace, _: Call) -> int:
+    from egressmon.cli.scan import scan  # noqa: PLC0415
+
+    return scan(ScanRequest(parsed.paths, parsed.form, parsed.allow))
+
+
 def _install(parsed: argparse.Namespace, _: Call) -> int:
     from egressmon.installation import install  # noqa: PLC0415
 
@@ -113,6 +120,7 @@ VERBS = {
     "learn": Verb(options.add_learn, _learn, runs_command=True),
     "policy": Verb(options.add_policy, _policy),
     "report": Verb(options.add_report, _report),
+    "scan": Verb(options.add_scan, _scan),
     "install": Verb(options.add_install, _install),
     "doctor": Verb(options.add_doctor, _doctor),
 }

@@ -19,7 +19,9 @@ from egressmon.evidence.records import (
     Record,
     RunStart,
 )
-from egressmon.sanitise.text import MASK, sanitise_place
+from egressmon.sanitise.catalog import IN_NAME
+from egressmon.sanitise.counting import hidden, masked_so_far, recount
+from egressmon.sanitise.text import sanitise_place
 from egressmon.sanitise.tokens import tokens_in_name
 
 _MAX_REMEMBERED = 20_000
@@ -90,7 +92,9 @@ def _all(value: object) -> Iterator[str | None]:
 def _is_harmless(text: str | None) -> bool:
     if text is None:
         return True
+    counts = masked_so_far()
     if shown(text) != text:
+        recount(counts)  # it is masked again, as the record is written
         return False
     if len(text) <= _MAX_TEXT:
         if len(_harmless) >= _MAX_REMEMBERED:
@@ -121,7 +125,8 @@ def shown(text: str) -> str:
     parts: list[str] = []
     at = 0
     for start, end in tokens_in_name(text):
-        parts += [text[at:start], MASK, _mark(text[start:end].lower())]
+        mask = hidden(IN_NAME.name)
+        parts += [text[at:start], mask, _mark(text[start:end].lower())]
         at = end
     named = "".join([*parts, text[at:]])
     placed = sanitise_place(named)

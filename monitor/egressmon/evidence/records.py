@@ -312,6 +312,8 @@ class RunEnd:
     exit_status: int
     outlived: list[Outlived]
     duration_ms: int
+    masked: dict[str, int]
+    """How many secrets were masked in the records, by kind."""
 
 
 Record: TypeAlias = (

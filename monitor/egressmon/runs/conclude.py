@@ -8,6 +8,7 @@ from egressmon.naming.names import Names
 from egressmon.pipeline import Pipeline
 from egressmon.reports.outcome import NOT_RUN
 from egressmon.runs.plan import Ending, RunOptions
+from egressmon.sanitise.counting import masked_so_far
 from egressmon.sensor.sensor import Sensor
 from egressmon.values import dataclass
 
@@ -70,6 +71,7 @@ def end_record(found: Findings) -> RunEnd:
         exit_status=_exit_status(found, doubts),
         outlived=ending.outlived,
         duration_ms=found.duration_ms,
+        masked=masked_so_far(),
     )
 
 

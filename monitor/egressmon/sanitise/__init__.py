@@ -7,7 +7,8 @@ judged by names and shapes. docs/evidence.md says what is not masked.
 
 from egressmon.sanitise.argv_mode import ArgvMode
 from egressmon.sanitise.command import mask_command
-from egressmon.sanitise.text import MASK, MAX_TEXT, sanitise_place, sanitise_text
+from egressmon.sanitise.counting import MASK
+from egressmon.sanitise.text import MAX_TEXT, sanitise_place, sanitise_text
 
 __all__ = [
     "MASK",

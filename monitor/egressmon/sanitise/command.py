@@ -3,11 +3,13 @@
 import re
 
 from egressmon.sanitise import table, tools
+from egressmon.sanitise.catalog import ARGUMENT
+from egressmon.sanitise.counting import MASK, hidden
 from egressmon.sanitise.kinds import masked, masked_by_name, masked_word
 from egressmon.sanitise.pipes import fed_secrets, is_pipe
 from egressmon.sanitise.secret_names import is_secret_name, is_switch
 from egressmon.sanitise.shell import Word, simple_commands
-from egressmon.sanitise.text import MASK, cut, mask_known
+from egressmon.sanitise.text import cut, mask_known
 
 _MAX_DEPTH = 4
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=")
@@ -47,7 +49,7 @@ def mask_shell(text: str, depth: int = 0) -> str:
     if not _SHELL_SYNTAX.search(text):
         return masked_word(text)
     if depth > _MAX_DEPTH:
-        return MASK
+        return hidden(ARGUMENT.name)
     text = cut(text)
     shown: list[str] = []
     at = 0
@@ -214,7 +216,7 @@ class _Command:
                 start = next(
                     one for one in self._rules.prefixes if word.startswith(one)
                 )
-                self.shown[at] = start + MASK
+                self.shown[at] = start + hidden(ARGUMENT.name)
             elif word[:1] == "-" and len(word) > 1:
                 at = self._mask_option(at)
                 continue
@@ -368,7 +370,7 @@ class _Command:
             word, before = self.words[index], self.words[index - 1]
             of_long = before[:2] == "--" and "=" not in before and before != name
             if word[:1] != "-" and not of_long:
-                self.shown[index] = MASK
+                self.shown[index] = hidden(ARGUMENT.name)
                 return
 
     @staticmethod

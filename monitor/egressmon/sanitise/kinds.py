@@ -2,8 +2,10 @@
 
 import re
 
+from egressmon.sanitise.catalog import ARGUMENT, COOKIE, NAMED
+from egressmon.sanitise.counting import hidden
 from egressmon.sanitise.secret_names import is_harmless, is_no_value, is_secret_name
-from egressmon.sanitise.text import MASK, cut, sanitise_text
+from egressmon.sanitise.text import cut, sanitise_text
 
 _NUMBERS = re.compile(r"\d+:\d+")
 _ORACLE = re.compile(r"(?P<user>[^/@\s]+)/(?P<secret>[^\s]+?)(?P<db>@[^@\s]*)?")
@@ -21,48 +23,52 @@ def masked(kind: str, value: str) -> str:
 
 
 def _secret(value: str) -> str:
-    return value if value == "-" or is_no_value(value) else MASK
+    return value if value == "-" or is_no_value(value) else hidden(ARGUMENT.name)
 
 
 def _userpass(value: str) -> str:
     parted = any(mark in value for mark in ":%,")
-    return MASK if parted and not _NUMBERS.fullmatch(value) else _text(value)
+    return (
+        hidden(ARGUMENT.name)
+        if parted and not _NUMBERS.fullmatch(value)
+        else _text(value)
+    )
 
 
 def _pair(value: str) -> str:
     name, equals, _ = value.partition("=")
-    return f"{name}={MASK}" if equals else _text(value)
+    return f"{name}={hidden(ARGUMENT.name)}" if equals else _text(value)
 
 
 def _cookie(value: str) -> str:
-    return MASK if "=" in value else value
+    return hidden(COOKIE.name) if "=" in value else value
 
 
 def _certificate(value: str) -> str:
     file, colon, _ = value.partition(":")
-    return f"{file}:{MASK}" if colon else value
+    return f"{file}:{hidden(ARGUMENT.name)}" if colon else value
 
 
 def _source(value: str) -> str:
     kind, colon, _ = value.partition(":")
     secret = colon and kind in {"pass", "key", "hexkey"}
-    return f"{kind}:{MASK}" if secret else _text(value)
+    return f"{kind}:{hidden(ARGUMENT.name)}" if secret else _text(value)
 
 
 def _manifest(value: str) -> str:
-    return MASK if "stringData" in value else _text(value)
+    return hidden(ARGUMENT.name) if "stringData" in value else _text(value)
 
 
 def _oracle(value: str) -> str:
     found = _ORACLE.fullmatch(cut(value))
     if found is None:
         return masked_word(value)
-    return f"{found['user']}/{MASK}{found['db'] or ''}"
+    return f"{found['user']}/{hidden(ARGUMENT.name)}{found['db'] or ''}"
 
 
 def masked_by_name(name: str, value: str) -> str:
     """Return the masked `value` of an option or variable with a secret's `name`."""
-    return _text(value) if is_harmless(name, value) else MASK
+    return _text(value) if is_harmless(name, value) else hidden(NAMED.name)
 
 
 def masked_word(word: str) -> str:
@@ -75,7 +81,7 @@ def masked_word(word: str) -> str:
         if name.startswith(("-D", "-P")):  # a property: -Dapi.key=
             name = name[2:]
         if is_secret_name(name) and not is_harmless(name, found["value"]):
-            return f"{found['name']}={MASK}"
+            return f"{found['name']}={hidden(NAMED.name)}"
     return _text(word)
 
 

@@ -2,9 +2,10 @@
 
 import re
 
+from egressmon.sanitise.catalog import ARGUMENT
+from egressmon.sanitise.counting import hidden
 from egressmon.sanitise.kinds import masked
 from egressmon.sanitise.secret_names import is_no_value, is_secret_name
-from egressmon.sanitise.text import MASK
 
 _WRITERS = frozenset({"echo", "printf"})
 # Programs that read passwords from their standard input without an option.
@@ -57,4 +58,4 @@ def _fed(word: str) -> str:
         return word
     if is_no_value(word.rpartition(":")[2].strip("\\n")):
         return masked("text", word)
-    return MASK
+    return hidden(ARGUMENT.name)

@@ -10,6 +10,9 @@ import re
 from itertools import pairwise
 from operator import ne
 
+from egressmon.sanitise.catalog import RANDOM_BASE64
+from egressmon.sanitise.counting import hidden
+
 _CLASSES = str.maketrans(
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
     "A" * 26 + "a" * 26 + "0" * 10,
@@ -55,21 +58,32 @@ def _changes(classes: str) -> float:
     return changes / (len(classes) - 1)
 
 
-def mask_random(text: str, mask: str) -> str:
-    """Return `text` with random words replaced by `mask`."""
+def is_random_key(word: str) -> bool:
+    """Tell whether `word`, of base64's characters, looks like a key."""
+    bare = _MARKS.sub("", word.rstrip("="))
+    if len(bare) < 30 or len(set(bare)) < 16 or word.startswith("/"):
+        return False
+    if len(bare) == len(word.rstrip("=")):
+        return is_random(bare, alone=False)
+    classes = bare.translate(_CLASSES)
+    return len(set(classes)) == 3 and _changes(classes) >= 0.5
+
+
+def mask_random(text: str) -> str:
+    """Return `text` with random words masked."""
     if len(text) < 16:
         return text
     pieces = _KNOWN.split(text)
-    pieces[::2] = [_masked(piece, mask) for piece in pieces[::2]]
+    pieces[::2] = [_masked(piece) for piece in pieces[::2]]
     return "".join(pieces)
 
 
-def _masked(text: str, mask: str) -> str:
-    text = _MARKED.sub(lambda match: _marked(match[0], mask), text)
-    return _RUN.sub(lambda match: _run(match, mask), text)
+def _masked(text: str) -> str:
+    text = _MARKED.sub(lambda match: _marked(match[0]), text)
+    return _RUN.sub(_run, text)
 
 
-def _marked(word: str, mask: str) -> str:
+def _marked(word: str) -> str:
     if word.startswith(("/", "-")):
         return word
     bare = _MARKS.sub("", word.rstrip("="))
@@ -77,13 +91,14 @@ def _marked(word: str, mask: str) -> str:
         return word
     classes = bare.translate(_CLASSES)
     changes = _changes(classes)
-    return mask if len(set(classes)) == 3 and changes >= 0.5 else word
+    random = len(set(classes)) == 3 and changes >= 0.5
+    return hidden(RANDOM_BASE64.name) if random else word
 
 
-def _run(match: re.Match[str], mask: str) -> str:
+def _run(match: re.Match[str]) -> str:
     word, text = match[0], match.string
     before = text[max(0, match.start() - 1) : match.start()]
     after = text[match.end() : match.end() + 1]
     alone = not before or before not in "/.-_"
     alone = alone and (not after or after not in "/.-_")
-    return mask if is_random(word, alone=alone) else word
+    return hidden(RANDOM_BASE64.name) if is_random(word, alone=alone) else word

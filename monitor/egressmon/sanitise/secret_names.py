@@ -11,10 +11,11 @@ from functools import lru_cache
 _MAX_NAME = 128
 _WORDS = re.compile(r"[A-Z]++(?![a-z])|[A-Z]?[a-z]++|[A-Z]|\d++")
 
-_PASSWORDS = frozenset(
+PASSWORDS = frozenset(
     """password passwords passwd passphrase passcode passwort pass pwd pw psk secret
     secrets mnemonic""".split()
 )
+"""Words for what may be any word."""
 _SECRETS = frozenset(
     """token tokens apikey authkey credential credentials cred creds cookie cookies
     signature sig bearer jwt pat authorization auth sid sessid sessionid phpsessid
@@ -27,6 +28,8 @@ _ENDINGS = (
     "authtoken dbpass sshpass rootpass adminpass ftppass smtppass mailpass ldappass"
 ).split()
 _ENDING = tuple(_ENDINGS)
+MEANING = frozenset({*PASSWORDS, *_SECRETS, *_ENDINGS, "key"})
+"""Words one of which is in every name of a secret, except those ending in `id`."""
 _BEFORE_KEY = frozenset(
     """api access private secret account signing sign encryption encrypt decryption
     master license auth client shared service deploy session storage subscription app
@@ -85,7 +88,7 @@ _cached = lru_cache(maxsize=8192)(_is_secret)
 
 
 def _is_about_secret(words: tuple[str, ...], index: int, word: str) -> bool:
-    if word in _PASSWORDS or word in _SECRETS or word.endswith(_ENDING):
+    if word in PASSWORDS or word in _SECRETS or word.endswith(_ENDING):
         return not word.endswith(("bypass", "compass"))
     before = words[index - 1] if index else ""
     if word in {"key", "keys"}:
@@ -98,7 +101,7 @@ def _is_about_secret(words: tuple[str, ...], index: int, word: str) -> bool:
 
 def _holds_secret(words: tuple[str, ...], index: int) -> bool:
     last = words[-1]
-    if index and words[0] in _BEGINS_HARMLESS and words[index] not in _PASSWORDS:
+    if index and words[0] in _BEGINS_HARMLESS and words[index] not in PASSWORDS:
         return False
     if index == len(words) - 1:
         return True
@@ -108,7 +111,7 @@ def _holds_secret(words: tuple[str, ...], index: int) -> bool:
 
 def is_password(name: str) -> bool:
     """Tell whether `name` means a password, which may be any word."""
-    return any(word in _PASSWORDS or word.endswith(_ENDING) for word in words_of(name))
+    return any(word in PASSWORDS or word.endswith(_ENDING) for word in words_of(name))
 
 
 def is_switch(name: str) -> bool:
@@ -154,7 +157,7 @@ def is_harmless(name: str, value: str) -> bool:
     words = words_of(name)
     last = words[-1] if words else ""
     if value.isdecimal():
-        return len(value) <= (1 if last in _PASSWORDS else 6)
+        return len(value) <= (1 if last in PASSWORDS else 6)
     if last == "pwd" and value.startswith(("/", "~")):
         return name.lstrip("-") in {"PWD", "OLDPWD", "pwd"}
     if last in _MAY_BE_KINDS and value.lower() in _KINDS_OF_AUTH:

@@ -6,6 +6,8 @@ is matched possessively, and what follows it is bounded.
 
 import re
 
+from egressmon.sanitise.catalog import AUTHORIZATION, COOKIE, NAMED
+from egressmon.sanitise.counting import MASK, hidden
 from egressmon.sanitise.randomness import mask_random
 from egressmon.sanitise.secret_names import (
     is_harmless,
@@ -16,7 +18,6 @@ from egressmon.sanitise.secret_names import (
 from egressmon.sanitise.tokens import mask_tokens
 from egressmon.sanitise.urls import mask_urls
 
-MASK = "***"
 MAX_TEXT = 4096
 """How many characters of a word are searched and kept; the rest is left out."""
 
@@ -50,7 +51,7 @@ _NETRC = re.compile(
 )
 # The arguments of auth() in MongoDB and others.
 _AUTH = re.compile(r"(?<=\.auth\()[^()]++")
-_HEADERS = frozenset({"authorization", "cookie"})
+_HEADERS = {"authorization": AUTHORIZATION.name, "cookie": COOKIE.name}
 
 
 def cut(text: str) -> str:
@@ -65,7 +66,7 @@ def cut(text: str) -> str:
 
 def sanitise_text(text: str) -> str:
     """Return `text` with everything that looks like a secret masked."""
-    return mask_random(mask_known(text), MASK)
+    return mask_random(mask_known(text))
 
 
 def sanitise_place(text: str) -> str:
@@ -73,29 +74,38 @@ def sanitise_place(text: str) -> str:
 
     Random words are not masked: in paths they are mostly digests.
     """
-    text = mask_urls(cut(text), MASK)
+    text = mask_urls(cut(text))
     if "/" not in text:
         return mask_known(text)
     # NAME=VALUE in a path ends at the next slash.
     masked = "/".join(mask_known(part) for part in text.split("/"))
-    return mask_tokens(masked, MASK)
+    return mask_tokens(masked)
 
 
 def mask_known(text: str) -> str:
     """Return `text` with secrets masked that have a name or a known shape."""
     text = cut(text)
     if "-----BEGIN" in text:
-        text = mask_tokens(text, MASK)
-    text = mask_urls(text, MASK)
+        text = mask_tokens(text)
+    text = mask_urls(text)
     if "'" in text or '"' in text:
-        text = _SQL.sub(rf"\g<before>{MASK}", text)
-        text = _AUTH.sub(MASK, text)
+        text = _SQL.sub(_behind, text)
+        text = _AUTH.sub(lambda _: hidden(NAMED.name), text)
     if "=" in text or ":" in text:
         text = _mask_named(text)
     text = _SCHEME.sub(_masked_scheme, text)
     if "login" in text or "machine" in text:
-        text = _NETRC.sub(rf"\g<before>{MASK}", text)
-    return mask_tokens(text, MASK)
+        text = _NETRC.sub(_behind, text)
+    return mask_tokens(text)
+
+
+def _behind(match: re.Match[str]) -> str:
+    return match["before"] + hidden(NAMED.name)
+
+
+def _kind_of(name: str) -> str:
+    last = words_of(name)[-1]
+    return _HEADERS.get(last, NAMED.name)
 
 
 def _mask_named(text: str) -> str:
@@ -107,7 +117,7 @@ def _mask_named(text: str) -> str:
             end = _value_end(text, match)
         value = text[start:end]
         if end > start and not _is_prose(match, value):
-            shown += [text[at:start], MASK]
+            shown += [text[at:start], hidden(_kind_of(match["name"]))]
             at = end
             continue
         shown.append(text[at : match.end("gap")])
@@ -161,4 +171,4 @@ def _masked_scheme(match: re.Match[str]) -> str:
         harmless = letters or len(value) < 8 or "-" in value.strip("-")
     else:
         harmless = len(value) < 16 or not any(map(str.isdecimal, value))
-    return match[0] if harmless else f"{match['scheme']} {MASK}"
+    return match[0] if harmless else f"{match['scheme']} {hidden(AUTHORIZATION.name)}"

@@ -2,6 +2,9 @@
 
 import re
 
+from egressmon.sanitise.catalog import URL_CREDENTIALS
+from egressmon.sanitise.counting import hidden
+
 # Bounded, as a scheme of any length would make the search quadratic.
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}\Z")
 _REST = re.compile(r"[^\s\"'<>`]*+")
@@ -26,8 +29,8 @@ _NO_USERS = frozenset(
 )
 
 
-def mask_urls(text: str, mask: str) -> str:
-    """Return `text` with the user information in each URL replaced by `mask`."""
+def mask_urls(text: str) -> str:
+    """Return `text` with the user information in each URL masked."""
     if "@" not in text:
         return text
     shown: list[str] = []
@@ -42,16 +45,19 @@ def mask_urls(text: str, mask: str) -> str:
         rest = _REST.match(text, end, limit if limit >= 0 else len(text))
         if scheme is None or rest is None:
             continue
-        if length := _userinfo(scheme[0].lower(), rest[0]):
-            shown.append(mask)
+        if length := userinfo(scheme[0].lower(), rest[0]):
+            shown.append(hidden(URL_CREDENTIALS.name))
             at = end + length
     text = "".join([*shown, text[at:]])
-    return _BARE.sub(lambda match: _bare(match, mask), text)
+    return _BARE.sub(_bare, text)
 
 
-# The length of the user information at the beginning of `rest`; 0 if there is none, or
-# if it is no secret. A password may contain `@` and, against RFC 3986, `/`.
-def _userinfo(scheme: str, rest: str) -> int:
+def userinfo(scheme: str, rest: str) -> int:
+    """Return the length of the user information at the beginning of `rest`.
+
+    It is 0 if there is none, or if it is no secret in a URL of this `scheme`. A
+    password may contain `@` and, against RFC 3986, `/`.
+    """
     segment = re.split(r"[/?#]", rest, maxsplit=1)[0]
     last = segment.rfind("@")
     if last < 0:
@@ -76,7 +82,7 @@ def _userinfo(scheme: str, rest: str) -> int:
     return found
 
 
-def _bare(match: re.Match[str], mask: str) -> str:
+def _bare(match: re.Match[str]) -> str:
     if match["user"].lower() in _NO_USERS or match[0].startswith("***"):
         return match[0]
-    return f"{mask}@"
+    return f"{hidden(URL_CREDENTIALS.name)}@"

@@ -1,0 +1,37 @@
+"""What was found where, and the search for a few bytes."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+
+class Match(NamedTuple):
+    """A secret: its place in the bytes that were searched, and its kind's name."""
+
+    start: int
+    end: int
+    kind: str
+
+
+class Run(NamedTuple):
+    """A run of base64's characters, with the lines that belong to it."""
+
+    start: int
+    end: int
+    is_wrapped: bool
+
+
+class Sought(NamedTuple):
+    """What is searched."""
+
+    data: bytes
+    small: bytes
+    """The same in small letters."""
+    runs: list[Run]
+
+
+def every(data: bytes, mark: bytes) -> Iterator[int]:
+    """Yield each place of `mark` in `data`."""
+    at = data.find(mark)
+    while at >= 0:
+        yield at
+        at = data.find(mark, at + 1)

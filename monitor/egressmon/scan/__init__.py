@@ -1,0 +1,1 @@
+"""Search files and folders for secrets: `egressmon scan`."""
