@@ -22,11 +22,9 @@ from pathlib import Path
 
 from egressmon.scan.search import FileSearch, Leak
 
-WORDS = (
-    "the of and to in is that it was for on are as with they be at one have this from "
-    "request response model server client header value connection evidence policy "
-    "address network process session message stream buffer window result number"
-).split()
+WORDS = """the of and to in is that it was for on are as with they be at one have this
+from request response model server client header value connection evidence policy a
+network process message stream window result""".split()  # noqa: SIM905
 LETTERS = string.ascii_letters + string.digits
 
 
@@ -51,19 +49,20 @@ def yaml(random_: random.Random) -> str:
     """Return an interaction of a cassette in YAML."""
     return (
         f"- request:\n    body: '{body(random_)}'\n    headers:\n"
-        "      Accept:\n      - application/json\n      User-Agent:\n      - client/1.2\n"
+        "      Accept:\n      - application/json\n      User-Agent:\n      - client\n"
         "      X-Api-Key:\n      - REDACTED\n    method: POST\n"
         f"    uri: https://api.example.test/v1/messages?page={random_.randrange(99)}\n"
         f"  response:\n    body:\n      string: {response(random_)}\n"
         "    headers:\n      Content-Type:\n      - application/json\n      ETag:\n"
-        f"      - W/\"{random_.randbytes(20).hex()}\"\n    status:\n      code: 200\n"
+        f'      - W/"{random_.randbytes(20).hex()}"\n    status:\n      code: 200\n'
     )
 
 
 def jsons(random_: random.Random) -> str:
     """Return an interaction of a cassette in JSON, on a line."""
     headers = {"Accept": ["*/*"], "Date": ["Mon, 02 Nov 2026 10:00:00 GMT"]}
-    request = {"body": body(random_), "headers": headers, "uri": "https://a.test/x?y=%20"}
+    uri = "https://api.example.test/v1/models?name=a%20b"
+    request = {"body": body(random_), "headers": headers, "uri": uri}
     return json.dumps({"request": request, "response": body(random_)}) + "\n"
 
 

@@ -35,6 +35,7 @@ from egressmon.policy.language.model import (
 from egressmon.probes.wire import CONSTANTS
 from egressmon.reports.summary import losses_line
 from egressmon.runs import conclude
+from egressmon.sanitise.catalog import KINDS
 from egressmon.sensor.blind_spots import KnownBlindSpot
 from egressmon.sensor.sensor import CONSEQUENCES
 
@@ -78,6 +79,16 @@ def test_every_command_has_a_section() -> None:
         if sub.prog != "egressmon policy":
             name = sub.prog.split("[")[0].strip()
             assert f"## `{name}" in USAGE, name
+
+
+def test_every_kind_of_secret_is_documented_and_none_more() -> None:
+    rows = re.findall(
+        r"^\| (`[a-z0-9`, -]+`) \| ", (DOCS / "scan.md").read_text(), re.MULTILINE
+    )
+
+    documented = {name for row in rows for name in re.findall(r"`([a-z0-9-]+)`", row)}
+
+    assert documented == {kind.name for kind in KINDS}
 
 
 def test_every_command_has_its_exit_statuses() -> None:

@@ -99,16 +99,14 @@ class _Json:
         stream.write('{"version": 1, "findings": [')
 
     def leak(self, leak: Leak) -> None:
-        self._stream.write(
-            self._between + json.dumps({**leak._asdict(), "masked": "***"})
-        )
+        self._stream.write(self._between + _json({**leak._asdict(), "masked": "***"}))
         self._between = ",\n"
 
     def unsearched(self, part: Unsearched) -> None:
         self._unsearched.append(part)
 
     def end(self, totals: Totals) -> None:
-        rows = ",\n".join(json.dumps(part._asdict()) for part in self._unsearched)
+        rows = ",\n".join(_json(part._asdict()) for part in self._unsearched)
         self._stream.write(
             f'\n], "unsearched": [{rows}], "files": {totals.files}, '
             f'"bytes": {totals.size}, "allowed": {totals.allowed}}}\n'
@@ -131,7 +129,7 @@ class _Sarif:
         }
         stream.write(
             f'{{"$schema": "{_SARIF}", "version": "2.1.0", "runs": [{{"tool": '
-            f'{{"driver": {json.dumps(driver)}}}, "results": ['
+            f'{{"driver": {_json(driver)}}}, "results": ['
         )
 
     def leak(self, leak: Leak) -> None:
@@ -146,7 +144,7 @@ class _Sarif:
             "locations": [{"physicalLocation": location}],
             "partialFingerprints": {"egressmonScan/v1": leak.digest},
         }
-        self._stream.write(self._between + json.dumps(result))
+        self._stream.write(self._between + _json(result))
         self._between = ",\n"
 
     def unsearched(self, part: Unsearched) -> None:
@@ -165,7 +163,14 @@ class _Sarif:
             "toolExecutionNotifications": self._notes,
             "properties": {"files": totals.files, "bytes": totals.size},
         }
-        self._stream.write(f'\n], "invocations": [{json.dumps(invocation)}]}}]}}\n')
+        self._stream.write(f'\n], "invocations": [{_json(invocation)}]}}]}}\n')
+
+
+# A stream that breaks CI commands would break the JSON around them, too: so they are
+# escaped as JSON escapes. Neither mark is part of JSON itself.
+def _json(value: object) -> str:
+    text = json.dumps(value)
+    return text.replace("#", "\\u0023").replace("section_", "section\\u005f")
 
 
 # RFC 3986: bytes that are no letters are percent-encoded, whatever their encoding was.

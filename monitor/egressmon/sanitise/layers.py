@@ -25,6 +25,8 @@ _LETTERS = {
     **dict(zip(b'0abtnvfre"\\/ N_', b'\0\a\b\t\n\v\f\r\x1b"\\/ \x85\xa0', strict=True))
 }
 _WIDE = re.compile(rb"(?:[\t\r\n\x20-\x7e]\x00){8,}+[\t\r\n\x20-\x7e]?")
+IN_PLACE = frozenset({"percent", "escapes", "utf-16"})
+"""Encodings of single characters, with some of the text around them."""
 GZIP = b"\x1f\x8b\x08"
 _CHUNK = 1 << 20
 _CONTEXT_BEFORE, _CONTEXT_BEHIND = 256, 512
@@ -46,10 +48,11 @@ class Pieces:
         self._parts: list[bytes] = []
         self._begins: list[int] = []
         self._places: list[tuple[int, int, int]] = []
-        self._size = 0
+        self._size = self._until = 0
 
     def add(self, piece: Piece) -> None:
         """Add a piece; one that is as long as its original is mapped byte by byte."""
+        self._until = piece.end
         self._begins.append(self._size)
         self._places.append((piece.start, piece.end, len(piece.data)))
         self._parts.append(piece.data)
@@ -57,7 +60,7 @@ class Pieces:
 
     def divide(self) -> None:
         """Keep what follows apart from what was added."""
-        self.add(Piece(_BETWEEN, 0, 0))
+        self.add(Piece(_BETWEEN, self._until, self._until))
 
     @property
     def size(self) -> int:

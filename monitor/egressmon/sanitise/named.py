@@ -39,7 +39,7 @@ _BEHIND = re.compile(
 _NAME_CHARACTERS = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.$-"
 )
-_BARE = re.compile(rb"[^\s&;,\"'`)}\]|<>\\\x00-\x08]{1,4096}+")
+_BARE = re.compile(rb"[^\s&;,\"'`)}\]|<>\\\x00-\x1f]{1,4096}+")
 _LINE = re.compile(rb"[^\r\n\"'\\\x00-\x08]{1,8192}+")
 _AUTH = re.compile(
     r"(?:(?:bearer|basic|token|apikey|digest|negotiate|aws4-hmac-sha256|key|sso-key|"
@@ -141,7 +141,7 @@ def _value(data: bytes, at: int, match: re.Match[bytes]) -> Iterator[Match]:
         return
     begin = match.end()
     end = _end(data, begin, match["quote"], whole_line=kind in _LINES)
-    text = data[begin:end].decode("latin-1").rstrip()
+    text = _text(data[begin:end])
     if kind == AUTHORIZATION.name and (found := _AUTH.fullmatch(text)):
         begin, text = begin + found.start("credentials"), found["credentials"]
     if _is_secret(kind, name, text, match):
@@ -159,6 +159,17 @@ def _kind(name: str, before: bytes) -> str:
     return API_KEY_HEADER.name if small in _HEADER_KEYS else NAMED.name
 
 
+# Bytes that are no text are no value: a name may stand in them by chance. latin-1 has
+# one character for each byte, so that places stay right.
+def _text(value: bytes) -> str:
+    try:
+        is_text = not _CONTROLS.search(value) and bool(value.decode())
+    except UnicodeDecodeError:
+        is_text = False
+    return value.decode("latin-1").rstrip() if is_text else ""
+
+
+_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
 _LINES = frozenset({AUTHORIZATION.name, COOKIE.name})
 
 

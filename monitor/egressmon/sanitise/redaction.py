@@ -18,6 +18,7 @@ broken JSON is searched, too; a mask never contains a quote, a backslash or a ne
 """
 
 import hashlib
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
@@ -26,7 +27,7 @@ from egressmon.sanitise import layers
 from egressmon.sanitise.catalog import RANDOM_BASE64, RANDOM_HEX
 from egressmon.sanitise.counting import MASK
 from egressmon.sanitise.found import Match, Run
-from egressmon.sanitise.matches import matches, without_overlaps
+from egressmon.sanitise.matches import matches
 from egressmon.sanitise.runs import all_runs
 
 MAX_DEPTH = 5
@@ -137,17 +138,34 @@ def search(data: bytes, budget: Budget | None = None, depth: int = 0) -> list[Hi
     inner: list[Hit] = []
     if depth < MAX_DEPTH:
         inner = [*_decoded(data, runs, budget, depth), *_unpacked(data, budget, depth)]
-    if not inner:
-        return plain
-    clear = [hit for hit in plain if hit.match.kind not in _VAGUE]
-    vague = [hit for hit in plain if hit.match.kind in _VAGUE]
-    return _ordered(clear, inner, vague)
+    return _ordered(plain, inner) if inner else plain
 
 
-def _ordered(*groups: list[Hit]) -> list[Hit]:
-    by_match = {hit.match: hit for group in reversed(groups) for hit in group}
-    kept = without_overlaps([hit.match for hit in group] for group in groups)
-    return [by_match[match] for match in kept]
+# All that was decoded is kept, as its place may be that of other secrets, too. Left out
+# is what was found there without decoding, and what only looks random and is encoded.
+def _ordered(plain: list[Hit], inner: list[Hit]) -> list[Hit]:
+    ends = [hit.match.end for hit in plain]  # in order, as no two overlap
+    kept = {hit: None for hit in inner if not _is_among(hit, plain, ends)}
+    starts = sorted((hit.match.start, hit.match.end) for hit in kept)
+    clear = [hit for hit in plain if not _is_decoded(hit, starts)]
+    return sorted([*clear, *kept], key=lambda hit: hit.match)
+
+
+def _is_among(hit: Hit, plain: list[Hit], ends: list[int]) -> bool:
+    if hit.encodings[-1] not in layers.IN_PLACE:
+        return False
+    at = bisect_right(ends, hit.match.start)
+    near = plain[at].match if at < len(plain) else None
+    return (
+        near is not None and near.start < hit.match.end and near.kind == hit.match.kind
+    )
+
+
+def _is_decoded(hit: Hit, places: list[tuple[int, int]]) -> bool:
+    if hit.match.kind not in _VAGUE:
+        return False
+    at = bisect_right(places, (hit.match.end, 0))
+    return any(end > hit.match.start for _, end in places[max(0, at - 64) : at])
 
 
 def _digest(data: bytes, match: Match) -> str:

@@ -15,11 +15,10 @@ _STANDARD = bytes.maketrans(b"-_", b"+/")
 _PRINTABLE = bytes([9, 10, 13, *range(32, 127)])
 _SOUGHT = b"a" * SHORTEST
 _RUN = re.compile(rb"[A-Za-z0-9+/_-]++={0,2}")
-# Lines of one text in base64 (RFC 2045, PEM, YAML): each but the last is full. A word
-# behind one full line is no line of it, unless it ends or looks like one.
+# Lines of one text in base64 (RFC 2045, PEM, YAML): each but the last is full.
 _LINES = re.compile(
     rb"(?:(?P<full>[A-Za-z0-9+/]{60,128}+)(?:\s|\\[rn]){1,64}){1,}"
-    rb"(?P<last>[A-Za-z0-9+/]*+={0,2})"
+    rb"(?P<last>[A-Za-z0-9+/]++={0,2})"
 )
 _LAST = re.compile(
     rb"[A-Za-z0-9+/]{2,}={1,2}|(?=[^0-9]*[0-9])(?=[^A-Z]*[A-Z])[\w+/]{16,}"
@@ -51,19 +50,20 @@ def all_runs(data: bytes) -> Iterator[Run]:
     classes = data.translate(_CLASSES)
     at = classes.find(_SOUGHT)
     while at >= 0:
-        lines = _lines(data, at)
-        match = lines or _RUN.match(data, at)
+        match = _RUN.match(data, at)
         end = match.end() if match else at + SHORTEST
-        yield Run(at, end, lines is not None)
+        lines = _LINES.match(data, at)
+        if lines is None or not _is_one_text(lines, at):
+            yield Run(at, end, is_wrapped=False)
+        if lines is not None:
+            end = lines.end()
+            yield Run(at, end, is_wrapped=True)
         at = classes.find(_SOUGHT, end)
 
 
-def _lines(data: bytes, at: int) -> re.Match[bytes] | None:
-    lines = _LINES.match(data, at)
-    if lines is None:
-        return None
-    is_one = lines.start("full") == at
-    return None if is_one and not _LAST.fullmatch(lines["last"]) else lines
+# Whether it is certain: a word behind one full line can be another word.
+def _is_one_text(lines: re.Match[bytes], at: int) -> bool:
+    return lines.start("full") > at or _LAST.fullmatch(lines["last"]) is not None
 
 
 def random_words(sought: Sought) -> Iterator[Match]:

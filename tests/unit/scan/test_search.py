@@ -1,0 +1,148 @@
+"""Files and folders of any kind: what is searched, and what is named instead."""
+
+import base64
+import gzip
+import os
+import random
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from egressmon.scan import windows
+from egressmon.scan.search import FileSearch, Leak, Unsearched
+from egressmon.scan.walk import entries
+from support.secrets import ENCODINGS, filled
+
+KEY = filled("sk-ant-api03-{u93}AA", random.Random(9))  # noqa: S311 -- a test's
+
+
+def leaks(path: Path) -> Iterator[Leak]:
+    for found in FileSearch(str(path)).results():
+        assert isinstance(found, Leak), found
+        yield found
+
+
+def test_a_secret_is_found_at_its_line_and_column(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text(f"one\ntwo\nthree {KEY}\n{KEY}\n")
+
+    found = [(one.line, one.column, one.kind) for one in leaks(path)]
+
+    assert found == [(3, 7, "anthropic-key"), (4, 1, "anthropic-key")]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_secret_anywhere_at_the_borders_of_windows_is_found_once(
+    tmp_path: Path, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(windows, "CHUNK", 8192)
+    monkeypatch.setattr(windows, "_OVERLAP", 4096)
+    monkeypatch.setattr(windows, "_CONTEXT", 2048)
+    monkeypatch.setattr(windows, "_SEARCHED", 1024)
+    path = tmp_path / "log"
+    secret = ENCODINGS[encoding](f" {KEY} ".encode())
+    for place in range(3600, 8400, 311):
+        before = (b"lorem, ipsum. " * 700)[:place]
+        path.write_bytes(before + b' "' + secret + b'" ' + b"dolor, sit. " * 900)
+
+        assert [one.kind for one in leaks(path)] == ["anthropic-key"], place
+
+
+def test_lines_are_counted_through_all_windows(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with path.open("w") as out:
+        for _ in range(40):
+            out.write(f"{'some text, '.join('x' * 50_000)}\n{KEY}\n")
+
+    assert [one.line for one in leaks(path)] == list(range(2, 81, 2))
+
+
+def test_a_compressed_file_is_searched_with_the_lines_of_what_it_holds(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "log.gz"
+    path.write_bytes(gzip.compress(b"text, text\n" * 500_000 + KEY.encode()))
+
+    assert [(one.line, one.kind) for one in leaks(path)] == [(500_001, "anthropic-key")]
+
+
+def test_a_compressed_body_that_crosses_windows_is_searched_whole(
+    tmp_path: Path,
+) -> None:
+    text = random.Random(1).randbytes(2 << 20).hex(" ")  # noqa: S311 -- a test's
+    body = gzip.compress(f"{text} {KEY}".encode())
+    assert len(body) > 2 * windows.CHUNK
+    path = tmp_path / "dump"
+    path.write_bytes(b"HTTP/1.1 200 OK\r\n\r\n" + body + b"\r\nend of it, at last.\r\n")
+
+    assert [one.encodings for one in leaks(path)] == [("compressed",)]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (gzip.compress(bytes(100 << 20)), "unpacks to too much"),
+        (b"body: " + base64.b64encode(gzip.compress(bytes(100 << 20))), "not all was"),
+        (gzip.compress(bytes(99))[:-9], "ends early"),
+        (gzip.compress(KEY.encode()) + b"\0not gzip", "damaged"),
+        (
+            b"body: " + base64.b64encode(gzip.compress(bytes(99))[:-9]),
+            "ends early",
+        ),
+    ],
+    ids=["bomb", "bomb inside", "early end", "garbage", "early end inside"],
+)
+def test_what_cannot_be_searched_to_its_end_is_named(
+    tmp_path: Path, data: bytes, reason: str
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(data)
+
+    found = list(FileSearch(str(path)).results())
+
+    assert isinstance(found[-1], Unsearched)
+    assert reason in found[-1].reason
+
+
+def test_links_pipes_and_sockets_are_named_and_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "config").write_text("text")
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(tmp_path / "socket"))
+
+    found = {Path(one.path).name: one.reason for one in entries([str(tmp_path)])}
+
+    assert found == {
+        "file": "",
+        "pipe": "a pipe is not followed or read",
+        "link": "a symbolic link is not followed or read",
+        "loop": "a symbolic link is not followed or read",
+        "socket": "a socket is not followed or read",
+        ".git": "the store of a Git repository is left out",
+    }
+    asked = list(entries([str(tmp_path / "pipe"), str(tmp_path / "gone"), "/dev/null"]))
+    assert all(one.is_problem for one in asked)
+
+
+def test_a_file_that_became_a_pipe_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    (found,) = FileSearch(str(tmp_path / "pipe")).results()
+
+    assert isinstance(found, Unsearched)
+
+
+def test_folders_are_searched_to_any_depth(tmp_path: Path) -> None:
+    folder = tmp_path
+    for _ in range(300):
+        folder /= "a"
+    folder.mkdir(parents=True)
+    (folder / "file").write_text("text")
+
+    assert [one.reason for one in entries([str(tmp_path)])] == [""]
