@@ -105,10 +105,10 @@ def _brotli(data: bytes) -> bytes:
 
 def _new_brotli() -> _Brotli:
     try:
-        import brotli  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
+        import brotli  # noqa: PLC0415
     except ImportError:
         try:
-            import brotlicffi as brotli  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
+            import brotlicffi as brotli  # noqa: PLC0415
         except ImportError:
             raise DecodingError("it is Brotli, which cannot be decoded here") from None
     return cast("_Brotli", brotli.Decompressor())

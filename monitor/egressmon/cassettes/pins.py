@@ -1,0 +1,92 @@
+"""`cassettes.lock`: which cassettes were reviewed, and by which catalog they are clean."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from egressmon.cassettes.drift import cassettes_at
+from egressmon.cassettes.loading import MalformedError, read_cassette
+from egressmon.cassettes.settings import LOCK
+from egressmon.locking import Finding, Lock, LockError, check, read_lock, write_lock
+from egressmon.sanitise.catalog import KINDS
+from egressmon.scan.search import FileSearch, Leak, Unsearched
+
+_CATALOG = "secrets catalog"
+_STALE = (
+    "another catalog of secrets was used: scan the cassettes by the one of this "
+    "egressmon, and lock them again"
+)
+
+
+def catalog_digest() -> str:
+    """Return a digest of what counts as a secret, for the lock."""
+    return f"sha256:{hashlib.sha256(repr(KINDS).encode()).hexdigest()}"
+
+
+def lock_cassettes(directory: str) -> Lock:
+    """Write the lock of `directory`; raises LockError."""
+    return write_lock(directory, LOCK, tools={_CATALOG: catalog_digest()})
+
+
+def locked(directory: str) -> dict[str, str]:
+    """Return the digests in the lock of `directory`, by path; none if it has none."""
+    try:
+        return dict(read_lock(str(Path(directory, LOCK))).files)
+    except LockError:
+        return {}
+
+
+def verify_cassettes(directory: str) -> Iterator[Finding]:
+    """Yield what is wrong with the cassettes in `directory`; raises OSError.
+
+    A folder without a lock of its own, such as that of a vendor, is held to the one of
+    the nearest folder above that has one.
+    """
+    top = _locked_folder(Path(directory))
+    for finding in check(str(top), LOCK, tools={_CATALOG: catalog_digest()}):
+        is_about_lock = finding.path == LOCK
+        path = top / finding.path
+        if is_about_lock or path.is_relative_to(directory):
+            text = _STALE if finding.word == "stale" else finding.message
+            yield Finding(finding.word, str(path), text, finding.line)
+    yield from malformed(directory)
+
+
+def _locked_folder(folder: Path) -> Path:
+    whole = folder.absolute()
+    for above in (whole, *whole.parents):
+        if (above / LOCK).is_file():
+            steps = len(whole.parts) - len(above.parts)
+            return folder if not steps else _above(folder, steps)
+    return folder
+
+
+# As the user wrote it, where that has so many parts: messages name it so.
+def _above(folder: Path, steps: int) -> Path:
+    parents = folder.parents
+    return (
+        parents[steps - 1]
+        if steps <= len(parents) and ".." not in folder.parts
+        else folder.absolute().parents[steps - 1]
+    )
+
+
+def malformed(directory: str) -> Iterator[Finding]:
+    """Yield the files below `directory` that are called like cassettes and are none."""
+    for path in cassettes_at(directory).values():
+        try:
+            read_cassette(path)
+        except MalformedError as error:
+            yield Finding("malformed", path, f"is no cassette: {error}")
+        except OSError as error:
+            yield Finding("malformed", path, f"cannot be read: {error.strerror}")
+
+
+def leaks(
+    directory: str, allowed: frozenset[str] = frozenset()
+) -> Iterator[Leak | Unsearched]:
+    """Yield the secrets in the cassettes of `directory`, but for those `allowed`."""
+    for path in cassettes_at(directory).values():
+        for found in FileSearch(path).results():
+            if isinstance(found, Unsearched) or found.digest not in allowed:
+                yield found
