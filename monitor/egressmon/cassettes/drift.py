@@ -41,7 +41,7 @@ class Unreadable(NamedTuple):
 
 
 def drift(old: str, new: str) -> Iterator[Change | Unreadable]:
-    """Yield how the cassettes at `new`, a file or a folder, differ from those at `old`."""
+    """Yield how what is at `new`, a cassette or a folder, differs from `old`."""
     befores, afters = cassettes_at(old), cassettes_at(new)
     for name in sorted({*befores, *afters}):
         if name not in afters:

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 MAX_BODY = 64 << 20
 """How many bytes a body may have once it is decoded."""
@@ -105,13 +105,13 @@ def _brotli(data: bytes) -> bytes:
 
 def _new_brotli() -> _Brotli:
     try:
-        import brotli  # noqa: PLC0415
+        import brotli as found  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
     except ImportError:
         try:
-            import brotlicffi as brotli  # noqa: PLC0415
+            import brotlicffi as found  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
         except ImportError:
             raise DecodingError("it is Brotli, which cannot be decoded here") from None
-    return cast("_Brotli", brotli.Decompressor())
+    return cast("_Brotli", cast("Any", found).Decompressor())
 
 
 _DECODERS: dict[str, Callable[[bytes], bytes]] = {

@@ -47,7 +47,8 @@ def before_record_response(response: Mapping[str, Any]) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     for name, value in response.items():
         if name == "body" and isinstance(value, Mapping):
-            shown[name], headers = _clean_parts(value, given, headers)
+            parts = cast("Mapping[str, object]", value)
+            shown[name], headers = _clean_parts(parts, given, headers)
         elif name == "content" and isinstance(value, str | bytes):
             shown[name], headers = _like(value, given, headers)
         elif name == "url" and isinstance(value, str):
@@ -64,19 +65,21 @@ def vcr_config(**more: Any) -> dict[str, Any]:
 
     Hooks among these come first, so that whatever they add is cleaned, too.
     """
-    hooks: dict[str, list[_Hook]] = {
-        "before_record_request": [before_record_request],
-        "before_record_response": [before_record_response],
+    hooks: dict[str, _Hook] = {
+        "before_record_request": before_record_request,
+        "before_record_response": before_record_response,
     }
-    for name, ours in hooks.items():
-        own = more.get(name) or []
-        given = list(cast("Iterable[_Hook]", own)) if _is_many(own) else [own]
-        hooks[name] = [*given, *ours]
-    return {**more, **{name: tuple(all_) for name, all_ in hooks.items()}}
+    both = {name: (*_many(more.get(name)), ours) for name, ours in hooks.items()}
+    return {**more, **both}
 
 
-def _is_many(hooks: object) -> bool:
-    return isinstance(hooks, Iterable)
+# VCR takes one, or several.
+def _many(hooks: object) -> tuple[object, ...]:
+    if hooks is None:
+        return ()
+    if isinstance(hooks, Iterable):
+        return tuple(cast("Iterable[object]", hooks))
+    return (hooks,)
 
 
 def _bytes_of(body: object) -> bytes | None:
@@ -85,7 +88,7 @@ def _bytes_of(body: object) -> bytes | None:
         return None
     if isinstance(body, str):
         return body.encode("utf-8", "surrogatepass")
-    if isinstance(body, bytes | bytearray | memoryview):
+    if isinstance(body, bytes | bytearray):
         return bytes(body)
     if hasattr(body, "read"):
         return _bytes_of(cast("Any", body).read())
@@ -118,7 +121,7 @@ def _like(
 
 
 def _clean_parts(
-    body: Mapping[str, Any], given: Headers, headers: dict[str, object]
+    body: Mapping[str, object], given: Headers, headers: dict[str, object]
 ) -> tuple[dict[str, Any], dict[str, object]]:
     shown: dict[str, Any] = {}
     for name, value in body.items():

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 from egressmon.cassettes.bounds import MAX_DEPTH, MAX_VALUES, require_few
 from egressmon.errors import UsageError
@@ -106,7 +106,7 @@ def _loader() -> Any:
     import yaml  # noqa: PLC0415 -- an extra
 
     class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-        yaml_implicit_resolvers = {}  # noqa: RUF012 -- yaml's name for it
+        yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
     for name, pattern, first in (
         ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -114,16 +114,20 @@ def _loader() -> Any:
         ("int", r"[-+]?[0-9]{1,18}", list("-+0123456789")),
     ):
         tag = f"tag:yaml.org,2002:{name}"
-        Loader.add_implicit_resolver(tag, re.compile(rf"(?:{pattern})\Z"), first)
+        cast("Any", Loader).add_implicit_resolver(
+            tag, re.compile(rf"(?:{pattern})\Z"), first
+        )
     return Loader
 
 
-def _interactions(value: Any) -> Iterator[Interaction]:
-    if not isinstance(value, dict) or not isinstance(value.get("interactions"), list):
+def _interactions(value: object) -> Iterator[Interaction]:
+    whole = _mapping(value) or {}
+    found = whole.get("interactions")
+    if not isinstance(found, list):
         raise MalformedError("it has no list of `interactions`")
-    if value.get("version", 1) != 1:
+    if whole.get("version", 1) != 1:
         raise MalformedError("it is of another version than 1")
-    for number, one in enumerate(cast("list[Any]", value["interactions"]), 1):
+    for number, one in enumerate(cast("list[object]", found), 1):
         try:
             yield _interaction(one)
         except (KeyError, TypeError, AttributeError) as error:
@@ -133,10 +137,10 @@ def _interactions(value: Any) -> Iterator[Interaction]:
 
 def _interaction(one: Any) -> Interaction:
     request, response = one["request"], one["response"]
-    headers = response.get("headers") or {}
-    status = response["status"]
-    code = status["code"] if isinstance(status, dict) else status
-    if not isinstance(code, int) or not isinstance(headers, dict):
+    headers = _mapping(response.get("headers") or {})
+    status = _mapping(response["status"])
+    code = response["status"] if status is None else status["code"]
+    if not isinstance(code, int) or headers is None:
         raise TypeError("its status is no number, or its headers are no mapping")
     return Interaction(
         _text(request["method"]), _text(request["uri"]), code, headers, _body(response)
@@ -149,10 +153,14 @@ def _text(value: Any) -> str:
     return value
 
 
+def _mapping(value: object) -> dict[str, Any] | None:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+
 def _body(response: Any) -> bytes:
     body = response.get("body", response.get("content"))
-    if isinstance(body, dict):
-        body = body.get("string", body.get("base64_string"))
+    if (parts := _mapping(body)) is not None:
+        body = parts.get("string", parts.get("base64_string"))
     if body is None:
         return b""
     if isinstance(body, bytes):

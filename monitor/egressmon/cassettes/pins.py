@@ -1,4 +1,4 @@
-"""`cassettes.lock`: which cassettes were reviewed, and by which catalog they are clean."""
+"""`cassettes.lock`: which cassettes were reviewed, and clean by which catalog."""
 
 import hashlib
 from collections.abc import Iterator
@@ -42,33 +42,26 @@ def verify_cassettes(directory: str) -> Iterator[Finding]:
     A folder without a lock of its own, such as that of a vendor, is held to the one of
     the nearest folder above that has one.
     """
-    top = _locked_folder(Path(directory))
+    folder = Path(directory).absolute()
+    top = _locked_folder(folder)
     for finding in check(str(top), LOCK, tools={_CATALOG: catalog_digest()}):
-        is_about_lock = finding.path == LOCK
         path = top / finding.path
-        if is_about_lock or path.is_relative_to(directory):
+        if path == top / LOCK or path.is_relative_to(folder):
             text = _STALE if finding.word == "stale" else finding.message
-            yield Finding(finding.word, str(path), text, finding.line)
+            yield Finding(finding.word, _shown(path), text, finding.line)
     yield from malformed(directory)
 
 
 def _locked_folder(folder: Path) -> Path:
-    whole = folder.absolute()
-    for above in (whole, *whole.parents):
+    for above in (folder, *folder.parents):
         if (above / LOCK).is_file():
-            steps = len(whole.parts) - len(above.parts)
-            return folder if not steps else _above(folder, steps)
+            return above
     return folder
 
 
-# As the user wrote it, where that has so many parts: messages name it so.
-def _above(folder: Path, steps: int) -> Path:
-    parents = folder.parents
-    return (
-        parents[steps - 1]
-        if steps <= len(parents) and ".." not in folder.parts
-        else folder.absolute().parents[steps - 1]
-    )
+def _shown(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def malformed(directory: str) -> Iterator[Finding]:

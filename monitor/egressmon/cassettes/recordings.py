@@ -5,7 +5,7 @@ its class VCR and its error are replaced in part while pytest runs.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from egressmon.cassettes.addresses import clean_address
 from egressmon.cassettes.hooks import before_record_request, before_record_response
@@ -37,18 +37,17 @@ def take_over(missed: Callable[[Miss], None]) -> Callable[[], None]:
     there is nothing to do.
     """
     try:
-        from vcr.config import VCR  # noqa: PLC0415 -- an extra
-        from vcr.errors import (  # noqa: PLC0415 -- an extra
-            CannotOverwriteExistingCassetteException as MissError,
-        )
+        from vcr import VCR, errors  # noqa: PLC0415 -- an extra
     except ImportError:
         return lambda: None
-    merged, init = VCR.get_merged_config, MissError.__init__
-    VCR.get_merged_config = _cleaning(merged)
-    MissError.__init__ = _telling(init, missed)
+    vcr = cast("Any", VCR)
+    error = cast("Any", errors).CannotOverwriteExistingCassetteException
+    merged, init = vcr.get_merged_config, error.__init__
+    vcr.get_merged_config = _cleaning(merged)
+    error.__init__ = _telling(init, missed)
 
     def undo() -> None:
-        VCR.get_merged_config, MissError.__init__ = merged, init
+        vcr.get_merged_config, error.__init__ = merged, init
 
     return undo
 

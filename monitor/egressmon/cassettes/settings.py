@@ -93,10 +93,9 @@ def _read(folder: Path) -> Settings:
         data = tomllib.loads((content or b"").decode())
     except (OSError, ValueError, RecursionError) as error:
         raise _wrong(path, getattr(error, "strerror", None) or str(error)) from error
-    tool = cast("object", data.get("tool", {}))
-    found = cast("dict[str, object]", tool).get(TABLE) if isinstance(tool, dict) else {}
-    if found is None:
-        return Settings(folder)
+    tool = cast("object", data.get("tool"))
+    tables = cast("dict[str, object]", tool) if isinstance(tool, dict) else {}
+    found = tables.get(TABLE, {})
     if not isinstance(found, dict):
         raise _wrong(path, f"[tool.{TABLE}] must be a table")
     return _settings(folder, path, cast("dict[str, object]", found))

@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from egressmon.cassettes.bounds import MAX_VALUES
 from egressmon.cassettes.encodings import DecodingError, codings_of, decoded, is_text
@@ -11,7 +11,7 @@ from egressmon.cassettes.headers import values_of
 from egressmon.cassettes.loading import Interaction
 
 _MAX_PLACES = 10_000
-_NAMES = {
+_NAMES: dict[type[object], str] = {
     dict: "object",
     list: "array",
     str: "string",
@@ -68,13 +68,13 @@ def _of_events(data: bytes) -> Shape:
     return Shape("events", {"$": "array", **types}) if values else Shape("text", {})
 
 
-def _parsed(text: bytes) -> Any:
+def _parsed(text: bytes) -> object:
     if sum(map(text.count, (b"[", b"{", b","))) > MAX_VALUES:
         raise ValueError("too many values")
     return json.loads(text)
 
 
-def _types(root: str, values: list[Any]) -> dict[str, str]:
+def _types(root: str, values: list[object]) -> dict[str, str]:
     found: defaultdict[str, set[str]] = defaultdict(set)
     for value in values:
         for place, kind in _walk(root, value):
@@ -84,11 +84,11 @@ def _types(root: str, values: list[Any]) -> dict[str, str]:
     return {place: " or ".join(sorted(kinds)) for place, kinds in found.items()}
 
 
-def _walk(place: str, value: Any) -> Iterator[tuple[str, str]]:
+def _walk(place: str, value: object) -> Iterator[tuple[str, str]]:
     yield place, _NAMES[type(value)]
     if isinstance(value, dict):
-        for name, one in cast("dict[str, Any]", value).items():
+        for name, one in cast("dict[str, object]", value).items():
             yield from _walk(f"{place}.{name}", one)
     elif isinstance(value, list):
-        for one in cast("list[Any]", value):
+        for one in cast("list[object]", value):
             yield from _walk(f"{place}[]", one)
