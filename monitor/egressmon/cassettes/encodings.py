@@ -28,15 +28,20 @@ def decoded(data: bytes, codings: list[str]) -> bytes:
     if len(codings) > _MAX_CODINGS:
         raise DecodingError(f"it has {len(codings)} encodings")
     for coding in reversed(codings):
-        decode = _DECODERS.get(coding)
-        if decode is None:
-            raise DecodingError(f"its encoding is {coding!r}, which is not known here")
         try:
-            data = decode(data)
-        except (zlib.error, EOFError, ValueError) as error:
-            if not is_text(data):
-                raise DecodingError(f"it is no valid {coding}") from error
+            data = _DECODERS.get(coding, _unknown)(data)
+        except (zlib.error, EOFError, ValueError, LookupError) as error:
+            if is_text(data):
+                continue
+            if isinstance(error, LookupError):
+                why = f"its encoding is {coding!r}, which cannot be decoded here"
+                raise DecodingError(why) from error
+            raise DecodingError(f"it is no valid {coding}") from error
     return data
+
+
+def _unknown(_: bytes) -> bytes:
+    raise LookupError
 
 
 def is_text(data: bytes) -> bool:
@@ -110,7 +115,7 @@ def _new_brotli() -> _Brotli:
         try:
             import brotlicffi as found  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
         except ImportError:
-            raise DecodingError("it is Brotli, which cannot be decoded here") from None
+            raise LookupError from None
     return cast("_Brotli", cast("Any", found).Decompressor())
 
 

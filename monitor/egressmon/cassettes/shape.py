@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple, cast
 
 from egressmon.cassettes.bounds import MAX_VALUES
@@ -60,11 +61,15 @@ def below_empty(place: str, one: Shape, other: Shape) -> bool:
 def _of_events(data: bytes) -> Shape:
     lines = (line.strip() for line in data.split(b"\n"))
     texts = [line.removeprefix(b"data:").strip() for line in lines]
+    values: list[object] = []
+    for text in texts:
+        if text[:1] in {b"{", b"["} and len(values) < MAX_VALUES:
+            with suppress(ValueError, RecursionError):  # [DONE] is none
+                values.append(_parsed(text))
     try:
-        values = [_parsed(text) for text in texts if text[:1] in {b"{", b"["}]
         types = _types("$[]", values)
     except (ValueError, RecursionError):
-        return Shape("text", {})
+        values = []
     return Shape("events", {"$": "array", **types}) if values else Shape("text", {})
 
 

@@ -54,7 +54,8 @@ def compare(old: str, new: str, form: str) -> int:
         raise UsageError(
             f"{old} and {new} are a file and a folder", "name two files or two folders"
         )
-    report = drift_report(form, sys.stdout, unguarded(sys.stdout))
+    folder = new if Path(new).is_dir() else str(Path(new).parent)
+    report = drift_report(form, folder, sys.stdout, unguarded(sys.stdout))
     status = 0
     for found in drift(old, new):
         if isinstance(found, Change):

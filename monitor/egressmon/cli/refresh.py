@@ -126,7 +126,7 @@ def _print_review(folder: str, pins: dict[str, str], copy: str | None) -> None:
             _print(f"review: {word}: {Path(folder, path)}")
     if copy is None:
         return
-    report = drift_report("text", sys.stdout, sys.stdout)
+    report = drift_report("text", folder, sys.stdout, sys.stdout)
     for found in drift(copy, folder):
         if isinstance(found, Change):
             report.change(found)

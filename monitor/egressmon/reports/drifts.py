@@ -1,6 +1,7 @@
 """What `egressmon cassettes drift` found: as text, JSON, or annotations for GitHub."""
 
 import json
+import posixpath
 from typing import Protocol, TextIO
 
 from egressmon.cassettes.drift import Change
@@ -21,15 +22,16 @@ class DriftReport(Protocol):
         """End the report."""
 
 
-def drift_report(form: str, stream: TextIO, bare: TextIO) -> DriftReport:
+def drift_report(form: str, folder: str, stream: TextIO, bare: TextIO) -> DriftReport:
     """Return the report in this `form`: text, json or github.
 
+    `folder` is where the fresh cassettes are, beside whose names annotations stand.
     CI commands that somebody else chose are broken in what is written to `stream`, and
     not in `bare`: so only escaped text goes there.
     """
     if form == "json":
         return _Json(stream)
-    return _GitHub(bare) if form == "github" else _Text(stream)
+    return _GitHub(bare, folder) if form == "github" else _Text(stream)
 
 
 def described(change: Change) -> str:
@@ -78,14 +80,16 @@ class _Json:
 
 
 class _GitHub:
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, folder: str) -> None:
         self._stream = stream
+        self._folder = folder
         self._count = 0
 
     def change(self, change: Change) -> None:
         self._count += 1
         if self._count < _MAX_ANNOTATIONS:
-            place = f"file={property_of(change.cassette)},title=Answers changed"
+            path = posixpath.join(self._folder, change.cassette)
+            place = f"file={property_of(path)},title=Answers changed"
             self._stream.write(f"::warning {place}::{escape(described(change))}\n")
 
     # GitHub drops what is above its limit without a word, so the last one says it.

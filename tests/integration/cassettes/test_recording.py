@@ -1,5 +1,6 @@
 """Real cassettes of a real service: what is on disk, and what is played."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,13 +13,11 @@ S = json.loads(os.environ["SECRETS"])
 
 @pytest.mark.vcr
 def test_headers():
-    ask("/json", Authorization="Bearer " + S["authorization"], X_Api_Key=S["api_key_header"],
-        Cookie="sid=" + S["cookie"])
+    ask("/json", Authorization="Bearer " + S["authorization"],
+        X_Api_Key=S["api_key_header"], Cookie="sid=" + S["cookie"])
 
 @pytest.mark.vcr
 def test_address():
-    from http.client import HTTPConnection
-    import vcr.stubs
     ask(f"/json?password={S['query']}&sig={S['signature']}&page=2")
 
 @pytest.mark.vcr
@@ -52,8 +51,6 @@ def running() -> Iterator[Service]:
 
 @pytest.fixture
 def project(tmp_path: Path, running: Service) -> Project:
-    import json  # noqa: PLC0415
-
     made = Project(tmp_path, running.address, TESTS)
     made.variables["SECRETS"] = json.dumps(SECRETS)
     made.variables["SERVICE_API_TOKEN"] = SECRETS["echoed"]
