@@ -1,7 +1,7 @@
 """Find the arguments of commands that their programs take for secrets."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cache
 from itertools import takewhile
 from operator import eq
@@ -15,6 +15,7 @@ _BEFORE, _BEHIND = 256, 1024
 _LINE = re.compile(rb"[^\r\n\x00]*+")
 _STRING = re.compile(rb'\s{0,64}"((?:[^"\\\x00-\x1f]|\\.){0,1024}+)"\s{0,64}(,|\])')
 _MAX_WORDS = 64
+_LONGEST_NAME = 32
 _REFERENCES = re.compile(r"(?:\$\{?\w+\}?|<[\w -]+>|[:@/%=\"'*]++){1,8}")
 
 
@@ -37,16 +38,15 @@ def in_commands(sought: Sought) -> Iterator[Match]:
         for at in every(data, mark):
             if at < searched or not data[at + 2 : at + 3].isalpha():
                 continue
-            start = max(0, data.rfind(b"\n", 0, at) + 1, at - _BEFORE)
+            start = max(data.rfind(b"\n", 0, at) + 1, at - _BEFORE, searched)
             program = _programs().search(data, start, at + 1)
             if program is None:
-                continue
-            searched = at + 1
-            if data[program.end() : program.end() + 1] == b'"':
-                yield from _in_list(data, program.start() - 1)
+                searched = max(0, at - _LONGEST_NAME)
+            elif data[program.end() : program.end() + 1] == b'"':
+                searched = yield from _in_list(data, program.start() - 1)
             else:
                 line = _LINE.match(data, program.start(), at + _BEHIND)
-                searched = line.end() if line else searched
+                searched = line.end() if line else at + 1
                 if line is not None:
                     yield from _in_line(line[0].decode("latin-1"), program.start())
 
@@ -68,7 +68,8 @@ def _common(one: str, other: str) -> int:
     return sum(takewhile(bool, map(eq, one, other)))
 
 
-def _in_list(data: bytes, at: int) -> Iterator[Match]:
+# Returns where the list, or what was looked at of it, ends.
+def _in_list(data: bytes, at: int) -> Generator[Match, None, int]:
     words: list[re.Match[bytes]] = []
     while len(words) < _MAX_WORDS and (word := _STRING.match(data, at)):
         words.append(word)
@@ -78,3 +79,4 @@ def _in_list(data: bytes, at: int) -> Iterator[Match]:
     argv = [word[1].decode("latin-1") for word in words]
     for word, text, shown in zip(words, argv, mask_command(argv), strict=True):
         yield from _difference(text, shown, word.start(1))
+    return at

@@ -35,3 +35,18 @@ def every(data: bytes, mark: bytes) -> Iterator[int]:
     while at >= 0:
         yield at
         at = data.find(mark, at + 1)
+
+
+def regions(
+    size: int, hits: Iterator[int], before: int, behind: int
+) -> Iterator[tuple[int, int]]:
+    """Yield what is around the `hits` in `size` bytes; what overlaps, as one."""
+    region: tuple[int, int] | None = None
+    for hit in hits:
+        start, end = max(0, hit - before), min(size, hit + behind)
+        if region is not None and start > region[1]:
+            yield region
+            region = None
+        region = (start if region is None else region[0], end)
+    if region is not None:
+        yield region

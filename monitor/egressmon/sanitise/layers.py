@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from egressmon.sanitise import runs
-from egressmon.sanitise.found import Run, every
+from egressmon.sanitise.found import Run, every, regions
 
 # Between pieces. No pattern matches across it, and no value begins or ends with it.
 _BETWEEN = b"\n\x01\n"
@@ -24,11 +24,15 @@ _ESCAPE = re.compile(
 _LETTERS = {
     **dict(zip(b'0abtnvfre"\\/ N_', b'\0\a\b\t\n\v\f\r\x1b"\\/ \x85\xa0', strict=True))
 }
-_WIDE = re.compile(rb"(?:[\t\r\n\x20-\x7e]\x00){8,}+[\t\r\n\x20-\x7e]?")
+_WIDE = re.compile(rb"(?:[\t\r\n\x20-\x7e]\x00{1,3}){8,}[\t\r\n\x20-\x7e]?")
+_WIDE_CHARACTER = re.compile(rb"([^\x00])\x00{0,3}")
 IN_PLACE = frozenset({"percent", "escapes", "utf-16"})
 """Encodings of single characters, with some of the text around them."""
 GZIP = b"\x1f\x8b\x08"
 _CHUNK = 1 << 20
+_SHORTEST_PACKED, _PORTION = 20, 64 << 10
+_MOST_EARLY = 16
+"""How many headers without an end are tried in one place."""
 _CONTEXT_BEFORE, _CONTEXT_BEHIND = 256, 512
 
 
@@ -48,7 +52,8 @@ class Pieces:
         self._parts: list[bytes] = []
         self._begins: list[int] = []
         self._places: list[tuple[int, int, int]] = []
-        self._size = self._until = 0
+        self._bounds: list[tuple[int, int]] = []
+        self._size = self._until = self._divided = 0
 
     def add(self, piece: Piece) -> None:
         """Add a piece; one that is as long as its original is mapped byte by byte."""
@@ -60,7 +65,9 @@ class Pieces:
 
     def divide(self) -> None:
         """Keep what follows apart from what was added."""
+        self._bounds.append((self._divided, self._size))
         self.add(Piece(_BETWEEN, self._until, self._until))
+        self._divided = self._size
 
     @property
     def size(self) -> int:
@@ -71,9 +78,9 @@ class Pieces:
         """Return all of it."""
         return b"".join(self._parts)
 
-    def starts(self) -> Iterator[int]:
-        """Yield where pieces begin."""
-        return iter(self._begins)
+    def bounds(self) -> list[tuple[int, int]]:
+        """Return where each piece that is divided from others begins and ends."""
+        return self._bounds
 
     def original(self, start: int, end: int) -> tuple[int, int]:
         """Return the place in the original of the bytes from `start` to `end`."""
@@ -119,9 +126,10 @@ def _is_worth(inner: bytes, *, at_start: bool) -> bool:
 
 def percent_pieces(data: bytes) -> Pieces:
     """Return the parts of `data` with percent-encoding, without it."""
-    hits = (match.start() for match in _PERCENT.finditer(data))
+    marks = _PERCENT.finditer(data) if b"%" in data else ()
+    hits = (match.start() for match in marks)
     pieces = Pieces("percent")
-    for start, end in _regions(data, hits if b"%" in data else iter(())):
+    for start, end in regions(len(data), hits, _CONTEXT_BEFORE, _CONTEXT_BEHIND):
         _unescape(pieces, data, start, end, _PERCENT)
     return pieces
 
@@ -131,33 +139,21 @@ def escaped_pieces(data: bytes) -> Pieces:
     pieces = Pieces("escapes")
     marks = (b"\\u00", b"\\x", b"\\\n", b"\\\r\n")
     hits = sorted(at for mark in marks for at in every(data, mark))
-    for start, end in _regions(data, iter(hits)):
+    for start, end in regions(len(data), iter(hits), _CONTEXT_BEFORE, _CONTEXT_BEHIND):
         _unescape(pieces, data, start, end, _ESCAPE)
     return pieces
 
 
 def wide_pieces(data: bytes) -> Pieces:
-    """Return the parts of `data` that are UTF-16, in one byte for each character."""
+    """Return the parts of `data` that are UTF-16 or UTF-32, with one byte for each."""
     pieces = Pieces("utf-16")
     if data.count(0) < 8:
         return pieces
     for match in _WIDE.finditer(data):
-        for at in range(match.start(), match.end(), 2):
-            pieces.add(Piece(data[at : at + 1], at, min(at + 2, match.end())))
+        for one in _WIDE_CHARACTER.finditer(data, *match.span()):
+            pieces.add(Piece(one[1], *one.span()))
         pieces.divide()
     return pieces
-
-
-def _regions(data: bytes, hits: Iterator[int]) -> Iterator[tuple[int, int]]:
-    start = end = -1
-    for hit in hits:
-        if hit - _CONTEXT_BEFORE > end:
-            if end >= 0:
-                yield start, min(end, len(data))
-            start = max(0, hit - _CONTEXT_BEFORE)
-        end = hit + _CONTEXT_BEHIND
-    if end >= 0:
-        yield start, min(end, len(data))
 
 
 def _unescape(
@@ -193,35 +189,54 @@ class Unpacked(NamedTuple):
     """Whether everything has been unpacked with this part."""
 
 
-def unpacked(data: bytes, starts: Iterator[int], limit: int) -> Iterator[Unpacked]:
-    """Yield what is compressed in `data`, by gzip anywhere and by zlib at `starts`.
+Bounds = list[tuple[int, int]]
 
-    Not more than `limit` bytes of each are unpacked, a megabyte at a time.
+
+def unpacked(data: bytes, bounds: Bounds, limit: int) -> Iterator[Unpacked]:
+    """Yield what is compressed in `data`: by gzip anywhere, by zlib at a beginning.
+
+    `bounds` are the beginnings and ends of what belongs together. Not more than `limit`
+    bytes of each are unpacked, a megabyte at a time.
     """
-    for at in every(data, GZIP):
-        yield from _inflated(data, at, 31, limit)
-    for at in starts:
-        head = data[at : at + 2]
+    view = memoryview(data)
+    for start, end in bounds:
+        at, early = data.find(GZIP, start, end), 0
+        while at >= 0 and early < _MOST_EARLY:
+            behind = at + 1
+            for part in _inflated(view[at:end], at, 31, limit):
+                yield part
+                behind, early = part.end, early + (not part.is_whole)
+            # What ends early may have been no header: another may follow inside.
+            behind = behind if behind < end else at + 1
+            at = data.find(GZIP, behind, end)
+        head = data[start : start + 2]
         if head[:1] == b"\x78" and int.from_bytes(head, "big") % 31 == 0:
-            yield from _inflated(data, at, 15, limit)
+            yield from _inflated(view[start:end], start, 15, limit)
 
 
-def _inflated(data: bytes, start: int, kind: int, limit: int) -> Iterator[Unpacked]:
+# Bytes that look like a header by chance are mostly refused by zlib at once.
+def _inflated(
+    packed: memoryview, start: int, kind: int, limit: int
+) -> Iterator[Unpacked]:
+    if len(packed) < _SHORTEST_PACKED:
+        return
     inflate = zlib.decompressobj(kind)
-    rest, size, tail = data[start:], 0, b""
+    at = size = 0
+    tail = rest = b""
     while True:
+        # In portions, as zlib copies what it did not use.
+        portion = rest or packed[at : at + _PORTION]
+        at += 0 if rest else len(portion)
         try:
-            part = inflate.decompress(rest, _CHUNK)
+            part = inflate.decompress(portion, _CHUNK)
         except zlib.error:
             return
         rest, size = inflate.unconsumed_tail, size + len(part)
-        end = len(data) - len(inflate.unused_data)
-        done = inflate.eof or not (part or rest)
-        over = size > limit
-        if tail or part:
-            yield Unpacked(
-                tail + part, start, end, is_whole=not over and (inflate.eof or not done)
-            )
-        if done or over:
+        is_early = not (inflate.eof or part or rest or at < len(packed))
+        is_over = size > limit
+        if part or is_early:
+            end = start + at - len(inflate.unused_data) - len(rest)
+            yield Unpacked(tail + part, start, end, not (is_early or is_over))
+        if inflate.eof or is_early or is_over:
             return
         tail = (tail + part)[-8192:]

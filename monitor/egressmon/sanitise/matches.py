@@ -19,7 +19,7 @@ from egressmon.sanitise.catalog import (
     WEB_HOOK,
     Kind,
 )
-from egressmon.sanitise.found import Match, Run, Sought, every
+from egressmon.sanitise.found import Match, Run, Sought, every, regions
 from egressmon.sanitise.secret_names import is_no_value
 from egressmon.sanitise.tokens import alternatives
 from egressmon.sanitise.urls import userinfo
@@ -124,24 +124,29 @@ def _tokens(sought: Sought) -> Iterator[Match]:
     data = sought.data
     tokens = _tokens_by_mark()
     for ends in tokens.ends:
+        until = 0  # what was found is not looked at again
         for hit in ends.finditer(data):
-            yield from _token_around(tokens, data, hit.start())
+            if hit.start() >= until and (match := _around(tokens, data, hit.start())):
+                until = match.end
+                yield match
     for mark in tokens.finds:
+        until = 0
         for at in every(data, mark):
-            yield from _token_at(tokens, data, at)
+            if at >= until and (match := _token_at(tokens, data, at)):
+                until = match.end
+                yield match
 
 
 # The mark that ends at `end` is at most 14 characters long.
-def _token_around(tokens: _Tokens, data: bytes, end: int) -> Iterator[Match]:
-    for start in range(max(0, end - 15), end):
-        if match := tokens.at.match(data, start, start + _LONGEST_TOKEN):
-            yield _of_token(tokens, match)
-            return
+def _around(tokens: _Tokens, data: bytes, end: int) -> Match | None:
+    starts = range(max(0, end - 15), end)
+    found = (_token_at(tokens, data, start) for start in starts)
+    return next(filter(None, found), None)
 
 
-def _token_at(tokens: _Tokens, data: bytes, start: int) -> Iterator[Match]:
-    if match := tokens.at.match(data, start, start + _LONGEST_TOKEN):
-        yield _of_token(tokens, match)
+def _token_at(tokens: _Tokens, data: bytes, start: int) -> Match | None:
+    match = tokens.at.match(data, start, start + _LONGEST_TOKEN)
+    return _of_token(tokens, match) if match else None
 
 
 def _of_token(tokens: _Tokens, match: re.Match[bytes]) -> Match:
@@ -153,17 +158,18 @@ def _inner_tokens(sought: Sought) -> Iterator[Match]:
     data = sought.data
     for kind, pattern in _inner():
         for mark in kind.marks.encode().split():
-            for at in every(data, mark):
-                begin = max(0, at - kind.inside)
-                match = pattern.search(data, begin, at + _LONGEST_TOKEN)
-                if match and match.start() <= at:
+            hits = every(data, mark)
+            for start, end in regions(len(data), hits, kind.inside, _LONGEST_TOKEN):
+                for match in pattern.finditer(data, start, end):
                     yield Match(match.start(), match.end(), kind.name)
 
 
 def _private_keys(sought: Sought) -> Iterator[Match]:
     data = sought.data
+    until = 0
     for at in every(data, _PEM_MARK):
-        if match := _PEM_BODY.match(data, at):
+        if at >= until and (match := _PEM_BODY.match(data, at)):
+            until = match.end()
             yield Match(at, match.end(), PRIVATE_KEY.name)
 
 
@@ -181,17 +187,24 @@ def _web_hooks(sought: Sought) -> Iterator[Match]:
                 yield Match(end, match.end(), WEB_HOOK.name)
 
 
+# Where schemes end and what follows begins; JSON may escape the slashes.
+def _authorities(data: bytes) -> Iterator[tuple[int, int]]:
+    for mark in (b"://", b":\\/\\/"):
+        for at in every(data, mark):
+            yield at, at + len(mark)
+
+
 def _urls(sought: Sought) -> Iterator[Match]:
     data = sought.data
-    for at in every(data, b"://"):
-        rest = _REST.match(data, at + 3)
+    for at, begin in _authorities(data):
+        rest = _REST.match(data, begin)
         if rest is None or b"@" not in rest[0]:
             continue
         scheme = _SCHEME.search(data, max(0, at - 31), at)
         text = rest[0].decode("latin-1")
         length = userinfo(scheme[0].decode().lower(), text) if scheme else 0
         if length and _is_credential(text[:length]):
-            yield Match(at + 3, at + 3 + length, URL_CREDENTIALS.name)
+            yield Match(begin, begin + length, URL_CREDENTIALS.name)
     for mark in (b"@tcp(", b"@unix("):
         for at in every(data, mark):
             match = _DSN.search(data, max(0, at - 330), at)

@@ -22,6 +22,7 @@ from egressmon.sanitise.found import Match, Sought, every
 from egressmon.sanitise.secret_names import is_harmless, is_secret_name, words_of
 
 _LONGEST = 8192
+_MOST_NAMES = 32
 # Behind a part of a name: the rest of the name, what divides, and how the value begins.
 # The value may stand on the next line as the first of a list (YAML), or as a block.
 _BEHIND = re.compile(
@@ -80,6 +81,11 @@ _COOKIE = re.compile(
 # A call, or a type with parameters, in source code.
 _CALL = re.compile(r"[A-Za-z_][\w.]{0,64}[\[(].*", re.DOTALL)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_IDENTITIES = frozenset({"id", "ids", "sid", "sessid", "sessionid", "cookie", "auth"})
+# As records have it: with a mark that tells different secrets apart.
+_MASKED = re.compile(
+    r"(?:\*{3}[0-9a-f]{0,8}(?:~[0-9a-f]{8})?…?[\s:;,/@=&-]{0,4}){1,64}"
+)
 _TEMPLATE = re.compile(r"[$%#]?[{<\[(].*|.*\$\{.*|.*\{\{.*", re.DOTALL)
 
 
@@ -93,15 +99,39 @@ def _stems() -> tuple[bytes, ...]:
     return tuple(word.encode() for word in kept)
 
 
+class _Ends:
+    """Where values without quotes end: names may stand in values of other names."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._known: dict[re.Pattern[bytes], tuple[int, int, int]] = {}
+
+    def of(self, pattern: re.Pattern[bytes], start: int) -> int:
+        """Return where what matches `pattern` from `start` ends.
+
+        It is `start`, as if nothing stood there, for what many names stand before: as
+        the value of the first, it has been looked at.
+        """
+        begin, end, count = self._known.get(pattern, (0, 0, 0))
+        if begin <= start < end:
+            self._known[pattern] = begin, end, count + 1
+            return end if count < _MOST_NAMES else start
+        match = pattern.match(self._data, start)
+        end = match.end() if match else start
+        self._known[pattern] = start, end, 0
+        return end
+
+
 def values(sought: Sought) -> Iterator[Match]:
     """Yield the values of names that mean secrets."""
     data, small = sought.data, sought.small
     for stem in _stems():
+        ends = _Ends(data)
         behind = len(stem)
         for at in every(small, stem):
             match = _BEHIND.match(data, at + behind)
             if match is not None:
-                yield from _value(data, at, match)
+                yield from _value(data, at, match, ends)
     for scheme in (b"bearer", b"basic"):
         for at in every(small, scheme):
             yield from _credentials(data, at)
@@ -126,7 +156,9 @@ def _decoded(value: str) -> bytes:
         return b""
 
 
-def _value(data: bytes, at: int, match: re.Match[bytes]) -> Iterator[Match]:
+def _value(
+    data: bytes, at: int, match: re.Match[bytes], ends: _Ends
+) -> Iterator[Match]:
     start = at
     while start and at - start < 64 and data[start - 1] in _NAME_CHARACTERS:
         start -= 1
@@ -134,13 +166,16 @@ def _value(data: bytes, at: int, match: re.Match[bytes]) -> Iterator[Match]:
     if not is_secret_name(name) and name.lower() not in _HEADER_KEYS:
         return
     kind = _kind(name, data[max(0, start - 5) : start])
-    is_option = name[:2] == "--"
+    is_option = name[:2] == "--" or _NETRC.search(data, max(0, start - 512), start)
     if match["option"] and (match["quote"] or not is_option):
         return
     if match["pair"] and kind == NAMED.name and not is_option:
         return
     begin = match.end()
-    end = _end(data, begin, match["quote"], whole_line=kind in _LINES)
+    if quote := match["quote"]:
+        end = _closing(data, begin, quote)
+    else:
+        end = ends.of(_LINE if kind in _LINES else _BARE, begin)
     text = _text(data[begin:end])
     if kind == AUTHORIZATION.name and (found := _AUTH.fullmatch(text)):
         begin, text = begin + found.start("credentials"), found["credentials"]
@@ -170,21 +205,24 @@ def _text(value: bytes) -> str:
 
 
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
+# What stands before a password in a .netrc file.
+_NETRC = re.compile(
+    rb"(?:login|machine|default|account)\s{1,4}(?:[^\s]{1,256}\s{1,8})?\Z"
+)
 _LINES = frozenset({AUTHORIZATION.name, COOKIE.name})
 
 
-def _end(data: bytes, start: int, quote: bytes | None, *, whole_line: bool) -> int:
-    if quote:
-        end = data.find(quote, start, start + _LONGEST)
-        while end > 0 and data[end - 1 : end] == b"\\" and len(quote) == 1:
-            end = data.find(quote, end + 1, start + _LONGEST)
-        return end if end >= 0 else min(len(data), start + _LONGEST)
-    bare = (_LINE if whole_line else _BARE).match(data, start)
-    return bare.end() if bare else start
+def _closing(data: bytes, start: int, quote: bytes) -> int:
+    end = data.find(quote, start, start + _LONGEST)
+    while end > 0 and data[end - 1 : end] == b"\\" and len(quote) == 1:
+        end = data.find(quote, end + 1, start + _LONGEST)
+    return end if end >= 0 else min(len(data), start + _LONGEST)
 
 
 def _is_secret(kind: str, name: str, text: str, match: re.Match[bytes]) -> bool:
-    if len(text) < 4 or _is_placeholder(text) or is_harmless(name, text):
+    if len(text) < 4 or _is_placeholder(text):
+        return False
+    if is_harmless(name, text) and not text.startswith("***"):
         return False
     if kind == COOKIE.name:
         return any(map(_COOKIE.fullmatch, text.split(";")))
@@ -233,13 +271,12 @@ def _is_shaped(text: str) -> bool:
 
 
 def _is_reference(name: str, text: str) -> bool:
-    return _UUID.fullmatch(text) is not None and "key" not in name.lower()
+    return _UUID.fullmatch(text) is not None and words_of(name)[-1] in _IDENTITIES
 
 
 def _is_placeholder(text: str) -> bool:
-    if "***" in text:
-        return True
     return (
-        _PLACEHOLDER.fullmatch(text[:256]) is not None
+        _MASKED.fullmatch(text) is not None
+        or _PLACEHOLDER.fullmatch(text[:256]) is not None
         or _TEMPLATE.fullmatch(text) is not None
     )

@@ -130,14 +130,26 @@ def _without(data: bytes, hits: list[Hit]) -> bytes:
     return b"".join([*shown, data[at:]])
 
 
-def search(data: bytes, budget: Budget | None = None, depth: int = 0) -> list[Hit]:
-    """Return what is found in `data` and below its encodings, in order."""
+def search(
+    data: bytes,
+    budget: Budget | None = None,
+    depth: int = 0,
+    bounds: layers.Bounds | None = None,
+) -> list[Hit]:
+    """Return what is found in `data` and below its encodings, in order.
+
+    `bounds` say which parts of it belong together, if it is not one.
+    """
     budget = budget or Budget(len(data))
+    bounds = [(0, len(data))] if bounds is None else bounds
     runs = list(all_runs(data))
     plain = [Hit(one, _digest(data, one), ()) for one in matches(data, runs)]
     inner: list[Hit] = []
+    if depth == MAX_DEPTH and data.startswith(layers.GZIP):
+        inner.append(_unsearched(0, len(data), ("compressed",)))
     if depth < MAX_DEPTH:
-        inner = [*_decoded(data, runs, budget, depth), *_unpacked(data, budget, depth)]
+        inner += _decoded(data, runs, budget, depth)
+        inner += _unpacked(data, bounds, budget, depth)
     return _ordered(plain, inner) if inner else plain
 
 
@@ -181,26 +193,22 @@ def _decoded(data: bytes, runs: list[Run], budget: Budget, depth: int) -> Iterat
             yield _unsearched(0, len(data), (pieces.encoding,))
             return
         buffer = pieces.joined()
-        inner = [
-            *search(buffer, budget, depth + 1),
-            *_unpacked(buffer, budget, depth + 1, pieces.starts()),
-        ]
+        inner = search(buffer, budget, depth + 1, pieces.bounds())
         for match, digest, encodings in inner:
             start, end = pieces.original(match.start, match.end)
-            if end > start:
+            # Only a part of what is compressed may be here: it is unpacked by itself.
+            is_part = match.kind == UNSEARCHED and layers.GZIP in data[start:end]
+            if end > start and not is_part:
                 outer = Match(start, end, match.kind)
                 yield Hit(outer, digest, (pieces.encoding, *encodings))
 
 
 def _unpacked(
-    data: bytes, budget: Budget, depth: int, starts: Iterator[int] | None = None
+    data: bytes, bounds: layers.Bounds, budget: Budget, depth: int
 ) -> Iterator[Hit]:
-    at = iter((0,)) if starts is None else starts
-    for part in layers.unpacked(data, at, max(0, budget.left)):
-        whole = budget.spend(len(part.data)) and part.is_whole
-        if not whole:
+    for part in layers.unpacked(data, bounds, max(0, budget.left)):
+        if not (budget.spend(len(part.data)) and part.is_whole):
             yield _unsearched(part.start, part.end, ("compressed",))
-            continue
         for match, digest, encodings in search(part.data, budget, depth + 1):
             outer = Match(part.start, part.end, match.kind)
             yield Hit(outer, digest, ("compressed", *encodings))

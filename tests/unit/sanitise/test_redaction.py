@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from egressmon.sanitise import sanitise_argv
+from egressmon.sanitise import redaction, sanitise_argv
 from egressmon.sanitise.catalog import KINDS, TOKENS, Kind
 from egressmon.sanitise.redaction import MAX_DEPTH, UNSEARCHED, redact, scan_text
 from egressmon.sanitise.text import sanitise_text
@@ -115,8 +115,11 @@ def test_places_are_those_of_the_outermost_text() -> None:
     assert found.digest == scan_text(key)[0].digest
 
 
-def test_a_part_that_unpacks_to_too_much_is_told_and_taken_out() -> None:
-    bomb = gzip.compress(bytes(200 << 20), mtime=0)
+def test_a_part_that_unpacks_to_too_much_is_told_and_taken_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(redaction, "_LEAST_BUDGET", 1 << 20)
+    bomb = gzip.compress(bytes(4 << 20), mtime=0)
     data = b"body: " + base64.b64encode(bomb) + b"\n"
 
     assert [one.kind for one in scan_text(data)] == [UNSEARCHED]
@@ -128,7 +131,41 @@ def test_what_is_compressed_again_and_again_is_not_followed_for_ever() -> None:
     for _ in range(MAX_DEPTH + 40):
         data = gzip.compress(data, mtime=0)
 
-    assert scan_text(data) == []
+    found = scan_text(data)
+
+    assert {one.kind for one in found} == {UNSEARCHED}
+    assert max(len(one.encodings) for one in found) == MAX_DEPTH + 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"pass\\u0077ord": "Tr0ub4dor&3x"}',
+        "url=postgres%3A%2F%2Fapp%3ATr0ubdor9%40db.test%2Fx",
+        '"postgres:\\/\\/app:Tr0ubdor9@db.test\\/x"',
+        "machine h.test login bob password hunter22\n",
+        "//registry.test/:_authToken=0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f\n",
+        "password=***realpassword9",
+        '{"body": "{\\"password\\": \\"Tr0ub4dor&3x\\"}"}',
+        'string: "sk-\\\n    \\ant-api03-0a1b2c3d4e5f60718293a4b5"\n',
+        "password: |\n  Tr0ub4dor&3x\n",
+        "  Authorization: ['Bearer abcdef0123456789']\n",
+        "[(b'authorization', b'Bearer abcdef0123456789')]",
+        "https://x.test/?a=1\\u0026access_token=abcdef0123456789",
+        '{"argv": ["mysql", "-u", "root", "-phunter22x", "shop"]}',
+        "grant_type=password&username=bob&password=Tr0ub4dor%26x&scope=a",
+        "<password>Tr0ub4dor3</password>",
+    ],
+)
+def test_a_secret_is_found_as_people_and_programs_write_it(text: str) -> None:
+    assert scan_text(text)
+    assert not scan_text(redact(text)[0])
+
+
+def test_a_key_in_utf_32_is_found() -> None:
+    key = filled("ghp_{w36}", random.Random(2))  # noqa: S311 -- a test's
+
+    assert [one.kind for one in scan_text(key.encode("utf-32"))] == ["github-token"]
 
 
 def test_a_structure_around_a_secret_stays_readable() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from egressmon.sanitise import redaction
 from egressmon.scan import windows
 from egressmon.scan.search import FileSearch, Leak, Unsearched
 from egressmon.scan.walk import entries
@@ -83,20 +84,22 @@ def test_a_compressed_body_that_crosses_windows_is_searched_whole(
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (gzip.compress(bytes(100 << 20)), "unpacks to too much"),
-        (b"body: " + base64.b64encode(gzip.compress(bytes(100 << 20))), "not all was"),
+        (gzip.compress(bytes(4 << 20)), "unpacks to too much"),
+        (b"body: " + base64.b64encode(gzip.compress(bytes(4 << 20))), "not all was"),
         (gzip.compress(bytes(99))[:-9], "ends early"),
         (gzip.compress(KEY.encode()) + b"\0not gzip", "damaged"),
         (
-            b"body: " + base64.b64encode(gzip.compress(bytes(99))[:-9]),
+            b"body: " + base64.b64encode(gzip.compress(bytes(range(256)))[:-9]),
             "ends early",
         ),
     ],
     ids=["bomb", "bomb inside", "early end", "garbage", "early end inside"],
 )
 def test_what_cannot_be_searched_to_its_end_is_named(
-    tmp_path: Path, data: bytes, reason: str
+    tmp_path: Path, data: bytes, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(redaction, "_LEAST_BUDGET", 1 << 20)
+    monkeypatch.setattr(windows, "_LEAST_UNPACKED", 1 << 20)
     path = tmp_path / "file"
     path.write_bytes(data)
 
