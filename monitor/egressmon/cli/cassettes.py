@@ -23,12 +23,17 @@ def lock(directories: list[str]) -> int:
 
 def lock_one(directory: str) -> int:
     """Lock `directory` if it is clean, and return the exit status."""
-    if status := max(_print_leaks(directory), _print_all(malformed(directory))):
+    if status := examine(directory):
         _print(f"{printable(directory)}: not locked")
         return status
     files = lock_cassettes(directory).files
     _print(f"{printable(str(Path(directory, LOCK)))}: {len(files)} files locked")
     return 0
+
+
+def examine(directory: str) -> int:
+    """Print the secrets, and what is no cassette; return the exit status."""
+    return max(_print_leaks(directory), _print_all(malformed(directory)))
 
 
 def verify(directories: list[str]) -> int:

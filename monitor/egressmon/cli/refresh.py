@@ -11,7 +11,7 @@ from egressmon.cassettes.drift import Change, cassettes_at, drift
 from egressmon.cassettes.loading import MAX_BYTES
 from egressmon.cassettes.pins import locked
 from egressmon.cassettes.settings import is_ci, read_settings
-from egressmon.cli.cassettes import complain, lock_one
+from egressmon.cli.cassettes import complain, examine, lock_one
 from egressmon.cli.requests import RefreshRequest
 from egressmon.errors import UsageError
 from egressmon.files.bounded import read_bounded
@@ -109,6 +109,8 @@ def _end(code: int, after: list[str]) -> int:
         "install egressmon[cassettes] beside it",
         _NO_TESTS: "no test was run",
     }.get(code, f"pytest ended with {code}")
+    for folder in after:
+        examine(folder)
     _print(f"not locked: {why}")
     return 1
 
