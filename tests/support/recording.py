@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -116,7 +116,7 @@ class Service:
 
 
 @contextmanager
-def service() -> Iterator[Service]:
+def service() -> Generator[Service]:
     """Run a service."""
     handler = type("Handler", (_Handler,), {"asked": [], "extra": {}, "status": 200})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

@@ -66,11 +66,10 @@ def _of_events(data: bytes) -> Shape:
         if text[:1] in {b"{", b"["} and len(values) < MAX_VALUES:
             with suppress(ValueError, RecursionError):  # [DONE] is none
                 values.append(_parsed(text))
-    try:
-        types = _types("$[]", values)
-    except (ValueError, RecursionError):
-        values = []
-    return Shape("events", {"$": "array", **types}) if values else Shape("text", {})
+    if values:
+        with suppress(ValueError, RecursionError):
+            return Shape("events", {"$": "array", **_types("$[]", values)})
+    return Shape("text", {})
 
 
 def _parsed(text: bytes) -> object:

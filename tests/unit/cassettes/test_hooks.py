@@ -7,15 +7,16 @@ import json
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from typing import Any, cast
 
 import brotli
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vcr import VCR
-from vcr.cassette import Cassette
-from vcr.request import Request
+from vcr import cassette as cassettes_of_vcr
+from vcr import config as config_of_vcr
+from vcr import request as requests_of_vcr
 
 from egressmon import cassettes
 from egressmon.cassettes.addresses import clean_address
@@ -23,6 +24,10 @@ from egressmon.sanitise.redaction import scan_text
 
 SECRET = "abc123-hidden-9"  # noqa: S105 -- of no known shape
 JSON = {"Content-Type": "application/json"}
+# VCR has no types.
+VCR = cast("Any", config_of_vcr).VCR
+Cassette = cast("Any", cassettes_of_vcr).Cassette
+Request = cast("Any", requests_of_vcr).Request
 
 NAMES = st.sampled_from(
     [
@@ -53,7 +58,7 @@ BODIES = st.one_of(
 )
 
 
-def content(request: Request) -> object:
+def content(request: Any) -> object:
     body = request.body
     whole = body.read() if hasattr(body, "read") else body
     parts = whole if whole is None or isinstance(whole, bytes) else list(whole)
@@ -223,7 +228,8 @@ def test_what_cannot_be_decoded_is_replaced(
 
 def test_brotli_is_decoded() -> None:
     response = {"headers": {"content-encoding": "br"}, "body": {"string": b""}}
-    small, bomb = brotli.compress(GIVEN), brotli.compress(bytes(100 << 20))
+    compress: Callable[[bytes], bytes] = cast("Any", brotli).compress
+    small, bomb = compress(GIVEN), compress(bytes(100 << 20))
 
     for body, shown in (
         (small, PLAIN),
@@ -293,7 +299,7 @@ def test_values_of_secret_variables_are_taken_out_wherever_they_are(
 
 
 def test_ones_own_hooks_come_first() -> None:
-    def add(request: Request) -> Request:
+    def add(request: Any) -> Any:
         request.headers["Authorization"] = SECRET
         return request
 
@@ -312,7 +318,10 @@ def test_ones_own_hooks_come_first() -> None:
 
 
 def test_a_hook_that_leaves_a_request_out_does_so() -> None:
-    config = cassettes.vcr_config(before_record_request=lambda _: None)
+    def leave_out(_: Any) -> None:
+        return None
+
+    config = cassettes.vcr_config(before_record_request=leave_out)
 
     merged = VCR(**config).get_merged_config(path="x")
     assert merged["before_record_request"](Request("GET", "http://h", "", {})) is None
@@ -323,7 +332,7 @@ def test_what_vcr_writes_is_clean(tmp_path: Any) -> None:
     path = tmp_path / "one.yaml"
     config = VCR(**cassettes.vcr_config()).get_merged_config(path=str(path))
     keys = ("path", "serializer", "before_record_request", "before_record_response")
-    with cast("Any", Cassette.use(**{key: config[key] for key in keys})) as cassette:
+    with Cassette.use(**{key: config[key] for key in keys}) as cassette:
         uri = f"https://bob:{SECRET}@h.test/?key={SECRET}"
         request = Request("POST", uri, f'{{"secret": "{SECRET}"}}', JSON)
         body = {"string": gzip.compress(f'{{"secret": "{SECRET}"}}'.encode())}
