@@ -13,11 +13,9 @@ Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | Non
 
 _FORM = re.compile(r"[\w.%\[\]+*-]{1,256}=[^\s&]*(?:&[\w.%\[\]+*-]{1,256}=[^\s&]*)*")
 _BOUNDARY = re.compile(r"boundary=\"?([^\";,\s]{1,70})", re.IGNORECASE)
-_FIELD = re.compile(
-    rb"(?P<head>(?:^|\r?\n)Content-Disposition:[^\r\n]*;\s*name=\"?(?P<name>[^\";\r\n]*)"
-    rb"\"?(?:[^\r\n]*)(?:\r?\n[^\r\n]+)*\r?\n\r?\n)",
-    re.IGNORECASE,
-)
+_LONGEST_HEAD = 8192
+_END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
+_FIELD = re.compile(rb"[;\s]name\*?=(?:utf-8'')?\"?([^\";\r\n]*)", re.IGNORECASE)
 # One event of a stream, or one line of NDJSON.
 _LINE = re.compile(rb"(?P<before>[ \t]*(?:data:[ \t]*)?)(?P<json>[{\[].*)", re.DOTALL)
 _UNDECODED = "egressmon: this body was not recorded: "
@@ -102,15 +100,42 @@ def _masked(value: Json, *, secret: bool) -> Json:
             for name, one in value.items()
         }
     if isinstance(value, list):
-        return [_masked(one, secret=secret) for one in value]
-    if not secret or value is None or isinstance(value, bool):
+        return [
+            _masked(one, secret=secret) if secret else _item(one, value)
+            for one in value
+        ]
+    if isinstance(value, str):
+        return _text_in_json(value, secret=secret)
+    return 0 if secret and value is not None and not isinstance(value, bool) else value
+
+
+# The arguments of a tool, a message in a queue: JSON in a text of JSON.
+def _text_in_json(value: str, *, secret: bool) -> str:
+    if secret:
+        return value and MASK
+    if value[:1] not in {"{", "["}:
         return value
-    return (value and MASK) if isinstance(value, str) else 0
+    data = value.encode("utf-8", "surrogatepass")
+    return _json(data).decode("utf-8", "surrogatepass")
+
+
+# [["Authorization", "Bearer ..."], ...]: as services echo headers.
+def _item(one: Json, beside: list[Json]) -> Json:
+    if isinstance(one, list) and all(map(_is_pair, beside)):
+        name, value = one
+        return [name, _masked(value, secret=_is_secret(str(name), value, {}))]
+    return _masked(one, secret=False)
+
+
+def _is_pair(one: Json) -> bool:
+    return isinstance(one, list) and len(one) == 2 and isinstance(one[0], str)
 
 
 def _is_secret(name: str, value: Json, beside: dict[str, Json]) -> bool:
     if name == "token" and "logprob" in beside:  # a word, in answers of language models
         return False
+    if name == "value" and isinstance(given := beside.get("name"), str):
+        name = given  # {"name": "X-Api-Key", "value": ...}
     if isinstance(value, dict | list):
         # All below: {"credentials": {"user": ...}}. Not what is only about secrets:
         # {"tokens": [{"text": ...}]} are those of a language.
@@ -124,15 +149,16 @@ def _without_fields(data: bytes, boundary: bytes) -> bytes:
 
 
 def _field(part: bytes) -> bytes:
-    found = _FIELD.search(part)
-    if found is None:
+    head = _END_OF_HEAD.search(part, 0, _LONGEST_HEAD)
+    if head is None:
         return part
     end = b"\r\n" if part.endswith(b"\r\n") else b""
-    value = part[found.end() : len(part) - len(end)]
-    name = found["name"].decode("utf-8", "replace")
-    if is_secret(name, value[:8192].decode("utf-8", "replace")):
-        return part[: found.end()] + MASK.encode() + end
-    return part[: found.end()] + _json(value) + end
+    value = part[head.end() : len(part) - len(end)]
+    found = _FIELD.search(part, 0, head.start())
+    name = found[1].decode("utf-8", "replace") if found else ""
+    if is_secret(name, value[:_LONGEST_HEAD].decode("utf-8", "replace")):
+        return part[: head.end()] + MASK.encode() + end
+    return part[: head.end()] + _json(value) + end
 
 
 # A mask in the text of JSON has never broken it so far; if one did, each text is

@@ -1,10 +1,13 @@
 """Take secrets out of one text: what the catalog finds, and what this machine knows."""
 
+import json
 import os
 import re
-from collections.abc import Mapping
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from egressmon.sanitise.counting import MASK
 from egressmon.sanitise.redaction import redact
@@ -39,10 +42,30 @@ def is_secret(name: str, value: str) -> bool:
     return not is_harmless(name, value)
 
 
-# The longest first: one may be part of another.
 def _known() -> list[bytes]:
-    found = {form for value in _values(os.environ) for form in (value, quote(value))}
-    return sorted((os.fsencode(one) for one in found), key=len, reverse=True)
+    return _forms(tuple(_values(os.environ)))
+
+
+# The longest first: one may be part of another.
+@lru_cache(maxsize=2)
+def _forms(values: tuple[str, ...]) -> list[bytes]:
+    found = {form for value in values for form in _forms_of(value)}
+    return sorted(found, key=len, reverse=True)
+
+
+def _forms_of(value: str) -> Iterator[bytes]:
+    data = os.fsencode(value)
+    yield data
+    yield json.dumps(value)[1:-1].encode()
+    yield from (
+        one.encode() for one in (quote(data), quote(data, ""), quote_plus(data))
+    )
+    # In base64, what stands before it decides which of three texts it becomes; the
+    # characters at its ends hold bits of what is beside it.
+    for before in range(3):
+        for encode in (b64encode, urlsafe_b64encode):
+            text = encode(bytes(before) + data)
+            yield text[-(-before * 8 // 6) : (before + len(data)) * 8 // 6]
 
 
 def _values(variables: Mapping[str, str]) -> list[str]:
