@@ -3,7 +3,7 @@
 import re
 from urllib.parse import unquote_plus
 
-from egressmon.cassettes.text import clean, is_secret
+from egressmon.cassettes.text import clean, is_secret, settled
 from egressmon.sanitise.counting import MASK
 
 _ADDRESS = re.compile(
@@ -25,6 +25,10 @@ _PARAMETERS = frozenset(
 
 def clean_address(address: str) -> str:
     """Return the URL `address` without user information and secret parameters."""
+    return settled(_cleaned, address, MASK)
+
+
+def _cleaned(address: str) -> str:
     found = _ADDRESS.fullmatch(address)
     if found is None:
         found = _RELATIVE.fullmatch(address)

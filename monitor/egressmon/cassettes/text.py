@@ -4,7 +4,7 @@ import json
 import os
 import re
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import quote, quote_plus
@@ -16,6 +16,7 @@ from egressmon.sanitise.secret_names import is_harmless, is_secret_name
 _Text = TypeVar("_Text", str, bytes)
 _SHORTEST = 8
 _LONGEST = 8192
+_ROUNDS = 8
 _RATE = re.compile(r"rate-?limit", re.IGNORECASE)
 
 
@@ -33,6 +34,20 @@ def clean(text: _Text) -> _Text:
     for value in _known():
         text = text.replace(value.decode("utf-8", "surrogateescape"), MASK)
     return redact(text)[0]
+
+
+def settled(cleaning: Callable[[_Text], _Text], text: _Text, otherwise: _Text) -> _Text:
+    """Return what `cleaning` makes of `text` when it has nothing more to do.
+
+    If it always has, return what there is `otherwise`.
+
+    A mask can make of what was no form, say, one in which there is more to be masked.
+    """
+    for _ in range(_ROUNDS):
+        before, text = text, cleaning(text)
+        if text == before:
+            return text
+    return otherwise
 
 
 def is_secret(name: str, value: str) -> bool:

@@ -1,5 +1,6 @@
 """The hooks: nothing secret stays, nothing of the caller's is changed."""
 
+import base64
 import copy
 import gzip
 import io
@@ -9,6 +10,7 @@ import sys
 import zlib
 from collections.abc import Callable
 from typing import Any, cast
+from urllib.parse import quote, quote_plus
 
 import brotli
 import pytest
@@ -56,6 +58,10 @@ BODIES = st.one_of(
         lambda pairs: "&".join(f"{name}={value}" for name, value in pairs).encode()
     ),
 )
+
+
+def in_base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
 
 
 def content(request: Any) -> object:
@@ -171,17 +177,21 @@ def raw_deflate(data: bytes) -> bytes:
 
 PLAIN = b'{"a": "x", "password": "***"}'
 GIVEN = b'{"a": "x", "password": "hunter2"}'
+GZIPPED = gzip.compress(GIVEN, mtime=0)
 
 
 @pytest.mark.parametrize(
     ("coding", "body"),
     [
-        ("gzip", gzip.compress(GIVEN)),
-        ("x-gzip", gzip.compress(GIVEN[:9]) + gzip.compress(GIVEN[9:])),
-        ("GZIP", gzip.compress(GIVEN)),
+        ("gzip", GZIPPED),
+        (
+            "x-gzip",
+            gzip.compress(GIVEN[:9], mtime=0) + gzip.compress(GIVEN[9:], mtime=0),
+        ),
+        ("GZIP", GZIPPED),
         ("deflate", zlib.compress(GIVEN)),
         ("deflate", raw_deflate(GIVEN)),
-        ("deflate, gzip", gzip.compress(zlib.compress(GIVEN))),
+        ("deflate, gzip", gzip.compress(zlib.compress(GIVEN), mtime=0)),
         ("identity", GIVEN),
         ("gzip", GIVEN),  # as clients hand over that decode themselves
         ("br", GIVEN),
@@ -207,10 +217,10 @@ def test_encoded_bodies_are_decoded(coding: str, body: bytes) -> None:
     ("coding", "body", "said"),
     [
         ("zstd", b"\x28\xb5\x2f\xfd\x04\x00", b"'zstd', which cannot be decoded here"),
-        ("gzip", gzip.compress(GIVEN)[:-9], b"no valid gzip"),
-        ("gzip", gzip.compress(GIVEN) + b"\xff", b"no valid gzip"),
+        ("gzip", GZIPPED[:-9], b"no valid gzip"),
+        ("gzip", GZIPPED + b"\xff", b"no valid gzip"),
         ("deflate", b"\xff\xfe\0", b"no valid deflate"),
-        ("gzip", gzip.compress(bytes(80 << 20)), b"unpacks to more than"),
+        ("gzip", gzip.compress(bytes(80 << 20), mtime=0), b"unpacks to more than"),
         ("gzip, gzip, gzip, gzip, gzip", b"x", b"5 encodings"),
     ],
 )
@@ -360,3 +370,69 @@ def test_the_import_is_light() -> None:
 
     third = {"pytest", "vcr", "yaml", "orjson", "pydantic", "blake3", "rich", "asyncio"}
     assert third.isdisjoint(done.stdout.split())
+
+
+PARTS = (
+    b"--B\r\nContent-Disposition: form-data; name=api_token\r\n\r\nhunter2\r\n"
+    b'--B\r\nContent-Disposition: form-data; filename=a; name="j"\r\n\r\n'
+    b'{"password": "hunter2"}\r\n--B--\r\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b'{"arguments": "{\\"api_token\\": \\"hunter2\\"}"}', "application/json"),
+        (b'{"h": [{"name": "X-Api-Key", "value": "hunter2"}]}', "application/json"),
+        (b'{"h": [["Authorization", "Bearer hunter2"]]}', "application/json"),
+        (b'\xef\xbb\xbf{"password": "hunter2"}', "application/json"),
+        ('{"password": "hunter2"}'.encode("utf-16"), "application/json"),
+        (b")]}',\n" + b'{"api_token": "hunter2"}', "application/json"),
+        (b"<r><password>hunter2</password></r>", "text/xml"),
+        (b"user%5Bapi_token%5D=hunter2", "application/x-www-form-urlencoded; a=b"),
+        (PARTS, 'multipart/form-data; boundary="B"'),
+        (PARTS.replace(b"\r\n", b"\n"), "multipart/form-data; boundary=B"),
+    ],
+)
+def test_where_a_secret_may_hide(body: bytes, kind: str) -> None:
+    given = Request("POST", "http://h.test/", body, {"Content-Type": kind})
+
+    shown = cassettes.before_record_request(given).body
+
+    assert b"hunter2" not in shown.replace(b"\0", b"")
+    assert b"***" in shown
+
+
+# What a client was given, as others write it.
+@pytest.mark.parametrize("write", [json.dumps, quote, quote_plus, in_base64])
+def test_a_known_value_is_found_in_other_forms(
+    monkeypatch: pytest.MonkeyPatch, write: Callable[[str], str]
+) -> None:
+    monkeypatch.setenv("ACME_TOKEN", value := 'ab"c/d1+Zz9 q')
+    text = write(f"user:{value}").encode()
+
+    shown = cassettes.before_record_response({"body": {"string": text}})
+
+    assert b"***" in shown["body"]["string"]
+    assert text[8:-4] not in shown["body"]["string"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'--B\r\nContent-Disposition: form-data; name="x' * 20_000,
+        b"--B\r\nContent-Disposition: " + b";" * 200_000,
+        b'{"a":' * 100_000,
+        b"a=1&" * 200_000,
+        b'data: {"a":1}\n' * 20_000,
+    ],
+    ids=["names", "semicolons", "nested", "pairs", "events"],
+)
+def test_hostile_bodies_take_linear_time(body: bytes) -> None:
+    kind = {"Content-Type": "multipart/form-data; boundary=B"}
+
+    for headers in (kind, {}):
+        shown = cassettes.before_record_request(
+            Request("POST", "http://h.test/", body, headers)
+        )
+        assert shown.body
