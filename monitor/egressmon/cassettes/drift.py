@@ -42,6 +42,9 @@ class Unreadable(NamedTuple):
 
 def drift(old: str, new: str) -> Iterator[Change | Unreadable]:
     """Yield how what is at `new`, a cassette or a folder, differs from `old`."""
+    for entry in entries([path for path in (old, new) if Path(path).is_dir()]):
+        if entry.reason and entry.path.endswith(ENDINGS):
+            yield Unreadable(entry.path, entry.reason)
     befores, afters = cassettes_at(old), cassettes_at(new)
     for name in sorted({*befores, *afters}):
         if name not in afters:

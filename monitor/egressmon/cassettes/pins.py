@@ -9,6 +9,7 @@ from egressmon.cassettes.loading import MalformedError, read_cassette
 from egressmon.cassettes.settings import LOCK
 from egressmon.locking import Finding, Lock, LockError, check, read_lock, write_lock
 from egressmon.sanitise.catalog import KINDS
+from egressmon.sanitise.secret_names import MEANING
 from egressmon.scan.search import FileSearch, Leak, Unsearched
 
 _CATALOG = "secrets catalog"
@@ -20,7 +21,8 @@ _STALE = (
 
 def catalog_digest() -> str:
     """Return a digest of what counts as a secret, for the lock."""
-    return f"sha256:{hashlib.sha256(repr(KINDS).encode()).hexdigest()}"
+    said = repr((KINDS, sorted(MEANING)))
+    return f"sha256:{hashlib.sha256(said.encode()).hexdigest()}"
 
 
 def lock_cassettes(directory: str) -> Lock:

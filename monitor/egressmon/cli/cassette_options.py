@@ -79,6 +79,7 @@ def _add_refresh(add: Add) -> argparse.ArgumentParser:
         "This asks the real services.",
         epilog="exit status: 0 recorded and locked, 1 not locked: tests failed, or a "
         "secret or no cassette was found; 2 bad usage",
+        allow_abbrev=False,  # what is to be understood is to be written out
         usage="egressmon cassettes refresh --i-understand-this-spends-tokens [OPTIONS] "
         "-- pytest [ARGUMENT...]",
     )

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from egressmon.cassettes.drift import Change, Unreadable, drift
+from egressmon.cassettes.drift import Change, drift
 from egressmon.cassettes.pins import leaks, lock_cassettes, malformed, verify_cassettes
 from egressmon.cassettes.settings import LOCK, read_settings
 from egressmon.errors import UsageError
@@ -68,7 +68,7 @@ def compare(old: str, new: str, form: str) -> int:
             status = max(status, 1)
         else:
             status = 2
-            complain(found)
+            report.unreadable(found)
     report.end()
     return status
 
@@ -85,13 +85,6 @@ def folders(directories: list[str]) -> list[str]:
             "name it, or set `directories` in [tool.egressmon-cassettes]",
         )
     return found
-
-
-def complain(part: Unreadable) -> None:
-    """Say what could not be compared, on standard error."""
-    sys.stderr.write(
-        f"egressmon: {printable(part.path, 1000)}: {printable(part.reason, 500)}\n"
-    )
 
 
 def _print_leaks(directory: str) -> int:

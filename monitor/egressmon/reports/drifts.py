@@ -4,7 +4,7 @@ import json
 import posixpath
 from typing import Protocol, TextIO
 
-from egressmon.cassettes.drift import Change
+from egressmon.cassettes.drift import Change, Unreadable
 from egressmon.reports.workflow import escape, property_of
 from egressmon.text import printable
 
@@ -17,6 +17,9 @@ class DriftReport(Protocol):
 
     def change(self, change: Change) -> None:
         """Tell of a change."""
+
+    def unreadable(self, part: Unreadable) -> None:
+        """Tell of what could not be compared."""
 
     def end(self) -> None:
         """End the report."""
@@ -50,33 +53,47 @@ def _is_there(value: str) -> bool:
     return value in {"there", "recorded"}
 
 
+def _where(part: Unreadable) -> str:
+    return printable(part.path, _LONGEST)
+
+
 class _Text:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._count = 0
+        self._count = self._unread = 0
 
     def change(self, change: Change) -> None:
         self._count += 1
         name = printable(change.cassette, _LONGEST)
         self._stream.write(f"{name}: {described(change)}\n")
 
+    def unreadable(self, part: Unreadable) -> None:
+        self._unread += 1
+        self._stream.write(f"{_where(part)}: not compared: {printable(part.reason)}\n")
+
     def end(self) -> None:
         plural = "" if self._count == 1 else "s"
-        self._stream.write(f"{self._count} difference{plural}\n")
+        left = f", {self._unread} not compared" if self._unread else ""
+        self._stream.write(f"{self._count} difference{plural}{left}\n")
 
 
 class _Json:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._between = "\n"
+        self._unread: list[Unreadable] = []
         stream.write('{"version": 1, "changes": [')
 
     def change(self, change: Change) -> None:
         self._stream.write(self._between + json.dumps(change._asdict()))
         self._between = ",\n"
 
+    def unreadable(self, part: Unreadable) -> None:
+        self._unread.append(part)
+
     def end(self) -> None:
-        self._stream.write("\n]}\n")
+        rows = json.dumps([part._asdict() for part in self._unread])
+        self._stream.write(f'\n], "unreadable": {rows}}}\n')
 
 
 class _GitHub:
@@ -88,9 +105,13 @@ class _GitHub:
     def change(self, change: Change) -> None:
         self._count += 1
         if self._count < _MAX_ANNOTATIONS:
-            path = posixpath.join(self._folder, change.cassette)
+            path = posixpath.normpath(posixpath.join(self._folder, change.cassette))
             place = f"file={property_of(path)},title=Answers changed"
             self._stream.write(f"::warning {place}::{escape(described(change))}\n")
+
+    def unreadable(self, part: Unreadable) -> None:
+        place = f"file={property_of(part.path)},title=Not compared"
+        self._stream.write(f"::error {place}::{escape(part.reason)}\n")
 
     # GitHub drops what is above its limit without a word, so the last one says it.
     def end(self) -> None:

@@ -166,7 +166,8 @@ def test_drift_of_what_is_no_cassette(project: Project) -> None:
     mixed = project.egressmon("cassettes", "drift", "a.yaml", "cassettes")
 
     assert done.returncode == mixed.returncode == 2
-    assert "a.yaml: malformed: " in done.stderr
+    assert "a.yaml: not compared: malformed: " in done.stdout
+    assert done.stdout.endswith("0 differences, 1 not compared\n")
     assert "are a file and a folder" in mixed.stderr
 
 
@@ -176,9 +177,12 @@ def test_refresh_asks_to_be_sure(project: Project, running: Service) -> None:
 
     bare = project.egressmon("cassettes", "refresh", "--", "pytest")
     nothing = project.egressmon("cassettes", "refresh", flag)
+    short = project.egressmon("cassettes", "refresh", flag[:14], "--", "pytest")
     other = project.egressmon("cassettes", "refresh", flag, "--", "sh", "-c", "true")
 
     assert bare.returncode == nothing.returncode == other.returncode == 2
+    assert short.returncode == 2
+    assert "unrecognized arguments" in short.stderr
     assert "costs money" in bare.stderr
     assert "no pytest is called" in nothing.stderr
     assert "no pytest is called" in other.stderr
