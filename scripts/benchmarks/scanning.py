@@ -1,6 +1,7 @@
 """Measure how fast cassettes and other recordings are searched for secrets.
 
 scanning.py [MEGABYTES [profile]]
+scanning.py hostile                 a quarter of a megabyte of each mark, in a row
 
 The cassettes are generated into a temporary folder: conversations with a language
 model and other APIs as VCR writes them, in YAML and JSON, in all sizes up to a quarter
@@ -20,6 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from egressmon.sanitise.catalog import KINDS
+from egressmon.sanitise.redaction import scan_text
 from egressmon.scan.search import FileSearch, Leak
 
 WORDS = """the of and to in is that it was for on are as with they be at one have this
@@ -91,8 +94,33 @@ def scan(paths: list[Path]) -> int:
     return sum(isinstance(one, Leak) for one in results)
 
 
+def hostile() -> None:
+    """Print what takes longest of the marks of secrets, each in a row."""
+    marks = {mark for kind in KINDS for mark in kind.marks.split()}
+    marks |= {
+        "sid=",
+        "token=",
+        "a://b:c@",
+        "cookie: a=b;",
+        " -a",
+        "%41",
+        "\\u0041",
+        "A/",
+    }
+    taken: list[tuple[float, str]] = []
+    for mark in sorted(marks):
+        began = time.process_time()
+        scan_text(mark * (250_000 // len(mark)))
+        taken.append(((time.process_time() - began) * 4, mark))
+    for seconds, mark in sorted(taken, reverse=True)[:8]:
+        print(f"{seconds:6.2f} s/MB  {mark!r}")
+
+
 def main() -> None:
     """Generate, search and print."""
+    if sys.argv[1:] == ["hostile"]:
+        hostile()
+        return
     megabytes = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     with tempfile.TemporaryDirectory() as folder:
         paths = cassettes(random.Random(14), Path(folder), megabytes * 1_000_000)  # noqa: S311

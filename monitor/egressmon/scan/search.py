@@ -138,6 +138,8 @@ def _open(path: str) -> int:
     try:
         if not stat.S_ISREG(os.fstat(place).st_mode):
             raise OSError(errno.EINVAL, "it is no regular file any more")
-        return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_CLOEXEC)
+        # Some files of /proc block who reads them.
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+        return os.open(f"/proc/self/fd/{place}", flags)
     finally:
         os.close(place)

@@ -141,6 +141,13 @@ def test_a_file_that_became_a_pipe_is_not_opened(tmp_path: Path) -> None:
     assert isinstance(found, Unsearched)
 
 
+def test_a_file_that_blocks_who_reads_it_is_named() -> None:
+    # A regular file, by its mode. Without root it cannot be opened, which is as good.
+    (found,) = FileSearch("/proc/kmsg").results()
+
+    assert isinstance(found, Unsearched)
+
+
 def test_folders_are_searched_to_any_depth(tmp_path: Path) -> None:
     folder = tmp_path
     for _ in range(300):
