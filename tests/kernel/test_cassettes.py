@@ -51,4 +51,7 @@ def test_what_passes_the_plugin_by_fails_the_run(
     assert done.status == 120
     (found,) = [one for one in done.of("connection") if one["verdict"] == "violation"]
     assert found["dst"]["ip"] == SERVER4
-    assert f"test_it.py::test_{name}" in done.stderr
+    (start,) = done.of("run.start")
+    spots = {spot["name"] for spot in start["blind_spots"]}
+    # Some engines and kernels know no Python code, and say so.
+    assert f"test_it.py::test_{name}" in done.stderr or "python-frames" in spots
