@@ -6,7 +6,7 @@ from pathlib import Path
 
 from egressmon.cassettes.drift import cassettes_at
 from egressmon.cassettes.loading import MalformedError, read_cassette
-from egressmon.cassettes.settings import LOCK
+from egressmon.cassettes.settings import LOCK, near
 from egressmon.locking import Finding, Lock, LockError, check, read_lock, write_lock
 from egressmon.sanitise.catalog import KINDS
 from egressmon.sanitise.secret_names import MEANING
@@ -50,7 +50,7 @@ def verify_cassettes(directory: str) -> Iterator[Finding]:
         path = top / finding.path
         if path == top / LOCK or path.is_relative_to(folder):
             text = _STALE if finding.word == "stale" else finding.message
-            yield Finding(finding.word, _shown(path), text, finding.line)
+            yield Finding(finding.word, near(path), text, finding.line)
     yield from malformed(directory)
 
 
@@ -59,11 +59,6 @@ def _locked_folder(folder: Path) -> Path:
         if (above / LOCK).is_file():
             return above
     return folder
-
-
-def _shown(path: Path) -> str:
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def malformed(directory: str) -> Iterator[Finding]:

@@ -54,6 +54,12 @@ class Settings:
         return list(_found(self.root))
 
 
+def near(path: Path) -> str:
+    """Return `path` as people here write it: relative to the working directory."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
 def is_ci(environment: Mapping[str, str]) -> bool:
     """Tell whether this is a CI job, by the variable CI as all CI systems set it."""
     return environment.get("CI", "").strip().lower() not in _NO

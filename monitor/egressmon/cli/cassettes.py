@@ -6,7 +6,7 @@ from pathlib import Path
 
 from egressmon.cassettes.drift import Change, drift
 from egressmon.cassettes.pins import leaks, lock_cassettes, malformed, verify_cassettes
-from egressmon.cassettes.settings import LOCK, read_settings
+from egressmon.cassettes.settings import LOCK, near, read_settings
 from egressmon.errors import UsageError
 from egressmon.locking import Finding
 from egressmon.reports.drifts import drift_report
@@ -78,7 +78,7 @@ def folders(directories: list[str]) -> list[str]:
     for directory in directories:
         if not Path(directory).is_dir():
             raise UsageError(f"{directory} is no folder", "name a folder of cassettes")
-    found = directories or [str(one) for one in read_settings(Path.cwd()).folders()]
+    found = directories or [near(one) for one in read_settings(Path.cwd()).folders()]
     if not found:
         raise UsageError(
             "there is no folder called cassettes here",

@@ -10,7 +10,7 @@ from pathlib import Path
 from egressmon.cassettes.drift import Change, cassettes_at, drift
 from egressmon.cassettes.loading import MAX_BYTES
 from egressmon.cassettes.pins import locked
-from egressmon.cassettes.settings import is_ci, read_settings
+from egressmon.cassettes.settings import is_ci, near, read_settings
 from egressmon.cli.cassettes import examine, lock_one
 from egressmon.cli.requests import RefreshRequest
 from egressmon.errors import UsageError
@@ -74,7 +74,7 @@ def _variables() -> dict[str, str]:
 def _folders(request: RefreshRequest) -> list[str]:
     if request.directories:
         return [one for one in request.directories if Path(one).is_dir()]
-    return [str(one) for one in read_settings(Path.cwd()).folders()]
+    return [near(one) for one in read_settings(Path.cwd()).folders()]
 
 
 def _copy(folder: str, kept: str) -> str:

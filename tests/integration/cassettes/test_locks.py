@@ -47,7 +47,7 @@ def test_what_was_recorded_is_clean_and_locked(project: Project) -> None:
     assert not any(value.encode() in project.recorded() for value in SECRETS.values())
     done = project.egressmon("cassettes", "verify")
     assert done.returncode == 0, done.stdout
-    assert done.stdout.endswith("cassettes: as locked\n")
+    assert done.stdout == "cassettes: as locked\n"
 
 
 def test_each_difference_has_its_word(project: Project) -> None:
@@ -119,9 +119,7 @@ def test_a_changed_structure_is_named_and_a_changed_value_is_not(
 
     assert same.returncode == 0, same.stdout
     assert "0 differences" in same.stdout
-    assert "review: changed: cassettes/test_it/test_one.yaml" in same.stdout.replace(
-        f"{project.root}/", ""
-    )
+    assert "\nreview: changed: cassettes/test_it/test_one.yaml\n" in same.stdout
     assert done.returncode == 1  # urlopen raises for 404, so the test failed
     assert "not locked: pytest ended with 1" in done.stdout
     assert "GET http://127.0.0.1" in done.stdout
