@@ -87,3 +87,13 @@ class ScanRequest(NamedTuple):
     form: str
     allow: str | None
     """The file of what is allowed; None: the default one, if it is there."""
+
+
+class RefreshRequest(NamedTuple):
+    """What `egressmon cassettes refresh` is asked."""
+
+    spend: bool
+    """Whether the user knows that real services are asked, and paid."""
+    directories: list[str]
+    """Where the cassettes are; none: as pyproject.toml says."""
+    command: list[str]

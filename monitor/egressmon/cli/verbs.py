@@ -8,10 +8,11 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from egressmon.cli import options
+from egressmon.cli import cassette_options, options
 from egressmon.cli.requests import (
     ExplainRequest,
     LearnRequest,
+    RefreshRequest,
     RunRequest,
     ScanRequest,
     WatchRequest,
@@ -101,6 +102,22 @@ def _scan(parsed: argparse.Namespace, _: Call) -> int:
     return scan(ScanRequest(parsed.paths, parsed.form, parsed.allow))
 
 
+def _cassettes(parsed: argparse.Namespace, _: Call) -> int:
+    if parsed.cassettes_verb == "refresh":
+        from egressmon.cli.refresh import refresh  # noqa: PLC0415
+
+        return refresh(
+            RefreshRequest(parsed.spend, parsed.directories or [], parsed.command)
+        )
+    from egressmon.cli import cassettes  # noqa: PLC0415
+
+    if parsed.cassettes_verb == "lock":
+        return cassettes.lock(parsed.directories)
+    if parsed.cassettes_verb == "verify":
+        return cassettes.verify(parsed.directories)
+    return cassettes.compare(parsed.old, parsed.new, parsed.form)
+
+
 def _install(parsed: argparse.Namespace, _: Call) -> int:
     from egressmon.installation import install  # noqa: PLC0415
 
@@ -121,6 +138,7 @@ VERBS = {
     "policy": Verb(options.add_policy, _policy),
     "report": Verb(options.add_report, _report),
     "scan": Verb(options.add_scan, _scan),
+    "cassettes": Verb(cassette_options.add_cassettes, _cassettes),
     "install": Verb(options.add_install, _install),
     "doctor": Verb(options.add_doctor, _doctor),
 }

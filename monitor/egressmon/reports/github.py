@@ -17,6 +17,7 @@ from egressmon.reports.proposal import Proposal, texts
 from egressmon.reports.rows import Row, rows
 from egressmon.reports.summary import counts, not_run
 from egressmon.reports.toml_text import toml_lines
+from egressmon.reports.workflow import escape, property_of
 from egressmon.text import printable, unguarded
 
 _MAX_ANNOTATIONS = 10  # GitHub shows no more of each level for a step
@@ -74,7 +75,7 @@ def print_annotations(
     for level in dict.fromkeys(one.level for one in found):
         for one in _fitting([one for one in found if one.level == level]):
             title = f"title={one.title}{one.place}"
-            stream.write(f"::{one.level} {title}::{_escape(one.text)}\n")
+            stream.write(f"::{one.level} {title}::{escape(one.text)}\n")
 
 
 # GitHub drops what is above its limit without a word, so the last one says it.
@@ -112,9 +113,9 @@ def _place(code: CodeRecord | None, workspace: str) -> str:
         return ""
     for path, line in _frames(code):
         if file := _inside(path, workspace):
-            return f",file={_property(file)}" + (f",line={line}" if line else "")
+            return f",file={property_of(file)}" + (f",line={line}" if line else "")
     file = _inside((code.test or "").partition("::")[0], workspace)
-    return f",file={_property(file)}" if file else ""
+    return f",file={property_of(file)}" if file else ""
 
 
 # Who called, then who created the task, then who started the process: so a program that
@@ -134,15 +135,6 @@ def _inside(file: str, workspace: str) -> str | None:
     path = posixpath.normpath(posixpath.join(workspace, file))
     inside = path.startswith(f"{workspace}/")
     return path.removeprefix(f"{workspace}/") if inside else None
-
-
-# A newline ends a workflow command, and % begins an escape.
-def _escape(text: str) -> str:
-    return printable(text, 1000).replace("%", "%25")
-
-
-def _property(text: str) -> str:
-    return _escape(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def job_summary(outcome: Outcome) -> str:
