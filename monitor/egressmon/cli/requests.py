@@ -78,3 +78,18 @@ class ExplainRequest(NamedTuple):
     route: str | None
     bypass: bool
     claimed: bool
+
+
+class VerifyRequest(NamedTuple):
+    """`egressmon verify`: what to verify, and with what."""
+
+    paths: list[str]
+    policy: str | None
+    anchor: str | None
+    """A log that holds anchors."""
+    allowed_signers: str | None
+    subject: str | None
+    """Whose sigstore signature it must be."""
+    issuer: str | None
+    """Who vouches for `subject`."""
+    format: Literal["text", "json"]

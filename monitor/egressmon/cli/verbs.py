@@ -8,11 +8,12 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from egressmon.cli import options
+from egressmon.cli import options, verify_options
 from egressmon.cli.requests import (
     ExplainRequest,
     LearnRequest,
     RunRequest,
+    VerifyRequest,
     WatchRequest,
 )
 from egressmon.probes.loaders.loading import Preparation
@@ -94,6 +95,22 @@ def _report(parsed: argparse.Namespace, _: Call) -> int:
     return report(parsed.evidence)
 
 
+def _verify(parsed: argparse.Namespace, _: Call) -> int:
+    from egressmon.cli import verify  # noqa: PLC0415
+
+    return verify.command(
+        VerifyRequest(
+            paths=parsed.path,
+            policy=parsed.policy,
+            anchor=parsed.anchor,
+            allowed_signers=parsed.allowed_signers,
+            subject=parsed.sigstore_identity,
+            issuer=parsed.sigstore_issuer,
+            format=parsed.format,
+        )
+    )
+
+
 def _install(parsed: argparse.Namespace, _: Call) -> int:
     from egressmon.installation import install  # noqa: PLC0415
 
@@ -113,6 +130,7 @@ VERBS = {
     "learn": Verb(options.add_learn, _learn, runs_command=True),
     "policy": Verb(options.add_policy, _policy),
     "report": Verb(options.add_report, _report),
+    "verify": Verb(verify_options.add_verify, _verify),
     "install": Verb(options.add_install, _install),
     "doctor": Verb(options.add_doctor, _doctor),
 }

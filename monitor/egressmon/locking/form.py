@@ -89,6 +89,11 @@ def read_lock(path: str) -> Lock:
     Raises LockError, with the line, if it is not exactly what `Lock.text` returns; and
     where it cannot be read.
     """
+    return parse(read_bytes(path))
+
+
+def read_bytes(path: str) -> bytes:
+    """Return what is in the file `path`, which should be a lock; raises LockError."""
     try:
         with os.fdopen(open_itself(path), "rb") as file:
             data = file.read(_MAX_BYTES + 1)
@@ -99,7 +104,7 @@ def read_lock(path: str) -> Lock:
         ) from error
     if len(data) > _MAX_BYTES:
         raise _malformed(None, f"is larger than {_MAX_BYTES} bytes")
-    return parse(data)
+    return data
 
 
 def parse(data: bytes) -> Lock:
