@@ -176,6 +176,7 @@ def _add_evidence_options(sub: argparse.ArgumentParser) -> None:
         help="write no more than SIZE of evidence, such as 500MB; what is left out "
         "makes it incomplete (default: 1GB)",
     )
+    _add_anchor_options(sub)
     sub.add_argument(
         "--linger",
         metavar="DURATION",
@@ -195,6 +196,22 @@ def _add_evidence_options(sub: argparse.ArgumentParser) -> None:
         "--allow-incomplete",
         action="store_true",
         help="do not turn incomplete evidence into status 121",
+    )
+
+
+def _add_anchor_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--anchor",
+        metavar="FILE",
+        type=file_name,
+        help="add a line with the head of the evidence to FILE at the end; - is "
+        "standard output (`egressmon verify --anchor` compares)",
+    )
+    sub.add_argument(
+        "--anchor-every",
+        metavar="DURATION",
+        type=duration,
+        help="do so each DURATION, too, if there is anything new",
     )
 
 

@@ -19,6 +19,7 @@ from egressmon.verifying.policies import NoPolicyError, Policies
 
 Json = dict[str, Any]
 _CHUNK = 1 << 20
+_MARK = b"\xef\xbb\xbf"
 _NUMBER = int(SCHEMA.rpartition("/")[2])
 OnHead = Callable[[int, str], None]
 """Is called with the number of each record, and the digest of its line."""
@@ -43,6 +44,7 @@ class EvidenceFile:
         self._start: Json | None = None
         self._end: Json | None = None
         self._after_end = False
+        self._conversions: set[str] = set()
 
     def verify(self) -> None:
         """Read the file to its end; raises UnreadableError if it is none of ours."""
@@ -112,6 +114,8 @@ class EvidenceFile:
         self.findings.add("truncated", what, place.number, place.offset)
 
     def _take(self, place: Place, line: bytes) -> None:
+        if line.endswith(b"\r") or line.startswith(_MARK):
+            line = self._converted(line, place)
         head, found, body = line.partition(b',"prev":' + self._prev + b",")
         if not found:
             head, body = self._other_chain(line, place)
@@ -131,6 +135,17 @@ class EvidenceFile:
             self._another(read.own, place)
         self._record(read, line, body, place)
 
+    # Some tools write a file anew as they copy it: what was in it can be verified.
+    def _converted(self, line: bytes, place: Place) -> bytes:
+        what = (
+            "ends with CR and LF" if line.endswith(b"\r") else "has a byte order mark"
+        )
+        if what not in self._conversions:
+            self._conversions.add(what)
+            message = f"{what}: the file was converted"
+            self.findings.add("schema", message, place.number, place.offset)
+        return line.removeprefix(_MARK).removesuffix(b"\r")
+
     # The line says that another was before it: one was changed, removed or put in.
     def _other_chain(self, line: bytes, place: Place) -> tuple[bytes, bytes]:
         head, found, rest = line.partition(b',"prev":')
@@ -148,11 +163,7 @@ class EvidenceFile:
 
     def _misformed(self, line: bytes, place: Place) -> None:
         what = "does not begin as a record does"
-        if line.endswith(b"\r"):
-            what = "ends with CR and LF: the file was converted"
-        elif line.startswith(b"\xef\xbb\xbf"):
-            what = "begins with a byte order mark: the file was converted"
-        elif (number := schema_number(line)) not in {None, _NUMBER}:
+        if (number := schema_number(line)) not in {None, _NUMBER}:
             what = f"is of the schema egressmon/{number}, and the first line is not"
         self.findings.add("schema", what, place.number, place.offset)
 

@@ -12,8 +12,9 @@ from egressmon.policy.errors import PolicyError
 from egressmon.policy.judging.judge import Judge
 from egressmon.policy.language.default import DEFAULT
 from egressmon.policy.language.search import SearchList
-from egressmon.policy.reading.file import load_policy
+from egressmon.policy.reading.file import PROJECT, load_policy
 from egressmon.policy.reading.place import PolicyFile
+from egressmon.reports.learned_policy import LEARNING
 
 if TYPE_CHECKING:
     from egressmon.policy.language.model import AnyPolicy
@@ -47,21 +48,32 @@ class Policies:
 
         Raises NoPolicyError, and ValueError if the record makes no sense.
         """
-        policy = self._policy(start["policy_digest"])
+        policy = self._policy(start)
         resolvers = frozenset(map(ipaddress.ip_address, start["resolvers"]))
         domains = tuple(start.get("search", ()))
         return Judge(policy, resolvers, SearchList(domains, start.get("ndots", 1)))
 
-    def _policy(self, digest: str | None) -> "AnyPolicy":
+    def _policy(self, start: dict[str, Any]) -> "AnyPolicy":
+        digest = start["policy_digest"]
         if digest is None:
-            return DEFAULT
+            return LEARNING if start.get("policy_kind") == "learning" else DEFAULT
         if digest not in self._by_digest:
             raise NoPolicyError(f"the policy is not here ({digest}): name it: --policy")
         path, data = self._by_digest[digest]
         try:
-            return load_policy(PolicyFile(path, data)).policy
+            return _parsed(path, data)
         except PolicyError as error:
             raise NoPolicyError(f"{path} is no policy: {error}") from error
+
+
+# A copy of a pyproject.toml may have another name.
+def _parsed(path: Path, data: bytes) -> "AnyPolicy":
+    try:
+        return load_policy(PolicyFile(path, data)).policy
+    except PolicyError:
+        if b"egressmon" not in data:
+            raise
+        return load_policy(PolicyFile(path.with_name(PROJECT), data)).policy
 
 
 def _content(path: str) -> bytes | None:
