@@ -2,8 +2,8 @@
 
     verifying.py [--records N] [--distinct]
 
-Makes a proof of N records (a million), as the stages of a run write them, and verifies it
-in a process of its own. Most records of real runs repeat: here, of two destinations.
+Makes a proof of N records (a million), as the stages of a run write them, and verifies
+it in a process of its own. Most records of real runs repeat: here, of two destinations.
 With --distinct, no two connections are alike.
 """
 

@@ -7,7 +7,7 @@ import orjson
 
 from egressmon.evidence.records import SCHEMA
 
-_HEAD = re.compile(
+HEAD = re.compile(
     rb'\{"schema":"'
     + SCHEMA.encode()
     + rb'","type":"([a-z.]+)","seq":(0|[1-9]\d{0,15}),'
@@ -30,7 +30,7 @@ class Head(NamedTuple):
 
 def head_of(data: bytes) -> Head | None:
     """Return what is before `,"prev":` in a line; None if it is not as it should be."""
-    found = _HEAD.fullmatch(data)
+    found = HEAD.fullmatch(data)
     if found is None:
         return None
     kind, number, own = found.groups()

@@ -11,7 +11,7 @@ from egressmon.evidence.records import SCHEMA
 from egressmon.files.bounded import open_regular
 from egressmon.sensor.blind_spots import KnownBlindSpot
 from egressmon.verifying.counting import why_no_status
-from egressmon.verifying.envelope import Head, head_of, run_of, schema_number
+from egressmon.verifying.envelope import HEAD, Head, head_of, run_of, schema_number
 from egressmon.verifying.examining import Examining, Place
 from egressmon.verifying.findings import Findings, UnreadableError, Verified
 from egressmon.verifying.judging import Rejudging
@@ -38,7 +38,9 @@ class EvidenceFile:
         self._policies = policies
         self._on_head = on_head
         self._examining = Examining(self.findings, self._judged)
-        self._prev = b"null"
+        self._chain = b',"prev":null,'
+        """What each line must have between its envelope and its record."""
+        self._head: str | None = None
         self._next = 0
         self._own: bytes | None = None
         self._start: Json | None = None
@@ -113,15 +115,35 @@ class EvidenceFile:
             what = f"has no end, and more than {MAX_RECORD} bytes: it is no record"
         self.findings.add("truncated", what, place.number, place.offset)
 
+    # Of most lines, all but number and time are as in an earlier one.
     def _take(self, place: Place, line: bytes) -> None:
         if line.endswith(b"\r") or line.startswith(_MARK):
             line = self._converted(line, place)
-        head, found, body = line.partition(b',"prev":' + self._prev + b",")
-        if not found:
-            head, body = self._other_chain(line, place)
-        self._prev = b'"blake3:' + blake3(line).hexdigest().encode() + b'"'
+        head, _, body = line.partition(self._chain)
+        found = HEAD.fullmatch(head) if body else None
+        if found is not None:
+            kind, number, own = found.groups()
+            if (
+                own == self._own
+                and int(number) == self._next
+                and self._examining.is_known(kind, own, body)
+            ):
+                self._go_on(line)
+                self._next += 1
+                return
+        self._look_at(line, head, body, place)
+
+    # From here on, a line must name this one.
+    def _go_on(self, line: bytes) -> None:
+        self._head = blake3(line).hexdigest()
+        self._chain = b',"prev":"blake3:' + self._head.encode() + b'",'
         if self._on_head is not None:
-            self._on_head(self._next, self._prev[1:-1].decode())
+            self._on_head(self._next, f"blake3:{self._head}")
+
+    def _look_at(self, line: bytes, head: bytes, body: bytes, place: Place) -> None:
+        if not body:
+            head, body = self._other_chain(line, place)
+        self._go_on(line)
         read = head_of(head)
         if read is None:
             self._misformed(line, place)
@@ -156,7 +178,7 @@ class EvidenceFile:
             said = prev.decode("utf-8", "replace")[:80]
             what = (
                 f"says that the line before it is {said}, and that is "
-                f"{self._prev.decode()}: one of the two was changed, removed or added"
+                f"{self._head or 'none'}: one of the two was changed, removed or added"
             )
             self.findings.add("chain", what, place.number, place.offset + len(head) + 1)
         return head, body
@@ -218,8 +240,7 @@ class EvidenceFile:
         self._examining.finish()
         verified = self.verified
         verified.records = self._next
-        head = self._prev.decode()
-        verified.head = None if head == "null" else head[1:-1]
+        verified.head = f"blake3:{self._head}" if self._head is not None else None
         if self._end is None:
             what = "the run has no end: it goes on, or egressmon was killed"
             self.findings.add("truncated", what, last.number, last.offset)

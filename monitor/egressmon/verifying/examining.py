@@ -40,13 +40,17 @@ class Known:
     __slots__ = ("outcome", "record", "referred", "times", "version")
 
     def __init__(
-        self, record: Json, referred: tuple[tuple[str, str], ...], version: object
+        self,
+        record: Json,
+        referred: tuple[tuple[str, str], ...],
+        version: object,
+        outcome: Outcome | None,
     ) -> None:
         """`version` is that of what the run had learned of names by then."""
         self.record = record
         self.referred = referred
         self.version = version
-        self.outcome: Outcome | None = None
+        self.outcome = outcome
         self.times = 0
         """How many lines had it that are counted nowhere yet."""
 
@@ -58,7 +62,7 @@ class Examining:
         """`judged` gets what is wrong with verdicts, `findings` all else."""
         self._findings = findings
         self._judged = judged
-        self._known: dict[tuple[str, bytes, bytes], Known] = {}
+        self._known: dict[tuple[bytes, bytes, bytes], Known] = {}
         self._kept = 0
         self._facts = Facts()
         self.learned = Learned()
@@ -67,35 +71,29 @@ class Examining:
         self.judgements: dict[str | None, int] = {}
         """How many verdicts were made again, by what they rest on besides records."""
 
+    def is_known(self, kind: bytes, own: bytes, body: bytes) -> bool:
+        """Count the record with these parts of its line, if it is as an earlier one.
+
+        This is the way of most lines. `examine` looks at the others.
+        """
+        known = self._known.get((kind, own, body))
+        if known is None or known.version not in {None, self.learned.version}:
+            return False
+        recent = self._facts.recent
+        for _, digest in known.referred:
+            if digest not in recent:
+                return False
+        known.times += 1
+        return True
+
     def examine(
         self, head: Head, line: bytes, body: bytes, place: Place
     ) -> Json | None:
         """Examine the record in `line`, which begins with `head` and ends with `body`.
 
-        Returns it; None if nothing can be said of it, or if it was examined before.
+        Returns it; None if nothing can be said of it.
         """
-        key = head.kind, head.own, body
-        known = self._known.get(key)
-        if known is None or known.version not in {None, self.learned.version}:
-            return self._first(key, line, place)
-        known.times += 1
-        self._resolve(known.referred, place)
-        if known.outcome is not None:
-            self._note(known.outcome, place)
-        return None
-
-    def finish(self) -> None:
-        """Count what was not counted yet."""
-        for (kind, _, _), known in self._known.items():
-            if known.times:
-                self.counts.add(kind, known.record, known.times)
-        self._known.clear()
-        self._kept = 0
-
-    def _first(
-        self, key: tuple[str, bytes, bytes], line: bytes, place: Place
-    ) -> Json | None:
-        kind, _, body = key
+        kind = head.kind
         record = self._read(line, place)
         if record is None or not self._has_right_fields(kind, record, place):
             return None
@@ -103,27 +101,44 @@ class Examining:
         if kind in KINDS:
             self._value(kind, record, body, place)
             return record
-        referred = tuple(references(record))
-        facts = self._resolve(referred, place)
-        version = self.learned.version if kind in _JUDGED else None
-        known = Known(record, referred, version)
-        if kind in _JUDGED:
-            known.outcome = self._judge(kind, record, facts)
-            self._note(known.outcome, place)
-        if kind == "dns":
-            self.learned.learn(record)
-        elif kind in _KEPT and (known.outcome is None or not known.outcome.wrong):
-            self._keep(key, known)
+        self._refer(head, record, body, place)
         return record
 
-    def _keep(self, key: tuple[str, bytes, bytes], known: Known) -> None:
+    def finish(self) -> None:
+        """Count what was not counted yet."""
+        for known in self._known.values():
+            self._settle(known)
+        self._known.clear()
+        self._kept = 0
+
+    def _refer(self, head: Head, record: Json, body: bytes, place: Place) -> None:
+        kind, referred = head.kind, tuple(references(record))
+        facts = self._resolve(referred, place)
+        version = self.learned.version if kind in _JUDGED else None
+        outcome = self._judge(kind, record, facts) if kind in _JUDGED else None
+        self._note(outcome, place)
+        if kind == "dns":
+            self.learned.learn(record)
+        is_right = outcome is None or outcome.wrong is None
+        if kind in _KEPT and is_right and len(facts) == len({*referred}):
+            known = Known(record, referred, version, outcome)
+            self._keep((kind.encode(), head.own, body), known)
+
+    def _keep(self, key: tuple[bytes, bytes, bytes], known: Known) -> None:
         if len(self._known) >= _MAX_KEPT or self._kept > _MAX_KEPT_BYTES:
             self.finish()
         before = self._known.get(key)
-        if before is not None and before.times:
-            self.counts.add(key[0], before.record, before.times)
+        if before is not None:
+            self._settle(before)
         self._known[key] = known
         self._kept += len(key[2])
+
+    def _settle(self, known: Known) -> None:
+        if not known.times:
+            return
+        self.counts.add(known.record["type"], known.record, known.times)
+        if known.outcome is not None:
+            self._count(known.outcome.resting, known.times)
 
     # As egressmon writes it, and in no other spelling: no field is there twice, nothing
     # is hidden from a person who reads it, and no reader takes a number for another.
@@ -166,24 +181,27 @@ class Examining:
 
     def _resolve(
         self, referred: tuple[tuple[str, str], ...], place: Place
-    ) -> dict[str, Fact]:
-        found: dict[str, Fact] = {}
+    ) -> dict[tuple[str, str], Fact]:
+        found: dict[tuple[str, str], Fact] = {}
         for kind, digest in referred:
             fact = self._facts.get(digest)
             if fact is None or fact.kind != kind:
                 message = f"refers to the {kind} {digest}, which is not before it"
                 self._wrong("reference", message, place)
             else:
-                found[kind] = fact
+                found[kind, digest] = fact
         return found
 
-    def _judge(self, kind: str, record: Json, facts: dict[str, Fact]) -> Outcome | None:
+    def _judge(
+        self, kind: str, record: Json, facts: dict[tuple[str, str], Fact]
+    ) -> Outcome | None:
         if self.rejudging is None:
             return None
         try:
             if kind == "dns":
                 return self.rejudging.look_up(record)
-            actor, module = facts.get("actor"), facts.get("module")
+            by_kind = {of: fact for (of, _), fact in facts.items()}
+            actor, module = by_kind.get("actor"), by_kind.get("module")
             return self.rejudging.connection(
                 record, actor.exe if actor else None, module.files if module else ()
             )
@@ -196,8 +214,10 @@ class Examining:
         if outcome.wrong is not None:
             self._judged.add("verdict", outcome.wrong, place.number, place.offset)
             return
-        resting = outcome.resting
-        self.judgements[resting] = self.judgements.get(resting, 0) + 1
+        self._count(outcome.resting, 1)
+
+    def _count(self, resting: str | None, times: int) -> None:
+        self.judgements[resting] = self.judgements.get(resting, 0) + times
 
     def _wrong(self, kind: Any, message: str, place: Place) -> None:
         self._findings.add(kind, message, place.number, place.offset)

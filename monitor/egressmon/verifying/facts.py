@@ -1,6 +1,5 @@
 """What records refer to by a digest: whether it is there, and whether it is right."""
 
-from collections import OrderedDict
 from typing import Any
 
 import orjson
@@ -39,27 +38,31 @@ class Fact:
 
 
 class Facts:
-    """The values in a file so far."""
+    """The values in a file so far, but for those that nothing referred to for long.
+
+    They are kept in two generations: what is referred to in the older one comes into
+    the newer. So each is kept until at least as many others were met as a writer
+    remembers.
+    """
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, Fact] = OrderedDict()
+        self.recent: dict[str, Fact] = {}
+        self._older: dict[str, Fact] = {}
         self._bytes = 0
 
     def remember(self, digest: str, fact: Fact) -> None:
         """Have `digest` stand for `fact` from now on."""
-        known = self._known
-        if (before := known.pop(digest, None)) is not None:
-            self._bytes -= before.size
-        known[digest] = fact
-        self._bytes += fact.size
-        while len(known) > _MAX or self._bytes > _MAX_BYTES:
-            self._bytes -= known.popitem(last=False)[1].size
+        if digest not in self.recent:
+            self._bytes += fact.size
+        self.recent[digest] = fact
+        if len(self.recent) >= _MAX or self._bytes >= _MAX_BYTES:
+            self._older, self.recent, self._bytes = self.recent, {}, 0
 
     def get(self, digest: str) -> Fact | None:
         """Return what `digest` stands for, which a record refers to; None: nothing."""
-        found = self._known.get(digest)
-        if found is not None:
-            self._known.move_to_end(digest)
+        found = self.recent.get(digest)
+        if found is None and (found := self._older.get(digest)) is not None:
+            self.remember(digest, found)
         return found
 
 

@@ -9,6 +9,8 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Any, cast
 
+import orjson
+
 from egressmon.attribution.result import Attribution, Ground
 from egressmon.evidence.code_records import ClaimRecord
 from egressmon.evidence.records import Actor
@@ -32,6 +34,11 @@ OWN_ADDRESS = (
 HOSTS = "names from the machine's /etc/hosts or resolver"
 MASKED = "texts that are masked or cut"
 PACKET = "the bytes of a DNS message"
+_RESTS_ON = (
+    "op", "protocol", "dst", "verdict", "rule", "reason", "route", "route_reason",
+    "bypass", "claimed",
+)  # fmt: skip
+_MAX_MADE = 8192
 _LISTENERS: tuple[Listener, ...] = ("scope", "nobody", "outside", "unknown")
 
 
@@ -59,11 +66,27 @@ class Rejudging:
         self._judge = judge
         self._learned = learned
         self._may_translate = may_translate
+        self._made: dict[tuple[bytes, str | None, tuple[File, ...]], Outcome] = {}
+        self._version = learned.version
 
     def connection(
         self, record: Json, exe: str | None, files: tuple[File, ...]
     ) -> Outcome:
         """Judge a connection that the program `exe` made by way of `files`."""
+        if self._learned.version != self._version or len(self._made) >= _MAX_MADE:
+            self._version = self._learned.version
+            self._made.clear()
+        key = _key(record), exe, files
+        made = self._made.get(key)
+        if made is None:
+            made = self._judged(record, exe, files)
+            if made.wrong is None:
+                self._made[key] = made
+        return made
+
+    def _judged(
+        self, record: Json, exe: str | None, files: tuple[File, ...]
+    ) -> Outcome:
         names = _names(record)
         origin = _origin(record, exe, files)
         for listener in (None, *_LISTENERS):
@@ -181,6 +204,13 @@ def _of_no_message(record: Json) -> Outcome:
     if record["verdict"] == "violation" and record["rule"] is None:
         return Outcome(resting=PACKET)
     return Outcome(wrong="it has no name, and is no violation")
+
+
+# All that a verdict on a connection rests on, but for what made it.
+def _key(record: Json) -> bytes:
+    parts = [record[name] for name in _RESTS_ON]
+    parts += [record["process"] is None, "cut" in record]
+    return orjson.dumps(parts)
 
 
 def _names(record: Json) -> list[Name]:
