@@ -92,7 +92,7 @@ def _policy(parsed: argparse.Namespace, _: Call) -> int:
 def _report(parsed: argparse.Namespace, _: Call) -> int:
     from egressmon.cli.report import report  # noqa: PLC0415
 
-    return report(parsed.evidence)
+    return report(parsed.evidence, parsed.format)
 
 
 def _verify(parsed: argparse.Namespace, _: Call) -> int:
