@@ -18,7 +18,11 @@ from egressmon.verifying.evidence_file import EvidenceFile
 from egressmon.verifying.findings import Finding, Findings, UnreadableError, Verified
 from egressmon.verifying.leaks import leaks_in
 from egressmon.verifying.policies import Policies
-from egressmon.verifying.signatures import BadSignatureError, signer_of
+from egressmon.verifying.signatures import (
+    BadSignatureError,
+    SignatureError,
+    signer_of,
+)
 
 _POLICY_NAMES = ("policy.toml", "egress.toml", "pyproject.toml")
 _EVIDENCE = "evidence.jsonl"
@@ -283,6 +287,9 @@ class _Directory:
             signer = check(data, signature)
         except BadSignatureError as error:
             self._own.add("signature", f"{Path(path).name}: {error}")
+        except SignatureError as error:
+            unreadable = UnreadableError(str(error), error.hint)
+            self._result.unreadable.append(unreadable)
         else:
             self._result.notes.append(f"{path} is by {signer}")
 

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from egressmon.errors import EgressmonError
+from egressmon.locking import EVIDENCE_LOCK
+from egressmon.locking.form import read_bytes
+from egressmon.locking.making import SIGNATURES, replace_file
 
 NAMESPACE = "egressmon"
 _LIMIT_S = 60.0
@@ -39,6 +42,16 @@ def sign(data: bytes, key: str) -> bytes:
             "name an SSH key, such as ~/.ssh/id_ed25519; ssh-keygen 8.2 or newer signs",
         )
     return done.stdout
+
+
+def sign_lock(directory: str, key: str, name: str = EVIDENCE_LOCK) -> None:
+    """Sign the lock `name` of `directory` with the SSH key in the file `key`.
+
+    The signature is beside it, with `.sig` at the end of the name; an earlier one is
+    replaced. Raises SignatureError and LockError.
+    """
+    signature = sign(read_bytes(str(Path(directory, name))), key)
+    replace_file(directory, f"{name}{SIGNATURES[0]}", signature)
 
 
 def signer_of(data: bytes, signature: bytes, allowed: str) -> str:
