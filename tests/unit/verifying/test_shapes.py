@@ -13,7 +13,9 @@ from egressmon.evidence.schema import evidence_schema
 from egressmon.verifying.shapes import shapes
 
 _VALIDATOR = jsonschema.Draft202012Validator(evidence_schema())
-_VALUES: st.SearchStrategy[Any] = st.sampled_from((None, True, 1, 1.5, "text", "allowed", [], {}, ["a"], [[]]))
+_VALUES: st.SearchStrategy[Any] = st.sampled_from(
+    (None, True, 1, 1.5, "text", "allowed", [], {}, ["a"], [[]])
+)
 
 
 def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
