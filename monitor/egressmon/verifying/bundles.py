@@ -1,7 +1,10 @@
 """Check a sigstore bundle of a lock, where the library `sigstore` is installed."""
 
-import importlib
-from typing import Any
+# Not always installed.
+# pyright: reportMissingImports=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+
+from typing import Any, cast
 
 from egressmon.values import dataclass
 from egressmon.verifying.signatures import BadSignatureError, SignatureError
@@ -20,9 +23,9 @@ def check_bundle(data: bytes, bundle: bytes, identity: Identity) -> None:
 
     Raises BadSignatureError if not, and SignatureError if it cannot be found out.
     """
-    models, verify = _library()
+    bundles, verify = _library()
     try:
-        parsed = models.Bundle.from_json(bundle)
+        parsed = bundles.from_json(bundle)
     except Exception as error:
         raise BadSignatureError(f"it is no sigstore bundle: {error}") from error
     try:
@@ -41,10 +44,11 @@ def check_bundle(data: bytes, bundle: bytes, identity: Identity) -> None:
 
 def _library() -> tuple[Any, Any]:
     try:
-        models = importlib.import_module("sigstore.models")
-        return models, importlib.import_module("sigstore.verify")
+        from sigstore import verify  # noqa: PLC0415
+        from sigstore.models import Bundle  # noqa: PLC0415
     except ImportError as error:
         raise SignatureError(
             "a sigstore bundle cannot be checked: the library is not installed",
             "install it beside egressmon: pip install 'egressmon[sigstore]'",
         ) from error
+    return cast("Any", Bundle), cast("Any", verify)

@@ -8,12 +8,14 @@ from egressmon.reports.outcome import NOT_RUN
 from egressmon.values import dataclass, field
 
 Json = dict[str, Any]
-_VIOLATIONS, _INCOMPLETE = 120, 121
+_VIOLATED: set[int] = {120}
+_DOUBTED: set[int] = {121}
+_NONE: set[int] = set()
 _NOT_THERE = "EAFNOSUPPORT"
 _DOUBTS = ("unreadable", "unread", "left_out", "dns_broken", "dns_left_out")
 _PROBE = "probe"
 """The phase in which a plan's probes are made."""
-_BY_SHELL = {126, 127}
+_BY_SHELL: set[int] = {126, 127}
 _MAX_ALIVE = 4_194_304  # pid_max: proc_sys_kernel(5)
 
 
@@ -172,10 +174,10 @@ def why_no_status(end: Json, enforce: str) -> str | None:
     """
     own = _own_statuses(end)
     if end["verdict"] == "violations" and enforce == "fail":
-        allowed = {_VIOLATIONS}
+        allowed = _VIOLATED
     else:
         other = [one for one in end["incomplete_reasons"] if one != NOT_RUN]
-        allowed = own | ({_INCOMPLETE} if other else set())
+        allowed = own | (_DOUBTED if other else _NONE)
     if end["exit_status"] in allowed:
         return None
     listed = " or ".join(map(str, sorted(allowed)))

@@ -80,7 +80,7 @@ def _of_criteria(summary: Mapping[str, Any]) -> Iterator[str]:
     criteria = summary.get("criteria")
     if not _is_passed(summary) or criteria is None:
         return
-    listed: list[Any] = criteria if isinstance(criteria, list) else [None]
+    listed: Any = criteria if isinstance(criteria, list) else [None]
     if any(_within(one, "result") != _HOLDS for one in listed):
         yield f"it says {_PASSED}, and not each of its criteria holds"
 
@@ -103,5 +103,7 @@ def _is_passed(summary: Mapping[str, Any]) -> bool:
 
 def _within(found: Any, *names: str) -> Any:
     for name in names:
-        found = found.get(name) if isinstance(found, dict) else None
+        if not isinstance(found, dict):
+            return None
+        found = cast("dict[str, Any]", found).get(name)
     return found

@@ -1,8 +1,11 @@
 """Search what is verified for secrets, where there is something to search with."""
 
-import importlib
+# Not always installed.
+# pyright: reportMissingImports=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 
 def leaks_in(path: str) -> Iterator[str] | None:
@@ -11,10 +14,11 @@ def leaks_in(path: str) -> Iterator[str] | None:
     None if this egressmon cannot search.
     """
     try:
-        search: Any = importlib.import_module("egressmon.scan.search")
+        from egressmon.scan.search import FileSearch  # noqa: PLC0415
     except ImportError:
         return None
-    return (_shown(one) for one in search.FileSearch(path).results())
+    results = cast("Iterator[Any]", FileSearch(path).results())
+    return (_shown(one) for one in results)
 
 
 def _shown(one: Any) -> str:

@@ -8,7 +8,15 @@ import dataclasses
 import types
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Literal,
+    TypeAlias,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from egressmon.evidence import gate
 from egressmon.evidence.records import WRITTEN_AS, Record
@@ -90,12 +98,16 @@ def _with_default(kind: type) -> frozenset[str]:
 
 
 def _are_texts(value: Any) -> bool:
-    return type(value) is list and all(type(one) is str for one in value)
+    if type(value) is not list:
+        return False
+    items: Any = value
+    return all(type(one) is str for one in items)
 
 
 def _shown(value: Any) -> str:
     names = {str: "a text", int: "a number", bool: "a truth", list: "a list"}
-    return "null" if value is None else names.get(type(value), "no such value")
+    kind: Any = type(value)
+    return "null" if value is None else names.get(kind, "no such value")
 
 
 # The types that JSON may have there, and what to look at in a value besides its type.

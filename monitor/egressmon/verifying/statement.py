@@ -158,7 +158,8 @@ def _how(start: Json) -> Json:
 
 
 def _peer(record: Json) -> tuple[Any, ...]:
-    dst, process = record["dst"], record["process"] or {}
+    dst: Json = record["dst"]
+    process: Json = record["process"] or {}
     name = dst["names"][0]["name"] if dst["names"] else None
     return (
         dst["ip"], name, dst["port"], record["protocol"], record["op"],

@@ -58,40 +58,40 @@ def test_a_signature_of_the_lock_needs_no_line(proof: Path) -> None:
     assert words(proof) == []
 
 
-@pytest.mark.parametrize(
-    ("change", "found"),
-    [
-        (
-            lambda proof: (proof / "policy.toml").unlink(),
-            [("missing", "policy.toml"), ("stale", EVIDENCE_LOCK)],
-        ),
-        (
-            lambda proof: (proof / "SUMMARY file.md").write_text("better\n"),
-            [("changed", "SUMMARY file.md")],
-        ),
-        (
-            lambda proof: (proof / "run-02" / "more").touch(),
-            [("unlisted", "run-02/more")],
-        ),
-        (
-            lambda proof: (proof / "run-01" / "evidence.jsonl").write_text("{}\n"),
-            [("changed", "run-01/evidence.jsonl"), ("stale", EVIDENCE_LOCK)],
-        ),
-        (lambda proof: (proof / EVIDENCE_LOCK).unlink(), [("missing", EVIDENCE_LOCK)]),
-        (
-            lambda proof: os.mkfifo(proof / "pipe"),
-            [("malformed", "pipe")],
-        ),
-        (
-            lambda proof: (proof / "link").symlink_to("policy.toml"),
-            [("malformed", "link")],
-        ),
-        (
-            lambda proof: (proof / "line\nbreak").touch(),
-            [("malformed", "line\nbreak")],
-        ),
-    ],
-)
+DIFFERENCES: list[tuple[Callable[[Path], object], list[tuple[str, str]]]] = [
+    (
+        lambda proof: (proof / "policy.toml").unlink(),
+        [("missing", "policy.toml"), ("stale", EVIDENCE_LOCK)],
+    ),
+    (
+        lambda proof: (proof / "SUMMARY file.md").write_text("better\n"),
+        [("changed", "SUMMARY file.md")],
+    ),
+    (
+        lambda proof: (proof / "run-02" / "more").touch(),
+        [("unlisted", "run-02/more")],
+    ),
+    (
+        lambda proof: (proof / "run-01" / "evidence.jsonl").write_text("{}\n"),
+        [("changed", "run-01/evidence.jsonl"), ("stale", EVIDENCE_LOCK)],
+    ),
+    (lambda proof: (proof / EVIDENCE_LOCK).unlink(), [("missing", EVIDENCE_LOCK)]),
+    (
+        lambda proof: os.mkfifo(proof / "pipe"),
+        [("malformed", "pipe")],
+    ),
+    (
+        lambda proof: (proof / "link").symlink_to("policy.toml"),
+        [("malformed", "link")],
+    ),
+    (
+        lambda proof: (proof / "line\nbreak").touch(),
+        [("malformed", "line\nbreak")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "found"), DIFFERENCES)
 def test_each_difference_has_its_word(
     proof: Path, change: Callable[[Path], object], found: list[tuple[str, str]]
 ) -> None:

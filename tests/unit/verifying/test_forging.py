@@ -71,35 +71,35 @@ def forget(records: list[Json]) -> None:
     records.remove(of(records, "actor")[0])
 
 
-@pytest.mark.parametrize(
-    ("change", "kind"),
-    [
-        (allow, "verdict"),
-        (name, "verdict"),
-        (move, "verdict"),
-        (trust, "verdict"),
-        (drop, "counters"),
-        (actor, "reference"),
-        (forget, "reference"),
-        (lambda records: end(records).update(verdict="clean"), "criteria"),
-        (lambda records: end(records).update(exit_status=0), "criteria"),
-        (lambda records: end(records)["losses"].update(lost_flow=3), "criteria"),
-        (lambda records: end(records).update(evidence="changed"), "criteria"),
-        (lambda records: end(records).update(processes=7), "counters"),
-        (lambda records: of(records, "canary")[0].update(seen=False), "counters"),
-        (lambda records: of(records, "canary")[0].update(reason="no"), "criteria"),
-        (lambda records: records[5].update(more=1), "schema"),
-        (lambda records: violation(records).update(verdict="fine"), "schema"),
-        (lambda records: violation(records).update(local_port="1"), "schema"),
-        (lambda records: violation(records)["dst"].pop("names"), "schema"),
-        (lambda records: violation(records)["dst"].update(ip="fish"), "verdict"),
-        (lambda records: records.append(dict(records[-2])), "sequence"),
-        (lambda records: records.insert(3, dict(records[0])), "sequence"),
-        (lambda records: records.pop(0), "sequence"),
-        (lambda records: records[6].update(run="another"), "sequence"),
-        (lambda records: records.pop(), "truncated"),
-    ],
-)
+FORGERIES: list[tuple[Callable[[list[Json]], object], str]] = [
+    (allow, "verdict"),
+    (name, "verdict"),
+    (move, "verdict"),
+    (trust, "verdict"),
+    (drop, "counters"),
+    (actor, "reference"),
+    (forget, "reference"),
+    (lambda records: end(records).update(verdict="clean"), "criteria"),
+    (lambda records: end(records).update(exit_status=0), "criteria"),
+    (lambda records: end(records)["losses"].update(lost_flow=3), "criteria"),
+    (lambda records: end(records).update(evidence="changed"), "criteria"),
+    (lambda records: end(records).update(processes=7), "counters"),
+    (lambda records: of(records, "canary")[0].update(seen=False), "counters"),
+    (lambda records: of(records, "canary")[0].update(reason="no"), "criteria"),
+    (lambda records: records[5].update(more=1), "schema"),
+    (lambda records: violation(records).update(verdict="fine"), "schema"),
+    (lambda records: violation(records).update(local_port="1"), "schema"),
+    (lambda records: violation(records)["dst"].pop("names"), "schema"),
+    (lambda records: violation(records)["dst"].update(ip="fish"), "verdict"),
+    (lambda records: records.append(dict(records[-2])), "sequence"),
+    (lambda records: records.insert(3, dict(records[0])), "sequence"),
+    (lambda records: records.pop(0), "sequence"),
+    (lambda records: records[6].update(run="another"), "sequence"),
+    (lambda records: records.pop(), "truncated"),
+]
+
+
+@pytest.mark.parametrize(("change", "kind"), FORGERIES)
 def test_a_forgery_is_found(
     evidence: Path, change: Callable[[list[Json]], object], kind: str
 ) -> None:

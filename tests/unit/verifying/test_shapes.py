@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jsonschema
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from egressmon.evidence.schema import evidence_schema
 from egressmon.verifying.shapes import shapes
 
-_VALIDATOR = jsonschema.Draft202012Validator(evidence_schema())
+_VALIDATOR: Any = jsonschema.Draft202012Validator(evidence_schema())
 _VALUES: st.SearchStrategy[Any] = st.sampled_from(
     (None, True, 1, 1.5, "text", "allowed", [], {}, ["a"], [[]])
 )
@@ -21,10 +21,10 @@ _VALUES: st.SearchStrategy[Any] = st.sampled_from(
 def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     found = [path] if path else []
     if isinstance(value, dict):
-        for name, one in value.items():
+        for name, one in cast("dict[str, Any]", value).items():
             found += _paths(one, (*path, name))
     elif isinstance(value, list):
-        for place, one in enumerate(value):
+        for place, one in enumerate(cast("Any", value)):
             found += _paths(one, (*path, place))
     return found
 

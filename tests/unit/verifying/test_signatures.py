@@ -85,7 +85,8 @@ def test_a_name_of_a_key_is_no_option(name: str) -> None:
 
 
 def test_a_missing_program_is_named(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda _: None)
+    none: dict[str, str] = {}
+    monkeypatch.setattr(shutil, "which", none.get)
     with pytest.raises(SignatureError, match="ssh-keygen is not there") as raised:
         sign(b"lock", str(key))
     assert "openssh-client" in raised.value.hint
