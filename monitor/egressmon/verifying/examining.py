@@ -59,7 +59,10 @@ class Examining:
     """Examines the records of one file, in their order."""
 
     def __init__(self, findings: Findings, judged: Findings) -> None:
-        """`judged` gets what is wrong with verdicts, `findings` all else."""
+        """`findings` gets what is wrong, and `judged` what may rest on other records.
+
+        That is nothing wrong where the evidence says that some are left out.
+        """
         self._findings = findings
         self._judged = judged
         self._known: dict[tuple[bytes, bytes, bytes], Known] = {}
@@ -187,7 +190,7 @@ class Examining:
             fact = self._facts.get(digest)
             if fact is None or fact.kind != kind:
                 message = f"refers to the {kind} {digest}, which is not before it"
-                self._wrong("reference", message, place)
+                self._judged.add("reference", message, place.number, place.offset)
             else:
                 found[kind, digest] = fact
         return found
