@@ -80,9 +80,12 @@ def _of_criteria(summary: Mapping[str, Any]) -> Iterator[str]:
     criteria = summary.get("criteria")
     if not _is_passed(summary) or criteria is None:
         return
-    listed: Any = criteria if isinstance(criteria, list) else [None]
-    if any(_within(one, "result") != _HOLDS for one in listed):
+    if not isinstance(criteria, list) or not _hold(criteria):
         yield f"it says {_PASSED}, and not each of its criteria holds"
+
+
+def _hold(criteria: Any) -> bool:
+    return all(_within(one, "result") == _HOLDS for one in criteria)
 
 
 def _of_passed(summary: Mapping[str, Any], runs: list[Verified]) -> Iterator[str]:

@@ -28,6 +28,9 @@ Complaint: TypeAlias = str | None
 _Check: TypeAlias = Callable[[Any], Complaint]
 _MAX_SHAPES = 4096
 _NONE = type(None)
+_NAMES: dict[Any, str] = {
+    str: "a text", int: "a number", bool: "a truth", list: "a list"
+}  # fmt: skip
 _PLAIN = (str, int, bool, _NONE)
 
 
@@ -98,16 +101,15 @@ def _with_default(kind: type) -> frozenset[str]:
 
 
 def _are_texts(value: Any) -> bool:
-    if type(value) is not list:
-        return False
-    items: Any = value
+    return type(value) is list and _are_all_texts(value)
+
+
+def _are_all_texts(items: Any) -> bool:
     return all(type(one) is str for one in items)
 
 
 def _shown(value: Any) -> str:
-    names = {str: "a text", int: "a number", bool: "a truth", list: "a list"}
-    kind: Any = type(value)
-    return "null" if value is None else names.get(kind, "no such value")
+    return "null" if value is None else _NAMES.get(type(value), "no such value")
 
 
 # The types that JSON may have there, and what to look at in a value besides its type.
