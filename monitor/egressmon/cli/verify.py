@@ -119,7 +119,11 @@ def _print_json(result: Result) -> None:
             {"message": str(one), "hint": one.hint} for one in result.unreadable
         ],
     }
-    sys.stdout.write(f"{json.dumps(found)}\n")
+    text = json.dumps(found)
+    # What a CI system would obey is escaped as JSON escapes: `Commandless` does not.
+    for part, escaped in (("##", "#\\u0023"), ("section_", "section\\u005f")):
+        text = text.replace(part, escaped)
+    sys.stdout.write(f"{text}\n")
 
 
 def _finding_as_json(one: Finding) -> dict[str, Any]:

@@ -12,7 +12,7 @@ _LINE = re.compile(
     rb"egressmon anchor run=([\w.:-]{1,200}) seq=(\d{1,15}) head=(blake3:[0-9a-f]{64})"
 )
 _MAX_LINE = 1 << 16
-_MAX_ANCHORS = 1_000_000
+_MAX_ANCHORS = 100_000
 
 
 class Anchors:

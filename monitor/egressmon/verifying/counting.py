@@ -16,7 +16,8 @@ _DOUBTS = ("unreadable", "unread", "left_out", "dns_broken", "dns_left_out")
 _PROBE = "probe"
 """The phase in which a plan's probes are made."""
 _BY_SHELL: set[int] = {126, 127}
-_MAX_ALIVE = 4_194_304  # pid_max: proc_sys_kernel(5)
+_MAX_ALIVE = 1_000_000  # more would be made up, and take memory
+_MAX_KINDS = 1000
 
 
 @dataclass(slots=True)
@@ -54,13 +55,13 @@ class Counts:
         elif kind == "canary":
             self._canary(record)
         elif kind == "loss":
-            self.losses[record["where"]] += record["count"]
+            self._loss(record["where"], record["count"])
         elif kind == "unreadable":
             self.losses["unreadable"] += 1
         elif kind == "escape" and record["doubt"]:
             self.doubts["an escape"] += times
-        elif kind == "phase" and record["event"] == "end":
-            self.phases.append((record["name"], record["outcome"]))
+        elif kind == "phase":
+            self._phase(record)
 
     def _connection(self, record: Json, times: int) -> None:
         self.connections[record["verdict"]] += times
@@ -69,6 +70,14 @@ class Counts:
         self.fields["unknown_modules"] += times * (record["module"] is None)
         self.fields["unknown_code"] += times * (record["code_status"] == "unknown")
         self.fields["bypasses"] += times * (record["bypass"] is True)
+
+    def _phase(self, record: Json) -> None:
+        if record["event"] == "end" and len(self.phases) < _MAX_KINDS:
+            self.phases.append((record["name"], record["outcome"]))
+
+    def _loss(self, where: str, count: int) -> None:
+        if where in self.losses or len(self.losses) < _MAX_KINDS:
+            self.losses[where] += count
 
     def _probe(self, record: Json, times: int) -> None:
         process = record["process"]
@@ -88,7 +97,7 @@ class Counts:
         if record["event"] == "exit":
             self._alive.discard(pid)
         elif record["event"] == "fork" or pid not in self._alive:
-            if len(self._alive) < _MAX_ALIVE:  # more are made up
+            if len(self._alive) < _MAX_ALIVE:
                 self._alive.add(pid)
             self.fields["processes"] += 1
 

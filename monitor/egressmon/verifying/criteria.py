@@ -15,7 +15,7 @@ from egressmon.locking.opening import open_itself
 from egressmon.verifying.findings import Verified
 
 SUMMARY = "summary.json"
-_MAX_BYTES = 64 << 20
+_MAX_BYTES = 8 << 20
 _PASSED = "PASS"
 _HOLDS = "holds"
 

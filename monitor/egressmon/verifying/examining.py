@@ -24,7 +24,7 @@ Json = dict[str, Any]
 _JUDGED = frozenset({"connection", "dns"})
 _KEPT = frozenset({"connection", "escape"})
 _MAX_KEPT = 4096
-_MAX_KEPT_BYTES = 8 << 20
+_MAX_KEPT_BYTES = 4 << 20
 
 
 class Place(NamedTuple):

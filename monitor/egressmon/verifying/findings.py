@@ -21,6 +21,7 @@ Kind: TypeAlias = Literal[
     "truncated",
     "verdict",
 ]
+_MAX_MESSAGE = 1000
 MAX_OF_KIND = 100
 """How many findings of one kind in one file are told of; the rest is counted."""
 
@@ -66,6 +67,8 @@ class Findings:
             self.more[kind] += 1
             return
         self._told[kind] += 1
+        if len(message) > _MAX_MESSAGE:
+            message = f"{message[:_MAX_MESSAGE]}…"
         self.found.append(Finding(kind, self.path, message, line, offset))
 
 

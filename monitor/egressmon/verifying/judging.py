@@ -38,7 +38,8 @@ _RESTS_ON = (
     "op", "protocol", "dst", "verdict", "rule", "reason", "route", "route_reason",
     "bypass", "claimed",
 )  # fmt: skip
-_MAX_MADE = 8192
+_MAX_MADE_BYTES = 8 << 20
+_ENTRY_BYTES = 500  # about what else each takes
 _LISTENERS: tuple[Listener, ...] = ("scope", "nobody", "outside", "unknown")
 
 
@@ -67,14 +68,14 @@ class Rejudging:
         self._learned = learned
         self._may_translate = may_translate
         self._made: dict[tuple[bytes, str | None, tuple[File, ...]], Outcome] = {}
-        self._version = learned.version
+        self._version, self._bytes = learned.version, 0
 
     def connection(
         self, record: Json, exe: str | None, files: tuple[File, ...]
     ) -> Outcome:
         """Judge a connection that the program `exe` made by way of `files`."""
-        if self._learned.version != self._version or len(self._made) >= _MAX_MADE:
-            self._version = self._learned.version
+        if self._learned.version != self._version or self._bytes > _MAX_MADE_BYTES:
+            self._version, self._bytes = self._learned.version, 0
             self._made.clear()
         key = _key(record), exe, files
         made = self._made.get(key)
@@ -82,6 +83,7 @@ class Rejudging:
             made = self._judged(record, exe, files)
             if made.wrong is None:
                 self._made[key] = made
+                self._bytes += len(key[0]) + _ENTRY_BYTES
         return made
 
     def _judged(

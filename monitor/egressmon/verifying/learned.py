@@ -13,7 +13,8 @@ from egressmon.text import unescape
 
 Json = dict[str, Any]
 _MAX_CHAIN = 16
-_MAX_PAIRS = 262_144
+_MAX_PAIRS = 131_072
+_MAX_NAME = 1024  # as escaped; a name has 255 characters: RFC 1035
 _ADDRESSES = frozenset({"A", "AAAA", "SVCB", "HTTPS"})
 
 
@@ -37,6 +38,8 @@ class Learned:
         name, kind = record["name"], record["kind"]
         if not record["trusted"] or name is None or record["status"] is None:
             return
+        if any(len(one) > 4 * _MAX_NAME for one in (name, *record["answers"])):
+            return  # nobody's answer: what is kept must be bounded
         if kind in {"A", "AAAA"}:
             is_there = record["status"] != "NXDOMAIN"
             self.absent.note(unescape(name), is_there=is_there)

@@ -50,6 +50,11 @@ class Policies:
         """
         policy = self._policy(start)
         resolvers = frozenset(map(ipaddress.ip_address, start["resolvers"]))
+        named = policy.dns.resolvers
+        if named != "system" and resolvers != frozenset(
+            map(ipaddress.ip_address, named)
+        ):
+            raise ValueError("they are others than the policy trusts")
         domains = tuple(start.get("search", ()))
         return Judge(policy, resolvers, SearchList(domains, start.get("ndots", 1)))
 
