@@ -23,7 +23,7 @@ exit status: COMMAND's own, unless there is something graver:
   125  egressmon could not do its work; COMMAND was not started
   126  COMMAND could not be executed      127  COMMAND was not found
   128+n  COMMAND was killed by signal n"""
-_ANALYSIS_STATUSES = "exit status: 0 fine, 1 a finding, 2 bad usage or unreadable input"
+ANALYSIS_STATUSES = "exit status: 0 fine, 1 a finding, 2 bad usage or unreadable input"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 _SIZE = re.compile(r"(\d{1,9})(kB|MB|GB)?")
 _POWERS = {"kB": 1000, "MB": 1000**2, "GB": 1000**3, None: 1}
@@ -176,6 +176,7 @@ def _add_evidence_options(sub: argparse.ArgumentParser) -> None:
         help="write no more than SIZE of evidence, such as 500MB; what is left out "
         "makes it incomplete (default: 1GB)",
     )
+    _add_anchor_options(sub)
     sub.add_argument(
         "--linger",
         metavar="DURATION",
@@ -195,6 +196,22 @@ def _add_evidence_options(sub: argparse.ArgumentParser) -> None:
         "--allow-incomplete",
         action="store_true",
         help="do not turn incomplete evidence into status 121",
+    )
+
+
+def _add_anchor_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--anchor",
+        metavar="FILE",
+        type=file_name,
+        help="add a line with the head of the evidence to FILE at the end; - is "
+        "standard output (`egressmon verify --anchor` compares)",
+    )
+    sub.add_argument(
+        "--anchor-every",
+        metavar="DURATION",
+        type=duration,
+        help="do so each DURATION, too, if there is anything new",
     )
 
 
@@ -281,12 +298,16 @@ def add_report(add: Add, name: str) -> None:
         name,
         help="show evidence in another form",
         description="Print each record of EVIDENCE as a line of JSON, with all that it "
-        "refers to in its place.",
-        epilog=_ANALYSIS_STATUSES,
+        "refers to in its place; or a Statement about it that can be signed.",
+        epilog=ANALYSIS_STATUSES,
     )
     sub.add_argument("evidence", metavar="EVIDENCE", nargs="+", type=file_name)
     sub.add_argument(
-        "--format", choices=["json"], default="json", help="the form (default: json)"
+        "--format",
+        choices=["json", "in-toto"],
+        default="json",
+        help="json: the records; in-toto: a Statement with a runtime trace, of what "
+        "verifies, a file or a directory (default: json)",
     )
     sub.add_argument("--verbose", action="store_true", help="show tracebacks")
 
@@ -341,7 +362,7 @@ def add_doctor(add: Add, name: str) -> None:
         help="what this machine can observe, and how to get what is missing",
         description="Say what this machine can observe, what is missing, and the "
         "command that gets it.",
-        epilog=_ANALYSIS_STATUSES,
+        epilog=ANALYSIS_STATUSES,
     ).add_argument("--verbose", action="store_true", help="show tracebacks")
 
 
@@ -358,7 +379,7 @@ def _add_check(add: Add) -> argparse.ArgumentParser:
         "check",
         help="validate a policy file",
         description="Validate a policy file.",
-        epilog=_ANALYSIS_STATUSES,
+        epilog=ANALYSIS_STATUSES,
     )
     check.add_argument("file", metavar="FILE", type=file_name)
     check.add_argument(
@@ -373,7 +394,7 @@ def _add_explain(add: Add) -> argparse.ArgumentParser:
         "explain",
         help="say what a destination would get, and why",
         description="Say what a destination would get, and why.",
-        epilog=_ANALYSIS_STATUSES,
+        epilog=ANALYSIS_STATUSES,
     )
     explain.add_argument("file", metavar="FILE", type=file_name)
     explain.add_argument("destination", metavar="HOST[:PORT][/PROTOCOL]")

@@ -8,13 +8,14 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from egressmon.cli import cassette_options, options
+from egressmon.cli import cassette_options, options, verify_options
 from egressmon.cli.requests import (
     ExplainRequest,
     LearnRequest,
     RefreshRequest,
     RunRequest,
     ScanRequest,
+    VerifyRequest,
     WatchRequest,
 )
 from egressmon.probes.loaders.loading import Preparation
@@ -93,7 +94,23 @@ def _policy(parsed: argparse.Namespace, _: Call) -> int:
 def _report(parsed: argparse.Namespace, _: Call) -> int:
     from egressmon.cli.report import report  # noqa: PLC0415
 
-    return report(parsed.evidence)
+    return report(parsed.evidence, parsed.format)
+
+
+def _verify(parsed: argparse.Namespace, _: Call) -> int:
+    from egressmon.cli import verify  # noqa: PLC0415
+
+    return verify.command(
+        VerifyRequest(
+            paths=parsed.path,
+            policy=parsed.policy,
+            anchor=parsed.anchor,
+            allowed_signers=parsed.allowed_signers,
+            subject=parsed.sigstore_identity,
+            issuer=parsed.sigstore_issuer,
+            format=parsed.format,
+        )
+    )
 
 
 def _scan(parsed: argparse.Namespace, _: Call) -> int:
@@ -139,6 +156,7 @@ VERBS = {
     "report": Verb(options.add_report, _report),
     "scan": Verb(options.add_scan, _scan),
     "cassettes": Verb(cassette_options.add_cassettes, _cassettes),
+    "verify": Verb(verify_options.add_verify, _verify),
     "install": Verb(options.add_install, _install),
     "doctor": Verb(options.add_doctor, _doctor),
 }
