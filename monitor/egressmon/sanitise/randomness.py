@@ -55,6 +55,17 @@ def _changes(classes: str) -> float:
     return changes / (len(classes) - 1)
 
 
+def is_random_key(word: str) -> bool:
+    """Tell whether `word`, of base64's characters, looks like a key."""
+    bare = _MARKS.sub("", word.rstrip("="))
+    if len(bare) < 30 or len(set(bare)) < 16 or word.startswith("/"):
+        return False
+    if len(bare) == len(word.rstrip("=")):
+        return is_random(bare, alone=False)
+    classes = bare.translate(_CLASSES)
+    return len(set(classes)) == 3 and _changes(classes) >= 0.5
+
+
 def mask_random(text: str, mask: str) -> str:
     """Return `text` with random words replaced by `mask`."""
     if len(text) < 16:

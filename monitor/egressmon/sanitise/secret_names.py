@@ -27,6 +27,8 @@ _ENDINGS = (
     "authtoken dbpass sshpass rootpass adminpass ftppass smtppass mailpass ldappass"
 ).split()
 _ENDING = tuple(_ENDINGS)
+MEANING = frozenset({*_PASSWORDS, *_SECRETS, *_ENDINGS, "key"})
+"""Words one of which is in every name of a secret, except those ending in `id`."""
 _BEFORE_KEY = frozenset(
     """api access private secret account signing sign encryption encrypt decryption
     master license auth client shared service deploy session storage subscription app

@@ -42,16 +42,19 @@ def mask_urls(text: str, mask: str) -> str:
         rest = _REST.match(text, end, limit if limit >= 0 else len(text))
         if scheme is None or rest is None:
             continue
-        if length := _userinfo(scheme[0].lower(), rest[0]):
+        if length := userinfo(scheme[0].lower(), rest[0]):
             shown.append(mask)
             at = end + length
     text = "".join([*shown, text[at:]])
     return _BARE.sub(lambda match: _bare(match, mask), text)
 
 
-# The length of the user information at the beginning of `rest`; 0 if there is none, or
-# if it is no secret. A password may contain `@` and, against RFC 3986, `/`.
-def _userinfo(scheme: str, rest: str) -> int:
+def userinfo(scheme: str, rest: str) -> int:
+    """Return the length of the user information at the beginning of `rest`.
+
+    It is 0 if there is none, or if it is no secret in a URL of this `scheme`. A
+    password may contain `@` and, against RFC 3986, `/`.
+    """
     segment = re.split(r"[/?#]", rest, maxsplit=1)[0]
     last = segment.rfind("@")
     if last < 0:
