@@ -80,12 +80,15 @@ def _set_up_keeper(
         engine=sensor.engine,
         scope=scope,
         child=child,
-        relay=SignalRelay(child, Witness(options.user)),
+        relay=SignalRelay(
+            child, Witness(options.user), scope.kill if options.ends_scope else None
+        ),
         user=options.user,
         ready_file=options.ready_file,
         allow_incomplete=options.allow_incomplete,
         close_agents_files=close_agents_files,
         at_end=options.at_end,
+        ends_scope=options.ends_scope,
     )
 
 
@@ -102,6 +105,8 @@ def _close_agents_files(
         attributor.wind_up()
     if network is not None:
         network.close()
+    if options.control is not None:
+        options.control.close()
     if options.page is not None:
         options.page.close()
     if options.anchor is not None:

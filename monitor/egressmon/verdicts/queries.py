@@ -1,6 +1,6 @@
 """Make a look-up record of each DNS exchange, and learn names from its answer."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from egressmon.events.decode import protocol_name
 from egressmon.events.model import (
@@ -39,9 +39,11 @@ class Queries:
         *,
         may_translate: bool = False,
         repeated: RepeatedLookups | None = None,
+        phase_at: Callable[[int], str | None] = lambda _ktime_ns: None,
     ) -> None:
         """`canaries` knows which network namespace the scope began in.
 
+        `phase_at` says which phase of a scenario it was at a time.
         `may_translate` says that the command itself may have its questions sent
         elsewhere (NAT). `repeated` keeps what is made of a look-up; None: all is made
         anew.
@@ -51,7 +53,7 @@ class Queries:
         self._callers = callers
         self._canaries = canaries
         self._may_translate = may_translate
-        self._repeats = Repeats()
+        self._repeats = Repeats(phase_at)
         self._repeated = repeated
         self.watch = (
             DnsWatch(callers.lookup)
