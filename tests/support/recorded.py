@@ -146,5 +146,5 @@ def _end(tally: Tally, unreadable: int) -> RunEnd:
         unknown_code=tally.unknown_code, bypasses=tally.bypasses, unnamed_addresses=0,
         canaries={"sent": 2, "seen": 2}, evidence="whole", sent_packets=9,
         sent_bytes=900, command_status=0, command_signal=None, exit_status=status,
-        outlived=[], duration_ms=100,
+        outlived=[], duration_ms=100, masked={},
     )  # fmt: skip

@@ -19,7 +19,7 @@ from egressmon.naming.names import Name, Source, names_for_verdict
 from egressmon.policy.judging.judge import Judge, Verdict
 from egressmon.policy.judging.pointers import Address, pointed_address
 from egressmon.policy.judging.questions import Asked, Destination, Listener, Origin
-from egressmon.sanitise.text import MASK
+from egressmon.sanitise.counting import MASK
 from egressmon.text import escape, unescape
 from egressmon.values import dataclass
 from egressmon.verdicts.origins import origin_of
