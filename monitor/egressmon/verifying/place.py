@@ -90,7 +90,7 @@ def _verify_file(
         return None
     if anchors is not None:
         anchors.check(file.verified, heads, file.findings)
-    _search(path, file.findings, result)
+    _search(path, file.findings)
     result.take(file.findings)
     result.files.append(file.verified)
     return file.verified
@@ -103,14 +103,8 @@ def _note_head(
         heads[number] = head
 
 
-def _search(path: str, findings: Findings, result: Result) -> None:
-    leaks = leaks_in(path)
-    if leaks is None:
-        note = "secrets were not searched for: this egressmon has no `scan`"
-        if note not in result.notes:
-            result.notes.append(note)
-        return
-    for leak in leaks:
+def _search(path: str, findings: Findings) -> None:
+    for leak in leaks_in(path):
         findings.add("secret", leak)
 
 
@@ -250,7 +244,7 @@ class _Directory:
     def _others(self, made: Made, runs: dict[str, Verified]) -> None:
         for path in sorted(made.lock.files.keys() - runs.keys()):
             findings = Findings(self._at(path))
-            _search(findings.path, findings, self._result)
+            _search(findings.path, findings)
             self._result.take(findings)
 
     def _anchors(self) -> None:
