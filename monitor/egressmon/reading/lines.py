@@ -38,9 +38,10 @@ class Line(NamedTuple):
             if not self.is_ended:
                 raise LineError("is cut off: whoever wrote it was ended") from error
             raise LineError(f"is no JSON: {error}") from error
-        if not isinstance(found, dict) or not isinstance(found.get("type"), str):
+        record = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+        if not isinstance(record.get("type"), str):
             raise LineError("is no record: it has no `type`")
-        return cast("dict[str, Any]", found)
+        return record
 
 
 def lines_of(path: str) -> Iterator[Line]:

@@ -1,7 +1,7 @@
 """Put what records refer to by a digest in the place of the reference."""
 
 from collections import OrderedDict
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -39,9 +39,10 @@ class Values:
         record = self._within(record, "module")
         code = record.get("code")
         if isinstance(code, dict):
+            holder = cast("Json", code)
             for name in _STACKS:
-                code = self._within(code, name)
-            record = record | {"code": code}
+                holder = self._within(holder, name)
+            record = record | {"code": holder}
         return record
 
     def _remember(self, record: Json, line: bytes) -> None:
@@ -54,9 +55,10 @@ class Values:
             self._bytes -= len(self._known.popitem(last=False)[1])
 
     def _within(self, holder: Json, name: str) -> Json:
-        reference = holder.get(name)
-        if not isinstance(reference, dict):
+        found = holder.get(name)
+        if not isinstance(found, dict):
             return holder
+        reference = cast("Json", found)
         digest = reference.get("digest")
         if not isinstance(digest, str) or (line := self._known.get(digest)) is None:
             self.missing += 1

@@ -43,10 +43,22 @@ def asked(program: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
     return asked
 
 
+class Later(Beginning):
+    """A run that began after the test's files were made."""
+
+    is_changed = False
+
+    def is_older(self, status: os.stat_result) -> bool:  # noqa: ARG002
+        return not self.is_changed
+
+
 @pytest.fixture
-def executables(program: Path) -> Executables:  # noqa: ARG001 -- older than the run
-    beginning = Beginning()
-    beginning._began_ns += 1_000_000_000  # noqa: SLF001 -- as if it began later
+def beginning() -> Later:
+    return Later()
+
+
+@pytest.fixture
+def executables(beginning: Later) -> Executables:
     return Executables(beginning, proc_is_ours=True)
 
 
@@ -106,12 +118,11 @@ def test_what_has_another_view_is_asked_for(
 
 
 def test_a_change_is_a_claim_at_the_next_look(
-    executables: Executables, asked: Asked, program: Path
+    executables: Executables, beginning: Later, asked: Asked, program: Path
 ) -> None:
     executables.of(executed(program))
     files.begin_batch()
-    os.utime(program, (0, 0))
-    executables._beginning._began_ns = program.stat().st_ctime_ns  # noqa: SLF001
+    beginning.is_changed = True
 
     assert executables.of(executed(program)) == (str(program), CHANGED)
     assert asked.count == 1

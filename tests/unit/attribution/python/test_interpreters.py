@@ -231,7 +231,7 @@ def test_probes_pass_by_the_mark_of_where_calls_may_lead() -> None:
     copies, made, copied = found
     assert len({copies, made, copied}) == 3
     endbr64 = b"\xf3\x0f\x1e\xfa"
-    unmarked = [changed[place : place + 4] != endbr64 for place in found]
+    unmarked = [bytes(changed[place : place + 4]) != endbr64 for place in found]
     changed[copies : copies + 4] = endbr64
 
     marked = places(bytes(changed))
