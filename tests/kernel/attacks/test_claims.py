@@ -442,12 +442,16 @@ def test_what_moved_folders_hold_has_its_new_name(
     one, two, three = (tmp_path / f"d{number}" for number in (1, 2, 3))
     three.mkdir()
     (three / "client").hardlink_to(compiled(one, "client", MAIN))
-    script = (
-        f"cd {tmp_path}; for i in 1 2 3; do d1/client; done; mv d1 d2; mv d3 d1; "
-        "for i in 1 2 3; do d2/client; done"
+    code = (
+        "import os, subprocess\n"
+        f"os.chdir({str(tmp_path)!r})\n"
+        "for _ in range(3): subprocess.run('d1/client')\n"
+        f"{until_recorded(tmp_path, 3)}"
+        "os.rename('d1', 'd2'); os.rename('d3', 'd1')\n"
+        "for _ in range(3): subprocess.run('d2/client')\n"
     )
 
-    run = watched("sh", "-c", script, policy=by(f'exe = ["{one}/client"]'))
+    run = watched(sys.executable, "-c", code, policy=by(f'exe = ["{one}/client"]'))
 
     made = run.of("connection")
     assert [one["verdict"] for one in made] == ["allowed"] * 3 + ["violation"] * 3
