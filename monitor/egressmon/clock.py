@@ -1,9 +1,21 @@
 """Convert the kernel's monotonic times into calendar times."""
 
+import re
 import time
 from datetime import UTC, datetime
 
 _BILLION = 1_000_000_000
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+HOW_LONG = "0s, 500ms, 2m or 1h"
+
+
+def seconds(text: str) -> float:
+    """Return the seconds in a duration such as 0s, 500ms or 2m; raises ValueError."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    return float(match[1]) * _UNITS[match[2]]
 
 
 class Clock:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn, TypeAlias
 
+from egressmon import clock
 from egressmon.attribution import LEVELS
 from egressmon.errors import UsageError
 from egressmon.evidence.writer import DEFAULT_LIMIT
@@ -24,11 +25,9 @@ exit status: COMMAND's own, unless there is something graver:
   126  COMMAND could not be executed      127  COMMAND was not found
   128+n  COMMAND was killed by signal n"""
 _ANALYSIS_STATUSES = "exit status: 0 fine, 1 a finding, 2 bad usage or unreadable input"
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 _SIZE = re.compile(r"(\d{1,9})(kB|MB|GB)?")
 _POWERS = {"kB": 1000, "MB": 1000**2, "GB": 1000**3, None: 1}
 _DIGEST = re.compile(r"(?:sha256:)?([0-9A-Fa-f]{64})")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
 
 # argparse makes a formatter for each option as it is added, and imports shutil (4 ms)
@@ -74,10 +73,11 @@ class _Version(argparse.Action):
 
 def duration(text: str) -> float:
     """Return the seconds in a duration such as 0s, 500ms or 2m."""
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r}: write 0s, 500ms, 2m or 1h")
-    return float(match.group(1)) * _UNITS[match.group(2)]
+    try:
+        return clock.seconds(text)
+    except ValueError as error:
+        problem = f"{text!r}: write {clock.HOW_LONG}"
+        raise argparse.ArgumentTypeError(problem) from error
 
 
 def size(text: str) -> int:

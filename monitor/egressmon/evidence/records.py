@@ -254,6 +254,18 @@ class CanaryRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class PhaseRecord:
+    """A phase of a scenario began or ended (`egressmon prove`)."""
+
+    TYPE: ClassVar[str] = "phase"
+
+    name: str
+    event: Literal["begin", "end"]
+    outcome: Literal["completed", "failed"] | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class UnreadableRecord:
     """An event that could not be processed; later events still are."""
 
@@ -324,6 +336,7 @@ Record: TypeAlias = (
     | ActorRecord
     | NativeRecord
     | CanaryRecord
+    | PhaseRecord
     | UnreadableRecord
     | LossRecord
     | RunEnd

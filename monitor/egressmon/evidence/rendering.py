@@ -42,28 +42,24 @@ class Envelopes:
     def __init__(self, run: str, clock: Clock) -> None:
         self._run = run
         self._clock = clock
-        self._phase: str | None = None
-        self._formats: dict[str, bytes] = {}
+        self._formats: dict[tuple[str, str | None], bytes] = {}
 
     def of(
         self, kind: str, number: int, ktime_ns: int, phase: str | None, head: str | None
     ) -> bytes:
         """Return the envelope of line `number`, without the brace that closes it."""
-        if phase != self._phase:
-            self._phase = phase
-            self._formats.clear()
-        form = self._formats.get(kind) or self._form(kind)
+        form = self._formats.get((kind, phase)) or self._form(kind, phase)
         previous = f'"{head}"' if head is not None else "null"
         text = self._clock.rfc3339(ktime_ns)
         return form % (number, text.encode(), previous.encode())
 
     # The fields that differ are numbers, times and digests: nothing in them needs to be
     # escaped. The others go through the gate once.
-    def _form(self, kind: str) -> bytes:
+    def _form(self, kind: str, phase: str | None) -> bytes:
         first, _ = gate.admit({"schema": SCHEMA, "type": kind})
-        last, _ = gate.admit({"run": self._run, "phase": self._phase})
+        last, _ = gate.admit({"run": self._run, "phase": phase})
         fixed = first[:-1].replace(b"%", b"%%")
         rest = last[1:-1].replace(b"%", b"%%")
         form = fixed + b',"seq":%d,"time":"%b",' + rest + b',"prev":%b'
-        self._formats[kind] = form
+        self._formats[kind, phase] = form
         return form

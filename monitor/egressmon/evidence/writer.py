@@ -13,6 +13,7 @@ from blake3 import blake3
 
 from egressmon.clock import Clock
 from egressmon.errors import EvidenceError
+from egressmon.evidence.phases import Phases
 from egressmon.evidence.place import place_of
 from egressmon.evidence.records import Record, RunEnd
 from egressmon.evidence.referring import ValueRecord
@@ -80,7 +81,8 @@ class Evidence:
         self.left_out = 0
         """How many records were left out because of the limit."""
         self.failure = failure
-        self.phase: str | None = None
+        self.phases = Phases()
+        """A record's phase is the one that it was at the record's own time."""
         self.is_over: Callable[[], bool] = lambda: False
         """Whether it is too late to wait for the reader of a pipe."""
 
@@ -130,7 +132,7 @@ class Evidence:
         if self.failure is not None:
             return True
         line = self._envelopes.of(
-            record.TYPE, self.records, ktime_ns, self.phase, self.head
+            record.TYPE, self.records, ktime_ns, self.phases.at(ktime_ns), self.head
         )
         line += rendered.body
         # The last record is always written: it says that others are missing.

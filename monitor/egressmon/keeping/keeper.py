@@ -61,6 +61,8 @@ class KeeperSetup:
     """Closes the files that only the agent uses."""
     at_end: Callable[[], str] | None
     """Called with the user's rights after the agent's end; returns an error or ""."""
+    ends_scope: bool = False
+    """Whether to kill what still runs in the scope at the end."""
 
 
 class Keeper:
@@ -216,6 +218,8 @@ class Keeper:
         if self.is_started:
             _keep_types(self._setup.engine)
         self._setup.engine.close()
+        if self._setup.ends_scope:
+            self._setup.scope.kill()
         self._setup.scope.remove()
         if self._interrupted_by is not None:
             dispositions.say_interrupted(": the command was not started")

@@ -146,6 +146,11 @@ def gains_no_privileges() -> bool:
     return bool(ctypes.CDLL(None).prctl(_GET_NO_NEW_PRIVILEGES, 0, 0, 0, 0))
 
 
+def hide() -> None:
+    """Let no process of the same user debug this one, or read what it has open."""
+    _prctl(_SET_DUMPABLE, 0)
+
+
 def unused_uid() -> int:
     """Return a user id that no account has, chosen at random so that no run shares it.
 

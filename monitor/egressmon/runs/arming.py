@@ -86,6 +86,7 @@ def _set_up_keeper(
         allow_incomplete=options.allow_incomplete,
         close_agents_files=close_agents_files,
         at_end=options.at_end,
+        ends_scope=options.ends_scope,
     )
 
 
@@ -102,6 +103,8 @@ def _close_agents_files(
         attributor.wind_up()
     if network is not None:
         network.close()
+    if options.control is not None:
+        options.control.close()
     if options.page is not None:
         options.page.close()
     if options.evidence_file is not None:

@@ -42,6 +42,7 @@ def assemble(  # noqa: PLR0913 -- the stages
     is_over: Callable[[], bool] = lambda: False,
     may_translate: bool = False,
     lines: Lines | None = None,
+    phase_at: Callable[[int], str | None] = lambda _ktime_ns: None,
 ) -> Pipeline:
     """Return a pipeline whose records, with the verdicts of `judge`, go to `sink`.
 
@@ -50,6 +51,7 @@ def assemble(  # noqa: PLR0913 -- the stages
     notifies of mappings, stacks and processes (None: nothing is attributed).
     `is_over` says whether the time for events is over.
     `may_translate` says that the command itself may have its packets sent elsewhere.
+    `phase_at` says which phase of a scenario it was at a time.
     With `lines`, which leads where `sink` leads, what repeats is rendered only once.
     """
     names, processes, canaries = (
@@ -68,7 +70,14 @@ def assemble(  # noqa: PLR0913 -- the stages
     )
     return Pipeline(
         processes=processes,
-        queries=Queries(judge, names, callers, canaries, may_translate=may_translate),
+        queries=Queries(
+            judge,
+            names,
+            callers,
+            canaries,
+            may_translate=may_translate,
+            phase_at=phase_at,
+        ),
         connections=connections,
         canaries=canaries,
         attributor=attributor,

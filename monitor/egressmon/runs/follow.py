@@ -16,6 +16,7 @@ from egressmon.keeping.launch import Launched
 from egressmon.keeping.signals import EndRequest
 from egressmon.pipeline import Pipeline
 from egressmon.runs.catch_up import CatchUp
+from egressmon.runs.control import Control
 from egressmon.runs.plan import Ending
 from egressmon.sensor.sensor import Sensor
 from egressmon.text import printable
@@ -42,9 +43,11 @@ class Follower:
         faults: Faults,
         own: set[int | None],
         catch_up: CatchUp,
+        control: Control | None = None,
     ) -> None:
         """`own` are the pids of egressmon's processes besides keeper and agent.
 
+        `control` tells of phases, if this is the run of a scenario.
         `catch_up` begins as soon as nothing runs any more, or nothing is waited for.
         """
         self._keeper = keeper
@@ -54,6 +57,7 @@ class Follower:
         self._processes = processes
         self._record = record
         self._catch_up = catch_up
+        self._control = control
         self._next_loss_check = 0.0
         self._next_turn = 0.0
         self._may_rest = False
@@ -81,12 +85,26 @@ class Follower:
         poller = select.poll()
         poller.register(pidfd, select.POLLIN)
         poller.register(self._sensor.engine.fileno(), select.POLLIN)
+        if self._control is not None:
+            poller.register(self._control, select.POLLIN)
         timeout = _POLL_MS
         while not any(fd == pidfd for fd, _ in poller.poll(timeout)):
+            self._listen(poller)
             if timeout:
                 self._rest()
             timeout = self._read_once()
         reap(self._keeper, ending)
+
+    # `poller` waits for the channel as long as there is somebody at its other end.
+    def _listen(self, poller: "select.poll | None" = None) -> None:
+        control = self._control
+        if control is None:
+            return
+        control.listen()
+        if not control.is_open:
+            self._control = None
+            if poller is not None:
+                poller.unregister(control)
 
     # Let a moment pass since the last turn began. What comes alone is read at once; and
     # as soon as there are calls, whose stacks fill a ring until they are answered.
@@ -134,6 +152,7 @@ class Follower:
                 is_said = True
                 self._print_what_runs()
             wanted.wait(_POLL_MS)
+            self._listen()
             self._read_once()
         self._catch_up.begin()
         self._drain()

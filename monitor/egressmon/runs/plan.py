@@ -1,5 +1,6 @@
 """What a run is asked to do, and how its command ended."""
 
+import socket
 from collections.abc import Callable
 from typing import IO, Literal, TypeAlias
 
@@ -47,6 +48,10 @@ class RunOptions:
     """The CI job's summary page, as it was before the run; None if there is none."""
     at_end: Callable[[], str] | None = None
     """Called with the user's rights after everything else; returns an error or ""."""
+    control: socket.socket | None = None
+    """Where the run is told of phases; None if it is not the run of a scenario."""
+    ends_scope: bool = False
+    """Whether what still runs when all is done is killed."""
     sudo: SudoQuery | None = None
     """A running query whether sudo lets the user become root."""
 

@@ -18,6 +18,7 @@ from egressmon.runs import doubts
 from egressmon.runs.arming import Armed
 from egressmon.runs.assemble import assemble
 from egressmon.runs.catch_up import CatchUp
+from egressmon.runs.control import Control
 from egressmon.runs.conclude import Findings, end_record
 from egressmon.runs.follow import Follower, reap
 from egressmon.runs.inner import InnerRuns
@@ -80,7 +81,15 @@ class Session:
             state.faults,
             own,
             self._catch_up,
+            self._control(),
         )
+
+    def _control(self) -> Control | None:
+        state, connection = self._state, self._state.options.control
+        if connection is None:
+            return None
+        phases, record_at = state.evidence.phases, self._recorder.record_at
+        return Control(connection, phases, record_at, state.tally, state.faults)
 
     def _assemble(self, listeners: Listeners) -> Pipeline:
         state, attributor = self._state, self._live.attributor
@@ -98,6 +107,7 @@ class Session:
             is_over=self._catch_up.is_over,
             may_translate=self._live.armed.surroundings.may_change_network,
             lines=self._recorder,
+            phase_at=state.evidence.phases.at,
         )
 
     def execute(self) -> Outcome:

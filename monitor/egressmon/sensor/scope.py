@@ -5,6 +5,7 @@ import fcntl
 import os
 import secrets
 import select
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,6 +118,16 @@ class Scope:
             with contextlib.suppress(OSError):
                 found += map(int, (folder / "cgroup.procs").read_text().split())
         return sorted(set(found))
+
+    def kill(self) -> None:
+        """Kill whatever still runs in the scope or below it."""
+        with contextlib.suppress(OSError):  # since Linux 5.14, cgroup-v2.rst
+            (self.path / "cgroup.kill").write_text("1")
+            return
+        while pids := self.pids():
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def remove(self) -> bool:
         """Remove the cgroup; return False if processes still live in it."""

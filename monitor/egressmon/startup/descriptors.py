@@ -78,6 +78,17 @@ def let_go() -> None:
     os.close(null)
 
 
+def hand_down(*numbers: int) -> None:
+    """Let the command have just the files `numbers`; close what the caller left open.
+
+    Standard input is none of them.
+    """
+    let_go()
+    _inherited[:] = numbers
+    for number in numbers:
+        os.set_inheritable(number, True)
+
+
 def _open_for_others() -> list[int]:
     found: list[int] = []
     with suppress(OSError):

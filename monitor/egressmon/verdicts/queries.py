@@ -1,6 +1,6 @@
 """Make a look-up record of each DNS exchange, and learn names from its answer."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from egressmon.events.decode import protocol_name
 from egressmon.events.model import (
@@ -37,9 +37,11 @@ class Queries:
         canaries: CanaryWatch,
         *,
         may_translate: bool = False,
+        phase_at: Callable[[int], str | None] = lambda _ktime_ns: None,
     ) -> None:
         """`canaries` knows which network namespace the scope began in.
 
+        `phase_at` says which phase of a scenario it was at a time.
         `may_translate` says that the command itself may have its questions sent
         elsewhere (NAT).
         """
@@ -48,7 +50,7 @@ class Queries:
         self._callers = callers
         self._canaries = canaries
         self._may_translate = may_translate
-        self._repeats = Repeats()
+        self._repeats = Repeats(phase_at)
         self.watch = DnsWatch(callers.lookup)
         self.unasked_streams = 0
         """TCP streams whose unsent bytes sock_diag cannot report."""

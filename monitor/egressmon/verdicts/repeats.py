@@ -5,7 +5,7 @@ sends: this way, n equal look-ups make about log n records.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from egressmon.evidence.records import DnsRecord
@@ -37,7 +37,11 @@ class Repeats:
     The first eight of a group are yielded at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, phase_at: Callable[[int], str | None] = lambda _ktime_ns: None
+    ) -> None:
+        """`phase_at` says which phase it was at a time: no record is of two phases."""
+        self._phase_at = phase_at
         self._groups: OrderedDict[tuple[object, ...], _Group] = OrderedDict()
 
     def add(self, record: DnsRecord, ktime_ns: int) -> Iterator[Timed]:
@@ -46,7 +50,8 @@ class Repeats:
             yield record, ktime_ns
             return
         group = self._groups.setdefault(
-            _key(record), _Group(0, 0, 0, (record, ktime_ns))
+            (self._phase_at(ktime_ns), *_key(record)),
+            _Group(0, 0, 0, (record, ktime_ns)),
         )
         group.last = record, ktime_ns
         group.waiting += 1

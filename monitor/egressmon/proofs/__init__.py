@@ -1,0 +1,1 @@
+"""Prove what a scenario reaches: several runs of it, in phases, compared."""

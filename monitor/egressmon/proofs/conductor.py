@@ -1,0 +1,252 @@
+"""Make a proof: one run after the other, and then what they say together.
+
+It reads what the watched processes wrote, sent and printed, so it has no rights but
+those of their user.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+from egressmon.errors import EgressmonError
+from egressmon.policy.reading.file import LoadedPolicy
+from egressmon.proofs.backstage import Backstage, Interrupts
+from egressmon.proofs.channel import Channel
+from egressmon.proofs.criteria import (
+    Criterion,
+    RunReport,
+    judge_all,
+    judge_run,
+    verdict_of,
+)
+from egressmon.proofs.errors import ScenarioError
+from egressmon.proofs.facts import Facts, read_facts
+from egressmon.proofs.folder import Folder
+from egressmon.proofs.leaks import leaks_in
+from egressmon.proofs.plan_file import LoadedPlan
+from egressmon.proofs.progress import Progress
+from egressmon.proofs.scenario import PhaseResult, Scenario, Surroundings, headers_of
+from egressmon.proofs.summary import SummaryOf, page, run_summary, whole_summary
+from egressmon.text import printable
+from egressmon.values import dataclass
+
+PASSED, FAILED, INCOMPLETE, CANNOT = 0, 120, 121, 125
+_STATUSES = {"PASS": PASSED, "FAIL": FAILED, "INCOMPLETE": INCOMPLETE}
+EVIDENCE, SUMMARY, PAGE, PLAN, POLICY = (
+    "evidence.jsonl",
+    "summary.json",
+    "SUMMARY.md",
+    "plan.toml",
+    "policy.toml",
+)
+_RUN_END_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What is to be proven, and where the proof goes."""
+
+    loaded: LoadedPlan
+    policy: LoadedPolicy
+    output: str
+    environment: Mapping[str, str]
+    quiet: bool
+
+
+class Conductor:
+    """Makes one proof."""
+
+    def __init__(self, assignment: Assignment, starter: Channel) -> None:
+        self._assignment = assignment
+        self._plan = assignment.loaded.plan
+        self._starter = starter
+        self._interrupts = Interrupts()
+        self._progress = Progress(self._plan.runs, quiet=assignment.quiet)
+        self._reports: list[RunReport] = []
+        self._folders: list[Folder] = []
+        self._doubts: list[str] = []
+        self._began = time.time()
+
+    def conduct(self) -> int:
+        """Make the proof and return the exit status."""
+        for phase in self._plan.phase:
+            headers_of(phase, self._assignment.environment)
+        folder = Folder.make(self._assignment.output)
+        self._write_beginning(folder)
+        try:
+            for number in range(1, self._plan.runs + 1):
+                if not self._run(folder, number):
+                    break
+        except OSError as error:
+            self._doubts.append(f"the proof could not be written: {error}")
+        return self._conclude(folder)
+
+    # As long as nothing else is there, this is what the folder says.
+    def _write_beginning(self, folder: Folder) -> None:
+        loaded, policy = self._assignment.loaded, self._assignment.policy
+        folder.write(PLAN, loaded.text.encode())
+        folder.write(POLICY, policy.text.encode())
+        unfinished = Criterion("runs", "unproven", "the proof was not finished")
+        self._write_summary(folder, [unfinished])
+
+    def _run(self, folder: Folder, number: int) -> bool:
+        self._progress.begin_run(number)
+        inner = folder.make_inner(f"run-{number:02d}")
+        self._folders.append(inner)
+        backstage = Backstage(self._starter, self._interrupts, self._progress)
+        backstage.deadline = time.monotonic() + self._plan.limits.run
+        with _scratch() as scratch:
+            around = Surroundings(
+                self._assignment.loaded.folder,
+                scratch,
+                number,
+                self._assignment.environment,
+            )
+            scenario = Scenario(self._plan, around, backstage, self._progress)
+            failure = self._play(inner, scenario, backstage)
+        report = self._report(number, inner, scenario, backstage, failure)
+        self._reports.append(report)
+        self._keep(inner, report, scenario.results, backstage)
+        is_made = backstage.error is None and failure is None
+        return is_made and not scenario.is_interrupted and not report.failures
+
+    def _play(
+        self, inner: Folder, scenario: Scenario, backstage: Backstage
+    ) -> str | None:
+        linger_s = self._plan.limits.stop
+        try:
+            path = str(inner.path / EVIDENCE)
+            backstage.begin(path, inner.create(EVIDENCE), linger_s)
+        except ScenarioError as error:
+            backstage.finish(_RUN_END_S)
+            return str(error)
+        scenario.play()
+        backstage.finish(_RUN_END_S + linger_s)
+        return None
+
+    def _report(  # noqa: PLR0913, PLR0917 -- what is known of it
+        self,
+        number: int,
+        inner: Folder,
+        scenario: Scenario,
+        backstage: Backstage,
+        failure: str | None,
+    ) -> RunReport:
+        inner.seal(EVIDENCE)
+        facts = _facts(inner)
+        failures = [
+            f"phase {one.name}: {one.reason}"
+            for one in scenario.results
+            if one.reason is not None
+        ]
+        doubts = [failure] if failure is not None else []
+        doubts += _compared(facts, backstage)
+        seconds = sum(one.seconds for one in scenario.results)
+        return RunReport(number, facts, failures, doubts, seconds)
+
+    def _keep(
+        self,
+        inner: Folder,
+        report: RunReport,
+        results: list[PhaseResult],
+        backstage: Backstage,
+    ) -> None:
+        for managed in backstage.processes.values():
+            inner.write(f"{managed.name}.log", managed.log.sanitised())
+        criteria = judge_run(self._plan, report)
+        inner.write(SUMMARY, run_summary(report, criteria, results, backstage))
+
+    def _conclude(self, folder: Folder) -> int:
+        self._doubts += self._changes(folder)
+        if self._interrupts.count:
+            self._doubts.append("it was interrupted")
+        criteria = judge_all(self._plan, self._reports, self._doubts)
+        leaks = [*leaks_in(folder), *(one for each in self._folders for one in leaks_in(each))]
+        criteria.append(
+            Criterion(
+                "no secret",
+                "fails" if leaks else "holds",
+                f"{len(leaks)} found",
+                leaks,
+            )
+        )
+        verdict, reason = verdict_of(criteria)
+        self._write_summary(folder, criteria)
+        write_lock(folder, self._folders)
+        where = self._assignment.output
+        with suppress(OSError):
+            sys.stdout.write(f"{verdict}: {printable(reason, 500)}\n{where}/{PAGE}\n")
+        return _STATUSES[verdict]
+
+    # What others did to the proof's files while it was made.
+    def _changes(self, folder: Folder) -> list[str]:
+        found: list[str] = []
+        names = [one.path.name for one in self._folders]
+        for one in (folder, *self._folders):
+            inner = names if one is folder else ()
+            where = "" if one is folder else f"{one.path.name}/"
+            if not one.is_there():
+                found.append(f"another folder is in the place of {one.path.name}")
+            found += [f"{where}{name} was changed" for name in one.changed()]
+            found += [
+                f"{where}{printable(name)} was put there by others"
+                for name in one.unknown(*inner)
+            ]
+        return found
+
+    def _write_summary(self, folder: Folder, criteria: list[Criterion]) -> None:
+        assignment = self._assignment
+        about = SummaryOf(
+            assignment.loaded,
+            assignment.policy,
+            criteria,
+            self._reports,
+            self._began,
+            time.time() - self._began,
+        )
+        folder.write(SUMMARY, whole_summary(about))
+        folder.write(PAGE, page(about))
+
+
+def conduct(assignment: Assignment, starter: Channel) -> int:
+    """Make a proof, print how it went, and return the exit status."""
+    try:
+        return Conductor(assignment, starter).conduct()
+    except EgressmonError as error:
+        sys.stderr.write(
+            f"error: {printable(error, 2000)}\nhint: {printable(error.hint, 2000)}\n"
+        )
+        return CANNOT
+
+
+def _facts(inner: Folder) -> Facts:
+    try:
+        with os.fdopen(inner.open(EVIDENCE), "rb") as file:
+            return read_facts(file)
+    except OSError as error:
+        return Facts(broken=error.strerror)
+
+
+# The agent has told, from its own memory, what it wrote.
+def _compared(facts: Facts, backstage: Backstage) -> list[str]:
+    end = backstage.end
+    if end is None:
+        return [backstage.error or "the run ended without an end"]
+    if end["failure"] is not None:
+        return [f"the evidence could not be written: {end['failure']}"]
+    if (end["head"], end["records"]) != (facts.head, facts.records):
+        return ["the evidence is not what was written: it was changed since"]
+    return []
+
+
+@contextmanager
+def _scratch() -> Iterator[str]:
+    path = tempfile.mkdtemp(prefix="egressmon-run-")
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,66 @@
+"""Destinations as a plan names them: HOST, HOST:PORT, HOST:PORT/PROTOCOL, or any."""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from functools import cache
+
+from egressmon.policy.errors import RefusedError, quoted
+from egressmon.policy.language.names import canonical, covers, parse_host_pattern
+from egressmon.values import dataclass
+
+ANY = "any"
+_PATTERN = re.compile(
+    r"(?:\[(?P<inet6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]/]+))"
+    r"(?::(?P<port>[0-9]{1,5}))?(?:/(?P<protocol>tcp|udp|sctp|icmp))?"
+)
+_HINT = "write HOST:PORT, an IPv6 address in brackets, or any"
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Which destinations are meant; None leaves it open."""
+
+    host: str | None
+    address: str | None
+    port: int | None
+    protocol: str | None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether a connection can be made to it."""
+        is_named = self.host is not None and "*" not in self.host
+        return (is_named or self.address is not None) and self.port is not None
+
+    @property
+    def is_any(self) -> bool:
+        """Whether it is all that leaves this machine."""
+        return self.host is None and self.address is None
+
+    def covers(
+        self, names: Iterable[str], ip: str, port: int | None, protocol: str
+    ) -> bool:
+        """Tell whether a connection's peer is meant."""
+        if self.port not in {None, port} or self.protocol not in {None, protocol}:
+            return False
+        if self.address is not None:
+            return ip == self.address
+        host = self.host
+        return host is None or any(covers(host, canonical(name)) for name in names)
+
+
+@cache
+def parse_pattern(text: str) -> Pattern:
+    """Return the destinations that `text` means; raises RefusedError."""
+    if text == ANY:
+        return Pattern(None, None, None, None)
+    match = _PATTERN.fullmatch(text)
+    port = int(match["port"]) if match and match["port"] else None
+    if match is None or port == 0 or (port or 0) > 65535:
+        raise RefusedError(f"{quoted(text)} is no destination", _HINT)
+    host = match["inet6"] or match["host"]
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return Pattern(parse_host_pattern(host), None, port, match["protocol"])
+    return Pattern(None, str(address), port, match["protocol"])

@@ -1,0 +1,54 @@
+"""Change a plan from the command line: `--set phase.idle.idle=5s`."""
+
+import difflib
+import tomllib
+from typing import Any, cast
+
+from egressmon.errors import UsageError
+
+_HOW = "write --set PATH=VALUE, such as --set phase.NAME.idle=5s"
+
+
+def override(table: dict[str, Any], text: str) -> None:
+    """Set in the plan's `table` what `text`, PATH=VALUE, says; raises UsageError.
+
+    An entry of a list is called by its name. Whether the plan may have the last key
+    of PATH, and its value, is found out when the plan is checked.
+    """
+    path, equals, value = text.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise UsageError(f"--set {text}: no PATH=VALUE", _HOW)
+    at: object = table
+    for place, key in enumerate(keys[:-1]):
+        at = _step(at, key, ".".join(keys[: place + 1]), text)
+    if not isinstance(at, dict):
+        what = ".".join(keys[:-1])
+        raise UsageError(f"--set {text}: {what} has no keys", _HOW)
+    cast("dict[str, Any]", at)[keys[-1]] = _value(value.strip())
+
+
+def _step(at: object, key: str, path: str, text: str) -> object:
+    if isinstance(at, dict):
+        return cast("dict[str, Any]", at).setdefault(key, {})
+    entries: list[Any] = cast("list[Any]", at) if isinstance(at, list) else []
+    named = {one.get("name"): one for one in entries if isinstance(one, dict)}
+    if key in named:
+        return named[key]
+    if key.isdecimal() and int(key) < len(entries):
+        return entries[int(key)]
+    names = [str(one) for one in named if one is not None]
+    close = difflib.get_close_matches(key, names, 1)
+    meant = f"{close[0]} is meant? " if close else ""
+    raise UsageError(
+        f"--set {text}: the plan has no {path}",
+        f"{meant}known: {', '.join(names) or 'none'}",
+    )
+
+
+# As TOML reads it; what it cannot read is a text without quotes: 5s.
+def _value(text: str) -> object:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except ValueError:
+        return text

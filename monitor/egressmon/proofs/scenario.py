@@ -1,0 +1,344 @@
+"""Play a plan once: start its processes, go through its phases, stop them."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from egressmon.errors import UsageError
+from egressmon.proofs.backstage import Backstage, Managed
+from egressmon.proofs.destinations import parse_pattern
+from egressmon.proofs.errors import (
+    InterruptedScenarioError,
+    RunGoneError,
+    ScenarioError,
+)
+from egressmon.proofs.plan import (
+    PROBE,
+    START,
+    STOP,
+    PhasePlan,
+    Plan,
+    ProcessPlan,
+    Ready,
+)
+from egressmon.proofs.progress import Progress
+from egressmon.proofs.requests import Sending, is_open, send
+from egressmon.values import dataclass
+
+_PROBE_S = 20.0
+_FIRST_TRY_S, _LONGEST_TRY_S = 0.05, 1.0
+_TRY_LIMIT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseResult:
+    """How a phase went."""
+
+    name: str
+    reason: str | None
+    """Why it failed; None: it was completed."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What stands for the placeholders in a plan, and what its processes inherit."""
+
+    folder: Path
+    """The plan's."""
+    scratch: str
+    """A folder that only this run has."""
+    run: int
+    environment: Mapping[str, str]
+
+    def filled(self, text: str) -> str:
+        """Return `text` with what its placeholders stand for."""
+        for name, value in (
+            ("{plan}", str(self.folder)),
+            ("{tmp}", self.scratch),
+            ("{run}", str(self.run)),
+        ):
+            text = text.replace(name, value)
+        return text
+
+    def environment_with(self, own: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of a process that has `own` variables, too."""
+        filled = {name: self.filled(value) for name, value in own.items()}
+        return {**self.environment, "TMPDIR": self.scratch, **filled}
+
+    def place(self, path: str) -> str:
+        """Return a path of the plan, from its folder."""
+        return os.path.join(self.folder, self.filled(path))  # noqa: PTH118 -- of text
+
+
+class Scenario:
+    """One performance of a plan."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        surroundings: Surroundings,
+        backstage: Backstage,
+        progress: Progress,
+    ) -> None:
+        self._plan = plan
+        self._around = surroundings
+        self._backstage = backstage
+        self._progress = progress
+        self.results: list[PhaseResult] = []
+        self.is_interrupted = False
+
+    def play(self) -> None:
+        """Go through all phases; what fails is in `results`, and ends it in order."""
+        try:
+            with self._phase(START, self._ready_limit()):
+                for process in self._plan.process:
+                    self._start(process)
+            self._probe()
+            for phase in self._plan.phase:
+                with self._phase(phase.name, self._limit_of(phase)):
+                    self._perform(phase)
+            self._probe()
+        except InterruptedScenarioError:
+            self.is_interrupted = True
+        except ScenarioError:
+            pass  # it is in the results
+        self._stop()
+
+    def _ready_limit(self) -> float:
+        default = self._plan.limits.ready
+        limits = (one.ready and one.ready.limit for one in self._plan.process)
+        return sum(one or default for one in limits)
+
+    def _limit_of(self, phase: PhasePlan) -> float:
+        if phase.idle is not None:
+            return phase.idle
+        return phase.limit if phase.limit is not None else self._plan.limits.phase
+
+    @contextmanager
+    def _phase(self, name: str, limit_s: float) -> Iterator[None]:
+        began = time.monotonic()
+        self._progress.begin_phase(name, limit_s)
+        reason: str | None = None
+        try:
+            self._backstage.mark(name=name, event="begin")
+            yield
+        except ScenarioError as error:
+            reason = str(error)
+            raise
+        finally:
+            with suppress(ScenarioError):
+                outcome = "completed" if reason is None else "failed"
+                self._backstage.mark(
+                    name=name, event="end", outcome=outcome, reason=reason
+                )
+            seconds = time.monotonic() - began
+            self.results.append(PhaseResult(name, reason, seconds))
+            self._progress.end_phase(
+                "completed" if reason is None else "failed", reason
+            )
+
+    def _start(self, process: ProcessPlan) -> None:
+        ready = process.ready
+        if ready is not None:
+            self._require_unready(process.name, ready)
+        managed = Managed(process.name, is_lasting=True)
+        self._backstage.start(
+            managed,
+            [self._around.filled(word) for word in process.argv],
+            self._around.place(process.cwd),
+            self._around.environment_with(process.env),
+        )
+        if ready is not None:
+            self._await(managed, ready)
+
+    # Who answers before the process was started is another one.
+    def _require_unready(self, name: str, ready: Ready) -> None:
+        place = _place_of(ready)
+        if place is not None and is_open(*place):
+            raise ScenarioError(
+                f"{name}: something else listens at port {place[1]} already"
+            )
+        if ready.file is not None and Path(self._around.place(ready.file)).exists():
+            raise ScenarioError(f"{name}: {ready.file} is there already")
+
+    def _await(self, managed: Managed, ready: Ready) -> None:
+        limit = ready.limit if ready.limit is not None else self._plan.limits.ready
+        self._backstage.wait(
+            _patiently(self._readiness(managed, ready)),
+            limit,
+            f"{managed.name} was not ready within {limit:g} s: {_condition(ready)}",
+        )
+
+    def _readiness(self, managed: Managed, ready: Ready) -> Callable[[], bool]:
+        if ready.url is not None:
+            url = ready.url
+            return lambda: _answers(url, ready.status)
+        if ready.port is not None:
+            port = ready.port
+            return lambda: is_open("127.0.0.1", port)
+        if ready.file is not None:
+            path = Path(self._around.place(ready.file))
+            return path.exists
+        pattern = ready.log or ""
+        return lambda: managed.log.has_line(pattern)
+
+    def _perform(self, phase: PhasePlan) -> None:
+        limit = self._limit_of(phase)
+        too_late = f"it took longer than {limit:g} s"
+        if phase.command is not None:
+            self._command(phase, phase.command, limit, too_late)
+        elif phase.request is not None:
+            request = phase.request
+            headers = headers_of(phase, self._around.environment)
+            sending = Sending(request, self._around.filled(request.url), headers, limit)
+            sending.start()
+            self._backstage.wait(lambda: sending.is_done, limit, too_late)
+            if sending.failure is not None:
+                raise ScenarioError(f"{request.method} {request.url}: {sending.failure}")
+        elif phase.wait_log is not None:
+            wanted = phase.wait_log
+            log = self._backstage.processes[wanted.process].log
+            late = f"{wanted.process} did not write {wanted.pattern!r}: {too_late}"
+            self._backstage.wait(lambda: log.has_line(wanted.pattern), limit, late)
+        else:
+            self._idle(limit)
+
+    def _idle(self, limit: float) -> None:
+        ends = time.monotonic() + limit
+        self._backstage.wait(
+            lambda: time.monotonic() >= ends, float("inf"), "it does not end"
+        )
+
+    def _command(
+        self, phase: PhasePlan, words: list[str], limit: float, too_late: str
+    ) -> None:
+        managed = Managed(f"phase-{phase.name}", is_lasting=False)
+        self._backstage.start(
+            managed,
+            [self._around.filled(word) for word in words],
+            self._around.place(phase.cwd),
+            self._around.environment_with(phase.env),
+        )
+        self._backstage.wait(lambda: not managed.is_running, limit, too_late)
+        if managed.status != 0:
+            raise ScenarioError(f"the command ended with {managed.how_it_ended()}")
+
+    def _probe(self) -> None:
+        if not self._plan.probe:
+            return
+        backstage = self._backstage
+        with self._phase(PROBE, _PROBE_S * len(self._plan.probe)):
+            for number, probe in enumerate(self._plan.probe):
+                target = parse_pattern(probe.destination)
+                name = str(number)
+                backstage.probed.pop(name, None)
+                backstage.tell_launcher({
+                    "do": "probe",
+                    "id": name,
+                    "host": target.host or target.address,
+                    "port": target.port,
+                    "protocol": target.protocol or "tcp",
+                })
+                backstage.wait(
+                    lambda name=name: name in backstage.probed,  # type: ignore[misc]
+                    _PROBE_S,
+                    f"the probe of {probe.destination} does not end",
+                )
+
+    # In the order opposite to that in which they were started, one by one.
+    def _stop(self) -> None:
+        backstage, limit = self._backstage, self._plan.limits.stop
+        backstage.is_stopping = True
+        running = [one for one in backstage.processes.values() if one.is_running]
+        try:
+            with self._phase(STOP, limit * max(1, len(running))):
+                late = [
+                    managed.name
+                    for managed in reversed(running)
+                    if not self._stop_one(managed, limit)
+                ]
+                if late:
+                    names = ", ".join(late)
+                    raise ScenarioError(f"did not end within {limit:g} s: {names}")
+        except InterruptedScenarioError:
+            self.is_interrupted = True
+        except ScenarioError:
+            pass  # it is in the results
+
+    def _stop_one(self, managed: Managed, limit: float) -> bool:
+        how = {one.name: one.stop for one in self._plan.process}
+        number = signal.Signals[f"SIG{how.get(managed.name, 'TERM')}"]
+        self._backstage.send_signal(managed, number)
+        try:
+            self._backstage.wait(lambda: not managed.is_running, limit, "late")
+        except RunGoneError:
+            raise
+        except ScenarioError:
+            self._backstage.send_signal(managed, signal.SIGKILL)
+            return False
+        return True
+
+
+def headers_of(phase: PhasePlan, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of a phase's request; raises UsageError if one is not set."""
+    found: dict[str, str] = {}
+    for name, header in phase.request.headers.items() if phase.request else ():
+        value = header.value
+        if header.env is not None:
+            value = environment.get(header.env)
+            if value is None:
+                raise UsageError(
+                    f"phase {phase.name}: the header {name} is to be in the variable "
+                    f"{header.env}, which is not set",
+                    f"set it: {header.env}=... egressmon prove ...",
+                )
+        found[name] = value or ""
+    return found
+
+
+# Asks less and less often: each question is a connection in the evidence.
+def _patiently(ask: Callable[[], bool]) -> Callable[[], bool]:
+    state = {"next": 0.0, "pause": _FIRST_TRY_S}
+
+    def asked() -> bool:
+        now = time.monotonic()
+        if now < state["next"]:
+            return False
+        if ask():
+            return True
+        state["next"] = now + state["pause"]
+        state["pause"] = min(_LONGEST_TRY_S, 1.5 * state["pause"])
+        return False
+
+    return asked
+
+
+def _answers(url: str, status: int) -> bool:
+    try:
+        return send("GET", url, {}, "", _TRY_LIMIT_S) == status
+    except Exception:  # noqa: BLE001 -- it is asked again, whatever came
+        return False
+
+
+def _place_of(ready: Ready) -> tuple[str, int] | None:
+    if ready.port is not None:
+        return "127.0.0.1", ready.port
+    if ready.url is None:
+        return None
+    parts = urlsplit(ready.url)
+    return parts.hostname or "", parts.port or 80
+
+
+def _condition(ready: Ready) -> str:
+    if ready.url is not None:
+        return f"{ready.url} did not answer with {ready.status}"
+    if ready.port is not None:
+        return f"port {ready.port} was not opened"
+    if ready.file is not None:
+        return f"{ready.file} was not made"
+    return f"no line of its log matches {ready.log!r}"

@@ -1,0 +1,155 @@
+"""The process that keeps root's rights while a proof is made, and starts its runs.
+
+It parses nothing that a watched command could have made. What does that (the answers of
+servers, logs, evidence) is the conductor, its child, which has the user's rights alone
+and which other processes of this user cannot look into. The conductor asks for each
+run; a run is a child of this process that does what `egressmon watch` does. So sudo is
+called once, whatever the number of runs and however long they take.
+"""
+
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn
+
+from egressmon.privileges.confinement import hide
+from egressmon.privileges.privilege import User, drop_to
+from egressmon.proofs.channel import Channel
+from egressmon.proofs.one_run import RunSettings, carry_out
+from egressmon.startup import descriptors, dispositions, streams
+
+INCOMPLETE = 121
+_ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
+
+
+class Starter:
+    """Serves one conductor until that ends."""
+
+    def __init__(self, channel: Channel, settings: RunSettings) -> None:
+        self._channel = channel
+        self._settings = settings
+        self._run: tuple[int, int] | None = None
+        """The pid and pidfd of the run that is being made."""
+        self._is_connected = True
+
+    def serve(self, conductor: int) -> int:
+        """Start runs until the process `conductor` ends; return its exit status."""
+        wakeup = _wakeup()
+        while self._is_connected or self._run is not None:
+            poll = select.poll()
+            poll.register(wakeup, select.POLLIN)
+            if self._is_connected:
+                poll.register(self._channel, select.POLLIN)
+            if self._run is not None:
+                poll.register(self._run[1], select.POLLIN)
+            ready = {number for number, _ in poll.poll()}
+            self._attend(ready, wakeup)
+        _, status = os.waitpid(conductor, 0)
+        return os.WEXITSTATUS(status) if os.WIFEXITED(status) else INCOMPLETE
+
+    def _attend(self, ready: set[int], wakeup: socket.socket) -> None:
+        if wakeup.fileno() in ready:
+            self._pass_on(wakeup.recv(16))
+        if self._run is not None and self._run[1] in ready:
+            self._reap(*self._run)
+        if self._is_connected and self._channel.fileno() in ready:
+            self._take()
+
+    def _pass_on(self, numbers: bytes) -> None:
+        for number in set(numbers) & set(map(int, _ENDING)):
+            with suppress(OSError):  # the conductor is gone
+                self._channel.send({"signal": number})
+
+    def _reap(self, pid: int, pidfd: int) -> None:
+        self._run = None
+        os.close(pidfd)
+        _, status = os.waitpid(pid, 0)
+        with suppress(OSError):
+            self._channel.send({"run_ended": os.waitstatus_to_exitcode(status)})
+
+    def _take(self) -> None:
+        received = self._channel.receive()
+        if received is None:
+            self._is_connected = False
+            return
+        message, files = received
+        if self._run is None and len(files) == 3:
+            self._run = self._start(message["path"], message["linger_s"], files)
+        for number in files:
+            os.close(number)
+
+    def _start(self, path: str, linger_s: float, files: list[int]) -> tuple[int, int]:
+        pid = os.fork()
+        if not pid:
+            status = 125
+            try:
+                self._channel.close()
+                _forget_signals()
+                # A terminal's Ctrl-C is the conductor's to answer: it ends the
+                # processes in order, and the run then ends by itself.
+                os.setpgid(0, 0)
+                status = carry_out(self._settings, path, linger_s, files)
+            finally:
+                streams.flush_and_exit(status)
+        return pid, os.pidfd_open(pid)
+
+
+def supervise(
+    settings: RunSettings, user: User, conduct: Callable[[Channel], int]
+) -> int:
+    """Have `conduct` make the proof, with the rights of `user`; return its status.
+
+    It is given the channel by which runs are asked for.
+    """
+    descriptors.hand_down()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    ours, theirs = Channel.pair()
+    conductor = os.fork()
+    if not conductor:
+        ours.close()
+        _conduct(user, conduct, theirs)
+    theirs.close()
+    return Starter(ours, settings).serve(conductor)
+
+
+def _conduct(
+    user: User, conduct: Callable[[Channel], int], channel: Channel
+) -> NoReturn:
+    status = INCOMPLETE
+    try:
+        drop_to(user)
+        hide()
+        status = conduct(channel)
+    except Exception:  # noqa: BLE001 -- it must not go on as the starter
+        import traceback  # noqa: PLC0415 -- slow, and rarely needed
+
+        traceback.print_exc()
+    finally:
+        streams.flush_and_exit(status)
+
+
+# Signals are numbers in a socket from here on.
+def _wakeup() -> socket.socket:
+    read, write = socket.socketpair()
+    write.setblocking(False)
+    signal.set_wakeup_fd(write.detach(), warn_on_full_buffer=False)
+    for number in _ENDING:
+        if number not in dispositions.ignored():
+            signal.signal(number, _nothing)
+    return read
+
+
+def _forget_signals() -> None:
+    signal.set_wakeup_fd(-1)
+    for number in _ENDING:
+        if number not in dispositions.ignored():
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _nothing(*_: object) -> None:
+    pass

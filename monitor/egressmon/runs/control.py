@@ -1,0 +1,94 @@
+"""The channel by which a run is told from outside which phase of a scenario it is.
+
+`egressmon prove` holds the other end. The command never gets this one: it is closed
+as it is executed. A message is one JSON object, a datagram of its own, and each is
+answered: who sent a mark goes on when it is known here.
+"""
+
+import json
+import select
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from egressmon.evidence.phases import Phases
+from egressmon.evidence.records import PhaseRecord, Record
+from egressmon.evidence.tally import Tally
+from egressmon.faults import Faults
+
+MAX_MESSAGE = 16384
+
+
+class Control:
+    """The agent's end. Whatever comes, the run goes on; faults are noted."""
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        phases: Phases,
+        record_at: Callable[[Record, int], None],
+        tally: Tally,
+        faults: Faults,
+    ) -> None:
+        """`record_at` records what happened at a time; `phases` learns the marks."""
+        self._connection = connection
+        self._phases = phases
+        self._record_at = record_at
+        self._tally = tally
+        self._faults = faults
+        self.is_open = True
+        """Whether there still is somebody at the other end."""
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll."""
+        return self._connection.fileno()
+
+    def listen(self) -> None:
+        """Take and answer the messages that are there; do not wait for any."""
+        while self.is_open and _is_readable(self._connection):
+            with self._faults.isolated("being told of a phase"):
+                self._take()
+
+    def _take(self) -> None:
+        try:
+            data = self._connection.recv(MAX_MESSAGE)
+        except OSError:
+            data = b""
+        if not data:
+            self.is_open = False
+            return
+        message = json.loads(data)
+        if (mark := message.get("mark")) is not None:
+            self._mark(mark)
+        with suppress(OSError):  # the next read tells that nobody is there
+            answer = json.dumps({"id": message["id"], **self._counts()}).encode()
+            self._connection.send(answer, socket.MSG_DONTWAIT)
+
+    def _mark(self, mark: dict[str, Any]) -> None:
+        ktime_ns = int(mark["ktime_ns"])
+        record = PhaseRecord(
+            name=str(mark["name"]),
+            event="begin" if mark["event"] == "begin" else "end",
+            outcome=mark.get("outcome"),
+            reason=mark.get("reason"),
+        )
+        if record.event == "begin":
+            self._phases.begin(record.name, ktime_ns)
+        self._record_at(record, ktime_ns)
+        if record.event == "end":
+            self._phases.end(ktime_ns)
+
+    def _counts(self) -> dict[str, int]:
+        tally = self._tally
+        counts = tally.seen_connections, tally.seen_queries
+        return {
+            "events": sum(one.total() for one in counts) + tally.seen_processes,
+            "violations": sum(one["violation"] for one in counts),
+        }
+
+
+def _is_readable(connection: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(0))
