@@ -24,6 +24,12 @@ exit status: COMMAND's own, unless there is something graver:
   125  egressmon could not do its work; COMMAND was not started
   126  COMMAND could not be executed      127  COMMAND was not found
   128+n  COMMAND was killed by signal n"""
+_PROOF_STATUSES = """\
+exit status:
+    0  PASS: every criterion of the proof holds
+  120  FAIL: there were violations, an expectation did not hold, or the runs differ
+  121  INCOMPLETE: something was lost or not seen, or the scenario was not carried out
+  125  egressmon could not do its work; no proof was begun"""
 _ANALYSIS_STATUSES = "exit status: 0 fine, 1 a finding, 2 bad usage or unreadable input"
 _SIZE = re.compile(r"(\d{1,9})(kB|MB|GB)?")
 _POWERS = {"kB": 1000, "MB": 1000**2, "GB": 1000**3, None: 1}
@@ -168,6 +174,23 @@ def _add_evidence_options(sub: argparse.ArgumentParser) -> None:
         help="write the evidence (JSONL) to FILE, replacing it; - is standard "
         "output (default: a new file in .egressmon/)",
     )
+    _add_evidence_limit(sub)
+    sub.add_argument(
+        "--linger",
+        metavar="DURATION",
+        type=duration,
+        help="how long to wait for processes that the command leaves running: 0s "
+        "ends with the command (default: to the last one)",
+    )
+    _add_catch_up(sub)
+    sub.add_argument(
+        "--allow-incomplete",
+        action="store_true",
+        help="do not turn incomplete evidence into status 121",
+    )
+
+
+def _add_evidence_limit(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--evidence-limit",
         metavar="SIZE",
@@ -176,13 +199,9 @@ def _add_evidence_options(sub: argparse.ArgumentParser) -> None:
         help="write no more than SIZE of evidence, such as 500MB; what is left out "
         "makes it incomplete (default: 1GB)",
     )
-    sub.add_argument(
-        "--linger",
-        metavar="DURATION",
-        type=duration,
-        help="how long to wait for processes that the command leaves running: 0s "
-        "ends with the command (default: to the last one)",
-    )
+
+
+def _add_catch_up(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--catch-up",
         metavar="DURATION",
@@ -190,11 +209,6 @@ def _add_evidence_options(sub: argparse.ArgumentParser) -> None:
         default=f"{CATCH_UP_S:g}s",
         help="how long to go on reading when nothing runs any more; what is then left "
         "is counted, and makes the evidence incomplete (default: %(default)s)",
-    )
-    sub.add_argument(
-        "--allow-incomplete",
-        action="store_true",
-        help="do not turn incomplete evidence into status 121",
     )
 
 
@@ -235,6 +249,15 @@ def _add_output_options(sub: argparse.ArgumentParser) -> None:
 def add_watch(add: Add, name: str) -> None:
     """Add the verb `watch`."""
     sub = _add_run(add, name, "run a command and watch what it reaches")
+    _add_policy_options(sub)
+    sub.add_argument(
+        "--enforce",
+        choices=["report", "fail"],
+        help="override the policy: only report violations, or end with 120",
+    )
+
+
+def _add_policy_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--policy",
         metavar="FILE",
@@ -243,11 +266,6 @@ def add_watch(add: Add, name: str) -> None:
         "pyproject.toml, searched upward)",
     )
     _add_digest_option(sub)
-    sub.add_argument(
-        "--enforce",
-        choices=["report", "fail"],
-        help="override the policy: only report violations, or end with 120",
-    )
 
 
 def _add_digest_option(sub: argparse.ArgumentParser) -> None:
@@ -273,6 +291,64 @@ def add_learn(add: Add, name: str) -> None:
     sub.add_argument(
         "--force", action="store_true", help="replace an existing policy file"
     )
+
+
+def add_prove(add: Add, name: str) -> None:
+    """Add the verb `prove`."""
+    sub = add(
+        name,
+        help="run a scenario several times, and prove what it reaches",
+        description="Run the scenario of PLAN, or COMMAND, several times, each in its "
+        "own scope, and write a proof: the evidence of each run, what the runs say "
+        "together, and a lock. The verdict is PASS, FAIL or INCOMPLETE.",
+        epilog=_PROOF_STATUSES,
+        formatter_class=_RawHelp,
+        usage=f"egressmon {name} [OPTIONS] (PLAN.toml | -- COMMAND [ARGUMENT...])",
+    )
+    sub.add_argument("plan", metavar="PLAN.toml", nargs="?", type=file_name)
+    _add_scenario_options(sub)
+    _add_policy_options(sub)
+    _add_evidence_limit(sub)
+    _add_catch_up(sub)
+    _add_watching_options(sub)
+    sub.add_argument(
+        "--quiet", action="store_true", help="say nothing but errors and the verdict"
+    )
+    sub.add_argument("--verbose", action="store_true", help="show tracebacks")
+
+
+def _add_scenario_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--runs",
+        metavar="N",
+        type=runs,
+        help="how many runs to make (default: as the plan says, else 3)",
+    )
+    sub.add_argument(
+        "--output",
+        metavar="DIR",
+        type=file_name,
+        help="the folder of the proof, which must not exist (default: a new one, named "
+        "after the time)",
+    )
+    sub.add_argument(
+        "--set",
+        metavar="PATH=VALUE",
+        action="append",
+        default=[],
+        dest="overrides",
+        help="change a value of the plan, such as phase.NAME.idle=5s; can be repeated",
+    )
+    sub.add_argument(
+        "--check", action="store_true", help="only check the plan and the policy"
+    )
+
+
+def runs(text: str) -> int:
+    """Return the number of runs that `text` says, from 1 to 99."""
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= 99:
+        raise argparse.ArgumentTypeError(f"{text!r}: write a number from 1 to 99")
+    return int(text)
 
 
 def add_report(add: Add, name: str) -> None:

@@ -67,6 +67,35 @@ class LearnRequest(NamedTuple):
     force: bool
 
 
+class ProveRequest(NamedTuple):
+    """`egressmon prove`."""
+
+    plan: str | None
+    command: list[str]
+    runs: int | None
+    """None: as the plan says."""
+    output: str | None
+    overrides: list[str]
+    check: bool
+    policy: str | None
+    policy_digest: str | None
+    evidence_limit: int
+    catch_up_s: float
+    engine: Choice
+    attribution: Level
+    argv: ArgvMode
+    quiet: bool
+    verbose: bool
+
+    @classmethod
+    def of(cls, parsed: argparse.Namespace) -> "ProveRequest":
+        """Return the options in `parsed`."""
+        fields = {
+            name: getattr(parsed, name) for name in cls._fields if name != "catch_up_s"
+        }
+        return cls(**fields, catch_up_s=parsed.catch_up)
+
+
 class ExplainRequest(NamedTuple):
     """`egressmon policy explain`: a destination, and who reaches it."""
 

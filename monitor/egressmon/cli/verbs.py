@@ -12,6 +12,7 @@ from egressmon.cli import options
 from egressmon.cli.requests import (
     ExplainRequest,
     LearnRequest,
+    ProveRequest,
     RunRequest,
     WatchRequest,
 )
@@ -52,6 +53,12 @@ def _learn(parsed: argparse.Namespace, call: Call) -> int:
     from egressmon.cli.learn import learn  # noqa: PLC0415
 
     return learn(request, call.arguments, preparation)
+
+
+def _prove(parsed: argparse.Namespace, call: Call) -> int:
+    from egressmon.cli.prove import prove  # noqa: PLC0415
+
+    return prove(ProveRequest.of(parsed), call.arguments)
 
 
 # The probes load in a thread, mostly in C, while Python imports the rest. If they were
@@ -111,6 +118,7 @@ def _doctor(_: argparse.Namespace, __: Call) -> int:
 VERBS = {
     "watch": Verb(options.add_watch, _watch, runs_command=True),
     "learn": Verb(options.add_learn, _learn, runs_command=True),
+    "prove": Verb(options.add_prove, _prove, runs_command=True),
     "policy": Verb(options.add_policy, _policy),
     "report": Verb(options.add_report, _report),
     "install": Verb(options.add_install, _install),

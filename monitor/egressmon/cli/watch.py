@@ -98,13 +98,14 @@ def _may_have_policy() -> bool:
 
 
 def _load_policy(request: WatchRequest) -> LoadedPolicy:
-    named = _find_policy() if request.policy is None else Path(request.policy)
+    named = nearest_policy() if request.policy is None else Path(request.policy)
     loaded = load_policy(named, request.policy_digest)
     require_another_file(request.run.evidence, loaded.path, "the policy")
     return loaded
 
 
-def _find_policy() -> PolicyFile | None:
+def nearest_policy() -> PolicyFile | None:
+    """Return the policy file of the working directory; raises PolicyError."""
     try:
         folder = Path.cwd()
     except FileNotFoundError:

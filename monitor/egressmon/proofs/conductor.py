@@ -27,6 +27,7 @@ from egressmon.proofs.errors import ScenarioError
 from egressmon.proofs.facts import Facts, read_facts
 from egressmon.proofs.folder import Folder
 from egressmon.proofs.leaks import leaks_in
+from egressmon.proofs.locked import PLAN, POLICY, lock
 from egressmon.proofs.plan_file import LoadedPlan
 from egressmon.proofs.progress import Progress
 from egressmon.proofs.scenario import PhaseResult, Scenario, Surroundings, headers_of
@@ -36,13 +37,7 @@ from egressmon.values import dataclass
 
 PASSED, FAILED, INCOMPLETE, CANNOT = 0, 120, 121, 125
 _STATUSES = {"PASS": PASSED, "FAIL": FAILED, "INCOMPLETE": INCOMPLETE}
-EVIDENCE, SUMMARY, PAGE, PLAN, POLICY = (
-    "evidence.jsonl",
-    "summary.json",
-    "SUMMARY.md",
-    "plan.toml",
-    "policy.toml",
-)
+EVIDENCE, SUMMARY, PAGE = "evidence.jsonl", "summary.json", "SUMMARY.md"
 _RUN_END_S = 120.0
 
 
@@ -176,7 +171,7 @@ class Conductor:
         )
         verdict, reason = verdict_of(criteria)
         self._write_summary(folder, criteria)
-        write_lock(folder, self._folders)
+        lock(folder)
         where = self._assignment.output
         with suppress(OSError):
             sys.stdout.write(f"{verdict}: {printable(reason, 500)}\n{where}/{PAGE}\n")

@@ -83,6 +83,10 @@ class Folder:
         """Return the names that hold something else now than what was noted."""
         return [name for name in self._digests if not self._is_same(name)]
 
+    def names(self) -> list[str]:
+        """Return the names of the files that this process made."""
+        return sorted(self._digests)
+
     def unknown(self, *inner: str) -> list[str]:
         """Return the names that this process did not make; `inner` are folders."""
         known = {*self._digests, *inner}

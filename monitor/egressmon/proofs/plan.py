@@ -305,10 +305,9 @@ class Plan(_Table):
                 yield name, one
 
 
-def simple_plan(command: list[str], runs: int) -> dict[str, Any]:
+def simple_plan(command: list[str]) -> dict[str, Any]:
     """Return the plan of one phase that runs `command`, as a file would have it."""
     return {
         "version": 1,
-        "runs": runs,
         "phase": [{"name": "command", "command": command}],
     }

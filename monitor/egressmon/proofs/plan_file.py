@@ -102,13 +102,11 @@ def load_plan(path: str, overrides: list[str]) -> LoadedPlan:
     return LoadedPlan(plan, text, digest, folder, path, tuple(overrides))
 
 
-def plan_of_command(
-    command: list[str], runs: int, overrides: list[str]
-) -> LoadedPlan:
+def plan_of_command(command: list[str], overrides: list[str]) -> LoadedPlan:
     """Return the plan of one phase that runs `command`; raises UsageError."""
-    table = simple_plan(command, runs)
+    table = simple_plan(command)
     text = (
-        f"version = 1\nruns = {runs}\n\n[[phase]]\nname = \"command\"\n"
+        'version = 1\n\n[[phase]]\nname = "command"\n'
         f"command = {json.dumps(command)}\n"
     )
     for finding in scan_text(text):

@@ -1,0 +1,39 @@
+"""Search a proof for secrets before it is called one."""
+
+import os
+
+from egressmon.proofs.folder import Folder
+from egressmon.sanitise.redaction import scan_text
+
+_PIECE = 4 << 20
+_OVERLAP = 64 << 10
+_MOST = 20
+
+
+def leaks_in(folder: Folder) -> list[str]:
+    """Return where the files of `folder` hold secrets, a line each, 20 at most."""
+    found: list[str] = []
+    for name in folder.names():
+        try:
+            found += _in_file(folder, name)
+        except OSError as error:
+            found.append(f"{folder.path.name}/{name} cannot be read: {error.strerror}")
+        if len(found) >= _MOST:
+            break
+    return found[:_MOST]
+
+
+# In pieces that overlap by more than a secret is long.
+def _in_file(folder: Folder, name: str) -> list[str]:
+    found: dict[str, None] = {}
+    with os.fdopen(folder.open(name), "rb", 0) as file:
+        line, before = 1, b""
+        while piece := file.read(_PIECE):
+            data = before + piece
+            for finding in scan_text(data):
+                at = line + finding.line - 1
+                text = f"{folder.path.name}/{name}:{at}: {finding.kind}"
+                found.setdefault(text, None)
+            before = data[-_OVERLAP:]
+            line += data.count(b"\n", 0, len(data) - len(before))
+    return list(found)[:_MOST]

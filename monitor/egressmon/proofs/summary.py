@@ -1,0 +1,175 @@
+"""The summaries of a proof: for programs (JSON) and for people (Markdown)."""
+
+import json
+from collections import Counter
+from datetime import UTC, datetime
+
+from egressmon.host import egressmon_version
+from egressmon.policy.reading.file import LoadedPolicy
+from egressmon.proofs.backstage import Backstage
+from egressmon.proofs.criteria import Criterion, RunReport, verdict_of
+from egressmon.proofs.facts import Facts
+from egressmon.proofs.plan_file import LoadedPlan
+from egressmon.proofs.scenario import PhaseResult
+from egressmon.text import escape
+from egressmon.values import dataclass
+
+SCHEMA = "egressmon-proof/1"
+_MAX_LISTED = 1000
+_WORDS = {"holds": "holds", "fails": "**fails**", "unproven": "**unproven**"}
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryOf:
+    """What the summaries of the whole proof tell."""
+
+    loaded: LoadedPlan
+    policy: LoadedPolicy
+    criteria: list[Criterion]
+    reports: list[RunReport]
+    began_s: float
+    """Since 1970."""
+    took_s: float
+
+
+def run_summary(
+    report: RunReport,
+    criteria: list[Criterion],
+    results: list[PhaseResult],
+    backstage: Backstage,
+) -> bytes:
+    """Return the summary.json of one run."""
+    verdict, reason = verdict_of(criteria)
+    return _json({
+        "schema": SCHEMA,
+        "verdict": verdict,
+        "reason": reason,
+        "run": report.number,
+        "head": report.facts.head,
+        "records": report.facts.records,
+        "criteria": _criteria(criteria),
+        "phases": [
+            {"name": one.name, "seconds": round(one.seconds, 3), "failure": one.reason}
+            for one in results
+        ],
+        "processes": [
+            {"name": one.name, "status": one.status}
+            for one in backstage.processes.values()
+        ],
+        **_seen(report.facts),
+    })
+
+
+def whole_summary(about: SummaryOf) -> bytes:
+    """Return the summary.json of the proof."""
+    verdict, reason = verdict_of(about.criteria)
+    return _json({
+        "schema": SCHEMA,
+        "verdict": verdict,
+        "reason": reason,
+        "egressmon": egressmon_version(),
+        "began": _time(about.began_s),
+        "seconds": round(about.took_s, 3),
+        "plan": {
+            "digest": about.loaded.digest,
+            "set": list(about.loaded.overrides),
+        },
+        "policy": {"digest": about.policy.digest},
+        "runs": {"wanted": about.loaded.plan.runs, "made": len(about.reports)},
+        "criteria": _criteria(about.criteria),
+        "heads": {
+            f"run-{one.number:02d}/evidence.jsonl": one.facts.head
+            for one in about.reports
+        },
+        "destinations": _destinations(about.reports),
+    })
+
+
+def page(about: SummaryOf) -> bytes:
+    """Return SUMMARY.md."""
+    verdict, reason = verdict_of(about.criteria)
+    lines = [
+        f"# {verdict}",
+        "",
+        _text(f"{reason[:1].upper()}{reason[1:]}."),
+        "",
+        f"{len(about.reports)} of {about.loaded.plan.runs} runs, begun "
+        f"{_time(about.began_s)}, {about.took_s:.1f} s; egressmon "
+        f"{egressmon_version()}; plan `{about.loaded.digest}`, policy "
+        f"`{about.policy.digest or 'none'}`.",
+        "",
+        *(f"Set on the command line: `{_text(one)}`" for one in about.loaded.overrides),
+        *([""] if about.loaded.overrides else []),
+        "| criterion | result | figures |",
+        "| --- | --- | --- |",
+        *(
+            f"| {_text(one.name)} | {_WORDS[one.result]} | {_text(one.figures)} |"
+            for one in about.criteria
+        ),
+        "",
+    ]
+    for one in about.criteria:
+        if one.details:
+            lines += [f"## {_text(one.name)}", ""]
+            lines += [f"* {_text(text)}" for text in one.details[:_MAX_LISTED]]
+            lines.append("")
+    destinations = _destinations(about.reports)
+    lines += ["## Destinations", "", "| destination | connections, by run |", "| --- | --- |"]
+    lines += [
+        f"| {_text(name)} | {', '.join(map(str, counts))} |"
+        for name, counts in destinations.items()
+    ]
+    if not destinations:
+        lines[-3:] = ["## Destinations", "", "None: nothing left this scope."]
+    return ("\n".join(lines).rstrip("\n") + "\n").encode()
+
+
+# What came from the runs must neither be markup nor end a cell.
+def _text(text: str) -> str:
+    shown = escape(text)
+    for one in "|`<>*_[]":
+        shown = shown.replace(one, {"|": "\\|", "<": "&lt;", ">": "&gt;"}.get(one, f"\\{one}"))
+    return shown
+
+
+def _destinations(reports: list[RunReport]) -> dict[str, list[int]]:
+    found: dict[str, Counter[int]] = {}
+    for place, report in enumerate(reports):
+        for peer, count in report.facts.peers.items():
+            if peer.leaves and not peer.is_probe:
+                found.setdefault(peer.label, Counter())[place] += count
+    listed = sorted(found.items())[:_MAX_LISTED]
+    return {
+        name: [counts[place] for place in range(len(reports))]
+        for name, counts in listed
+    }
+
+
+def _seen(facts: Facts) -> dict[str, object]:
+    return {
+        "destinations": sorted(facts.destinations())[:_MAX_LISTED],
+        "packages": sorted(facts.packages)[:_MAX_LISTED],
+        "routes": sorted(facts.routes)[:_MAX_LISTED],
+        "resolvers": sorted(facts.resolvers)[:_MAX_LISTED],
+    }
+
+
+def _criteria(criteria: list[Criterion]) -> list[dict[str, object]]:
+    return [
+        {
+            "name": one.name,
+            "result": one.result,
+            "figures": one.figures,
+            "details": [escape(text) for text in one.details[:_MAX_LISTED]],
+        }
+        for one in criteria
+    ]
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _json(found: dict[str, object]) -> bytes:
+    text = json.dumps(found, indent=2, ensure_ascii=True)
+    return f"{text}\n".encode()
