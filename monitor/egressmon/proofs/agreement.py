@@ -1,9 +1,10 @@
 """Compare what several runs did."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
 
-def differences(found: Mapping[int, Set[str]]) -> list[str]:
+def differences(found: Mapping[int, AbstractSet[str]]) -> list[str]:
     """Return what not all runs have, a line each; `found` is by the run's number."""
     everything = sorted(set[str]().union(*found.values()))
     lines: list[str] = []

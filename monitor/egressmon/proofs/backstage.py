@@ -3,11 +3,11 @@
 import json
 import os
 import select
-import signal
 import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from egressmon.proofs.channel import Channel, Message
@@ -16,77 +16,17 @@ from egressmon.proofs.errors import (
     RunGoneError,
     ScenarioError,
 )
-from egressmon.proofs.logs import Log
+from egressmon.proofs.managed import Interrupts, Managed
 from egressmon.proofs.progress import Progress
 from egressmon.runs.control import MAX_MESSAGE
-from egressmon.values import dataclass, field
 
 _TURN_MS = 50
 _PIECE = 65536
 _ANSWER_S = 60.0
 
 
-@dataclass(slots=True)
-class Managed:
-    """A process that the launcher started, or was asked to."""
-
-    name: str
-    is_lasting: bool
-    """Whether its end is a failure while phases go on."""
-    log: Log = field(default_factory=Log)
-    pid: int | None = None
-    errno: int | None = None
-    """Why it could not be started."""
-    status: int | None = None
-    """With which it ended; a signal's number is negative."""
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it was started and has not ended."""
-        return self.pid is not None and self.status is None
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether it is known that it was started, or was not."""
-        return self.pid is not None or self.errno is not None
-
-    def how_it_ended(self) -> str:
-        """Say how it ended."""
-        status = self.status or 0
-        return f"exit status {status}" if status >= 0 else f"signal {-status}"
-
-
-class Interrupts:
-    """The signals that asked for an end, from a terminal or by way of the starter."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        read, write = socket.socketpair()
-        write.setblocking(False)
-        read.setblocking(False)
-        self._read, self._write = read, write
-        signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, _nothing)
-
-    def fileno(self) -> int:
-        """Return the descriptor to poll."""
-        return self._read.fileno()
-
-    def take(self) -> None:
-        """Count those that came."""
-        with suppress(BlockingIOError):
-            while self._read.recv(64):
-                self.note()
-
-    def note(self) -> None:
-        """Count one."""
-        self.count += 1
-
-
 class Backstage:
-    """Waits for one run and its processes, and passes on what a scenario asks of them."""
+    """Waits for one run and its processes, and passes on what is asked of them."""
 
     def __init__(
         self, starter: Channel, interrupts: Interrupts, progress: Progress
@@ -166,7 +106,7 @@ class Backstage:
         elif self._inherited.fileno() >= 0:
             handlers[self._inherited.fileno()] = self._meet_launcher
         for descriptor in self._outputs:
-            handlers[descriptor] = lambda number=descriptor: self._read(number)
+            handlers[descriptor] = partial(self._read, descriptor)
         poll = select.poll()
         for descriptor in handlers:
             poll.register(descriptor, select.POLLIN)
@@ -236,10 +176,7 @@ class Backstage:
             del self._outputs[descriptor]
             os.close(descriptor)
             return
-        self._outputs_of(descriptor).log.add(data)
-
-    def _outputs_of(self, descriptor: int) -> Managed:
-        return self._outputs[descriptor]
+        self._outputs[descriptor].log.add(data)
 
     def _ask(self) -> None:
         if self._is_control_open and self._launcher is not None:
@@ -261,7 +198,9 @@ class Backstage:
             lambda: self._answered >= wanted, _ANSWER_S, "no answer from the agent"
         )
 
-    def start(self, managed: Managed, argv: list[str], cwd: str, env: dict[str, str]) -> None:
+    def start(
+        self, managed: Managed, argv: list[str], cwd: str, env: dict[str, str]
+    ) -> None:
         """Have a process started; raises ScenarioError."""
         read, write = os.pipe()
         self._outputs[read] = managed
@@ -271,19 +210,22 @@ class Backstage:
             self.tell_launcher({**message, "env": env}, write)
         finally:
             os.close(write)
-        self.wait(lambda: managed.is_settled, _ANSWER_S, f"{managed.name} did not start")
+        self.wait(
+            lambda: managed.is_settled, _ANSWER_S, f"{managed.name} did not start"
+        )
         if managed.errno is not None:
             why = os.strerror(managed.errno)
             raise ScenarioError(f"{managed.name}: {argv[0]} cannot be run: {why}")
 
     def tell_launcher(self, message: Message, *files: int) -> None:
         """Ask the launcher for something; raises RunGoneError if it is gone."""
+        gone = RunGoneError("the process that starts the others is gone")
+        if self._launcher is None:
+            raise gone
         try:
-            if self._launcher is None:
-                raise OSError
             self._launcher.send(message, *files)
         except OSError as error:
-            raise RunGoneError("the process that starts the others is gone") from error
+            raise gone from error
 
     def send_signal(self, managed: Managed, number: int) -> None:
         """Signal the group of a process."""
@@ -314,7 +256,3 @@ class Backstage:
         for end in (self._control, self._launcher, self._inherited):
             if end is not None:
                 end.close()
-
-
-def _nothing(*_: object) -> None:
-    pass

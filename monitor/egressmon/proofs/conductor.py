@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 
 from egressmon.errors import EgressmonError
 from egressmon.policy.reading.file import LoadedPolicy
-from egressmon.proofs.backstage import Backstage, Interrupts
+from egressmon.proofs.backstage import Backstage
 from egressmon.proofs.channel import Channel
 from egressmon.proofs.criteria import (
     Criterion,
@@ -28,10 +28,12 @@ from egressmon.proofs.facts import Facts, read_facts
 from egressmon.proofs.folder import Folder
 from egressmon.proofs.leaks import leaks_in
 from egressmon.proofs.locked import PLAN, POLICY, lock
+from egressmon.proofs.managed import Interrupts
 from egressmon.proofs.plan_file import LoadedPlan
 from egressmon.proofs.progress import Progress
-from egressmon.proofs.scenario import PhaseResult, Scenario, Surroundings, headers_of
+from egressmon.proofs.scenario import PhaseResult, Scenario
 from egressmon.proofs.summary import SummaryOf, page, run_summary, whole_summary
+from egressmon.proofs.surroundings import Surroundings, headers_of
 from egressmon.text import printable
 from egressmon.values import dataclass
 
@@ -78,6 +80,8 @@ class Conductor:
                     break
         except OSError as error:
             self._doubts.append(f"the proof could not be written: {error}")
+        except Exception as error:  # noqa: BLE001 -- what there is must be concluded
+            self._doubts.append(f"prove itself failed: {error!r}; this is a defect")
         return self._conclude(folder)
 
     # As long as nothing else is there, this is what the folder says.
@@ -119,11 +123,13 @@ class Conductor:
         except ScenarioError as error:
             backstage.finish(_RUN_END_S)
             return str(error)
-        scenario.play()
-        backstage.finish(_RUN_END_S + linger_s)
+        try:
+            scenario.play()
+        finally:
+            backstage.finish(_RUN_END_S + linger_s)
         return None
 
-    def _report(  # noqa: PLR0913, PLR0917 -- what is known of it
+    def _report(
         self,
         number: int,
         inner: Folder,
@@ -160,7 +166,10 @@ class Conductor:
         if self._interrupts.count:
             self._doubts.append("it was interrupted")
         criteria = judge_all(self._plan, self._reports, self._doubts)
-        leaks = [*leaks_in(folder), *(one for each in self._folders for one in leaks_in(each))]
+        leaks = [
+            *leaks_in(folder),
+            *(one for each in self._folders for one in leaks_in(each)),
+        ]
         criteria.append(
             Criterion(
                 "no secret",

@@ -86,7 +86,8 @@ def _complete(run: RunReport) -> Criterion:
             reasons.append("the run says that it is incomplete")
     result: Holds = "unproven" if reasons else "holds"
     lost = sum(
-        count for name, count in (end or {}).get("losses", {}).items()
+        count
+        for name, count in (end or {}).get("losses", {}).items()
         if name.startswith(("lost_", "un", "left_out"))
     )
     figures = f"{run.facts.records} records, {lost} lost"
@@ -121,11 +122,15 @@ def _probes(plan: Plan, facts: Facts) -> Criterion:
 
 
 def _outlived(facts: Facts) -> Criterion:
-    outlived = [f"{one['comm']} ({one['pid']})" for one in (facts.end or {}).get("outlived", [])]
+    outlived = [
+        f"{one['comm']} ({one['pid']})" for one in (facts.end or {}).get("outlived", [])
+    ]
     figures = f"{len(outlived)} processes were left and killed"
     return Criterion(
-        "all ended", "unproven" if outlived or facts.end is None else "holds",
-        figures, outlived
+        "all ended",
+        "unproven" if outlived or facts.end is None else "holds",
+        figures,
+        outlived,
     )
 
 
@@ -192,8 +197,11 @@ def _joined(plan: Plan, runs: list[RunReport]) -> Iterator[Criterion]:
         each = [(number, criteria[place]) for number, criteria in judged]
         results = {one.result for _, one in each}
         result: Holds = (
-            "fails" if "fails" in results
-            else "unproven" if "unproven" in results else "holds"
+            "fails"
+            if "fails" in results
+            else "unproven"
+            if "unproven" in results
+            else "holds"
         )
         figures = "; ".join(f"run {number}: {one.figures}" for number, one in each)
         details = [
@@ -205,7 +213,8 @@ def _joined(plan: Plan, runs: list[RunReport]) -> Iterator[Criterion]:
 def _agreement(plan: Plan, runs: list[RunReport]) -> Iterator[Criterion]:
     for what in plan.agree:
         found = [
-            run.facts.destinations() if what == "destinations"
+            run.facts.destinations()
+            if what == "destinations"
             else getattr(run.facts, what)
             for run in runs
         ]

@@ -84,9 +84,7 @@ class Facts:
 
     def destinations(self) -> set[str]:
         """Return where anything went to besides the scope itself."""
-        return {
-            peer.label for peer in self.peers if peer.leaves and not peer.is_probe
-        }
+        return {peer.label for peer in self.peers if peer.leaves and not peer.is_probe}
 
 
 def read_facts(file: IO[bytes]) -> Facts:
@@ -185,5 +183,7 @@ class _Reader:
             package = (holder or {}).get("package")
             if isinstance(package, dict):
                 found = cast("dict[str, Any]", package)
-                label = f"{found.get('kind')}:{found.get('name')} {found.get('version')}"
+                label = (
+                    f"{found.get('kind')}:{found.get('name')} {found.get('version')}"
+                )
                 self.facts.packages.add(label)

@@ -90,12 +90,12 @@ class Folder:
     def unknown(self, *inner: str) -> list[str]:
         """Return the names that this process did not make; `inner` are folders."""
         known = {*self._digests, *inner}
-        return sorted(set(os.listdir(self._fd)) - known)
+        return sorted(set(os.listdir(self._fd)) - known)  # noqa: PTH208 -- of a descriptor
 
     def is_there(self) -> bool:
         """Tell whether the folder is still the one at its path."""
         try:
-            found, ours = os.stat(self.path, follow_symlinks=False), os.fstat(self._fd)
+            found, ours = self.path.lstat(), os.fstat(self._fd)
         except OSError:
             return False
         return (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino)

@@ -31,7 +31,7 @@ def override(table: dict[str, Any], text: str) -> None:
 def _step(at: object, key: str, path: str, text: str) -> object:
     if isinstance(at, dict):
         return cast("dict[str, Any]", at).setdefault(key, {})
-    entries: list[Any] = cast("list[Any]", at) if isinstance(at, list) else []
+    entries: list[Any] = at if isinstance(at, list) else []
     named = {one.get("name"): one for one in entries if isinstance(one, dict)}
     if key in named:
         return named[key]

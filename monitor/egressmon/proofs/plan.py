@@ -2,110 +2,32 @@
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self, TypeAlias
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal, Self, TypeAlias, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from egressmon.clock import HOW_LONG, seconds
 from egressmon.policy.errors import RefusedError, quoted
-from egressmon.proofs.destinations import ANY, parse_pattern
+from egressmon.proofs.plan_values import (
+    Destination,
+    LocalUrl,
+    Name,
+    OneDestination,
+    Pattern,
+    Port,
+    Seconds,
+    Status,
+    Words,
+    as_expectations,
+    as_headers,
+)
 
 START, PROBE, STOP = "start", "probe", "stop"
 """The phases that every run has besides those of the plan."""
 Agreeing: TypeAlias = Literal["destinations", "packages", "routes", "resolvers"]
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 # What such a header holds would be in the plan, and the plan is in the proof.
 _SECRET_HEADERS = re.compile(
     r"authorization|cookie|token|secret|password|api-?key|signature", re.IGNORECASE
 )
-
-
-def _seconds(value: object) -> object:
-    if not isinstance(value, str):
-        raise RefusedError("not a duration", f"write {HOW_LONG}, in quotes")
-    try:
-        return seconds(value)
-    except ValueError as error:
-        raise RefusedError(f"{quoted(value)} is no duration", f"write {HOW_LONG}") from error
-
-
-def _name(value: object) -> object:
-    if isinstance(value, str) and _NAME.fullmatch(value) is None:
-        raise RefusedError(
-            f"{quoted(value)} is no name", "write letters, digits, - and _"
-        )
-    return value
-
-
-def _pattern(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            re.compile(value)
-        except re.error as error:
-            raise RefusedError(
-                f"{quoted(value)} is no regular expression: {error}", "see Python's re"
-            ) from error
-    return value
-
-
-def _destination(value: object) -> object:
-    if isinstance(value, str):
-        parse_pattern(value)
-    return value
-
-
-def _exact(value: object) -> object:
-    if isinstance(value, str) and not parse_pattern(value).is_exact:
-        raise RefusedError(
-            f"{quoted(value)} is not one destination",
-            "write HOST:PORT, such as 192.0.2.1:443",
-        )
-    return value
-
-
-def _local_url(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        parts = urlsplit(value)
-        fine = parts.scheme == "http" and parts.hostname in _LOCAL and parts.port != 0
-    except ValueError:
-        fine = False
-    if not fine or not value.isprintable() or " " in value:
-        raise RefusedError(
-            f"{quoted(value)} is no URL of a server in the scope",
-            "write http://127.0.0.1:PORT/PATH: what goes elsewhere must come from the "
-            "scope",
-        )
-    return value
-
-
-# `headers = { Accept = "text/html", Authorization = { env = "TOKEN" } }`
-def _headers(value: object) -> object:
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: {"value": one} if isinstance(one, str) else one
-        for key, one in value.items()
-    }
-
-
-# `expect = "none"`: nothing leaves this machine.
-def _expectations(value: object) -> object:
-    return [{"destination": ANY, "at_most": 0}] if value == "none" else value
-
-
-Seconds: TypeAlias = Annotated[float, BeforeValidator(_seconds)]
-Name: TypeAlias = Annotated[str, BeforeValidator(_name)]
-Pattern: TypeAlias = Annotated[str, BeforeValidator(_pattern)]
-Destination: TypeAlias = Annotated[str, BeforeValidator(_destination)]
-OneDestination: TypeAlias = Annotated[str, BeforeValidator(_exact)]
-LocalUrl: TypeAlias = Annotated[str, BeforeValidator(_local_url)]
-Words: TypeAlias = Annotated[list[str], Field(min_length=1)]
-Status: TypeAlias = Annotated[int, Field(ge=100, le=599)]
-Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
 
 
 class _Table(BaseModel):
@@ -163,7 +85,7 @@ class Request(_Table):
 
     url: LocalUrl = Field(examples=["http://127.0.0.1:8000/turn"])
     method: str = Field(default="GET", pattern=r"^[A-Z]{1,16}$", examples=["POST"])
-    headers: Annotated[dict[str, Header], BeforeValidator(_headers)] = Field(
+    headers: Annotated[dict[str, Header], BeforeValidator(as_headers)] = Field(
         default_factory=dict
     )
     body: str = ""
@@ -204,9 +126,7 @@ class Expectation(_Table):
         return self
 
 
-Expectations: TypeAlias = Annotated[
-    list[Expectation], BeforeValidator(_expectations)
-]
+Expectations: TypeAlias = Annotated[list[Expectation], BeforeValidator(as_expectations)]
 
 
 class Around(_Table):
@@ -265,9 +185,7 @@ class Plan(_Table):
     version: Literal[1]
     runs: int = Field(default=3, ge=1, le=99, examples=[3])
     policy: str | None = Field(default=None, examples=["egress.toml"])
-    agree: list[Agreeing] = Field(
-        default_factory=lambda: ["destinations", "packages", "routes", "resolvers"]
-    )
+    agree: list[Agreeing] = Field(default_factory=lambda: list(get_args(Agreeing)))
     limits: Limits = Field(default_factory=Limits)
     start: Around = Field(default_factory=Around)
     stop: Around = Field(default_factory=Around)

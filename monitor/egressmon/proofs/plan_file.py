@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from egressmon.errors import UsageError
-from egressmon.files.bounded import read_from, open_regular
+from egressmon.files.bounded import open_regular, read_from
 from egressmon.policy.errors import PolicyError, RefusedError
 from egressmon.policy.reading import toml
 from egressmon.policy.reading.lines import line_of
@@ -87,7 +88,9 @@ def load_plan(path: str, overrides: list[str]) -> LoadedPlan:
         text = toml.decode(Path(path), data)
         table = toml.parse(Path(path), text)
     except PolicyError as error:
-        raise UsageError(str(error), error.hint.replace("policy.md", "prove.md")) from error
+        raise UsageError(
+            str(error), error.hint.replace("policy.md", "prove.md")
+        ) from error
     for finding in scan_text(text):
         raise UsageError(
             f"{path}:{finding.line}: a secret ({finding.kind}), and the plan is a part "
@@ -106,8 +109,7 @@ def plan_of_command(command: list[str], overrides: list[str]) -> LoadedPlan:
     """Return the plan of one phase that runs `command`; raises UsageError."""
     table = simple_plan(command)
     text = (
-        'version = 1\n\n[[phase]]\nname = "command"\n'
-        f"command = {json.dumps(command)}\n"
+        f'version = 1\n\n[[phase]]\nname = "command"\ncommand = {json.dumps(command)}\n'
     )
     for finding in scan_text(text):
         raise UsageError(
@@ -125,7 +127,7 @@ def plan_of_command(command: list[str], overrides: list[str]) -> LoadedPlan:
 def _read(path: str) -> bytes:
     try:
         descriptor = open_regular(path)
-        with open(descriptor, "rb", buffering=0):
+        with os.fdopen(descriptor, "rb", buffering=0):
             data = read_from(descriptor, _MAX_PLAN)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)

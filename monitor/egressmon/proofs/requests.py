@@ -16,7 +16,9 @@ _PIECE = 65536
 class Sending(threading.Thread):
     """A request under way, in a thread, as the scenario attends to more than that."""
 
-    def __init__(self, request: Request, url: str, headers: Mapping[str, str], limit_s: float) -> None:
+    def __init__(
+        self, request: Request, url: str, headers: Mapping[str, str], limit_s: float
+    ) -> None:
         super().__init__(daemon=True)
         self._request = request
         self._url = url
@@ -38,7 +40,7 @@ class Sending(threading.Thread):
                 request.method, self._url, self._headers, request.body, self._limit_s
             )
         except (OSError, http.client.HTTPException, ValueError) as error:
-            self.failure = f"no answer: {error or type(error).__name__}"
+            self.failure = f"no answer: {str(error) or type(error).__name__}"
             return
         if status != request.status:
             self.failure = f"status {status}, not {request.status}"

@@ -1,21 +1,18 @@
 """Play a plan once: start its processes, go through its phases, stop them."""
 
-import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from urllib.parse import urlsplit
 
-from egressmon.errors import UsageError
-from egressmon.proofs.backstage import Backstage, Managed
+from egressmon.proofs.backstage import Backstage
 from egressmon.proofs.destinations import parse_pattern
 from egressmon.proofs.errors import (
     InterruptedScenarioError,
     RunGoneError,
     ScenarioError,
 )
+from egressmon.proofs.managed import Managed
 from egressmon.proofs.plan import (
     PROBE,
     START,
@@ -26,12 +23,12 @@ from egressmon.proofs.plan import (
     Ready,
 )
 from egressmon.proofs.progress import Progress
-from egressmon.proofs.requests import Sending, is_open, send
+from egressmon.proofs.readiness import condition, readiness, require_unready
+from egressmon.proofs.requests import Sending
+from egressmon.proofs.surroundings import Surroundings, headers_of
 from egressmon.values import dataclass
 
 _PROBE_S = 20.0
-_FIRST_TRY_S, _LONGEST_TRY_S = 0.05, 1.0
-_TRY_LIMIT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,37 +39,6 @@ class PhaseResult:
     reason: str | None
     """Why it failed; None: it was completed."""
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What stands for the placeholders in a plan, and what its processes inherit."""
-
-    folder: Path
-    """The plan's."""
-    scratch: str
-    """A folder that only this run has."""
-    run: int
-    environment: Mapping[str, str]
-
-    def filled(self, text: str) -> str:
-        """Return `text` with what its placeholders stand for."""
-        for name, value in (
-            ("{plan}", str(self.folder)),
-            ("{tmp}", self.scratch),
-            ("{run}", str(self.run)),
-        ):
-            text = text.replace(name, value)
-        return text
-
-    def environment_with(self, own: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment of a process that has `own` variables, too."""
-        filled = {name: self.filled(value) for name, value in own.items()}
-        return {**self.environment, "TMPDIR": self.scratch, **filled}
-
-    def place(self, path: str) -> str:
-        """Return a path of the plan, from its folder."""
-        return os.path.join(self.folder, self.filled(path))  # noqa: PTH118 -- of text
 
 
 class Scenario:
@@ -145,7 +111,7 @@ class Scenario:
     def _start(self, process: ProcessPlan) -> None:
         ready = process.ready
         if ready is not None:
-            self._require_unready(process.name, ready)
+            require_unready(process.name, ready, self._around)
         managed = Managed(process.name, is_lasting=True)
         self._backstage.start(
             managed,
@@ -156,36 +122,13 @@ class Scenario:
         if ready is not None:
             self._await(managed, ready)
 
-    # Who answers before the process was started is another one.
-    def _require_unready(self, name: str, ready: Ready) -> None:
-        place = _place_of(ready)
-        if place is not None and is_open(*place):
-            raise ScenarioError(
-                f"{name}: something else listens at port {place[1]} already"
-            )
-        if ready.file is not None and Path(self._around.place(ready.file)).exists():
-            raise ScenarioError(f"{name}: {ready.file} is there already")
-
     def _await(self, managed: Managed, ready: Ready) -> None:
         limit = ready.limit if ready.limit is not None else self._plan.limits.ready
         self._backstage.wait(
-            _patiently(self._readiness(managed, ready)),
+            readiness(managed, ready, self._around),
             limit,
-            f"{managed.name} was not ready within {limit:g} s: {_condition(ready)}",
+            f"{managed.name} was not ready within {limit:g} s: {condition(ready)}",
         )
-
-    def _readiness(self, managed: Managed, ready: Ready) -> Callable[[], bool]:
-        if ready.url is not None:
-            url = ready.url
-            return lambda: _answers(url, ready.status)
-        if ready.port is not None:
-            port = ready.port
-            return lambda: is_open("127.0.0.1", port)
-        if ready.file is not None:
-            path = Path(self._around.place(ready.file))
-            return path.exists
-        pattern = ready.log or ""
-        return lambda: managed.log.has_line(pattern)
 
     def _perform(self, phase: PhasePlan) -> None:
         limit = self._limit_of(phase)
@@ -199,7 +142,9 @@ class Scenario:
             sending.start()
             self._backstage.wait(lambda: sending.is_done, limit, too_late)
             if sending.failure is not None:
-                raise ScenarioError(f"{request.method} {request.url}: {sending.failure}")
+                raise ScenarioError(
+                    f"{request.method} {request.url}: {sending.failure}"
+                )
         elif phase.wait_log is not None:
             wanted = phase.wait_log
             log = self._backstage.processes[wanted.process].log
@@ -211,7 +156,7 @@ class Scenario:
     def _idle(self, limit: float) -> None:
         ends = time.monotonic() + limit
         self._backstage.wait(
-            lambda: time.monotonic() >= ends, float("inf"), "it does not end"
+            lambda: time.monotonic() >= ends, limit + 1, "it does not end"
         )
 
     def _command(
@@ -237,13 +182,15 @@ class Scenario:
                 target = parse_pattern(probe.destination)
                 name = str(number)
                 backstage.probed.pop(name, None)
-                backstage.tell_launcher({
-                    "do": "probe",
-                    "id": name,
-                    "host": target.host or target.address,
-                    "port": target.port,
-                    "protocol": target.protocol or "tcp",
-                })
+                backstage.tell_launcher(
+                    {
+                        "do": "probe",
+                        "id": name,
+                        "host": target.host or target.address,
+                        "port": target.port,
+                        "protocol": target.protocol or "tcp",
+                    }
+                )
                 backstage.wait(
                     lambda name=name: name in backstage.probed,  # type: ignore[misc]
                     _PROBE_S,
@@ -262,9 +209,7 @@ class Scenario:
                     for managed in reversed(running)
                     if not self._stop_one(managed, limit)
                 ]
-                if late:
-                    names = ", ".join(late)
-                    raise ScenarioError(f"did not end within {limit:g} s: {names}")
+                _require_none(late, limit)
         except InterruptedScenarioError:
             self.is_interrupted = True
         except ScenarioError:
@@ -284,61 +229,6 @@ class Scenario:
         return True
 
 
-def headers_of(phase: PhasePlan, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers of a phase's request; raises UsageError if one is not set."""
-    found: dict[str, str] = {}
-    for name, header in phase.request.headers.items() if phase.request else ():
-        value = header.value
-        if header.env is not None:
-            value = environment.get(header.env)
-            if value is None:
-                raise UsageError(
-                    f"phase {phase.name}: the header {name} is to be in the variable "
-                    f"{header.env}, which is not set",
-                    f"set it: {header.env}=... egressmon prove ...",
-                )
-        found[name] = value or ""
-    return found
-
-
-# Asks less and less often: each question is a connection in the evidence.
-def _patiently(ask: Callable[[], bool]) -> Callable[[], bool]:
-    state = {"next": 0.0, "pause": _FIRST_TRY_S}
-
-    def asked() -> bool:
-        now = time.monotonic()
-        if now < state["next"]:
-            return False
-        if ask():
-            return True
-        state["next"] = now + state["pause"]
-        state["pause"] = min(_LONGEST_TRY_S, 1.5 * state["pause"])
-        return False
-
-    return asked
-
-
-def _answers(url: str, status: int) -> bool:
-    try:
-        return send("GET", url, {}, "", _TRY_LIMIT_S) == status
-    except Exception:  # noqa: BLE001 -- it is asked again, whatever came
-        return False
-
-
-def _place_of(ready: Ready) -> tuple[str, int] | None:
-    if ready.port is not None:
-        return "127.0.0.1", ready.port
-    if ready.url is None:
-        return None
-    parts = urlsplit(ready.url)
-    return parts.hostname or "", parts.port or 80
-
-
-def _condition(ready: Ready) -> str:
-    if ready.url is not None:
-        return f"{ready.url} did not answer with {ready.status}"
-    if ready.port is not None:
-        return f"port {ready.port} was not opened"
-    if ready.file is not None:
-        return f"{ready.file} was not made"
-    return f"no line of its log matches {ready.log!r}"
+def _require_none(late: list[str], limit: float) -> None:
+    if late:
+        raise ScenarioError(f"did not end within {limit:g} s: {', '.join(late)}")

@@ -40,49 +40,57 @@ def run_summary(
 ) -> bytes:
     """Return the summary.json of one run."""
     verdict, reason = verdict_of(criteria)
-    return _json({
-        "schema": SCHEMA,
-        "verdict": verdict,
-        "reason": reason,
-        "run": report.number,
-        "head": report.facts.head,
-        "records": report.facts.records,
-        "criteria": _criteria(criteria),
-        "phases": [
-            {"name": one.name, "seconds": round(one.seconds, 3), "failure": one.reason}
-            for one in results
-        ],
-        "processes": [
-            {"name": one.name, "status": one.status}
-            for one in backstage.processes.values()
-        ],
-        **_seen(report.facts),
-    })
+    return _json(
+        {
+            "schema": SCHEMA,
+            "verdict": verdict,
+            "reason": reason,
+            "run": report.number,
+            "head": report.facts.head,
+            "records": report.facts.records,
+            "criteria": _criteria(criteria),
+            "phases": [
+                {
+                    "name": one.name,
+                    "seconds": round(one.seconds, 3),
+                    "failure": one.reason,
+                }
+                for one in results
+            ],
+            "processes": [
+                {"name": one.name, "status": one.status}
+                for one in backstage.processes.values()
+            ],
+            **_seen(report.facts),
+        }
+    )
 
 
 def whole_summary(about: SummaryOf) -> bytes:
     """Return the summary.json of the proof."""
     verdict, reason = verdict_of(about.criteria)
-    return _json({
-        "schema": SCHEMA,
-        "verdict": verdict,
-        "reason": reason,
-        "egressmon": egressmon_version(),
-        "began": _time(about.began_s),
-        "seconds": round(about.took_s, 3),
-        "plan": {
-            "digest": about.loaded.digest,
-            "set": list(about.loaded.overrides),
-        },
-        "policy": {"digest": about.policy.digest},
-        "runs": {"wanted": about.loaded.plan.runs, "made": len(about.reports)},
-        "criteria": _criteria(about.criteria),
-        "heads": {
-            f"run-{one.number:02d}/evidence.jsonl": one.facts.head
-            for one in about.reports
-        },
-        "destinations": _destinations(about.reports),
-    })
+    return _json(
+        {
+            "schema": SCHEMA,
+            "verdict": verdict,
+            "reason": reason,
+            "egressmon": egressmon_version(),
+            "began": _time(about.began_s),
+            "seconds": round(about.took_s, 3),
+            "plan": {
+                "digest": about.loaded.digest,
+                "set": list(about.loaded.overrides),
+            },
+            "policy": {"digest": about.policy.digest},
+            "runs": {"wanted": about.loaded.plan.runs, "made": len(about.reports)},
+            "criteria": _criteria(about.criteria),
+            "heads": {
+                f"run-{one.number:02d}/evidence.jsonl": one.facts.head
+                for one in about.reports
+            },
+            "destinations": _destinations(about.reports),
+        }
+    )
 
 
 def page(about: SummaryOf) -> bytes:
@@ -93,10 +101,7 @@ def page(about: SummaryOf) -> bytes:
         "",
         _text(f"{reason[:1].upper()}{reason[1:]}."),
         "",
-        f"{len(about.reports)} of {about.loaded.plan.runs} runs, begun "
-        f"{_time(about.began_s)}, {about.took_s:.1f} s; egressmon "
-        f"{egressmon_version()}; plan `{about.loaded.digest}`, policy "
-        f"`{about.policy.digest or 'none'}`.",
+        _about(about),
         "",
         *(f"Set on the command line: `{_text(one)}`" for one in about.loaded.overrides),
         *([""] if about.loaded.overrides else []),
@@ -114,21 +119,37 @@ def page(about: SummaryOf) -> bytes:
             lines += [f"* {_text(text)}" for text in one.details[:_MAX_LISTED]]
             lines.append("")
     destinations = _destinations(about.reports)
-    lines += ["## Destinations", "", "| destination | connections, by run |", "| --- | --- |"]
+    lines += [
+        "## Destinations",
+        "",
+        "| destination | connections, by run |",
+        "| --- | --- |",
+    ]
     lines += [
         f"| {_text(name)} | {', '.join(map(str, counts))} |"
         for name, counts in destinations.items()
     ]
     if not destinations:
-        lines[-3:] = ["## Destinations", "", "None: nothing left this scope."]
+        lines[-2:] = ["None: nothing left this scope."]
     return ("\n".join(lines).rstrip("\n") + "\n").encode()
+
+
+def _about(about: SummaryOf) -> str:
+    return (
+        f"{len(about.reports)} of {about.loaded.plan.runs} runs, begun "
+        f"{_time(about.began_s)}, {about.took_s:.1f} s; egressmon "
+        f"{egressmon_version()}; plan `{about.loaded.digest}`, policy "
+        f"`{about.policy.digest or 'none'}`."
+    )
 
 
 # What came from the runs must neither be markup nor end a cell.
 def _text(text: str) -> str:
     shown = escape(text)
     for one in "|`<>*_[]":
-        shown = shown.replace(one, {"|": "\\|", "<": "&lt;", ">": "&gt;"}.get(one, f"\\{one}"))
+        shown = shown.replace(
+            one, {"|": "\\|", "<": "&lt;", ">": "&gt;"}.get(one, f"\\{one}")
+        )
     return shown
 
 

@@ -13,7 +13,12 @@ from contextlib import suppress
 from typing import Any
 
 from egressmon.evidence.phases import Phases
-from egressmon.evidence.records import PhaseRecord, Record
+from egressmon.evidence.records import (
+    ConnectionRecord,
+    DnsRecord,
+    PhaseRecord,
+    Record,
+)
 from egressmon.evidence.tally import Tally
 from egressmon.faults import Faults
 
@@ -23,20 +28,27 @@ MAX_MESSAGE = 16384
 class Control:
     """The agent's end. Whatever comes, the run goes on; faults are noted."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 -- what it joins
         self,
         connection: socket.socket,
         phases: Phases,
         record_at: Callable[[Record, int], None],
         tally: Tally,
         faults: Faults,
+        command: int,
     ) -> None:
-        """`record_at` records what happened at a time; `phases` learns the marks."""
+        """`record_at` records what happened at a time; `phases` learns the marks.
+
+        `command` is the pid of the command, which makes none but probes: what they
+        violate is not counted.
+        """
         self._connection = connection
         self._phases = phases
         self._record_at = record_at
         self._tally = tally
         self._faults = faults
+        self._command = command
+        self._violations = 0
         self.is_open = True
         """Whether there still is somebody at the other end."""
 
@@ -49,6 +61,15 @@ class Control:
         while self.is_open and _is_readable(self._connection):
             with self._faults.isolated("being told of a phase"):
                 self._take()
+
+    def on_record(self, record: Record) -> None:
+        """Count `record` if it is a violation."""
+        if not isinstance(record, ConnectionRecord | DnsRecord):
+            return
+        if record.verdict == "violation" and (
+            record.process is None or record.process.pid != self._command
+        ):
+            self._violations += record.count if isinstance(record, DnsRecord) else 1
 
     def _take(self) -> None:
         try:
@@ -84,7 +105,7 @@ class Control:
         counts = tally.seen_connections, tally.seen_queries
         return {
             "events": sum(one.total() for one in counts) + tally.seen_processes,
-            "violations": sum(one["violation"] for one in counts),
+            "violations": self._violations,
         }
 
 

@@ -28,13 +28,13 @@ class Recorder:
     ) -> None:
         """Call `on_record` with each record; an exception in it is noted as a fault.
 
-        `watchers` are our own, and raise none.
+        `watchers` are our own, and raise none; more may be added to them.
         """
         self._clock = state.clock
         self._evidence = state.evidence
         self._tally = state.tally
         self._faults = state.faults
-        self._watchers = tuple(watchers)
+        self._watchers = watchers
         self._on_record = on_record
 
     def record(self, record: Record) -> None:

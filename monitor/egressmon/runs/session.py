@@ -18,11 +18,11 @@ from egressmon.runs import doubts
 from egressmon.runs.arming import Armed
 from egressmon.runs.assemble import assemble
 from egressmon.runs.catch_up import CatchUp
-from egressmon.runs.control import Control
 from egressmon.runs.conclude import Findings, end_record
+from egressmon.runs.control import Control
 from egressmon.runs.follow import Follower, reap
 from egressmon.runs.inner import InnerRuns
-from egressmon.runs.recorder import Recorder
+from egressmon.runs.recorder import Recorder, Watcher
 from egressmon.runs.start_record import blind_spots_of, start_record
 from egressmon.runs.state import RunState
 from egressmon.runs.unsent import wait_for_unsent
@@ -63,8 +63,11 @@ class Session:
         """The first records, of when the command could start."""
         self._proved_ns = 0
         self._inner = InnerRuns()
-        watchers = live.armed.escalation, self._inner
+        watchers: list[Watcher] = [live.armed.escalation, self._inner]
         self._recorder = Recorder(state, watchers, on_record)
+        self._control = self._listen()
+        if self._control is not None:
+            watchers.append(self._control)
         for address, name in read_hosts_file(Path("/etc/hosts")):
             state.knowledge.names.learn(address, name, "hosts-file")
         self._pipeline = self._assemble(listeners)
@@ -81,15 +84,18 @@ class Session:
             state.faults,
             own,
             self._catch_up,
-            self._control(),
+            self._control,
         )
 
-    def _control(self) -> Control | None:
+    def _listen(self) -> Control | None:
         state, connection = self._state, self._state.options.control
         if connection is None:
             return None
         phases, record_at = state.evidence.phases, self._recorder.record_at
-        return Control(connection, phases, record_at, state.tally, state.faults)
+        command = self._live.armed.keeper_setup.child.pid
+        return Control(
+            connection, phases, record_at, state.tally, state.faults, command
+        )
 
     def _assemble(self, listeners: Listeners) -> Pipeline:
         state, attributor = self._state, self._live.attributor

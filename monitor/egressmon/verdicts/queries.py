@@ -29,7 +29,7 @@ _BILLION = 1_000_000_000
 class Queries:
     """Turns DNS packets into judged records, and their answers into names."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what it joins
         self,
         judge: Judge,
         names: Names,

@@ -1,0 +1,102 @@
+"""The values of a plan: what each must look like, and what to write instead."""
+
+import re
+from typing import Annotated, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field
+
+from egressmon.clock import HOW_LONG, seconds
+from egressmon.policy.errors import RefusedError, quoted
+from egressmon.proofs.destinations import ANY, parse_pattern
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def _seconds(value: object) -> object:
+    if not isinstance(value, str):
+        raise RefusedError("not a duration", f"write {HOW_LONG}, in quotes")
+    try:
+        return seconds(value)
+    except ValueError as error:
+        raise RefusedError(
+            f"{quoted(value)} is no duration", f"write {HOW_LONG}"
+        ) from error
+
+
+def _name(value: object) -> object:
+    if isinstance(value, str) and _NAME.fullmatch(value) is None:
+        raise RefusedError(
+            f"{quoted(value)} is no name", "write letters, digits, - and _"
+        )
+    return value
+
+
+def _pattern(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise RefusedError(
+                f"{quoted(value)} is no regular expression: {error}", "see Python's re"
+            ) from error
+    return value
+
+
+def _destination(value: object) -> object:
+    if isinstance(value, str):
+        parse_pattern(value)
+    return value
+
+
+def _exact(value: object) -> object:
+    if isinstance(value, str) and not parse_pattern(value).is_exact:
+        raise RefusedError(
+            f"{quoted(value)} is not one destination",
+            "write HOST:PORT, such as 192.0.2.1:443",
+        )
+    return value
+
+
+def _local_url(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        parts = urlsplit(value)
+        fine = parts.scheme == "http" and parts.hostname in _LOCAL and parts.port != 0
+    except ValueError:
+        fine = False
+    if not fine or not value.isprintable() or " " in value:
+        raise RefusedError(
+            f"{quoted(value)} is no URL of a server in the scope",
+            "write http://127.0.0.1:PORT/PATH: what goes elsewhere must come from the "
+            "scope",
+        )
+    return value
+
+
+# `headers = { Accept = "text/html", Authorization = { env = "TOKEN" } }`
+def as_headers(value: object) -> object:
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: {"value": one} if isinstance(one, str) else one
+        for key, one in value.items()
+    }
+
+
+# `expect = "none"`: nothing leaves this machine.
+def as_expectations(value: object) -> object:
+    return [{"destination": ANY, "at_most": 0}] if value == "none" else value
+
+
+Seconds: TypeAlias = Annotated[float, BeforeValidator(_seconds)]
+Name: TypeAlias = Annotated[str, BeforeValidator(_name)]
+Pattern: TypeAlias = Annotated[str, BeforeValidator(_pattern)]
+Destination: TypeAlias = Annotated[str, BeforeValidator(_destination)]
+OneDestination: TypeAlias = Annotated[str, BeforeValidator(_exact)]
+LocalUrl: TypeAlias = Annotated[str, BeforeValidator(_local_url)]
+Words: TypeAlias = Annotated[list[str], Field(min_length=1)]
+Status: TypeAlias = Annotated[int, Field(ge=100, le=599)]
+Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
