@@ -44,7 +44,8 @@ def test_a_plain_run_is_prepared_as_it_will_be_asked_for(words: str) -> None:
 def test_what_runs_a_command_is_prepared_and_nothing_else() -> None:
     prepared = {name for name in VERBS if early.prepare([name, "--", "true"])}
 
-    assert prepared == {name for name, verb in VERBS.items() if verb.runs_command}
+    watching = {name for name, verb in VERBS.items() if verb.runs_command}
+    assert prepared == watching - {"prove"}  # each of its runs loads them
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from egressmon.proofs.channel import Channel
 from egressmon.proofs.criteria import (
     Criterion,
     RunReport,
+    Verdict,
     judge_all,
     judge_run,
     verdict_of,
@@ -178,13 +179,20 @@ class Conductor:
                 leaks,
             )
         )
-        verdict, reason = verdict_of(criteria)
-        self._write_summary(folder, criteria)
-        lock(folder)
+        verdict, reason = self._finish(folder, criteria)
         where = self._assignment.output
         with suppress(OSError):
             sys.stdout.write(f"{verdict}: {printable(reason, 500)}\n{where}/{PAGE}\n")
         return _STATUSES[verdict]
+
+    def _finish(self, folder: Folder, criteria: list[Criterion]) -> tuple[Verdict, str]:
+        self._write_summary(folder, criteria)
+        try:
+            lock(folder)
+        except EgressmonError as error:
+            criteria.append(Criterion("lock", "unproven", str(error)))
+            self._write_summary(folder, criteria)
+        return verdict_of(criteria)
 
     # What others did to the proof's files while it was made.
     def _changes(self, folder: Folder) -> list[str]:

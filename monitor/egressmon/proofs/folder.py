@@ -92,6 +92,11 @@ class Folder:
         known = {*self._digests, *inner}
         return sorted(set(os.listdir(self._fd)) - known)  # noqa: PTH208 -- of a descriptor
 
+    @property
+    def inside(self) -> str:
+        """A path of the folder itself, whatever is at `path` by now."""
+        return f"/proc/self/fd/{self._fd}"
+
     def is_there(self) -> bool:
         """Tell whether the folder is still the one at its path."""
         try:

@@ -15,7 +15,7 @@ PLAN, POLICY = "plan.toml", "policy.toml"
 def lock(folder: Folder) -> None:
     """Write the lock of the whole proof; raises LockError."""
     write_lock(
-        str(folder.path),
+        folder.inside,
         EVIDENCE_LOCK,
         policy=POLICY,
         plan=PLAN,

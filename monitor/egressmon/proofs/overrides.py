@@ -8,6 +8,8 @@ from egressmon.errors import UsageError
 
 _HOW = "write --set PATH=VALUE, such as --set phase.NAME.idle=5s"
 
+_LISTS = frozenset({"process", "phase", "probe"})
+
 
 def override(table: dict[str, Any], text: str) -> None:
     """Set in the plan's `table` what `text`, PATH=VALUE, says; raises UsageError.
@@ -30,7 +32,8 @@ def override(table: dict[str, Any], text: str) -> None:
 
 def _step(at: object, key: str, path: str, text: str) -> object:
     if isinstance(at, dict):
-        return cast("dict[str, Any]", at).setdefault(key, {})
+        kind = list if key in _LISTS else dict
+        return cast("dict[str, Any]", at).setdefault(key, kind())
     entries: list[Any] = at if isinstance(at, list) else []
     named = {one.get("name"): one for one in entries if isinstance(one, dict)}
     if key in named:

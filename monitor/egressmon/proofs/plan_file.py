@@ -164,7 +164,10 @@ def _said(problem: Mapping[str, Any]) -> tuple[str, str]:
         return "unknown key", _known(keys)
     if kind == "literal_error":
         words = str(problem["ctx"]["expected"]).replace("'", '"')
-        return f"not one of {words}", f"write {keys[-1]} = {words.split(' or ')[0]}"
+        first = words.partition(" or ")[0].partition(",")[0]
+        is_item = isinstance(_location(problem)[-1], int)
+        written = first if is_item else f"{keys[-1]} = {first}"
+        return f"not one of {words}", f"write {written}"
     return _EXPECTED.get(kind) or str(problem["msg"]), _remedy(keys)
 
 
