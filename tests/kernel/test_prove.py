@@ -191,8 +191,8 @@ def test_a_probe_that_is_allowed_does_not_prove_the_policy(proven: Prove) -> Non
 
 
 def test_the_command_cannot_pass_for_a_probe(proven: Prove) -> None:
-    probe = '[[probe]]\ndestination = "192.0.2.1:443"\n'
-    plan = HEAD + phase("loud", connecting("192.0.2.1:443")) + probe
+    probe = '[[probe]]\ndestination = "198.51.100.1:443"\n'
+    plan = HEAD + phase("loud", connecting("198.51.100.1:443")) + probe
 
     proof = proven(plan=plan)
 

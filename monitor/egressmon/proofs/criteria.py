@@ -56,7 +56,10 @@ def judge_run(plan: Plan, run: RunReport) -> list[Criterion]:
 def expected_phases(plan: Plan) -> list[str]:
     """Return the names of the phases that a whole run has, in their order."""
     probing = [PROBE] if plan.probe else []
-    return [START, *probing, *(one.name for one in plan.phase), *probing, STOP]
+    names: list[str] = []
+    for phase in plan.phase:
+        names += [phase.name, *([START] if plan.starting(phase.name) else [])]
+    return [START, *probing, *names, *probing, STOP]
 
 
 def _phases(plan: Plan, run: RunReport) -> Criterion:

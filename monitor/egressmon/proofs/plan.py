@@ -64,6 +64,8 @@ class ProcessPlan(_Table):
     env: dict[str, str] = Field(default_factory=dict)
     cwd: str = Field(default="", examples=["app"])
     ready: Ready | None = None
+    after: Name | None = Field(default=None, examples=["build"])
+    """The phase after which it is started; None: before all of them."""
     stop: Literal["TERM", "INT", "HUP", "QUIT", "KILL"] = "TERM"
 
 
@@ -166,8 +168,8 @@ class PhasePlan(_Table):
 class Probe(_Table):
     """A connection of egressmon's own, from the scope, which must be seen."""
 
-    destination: OneDestination = Field(examples=["192.0.2.1:443"])
-    verdict: Literal["violation", "allowed"] = "violation"
+    destination: OneDestination = Field(examples=["198.51.100.1:443"])
+    verdict: Literal["violation", "allowed", "local"] = "violation"
 
 
 class Limits(_Table):
@@ -210,7 +212,19 @@ class Plan(_Table):
                     f"{phase.wait_log.process}",
                     f"known: {', '.join(known) or 'none'}",
                 )
+        phases = [one.name for one in self.phase]
+        for process in self.process:
+            if process.after is not None and process.after not in phases:
+                raise RefusedError(
+                    f"process {process.name} is to start after an unknown phase: "
+                    f"{process.after}",
+                    f"known: {', '.join(phases)}",
+                )
         return self
+
+    def starting(self, after: str | None) -> list[ProcessPlan]:
+        """Return the processes that are started after a phase; None: at first."""
+        return [one for one in self.process if one.after == after]
 
     def expectations(self) -> Iterator[tuple[str, Expectation]]:
         """Yield each expectation with the name of its phase, in their order."""

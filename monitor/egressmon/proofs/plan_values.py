@@ -54,7 +54,7 @@ def _exact(value: object) -> object:
     if isinstance(value, str) and not parse_pattern(value).is_exact:
         raise RefusedError(
             f"{quoted(value)} is not one destination",
-            "write HOST:PORT, such as 192.0.2.1:443",
+            "write HOST:PORT, such as 198.51.100.1:443",
         )
     return value
 

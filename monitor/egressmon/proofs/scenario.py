@@ -61,13 +61,13 @@ class Scenario:
     def play(self) -> None:
         """Go through all phases; what fails is in `results`, and ends it in order."""
         try:
-            with self._phase(START, self._ready_limit()):
-                for process in self._plan.process:
-                    self._start(process)
+            self._start_all(self._plan.starting(None))
             self._probe()
             for phase in self._plan.phase:
                 with self._phase(phase.name, self._limit_of(phase)):
                     self._perform(phase)
+                if later := self._plan.starting(phase.name):
+                    self._start_all(later)
             self._probe()
         except InterruptedScenarioError:
             self.is_interrupted = True
@@ -75,10 +75,12 @@ class Scenario:
             pass  # it is in the results
         self._stop()
 
-    def _ready_limit(self) -> float:
+    def _start_all(self, processes: list[ProcessPlan]) -> None:
         default = self._plan.limits.ready
-        limits = (one.ready and one.ready.limit for one in self._plan.process)
-        return sum(one or default for one in limits)
+        limits = [one.ready and one.ready.limit for one in processes]
+        with self._phase(START, sum(one or default for one in limits)):
+            for process in processes:
+                self._start(process)
 
     def _limit_of(self, phase: PhasePlan) -> float:
         if phase.idle is not None:
