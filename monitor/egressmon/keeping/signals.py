@@ -5,6 +5,7 @@ import select
 import signal
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from egressmon.keeping.launch import FORWARDED, Launched
@@ -56,7 +57,14 @@ class SignalRelay:
     command from being started, unless the caller ignores it.
     """
 
-    def __init__(self, child: Launched, witness: Witness) -> None:
+    def __init__(
+        self,
+        child: Launched,
+        witness: Witness,
+        end_all: Callable[[], None] | None = None,
+    ) -> None:
+        """With `end_all`, it is called for SIGTERM, which is not passed on then."""
+        self._end_all = end_all
         self._child = child
         self._pidfd = child.pidfd
         self.witness = witness
@@ -97,6 +105,9 @@ class SignalRelay:
                 if asks_for_end and self._may_interrupt:
                     self.interrupted_by = self.interrupted_by or info.si_signo
                     continue
+            if self._end_all is not None and info.si_signo == signal.SIGTERM:
+                self._end_all()
+                continue
             with suppress(ProcessLookupError):
                 if self._pidfd >= 0 and not self._has_got(info):
                     signal.pidfd_send_signal(self._pidfd, info.si_signo)

@@ -22,7 +22,7 @@ from egressmon.runs.control import MAX_MESSAGE
 
 _TURN_MS = 50
 _PIECE = 65536
-_ANSWER_S = 60.0
+_ANSWER_S = 30.0
 
 
 class Backstage:
@@ -236,12 +236,18 @@ class Backstage:
         self.is_stopping = True
         with suppress(RunGoneError):
             self.tell_launcher({"do": "end"})
-        ends = time.monotonic() + limit_s
-        while self.run_status is None and time.monotonic() < ends:
-            self.attend(_TURN_MS)
+        self._await_end(limit_s)
+        if self.run_status is None:
+            self._starter.send({"end_run": True})
+            self._await_end(limit_s)
         while self._is_control_open and self.run_status is not None:
             self._hear_agent()
         self._drain()
+
+    def _await_end(self, limit_s: float) -> None:
+        ends = time.monotonic() + limit_s
+        while self.run_status is None and time.monotonic() < ends:
+            self.attend(_TURN_MS)
 
     # What is still in the pipes; nobody who writes is waited for.
     def _drain(self) -> None:

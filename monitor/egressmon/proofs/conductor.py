@@ -28,7 +28,7 @@ from egressmon.proofs.errors import ScenarioError
 from egressmon.proofs.facts import Facts, read_facts
 from egressmon.proofs.folder import Folder
 from egressmon.proofs.leaks import leaks_in
-from egressmon.proofs.locked import PLAN, POLICY, lock
+from egressmon.proofs.locked import EVIDENCE_LOCK, PLAN, lock, policy_name
 from egressmon.proofs.managed import Interrupts
 from egressmon.proofs.plan_file import LoadedPlan
 from egressmon.proofs.progress import Progress
@@ -41,7 +41,7 @@ from egressmon.values import dataclass
 PASSED, FAILED, INCOMPLETE, CANNOT = 0, 120, 121, 125
 _STATUSES = {"PASS": PASSED, "FAIL": FAILED, "INCOMPLETE": INCOMPLETE}
 EVIDENCE, SUMMARY, PAGE = "evidence.jsonl", "summary.json", "SUMMARY.md"
-_RUN_END_S = 120.0
+_RUN_END_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,8 @@ class Conductor:
     def _write_beginning(self, folder: Folder) -> None:
         loaded, policy = self._assignment.loaded, self._assignment.policy
         folder.write(PLAN, loaded.text.encode())
-        folder.write(POLICY, policy.text.encode())
+        if (name := policy_name(policy)) is not None:
+            folder.write(name, policy.text.encode())
         unfinished = Criterion("runs", "unproven", "the proof was not finished")
         self._write_summary(folder, [unfinished])
 
@@ -122,7 +123,7 @@ class Conductor:
             path = str(inner.path / EVIDENCE)
             backstage.begin(path, inner.create(EVIDENCE), linger_s)
         except ScenarioError as error:
-            backstage.finish(_RUN_END_S)
+            backstage.finish(_RUN_END_S + linger_s)
             return str(error)
         try:
             scenario.play()
@@ -138,7 +139,6 @@ class Conductor:
         backstage: Backstage,
         failure: str | None,
     ) -> RunReport:
-        inner.seal(EVIDENCE)
         facts = _facts(inner)
         failures = [
             f"phase {one.name}: {one.reason}"
@@ -186,13 +186,37 @@ class Conductor:
         return _STATUSES[verdict]
 
     def _finish(self, folder: Folder, criteria: list[Criterion]) -> tuple[Verdict, str]:
-        self._write_summary(folder, criteria)
         try:
-            lock(folder)
-        except EgressmonError as error:
-            criteria.append(Criterion("lock", "unproven", str(error)))
             self._write_summary(folder, criteria)
+            if problem := self._lock(folder):
+                criteria.append(Criterion("lock", "unproven", problem))
+                self._write_summary(folder, criteria)
+                self._lock(folder)
+        except OSError as error:
+            why = f"the proof could not be written: {error.strerror}"
+            criteria.append(Criterion("written", "unproven", why))
+            self._write_little(folder, criteria[-1])
         return verdict_of(criteria)
+
+    # What there is must not say more than this; without room for it, it says nothing.
+    def _write_little(self, folder: Folder, criterion: Criterion) -> None:
+        for name in (SUMMARY, PAGE, EVIDENCE_LOCK):
+            folder.forget(name)
+        self._reports.clear()
+        with suppress(OSError):
+            self._write_summary(folder, [criterion])
+
+    # Make the lock. Return what is wrong with it, or ""; a file that was changed at the
+    # last moment would be in it.
+    def _lock(self, folder: Folder) -> str:
+        try:
+            made = lock(folder, policy_name(self._assignment.policy))
+        except EgressmonError as error:
+            return str(error)
+        wanted = folder.digests()
+        for inner in self._folders:
+            wanted |= inner.digests(f"{inner.path.name}/")
+        return "" if made.files == wanted else "a file was changed as it was made"
 
     # What others did to the proof's files while it was made.
     def _changes(self, folder: Folder) -> list[str]:
@@ -237,10 +261,11 @@ def conduct(assignment: Assignment, starter: Channel) -> int:
 
 def _facts(inner: Folder) -> Facts:
     try:
+        inner.seal(EVIDENCE)
         with os.fdopen(inner.open(EVIDENCE), "rb") as file:
             return read_facts(file)
     except OSError as error:
-        return Facts(broken=error.strerror)
+        return Facts(broken=f"it cannot be read: {error.strerror}")
 
 
 # The agent has told, from its own memory, what it wrote.

@@ -43,8 +43,8 @@ def judge_run(plan: Plan, run: RunReport) -> list[Criterion]:
     """Return the criteria of one run."""
     facts = run.facts
     return [
-        _phases(plan, run),
         _complete(run),
+        _phases(plan, run),
         _canaries(facts),
         *([_probes(plan, facts)] if plan.probe else []),
         _outlived(facts),
@@ -140,7 +140,7 @@ def _outlived(facts: Facts) -> Criterion:
 def _violations(facts: Facts) -> Criterion:
     count = facts.violations
     made = {
-        f"{peer.label} in phase {peer.phase}"
+        f"{peer.label} " + (f"in phase {peer.phase}" if peer.phase else "in no phase")
         for peer in facts.peers
         if peer.verdict == "violation" and not peer.is_probe
     }
@@ -177,11 +177,6 @@ def judge_all(plan: Plan, runs: list[RunReport], doubts: list[str]) -> list[Crit
     """Return the criteria of the whole proof; `doubts` are reasons against it."""
     done = len(runs)
     return [
-        Criterion(
-            "runs",
-            "holds" if done == plan.runs else "unproven",
-            f"{done} of {plan.runs} runs made",
-        ),
         *_joined(plan, runs),
         *_agreement(plan, runs),
         Criterion(
@@ -189,6 +184,11 @@ def judge_all(plan: Plan, runs: list[RunReport], doubts: list[str]) -> list[Crit
             "unproven" if doubts else "holds",
             f"{len(doubts)} doubts",
             doubts,
+        ),
+        Criterion(
+            "runs",
+            "holds" if done == plan.runs else "unproven",
+            f"{done} of {plan.runs} runs made",
         ),
     ]
 

@@ -13,6 +13,7 @@ from egressmon.reading.values import Values
 from egressmon.values import dataclass, field
 
 _MAX_PEERS = 200_000
+_MAX_PACKAGES = 20_000
 
 
 class Peer(NamedTuple):
@@ -168,6 +169,8 @@ class _Reader:
         if record["phase"] == PROBE and self._is_launcher(record):
             return
         self.facts.resolvers.add(str(record["resolver"]))
+        if len(self.facts.resolvers) > _MAX_PACKAGES:
+            raise ValueError(f"there are more than {_MAX_PACKAGES} resolvers")
         if record["verdict"] == "violation":
             self.facts.bad_queries += int(record["count"])
         self._code(record)
@@ -187,3 +190,5 @@ class _Reader:
                     f"{found.get('kind')}:{found.get('name')} {found.get('version')}"
                 )
                 self.facts.packages.add(label)
+        if len(self.facts.packages) > _MAX_PACKAGES:
+            raise ValueError(f"there are more than {_MAX_PACKAGES} packages")

@@ -41,6 +41,12 @@ class Folder:
             raise UsageError(
                 f"the proof cannot be written to {path}: {error.strerror}", hint
             ) from error
+        if os.fstat(made).st_uid != os.geteuid():
+            raise UsageError(
+                f"the proof cannot be written to {path}: somebody else put a folder "
+                "there meanwhile",
+                "name a place where others cannot write with --output",
+            )
         return cls(made, Path(os.path.abspath(path)))  # noqa: PTH100 -- no links read
 
     def make_inner(self, name: str) -> "Folder":
@@ -61,10 +67,16 @@ class Folder:
         beside = f".{name}.new"
         with suppress(FileNotFoundError):
             os.unlink(beside, dir_fd=self._fd)
-        with os.fdopen(self.create(beside), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with os.fdopen(self.create(beside), "wb", 0) as file:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[file.write(rest) :]
+                os.fsync(file.fileno())
+        except OSError:
+            with suppress(FileNotFoundError):
+                os.unlink(beside, dir_fd=self._fd)
+            raise
         os.rename(beside, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
         self._digests[name] = blake3(data).hexdigest()
 
@@ -82,6 +94,10 @@ class Folder:
     def changed(self) -> list[str]:
         """Return the names that hold something else now than what was noted."""
         return [name for name in self._digests if not self._is_same(name)]
+
+    def digests(self, before: str = "") -> dict[str, str]:
+        """Return the digests that were noted, by name, with `before` in front."""
+        return {before + name: digest for name, digest in self._digests.items()}
 
     def names(self) -> list[str]:
         """Return the names of the files that this process made."""

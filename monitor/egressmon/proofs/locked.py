@@ -6,18 +6,28 @@ from pathlib import Path
 
 import egressmon
 from egressmon.host import egressmon_version
-from egressmon.locking import EVIDENCE_LOCK, write_lock
+from egressmon.locking import EVIDENCE_LOCK, Lock, write_lock
+from egressmon.policy.reading.file import PROJECT, LoadedPolicy
 from egressmon.proofs.folder import Folder
 
-PLAN, POLICY = "plan.toml", "policy.toml"
+__all__ = ["EVIDENCE_LOCK", "PLAN", "lock", "policy_name", "tool_digest"]
+PLAN = "plan.toml"
 
 
-def lock(folder: Folder) -> None:
-    """Write the lock of the whole proof; raises LockError."""
-    write_lock(
+def policy_name(policy: LoadedPolicy) -> str | None:
+    """Return the name of the policy in a proof; None: there was no file."""
+    if policy.path is None:
+        return None
+    # Its name says where in the file the policy is.
+    return PROJECT if policy.path.name == PROJECT else "policy.toml"
+
+
+def lock(folder: Folder, policy: str | None) -> Lock:
+    """Write the lock of the whole proof, and return it; raises LockError."""
+    return write_lock(
         folder.inside,
         EVIDENCE_LOCK,
-        policy=POLICY,
+        policy=policy,
         plan=PLAN,
         tools={f"egressmon {egressmon_version()}": tool_digest()},
     )

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -111,6 +112,11 @@ def plan_of_command(command: list[str], overrides: list[str]) -> LoadedPlan:
     text = (
         f'version = 1\n\n[[phase]]\nname = "command"\ncommand = {json.dumps(command)}\n'
     )
+    if not _is_same(text, table):
+        raise UsageError(
+            "the command has characters that a plan cannot have",
+            "run it from a script",
+        )
     for finding in scan_text(text):
         raise UsageError(
             f"the command holds a secret ({finding.kind}), and the plan is a part of "
@@ -122,6 +128,13 @@ def plan_of_command(command: list[str], overrides: list[str]) -> LoadedPlan:
     plan = _validated(table, "the plan", text)
     digest = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
     return LoadedPlan(plan, text, digest, Path.cwd(), "command", tuple(overrides))
+
+
+def _is_same(text: str, table: dict[str, Any]) -> bool:
+    try:
+        return tomllib.loads(text) == table
+    except ValueError:
+        return False
 
 
 def _read(path: str) -> bytes:

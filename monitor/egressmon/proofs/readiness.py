@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from egressmon.proofs.errors import ScenarioError
 from egressmon.proofs.managed import Managed
-from egressmon.proofs.plan import Ready
-from egressmon.proofs.requests import is_open, send
+from egressmon.proofs.plan import Ready, Request
+from egressmon.proofs.requests import Sending, is_open
 from egressmon.proofs.surroundings import Surroundings
 
 _FIRST_TRY_S, _LONGEST_TRY_S = 0.05, 1.0
@@ -34,8 +34,7 @@ def readiness(
 ) -> Callable[[], bool]:
     """Return what tells, as often as it is called, whether the process is ready."""
     if ready.url is not None:
-        url = ready.url
-        return _patiently(lambda: _answers(url, ready.status))
+        return _asking(ready.url, ready.status)
     if ready.port is not None:
         port = ready.port
         return _patiently(lambda: is_open("127.0.0.1", port))
@@ -62,11 +61,24 @@ def _patiently(ask: Callable[[], bool]) -> Callable[[], bool]:
     return asked
 
 
-def _answers(url: str, status: int) -> bool:
-    try:
-        return send("GET", url, {}, "", _TRY_LIMIT_S) == status
-    except Exception:  # noqa: BLE001 -- it is asked again, whatever came
+# Each question is asked in a thread of its own: an answer may come byte by byte.
+def _asking(url: str, status: int) -> Callable[[], bool]:
+    request = Request(url=url, status=status)
+    state: dict[str, Sending | None] = {"asked": None}
+
+    def ask() -> bool:
+        asked = state["asked"]
+        if asked is not None and asked.is_done:
+            if asked.failure is None:
+                return True
+            asked = None
+        if asked is None:
+            asked = Sending(request, url, {}, _TRY_LIMIT_S)
+            asked.start()
+        state["asked"] = asked
         return False
+
+    return _patiently(ask)
 
 
 def _place_of(ready: Ready) -> tuple[str, int] | None:

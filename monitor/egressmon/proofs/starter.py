@@ -23,6 +23,7 @@ from egressmon.proofs.one_run import RunSettings, carry_out
 from egressmon.startup import descriptors, dispositions, streams
 
 INCOMPLETE = 121
+_PATIENCE_MS = 10_000
 _ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
 
@@ -46,7 +47,11 @@ class Starter:
                 poll.register(self._channel, select.POLLIN)
             if self._run is not None:
                 poll.register(self._run[1], select.POLLIN)
-            ready = {number for number, _ in poll.poll()}
+            # Without a conductor, the launcher ends all by itself, if it can.
+            patience = None if self._is_connected else _PATIENCE_MS
+            ready = {number for number, _ in poll.poll(patience)}
+            if not ready:
+                self._end_run()
             self._attend(ready, wakeup)
         _, status = os.waitpid(conductor, 0)
         return os.WEXITSTATUS(status) if os.WIFEXITED(status) else INCOMPLETE
@@ -77,24 +82,27 @@ class Starter:
             self._is_connected = False
             return
         message, files = received
+        if "end_run" in message:
+            self._end_run()
         if self._run is None and len(files) == 3:
             self._run = self._start(message["path"], message["linger_s"], files)
         for number in files:
             os.close(number)
 
+    # Kills whatever runs in the scope: the run then ends by itself.
+    def _end_run(self) -> None:
+        if self._run is not None:
+            signal.pidfd_send_signal(self._run[1], signal.SIGTERM)
+
     def _start(self, path: str, linger_s: float, files: list[int]) -> tuple[int, int]:
         pid = os.fork()
         if not pid:
-            status = 125
-            try:
-                self._channel.close()
-                _forget_signals()
-                # A terminal's Ctrl-C is the conductor's to answer: it ends the
-                # processes in order, and the run then ends by itself.
-                os.setpgid(0, 0)
-                status = carry_out(self._settings, path, linger_s, files)
-            finally:
-                streams.flush_and_exit(status)
+            self._channel.close()
+            _forget_signals()
+            # A terminal's Ctrl-C is the conductor's to answer: it ends the processes
+            # in order, and the run then ends by itself.
+            os.setpgid(0, 0)
+            _end_with(lambda: carry_out(self._settings, path, linger_s, files), 125)
         return pid, os.pidfd_open(pid)
 
 
@@ -112,20 +120,22 @@ def supervise(
     conductor = os.fork()
     if not conductor:
         ours.close()
-        _conduct(user, conduct, theirs)
+        _end_with(lambda: _conduct(user, conduct, theirs), INCOMPLETE)
     theirs.close()
     return Starter(ours, settings).serve(conductor)
 
 
-def _conduct(
-    user: User, conduct: Callable[[Channel], int], channel: Channel
-) -> NoReturn:
-    status = INCOMPLETE
+def _conduct(user: User, conduct: Callable[[Channel], int], channel: Channel) -> int:
+    drop_to(user)
+    hide()
+    return conduct(channel)
+
+
+# In a child, which must not go on as the starter, whatever happens.
+def _end_with(work: Callable[[], int], status: int) -> NoReturn:
     try:
-        drop_to(user)
-        hide()
-        status = conduct(channel)
-    except Exception:  # noqa: BLE001 -- it must not go on as the starter
+        status = work()
+    except Exception:  # noqa: BLE001 -- as above
         import traceback  # noqa: PLC0415 -- slow, and rarely needed
 
         traceback.print_exc()

@@ -80,7 +80,9 @@ def _set_up_keeper(
         engine=sensor.engine,
         scope=scope,
         child=child,
-        relay=SignalRelay(child, Witness(options.user)),
+        relay=SignalRelay(
+            child, Witness(options.user), scope.kill if options.ends_scope else None
+        ),
         user=options.user,
         ready_file=options.ready_file,
         allow_incomplete=options.allow_incomplete,

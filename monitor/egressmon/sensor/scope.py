@@ -14,6 +14,7 @@ from egressmon.errors import ScopeError
 
 PREFIX = "egressmon-"
 _EXIT_MS = 2000
+_KILLS = 100
 _MOUNTINFO = Path("/proc/self/mountinfo")
 _OWN = Path("/proc/self/cgroup")
 
@@ -124,8 +125,8 @@ class Scope:
         with contextlib.suppress(OSError):  # since Linux 5.14, cgroup-v2.rst
             (self.path / "cgroup.kill").write_text("1")
             return
-        while pids := self.pids():
-            for pid in pids:
+        for _ in range(_KILLS):  # each time, those that were forked meanwhile
+            for pid in self.pids():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
