@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import struct
-from typing import Any
+from typing import Any, cast
 
 _LENGTH = struct.Struct("=I")
 _MOST = 16 << 20
@@ -60,7 +60,9 @@ class Channel:
             message = json.loads(data)
         except (OSError, ValueError):
             return None
-        return (message, files) if isinstance(message, dict) else None
+        if not isinstance(message, dict):
+            return None
+        return cast("Message", message), files
 
     def close(self) -> None:
         """Close this end."""

@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 
 from egressmon.errors import EgressmonError
@@ -281,7 +281,7 @@ def _compared(facts: Facts, backstage: Backstage) -> list[str]:
 
 
 @contextmanager
-def _scratch() -> Iterator[str]:
+def _scratch() -> Generator[str]:
     path = tempfile.mkdtemp(prefix="egressmon-run-")
     try:
         yield path

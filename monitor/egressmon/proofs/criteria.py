@@ -65,7 +65,7 @@ def expected_phases(plan: Plan) -> list[str]:
 def _phases(plan: Plan, run: RunReport) -> Criterion:
     wanted = expected_phases(plan)
     marks = run.facts.phases
-    completed = [name for name, event, outcome in marks if outcome == "completed"]
+    completed = [name for name, _, outcome in marks if outcome == "completed"]
     whole = [
         mark
         for name in wanted

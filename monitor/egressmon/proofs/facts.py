@@ -181,14 +181,16 @@ class _Reader:
 
     def _code(self, record: dict[str, Any]) -> None:
         self.facts.routes.add(str(record["route"]))
-        module, code = record["module"] or {}, record["code"] or {}
-        for holder in (module.get("caller"), module.get("binding"), code):
-            package = (holder or {}).get("package")
-            if isinstance(package, dict):
-                found = cast("dict[str, Any]", package)
+        module = _table(record["module"])
+        for holder in (module.get("caller"), module.get("binding"), record["code"]):
+            if found := _table(_table(holder).get("package")):
                 label = (
                     f"{found.get('kind')}:{found.get('name')} {found.get('version')}"
                 )
                 self.facts.packages.add(label)
         if len(self.facts.packages) > _MAX_PACKAGES:
             raise ValueError(f"there are more than {_MAX_PACKAGES} packages")
+
+
+def _table(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

@@ -32,10 +32,11 @@ def override(table: dict[str, Any], text: str) -> None:
 
 def _step(at: object, key: str, path: str, text: str) -> object:
     if isinstance(at, dict):
-        kind = list if key in _LISTS else dict
-        return cast("dict[str, Any]", at).setdefault(key, kind())
-    entries: list[Any] = at if isinstance(at, list) else []
-    named = {one.get("name"): one for one in entries if isinstance(one, dict)}
+        missing: object = [] if key in _LISTS else {}
+        return cast("dict[str, object]", at).setdefault(key, missing)
+    entries = cast("list[object]", at) if isinstance(at, list) else []
+    tables = [cast("dict[str, Any]", one) for one in entries if isinstance(one, dict)]
+    named: dict[object, object] = {one.get("name"): one for one in tables}
     if key in named:
         return named[key]
     if key.isdecimal() and int(key) < len(entries):

@@ -214,7 +214,7 @@ def _dotted(location: tuple[str | int, ...], table: object) -> str:
     for part in location:
         table = _inside(table, part)
         if isinstance(part, int):
-            named = table.get("name") if isinstance(table, dict) else None
+            named = _name_of(table)
             is_name = isinstance(named, str) and re.fullmatch(r"[\w.-]+", named)
             shown += f".{named}" if is_name else f"[{part}]"
         else:
@@ -227,3 +227,8 @@ def _inside(table: object, part: str | int) -> object:
         return table[part]  # type: ignore[index]
     except (TypeError, LookupError):
         return None
+
+
+def _name_of(table: object) -> object:
+    entry = cast("dict[str, Any]", table) if isinstance(table, dict) else {}
+    return entry.get("name")

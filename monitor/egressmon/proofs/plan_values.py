@@ -1,7 +1,7 @@
 """The values of a plan: what each must look like, and what to write instead."""
 
 import re
-from typing import Annotated, TypeAlias
+from typing import Annotated, TypeAlias, cast
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field
@@ -80,9 +80,9 @@ def _local_url(value: object) -> object:
 def as_headers(value: object) -> object:
     if not isinstance(value, dict):
         return value
+    headers = cast("dict[str, object]", value).items()
     return {
-        key: {"value": one} if isinstance(one, str) else one
-        for key, one in value.items()
+        key: {"value": one} if isinstance(one, str) else one for key, one in headers
     }
 
 

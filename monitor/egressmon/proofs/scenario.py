@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
 from egressmon.proofs.backstage import Backstage
@@ -88,7 +88,7 @@ class Scenario:
         return phase.limit if phase.limit is not None else self._plan.limits.phase
 
     @contextmanager
-    def _phase(self, name: str, limit_s: float) -> Iterator[None]:
+    def _phase(self, name: str, limit_s: float) -> Generator[None]:
         began = time.monotonic()
         self._progress.begin_phase(name, limit_s)
         reason: str | None = None

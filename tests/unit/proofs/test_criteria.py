@@ -41,7 +41,12 @@ MARKS = [
     for name in ("start", "probe", "turn", "probe", "stop")
     for event, outcome in (("begin", None), ("end", "completed"))
 ]
-END = {"complete": True, "incomplete_reasons": [], "losses": {}, "outlived": []}
+END: dict[str, Any] = {
+    "complete": True,
+    "incomplete_reasons": [],
+    "losses": {},
+    "outlived": [],
+}
 
 
 def peer(phase: str = "turn", **changes: Any) -> Peer:
