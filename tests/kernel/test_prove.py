@@ -364,6 +364,14 @@ def test_a_folder_in_the_proofs_place_is_not_written_to(
     assert moved["verdict"] == "INCOMPLETE"
 
 
+def until_gone(word: str) -> None:
+    """Wait until no process has the word on its command line."""
+    until = time.monotonic() + LIMIT_S
+    while running(word):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
 def started(network: Lab, folder: Path, plan: str) -> "subprocess.Popen[str]":
     """Start a proof, and return when its phase `wait` has begun."""
     (folder / "plan.toml").write_text(plan)
@@ -427,10 +435,7 @@ def test_a_killed_proof_leaves_no_process_and_claims_nothing(
     proof = Proof(begun.returncode, output, errors, tmp_path / "proof")
     assert proof.status in {121, -signal.SIGKILL}
     assert proof.verdict == "INCOMPLETE"
-    until = time.monotonic() + LIMIT_S
-    while running("98765"):
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    until_gone("98765")
 
 
 # The launcher is its parent, the agent and the conductor are among the others.
@@ -460,6 +465,101 @@ def nobodys() -> Generator[Path]:
     shutil.chown(folder, NOBODY, NOBODY)
     yield folder
     shutil.rmtree(folder)
+
+
+KILL = "setsid sleep 98764 & sleep 0.2; kill -9 "
+
+
+def test_the_user_can_end_a_proof_and_have_nothing_claimed(
+    network: Lab, tmp_path: Path, nobodys: Path
+) -> None:
+    plan = HEAD + phase("kill", json.dumps(["sh", "-c", f"{KILL} -1"]))
+    through = as_nobody(tmp_path, ["sudo", "-n"], ALL_MAY)
+
+    proof = prove(nobodys, plan=plan, prefix=[*network.enter(), *through])
+
+    assert proof.status != 0
+    assert proof.verdict == "INCOMPLETE"
+    until_gone("98764")  # sudo was killed, too, and nobody waited for the rest
+
+
+def test_a_killed_launcher_takes_all_with_it(proven: Prove) -> None:
+    plan = HEAD + phase("kill", json.dumps(["sh", "-c", f"{KILL} $PPID; sleep 9"]))
+
+    proof = proven(plan=plan)
+
+    assert (proof.status, proof.verdict) == (121, "INCOMPLETE"), proof.stderr
+    assert "the process that starts the others was ended" in proof.reason
+    assert not running("98764")
+    assert proof.records()[-1]["type"] == "run.end"
+
+
+def test_a_stopped_launcher_does_not_hold_a_proof_up(proven: Prove) -> None:
+    halt = json.dumps(["sh", "-c", "kill -STOP $PPID; sleep 98764"])
+    plan = HEAD.replace("5s", "1s") + phase("halt", halt, 'limit = "1s"')
+
+    proof = proven(plan=plan)
+
+    assert (proof.status, proof.verdict) == (121, "INCOMPLETE"), proof.stderr
+    assert not running("98764")
+
+
+DRIPPING = (
+    "import socket, time\n"
+    "s = socket.socket(); s.setsockopt(1, 2, 1)\n"
+    "s.bind(('127.0.0.1', 8905)); s.listen()\n"
+    "while True:\n"
+    "    c, _ = s.accept(); c.recv(100)\n"
+    "    try:\n"
+    "        while True: c.send(b'H'); time.sleep(0.2)\n"
+    "    except OSError: pass\n"
+)
+
+
+def test_an_answer_that_drips_holds_nothing_up(proven: Prove) -> None:
+    argv = json.dumps([sys.executable, "-I", "-c", DRIPPING])
+    ready = '{ url = "http://127.0.0.1:8905/", limit = "2s" }'
+    server = f'[[process]]\nname = "s"\nargv = {argv}\nready = {ready}\n'
+
+    proof = proven(plan=HEAD + server + phase("calm", '["true"]'))
+
+    assert (proof.status, proof.verdict) == (121, "INCOMPLETE"), proof.stderr
+    assert "s was not ready within 2 s" in proof.criterion("phases")["details"][0]
+
+
+def test_evidence_that_a_command_changes_is_found(proven: Prove) -> None:
+    change = "echo '{}' >>proof/run-01/evidence.jsonl"
+    plan = HEAD + phase("forge", json.dumps(["sh", "-c", change]))
+
+    proof = proven(plan=plan)
+
+    assert (proof.status, proof.verdict) == (121, "INCOMPLETE"), proof.stdout
+    assert "it was changed since" in proof.reason
+
+
+def test_a_full_disk_is_said_and_claims_nothing(network: Lab, tmp_path: Path) -> None:
+    (tmp_path / "small").mkdir()
+    fill = '["sh", "-c", "for i in $(seq 200); do /bin/true; done"]'
+    script = 'mount -t tmpfs -o size=60k,mode=755 tmpfs "$0" && cd "$0" && exec "$@"'
+    # It is mounted where only the proof sees it: what it wrote is printed there.
+    show = 'shift 0; "$@"; echo "status $?"; cat proof/summary.json'
+    (tmp_path / "plan.toml").write_text(HEAD + phase("fill", fill))
+    done = subprocess.run(
+        [
+            *network.enter(),
+            *("sh", "-c", script, str(tmp_path / "small"), "sh", "-c", show, "sh"),
+            *words(str(tmp_path / "plan.toml"), "--output", "proof"),
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+
+    assert "Traceback" not in done.stderr
+    assert "INCOMPLETE: nothing lost: run 1: the evidence could not" in done.stdout
+    assert "status 121" in done.stdout
+    assert '"verdict": "INCOMPLETE"' in done.stdout
 
 
 @pytest.mark.parametrize("called", [["sudo", "-n"], []], ids=["sudo", "by itself"])

@@ -23,6 +23,7 @@ from egressmon.runs.control import MAX_MESSAGE
 _TURN_MS = 50
 _PIECE = 65536
 _ANSWER_S = 30.0
+_END_S = 180.0
 
 
 class Backstage:
@@ -52,6 +53,8 @@ class Backstage:
         """When the run's own time is over."""
         self.run_status: int | None = None
         """The run's exit status, once it has ended."""
+        self.was_ended = False
+        """Whether the run did not end by itself."""
         self.end: Message | None = None
         """What the agent said last of all."""
         self.error: str | None = None
@@ -238,8 +241,10 @@ class Backstage:
             self.tell_launcher({"do": "end"})
         self._await_end(limit_s)
         if self.run_status is None:
-            self._starter.send({"end_run": True})
-            self._await_end(limit_s)
+            self.was_ended = True
+            with suppress(OSError):
+                self._starter.send({"end_run": True})
+            self._await_end(_END_S)
         while self._is_control_open and self.run_status is not None:
             self._hear_agent()
         self._drain()

@@ -41,7 +41,7 @@ from egressmon.values import dataclass
 PASSED, FAILED, INCOMPLETE, CANNOT = 0, 120, 121, 125
 _STATUSES = {"PASS": PASSED, "FAIL": FAILED, "INCOMPLETE": INCOMPLETE}
 EVIDENCE, SUMMARY, PAGE = "evidence.jsonl", "summary.json", "SUMMARY.md"
-_RUN_END_S = 30.0
+_RUN_END_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +271,8 @@ def _facts(inner: Folder) -> Facts:
 # The agent has told, from its own memory, what it wrote.
 def _compared(facts: Facts, backstage: Backstage) -> list[str]:
     end = backstage.end
+    if backstage.was_ended:
+        return ["the run did not end by itself: what still ran was killed"]
     if end is None:
         return [backstage.error or "the run ended without an end"]
     if end["failure"] is not None:

@@ -1,5 +1,6 @@
 """Say how a proof goes on: a line that changes on a terminal, plain lines elsewhere."""
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -56,11 +57,11 @@ class Progress:
         self._next = now + _EVERY_S
         ask()
         left = max(0.0, self._limit_s - self._elapsed())
-        self._write(
-            f"{_ERASE}{self._where()}  {_clock(self._elapsed())}  "
-            f"{self._events} events  {self._violations} violations  "
-            f"{_clock(left)} left"
+        text = (
+            f"{self._where()}  {_clock(self._elapsed())}  {self._events} events  "
+            f"{self._violations} violations  {_clock(left)} left"
         )
+        self._write(f"{_ERASE}{text[: _columns() - 1]}")
 
     def say(self, text: str) -> None:
         """Say a line of its own."""
@@ -80,6 +81,13 @@ class Progress:
         with suppress(OSError):
             sys.stderr.write(text)
             sys.stderr.flush()
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except OSError:
+        return 80
 
 
 def _clock(seconds: float) -> str:

@@ -24,6 +24,7 @@ from egressmon.startup import descriptors, dispositions, streams
 
 INCOMPLETE = 121
 _PATIENCE_MS = 10_000
+_MANY = 12
 _ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
 
@@ -36,6 +37,8 @@ class Starter:
         self._run: tuple[int, int] | None = None
         """The pid and pidfd of the run that is being made."""
         self._is_connected = True
+        self._asked = 0
+        """How often a run was asked to end."""
 
     def serve(self, conductor: int) -> int:
         """Start runs until the process `conductor` ends; return its exit status."""
@@ -91,8 +94,11 @@ class Starter:
 
     # Kills whatever runs in the scope: the run then ends by itself.
     def _end_run(self) -> None:
-        if self._run is not None:
-            signal.pidfd_send_signal(self._run[1], signal.SIGTERM)
+        if self._run is None:
+            return
+        self._asked += 1
+        number = signal.SIGTERM if self._asked < _MANY else signal.SIGKILL
+        signal.pidfd_send_signal(self._run[1], number)
 
     def _start(self, path: str, linger_s: float, files: list[int]) -> tuple[int, int]:
         pid = os.fork()
