@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blake3 import blake3
 
 from egressmon.locking import check
 from support.lab import HTTP_PORT, OTHER4, SERVER4, Lab
@@ -31,6 +32,7 @@ CONNECT = (
     "    s = socket.socket(); s.settimeout(5)\n"
     "    s.connect_ex((host, int(port))); s.close()\n"
 )
+WORD = f"9{os.getpid()}"  # by which this worker's processes are found
 HEAD = 'version = 1\nruns = 1\n[limits]\nready = "5s"\nstop = "5s"\n'
 
 
@@ -74,6 +76,12 @@ def test_a_web_server_is_proven(proven: Prove, tmp_path: Path) -> None:
     }
     assert proof.folder.stat().st_mode & 0o777 == 0o750
     assert check(str(proof.folder)) == []
+    lock = (proof.folder / "evidence.lock").read_bytes()
+    assert proof.stdout.splitlines() == [
+        "PASS: every criterion holds",
+        "proof/SUMMARY.md",
+        f"proof/evidence.lock blake3:{blake3(lock).hexdigest()}",
+    ]
     marks = [one for one in proof.records() if one["type"] == "phase"]
     asked = ["create", "boot", "turn", "logged", "idle"]
     wanted = ["start", "probe", *asked, "probe", "stop"]
@@ -274,14 +282,14 @@ def test_a_scenario_that_is_not_carried_out_is_incomplete(
 
 
 def test_what_the_command_leaves_behind_is_told_and_killed(proven: Prove) -> None:
-    left = "setsid sleep 4321 >/dev/null 2>&1 & sleep 0.3"
+    left = f"setsid sleep {WORD} >/dev/null 2>&1 & sleep 0.3"
     plan = HEAD.replace("5s", "1s") + phase("leave", json.dumps(["sh", "-c", left]))
 
     proof = proven(plan=plan)
 
     assert (proof.status, proof.verdict) == (121, "INCOMPLETE"), proof.stdout
     assert proof.reason.startswith("all ended: run 1: sleep (")
-    assert not running("4321")
+    assert not running(WORD)
 
 
 def running(word: str) -> list[str]:
@@ -393,7 +401,7 @@ def started(network: Lab, folder: Path, plan: str) -> "subprocess.Popen[str]":
 
 
 WAITING = (
-    f'{HEAD}[[process]]\nname = "long"\nargv = ["sleep", "98765"]\n'
+    f'{HEAD}[[process]]\nname = "long"\nargv = ["sleep", "{WORD}"]\n'
     '[[phase]]\nname = "wait"\nidle = "10m"\n'
 )
 
@@ -419,7 +427,7 @@ def test_an_interrupted_proof_is_incomplete(
     assert proof.reason == "phases: run 1: phase wait: interrupted"
     assert proof.records()[-1]["type"] == "run.end"
     assert check(str(proof.folder)) == []
-    assert not running("98765")
+    assert not running(WORD)
 
 
 @pytest.mark.parametrize("whom", ["the starter", "the conductor"])
@@ -435,7 +443,7 @@ def test_a_killed_proof_leaves_no_process_and_claims_nothing(
     proof = Proof(begun.returncode, output, errors, tmp_path / "proof")
     assert proof.status in {121, -signal.SIGKILL}
     assert proof.verdict == "INCOMPLETE"
-    until_gone("98765")
+    until_gone(WORD)
 
 
 # The launcher is its parent, the agent and the conductor are among the others.
@@ -467,7 +475,7 @@ def nobodys() -> Generator[Path]:
     shutil.rmtree(folder)
 
 
-KILL = "setsid sleep 98764 & sleep 0.2; kill -9 "
+KILL = f"setsid sleep {WORD} & sleep 0.2; kill -9 "
 
 
 def test_the_user_can_end_a_proof_and_have_nothing_claimed(
@@ -480,7 +488,7 @@ def test_the_user_can_end_a_proof_and_have_nothing_claimed(
 
     assert proof.status != 0
     assert proof.verdict == "INCOMPLETE"
-    until_gone("98764")  # sudo was killed, too, and nobody waited for the rest
+    until_gone(WORD)  # sudo was killed, too, and nobody waited for the rest
 
 
 def test_a_killed_launcher_takes_all_with_it(proven: Prove) -> None:
@@ -490,18 +498,18 @@ def test_a_killed_launcher_takes_all_with_it(proven: Prove) -> None:
 
     assert (proof.status, proof.verdict) == (121, "INCOMPLETE"), proof.stderr
     assert "the process that starts the others was ended" in proof.reason
-    assert not running("98764")
+    assert not running(WORD)
     assert proof.records()[-1]["type"] == "run.end"
 
 
 def test_a_stopped_launcher_does_not_hold_a_proof_up(proven: Prove) -> None:
-    halt = json.dumps(["sh", "-c", "kill -STOP $PPID; sleep 98764"])
+    halt = json.dumps(["sh", "-c", f"kill -STOP $PPID; sleep {WORD}"])
     plan = HEAD.replace("5s", "1s") + phase("halt", halt, 'limit = "1s"')
 
     proof = proven(plan=plan)
 
     assert (proof.status, proof.verdict) == (121, "INCOMPLETE"), proof.stderr
-    assert not running("98764")
+    assert not running(WORD)
 
 
 DRIPPING = (

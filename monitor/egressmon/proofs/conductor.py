@@ -16,6 +16,7 @@ from egressmon.errors import EgressmonError
 from egressmon.policy.reading.file import LoadedPolicy
 from egressmon.proofs.backstage import Backstage
 from egressmon.proofs.channel import Channel
+from egressmon.proofs.closing import changes, locked, no_secret
 from egressmon.proofs.criteria import (
     Criterion,
     RunReport,
@@ -27,8 +28,7 @@ from egressmon.proofs.criteria import (
 from egressmon.proofs.errors import ScenarioError
 from egressmon.proofs.facts import Facts, read_facts
 from egressmon.proofs.folder import Folder
-from egressmon.proofs.leaks import leaks_in
-from egressmon.proofs.locked import EVIDENCE_LOCK, PLAN, lock, policy_name
+from egressmon.proofs.locked import EVIDENCE_LOCK, PLAN, policy_name
 from egressmon.proofs.managed import Interrupts
 from egressmon.proofs.plan_file import LoadedPlan
 from egressmon.proofs.progress import Progress
@@ -68,6 +68,8 @@ class Conductor:
         self._folders: list[Folder] = []
         self._doubts: list[str] = []
         self._began = time.time()
+        self._digest = ""
+        """The BLAKE3 of the lock, once it is made."""
 
     def conduct(self) -> int:
         """Make the proof and return the exit status."""
@@ -163,26 +165,18 @@ class Conductor:
         inner.write(SUMMARY, run_summary(report, criteria, results, backstage))
 
     def _conclude(self, folder: Folder) -> int:
-        self._doubts += self._changes(folder)
+        self._doubts += changes(folder, self._folders)
         if self._interrupts.count:
             self._doubts.append("it was interrupted")
         criteria = judge_all(self._plan, self._reports, self._doubts)
-        leaks = [
-            *leaks_in(folder),
-            *(one for each in self._folders for one in leaks_in(each)),
-        ]
-        criteria.append(
-            Criterion(
-                "no secret",
-                "fails" if leaks else "holds",
-                f"{len(leaks)} found",
-                leaks,
-            )
-        )
+        criteria.append(no_secret(folder, *self._folders))
         verdict, reason = self._finish(folder, criteria)
         where = self._assignment.output
+        lines = [f"{verdict}: {printable(reason, 500)}", f"{where}/{PAGE}"]
+        if self._digest:
+            lines.append(f"{where}/{EVIDENCE_LOCK} {self._digest}")
         with suppress(OSError):
-            sys.stdout.write(f"{verdict}: {printable(reason, 500)}\n{where}/{PAGE}\n")
+            sys.stdout.write("\n".join([*lines, ""]))
         return _STATUSES[verdict]
 
     def _finish(self, folder: Folder, criteria: list[Criterion]) -> tuple[Verdict, str]:
@@ -200,39 +194,17 @@ class Conductor:
 
     # What there is must not say more than this; without room for it, it says nothing.
     def _write_little(self, folder: Folder, criterion: Criterion) -> None:
+        self._digest = ""
         for name in (SUMMARY, PAGE, EVIDENCE_LOCK):
             folder.forget(name)
         self._reports.clear()
         with suppress(OSError):
             self._write_summary(folder, [criterion])
 
-    # Make the lock. Return what is wrong with it, or ""; a file that was changed at the
-    # last moment would be in it.
     def _lock(self, folder: Folder) -> str:
-        try:
-            made = lock(folder, policy_name(self._assignment.policy))
-        except EgressmonError as error:
-            return str(error)
-        wanted = folder.digests()
-        for inner in self._folders:
-            wanted |= inner.digests(f"{inner.path.name}/")
-        return "" if made.files == wanted else "a file was changed as it was made"
-
-    # What others did to the proof's files while it was made.
-    def _changes(self, folder: Folder) -> list[str]:
-        found: list[str] = []
-        names = [one.path.name for one in self._folders]
-        for one in (folder, *self._folders):
-            inner = names if one is folder else ()
-            where = "" if one is folder else f"{one.path.name}/"
-            if not one.is_there():
-                found.append(f"another folder is in the place of {one.path.name}")
-            found += [f"{where}{name} was changed" for name in one.changed()]
-            found += [
-                f"{where}{printable(name)} was put there by others"
-                for name in one.unknown(*inner)
-            ]
-        return found
+        policy = policy_name(self._assignment.policy)
+        self._digest, problem = locked(folder, self._folders, policy)
+        return problem
 
     def _write_summary(self, folder: Folder, criteria: list[Criterion]) -> None:
         assignment = self._assignment

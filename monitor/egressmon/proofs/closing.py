@@ -1,0 +1,54 @@
+"""The last looks at a proof: was it changed by others, does it leak, what is locked."""
+
+from collections.abc import Sequence
+
+from blake3 import blake3
+
+from egressmon.errors import EgressmonError
+from egressmon.proofs.criteria import Criterion, Holds
+from egressmon.proofs.folder import Folder
+from egressmon.proofs.leaks import leaks_in
+from egressmon.proofs.locked import lock
+from egressmon.text import printable
+
+
+def no_secret(*folders: Folder) -> Criterion:
+    """Return the criterion that no file of `folders` holds a secret."""
+    leaks = [leak for folder in folders for leak in leaks_in(folder)]
+    result: Holds = "fails" if leaks else "holds"
+    return Criterion("no secret", result, f"{len(leaks)} found", leaks)
+
+
+def changes(folder: Folder, runs: Sequence[Folder]) -> list[str]:
+    """Return what others did to the proof's files while it was made, a line each."""
+    found: list[str] = []
+    names = [one.path.name for one in runs]
+    for one in (folder, *runs):
+        inner = names if one is folder else ()
+        where = "" if one is folder else f"{one.path.name}/"
+        if not one.is_there():
+            found.append(f"another folder is in the place of {one.path.name}")
+        found += [f"{where}{name} was changed" for name in one.changed()]
+        found += [
+            f"{where}{printable(name)} was put there by others"
+            for name in one.unknown(*inner)
+        ]
+    return found
+
+
+def locked(
+    folder: Folder, runs: Sequence[Folder], policy: str | None
+) -> tuple[str, str]:
+    """Make the lock; return its digest, and what is wrong with it, or "".
+
+    A file that was changed at the last moment would be in it.
+    """
+    try:
+        made = lock(folder, policy)
+    except EgressmonError as error:
+        return "", str(error)
+    wanted = folder.digests()
+    for inner in runs:
+        wanted |= inner.digests(f"{inner.path.name}/")
+    problem = "" if made.files == wanted else "a file was changed as it was made"
+    return f"blake3:{blake3(made.text().encode()).hexdigest()}", problem
