@@ -7,10 +7,11 @@ from pathlib import Path
 
 from egressmon.cli.requests import ProveRequest
 from egressmon.cli.watch import nearest_policy
-from egressmon.errors import UsageError
+from egressmon.errors import PrivilegeError, UsageError
 from egressmon.policy.reading.file import LoadedPolicy, load_policy
 from egressmon.privileges import privilege
 from egressmon.privileges.privilege import User, acting_as
+from egressmon.proofs import one_run
 from egressmon.proofs.conductor import Assignment, conduct
 from egressmon.proofs.one_run import RunSettings
 from egressmon.proofs.plan_file import LoadedPlan, load_plan, plan_of_command
@@ -31,6 +32,7 @@ def prove(request: ProveRequest, arguments: list[str]) -> int:
         privilege.become_root(arguments, quiet=request.quiet)
     user = privilege.invoking_user()
     with acting_as(user):
+        _require_launcher()
         loaded = _load_plan(request)
         policy = _load_policy(request, loaded)
     for remark in () if request.quiet else policy.remarks:
@@ -44,6 +46,18 @@ def prove(request: ProveRequest, arguments: list[str]) -> int:
     )
     settings = _settings(request, policy, user)
     return supervise(settings, user, lambda starter: conduct(assignment, starter))
+
+
+# In the scope, the user executes it.
+def _require_launcher() -> None:
+    path = Path(one_run.__file__).with_name("launcher.py")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise PrivilegeError(
+            f"the command's user cannot read egressmon's own files: {path}",
+            "install it where everybody may read it: `egressmon install` does",
+        ) from error
 
 
 def _load_plan(request: ProveRequest) -> LoadedPlan:

@@ -158,6 +158,8 @@ class PhasePlan(_Table):
                 "a phase does one thing",
                 "write exactly one of command, request, idle and wait_log",
             )
+        if self.idle is not None and self.limit is not None:
+            raise RefusedError("idle has no limit", "remove limit: idle says how long")
         if self.name in {START, PROBE, STOP}:
             raise RefusedError(
                 f"{self.name} is a phase that every run has", "write another name"

@@ -245,3 +245,15 @@ def test_a_command_alone_is_a_plan_of_one_phase() -> None:
 def test_a_command_with_a_secret_is_refused() -> None:
     with pytest.raises(UsageError, match="the command holds a secret"):
         plan_of_command(["x", "ghp_" + "a1B2c3D4e5" * 3 + "F6g7H8"], [])
+
+
+def test_an_idle_phase_has_no_limit(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="idle has no limit"):
+        loaded(tmp_path, f'version = 1\n{PHASE}limit = "2s"\n')
+
+
+def test_a_process_starts_after_a_phase_that_there_is(tmp_path: Path) -> None:
+    process = '[[process]]\nname = "p"\nargv = ["x"]\nafter = "two"\n'
+
+    with pytest.raises(UsageError, match="after an unknown phase: two"):
+        loaded(tmp_path, f"version = 1\n{PHASE}{process}")

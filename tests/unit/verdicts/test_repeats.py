@@ -72,3 +72,13 @@ def test_what_is_forgotten_is_told_before() -> None:
         told += repeats.add(replace(JUNK, name=f"{number}.example.org"), 2)
 
     assert sum(record.count for record, _ in told if record.name is None) == 12
+
+
+def test_no_record_counts_look_ups_of_two_phases() -> None:
+    repeats = Repeats(lambda time_ns: "early" if time_ns < 500 else "late")
+
+    told = [one for time_ns in range(1000) for one in repeats.add(JUNK, time_ns)]
+    told += repeats.close()
+
+    early = sum(record.count for record, time_ns in told if time_ns < 500)
+    assert (early, sum(record.count for record, _ in told)) == (500, 1000)
