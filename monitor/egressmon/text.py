@@ -1,10 +1,13 @@
 """Text from untrusted sources: unchanged in memory, escaped when written or shown."""
 
 import re
+import sys
 from contextlib import suppress
 from typing import TextIO, cast
 
 _SHORT = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_LONG = {escape: one for one, escape in _SHORT.items()}
+_ESCAPES = re.compile(r"\\(?:[\\nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})", re.ASCII)
 # CI systems carry out commands that appear in a step's output. GitHub (actions/runner,
 # ActionCommand.cs): `::` at the beginning of a line, after any blanks, and `##[`
 # anywhere. Azure Pipelines: `##vso[`; TeamCity: `##teamcity[`, both anywhere. GitLab:
@@ -43,6 +46,14 @@ def escape(text: str) -> str:
     return text.translate({ord(one): _escaped(one) for one in special})
 
 
+def unescape(text: str) -> str:
+    """Return the text that `escape` made `text` of.
+
+    What is no escape stays as it is.
+    """
+    return _ESCAPES.sub(_unescaped, text) if "\\" in text else text
+
+
 def printable(value: object, limit: int = 200) -> str:
     """Return `value` as one line of at most `limit` characters, before escaping.
 
@@ -54,6 +65,16 @@ def printable(value: object, limit: int = 200) -> str:
     if not text.isprintable():
         text = "".join(one if one.isprintable() else _escaped(one) for one in text)
     return _COMMANDS.sub(_broken, text)
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    found = match[0]
+    if found in _LONG:
+        return _LONG[found]
+    code = int.from_bytes(bytes.fromhex(found[2:]), "big")
+    if found[1] == "x" and code >= 0x80:  # as in `_escaped`
+        code += 0xDC00
+    return chr(code) if code <= sys.maxunicode else found
 
 
 def _escaped(one: str) -> str:

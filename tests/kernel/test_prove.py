@@ -20,7 +20,7 @@ from egressmon.locking import check
 from support.lab import HTTP_PORT, OTHER4, SERVER4, Lab
 from support.proving import Proof, prove, words
 from support.users import ALL_MAY, NOBODY, as_nobody
-from support.watching import LIMIT_S
+from support.watching import EGRESSMON, LIMIT_S
 
 EXAMPLES = Path(__file__).parents[2] / "docs/examples/plans"
 Prove = Callable[..., Proof]
@@ -96,6 +96,33 @@ def test_a_web_server_is_proven(proven: Prove, tmp_path: Path) -> None:
     ]
     assert made["phase"] == "turn"
     assert "turn 1 of session 1 is done" in proof.log("server")
+
+
+def test_a_proof_verifies_with_its_signature(proven: Prove, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True
+    )
+    public = key.with_suffix(".pub").read_text()
+    (tmp_path / "signers").write_text(f'ci namespaces="egressmon" {public}')
+
+    plan = (
+        HEAD + phase("calm", '["true"]') + '[[probe]]\ndestination = "198.51.100.1:1"\n'
+    )
+    proof = proven("--sign-key", "key", plan=plan)
+
+    assert (proof.status, proof.verdict) == (0, "PASS"), proof.stderr
+    verify = ["verify", "--allowed-signers", "signers", "proof"]
+    done = subprocess.run([*EGRESSMON, *verify], cwd=tmp_path, check=False)
+    assert done.returncode == 0
+
+
+def test_a_key_that_cannot_sign_is_told_at_once(proven: Prove) -> None:
+    proof = proven("--sign-key", "none", plan=HEAD + phase("calm", '["true"]'))
+
+    assert proof.status == 125
+    assert "cannot be signed with none" in proof.stderr
+    assert not proof.folder.exists()
 
 
 def test_a_test_suite_is_proven(proven: Prove, tmp_path: Path) -> None:

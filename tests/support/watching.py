@@ -17,6 +17,8 @@ from blake3 import blake3
 
 from egressmon.evidence.gate import MAX_RECORD
 from egressmon.evidence.schema import evidence_schema
+from egressmon.verifying.evidence_file import EvidenceFile
+from egressmon.verifying.policies import Policies
 
 Json = dict[str, Any]
 _VALIDATED = 300  # of each kind; validating all of a burst takes minutes
@@ -127,6 +129,13 @@ def check_counts(records: Sequence[Json]) -> None:
     assert end["bypasses"] == sum(one["bypass"] is True for one in made)
 
 
+def check_verifies(evidence: Path, policy: Path) -> None:
+    """Assert that `egressmon verify` finds nothing wrong with a run's evidence."""
+    file = EvidenceFile(str(evidence), Policies([str(policy)]))
+    file.verify()
+    assert file.findings.found == []
+
+
 @dataclass(frozen=True)
 class Watched:
     """One finished run."""
@@ -219,4 +228,6 @@ def watch(  # noqa: PLR0913 -- each one optional
         env=given,
     )
     records = read_evidence(evidence) if evidence.exists() else []
+    if records and records[-1]["type"] == "run.end":
+        check_verifies(evidence, folder / "policy.toml")
     return Watched(done.returncode, done.stdout, done.stderr, records)

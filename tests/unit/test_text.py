@@ -19,6 +19,7 @@ from egressmon.text import (
     from_bytes,
     guarded,
     printable,
+    unescape,
     unguarded,
 )
 
@@ -35,17 +36,6 @@ def test_printable_text_has_no_control_character(text: str) -> None:
 @given(st.binary(max_size=100))
 def test_any_bytes_become_text(data: bytes) -> None:
     assert os.fsencode(from_bytes(data)) == data
-
-
-def unescape(text: str) -> str:
-    def one(match: re.Match[str]) -> str:
-        kind, digits = match[1][0], match[1][1:]
-        if not digits:
-            return {"n": "\n", "r": "\r", "t": "\t"}.get(kind, kind)
-        code = int(digits, 16)
-        return chr(0xDC00 + code if kind == "x" and code >= 0x80 else code)
-
-    return re.sub(r"\\([\\nrt]|x..|u....|U........)", one, text)
 
 
 @given(st.text(st.characters()))

@@ -30,7 +30,7 @@ exit status:
   120  FAIL: there were violations, an expectation did not hold, or the runs differ
   121  INCOMPLETE: something was lost or not seen, or the scenario was not carried out
   125  egressmon could not do its work; no proof was begun"""
-_ANALYSIS_STATUSES = "exit status: 0 fine, 1 a finding, 2 bad usage or unreadable input"
+ANALYSIS_STATUSES = "exit status: 0 fine, 1 a finding, 2 bad usage or unreadable input"
 _SIZE = re.compile(r"(\d{1,9})(kB|MB|GB)?")
 _POWERS = {"kB": 1000, "MB": 1000**2, "GB": 1000**3, None: 1}
 _DIGEST = re.compile(r"(?:sha256:)?([0-9A-Fa-f]{64})")
@@ -175,6 +175,7 @@ def _add_evidence_options(sub: argparse.ArgumentParser) -> None:
         "output (default: a new file in .egressmon/)",
     )
     _add_evidence_limit(sub)
+    _add_anchor_options(sub)
     sub.add_argument(
         "--linger",
         metavar="DURATION",
@@ -209,6 +210,22 @@ def _add_catch_up(sub: argparse.ArgumentParser) -> None:
         default=f"{CATCH_UP_S:g}s",
         help="how long to go on reading when nothing runs any more; what is then left "
         "is counted, and makes the evidence incomplete (default: %(default)s)",
+    )
+
+
+def _add_anchor_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--anchor",
+        metavar="FILE",
+        type=file_name,
+        help="add a line with the head of the evidence to FILE at the end; - is "
+        "standard output (`egressmon verify --anchor` compares)",
+    )
+    sub.add_argument(
+        "--anchor-every",
+        metavar="DURATION",
+        type=duration,
+        help="do so each DURATION, too, if there is anything new",
     )
 
 
@@ -340,6 +357,12 @@ def _add_scenario_options(sub: argparse.ArgumentParser) -> None:
         help="change a value of the plan, such as phase.NAME.idle=5s; can be repeated",
     )
     sub.add_argument(
+        "--sign-key",
+        metavar="KEY",
+        type=file_name,
+        help="sign the lock with the SSH key in the file KEY",
+    )
+    sub.add_argument(
         "--check", action="store_true", help="only check the plan and the policy"
     )
 
@@ -357,12 +380,16 @@ def add_report(add: Add, name: str) -> None:
         name,
         help="show evidence in another form",
         description="Print each record of EVIDENCE as a line of JSON, with all that it "
-        "refers to in its place.",
-        epilog=_ANALYSIS_STATUSES,
+        "refers to in its place; or a Statement about it that can be signed.",
+        epilog=ANALYSIS_STATUSES,
     )
     sub.add_argument("evidence", metavar="EVIDENCE", nargs="+", type=file_name)
     sub.add_argument(
-        "--format", choices=["json"], default="json", help="the form (default: json)"
+        "--format",
+        choices=["json", "in-toto"],
+        default="json",
+        help="json: the records; in-toto: a Statement with a runtime trace, of what "
+        "verifies, a file or a directory (default: json)",
     )
     sub.add_argument("--verbose", action="store_true", help="show tracebacks")
 
@@ -388,7 +415,7 @@ def add_doctor(add: Add, name: str) -> None:
         help="what this machine can observe, and how to get what is missing",
         description="Say what this machine can observe, what is missing, and the "
         "command that gets it.",
-        epilog=_ANALYSIS_STATUSES,
+        epilog=ANALYSIS_STATUSES,
     ).add_argument("--verbose", action="store_true", help="show tracebacks")
 
 
@@ -405,7 +432,7 @@ def _add_check(add: Add) -> argparse.ArgumentParser:
         "check",
         help="validate a policy file",
         description="Validate a policy file.",
-        epilog=_ANALYSIS_STATUSES,
+        epilog=ANALYSIS_STATUSES,
     )
     check.add_argument("file", metavar="FILE", type=file_name)
     check.add_argument(
@@ -420,7 +447,7 @@ def _add_explain(add: Add) -> argparse.ArgumentParser:
         "explain",
         help="say what a destination would get, and why",
         description="Say what a destination would get, and why.",
-        epilog=_ANALYSIS_STATUSES,
+        epilog=ANALYSIS_STATUSES,
     )
     explain.add_argument("file", metavar="FILE", type=file_name)
     explain.add_argument("destination", metavar="HOST[:PORT][/PROTOCOL]")

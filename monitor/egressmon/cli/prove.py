@@ -43,6 +43,7 @@ def prove(request: ProveRequest, arguments: list[str]) -> int:
         request.output or f"proof-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}",
         {os.fsdecode(k): os.fsdecode(v) for k, v in user.environment.items()},
         request.quiet,
+        request.sign_key,
     )
     settings = _settings(request, policy, user)
     return supervise(settings, user, lambda starter: conduct(assignment, starter))

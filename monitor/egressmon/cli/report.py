@@ -13,12 +13,40 @@ from egressmon.text import printable
 _FINDING = 1
 
 
-def report(paths: list[str]) -> int:
-    """Print each record of the files, with all that it refers to; return the status.
+def report(paths: list[str], form: str = "json") -> int:
+    """Print the evidence at `paths` in the `form` wanted, and return the status.
 
-    Raises UsageError for a file or a line that cannot be read.
+    `json`: each record, with all that it refers to. `in-toto`: a Statement for each
+    path. Raises UsageError for what cannot be read.
     """
+    if form == "in-toto":
+        return max(_print_statement(path) for path in paths)
     return max(_print_file(path) for path in paths)
+
+
+# What does not verify is not stated: a signature would make it look as if it did.
+def _print_statement(path: str) -> int:
+    from egressmon.verifying.place import Wanted, verify  # noqa: PLC0415 -- slow
+    from egressmon.verifying.statement import statement  # noqa: PLC0415
+
+    result = verify(path, Wanted())
+    for error in result.unreadable:
+        raise error
+    if result.found:
+        first = result.found[0]
+        _complain(
+            f"{path}: no statement is made of it, as `egressmon verify` finds "
+            f"{len(result.found) + result.more} faults; the first: {first.message}"
+        )
+        return _FINDING
+    try:
+        made = statement(path, result.files)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}", "name evidence"
+        ) from error
+    _print(json.dumps(made).encode())
+    return 0
 
 
 def _print_file(path: str) -> int:

@@ -18,6 +18,10 @@ class RunRequest(NamedTuple):
     """The file named; None: a new one in the default folder."""
     evidence_limit: int
     """In bytes."""
+    anchor: str | None
+    """Where heads are told; None: nowhere."""
+    anchor_every_s: float | None
+    """None: at the end alone."""
     linger_s: float | None
     """None: wait for the last process."""
     catch_up_s: float
@@ -37,6 +41,8 @@ class RunRequest(NamedTuple):
             command=parsed.command,
             evidence=parsed.evidence,
             evidence_limit=parsed.evidence_limit,
+            anchor=parsed.anchor,
+            anchor_every_s=parsed.anchor_every,
             linger_s=parsed.linger,
             catch_up_s=parsed.catch_up,
             allow_incomplete=parsed.allow_incomplete,
@@ -77,6 +83,7 @@ class ProveRequest(NamedTuple):
     output: str | None
     overrides: list[str]
     check: bool
+    sign_key: str | None
     policy: str | None
     policy_digest: str | None
     evidence_limit: int
@@ -107,3 +114,18 @@ class ExplainRequest(NamedTuple):
     route: str | None
     bypass: bool
     claimed: bool
+
+
+class VerifyRequest(NamedTuple):
+    """`egressmon verify`: what to verify, and with what."""
+
+    paths: list[str]
+    policy: str | None
+    anchor: str | None
+    """A log that holds anchors."""
+    allowed_signers: str | None
+    subject: str | None
+    """Whose sigstore signature it must be."""
+    issuer: str | None
+    """Who vouches for `subject`."""
+    format: Literal["text", "json"]

@@ -8,12 +8,13 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from egressmon.cli import options
+from egressmon.cli import options, verify_options
 from egressmon.cli.requests import (
     ExplainRequest,
     LearnRequest,
     ProveRequest,
     RunRequest,
+    VerifyRequest,
     WatchRequest,
 )
 from egressmon.probes.loaders.loading import Preparation
@@ -98,7 +99,23 @@ def _policy(parsed: argparse.Namespace, _: Call) -> int:
 def _report(parsed: argparse.Namespace, _: Call) -> int:
     from egressmon.cli.report import report  # noqa: PLC0415
 
-    return report(parsed.evidence)
+    return report(parsed.evidence, parsed.format)
+
+
+def _verify(parsed: argparse.Namespace, _: Call) -> int:
+    from egressmon.cli import verify  # noqa: PLC0415
+
+    return verify.command(
+        VerifyRequest(
+            paths=parsed.path,
+            policy=parsed.policy,
+            anchor=parsed.anchor,
+            allowed_signers=parsed.allowed_signers,
+            subject=parsed.sigstore_identity,
+            issuer=parsed.sigstore_issuer,
+            format=parsed.format,
+        )
+    )
 
 
 def _install(parsed: argparse.Namespace, _: Call) -> int:
@@ -121,6 +138,7 @@ VERBS = {
     "prove": Verb(options.add_prove, _prove, runs_command=True),
     "policy": Verb(options.add_policy, _policy),
     "report": Verb(options.add_report, _report),
+    "verify": Verb(verify_options.add_verify, _verify),
     "install": Verb(options.add_install, _install),
     "doctor": Verb(options.add_doctor, _doctor),
 }

@@ -9,6 +9,7 @@ from typing import IO
 
 from egressmon.cli.requests import RunRequest, WatchRequest
 from egressmon.errors import EvidenceError, UsageError
+from egressmon.evidence.anchoring import Anchor, open_anchor
 from egressmon.evidence.folder import FOLDER, open_in_folder
 from egressmon.evidence.records import Record
 from egressmon.evidence.writer import EVIDENCE_MODE, STDOUT, open_evidence
@@ -202,6 +203,7 @@ def _run_options(
 ) -> RunOptions:
     with acting_as(user):
         path, file, failure = _evidence(request.evidence, identifier)
+        anchor = _anchor(request)
     if failure is not None:
         sys.stderr.write(f"egressmon: {printable(failure)}; going on without\n")
     options = RunOptions(
@@ -211,6 +213,7 @@ def _run_options(
         evidence_path=path,
         evidence_file=file,
         evidence_error=failure,
+        anchor=anchor,
         user=user,
         attribution=request.attribution,
         evidence_limit=request.evidence_limit,
@@ -255,6 +258,25 @@ def _evidence(
         return path, open_evidence(path), None
     except EvidenceError as error:
         return path, None, str(error)
+
+
+def _anchor(request: RunRequest) -> Anchor | None:
+    if request.anchor is None:
+        if request.anchor_every_s is not None:
+            raise UsageError("--anchor-every is of no use alone", "give --anchor, too")
+        return None
+    if request.evidence is not None:
+        if request.anchor == request.evidence == STDOUT:
+            raise UsageError(
+                "evidence and anchors would both go to standard output",
+                "name a file with --evidence or --anchor",
+            )
+        require_another_file(request.evidence, Path(request.anchor), "the anchors")
+    try:
+        return Anchor(open_anchor(request.anchor), request.anchor_every_s)
+    except EvidenceError as error:
+        sys.stderr.write(f"egressmon: {printable(error)}; going on without\n")
+        return None
 
 
 def _is_github(user: User) -> bool:

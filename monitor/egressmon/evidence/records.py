@@ -57,6 +57,11 @@ class RunStart:
     blind_spots: list[BlindSpot]
     attribution: str
     armed_ms: int
+    search: list[str] = field(default_factory=list[str])
+    """The resolver's search list, and how many dots a name has that is not completed
+    first: verdicts rest on both."""
+    ndots: int = 1
+    policy_kind: Literal["file", "default", "learning"] = "file"
 
 
 @dataclass(frozen=True, slots=True)

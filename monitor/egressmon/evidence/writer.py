@@ -13,6 +13,7 @@ from blake3 import blake3
 
 from egressmon.clock import Clock
 from egressmon.errors import EvidenceError
+from egressmon.evidence.anchoring import Anchor
 from egressmon.evidence.phases import Phases
 from egressmon.evidence.place import place_of
 from egressmon.evidence.records import Record, RunEnd
@@ -58,6 +59,7 @@ class Evidence:
         self._file = file
         self._pipe = _pipe_of(file) if file is not None else None
         self._place = place_of(file, path) if path != STDOUT else None
+        self.run = run
         self._envelopes = Envelopes(run, clock)
         self._limit = limit
         self._written = blake3()
@@ -83,6 +85,7 @@ class Evidence:
         self.failure = failure
         self.phases = Phases()
         """A record's phase is the one that it was at the record's own time."""
+        self.anchor: Anchor | None = None
         self.is_over: Callable[[], bool] = lambda: False
         """Whether it is too late to wait for the reader of a pipe."""
 
@@ -164,6 +167,8 @@ class Evidence:
             return
         self._written.update(whole)
         self._head_written = self.head
+        if self.anchor is not None and self.head is not None:
+            self.anchor.note(self.run, self.records - 1, self.head)
 
     # Of `lines`, only the first `written` bytes got into the file.
     def _take_back(self, lines: list[bytes], written: int) -> None:
@@ -218,6 +223,8 @@ class Evidence:
             if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP, errno.EROFS}:
                 self.failure = self.failure or error.strerror
         self._file.close()
+        if self.anchor is not None:
+            self.anchor.finish(self.run, self.records - 1, self.head)
         if self._place is not None:
             os.close(self._place.fd)
             self._place = None

@@ -1,5 +1,6 @@
 """Compare a directory with its lock."""
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -40,7 +41,7 @@ def check(
     try:
         lock = read_lock(str(Path(directory, name)))
     except LockError as error:
-        is_there = Path(directory, name).exists()
+        is_there = os.path.lexists(Path(directory, name))
         word: Word = "malformed" if is_there else "missing"
         return [Finding(word, name, str(error), error.line)]
     made = lock_of(

@@ -16,6 +16,8 @@ _HEAD = re.compile(r"# head (?P<path>.+) (?P<digest>blake3:[0-9a-f]{64})")
 _PINNED = re.compile(
     r"# (?P<what>policy|plan) (?P<path>.+) (?P<digest>sha256:[0-9a-f]{64})"
 )
+_ABSENT = re.compile(r"# (?P<what>policy|plan) none")
+_TOOLS = re.compile(r"# tools \d{1,4}")
 _TOOL = re.compile(
     r"# tool (?P<name>[A-Za-z0-9][\w.+ -]*) (?P<digest>(?:sha256|blake3):[0-9a-f]{64})",
     re.ASCII,
@@ -57,12 +59,16 @@ class Lock:
     """Digests of what made it (`sha256:` or `blake3:`), by name and version."""
 
     def text(self) -> str:
-        """Return the lock as it is written."""
+        """Return the lock as it is written.
+
+        What there is none of has a line, too: so a line that is missing is missed.
+        """
         lines = [f"{path}  {digest}" for path, digest in _sorted(self.files)]
         lines += [f"# head {path} {digest}" for path, digest in _sorted(self.heads)]
         for what, pinned in (("policy", self.policy), ("plan", self.plan)):
-            if pinned is not None:
-                lines.append(f"# {what} {pinned.path} {pinned.digest}")
+            shown = f"{pinned.path} {pinned.digest}" if pinned else "none"
+            lines.append(f"# {what} {shown}")
+        lines.append(f"# tools {len(self.tools)}")
         lines += [f"# tool {name} {digest}" for name, digest in _sorted(self.tools)]
         return "".join(f"{line}\n" for line in lines)
 
@@ -89,6 +95,11 @@ def read_lock(path: str) -> Lock:
     Raises LockError, with the line, if it is not exactly what `Lock.text` returns; and
     where it cannot be read.
     """
+    return parse(read_bytes(path))
+
+
+def read_bytes(path: str) -> bytes:
+    """Return what is in the file `path`, which should be a lock; raises LockError."""
     try:
         with os.fdopen(open_itself(path), "rb") as file:
             data = file.read(_MAX_BYTES + 1)
@@ -99,7 +110,7 @@ def read_lock(path: str) -> Lock:
         ) from error
     if len(data) > _MAX_BYTES:
         raise _malformed(None, f"is larger than {_MAX_BYTES} bytes")
-    return parse(data)
+    return data
 
 
 def parse(data: bytes) -> Lock:
@@ -143,6 +154,8 @@ class _Reading:
         elif match := _PINNED.fullmatch(line):
             pinned = Pinned(_path(number, match), match["digest"])
             self._pinned[match["what"]] = pinned
+        elif _ABSENT.fullmatch(line) or _TOOLS.fullmatch(line):
+            pass  # it is there because of the other lines, or is not as it should be
         elif match := _TOOL.fullmatch(line):
             self._tools[match["name"]] = match["digest"]
         else:

@@ -48,12 +48,11 @@ def write_lock(
             raise LockError(
                 f"no lock can have {path}: it is {why}", "take it out of the directory"
             )
-        _replace(directory, name, made.lock.text().encode())
     except OSError as error:
         raise LockError(
-            f"{name} of {directory} cannot be made: {error.strerror}",
-            "see whether it can be written to",
+            f"{directory} cannot be read: {error.strerror}", "see who may read it"
         ) from error
+    replace_file(directory, name, made.lock.text().encode())
     return made.lock
 
 
@@ -92,11 +91,24 @@ def _pin(path: str | None, digests: Mapping[str, str]) -> Pinned | None:
     return Pinned(path, digests[path])
 
 
-# Under another name first: who reads meanwhile has the old lock or the new one, whole,
-# and a link in its place is replaced, not followed.
-def _replace(directory: str, name: str, data: bytes) -> None:
+def replace_file(directory: str, name: str, data: bytes) -> None:
+    """Write `data` to the file `name` of `directory`; raises LockError.
+
+    Under another name first: who reads meanwhile has the old file or the new one,
+    whole, and a link in its place is replaced, not followed.
+    """
     if why := why_not(name):
-        raise LockError(f"a lock cannot be called {name}: it {why}", "name another")
+        raise LockError(f"no file there can be called {name}: it {why}", "name another")
+    try:
+        _replace(directory, name, data)
+    except OSError as error:
+        raise LockError(
+            f"{name} cannot be written to {directory}: {error.strerror}",
+            "see whether it can be written to",
+        ) from error
+
+
+def _replace(directory: str, name: str, data: bytes) -> None:
     folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     new = f".{name}.{secrets.token_hex(4)}"
     try:

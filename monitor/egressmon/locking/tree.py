@@ -77,7 +77,8 @@ def _below(
     for name, status in sorted(entries):
         path = before + name
         kind = stat.S_IFMT(status.st_mode)
-        if kind == stat.S_IFREG and (why := why_not(path)) is None:
+        why = why_not(path)
+        if kind == stat.S_IFREG and why is None:
             yield folder, name, path
         elif kind == stat.S_IFDIR and depth < _MAX_DEPTH:
             yield from _inside(folder, name, path, depth)

@@ -109,6 +109,8 @@ def _close_agents_files(
         options.control.close()
     if options.page is not None:
         options.page.close()
+    if options.anchor is not None:
+        options.anchor.close()
     if options.evidence_file is not None:
         options.evidence_file.close()
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import IO, Literal, TypeAlias
 
 from egressmon.attribution import Level
+from egressmon.evidence.anchoring import Anchor
 from egressmon.evidence.records import Outlived
 from egressmon.evidence.writer import DEFAULT_LIMIT
 from egressmon.keeping.launch import status_of
@@ -31,6 +32,8 @@ class RunOptions:
     evidence_file: IO[bytes] | None
     evidence_error: str | None
     user: User
+    anchor: Anchor | None = None
+    """Where the evidence's head is told while the run goes on; None: nowhere."""
     attribution: Level = "full"
     evidence_limit: int = DEFAULT_LIMIT
     """How many bytes of evidence may be written."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from egressmon.attribution.stage import Attributor, attribute_with
 from egressmon.errors import UnfinishedError, UsageError
+from egressmon.evidence.anchoring import Anchor
 from egressmon.evidence.records import BlindSpot, Record, RunEnd
 from egressmon.evidence.writer import EvidenceState
 from egressmon.keeping.keeper_client import KeeperClient
@@ -265,7 +266,11 @@ class Session:
             policy=options.loaded.path,
             enforce=options.enforce,
             exec_errno=self._state.ending.exec_errno,
-            notes=[*self._live.armed.escalation.notes(), *self._inner.notes()],
+            notes=[
+                *self._live.armed.escalation.notes(),
+                *self._inner.notes(),
+                *_anchor_notes(options.anchor),
+            ],
             command=from_bytes(options.command[0]),
         )
 
@@ -308,6 +313,12 @@ class Session:
             evidence_left_out=state.evidence.left_out,
             duration_ms=(state.clock.now_ns() - state.began_ns) // 1_000_000,
         )
+
+
+def _anchor_notes(anchor: Anchor | None) -> list[str]:
+    if anchor is None or anchor.failure is None:
+        return []
+    return [f"the last head is not where --anchor says: {anchor.failure}"]
 
 
 def _say_ready(keeper: KeeperClient) -> None:

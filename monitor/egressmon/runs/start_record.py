@@ -58,6 +58,9 @@ def start_record(
         blind_spots=blind_spots_found,
         attribution=options.attribution,
         armed_ms=host.age_ms(state.process_began_s),
+        search=list(state.judge.search.domains),
+        ndots=state.judge.search.ndots,
+        policy_kind=options.loaded.kind,
     )
 
 

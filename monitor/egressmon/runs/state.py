@@ -47,19 +47,21 @@ def make_state(options: RunOptions, identifier: str) -> RunState:
     )
     policy = options.loaded.policy
     resolver = read_resolver(Path("/etc/resolv.conf"))
+    evidence = Evidence(
+        options.evidence_file,
+        identifier,
+        clock,
+        options.evidence_error,
+        options.evidence_limit,
+        options.evidence_path,
+    )
+    evidence.anchor = options.anchor
     return RunState(
         options=options,
         clock=clock,
         began_ns=clock.now_ns(),
         process_began_s=host.process_start_s(),
-        evidence=Evidence(
-            options.evidence_file,
-            identifier,
-            clock,
-            options.evidence_error,
-            options.evidence_limit,
-            options.evidence_path,
-        ),
+        evidence=evidence,
         faults=Faults(verbose=options.verbose),
         tally=Tally(),
         ending=Ending(),

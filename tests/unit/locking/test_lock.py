@@ -41,6 +41,8 @@ def test_the_form_is_fixed(proof: Path) -> None:
         "# head run-01/evidence.jsonl",
         "# head run-02/evidence.jsonl",
         "# policy policy.toml",
+        "# plan",
+        "# tools",
         "# tool egressmon 0.1.0",
     ]
     assert read_lock(str(proof / EVIDENCE_LOCK)).tools == _TOOLS
@@ -56,40 +58,40 @@ def test_a_signature_of_the_lock_needs_no_line(proof: Path) -> None:
     assert words(proof) == []
 
 
-@pytest.mark.parametrize(
-    ("change", "found"),
-    [
-        (
-            lambda proof: (proof / "policy.toml").unlink(),
-            [("missing", "policy.toml"), ("stale", EVIDENCE_LOCK)],
-        ),
-        (
-            lambda proof: (proof / "SUMMARY file.md").write_text("better\n"),
-            [("changed", "SUMMARY file.md")],
-        ),
-        (
-            lambda proof: (proof / "run-02" / "more").touch(),
-            [("unlisted", "run-02/more")],
-        ),
-        (
-            lambda proof: (proof / "run-01" / "evidence.jsonl").write_text("{}\n"),
-            [("changed", "run-01/evidence.jsonl"), ("stale", EVIDENCE_LOCK)],
-        ),
-        (lambda proof: (proof / EVIDENCE_LOCK).unlink(), [("missing", EVIDENCE_LOCK)]),
-        (
-            lambda proof: os.mkfifo(proof / "pipe"),
-            [("malformed", "pipe")],
-        ),
-        (
-            lambda proof: (proof / "link").symlink_to("policy.toml"),
-            [("malformed", "link")],
-        ),
-        (
-            lambda proof: (proof / "line\nbreak").touch(),
-            [("malformed", "line\nbreak")],
-        ),
-    ],
-)
+DIFFERENCES: list[tuple[Callable[[Path], object], list[tuple[str, str]]]] = [
+    (
+        lambda proof: (proof / "policy.toml").unlink(),
+        [("missing", "policy.toml"), ("stale", EVIDENCE_LOCK)],
+    ),
+    (
+        lambda proof: (proof / "SUMMARY file.md").write_text("better\n"),
+        [("changed", "SUMMARY file.md")],
+    ),
+    (
+        lambda proof: (proof / "run-02" / "more").touch(),
+        [("unlisted", "run-02/more")],
+    ),
+    (
+        lambda proof: (proof / "run-01" / "evidence.jsonl").write_text("{}\n"),
+        [("changed", "run-01/evidence.jsonl"), ("stale", EVIDENCE_LOCK)],
+    ),
+    (lambda proof: (proof / EVIDENCE_LOCK).unlink(), [("missing", EVIDENCE_LOCK)]),
+    (
+        lambda proof: os.mkfifo(proof / "pipe"),
+        [("malformed", "pipe")],
+    ),
+    (
+        lambda proof: (proof / "link").symlink_to("policy.toml"),
+        [("malformed", "link")],
+    ),
+    (
+        lambda proof: (proof / "line\nbreak").touch(),
+        [("malformed", "line\nbreak")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "found"), DIFFERENCES)
 def test_each_difference_has_its_word(
     proof: Path, change: Callable[[Path], object], found: list[tuple[str, str]]
 ) -> None:
@@ -102,24 +104,31 @@ def test_a_lock_that_others_made_is_stale(proof: Path) -> None:
     assert [one.word for one in found] == ["stale"]
 
 
+_REST = "# policy none\n# plan none\n# tools 0\n"
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        (f"../a  {_DIGEST}\n", 1),
-        (f"/etc/passwd  {_DIGEST}\n", 1),
-        (f"a//b  {_DIGEST}\n", 1),
-        (f"./a  {_DIGEST}\n", 1),
-        (f"b  {_DIGEST}\na  {_DIGEST}\n", 1),
-        (f"a  {_DIGEST}\na  {_DIGEST}\n", 2),
-        (f"a  {_DIGEST}", 1),
-        (f"a  {_DIGEST}\r\n", 1),
-        (f"\ufeffa  {_DIGEST}\n", 1),
-        (f"a {_DIGEST}\n", 1),
-        (f"a  {_DIGEST.upper()}\n", 1),
-        (f"# tool x sha256:{_DIGEST}\na  {_DIGEST}\n", 1),
-        ("# tool x sha256:1\n", 1),
-        ("# a comment\n", 1),
-        ("\n", 1),
+        (f"../a  {_DIGEST}\n{_REST}", 1),
+        (f"/etc/passwd  {_DIGEST}\n{_REST}", 1),
+        (f"a//b  {_DIGEST}\n{_REST}", 1),
+        (f"./a  {_DIGEST}\n{_REST}", 1),
+        (f"b  {_DIGEST}\na  {_DIGEST}\n{_REST}", 1),
+        (f"a  {_DIGEST}\na  {_DIGEST}\n{_REST}", 2),
+        (f"a  {_DIGEST}\n{_REST[:-1]}", 4),
+        (f"a  {_DIGEST}\n# plan none\n# tools 0\n", 2),
+        (f"a  {_DIGEST}\n# policy none\n# plan none\n", 4),
+        (f"a  {_DIGEST}\n# policy none\n# plan none\n# tools 1\n", 4),
+        (f"a  {_DIGEST}\r\n{_REST}", 1),
+        (f"\ufeffa  {_DIGEST}\n{_REST}", 1),
+        (f"a {_DIGEST}\n{_REST}", 1),
+        (f"a  {_DIGEST.upper()}\n{_REST}", 1),
+        (f"# tool x sha256:{_DIGEST}\na  {_DIGEST}\n{_REST}", 1),
+        (f"{_REST}# tool x sha256:1\n", 4),
+        (f"# a comment\n{_REST}", 1),
+        (f"\n{_REST}", 1),
+        ("", 1),
     ],
 )
 def test_a_malformed_lock_is_named_by_its_line(text: str, line: int) -> None:

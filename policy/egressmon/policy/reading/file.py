@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from egressmon.policy.errors import PolicyError
 from egressmon.policy.language.default import DEFAULT
@@ -38,6 +38,13 @@ class LoadedPolicy:
     """The file's text, from the same read as the digest."""
     notes: tuple[str, ...] = ()
     """What the file says otherwise than it was taken, each with file and line."""
+
+    @property
+    def kind(self) -> Literal["file", "default", "learning"]:
+        """Where it comes from; one of no file is the default, or `learn`'s own."""
+        if self.path is not None:
+            return "file"
+        return "default" if self.policy is DEFAULT else "learning"
 
     @property
     def remarks(self) -> tuple[str, ...]:

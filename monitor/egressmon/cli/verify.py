@@ -1,0 +1,152 @@
+"""`egressmon verify`: is evidence what was recorded, and does it say what it proves?"""
+
+import json
+import sys
+from typing import Any
+
+from egressmon.cli.requests import VerifyRequest
+from egressmon.errors import UsageError
+from egressmon.text import printable
+from egressmon.verifying.anchors import Anchors
+from egressmon.verifying.bundles import Identity
+from egressmon.verifying.findings import Finding, UnreadableError, Verified
+from egressmon.verifying.place import Result, Wanted, verify
+from egressmon.verifying.policies import Policies
+
+SCHEMA = "egressmon-verify/1"
+_FINDING, _UNREADABLE = 1, 2
+
+
+def command(request: VerifyRequest) -> int:
+    """Verify the paths of `request`, print what was found, and return the status."""
+    wanted = _wanted(request)
+    result = Result()
+    for path in request.paths:
+        try:
+            _join(result, verify(path, wanted))
+        except UnreadableError as error:
+            result.unreadable.append(error)
+    _policy_used(request.policy, result)
+    (_print_json if request.format == "json" else _print_text)(result)
+    return _status(result)
+
+
+def _wanted(request: VerifyRequest) -> Wanted:
+    identity = None
+    if (request.subject is None) is not (request.issuer is None):
+        raise UsageError(
+            "a sigstore identity is a name and who vouches for it",
+            "give --sigstore-identity and --sigstore-issuer together",
+        )
+    if request.subject is not None and request.issuer is not None:
+        identity = Identity(request.subject, request.issuer)
+    anchors = Anchors(request.anchor) if request.anchor is not None else None
+    return Wanted(request.policy, anchors, request.allowed_signers, identity)
+
+
+def _join(result: Result, other: Result) -> None:
+    result.files += other.files
+    result.found += other.found
+    result.more += other.more
+    result.unreadable += other.unreadable
+    result.notes += [one for one in other.notes if one not in result.notes]
+
+
+# A policy that was named, and is that of no run, was named in error or was changed.
+def _policy_used(path: str | None, result: Result) -> None:
+    if path is None:
+        return
+    digests = Policies([path]).digests
+    if not digests:
+        raise UsageError(f"the policy {path} cannot be read", "name another file")
+    (digest,) = digests
+    if all(one.policy_digest != digest for one in result.files):
+        what = f"it is the policy of no run here: its digest is {digest}"
+        result.found.append(Finding("policy", path, what))
+
+
+def _status(result: Result) -> int:
+    if result.unreadable:
+        return _UNREADABLE
+    return _FINDING if result.found else 0
+
+
+def _print_text(result: Result) -> None:
+    lines = [_shown(one) for one in result.found]
+    if result.more:
+        lines.append(f"{result.more} more findings of these kinds")
+    wrong = {one.path for one in result.found}
+    for file in result.files:
+        lines += _of_file(file, is_wrong=file.path in wrong)
+    lines += [f"note: {note}" for note in result.notes]
+    for line in lines:
+        sys.stdout.write(f"{printable(line, 2000)}\n")
+    for error in result.unreadable:
+        text = f"error: {printable(error, 2000)}\nhint: {printable(error.hint, 2000)}\n"
+        sys.stderr.write(text)
+
+
+def _shown(one: Finding) -> str:
+    where = f"{one.path}:{one.line}" if one.line is not None else one.path
+    at = f" (byte {one.offset})" if one.offset is not None else ""
+    return f"{where}: {one.kind}: {one.message}{at}"
+
+
+def _of_file(file: Verified, *, is_wrong: bool) -> list[str]:
+    state = "NOT AS RECORDED" if is_wrong else "as recorded"
+    about = f"run {file.run}, {file.records} records, says {file.verdict or 'no end'}"
+    lines = [f"{file.path}: {state}; {about}; head {file.head}"]
+    if file.unjudged is not None:
+        lines.append(f"{file.path}: verdicts were not judged again: {file.unjudged}")
+        return lines
+    lines.append(f"{file.path}: {file.judged} verdicts judged again, with this result")
+    lines += [
+        f"{file.path}: {count} verdicts rest on what no record has: {what}"
+        for what, count in sorted(file.resting.items())
+    ]
+    return lines
+
+
+def _print_json(result: Result) -> None:
+    found: dict[str, Any] = {
+        "schema": SCHEMA,
+        "status": _status(result),
+        "findings": [_finding_as_json(one) for one in result.found],
+        "more_findings": result.more,
+        "files": [_as_json(one) for one in result.files],
+        "notes": result.notes,
+        "unreadable": [
+            {"message": str(one), "hint": one.hint} for one in result.unreadable
+        ],
+    }
+    text = json.dumps(found)
+    # What a CI system would obey is escaped as JSON escapes: `Commandless` does not.
+    for part, escaped in (("##", "#\\u0023"), ("section_", "section\\u005f")):
+        text = text.replace(part, escaped)
+    sys.stdout.write(f"{text}\n")
+
+
+def _finding_as_json(one: Finding) -> dict[str, Any]:
+    return {
+        "kind": one.kind,
+        "path": one.path,
+        "line": one.line,
+        "offset": one.offset,
+        "message": one.message,
+    }
+
+
+def _as_json(file: Verified) -> dict[str, Any]:
+    return {
+        "path": file.path,
+        "run": file.run,
+        "records": file.records,
+        "bytes": file.size,
+        "head": file.head,
+        "verdict": file.verdict,
+        "complete": file.complete,
+        "policy_digest": file.policy_digest,
+        "judged": file.judged,
+        "resting": dict(file.resting),
+        "unjudged": file.unjudged,
+    }

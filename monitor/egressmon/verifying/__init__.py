@@ -1,0 +1,1 @@
+"""Verify evidence that somebody hands over: offline, without rights, on any machine."""

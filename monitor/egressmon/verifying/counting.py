@@ -1,0 +1,201 @@
+"""Count the records again, and compare `run.end` with them."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from egressmon.reports.outcome import NOT_RUN
+from egressmon.values import dataclass, field
+
+Json = dict[str, Any]
+_VIOLATED: set[int] = {120}
+_DOUBTED: set[int] = {121}
+_NONE: set[int] = set()
+_NOT_THERE = "EAFNOSUPPORT"
+_DOUBTS = ("unreadable", "unread", "left_out", "dns_broken", "dns_left_out")
+_PROBE = "probe"
+"""The phase in which a plan's probes are made."""
+_BY_SHELL: set[int] = {126, 127}
+_MAX_ALIVE = 1_000_000  # more would be made up, and take memory
+_MAX_KINDS = 1000
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the records so far add up to."""
+
+    connections: Counter[str] = field(default_factory=Counter[str])
+    queries: Counter[str] = field(default_factory=Counter[str])
+    fields: Counter[str] = field(default_factory=Counter[str])
+    """The counters of `run.end` that are single numbers."""
+    canaries: Counter[str] = field(default_factory=Counter[str])
+    losses: Counter[str] = field(default_factory=Counter[str])
+    doubts: Counter[str] = field(default_factory=Counter[str])
+    """By what in the records makes the run incomplete."""
+    phases: list[tuple[str, str | None]] = field(
+        default_factory=list[tuple[str, str | None]]
+    )
+    """The (name, outcome) of each that ended."""
+    probes: int = 0
+    """Violations that egressmon made itself, as a plan asked for."""
+    _launcher: int | None = None
+    """What the command was before it was the command: it makes the probes."""
+    _alive: set[int] = field(default_factory=set[int])
+
+    def add(self, kind: str, record: Json, times: int = 1) -> None:
+        """Count `record`, whose fields have the right types, `times` times."""
+        if kind == "connection":
+            self._connection(record, times)
+        elif kind == "dns":
+            count = times * int(record.get("count", 1))
+            self.queries[record["verdict"]] += count
+            self._probe(record, count)
+        elif kind == "process":
+            self._process(record)
+        elif kind == "canary":
+            self._canary(record)
+        elif kind == "loss":
+            self._loss(record["where"], record["count"])
+        elif kind == "unreadable":
+            self.losses["unreadable"] += 1
+        elif kind == "escape" and record["doubt"]:
+            self.doubts["an escape"] += times
+        elif kind == "phase":
+            self._phase(record)
+
+    def _connection(self, record: Json, times: int) -> None:
+        self.connections[record["verdict"]] += times
+        self._probe(record, times)
+        self.fields["unattributed_flows"] += times * (record["process"] is None)
+        self.fields["unknown_modules"] += times * (record["module"] is None)
+        self.fields["unknown_code"] += times * (record["code_status"] == "unknown")
+        self.fields["bypasses"] += times * (record["bypass"] is True)
+
+    def _phase(self, record: Json) -> None:
+        if record["event"] == "end" and len(self.phases) < _MAX_KINDS:
+            self.phases.append((record["name"], record["outcome"]))
+
+    def _loss(self, where: str, count: int) -> None:
+        if where in self.losses or len(self.losses) < _MAX_KINDS:
+            self.losses[where] += count
+
+    def _probe(self, record: Json, times: int) -> None:
+        process = record["process"]
+        if (
+            record["verdict"] == "violation"
+            and record["phase"] == _PROBE
+            and process is not None
+            and process["pid"] == self._launcher
+        ):
+            self.probes += times
+
+    # As evidence/tally.py counts: the command's first process begins with its exec.
+    def _process(self, record: Json) -> None:
+        pid = record["pid"]
+        if self._launcher is None and record["event"] == "exec":
+            self._launcher = pid
+        if record["event"] == "exit":
+            self._alive.discard(pid)
+        elif record["event"] == "fork" or pid not in self._alive:
+            if len(self._alive) < _MAX_ALIVE:
+                self._alive.add(pid)
+            self.fields["processes"] += 1
+
+    def _canary(self, record: Json) -> None:
+        self.canaries["sent"] += record["sent"]
+        self.canaries["seen"] += record["seen"]
+        if record["reason"] is not None and record["errno"] != _NOT_THERE:
+            self.doubts["a failed canary"] += 1
+
+    def differences(self, end: Json) -> Iterator[str]:
+        """Yield where `run.end` has another count than the records."""
+        counts = {"connections": self.connections, "queries": self.queries}
+        if not end["losses"].get("left_out"):  # canaries are counted as they are made
+            counts["canaries"] = self.canaries
+        for name, counted in counts.items():
+            if _positive(end[name]) != _positive(counted):
+                yield f"`{name}` is {end[name]}, and the records have {dict(counted)}"
+        for name in (
+            "processes", "unattributed_flows", "unknown_modules", "unknown_code",
+            "bypasses",
+        ):  # fmt: skip
+            if end[name] != self.fields[name]:
+                what = f"the records have {self.fields[name]}"
+                yield f"`{name}` is {end[name]}, and {what}"
+        for name, count in self.losses.items():
+            if end["losses"].get(name, 0) < count:
+                yield f"`losses` has less of {name} than the records: {count}"
+
+    def overclaims(self, end: Json) -> Iterator[str]:
+        """Yield where `run.end` says more of the run than follows from its records."""
+        yield from self._of_verdict(end)
+        if end["complete"]:
+            for reason in self._reasons(end):
+                yield f"`complete` is true, and there is {reason}"
+
+    def unproven(self, end: Json) -> Iterator[str]:
+        """Yield why no summary may say that the run passed."""
+        if not end["complete"]:
+            yield "it is incomplete"
+        found = self.connections["violation"] + self.queries["violation"] - self.probes
+        if found:
+            yield f"it has {found} violations"
+        if end["outlived"]:
+            yield f"{len(end['outlived'])} processes outlived it"
+        for name, outcome in self.phases:
+            if outcome != "completed":
+                yield f"its phase {name} did not complete"
+
+    def _of_verdict(self, end: Json) -> Iterator[str]:
+        has_violations = bool(
+            self.connections["violation"] or self.queries["violation"]
+        )
+        missing = bool(end["losses"].get("left_out", 0))
+        complete = end["complete"]
+        wanted = "clean" if complete else "incomplete"
+        if has_violations or (missing and end["verdict"] == "violations"):
+            wanted = "violations"
+        if end["verdict"] != wanted:
+            yield f"`verdict` is {end['verdict']}, and by the records it is {wanted}"
+        if complete is bool(end["incomplete_reasons"]):
+            yield "`complete` and `incomplete_reasons` contradict each other"
+
+    def _reasons(self, end: Json) -> Iterator[str]:
+        yield from self.doubts
+        for name, count in end["losses"].items():
+            if count and (name.startswith("lost_") or name in _DOUBTS):
+                yield f"{name} {count}"
+        if end["evidence"] in {"replaced", "changed"}:
+            yield f"evidence that was {end['evidence']}"
+        if self.canaries["seen"] == 0:
+            yield "no canary that was seen"
+
+
+def _positive(counts: Json) -> Json:
+    return {name: count for name, count in counts.items() if count}
+
+
+def why_no_status(end: Json, enforce: str) -> str | None:
+    """Return why no run with the record `end` has its `exit_status`; None: it may.
+
+    `enforce` is what `run.start` says. Whether status 121 was wanted is not recorded.
+    """
+    own = _own_statuses(end)
+    if end["verdict"] == "violations" and enforce == "fail":
+        allowed = _VIOLATED
+    else:
+        other = [one for one in end["incomplete_reasons"] if one != NOT_RUN]
+        allowed = own | (_DOUBTED if other else _NONE)
+    if end["exit_status"] in allowed:
+        return None
+    listed = " or ".join(map(str, sorted(allowed)))
+    return f"`exit_status` is {end['exit_status']}, and by the rest it is {listed}"
+
+
+# The statuses that can be the command's own.
+def _own_statuses(end: Json) -> set[int]:
+    if NOT_RUN in end["incomplete_reasons"]:
+        return _BY_SHELL
+    if end["command_signal"] is not None:
+        return {128 + end["command_signal"]}
+    return {end["command_status"] or 0}

@@ -1,0 +1,234 @@
+"""Examine the record in a line: its form, its fields, its references, its verdict."""
+
+from typing import Any, NamedTuple, cast
+
+import orjson
+
+from egressmon.evidence.gate import MAX_RECORD
+from egressmon.verifying.counting import Counts
+from egressmon.verifying.envelope import Head
+from egressmon.verifying.facts import (
+    KINDS,
+    Fact,
+    Facts,
+    fact_of,
+    has_right_digest,
+    references,
+)
+from egressmon.verifying.findings import Findings
+from egressmon.verifying.judging import Outcome, Rejudging
+from egressmon.verifying.learned import Learned
+from egressmon.verifying.shapes import VERDICTS, shapes
+
+Json = dict[str, Any]
+_JUDGED = frozenset({"connection", "dns"})
+_KEPT = frozenset({"connection", "escape"})
+_MAX_KEPT = 4096
+_MAX_KEPT_BYTES = 4 << 20
+
+
+class Place(NamedTuple):
+    """Where a line is in its file."""
+
+    number: int
+    offset: int
+
+
+class Known:
+    """A record that was examined: most lines have the same one as an earlier line."""
+
+    __slots__ = ("outcome", "record", "referred", "times", "version")
+
+    def __init__(
+        self,
+        record: Json,
+        referred: tuple[tuple[str, str], ...],
+        version: object,
+        outcome: Outcome | None,
+    ) -> None:
+        """`version` is that of what the run had learned of names by then."""
+        self.record = record
+        self.referred = referred
+        self.version = version
+        self.outcome = outcome
+        self.times = 0
+        """How many lines had it that are counted nowhere yet."""
+
+
+class Examining:
+    """Examines the records of one file, in their order."""
+
+    def __init__(self, findings: Findings, judged: Findings) -> None:
+        """`findings` gets what is wrong, and `judged` what may rest on other records.
+
+        That is nothing wrong where the evidence says that some are left out.
+        """
+        self._findings = findings
+        self._judged = judged
+        self._known: dict[tuple[bytes, bytes, bytes], Known] = {}
+        self._kept = 0
+        self._facts = Facts()
+        self.learned = Learned()
+        self.rejudging: Rejudging | None = None
+        self.counts = Counts()
+        self.judgements: dict[str | None, int] = {}
+        """How many verdicts were made again, by what they rest on besides records."""
+
+    def is_known(self, kind: bytes, own: bytes, body: bytes) -> bool:
+        """Count the record with these parts of its line, if it is as an earlier one.
+
+        This is the way of most lines. `examine` looks at the others.
+        """
+        known = self._known.get((kind, own, body))
+        if known is None or known.version not in {None, self.learned.version}:
+            return False
+        recent = self._facts.recent
+        for _, digest in known.referred:
+            if digest not in recent:
+                return False
+        known.times += 1
+        return True
+
+    def examine(
+        self, head: Head, line: bytes, body: bytes, place: Place
+    ) -> Json | None:
+        """Examine the record in `line`, which begins with `head` and ends with `body`.
+
+        Returns it; None if nothing can be said of it.
+        """
+        kind = head.kind
+        record = self._read(line, place)
+        if record is None or not self._has_right_fields(kind, record, place):
+            return None
+        self.counts.add(kind, record)
+        if kind in KINDS:
+            self._value(kind, record, body, place)
+            return record
+        self._refer(head, record, body, place)
+        return record
+
+    def finish(self) -> None:
+        """Count what was not counted yet."""
+        for known in self._known.values():
+            self._settle(known)
+        self._known.clear()
+        self._kept = 0
+
+    def _refer(self, head: Head, record: Json, body: bytes, place: Place) -> None:
+        kind, referred = head.kind, tuple(references(record))
+        facts = self._resolve(referred, place)
+        version = self.learned.version if kind in _JUDGED else None
+        outcome = self._judge(kind, record, facts) if kind in _JUDGED else None
+        self._note(outcome, place)
+        if kind == "dns":
+            self.learned.learn(record)
+        is_right = outcome is None or outcome.wrong is None
+        if kind in _KEPT and is_right and len(facts) == len({*referred}):
+            known = Known(record, referred, version, outcome)
+            self._keep((kind.encode(), head.own, body), known)
+
+    def _keep(self, key: tuple[bytes, bytes, bytes], known: Known) -> None:
+        if len(self._known) >= _MAX_KEPT or self._kept > _MAX_KEPT_BYTES:
+            self.finish()
+        before = self._known.get(key)
+        if before is not None:
+            self._settle(before)
+        self._known[key] = known
+        self._kept += len(key[2])
+
+    def _settle(self, known: Known) -> None:
+        if not known.times:
+            return
+        self.counts.add(known.record["type"], known.record, known.times)
+        if known.outcome is not None:
+            self._count(known.outcome.resting, known.times)
+
+    # As egressmon writes it, and in no other spelling: no field is there twice, nothing
+    # is hidden from a person who reads it, and no reader takes a number for another.
+    def _read(self, line: bytes, place: Place) -> Json | None:
+        if len(line) > MAX_RECORD:
+            self._wrong("schema", f"is longer than {MAX_RECORD} bytes", place)
+            return None
+        try:
+            record = orjson.loads(line)
+            written = orjson.dumps(record, option=orjson.OPT_STRICT_INTEGER)
+        except (orjson.JSONDecodeError, TypeError) as error:
+            at = place.offset + getattr(error, "pos", 0)
+            message = f"is no JSON of a record: {error}"
+            self._wrong("schema", message, Place(place.number, at))
+            return None
+        if written != line or not line.decode().isprintable():
+            at = place.offset + _first_difference(line, written)
+            message = "is not in the one form in which egressmon writes a record"
+            self._wrong("schema", message, Place(place.number, at))
+            return None
+        return cast("Json", record)
+
+    def _has_right_fields(self, kind: str, record: Json, place: Place) -> bool:
+        shape = shapes().get(kind)
+        if shape is None:
+            complaint: str | None = f" is of the unknown type {kind}"
+        else:
+            complaint = shape.check(record)
+        if complaint is None and kind in _JUDGED and record["verdict"] not in VERDICTS:
+            complaint = f"`verdict` is {record['verdict']}, which is none"
+        if complaint is not None:
+            self._wrong("schema", f"({kind}) {complaint.strip()}", place)
+        return complaint is None
+
+    def _value(self, kind: str, record: Json, body: bytes, place: Place) -> None:
+        if not has_right_digest(body, record):
+            self._wrong("reference", f"({kind}) has not the digest that it says", place)
+            return
+        self._facts.remember(record["digest"], fact_of(kind, record, len(body)))
+
+    def _resolve(
+        self, referred: tuple[tuple[str, str], ...], place: Place
+    ) -> dict[tuple[str, str], Fact]:
+        found: dict[tuple[str, str], Fact] = {}
+        for kind, digest in referred:
+            fact = self._facts.get(digest)
+            if fact is None or fact.kind != kind:
+                message = f"refers to the {kind} {digest}, which is not before it"
+                self._judged.add("reference", message, place.number, place.offset)
+            else:
+                found[kind, digest] = fact
+        return found
+
+    def _judge(
+        self, kind: str, record: Json, facts: dict[tuple[str, str], Fact]
+    ) -> Outcome | None:
+        if self.rejudging is None:
+            return None
+        try:
+            if kind == "dns":
+                return self.rejudging.look_up(record)
+            by_kind = {of: fact for (of, _), fact in facts.items()}
+            actor, module = by_kind.get("actor"), by_kind.get("module")
+            return self.rejudging.connection(
+                record, actor.exe if actor else None, module.files if module else ()
+            )
+        except ValueError as error:  # an address that is none
+            return Outcome(wrong=f"it cannot be judged: {error}")
+
+    def _note(self, outcome: Outcome | None, place: Place) -> None:
+        if outcome is None:
+            return
+        if outcome.wrong is not None:
+            self._judged.add("verdict", outcome.wrong, place.number, place.offset)
+            return
+        self._count(outcome.resting, 1)
+
+    def _count(self, resting: str | None, times: int) -> None:
+        self.judgements[resting] = self.judgements.get(resting, 0) + times
+
+    def _wrong(self, kind: Any, message: str, place: Place) -> None:
+        self._findings.add(kind, message, place.number, place.offset)
+
+
+def _first_difference(one: bytes, other: bytes) -> int:
+    pairs = zip(one, other, strict=False)
+    return next(
+        (place for place, (left, right) in enumerate(pairs) if left != right),
+        min(len(one), len(other)),
+    )

@@ -1,0 +1,100 @@
+"""What verifying found: what is wrong, and what could not be found out."""
+
+from collections import Counter
+from typing import Literal, TypeAlias
+
+from egressmon.errors import EgressmonError
+from egressmon.values import dataclass, field
+
+Kind: TypeAlias = Literal[
+    "anchor",
+    "chain",
+    "counters",
+    "criteria",
+    "lock",
+    "policy",
+    "reference",
+    "schema",
+    "secret",
+    "sequence",
+    "signature",
+    "truncated",
+    "verdict",
+]
+_MAX_MESSAGE = 1000
+MAX_OF_KIND = 100
+"""How many findings of one kind in one file are told of; the rest is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong, and where: in a file, a line of it, and a byte of it."""
+
+    kind: Kind
+    path: str
+    message: str
+    line: int | None = None
+    """From 1."""
+    offset: int | None = None
+    """Of the first wrong byte, or of the line that it is in, from 0."""
+
+
+class UnreadableError(EgressmonError):
+    """A file that cannot be verified at all: none of ours, or of a newer egressmon."""
+
+    status = 2
+
+
+@dataclass(slots=True)
+class Findings:
+    """All that was found in one file."""
+
+    path: str
+    found: list[Finding] = field(default_factory=list[Finding])
+    more: Counter[Kind] = field(default_factory=Counter[Kind])
+    """How many findings of each kind are left out of `found`."""
+    _told: Counter[Kind] = field(default_factory=Counter[Kind])
+
+    def add(
+        self,
+        kind: Kind,
+        message: str,
+        line: int | None = None,
+        offset: int | None = None,
+    ) -> None:
+        """Note a finding."""
+        if self._told[kind] >= MAX_OF_KIND:
+            self.more[kind] += 1
+            return
+        self._told[kind] += 1
+        if len(message) > _MAX_MESSAGE:
+            message = f"{message[:_MAX_MESSAGE]}…"
+        self.found.append(Finding(kind, self.path, message, line, offset))
+
+
+@dataclass(slots=True)
+class Verified:
+    """A file of evidence, read to its end."""
+
+    path: str
+    run: str | None = None
+    records: int = 0
+    size: int = 0
+    """In bytes."""
+    is_cut: bool = False
+    """Whether its last line has no end, as after a crash."""
+    head: str | None = None
+    """The digest of its last whole line."""
+    verdict: str | None = None
+    """Of the run, as its last record has it."""
+    complete: bool | None = None
+    exit_status: int | None = None
+    policy_digest: str | None = None
+    judged: int = 0
+    """How many verdicts were made again, and are the same."""
+    resting: Counter[str] = field(default_factory=Counter[str])
+    """How many verdicts rest on what no record has, by what that is."""
+    unjudged: str | None = None
+    """Why no verdict was made again."""
+    unproven: list[str] = field(default_factory=list[str])
+    """Why no summary may say that the run passed; probes of a plan are no reason."""

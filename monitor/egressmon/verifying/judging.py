@@ -1,0 +1,275 @@
+"""Judge each record again: does its verdict follow from it, under the run's policy?
+
+Some verdicts rest on what only the kernel or the machine knew: who listens at an
+address of its own, what /etc/hosts said. Those are counted by what they rest on. What
+follows neither from the record nor from such a thing is wrong.
+"""
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Any, cast
+
+import orjson
+
+from egressmon.attribution.result import Attribution, Ground
+from egressmon.evidence.code_records import ClaimRecord
+from egressmon.evidence.records import Actor
+from egressmon.naming.asked import AskedBy
+from egressmon.naming.names import Name, Source, names_for_verdict
+from egressmon.policy.judging.judge import Judge, Verdict
+from egressmon.policy.judging.pointers import Address, pointed_address
+from egressmon.policy.judging.questions import Asked, Destination, Listener, Origin
+from egressmon.sanitise.text import MASK
+from egressmon.text import escape, unescape
+from egressmon.values import dataclass
+from egressmon.verdicts.origins import origin_of
+from egressmon.verifying.facts import File
+from egressmon.verifying.learned import Learned
+
+Json = dict[str, Any]
+RECEIVER = "who receives at a loopback address (the kernel's word)"
+OWN_ADDRESS = (
+    "that an address was the machine's own, and who receives there (the kernel's word)"
+)
+HOSTS = "names from the machine's /etc/hosts or resolver"
+MASKED = "texts that are masked or cut"
+PACKET = "the bytes of a DNS message"
+_RESTS_ON = (
+    "op", "protocol", "dst", "verdict", "rule", "reason", "route", "route_reason",
+    "bypass", "claimed",
+)  # fmt: skip
+_MAX_MADE_BYTES = 8 << 20
+_ENTRY_BYTES = 500  # about what else each takes
+_LISTENERS: tuple[Listener, ...] = ("scope", "nobody", "outside", "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of judging a record again."""
+
+    wrong: str | None = None
+    """Why its verdict does not follow; None: it does, or rests on `resting`."""
+    resting: str | None = None
+    """On what it rests that no record has."""
+
+
+SAME = Outcome()
+
+
+class Rejudging:
+    """Judges the records of one run again, in their order."""
+
+    def __init__(self, judge: Judge, learned: Learned, *, may_translate: bool) -> None:
+        """`may_translate`: the command itself may have had its packets sent elsewhere.
+
+        `learned` is what the look-ups so far say.
+        """
+        self._judge = judge
+        self._learned = learned
+        self._may_translate = may_translate
+        self._made: dict[tuple[bytes, str | None, tuple[File, ...]], Outcome] = {}
+        self._version, self._bytes = learned.version, 0
+
+    def connection(
+        self, record: Json, exe: str | None, files: tuple[File, ...]
+    ) -> Outcome:
+        """Judge a connection that the program `exe` made by way of `files`."""
+        if self._learned.version != self._version or self._bytes > _MAX_MADE_BYTES:
+            self._version, self._bytes = self._learned.version, 0
+            self._made.clear()
+        key = _key(record), exe, files
+        made = self._made.get(key)
+        if made is None:
+            made = self._judged(record, exe, files)
+            if made.wrong is None:
+                self._made[key] = made
+                self._bytes += len(key[0]) + _ENTRY_BYTES
+        return made
+
+    def _judged(
+        self, record: Json, exe: str | None, files: tuple[File, ...]
+    ) -> Outcome:
+        names = _names(record)
+        origin = _origin(record, exe, files)
+        for listener in (None, *_LISTENERS):
+            verdict = self._connection(record, names, origin, listener)
+            if _is_same(record, verdict):
+                return self._reached(record, names, listener)
+        if _is_hidden([record["reason"], exe, *(one.name for one in names)], record):
+            return Outcome(resting=MASKED)
+        if any(_is_hidden([one.path, one.package], record) for one in files):
+            return Outcome(resting=MASKED)
+        return _wrong(record, self._connection(record, names, origin, None))
+
+    def _reached(
+        self, record: Json, names: list[Name], listener: Listener | None
+    ) -> Outcome:
+        address = record["dst"]["ip"]
+        if listener is not None:
+            is_loopback = ipaddress.ip_address(address).is_loopback
+            return Outcome(resting=RECEIVER if is_loopback else OWN_ADDRESS)
+        if record["verdict"] == "violation" or record["op"] == "accept":
+            return SAME
+        meant = {*names_for_verdict(names)}
+        for one, name in zip(record["dst"]["names"], names, strict=True):
+            if name.source != "dns" or name.name not in meant:
+                continue
+            if not self._learned.has(one["name"], address):
+                told = "no trusted look-up before it says so"
+                return Outcome(wrong=f"{one['name']} is no name of {address}: {told}")
+        known = any(one.source != "dns" for one in names if one.name in meant)
+        rests = known and record["rule"] not in {None, "dns.resolvers"}
+        return Outcome(resting=HOSTS) if rests else SAME
+
+    def _connection(
+        self,
+        record: Json,
+        names: list[Name],
+        origin: Origin,
+        listener: Listener | None,
+    ) -> Verdict:
+        target = self._target(record, names, listener)
+        if record["op"] == "accept":
+            address = cast("Address", target.address)
+            return self._judge.accepted(address, is_local=listener is not None)
+        verdict = self._judge.connection(target, origin)
+        elsewhere = target.translated
+        if elsewhere is None or elsewhere.listener or not self._may_translate:
+            return verdict
+        really = self._judge.connection(elsewhere, origin)
+        if verdict.word == "violation" or really.word != "violation":
+            return verdict
+        why = f"it is sent to {elsewhere.address}:{elsewhere.port} (NAT)"
+        return Verdict("violation", really.rule, f"{why}, and {really.reason}")
+
+    # As verdicts/connections.py has it.
+    def _target(
+        self, record: Json, names: list[Name], listener: Listener | None
+    ) -> Destination:
+        dst, aliases = record["dst"], self._learned.aliases
+        meant = names_for_verdict(names)
+        known = tuple(name.name for name in names)
+        others = (one for one in known if one not in meant)
+        origins = aliases.origins(meant)
+        return Destination(
+            ipaddress.ip_address(dst["ip"]),
+            dst["port"],
+            record["protocol"],
+            meant,
+            listener,
+            origins=origins,
+            targets=(*aliases.targets(known), *others),
+            absent=tuple(self._absent((*meant, *origins))),
+            translated=_translated(record, listener),
+        )
+
+    def _absent(self, names: tuple[str, ...]) -> Iterator[str]:
+        for name in names:
+            for short in self._judge.search.shorter(name):
+                if short in self._learned.absent:
+                    yield short
+
+    def look_up(self, record: Json) -> Outcome:
+        """Judge a look-up; then its answer may be learned from."""
+        if record["name"] is None:
+            return _of_no_message(record)
+        name = unescape(record["name"])
+        resolver = ipaddress.ip_address(record["resolver"])
+        if record["trusted"] and resolver not in self._judge.resolvers:
+            return Outcome(wrong=f"it is trusted, and {resolver} is no resolver's")
+        origins = self._learned.aliases.origins((name,))
+        verdict = self._judge.query(name, resolver, Asked(origins))
+        if _is_same(record, verdict, may_go_on=True):
+            return SAME
+        if record["verdict"] == "violation" and record["rule"] is None:
+            return Outcome(resting=PACKET)
+        hidden = _is_hidden([name, record["reason"]], record)
+        rests = Outcome(resting=MASKED) if hidden else None
+        return rests or self._pointer(record, name, resolver) or _wrong(record, verdict)
+
+    # A look-up of the name of an address that the run knew by a name.
+    def _pointer(self, record: Json, name: str, resolver: Address) -> Outcome | None:
+        address = pointed_address(name)
+        if address is None:
+            return None
+        origins = self._learned.aliases.origins((name,))
+        asked = Asked(origins, is_learned=True)
+        if not _is_same(
+            record, self._judge.query(name, resolver, asked), may_go_on=True
+        ):
+            return None
+        known = self._learned.knows(str(address))
+        return SAME if known else Outcome(resting=HOSTS)
+
+
+def _of_no_message(record: Json) -> Outcome:
+    if record["verdict"] == "violation" and record["rule"] is None:
+        return Outcome(resting=PACKET)
+    return Outcome(wrong="it has no name, and is no violation")
+
+
+# All that a verdict on a connection rests on, but for what made it.
+def _key(record: Json) -> bytes:
+    parts = [record[name] for name in _RESTS_ON]
+    parts += [record["process"] is None, "cut" in record]
+    return orjson.dumps(parts)
+
+
+def _names(record: Json) -> list[Name]:
+    return [
+        Name(
+            unescape(one["name"]),
+            cast("Source", one["source"]),
+            cast("AskedBy | None", one["asked_by"]),
+        )
+        for one in record["dst"]["names"]
+    ]
+
+
+def _translated(record: Json, listener: Listener | None) -> Destination | None:
+    found = record["dst"]["translated"]
+    if found is None:
+        return None
+    address = ipaddress.ip_address(found["ip"])
+    return Destination(address, found["port"], record["protocol"], listener=listener)
+
+
+def _origin(record: Json, exe: str | None, files: tuple[File, ...]) -> Origin:
+    process = record["process"]
+    actor = None
+    if process is not None:
+        actor = Actor(process["pid"], 0, None, 0, "", exe, None, [])
+    source = Attribution(
+        None,
+        None,
+        record["route"],
+        record["route_reason"],
+        record["bypass"],
+        tuple(Ground(one.field, one.path, one.package, None) for one in files),
+    )
+    claims = (ClaimRecord(one["field"], one["reason"]) for one in record["claimed"])
+    return origin_of(actor, source, claims)
+
+
+def _is_same(record: Json, verdict: Verdict, *, may_go_on: bool = False) -> bool:
+    if (record["verdict"], record["rule"]) != (verdict.word, verdict.rule):
+        return False
+    reason = escape(verdict.reason)
+    if record["reason"] == reason:
+        return True
+    return may_go_on and record["reason"].startswith(f"{reason}; ")
+
+
+# Whether what the verdict rested on cannot be read any more.
+def _is_hidden(texts: list[str | None], record: Json) -> bool:
+    return "cut" in record or any(MASK in text for text in texts if text is not None)
+
+
+def _wrong(record: Json, verdict: Verdict) -> Outcome:
+    found = _shown(record["verdict"], record["rule"], record["reason"])
+    wanted = _shown(verdict.word, verdict.rule, verdict.reason)
+    return Outcome(wrong=f"its verdict is {found}; judged again, it is {wanted}")
+
+
+def _shown(word: str, rule: str | None, reason: str) -> str:
+    return f"{word} by {rule} ({reason})" if rule else f"{word} ({reason})"

@@ -1,0 +1,311 @@
+"""Verify what is at a path: a file of evidence, or a directory with some."""
+
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from egressmon.locking import EVIDENCE_LOCK, Lock, LockError
+from egressmon.locking.comparing import differences
+from egressmon.locking.form import parse, read_bytes
+from egressmon.locking.making import SIGNATURES, Made, lock_of
+from egressmon.locking.opening import open_itself
+from egressmon.values import dataclass, field
+from egressmon.verifying import criteria
+from egressmon.verifying.anchors import Anchors
+from egressmon.verifying.bundles import Identity, check_bundle
+from egressmon.verifying.evidence_file import EvidenceFile
+from egressmon.verifying.findings import Finding, Findings, UnreadableError, Verified
+from egressmon.verifying.leaks import leaks_in
+from egressmon.verifying.policies import Policies
+from egressmon.verifying.signatures import (
+    BadSignatureError,
+    SignatureError,
+    signer_of,
+)
+
+_POLICY_NAMES = ("policy.toml", "egress.toml", "pyproject.toml")
+_EVIDENCE = "evidence.jsonl"
+_MAX_SIGNATURE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to verify with, besides what is there."""
+
+    policy: str | None = None
+    anchors: Anchors | None = None
+    allowed_signers: str | None = None
+    identity: Identity | None = None
+
+
+@dataclass(slots=True)
+class Result:
+    """What verifying a path found."""
+
+    files: list[Verified] = field(default_factory=list[Verified])
+    found: list[Finding] = field(default_factory=list[Finding])
+    more: int = 0
+    """How many findings are left out of `found`."""
+    unreadable: list[UnreadableError] = field(default_factory=list[UnreadableError])
+    notes: list[str] = field(default_factory=list[str])
+    """What was not checked, and what was besides the evidence."""
+
+    def take(self, findings: Findings) -> None:
+        """Add `findings`."""
+        self.found += findings.found
+        self.more += sum(findings.more.values())
+
+
+def verify(path: str, wanted: Wanted) -> Result:
+    """Verify the file or the directory at `path`."""
+    result = Result()
+    if os.path.isdir(path):  # noqa: PTH112 -- False where it may not be asked
+        _Directory(path, wanted, result).verify()
+        return result
+    beside = str(Path(path).parent)
+    policies = Policies(_policy_paths([beside], wanted))
+    _verify_file(path, policies, wanted, result)
+    return result
+
+
+def _policy_paths(folders: list[str], wanted: Wanted) -> list[str]:
+    found = [str(Path(one, name)) for one in folders for name in _POLICY_NAMES]
+    return found + ([wanted.policy] if wanted.policy is not None else [])
+
+
+def _verify_file(
+    path: str, policies: Policies, wanted: Wanted, result: Result
+) -> Verified | None:
+    heads: dict[int, str] = {}
+    anchors = wanted.anchors
+    on_head = None
+    if anchors is not None:
+        on_head = partial(_note_head, anchors.numbers(), heads)
+    file = EvidenceFile(path, policies, on_head)
+    try:
+        file.verify()
+    except UnreadableError as error:
+        result.unreadable.append(error)
+        return None
+    if anchors is not None:
+        anchors.check(file.verified, heads, file.findings)
+    _search(path, file.findings, result)
+    result.take(file.findings)
+    result.files.append(file.verified)
+    return file.verified
+
+
+def _note_head(
+    numbers: frozenset[int], heads: dict[int, str], number: int, head: str
+) -> None:
+    if number in numbers:
+        heads[number] = head
+
+
+def _search(path: str, findings: Findings, result: Result) -> None:
+    leaks = leaks_in(path)
+    if leaks is None:
+        note = "secrets were not searched for: this egressmon has no `scan`"
+        if note not in result.notes:
+            result.notes.append(note)
+        return
+    for leak in leaks:
+        findings.add("secret", leak)
+
+
+class _Directory:
+    def __init__(self, path: str, wanted: Wanted, result: Result) -> None:
+        self._path = path
+        self._wanted = wanted
+        self._result = result
+        self._own = Findings(str(Path(path, EVIDENCE_LOCK)))
+        self._lock: Lock | None = None
+        self._data: bytes | None = None
+        """The lock as it is written, malformed or not."""
+
+    def verify(self) -> None:
+        has_lock = os.path.lexists(self._own.path)
+        if has_lock:
+            self._read_lock()
+        else:
+            self._result.notes.append(f"{self._path} has no {EVIDENCE_LOCK}")
+        made = self._made()
+        self._compare(made)
+        runs = self._evidence(made)
+        self._summaries(made, runs)
+        self._others(made, runs)
+        self._signatures()
+        self._result.take(self._own)
+        self._anchors()
+        if not runs and not self._result.unreadable:
+            self._result.unreadable.append(
+                UnreadableError(
+                    f"{self._path} has no evidence in it",
+                    "name a file that `--evidence` wrote, or a directory with some",
+                )
+            )
+
+    def _read_lock(self) -> None:
+        try:
+            self._data = read_bytes(self._own.path)
+            self._lock = parse(self._data)
+        except LockError as error:
+            self._own.add("lock", f"malformed: {error}", error.line)
+
+    def _made(self) -> Made:
+        lock = self._lock
+        try:
+            return lock_of(
+                self._path,
+                EVIDENCE_LOCK,
+                policy=lock.policy.path if lock and lock.policy else None,
+                plan=lock.plan.path if lock and lock.plan else None,
+                tools=lock.tools if lock else {},
+            )
+        except OSError as error:
+            raise UnreadableError(
+                f"{self._path} cannot be read: {error.strerror}", "see who may read it"
+            ) from error
+
+    def _compare(self, made: Made) -> None:
+        if self._lock is None:
+            for path, why in made.refused:
+                self._result.notes.append(f"{self._at(path)} was left out: it is {why}")
+            return
+        for one in differences(self._lock, made, EVIDENCE_LOCK):
+            finding = Finding(
+                "lock", self._at(one.path), f"{one.word}: {one.message}", one.line
+            )
+            self._result.found.append(finding)
+
+    def _at(self, path: str) -> str:
+        return str(Path(self._path, path))
+
+    # By path: what begins as evidence does, what the lock says is some, and what is
+    # called so.
+    def _evidence(self, made: Made) -> dict[str, Verified]:
+        paths = {*made.lock.heads}
+        paths |= {one for one in made.lock.files if Path(one).name == _EVIDENCE}
+        if self._lock is not None:
+            paths |= self._lock.heads.keys() & made.lock.files.keys()
+        folders = sorted(
+            {self._path, *(str(Path(self._at(one)).parent) for one in paths)}
+        )
+        named = self._policy_in_lock()
+        policies = Policies(_policy_paths(folders, self._wanted) + named)
+        runs: dict[str, Verified] = {}
+        for one in sorted(paths):
+            found = _verify_file(self._at(one), policies, self._wanted, self._result)
+            if found is None:
+                continue
+            runs[one] = found
+            self._same_as_before(one, found, made)
+            self._same_policy(found)
+        return runs
+
+    def _policy_in_lock(self) -> list[str]:
+        lock = self._lock
+        return [self._at(lock.policy.path)] if lock and lock.policy else []
+
+    def _same_as_before(self, path: str, found: Verified, made: Made) -> None:
+        before = made.lock.heads.get(path)
+        if before is not None and not found.is_cut and before != found.head:
+            what = "changed while it was verified"
+            self._result.found.append(Finding("lock", found.path, what))
+
+    # Where a policy is part of a proof, a run by another one is none of the proof's.
+    def _same_policy(self, found: Verified) -> None:
+        pinned = self._lock.policy if self._lock is not None else None
+        if pinned is None or found.policy_digest == pinned.digest:
+            return
+        what = f"was judged by another policy than {pinned.path}: {found.policy_digest}"
+        self._result.found.append(Finding("policy", found.path, what, 1))
+
+    def _summaries(self, made: Made, runs: dict[str, Verified]) -> None:
+        for path in sorted(made.lock.files):
+            if Path(path).name != criteria.SUMMARY:
+                continue
+            findings = Findings(self._at(path))
+            try:
+                summary = criteria.read_summary(findings.path)
+                for what in self._overclaims(path, summary, runs):
+                    findings.add("criteria", what)
+            except criteria.NoSummaryError as error:
+                findings.add("criteria", str(error))
+            self._result.take(findings)
+
+    def _overclaims(
+        self, path: str, summary: dict[str, object], runs: dict[str, Verified]
+    ) -> Iterator[str]:
+        folder = str(Path(path).parent)
+        if folder == ".":
+            return criteria.of_proof(summary, runs, self._lock)
+        below = [run for one, run in runs.items() if str(Path(one).parent) == folder]
+        if len(below) == 1:
+            return criteria.of_run(summary, below[0])
+        return iter(())
+
+    # Logs and the like hold secrets as easily as evidence does.
+    def _others(self, made: Made, runs: dict[str, Verified]) -> None:
+        for path in sorted(made.lock.files.keys() - runs.keys()):
+            findings = Findings(self._at(path))
+            _search(findings.path, findings, self._result)
+            self._result.take(findings)
+
+    def _anchors(self) -> None:
+        anchors = self._wanted.anchors
+        if anchors is None:
+            return
+        for run in anchors.others():
+            what = f"it anchors the run {run}, of which there is no evidence here"
+            self._result.found.append(Finding("anchor", anchors.path, what))
+
+    # What is signed is the lock, just as it was read above.
+    def _signatures(self) -> None:
+        signed, bundle = (self._own.path + ending for ending in SIGNATURES)
+        allowed, identity = self._wanted.allowed_signers, self._wanted.identity
+        if allowed is not None:
+            self._signed(signed, partial(_signer, allowed))
+        elif os.path.lexists(signed):
+            self._unchecked(signed, "--allowed-signers")
+        if identity is not None:
+            self._signed(bundle, partial(_subject, identity))
+        elif os.path.lexists(bundle):
+            self._unchecked(bundle, "--sigstore-identity")
+
+    def _unchecked(self, path: str, option: str) -> None:
+        self._result.notes.append(f"{path} was not checked: {option} says by whom")
+
+    def _signed(self, path: str, check: Callable[[bytes, bytes], str]) -> None:
+        data = self._data
+        signature = _content(path)
+        if data is None or signature is None:
+            self._own.add("signature", f"there is no {Path(path).name}, or no lock")
+            return
+        try:
+            signer = check(data, signature)
+        except BadSignatureError as error:
+            self._own.add("signature", f"{Path(path).name}: {error}")
+        except SignatureError as error:
+            unreadable = UnreadableError(str(error), error.hint)
+            self._result.unreadable.append(unreadable)
+        else:
+            self._result.notes.append(f"{path} is by {signer}")
+
+
+def _signer(allowed: str, data: bytes, signature: bytes) -> str:
+    return signer_of(data, signature, allowed)
+
+
+def _subject(identity: Identity, data: bytes, bundle: bytes) -> str:
+    check_bundle(data, bundle, identity)
+    return identity.subject
+
+
+def _content(path: str) -> bytes | None:
+    try:
+        with os.fdopen(open_itself(path), "rb") as file:
+            return file.read(_MAX_SIGNATURE)
+    except (OSError, ValueError):
+        return None

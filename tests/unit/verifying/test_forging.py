@@ -1,0 +1,151 @@
+"""Who makes numbers, digests and chain right again is found by what the records say."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from egressmon.verifying.anchors import Anchors
+from egressmon.verifying.findings import Finding
+from egressmon.verifying.place import Wanted, verify
+from support.forging import Json, forge
+
+
+def of(records: list[Json], kind: str) -> list[Json]:
+    return [one for one in records if one["type"] == kind]
+
+
+def violation(records: list[Json]) -> Json:
+    made = of(records, "connection")
+    return next(one for one in made if one["verdict"] == "violation")
+
+
+def kinds(evidence: Path, wanted: Wanted | None = None) -> set[str]:
+    return {one.kind for one in found(evidence, wanted)}
+
+
+def found(evidence: Path, wanted: Wanted | None = None) -> list[Finding]:
+    result = verify(str(evidence), wanted or Wanted())
+    assert result.unreadable == []
+    return result.found
+
+
+def end(records: list[Json]) -> Json:
+    return records[-1]
+
+
+def allow(records: list[Json]) -> None:
+    violation(records).update(verdict="allowed", rule="allow[1]", reason="fine")
+    end(records).update(
+        connections={"allowed": 3}, verdict="clean", exit_status=0
+    )  # fmt: skip
+
+
+def name(records: list[Json]) -> None:
+    one = violation(records)
+    known = {"name": "api.example.org", "source": "dns", "asked_by": "thread"}
+    one["dst"].update(names=[known], port=443)
+    why = "api.example.org matches api.example.org: the service itself"
+    one.update(verdict="allowed", rule="allow[0]", reason=why)
+    end(records).update(connections={"allowed": 3}, verdict="clean", exit_status=0)
+
+
+def move(records: list[Json]) -> None:
+    violation(records)["dst"]["ip"] = "203.0.113.77"
+
+
+def drop(records: list[Json]) -> None:
+    records.remove(violation(records))
+
+
+def trust(records: list[Json]) -> None:
+    of(records, "dns")[0]["resolver"] = "198.51.100.1"
+
+
+def actor(records: list[Json]) -> None:
+    of(records, "actor")[0]["exe"] = "/usr/bin/harmless"
+
+
+def forget(records: list[Json]) -> None:
+    records.remove(of(records, "actor")[0])
+
+
+FORGERIES: list[tuple[Callable[[list[Json]], object], str]] = [
+    (allow, "verdict"),
+    (name, "verdict"),
+    (move, "verdict"),
+    (trust, "verdict"),
+    (drop, "counters"),
+    (actor, "reference"),
+    (forget, "reference"),
+    (lambda records: end(records).update(verdict="clean"), "criteria"),
+    (lambda records: end(records).update(exit_status=0), "criteria"),
+    (lambda records: end(records)["losses"].update(lost_flow=3), "criteria"),
+    (lambda records: end(records).update(evidence="changed"), "criteria"),
+    (lambda records: end(records).update(processes=7), "counters"),
+    (lambda records: of(records, "canary")[0].update(seen=False), "counters"),
+    (lambda records: of(records, "canary")[0].update(reason="no"), "criteria"),
+    (lambda records: records[5].update(more=1), "schema"),
+    (lambda records: violation(records).update(verdict="fine"), "schema"),
+    (lambda records: violation(records).update(local_port="1"), "schema"),
+    (lambda records: violation(records)["dst"].pop("names"), "schema"),
+    (lambda records: violation(records)["dst"].update(ip="fish"), "verdict"),
+    (lambda records: records.append(dict(records[-2])), "sequence"),
+    (lambda records: records.insert(3, dict(records[0])), "sequence"),
+    (lambda records: records.pop(0), "sequence"),
+    (lambda records: records[6].update(run="another"), "sequence"),
+    (lambda records: records.pop(), "truncated"),
+]
+
+
+@pytest.mark.parametrize(("change", "kind"), FORGERIES)
+def test_a_forgery_is_found(
+    evidence: Path, change: Callable[[list[Json]], object], kind: str
+) -> None:
+    forge(evidence, change)
+    assert kind in kinds(evidence)
+
+
+def test_a_policy_that_allows_more_is_not_that_of_the_run(evidence: Path) -> None:
+    policy = evidence.parent / "policy.toml"
+    policy.write_text(policy.read_text() + '[[allow]]\ncidr = "0.0.0.0/0"\n')
+    result = verify(str(evidence), Wanted())
+    (file,) = result.files
+    assert file.judged == 0
+    assert file.unjudged is not None
+    assert "the policy is not here" in file.unjudged
+
+
+# The chain and the counters are right, and no record is left to contradict them: only
+# what left the machine before can tell.
+def test_what_was_left_out_whole_is_found_by_an_anchor(evidence: Path) -> None:
+    log = evidence.parent / "ci.log"
+    lines = evidence.read_bytes().splitlines()
+    prev = json.loads(lines[8])["prev"]
+    log.write_text(f"12:00 egressmon anchor run=replay seq=7 head={prev}\nmore\n")
+    wanted = Wanted(anchors=Anchors(str(log)))
+    after = found(evidence, wanted)
+    assert [one.message for one in after] == [
+        "its last 4 records come after the last anchor"
+    ]
+
+    def leave_out(records: list[Json]) -> None:
+        drop(records)
+        end(records).update(
+            connections={"allowed": 2}, verdict="clean", exit_status=0,
+            unknown_modules=2, unknown_code=2,
+        )  # fmt: skip
+
+    forge(evidence, leave_out)
+    assert kinds(evidence) == set()
+    assert "record 7 is not the one" in found(evidence, wanted)[0].message
+
+
+def test_a_key_that_is_there_twice_is_found(evidence: Path) -> None:
+    lines = evidence.read_bytes().splitlines(keepends=True)
+    lines[-1] = lines[-1].replace(b'"processes":1', b'"processes":7,"processes":1')
+    evidence.write_bytes(b"".join(lines))
+    one = found(evidence)[0]
+    assert (one.kind, one.line) == ("schema", len(lines))
+    assert "is not in the one form" in one.message
