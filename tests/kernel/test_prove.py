@@ -617,3 +617,27 @@ def test_what_runs_in_the_scope_cannot_look_into_what_watches_it(
     assert set(said[4:]) == {"no Permission denied"}
     assert proof.folder.stat().st_uid == NOBODY
     assert {path.stat().st_uid for path in proof.folder.rglob("*")} == {NOBODY}
+
+
+# The shell that ignores SIGTERM goes on after the first interrupt, for its limit.
+STUBBORN = (
+    f'{HEAD.replace("5s", "60s")}[[process]]\nname = "deaf"\n'
+    f'argv = ["sh", "-c", "trap : TERM; while :; do sleep 0.1; done", "{WORD}"]\n'
+    '[[phase]]\nname = "wait"\nidle = "10m"\n'
+)
+
+
+def test_a_second_interrupt_waits_for_nothing(network: Lab, tmp_path: Path) -> None:
+    begun = started(network, tmp_path, STUBBORN)
+    evidence = tmp_path / "proof/run-01/evidence.jsonl"
+
+    os.killpg(begun.pid, signal.SIGINT)
+    while b'"phase":"stop"' not in evidence.read_bytes():
+        time.sleep(0.02)
+    time.sleep(1)  # what comes at once is the same interrupt
+    os.killpg(begun.pid, signal.SIGINT)
+    output, errors = begun.communicate(timeout=50)  # less than the limit
+
+    proof = Proof(begun.returncode, output, errors, tmp_path / "proof")
+    assert (proof.status, proof.verdict) == (121, "INCOMPLETE"), errors
+    assert not running(WORD)

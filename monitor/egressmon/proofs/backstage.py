@@ -150,6 +150,8 @@ class Backstage:
         self._inherited.close()
         if received is not None and received[1]:
             self._launcher = Channel.of(received[1][0])
+            if self.is_stopping:  # the end was asked for meanwhile
+                self._let_go()
 
     def _hear_launcher(self) -> None:
         assert self._launcher is not None  # noqa: S101 -- only then it is polled
@@ -237,8 +239,7 @@ class Backstage:
     def finish(self, limit_s: float) -> None:
         """Let the launcher end, and wait for the end of the run."""
         self.is_stopping = True
-        with suppress(RunGoneError):
-            self.tell_launcher({"do": "end"})
+        self._let_go()
         self._await_end(limit_s)
         if self.run_status is None:
             self.was_ended = True
@@ -248,6 +249,10 @@ class Backstage:
         while self._is_control_open and self.run_status is not None:
             self._hear_agent()
         self._drain()
+
+    def _let_go(self) -> None:
+        with suppress(RunGoneError):
+            self.tell_launcher({"do": "end"})
 
     def _await_end(self, limit_s: float) -> None:
         ends = time.monotonic() + limit_s
