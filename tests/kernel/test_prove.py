@@ -199,6 +199,24 @@ def test_expectations_count_connections_of_their_phase(
     assert proof.criterion("expected: first")["figures"] == "run 1: 2 connections"
 
 
+NAMED = 'version = 1\n[[allow]]\nhost = "four.example.test"\nports = [80]\n'
+
+
+def test_runs_agree_on_a_name_and_what_asked_for_it(proven: Prove) -> None:
+    fetch = "import urllib.request as r; r.urlopen('http://four.example.test/').read()"
+    command = json.dumps([sys.executable, "-I", "-c", fetch])
+    expect = 'expect = [{ destination = "*.example.test:80/tcp", at_least = 1 }]'
+
+    proof = proven(
+        "--runs", "2", plan=HEAD + phase("go", command, expect), policy=NAMED
+    )
+
+    assert (proof.status, proof.verdict) == (0, "PASS"), proof.stdout
+    assert proof.summary["destinations"]["four.example.test:80/tcp"] == [1, 1]
+    assert proof.of_file("run-02/summary.json")["resolvers"] == [SERVER4]
+    assert proof.of_file("run-02/summary.json")["routes"]
+
+
 def test_a_record_has_the_phase_of_its_own_time(proven: Prove) -> None:
     names = [f"p{number}" for number in range(8)]
     plan = HEAD + "".join(
