@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from egressmon.clock import Clock
 from egressmon.proofs.channel import Channel, Message
 from egressmon.proofs.errors import (
     InterruptedScenarioError,
@@ -35,6 +36,7 @@ class Backstage:
         self._starter = starter
         self._interrupts = interrupts
         self._progress = progress
+        self._clock = Clock()
         control, self._control_end = socket.socketpair(
             socket.AF_UNIX, socket.SOCK_SEQPACKET
         )
@@ -196,8 +198,8 @@ class Backstage:
 
     def mark(self, **fields: object) -> None:
         """Tell the agent of a phase, and wait until it knows."""
-        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        self._tell_agent({"mark": {**fields, "ktime_ns": now}})
+        mark = {**fields, "ktime_ns": self._clock.now_ns()}
+        self._tell_agent({"mark": mark})
         wanted = self._asked
         self.wait(
             lambda: self._answered >= wanted, _ANSWER_S, "no answer from the agent"
