@@ -3,6 +3,8 @@
 import re
 import time
 from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
 
 _BILLION = 1_000_000_000
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
@@ -18,6 +20,30 @@ def seconds(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
+_OFFSETS = Path("/proc/self/timens_offsets")
+
+
+@cache
+def ahead_ns() -> int:
+    """Return how far CLOCK_BOOTTIME is ahead of the kernel's own here, in nanoseconds.
+
+    In a time namespace (time_namespaces(7)) it is, and so are the times in /proc; those
+    of the kernel's events are not.
+    """
+    try:
+        lines = _OFFSETS.read_text().splitlines()
+    except OSError:
+        return 0  # a kernel without time namespaces
+    clocks = {words[0]: words[1:] for words in map(str.split, lines) if len(words) == 3}
+    seconds, nanoseconds = clocks.get("boottime", ("0", "0"))
+    return int(seconds) * _BILLION + int(nanoseconds)
+
+
+def kernel_ns() -> int:
+    """Return the present time as the kernel's events have it (ns since boot)."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - ahead_ns()
+
+
 class Clock:
     """Converts kernel times (CLOCK_BOOTTIME, nanoseconds) to RFC 3339 in UTC.
 
@@ -26,16 +52,16 @@ class Clock:
     """
 
     def __init__(self) -> None:
-        before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        before = kernel_ns()
         now = time.time_ns()
-        after = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        after = kernel_ns()
         self._offset = now - (before + after) // 2
         self._second = -1
         self._text = ""
 
     def now_ns(self) -> int:
-        """Return the current CLOCK_BOOTTIME in nanoseconds."""
-        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        """Return the present time as the kernel's events have it."""
+        return kernel_ns()
 
     def rfc3339(self, ktime_ns: int) -> str:
         """Return `ktime_ns` in RFC 3339, such as 2026-11-22T09:30:00.000000001Z."""

@@ -43,6 +43,7 @@ from egressmon.verdicts import escapes
 from egressmon.verdicts.connections import Connections
 from egressmon.verdicts.queries import Queries
 from egressmon.verdicts.repeated import Lines, RepeatedConnections
+from egressmon.verdicts.repeated_lookups import RepeatedLookups
 
 _MAX_UNREADABLE = 100
 # As many batches as the full rings can hold; a batch has at most 4096 events, or half
@@ -90,12 +91,14 @@ class Pipeline:
         is_over: Callable[[], bool] = lambda: False,
         lines: Lines | None = None,
         repeated: RepeatedConnections | None = None,
+        lookups: RepeatedLookups | None = None,
     ) -> None:
         """Pass records to `sink`, and failures that concern no event to `faults`.
 
         `is_over` is asked before each event: once the time is over, events are counted
         and not processed. `lines` writes the records of a batch together; `repeated`
-        makes those of connections like earlier ones. None: each is made anew.
+        and `lookups` make those of connections and look-ups like earlier ones. None:
+        each is made anew.
         """
         self.tracker = Tracker()
         self.queries = queries
@@ -110,6 +113,7 @@ class Pipeline:
         self._lost_mappings = 0
         self._lines = lines
         self.repeated = repeated
+        self._put_lookup = lookups.put if lookups is not None else sink
 
     def process(self, batch: Batch) -> None:
         """Process the mappings of `batch`, then its events, which refer to them."""
@@ -117,6 +121,9 @@ class Pipeline:
         self._learn_mappings(batch)
         with self._lines.gathering() if self._lines is not None else nullcontext():
             self.feed(batch.events)
+        if self._attributor is not None:
+            with self._faults.isolated("closing files"):
+                self._attributor.release()
 
     def drain(self, read: Callable[[], Batch]) -> None:
         """Process batches from `read` until one has no events.
@@ -206,7 +213,7 @@ class Pipeline:
                 self._sink(self.connections.record(event), event.ktime_ns)
             case DnsPacket():
                 for record, ktime_ns in self.queries.records(event):
-                    self._sink(record, ktime_ns)
+                    self._put_lookup(record, ktime_ns)
             case Stack() | Frames() | CodeObject():
                 if self._attributor is not None:
                     self._attributor.on_stack(event)

@@ -48,8 +48,13 @@ class Attributing(Bench):
             plain = [sys.executable, str(DEEP), str(depth), str(PYTHON_CONNECTS)]
             title = f"udp connect loop, {depth} Python frames deep, each"
             self._compare(title, plain, "--attribution", LEVELS)
-        plain = [sys.executable, str(TASKS), str(PYTHON_TASKS)]
-        self._compare("asyncio task, each", plain, "--attribution", LEVELS)
+        self.tasks()
+
+    def tasks(self) -> None:
+        """Measure what watching adds to asyncio's tasks, and to its callbacks."""
+        for kind in ("task", "call_soon"):
+            plain = [sys.executable, str(TASKS), str(PYTHON_TASKS), kind]
+            self._compare(f"asyncio {kind}, each", plain, "--attribution", LEVELS)
 
     def agent(self) -> None:
         """Measure the agent's CPU time and losses at steady rates of connects."""

@@ -2,15 +2,17 @@
 
 The compared commands take turns; medians of the rounds, and their ratios, are printed.
 
-scripts/bench [ROUNDS]                what watching costs
+scripts/bench [ROUNDS]                what watching costs, beside strace and bpftrace
+scripts/bench --quick [ROUNDS]        the most telling of all these, in two minutes
 scripts/bench engines [ROUNDS]        libbpf and BCC, side by side
 scripts/bench attribution [ROUNDS]    what attribution costs, level by level
-scripts/bench each [ROUNDS]           the agent, for each connection and process
+scripts/bench each [ROUNDS]           the agent, for each connection, look-up, process
 scripts/bench scaling [ROUNDS]        long policies, many hosts, and the end of a run
 scripts/bench start [ROUNDS]          how runs begin and end, beside another checkout
 
-ROUNDS is how often each is measured (default: 7). It takes minutes; see
-docs/performance.md.
+ROUNDS is how often each is measured (default: 7, and 5 with --quick). It takes minutes;
+see docs/performance.md. EGRESSMON_AGAINST=FOLDER has another checkout take turns with
+this one in --quick and each, and BESIDE=FOLDER in start.
 """
 
 import importlib
@@ -31,14 +33,27 @@ HERE = Path(__file__).parent
 EGRESSMON = [sys.executable, "-I", "-m", "egressmon", "watch", "--quiet"]
 # Shell, in a watched command: the agent, the youngest child of the first egressmon.
 AGENT = "AGENT=$(tr ' ' '\\n' </proc/$PPID/task/$PPID/children | tail -n 1)"
-STRACE = ["strace", "-f", "-qq", "-e", "trace=network", "-o", "/dev/null"]
+STRACE = ["strace", "-f", "--seccomp-bpf", "-qq", "-e", "trace=network"]
+STRACE += ["-o", "/dev/null"]
+# Who connects, as one line each: a small part of what egressmon says.
+BPFTRACE = """tracepoint:syscalls:sys_enter_connect / pid == cpid / {
+    printf("%llu %d %s %d\\n", nsecs, pid, comm, args->fd);
+}"""
+# It looks for tracefs here, which is not mounted everywhere.
+TRACEFS = """
+[ -e /sys/kernel/debug/tracing/events ] ||
+    { mount -t debugfs none /sys/kernel/debug &&
+      mount -t tracefs none /sys/kernel/debug/tracing; }
+exec bpftrace "$@"
+"""
 TCP_CONNECTS = 20_000
 UDP_CONNECTS = 200_000
 STRACED = 10  # strace is so slow that it gets this much less to do
 RATES = (5_000, 10_000, 15_000, 20_000, 30_000, 40_000)
 RATE_S = 5
-COMPARISONS = ("engines", "attribution", "each", "scaling", "start")
+COMPARISONS = ("engines", "attribution", "each", "scaling", "start", "--quick")
 ROUNDS = "7"
+QUICK_ROUNDS = "5"
 
 
 def output(words: list[str]) -> float:
@@ -81,6 +96,12 @@ def show(title: str, unit: str, scale: float, found: dict[str, list[float]]) -> 
             f"({low:.2f} to {high:.2f})  {median / base:6.2f}x  "
             f"minima {min(values) / least:6.2f}x"
         )
+
+
+def bpftraced(words: list[str]) -> list[str]:
+    """Return the command that runs `words` under bpftrace."""
+    trace = ["-q", "-e", BPFTRACE, "-o", "/dev/null", "-c", " ".join(words)]
+    return ["unshare", "--mount", "sh", "-c", TRACEFS, "bpftrace", *trace]
 
 
 class Bench:
@@ -131,6 +152,8 @@ class Bench:
                 [*STRACE, self._load, kind, str(count // STRACED)]
             ),
         }
+        if shutil.which("bpftrace"):
+            ways["bpftrace"] = lambda: output(bpftraced(plain))
         show(f"{kind} connect loop, each", "us", 0.001, alternate(ways, self._rounds))
 
     def rate(self) -> None:
@@ -185,7 +208,8 @@ def asked_for(words: Sequence[str]) -> tuple[str | None, int]:
     """Return which comparison is asked for (None: watched or not), and the rounds."""
     rest = list(words)
     what = rest.pop(0) if rest and rest[0] in COMPARISONS else None
-    rounds = rest.pop(0) if rest else ROUNDS
+    default = QUICK_ROUNDS if what == "--quick" else ROUNDS
+    rounds = rest.pop(0) if rest else default
     if rest or re.fullmatch("0*[1-9][0-9]{0,4}", rounds) is None:
         print(
             f"error: not [{'|'.join(COMPARISONS)}] [ROUNDS]: {' '.join(words)!r} "
@@ -209,7 +233,7 @@ def main() -> None:
     try:
         if what is not None:
             # Imported late, as both import this module.
-            importlib.import_module(what).compare(folder, rounds)
+            importlib.import_module(what.removeprefix("--")).compare(folder, rounds)
             return
         bench = Bench(folder, rounds)
         bench.start_up()

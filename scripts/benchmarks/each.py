@@ -1,4 +1,4 @@
-"""Measure what the agent does for each connection and each short process.
+"""Measure what the agent does for each connection, look-up and short process.
 
 bench.py each [ROUNDS]
 
@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import AGENT, Bench
+from lookups import Lookups
 
 LEVELS = ("full", "process")
+LOOKUPS = (4_000, 12_000)  # a second, and in all
 LOADS = {
     "connects, 20,000 a second": ("rate 20000 3", 60_000),
     "processes": ("spawn 2000", 2_000),
+    f"look-ups, {LOOKUPS[0]} a second": ("", LOOKUPS[1]),
 }
 CONNECTS = "tcp 50000"
 FACTS = "cat /proc/$AGENT/stat /proc/$PPID/stat /proc/$AGENT/status"
@@ -40,14 +43,18 @@ class Once(NamedTuple):
 class Each(Bench):
     """The measurements of `Bench`, for each of what happens."""
 
+    def __init__(self, folder: Path, rounds: int) -> None:
+        super().__init__(folder, rounds)
+        self._lookups = Lookups(folder)
+
     def once(self, root: Path, level: str, load: str) -> Once:
-        """Run `load` watched by the checkout at `root`."""
+        """Run `load` watched by the checkout at `root`; "" makes look-ups."""
+        words = self._lookups.ask(*LOOKUPS) if not load else [self._load, load]
         before, after = self._facts.with_suffix(".0"), self._facts
         script = (
-            f"{AGENT}; {FACTS} >{before}; {self._load} {load}; {SETTLE}; "
-            f"{FACTS} >{after}"
+            f"{AGENT}; {FACTS} >{before}; {' '.join(words)}; {SETTLE}; {FACTS} >{after}"
         )
-        self._watch(root, level, script)
+        self._watch(root, level, script, in_network=not load)
         lines = after.read_text().splitlines()
         peak = next(line for line in lines if line.startswith("VmHWM"))
         end = json.loads(self._evidence.read_bytes().splitlines()[-1])
@@ -63,10 +70,17 @@ class Each(Bench):
         self._watch(root, "full", script)
         return time.time() - float(self._facts.read_text())
 
-    def _watch(self, root: Path, level: str, script: str) -> None:
+    def _watch(
+        self, root: Path, level: str, script: str, *, in_network: bool = False
+    ) -> None:
         words = [f"{root}/.venv/bin/python", "-I", "-m", "egressmon", "watch"]
         words += ["--quiet", "--allow-incomplete", "--attribution", level]
-        words += ["--evidence", str(self._evidence), "--", "sh", "-c", script]
+        words += ["--evidence", str(self._evidence)]
+        if in_network:
+            words += ["--policy", str(self._lookups.policy)]
+        words += ["--", "sh", "-c", script]
+        if in_network:
+            words = self._lookups.network(words)
         subprocess.run(words, check=True, capture_output=True)
 
 

@@ -56,11 +56,17 @@ def run(words: Sequence[str], note: Path) -> Costs:
     return Costs(*(one / 1e6 for one in times), cpu, used.ru_maxrss / 1024)
 
 
-def ways(folder: Path) -> dict[str, list[str]]:
-    """Return the commands to compare, by name."""
+def compiled(folder: Path) -> str:
+    """Compile the program that notes when it ran; returns its path."""
     program = str(folder / "note")
     compiler = ["gcc", "-O2", "-static", "-x", "c", "-", "-o", program]
     subprocess.run(compiler, input=SOURCE, check=True, text=True)
+    return program
+
+
+def ways(folder: Path) -> dict[str, list[str]]:
+    """Return the commands to compare, by name."""
+    program = compiled(folder)
     found: dict[str, list[str]] = {}
     for level in LEVELS:
         pythons = {"": sys.executable}

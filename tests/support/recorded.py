@@ -20,6 +20,7 @@ from support.replaying import RESOLVER, Replay
 
 POLICY = """\
 version = 1
+enforce = "fail"
 
 [[allow]]
 host = "api.example.org"

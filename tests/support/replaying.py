@@ -74,7 +74,7 @@ class NoMaps:
         """Refuse to attach."""
         raise OSError(errno.EPERM, f"{path} {offset} {pid}")
 
-    def watch_ends(self, path: str, offset: int) -> int:
+    def watch_makers(self, path: str, offset: int) -> int:
         """Refuse to attach."""
         raise OSError(errno.EPERM, f"{path} {offset}")
 
@@ -113,7 +113,9 @@ class Replay:
         beginning = Beginning()
         self.processes = Processes(proc_is_ours=True, beginning=beginning)
         self.attributor = _attributor(level, beginning)
-        recorder = Recorder(cast("Any", self._state()), (self.inner,), on_record)
+        self.recorder = recorder = Recorder(
+            cast("Any", self._state()), (self.inner,), on_record
+        )
         # An older version, which is measured beside this one, knows no `lines`.
         more: dict[str, Any] = {"lines": recorder} if remembers else {}
         self.pipeline = assemble(

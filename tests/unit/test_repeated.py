@@ -16,6 +16,10 @@ from hypothesis import strategies as st
 from egressmon import files
 from egressmon.attribution import Level
 from egressmon.events.model import (
+    DNS_BEGIN,
+    DNS_RAW,
+    DNS_SCOPE_ANSWERS,
+    DNS_SCOPE_RECEIVES,
     FLAG_CANARY,
     FLAG_FRAMES_LOST,
     FLAG_INGRESS,
@@ -23,10 +27,12 @@ from egressmon.events.model import (
     FLAG_STACK_LOST,
     Flow,
 )
-from egressmon.evidence.records import ConnectionRecord, Record
-from egressmon.policy.language.model import Allow, Deny, Local, Policy
+from egressmon.evidence.records import ConnectionRecord, DnsRecord, Record
+from egressmon.evidence.rendering import Rendered
+from egressmon.policy.language.model import Allow, Deny, Dns, Local, Policy
 from egressmon.probes.wire import CONSTANTS, LAYOUTS, STRUCTS
 from egressmon.sensor.intake import Batch
+from egressmon.values import replace
 from support.events import dns as dns_event
 from support.events import event, executed, flow
 from support.replaying import RESOLVER, ProcessesGone, Replay
@@ -166,7 +172,15 @@ codes = st.builds(
 )
 
 
-def _lookup(pid: int, tid: int, name: str, ip: str, alias: str | None) -> list[bytes]:
+def _lookup(  # noqa: PLR0913, PLR0917 -- what a look-up has
+    pid: int,
+    tid: int,
+    name: str,
+    ip: str,
+    alias: str | None,
+    resolver: str = RESOLVER,
+    **fields: object,
+) -> list[bytes]:
     kind = "AAAA" if ":" in ip else "A"
     question = dns.message.make_query(name, kind)
     response = dns.message.make_response(question)
@@ -175,10 +189,10 @@ def _lookup(pid: int, tid: int, name: str, ip: str, alias: str | None) -> list[b
         last = alias + "."
         response.answer.append(dns.rrset.from_text(name + ".", 60, "IN", "CNAME", last))
     response.answer.append(dns.rrset.from_text(last, 60, "IN", kind, ip))
-    who = {"tgid": pid, "tid": tid}
+    who = {"tgid": pid, "tid": tid, **fields}
     return [
-        dns_event(RESOLVER, question.to_wire(), **who),
-        dns_event(RESOLVER, response.to_wire(), flags=FLAG_INGRESS, **who),
+        dns_event(resolver, question.to_wire(), **who),
+        dns_event(resolver, response.to_wire(), **{**who, "flags": FLAG_INGRESS}),
     ]
 
 
@@ -189,6 +203,13 @@ lookups = st.builds(
     st.sampled_from(NAMES),
     st.sampled_from(ADDRESSES[:3]),
     st.sampled_from((None, None, "cdn.example.net")),
+    st.sampled_from((RESOLVER, RESOLVER, RESOLVER, "192.0.2.54")),
+    uid=st.sampled_from((0, 0, 1000)),
+    exec_id=st.integers(0, 1),
+    start_ns=st.sampled_from((1, 1, 1, 2)),
+    netns=st.sampled_from((1, 1, 1, 2)),
+    flags=st.sampled_from((0, 0, 0, FLAG_STACK_LOST, FLAG_OWNERLESS)),
+    traits=st.sampled_from((0, 0, 0, DNS_SCOPE_RECEIVES, DNS_RAW)),
 )
 
 
@@ -213,7 +234,7 @@ disturbances = st.one_of(
 )  # fmt: skip
 # What a thread does at a call: its stack, its frames and those of who made its task.
 calls = st.tuples(
-    nothing | stacks, nothing | own_frames, nothing | creators, flows
+    nothing | stacks, nothing | own_frames, nothing | creators, flows | lookups
 ).map(joined)
 # Each call is made so often that it is remembered, then something happens, and so on.
 streams = st.tuples(
@@ -249,14 +270,17 @@ def batches_of(
     return batches
 
 
-# The flow refers to what was told of its call.
+# A flow and a DNS packet refer to what was told of their call.
 def _timed(data: bytes, now: int, stack_ns: int, frames_ns: int) -> bytes:
     timed = (now.to_bytes(8, "little") + data[8:])[: len(data)]
-    if len(data) != LAYOUTS["flow_event"].size:
+    kind = int.from_bytes(data[8:12], "little")
+    name = "dns_event" if kind == CONSTANTS["KIND_DNS"] else "flow_event"
+    size = LAYOUTS[name].size
+    if len(data) < size or (name == "flow_event" and len(data) != size):
         return timed
-    made = STRUCTS["flow_event"].from_buffer_copy(timed)
+    made = STRUCTS[name].from_buffer_copy(timed)
     made.stack_ns, made.frames_ns = stack_ns, frames_ns
-    return bytes(made)
+    return bytes(made) + timed[size:]
 
 
 def _learns_late(replay: Replay) -> None:
@@ -394,6 +418,130 @@ def test_what_happens_between_two_calls_is_seen(  # noqa: PLR0913, PLR0917 -- a 
     assert fast == slow
     made = [one for one in slow[2] if isinstance(one, ConnectionRecord)]
     assert sum(one != other for one, other in pairwise(made)) == changes
+
+
+ASK = _lookup(100, 100, NAMES[0], ADDRESSES[0], None)
+ASK_ALIAS = _lookup(100, 100, NAMES[1], ADDRESSES[1], None)
+ANSWERS = [dns_event(RESOLVER, b"", traits=DNS_SCOPE_ANSWERS)]
+
+
+# The same of look-ups.
+@pytest.mark.parametrize(
+    ("call", "start", "meanwhile"),
+    [
+        (ASK, PARENT, [executed(100, b"other")]),
+        (ASK, PARENT, [executed(101, b"other")]),
+        (ASK, PARENT, exit_of(100) + fork_of(100, 102, 0)),
+        (ASK, PARENT, ANSWERS),
+        (ASK_ALIAS, PARENT, _lookup(100, 100, NAMES[0], ADDRESSES[0], NAMES[1])),
+        ([STACK, *OWN, *ASK], PARENT, CODES),
+    ],
+    ids=["exec", "parent's exec", "pid again", "answers", "alias", "code"],
+)
+@pytest.mark.usefixtures("_no_processes")
+def test_what_happens_between_two_look_ups_is_seen(
+    tmp_path: Path, call: list[bytes], start: list[bytes], meanwhile: list[bytes]
+) -> None:
+    steps: list[Step] = [(start, 1), ([], 1), (meanwhile, 1), ([], 1)]
+    name = NAMES[1] if call is ASK_ALIAS else NAMES[0]
+
+    slow, fast = _both_ways(tmp_path, batches_of([call], steps), "full")
+
+    assert fast == slow
+    assert b'"trusted":true' in fast[0]
+    # One each before `start`, before what happens, and after it; some share records.
+    made = [one for one in slow[2] if isinstance(one, DnsRecord)]
+    assert len({str(replace(one, count=1)) for one in made if one.name == name}) == 3
+
+
+def _asked(
+    ip: str = ADDRESSES[0], name: str = NAMES[0], tid: int = 100, **fields: object
+) -> list[bytes]:
+    return _lookup(100, tid, name, ip, None, RESOLVER, **fields)
+
+
+def _over_tcp(packets: list[bytes]) -> list[bytes]:
+    size = LAYOUTS["dns_event"].size
+    return [
+        dns_event(
+            RESOLVER, struct.pack("!H", len(one) - size) + one[size:],
+            tgid=100, tid=100, protocol=6, traits=DNS_BEGIN,
+            flags=STRUCTS["dns_event"].from_buffer_copy(one).flags,
+        )
+        for one in packets
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        _asked(ADDRESSES[1]),
+        _asked(name=NAMES[0].upper()),
+        _asked(uid=1000),
+        _asked(tid=101),
+        _asked(comm=b"other"),
+        _asked(start_ns=2),
+        _asked(exec_id=1),
+        _asked(netns=2),
+        _asked(flags=FLAG_STACK_LOST),
+        _asked(flags=FLAG_OWNERLESS),
+        _asked(traits=DNS_SCOPE_RECEIVES),
+        _lookup(100, 100, NAMES[0], ADDRESSES[0], None, "192.0.2.54"),
+        _asked()[:1],
+        _over_tcp(_asked()),
+    ],
+    ids=[
+        "answer", "spelling", "user", "thread", "name of the thread", "process",
+        "program", "namespace", "stack lost", "no owner", "scope receives", "server",
+        "no answer", "TCP",
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("_no_processes")
+def test_look_ups_that_differ_in_one_thing_are_told_apart(
+    tmp_path: Path, other: list[bytes]
+) -> None:
+    start = Batch(PARENT, [], 0)
+
+    slow, fast = _both_ways(tmp_path, [start, Batch((ASK + other) * 4, [], 0)], "full")
+
+    assert fast == slow
+    made = [one for one in slow[2] if isinstance(one, DnsRecord)]
+    assert len({str(replace(one, count=1)) for one in made}) == 2
+
+
+# A pointer may lead into the header, where the message's number is: here it is the
+# length of the name's first label.
+@pytest.mark.usefixtures("_no_processes")
+def test_names_that_begin_with_the_message_s_number_are_told_apart(
+    tmp_path: Path,
+) -> None:
+    rest = b"\1\1\0\0\1\0\0\0\0\0\0\xc0\0\0\1\0\1"
+    asked = [dns_event(RESOLVER, bytes([size]) + rest) for size in (1, 2, 1, 4)]
+
+    slow, fast = _both_ways(tmp_path, [Batch(asked, [], 0)], "process")
+
+    assert fast == slow
+    assert len({one.name for one in slow[2] if isinstance(one, DnsRecord)}) == 3
+
+
+@pytest.mark.usefixtures("_no_processes")
+def test_repeated_look_ups_are_rendered_once(tmp_path: Path) -> None:
+    policy = Policy(version=1, dns=Dns(queries="any"))
+    replay = Replay(tmp_path / "e.jsonl", remembers=True, policy=policy)
+    made: list[Record] = []
+    prepare = replay.recorder.prepare
+
+    def counting(record: Record) -> Rendered:
+        made.append(record)
+        return prepare(record)
+
+    replay.recorder.prepare = counting  # type: ignore[method-assign]
+
+    replay.process([Batch(ASK * 50, [], 0)])
+
+    assert len(made) == 2
+    assert replay.finish().count(b'"type":"dns"') == 50
+    assert replay.tally.queries == {"allowed": 50}
 
 
 @pytest.mark.usefixtures("_no_processes")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from egressmon import files
 from egressmon.events.model import PRELOAD_NONE, PRELOAD_SET, Executed
-from egressmon.files.beginning import Beginning
+from egressmon.files.beginning import OTHER_ROOT, Beginning
 from egressmon.text import from_bytes
 
 _DELETED = b" (deleted)"
@@ -31,6 +31,10 @@ class Executables:
         """
         self._beginning = beginning
         self._proc_is_ours = proc_is_ours
+        self.looked_up = 0
+        """How many programs were not known from an earlier exec."""
+        self._root: int | None = None
+        """The number of the root folder that the command began in."""
         self._batch = 0
         self._seen: dict[tuple[str, int, int], tuple[str, str | None] | None] = {}
         """What was found at paths, of which file, since the batch began."""
@@ -44,10 +48,12 @@ class Executables:
 
         `mapped` is the path that the kernel mapped it from, if that is known.
         """
-        view = self._beginning.why_view(event.mounts, event.users)
+        view = self._why_view(event)
         again = self._found_again(event) if view is None else None
-        if again is not None:
+        # Folders may have been moved since: this is its path now, and was it then.
+        if again is not None and again.path in {event.path, mapped}:
             return again.path, again.why
+        self.looked_up += 1
         names = [event.path, mapped or ""]
         places = [name for name in names if name.startswith("/")]
         if self._proc_is_ours:
@@ -61,6 +67,12 @@ class Executables:
                     self._remember(event, path)
                 return path, view or why
         return event.path, view or _UNSEEN
+
+    def _why_view(self, event: Executed) -> str | None:
+        view = self._beginning.why_view(event.mounts, event.users)
+        if self._root is None:
+            self._root = event.root  # the command's own, which nobody has changed yet
+        return view or (OTHER_ROOT if event.root != self._root else None)
 
     def known_status(self, event: Executed) -> os.stat_result | None:
         """Return what stat(2) says of a file that ran before; None: unknown."""
@@ -92,7 +104,11 @@ class Executables:
         except OSError:
             return None
         try:
-            if not self._is_of(descriptor, event):
+            link = f"/proc/self/fd/{descriptor}"
+            name = os.readlink(link)  # noqa: PTH115 -- hot path
+            if name != os.fsdecode(os.fsencode(path)) or not self._is_of(
+                descriptor, event
+            ):
                 return None
             why = self._beginning.why_claimed(descriptor)
             return _Again(path, why, os.fstat(descriptor))

@@ -143,6 +143,11 @@ class Processes:
         """Return what stat(2) says of a program that ran before; None: unknown."""
         return self._executables.known_status(event)
 
+    @property
+    def looked_up(self) -> int:
+        """How many programs were not known from an earlier exec."""
+        return self._executables.looked_up
+
     def executed(self, event: Executed, mapped: str | None = None) -> Process:
         """Record the new program of a process, and return the process.
 
@@ -281,6 +286,7 @@ class Processes:
             comm=event.comm,
             exe=program.exe,
             argv=program.argv,
+            argv_cut=program.argv_cut,
             ancestry=self.ancestry(process) if process else [],
         ), why
 

@@ -13,6 +13,7 @@ from egressmon.attribution.result import Attribute, Attribution, unknown
 from egressmon.events import glance
 from egressmon.events.model import (
     CodeObject,
+    DnsPacket,
     Executed,
     Flow,
     Forked,
@@ -117,7 +118,7 @@ class Attributor:
             self._code.on_new_frames(data)
         return self._code is not None
 
-    def basis(self, flow: glance.FlowHead) -> Hashable:
+    def basis(self, flow: glance.FlowHead | DnsPacket) -> Hashable:
         """Return all that `attribute` rests on, for flows that are alike otherwise.
 
         None if that cannot be said.
@@ -153,6 +154,10 @@ class Attributor:
         self._modules.on_exit(pid, ktime_ns)
         if self._code is not None:
             self._code.on_exit(pid)
+
+    def release(self) -> None:
+        """Close what was opened for a batch, and the command may want to unmount."""
+        self._modules.release()
 
     def attribute(self, flow: Traffic) -> Attribution:
         """Return who made `flow`."""

@@ -1,16 +1,20 @@
 """`egressmon report`: the evidence in another form."""
 
 import json
+import os
 import sys
+from typing import IO
 
 import orjson
 
 from egressmon.errors import UsageError
 from egressmon.reading.lines import LineError, lines_of
 from egressmon.reading.values import Values
+from egressmon.startup import streams
 from egressmon.text import printable
 
 _FINDING = 1
+_BEFORE = "egressmon/1"
 
 
 def report(paths: list[str], form: str = "json") -> int:
@@ -19,13 +23,18 @@ def report(paths: list[str], form: str = "json") -> int:
     `json`: each record, with all that it refers to. `in-toto`: a Statement for each
     path. Raises UsageError for what cannot be read.
     """
-    if form == "in-toto":
-        return max(_print_statement(path) for path in paths)
-    return max(_print_file(path) for path in paths)
+    show = _print_statement if form == "in-toto" else _print_file
+    try:
+        with os.fdopen(streams.own_output(), "wb") as output:
+            return max(show(path, output) for path in paths)
+    except OSError as error:
+        raise UsageError(
+            f"standard output cannot be written: {error.strerror}", "see who reads it"
+        ) from error
 
 
 # What does not verify is not stated: a signature would make it look as if it did.
-def _print_statement(path: str) -> int:
+def _print_statement(path: str, output: IO[bytes]) -> int:
     from egressmon.verifying.place import Wanted, verify  # noqa: PLC0415 -- slow
     from egressmon.verifying.statement import statement  # noqa: PLC0415
 
@@ -45,22 +54,27 @@ def _print_statement(path: str) -> int:
         raise UsageError(
             f"{path} cannot be read: {error.strerror}", "name evidence"
         ) from error
-    _print(json.dumps(made).encode())
+    output.write(json.dumps(made).encode() + b"\n")
     return 0
 
 
-def _print_file(path: str) -> int:
+def _print_file(path: str, output: IO[bytes]) -> int:
     values = Values()
     status = 0
+    is_older = False
     for line in lines_of(path):
         try:
-            shown = _json(values.resolve(line.record(), len(line.data)))
+            record = line.record()
+            is_older = is_older or record.get("schema") == _BEFORE
+            shown = _json(values.resolve(record, line.data))
         except LineError as error:
             status = _FINDING
             _complain(f"{path}: line {line.number} {error}")
             continue
-        _print(shown)
-    if values.missing:
+        output.write(shown + b"\n")
+    if is_older:
+        _complain(f"{path}: is {_BEFORE}, which refers to nothing: it is as it was")
+    elif values.missing:
         status = _FINDING
         _complain(f"{path}: {values.missing} references to what is not in the file")
     return status
@@ -75,15 +89,6 @@ def _json(record: dict[str, object]) -> bytes:
     if line.decode().isprintable():
         return line
     return json.dumps(record, separators=(",", ":")).encode()
-
-
-def _print(line: bytes) -> None:
-    try:
-        sys.stdout.buffer.write(line + b"\n")
-    except OSError as error:
-        raise UsageError(
-            f"standard output cannot be written: {error.strerror}", "see who reads it"
-        ) from error
 
 
 def _complain(text: str) -> None:

@@ -96,6 +96,7 @@ def _of_file(file: Verified, *, is_wrong: bool) -> list[str]:
     state = "NOT AS RECORDED" if is_wrong else "as recorded"
     about = f"run {file.run}, {file.records} records, says {file.verdict or 'no end'}"
     lines = [f"{file.path}: {state}; {about}; head {file.head}"]
+    lines += [f"{file.path}: {remark}" for remark in file.remarks]
     if file.unjudged is not None:
         lines.append(f"{file.path}: verdicts were not judged again: {file.unjudged}")
         return lines
@@ -149,4 +150,5 @@ def _as_json(file: Verified) -> dict[str, Any]:
         "judged": file.judged,
         "resting": dict(file.resting),
         "unjudged": file.unjudged,
+        "remarks": file.remarks,
     }

@@ -172,7 +172,7 @@ def _process(data: bytes) -> Forked | Exited:
 def _executed(data: bytes) -> Executed:
     (
         ktime, _, pid, start, inode, device, mounts, users, preload, parent, uid,
-        size, kept, exec_id, place, comm, path,
+        size, kept, exec_id, place, root, _, comm, path,
     ) = _EXEC_EVENT.unpack_from(data)  # fmt: skip
     arguments = data[_EXEC_EVENT.size : _EXEC_EVENT.size + kept]
     if len(arguments) != kept:
@@ -180,7 +180,7 @@ def _executed(data: bytes) -> Executed:
     return Executed(
         ktime, pid, start, parent, uid, _comm(comm), from_c_string(path), inode,
         os.makedev(device >> 20, device & 0xFFFFF), mounts, users, preload,
-        arguments, size, exec_id, place,
+        arguments, size, exec_id, place, root,
     )  # fmt: skip
 
 
@@ -263,7 +263,7 @@ def _stack(data: bytes) -> Stack:
 def _frames(data: bytes) -> Frames:
     (
         ktime, _, pid, tid, status, start, thread, child_ns, exec_id, child, count,
-        total, level, _, test,
+        total, level, callback, test,
     ) = _FRAMES_EVENT.unpack_from(data)  # fmt: skip
     word = _FRAMES_STATUSES.get(status)
     content = data[_FRAMES_EVENT.size : _FRAMES_EVENT.size + count * _FRAME.size]
@@ -271,7 +271,7 @@ def _frames(data: bytes) -> Frames:
         raise DecodeError(f"frames event: status {status}, {len(content)} bytes")
     return Frames(
         ktime, pid, tid, word, start, thread, child_ns, exec_id, child, total, level,
-        _test(test), tuple(_FRAME.iter_unpack(content)),
+        _test(test), tuple(_FRAME.iter_unpack(content)), bool(callback),
     )  # fmt: skip
 
 

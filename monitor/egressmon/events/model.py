@@ -87,6 +87,8 @@ class Executed(NamedTuple):
     exec_id: int = 0
     place: int = 0
     """Differs for each name and mount by which its file may be opened; 0: unknown."""
+    root: int = 0
+    """The same of the process's root folder."""
 
 
 class Exited(NamedTuple):
@@ -181,6 +183,9 @@ class Frames(NamedTuple):
     frames: tuple[tuple[int, int, int], ...]
     """(code object's address, its fingerprint, offset in its code in bytes) of each;
     the innermost is first."""
+    callback: bool = False
+    """With a level: whether the creator's task scheduled a callback of asyncio's, in
+    which what is one level lower happened, and whose own frames are not known."""
 
 
 class CodeObject(NamedTuple):

@@ -104,6 +104,7 @@ class Actor:
     argv: list[str] | None
     ancestry: list[str]
     container: str | None = None
+    argv_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,7 @@ class ActorRecord:
     uid: int
     exe: str | None
     argv: list[str] | None
+    argv_cut: bool
     ancestry: list[str]
     container: str | None
 

@@ -116,19 +116,24 @@ class Evidence:
         if self._file is None or self.failure is not None:
             return True
         for value in rendered.values:
-            self._write_once(value, ktime_ns)
+            if not self._write_once(value, ktime_ns):
+                self.left_out += 1  # what refers to it, too
+                return False
         return self._append(rendered, ktime_ns)
 
-    def _write_once(self, value: ValueRecord, ktime_ns: int) -> None:
+    def _write_once(self, value: ValueRecord, ktime_ns: int) -> bool:
         if value.digest in self._values:
             self._values.move_to_end(value.digest)
-            return
-        rendered = render(value)
-        if self._append(rendered, ktime_ns):
-            self._values[value.digest] = len(rendered.body)
-            self._value_bytes += len(rendered.body)
+            return True
+        before = self.size
+        if not self._append(render(value), ktime_ns):
+            return False
+        size = self.size - before - 1
+        self._values[value.digest] = size
+        self._value_bytes += size
         while len(self._values) > _MAX_VALUES or self._value_bytes > _MAX_VALUE_BYTES:
             self._value_bytes -= self._values.popitem(last=False)[1]
+        return True
 
     def _append(self, rendered: Rendered, ktime_ns: int) -> bool:
         record = rendered.record

@@ -31,6 +31,7 @@ _STATX_SIZE, _STATX_MNT_ID_AT = 256, 0x90
 CHANGED = "changed during the run"
 ELSEWHERE = "seen from another mount namespace"
 OTHER_USERS = "seen from a user namespace of its own"
+NEW_MOUNT = "on a file system that was mounted during the run"
 OTHER_ROOT = "seen from a root folder of its own"
 
 
@@ -86,7 +87,7 @@ class Beginning:
         if mount is None:
             return ELSEWHERE
         if self._first.get(number) != mount:
-            return "on a file system that was mounted during the run"
+            return NEW_MOUNT
         if mount.kind.startswith(_OF_PROCESSES) and mount.kind not in _OF_DISKS:
             return f"on a file system that a process makes up ({mount.kind})"
         return None

@@ -139,7 +139,9 @@ class Names:
 
         That is, for one asker, until the time that `until_ns` returns.
         """
-        known = self._versions.get(address, 0)
+        known = self._versions.get(address)
+        if known is None:
+            return ()  # it has no names, so what is said of names changes nothing
         said = self.aliases.version, self.absent.version
         return known, self._asked.forgotten, *said
 

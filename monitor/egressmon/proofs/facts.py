@@ -125,7 +125,7 @@ class _Reader:
             raise ValueError("it comes after the end of the run")
         facts.head = "blake3:" + blake3(data).hexdigest()
         facts.records += 1
-        self._read(self._values.resolve(record, len(data)))
+        self._read(self._values.resolve(record, data))
 
     def _read(self, record: dict[str, Any]) -> None:
         match record["type"]:

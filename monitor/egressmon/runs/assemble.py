@@ -7,6 +7,7 @@ from egressmon.attribution.result import Attribute
 from egressmon.attribution.stage import Attributor
 from egressmon.clock import Clock
 from egressmon.events.glance import FlowHead
+from egressmon.events.model import DnsPacket
 from egressmon.faults import Faults
 from egressmon.naming.names import Names
 from egressmon.pipeline import Pipeline, Sink
@@ -16,7 +17,8 @@ from egressmon.values import dataclass
 from egressmon.verdicts.callers import Callers
 from egressmon.verdicts.connections import Connections, Locality, WhoListens
 from egressmon.verdicts.queries import Queries
-from egressmon.verdicts.repeated import Basis, Lines, RepeatedConnections
+from egressmon.verdicts.repeated import Lines, RepeatedConnections
+from egressmon.verdicts.repeated_lookups import Basis, RepeatedLookups
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,10 @@ def assemble(  # noqa: PLR0913 -- the stages
         before_unnamed,
         may_translate=may_translate,
     )
+    basis = _basis(processes, attributor)
+    lookups = (
+        RepeatedLookups(callers, basis, lines, faults) if lines is not None else None
+    )
     return Pipeline(
         processes=processes,
         queries=Queries(
@@ -77,6 +83,7 @@ def assemble(  # noqa: PLR0913 -- the stages
             canaries,
             may_translate=may_translate,
             phase_at=phase_at,
+            repeated=lookups,
         ),
         connections=connections,
         canaries=canaries,
@@ -86,17 +93,16 @@ def assemble(  # noqa: PLR0913 -- the stages
         sink=sink,
         is_over=is_over,
         lines=lines,
-        repeated=RepeatedConnections(
-            connections, _basis(processes, attributor), lines, faults
-        )
+        lookups=lookups,
+        repeated=RepeatedConnections(connections, basis, lines, faults)
         if lines is not None
         else None,
     )
 
 
-# What it rests on who made a flow.
+# What it rests on who made a flow or a look-up.
 def _basis(processes: Processes, attributor: Attributor | None) -> Basis:
-    def of(flow: FlowHead) -> Hashable:
+    def of(flow: FlowHead | DnsPacket) -> Hashable:
         source = attributor.basis(flow) if attributor is not None else ()
         return (processes.basis(flow.pid), source) if source is not None else None
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from egressmon import files
 from egressmon.attribution.processes import Process, Processes
+from egressmon.clock import ahead_ns
 from egressmon.events.glance import tells_of_processes_alone
 from egressmon.evidence.records import Outlived, Record
 from egressmon.faults import Faults
@@ -24,7 +25,9 @@ from egressmon.text import printable
 _POLL_MS = 100
 _LOSS_EVERY_S = 1.0
 # Each turn costs as much as some processes do, which wake the reader one by one.
-_TURN_S = 0.003
+# While only programs are executed that were looked at before, nothing is lost by a
+# longer wait: otherwise a process may be gone before its program is looked at.
+_TURN_S, _LONG_TURN_S = 0.003, 0.01
 _NAP_S = 0.001
 _PATIENCE_S = 2.0  # the wait before a message tells what is being waited for
 _MAX_STAT = 4096
@@ -60,6 +63,7 @@ class Follower:
         self._control = control
         self._next_loss_check = 0.0
         self._next_turn = 0.0
+        self._looked_up = 0
         self._may_rest = False
         self._own = {os.getpid(), os.getppid(), *own}
         self.was_moved = False
@@ -113,7 +117,10 @@ class Follower:
             if self._sensor.engine.is_filling:
                 break
             time.sleep(_NAP_S)
-        self._next_turn = time.monotonic() + _TURN_S
+        looked_up = self._processes.looked_up
+        turn_s = _LONG_TURN_S if looked_up == self._looked_up else _TURN_S
+        self._looked_up = looked_up
+        self._next_turn = time.monotonic() + turn_s
 
     # Read and process one batch; return how long to wait before the next, in ms.
     def _read_once(self) -> int:
@@ -253,5 +260,6 @@ def is_running(process: Process) -> bool:
     except OSError:
         return False
     words = stat.rpartition(b")")[2].split()
-    started = process.start_ns * os.sysconf("SC_CLK_TCK") // 1_000_000_000
+    start_ns = process.start_ns + ahead_ns()
+    started = start_ns * os.sysconf("SC_CLK_TCK") // 1_000_000_000
     return words[:1] not in ([b"Z"], [b"X"]) and words[19:20] == [b"%d" % started]

@@ -20,6 +20,7 @@ from egressmon.policy.judging.pointers import pointed_address
 from egressmon.policy.judging.questions import Asked
 from egressmon.sensor.canary import CanaryWatch
 from egressmon.verdicts.callers import Caller, Callers
+from egressmon.verdicts.repeated_lookups import Parts, RepeatedLookups
 from egressmon.verdicts.repeats import Repeats
 
 _TCP = 6
@@ -29,7 +30,7 @@ _BILLION = 1_000_000_000
 class Queries:
     """Turns DNS packets into judged records, and their answers into names."""
 
-    def __init__(  # noqa: PLR0913 -- what it joins
+    def __init__(  # noqa: PLR0913 -- the stages that it joins
         self,
         judge: Judge,
         names: Names,
@@ -38,12 +39,14 @@ class Queries:
         *,
         may_translate: bool = False,
         phase_at: Callable[[int], str | None] = lambda _ktime_ns: None,
+        repeated: RepeatedLookups | None = None,
     ) -> None:
         """`canaries` knows which network namespace the scope began in.
 
         `phase_at` says which phase of a scenario it was at a time.
         `may_translate` says that the command itself may have its questions sent
-        elsewhere (NAT).
+        elsewhere (NAT). `repeated` keeps what is made of a look-up; None: all is made
+        anew.
         """
         self._judge = judge
         self._names = names
@@ -51,7 +54,12 @@ class Queries:
         self._canaries = canaries
         self._may_translate = may_translate
         self._repeats = Repeats(phase_at)
-        self.watch = DnsWatch(callers.lookup)
+        self._repeated = repeated
+        self.watch = (
+            DnsWatch(callers.lookup)
+            if repeated is None
+            else DnsWatch(repeated.who_asks, repeated.read)
+        )
         self.unasked_streams = 0
         """TCP streams whose unsent bytes sock_diag cannot report."""
         self.left_out = 0
@@ -113,29 +121,18 @@ class Queries:
         )
 
     def _record(self, exchange: Exchange[Caller]) -> DnsRecord:
-        packet, response = exchange.packet, exchange.response
-        message = exchange.query or response
         doubt = self._doubt(exchange)
         verdict = self._verdict(exchange, doubt)
         if doubt is None:
             self._learn(exchange)
-        spelling = message.asked.rstrip(".") if message else None
-        return DnsRecord(
-            protocol=protocol_name(packet.protocol),
-            resolver=str(packet.server),
-            name=message.name if message else None,
-            asked=spelling if message and spelling != message.name else None,
-            kind=message.kind if message else None,
-            status=response.status if response else None,
-            answers=list(response.answers) if response else [],
-            answer_count=response.answer_count if response else None,
-            unread_bytes=exchange.unread,
-            trusted=doubt is None,
-            verdict=verdict.word,
-            rule=verdict.rule,
-            reason=verdict.reason,
-            **exchange.asker.fields(),
-        )
+        packet = exchange.packet
+        parts = Parts(
+            packet.protocol, packet.server, exchange.query, exchange.response,
+            exchange.unread, doubt is None, verdict, exchange.asker,
+        )  # fmt: skip
+        if self._repeated is None:
+            return _record_of(parts)
+        return self._repeated.record(parts, _record_of)
 
     def _verdict(self, exchange: Exchange[Caller], doubt: str | None) -> Verdict:
         message = exchange.query or exchange.response
@@ -184,6 +181,29 @@ class Queries:
         elif self._may_translate and _leaves_translated(packet):
             why = "it was sent elsewhere (NAT), as the command itself may have arranged"
         return f"the answer names nothing: {why}" if why else None
+
+
+# By the parts alone: a record is kept by them.
+def _record_of(parts: Parts) -> DnsRecord:
+    response, verdict = parts.response, parts.verdict
+    message = parts.query or response
+    spelling = message.asked.rstrip(".") if message else None
+    return DnsRecord(
+        protocol=protocol_name(parts.protocol),
+        resolver=str(parts.server),
+        name=message.name if message else None,
+        asked=spelling if message and spelling != message.name else None,
+        kind=message.kind if message else None,
+        status=response.status if response else None,
+        answers=list(response.answers) if response else [],
+        answer_count=response.answer_count if response else None,
+        unread_bytes=parts.unread,
+        trusted=parts.is_trusted,
+        verdict=verdict.word,
+        rule=verdict.rule,
+        reason=verdict.reason,
+        **parts.asker.fields(),
+    )
 
 
 # A server on this machine and outside the scope (Docker's resolver) is no work of the

@@ -23,7 +23,6 @@ from egressmon.verdicts.connections import Connections
 _MAX_LINES = 4096
 _MAX_BYTES = 8 << 20
 _MAX_ONCE = 1 << 16
-_DNS = 53
 # Who listens must be asked each time.
 _ASKED = frozenset({CONSTANTS["RECEIVER_SHARED"], CONSTANTS["RECEIVER_ASK"]})
 Basis: TypeAlias = Callable[[FlowHead], Hashable]
@@ -143,8 +142,4 @@ class RepeatedConnections:
 
 
 def _is_odd(head: FlowHead) -> bool:
-    return (
-        bool(head.flags & (FLAG_CANARY | FLAG_OWNERLESS))
-        or head.port == _DNS
-        or head.receiver in _ASKED
-    )
+    return bool(head.flags & (FLAG_CANARY | FLAG_OWNERLESS)) or head.receiver in _ASKED

@@ -226,8 +226,14 @@ class EvidenceFile:
         self.verified.policy_digest = start["policy_digest"]
         may = KnownBlindSpot.KERNEL_NETWORKING.value.name
         try:
+            judge = self._policies.judge(start)
+            if judge.policy.enforce != start["enforce"]:
+                self.verified.remarks.append(
+                    f"its policy has enforce = {judge.policy.enforce}, and it was run "
+                    f"with {start['enforce']}"
+                )
             self._examining.rejudging = Rejudging(
-                self._policies.judge(start),
+                judge,
                 self._examining.learned,
                 may_translate=any(one["name"] == may for one in start["blind_spots"]),
             )

@@ -206,7 +206,7 @@ class Examining:
             by_kind = {of: fact for (of, _), fact in facts.items()}
             actor, module = by_kind.get("actor"), by_kind.get("module")
             return self.rejudging.connection(
-                record, actor.exe if actor else None, module.files if module else ()
+                record, actor.exe() if actor else None, module.files() if module else ()
             )
         except ValueError as error:  # an address that is none
             return Outcome(wrong=f"it cannot be judged: {error}")

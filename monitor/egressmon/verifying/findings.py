@@ -94,6 +94,8 @@ class Verified:
     """How many verdicts were made again, and are the same."""
     resting: Counter[str] = field(default_factory=Counter[str])
     """How many verdicts rest on what no record has, by what that is."""
+    remarks: list[str] = field(default_factory=list[str])
+    """What to know of the run that is no fault."""
     unjudged: str | None = None
     """Why no verdict was made again."""
     unproven: list[str] = field(default_factory=list[str])

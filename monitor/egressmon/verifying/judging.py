@@ -38,6 +38,7 @@ _RESTS_ON = (
     "op", "protocol", "dst", "verdict", "rule", "reason", "route", "route_reason",
     "bypass", "claimed",
 )  # fmt: skip
+_INPUTS = ("dst.names", "claimed", "name", "answers")
 _MAX_MADE_BYTES = 8 << 20
 _ENTRY_BYTES = 500  # about what else each takes
 _LISTENERS: tuple[Listener, ...] = ("scope", "nobody", "outside", "unknown")
@@ -95,9 +96,9 @@ class Rejudging:
             verdict = self._connection(record, names, origin, listener)
             if _is_same(record, verdict):
                 return self._reached(record, names, listener)
-        if _is_hidden([record["reason"], exe, *(one.name for one in names)], record):
-            return Outcome(resting=MASKED)
-        if any(_is_hidden([one.path, one.package], record) for one in files):
+        texts = [exe, *(one.name for one in names)]
+        texts += [text for one in files for text in (one.path, one.package)]
+        if _is_hidden(texts, record):
             return Outcome(resting=MASKED)
         return _wrong(record, self._connection(record, names, origin, None))
 
@@ -183,7 +184,7 @@ class Rejudging:
             return SAME
         if record["verdict"] == "violation" and record["rule"] is None:
             return Outcome(resting=PACKET)
-        hidden = _is_hidden([name, record["reason"]], record)
+        hidden = _is_hidden([name], record)
         rests = Outcome(resting=MASKED) if hidden else None
         return rests or self._pointer(record, name, resolver) or _wrong(record, verdict)
 
@@ -254,15 +255,20 @@ def _origin(record: Json, exe: str | None, files: tuple[File, ...]) -> Origin:
 def _is_same(record: Json, verdict: Verdict, *, may_go_on: bool = False) -> bool:
     if (record["verdict"], record["rule"]) != (verdict.word, verdict.rule):
         return False
-    reason = escape(verdict.reason)
-    if record["reason"] == reason:
+    found, reason = record["reason"], escape(verdict.reason)
+    if found == reason or (may_go_on and found.startswith(f"{reason}; ")):
         return True
-    return may_go_on and record["reason"].startswith(f"{reason}; ")
+    # What is left of a reason must still be that of this verdict.
+    if "reason" in record.get("cut", ()):
+        return reason.startswith(found.removesuffix("…"))
+    return MASK in found and found.partition(MASK)[0] in reason
 
 
 # Whether what the verdict rested on cannot be read any more.
 def _is_hidden(texts: list[str | None], record: Json) -> bool:
-    return "cut" in record or any(MASK in text for text in texts if text is not None)
+    if any(one.startswith(_INPUTS) for one in record.get("cut", ())):
+        return True
+    return any(MASK in text for text in texts if text is not None)
 
 
 def _wrong(record: Json, verdict: Verdict) -> Outcome:

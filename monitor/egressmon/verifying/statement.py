@@ -45,7 +45,7 @@ class Trace:
         values = Values()
         for line in lines_of(path):
             try:
-                self._add(values.resolve(line.record(), len(line.data)))
+                self._add(values.resolve(line.record(), line.data))
             except LineError:
                 continue  # `verify` told of it
 

@@ -16,9 +16,9 @@ from egressmon.probes.hooks import (
     COPIED,
     FRAMES,
     FRAMES_ROOT,
-    FREED,
     LEVEL,
     LIFE,
+    MADE,
     RING,
     ROOT,
     SCOPE,
@@ -137,9 +137,9 @@ class FrameProbes:
 
     @property
     def context_programs(self) -> tuple[int, int]:
-        """The programs that watch_copies() and watch_ends() attach, as descriptors."""
+        """The programs that watch_copies() and watch_makers() attach: descriptors."""
         programs = self.loaded.programs
-        return programs[COPIED.program], programs[FREED.program]
+        return programs[COPIED.program], programs[MADE.program]
 
     def watch_copies(self, path: str, offset: int, pid: int = -1) -> int:
         """Watch for copies of Contexts: attach to the return of a function.
@@ -147,19 +147,15 @@ class FrameProbes:
         It is at `offset` in the file `path`. `pid` limits this to one process; -1: all.
         Returns a descriptor that detaches when it is closed. Raises OSError.
         """
-        return bpf.attach_to_function(
-            self.context_programs[0], path, offset, pid, at_return=True
-        )
+        return bpf.attach_to_return(self.context_programs[0], path, offset, pid)
 
-    def watch_ends(self, path: str, offset: int) -> int:
-        """Watch for freed Contexts: attach to the function that frees them.
+    def watch_makers(self, path: str, offset: int) -> int:
+        """Watch for other new Contexts: attach to the return of a function.
 
         It is at `offset` in the file `path`. Returns a descriptor that detaches when it
         is closed. Raises OSError.
         """
-        return bpf.attach_to_function(
-            self.context_programs[1], path, offset, at_return=False
-        )
+        return bpf.attach_to_return(self.context_programs[1], path, offset)
 
     def forget_code(self, key: bytes) -> None:
         """Have the probes emit a code object again; `key` is its `struct code_key`."""

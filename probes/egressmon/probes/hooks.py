@@ -87,7 +87,7 @@ FRAMES = (
 FRAMES_ROOT = tuple(_cgroup("frames_root", what) for what in _ADDRESS)
 # Attached to functions of each interpreter (FrameProbes), not to the scope.
 COPIED = Hook("frames_copied", "frames", _KPROBE)
-FREED = Hook("frames_freed", "frames", _KPROBE)
+MADE = Hook("frames_made", "frames", _KPROBE)
 
 MAPS = (
     "events",
@@ -108,4 +108,12 @@ MAPS = (
     "templates",
 )
 # Those that only the frames' object has; it shares MAPS.
-FRAMES_MAPS = ("slots", "interpreters", "census", "pythons", "codes", "creators")
+FRAMES_MAPS = (
+    "slots",
+    "interpreters",
+    "census",
+    "pythons",
+    "codes",
+    "contexts",
+    "creators",
+)

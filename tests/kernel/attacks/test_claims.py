@@ -433,3 +433,60 @@ def test_what_is_mounted_during_the_run_is_claimed(
     assert claims(connection(run))["process.exe"] == (
         "on a file system that was mounted during the run"
     )
+
+
+# Only folders move, so nothing changes: what ran as one is then run by another's name.
+def test_what_moved_folders_hold_has_its_new_name(
+    watched: Watch, tmp_path: Path
+) -> None:
+    one, two, three = (tmp_path / f"d{number}" for number in (1, 2, 3))
+    three.mkdir()
+    (three / "client").hardlink_to(compiled(one, "client", MAIN))
+    script = (
+        f"cd {tmp_path}; for i in 1 2 3; do d1/client; done; mv d1 d2; mv d3 d1; "
+        "for i in 1 2 3; do d2/client; done"
+    )
+
+    run = watched("sh", "-c", script, policy=by(f'exe = ["{one}/client"]'))
+
+    made = run.of("connection")
+    assert [one["verdict"] for one in made] == ["allowed"] * 3 + ["violation"] * 3
+    assert {made["process"]["exe"] for made in made[3:]} == {f"{two}/client"}
+
+
+# The program is linked statically: it needs nothing below its new root folder.
+def test_what_runs_below_another_root_folder_is_a_claim(
+    watched: Watch, tmp_path: Path
+) -> None:
+    program = compiled(tmp_path / "jail", "client", MAIN, "-static")
+    code = (
+        f"import os; os.chroot({str(tmp_path / 'jail')!r}); os.chdir('/'); "
+        "os.execv('/client', ['client'])"
+    )
+
+    run = watched(sys.executable, "-c", code, policy=by(f'exe = ["{program}"]'))
+
+    why = claims(connection(run))["process.exe"]
+    assert why == "seen from a root folder of its own"
+    assert run.status == 120
+
+
+def test_what_the_command_mounted_it_can_unmount(
+    watched: Watch, tmp_path: Path
+) -> None:
+    program = compiled(tmp_path / "held", "client", MAIN)
+    (tmp_path / "mount").mkdir()
+    code = (
+        "import subprocess, sys\n"
+        f"where = {str(tmp_path / 'mount')!r}\n"
+        f"subprocess.run(['mount', '--bind', {str(program.parent)!r}, where])\n"
+        "subprocess.run([where + '/client'])\n"
+        f"{until_recorded(tmp_path, 1)}"
+        "while subprocess.run(['umount', where]).returncode: time.sleep(0.1)\n"
+    )
+
+    # In a mount namespace of its own: egressmon must see what is mounted.
+    command = ("timeout", "20", sys.executable, "-c", code)
+    run = watched(*command, through=("unshare", "-m"))
+
+    assert run.status == 0, run.stderr

@@ -10,30 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from support.pythons import INTERPRETERS, WALKED, minor
 from support.watching import Json, Watched
 
 Watch = Callable[..., Watched]
 pytestmark = pytest.mark.userspace
 STACKS = Path(__file__).parent / "sources/stacks.py"
 MAX_FRAMES = 1024
-
-
-def minor(interpreter: str) -> int:
-    """Return the interpreter's minor version."""
-    name = Path(interpreter).resolve().name
-    return int(name.removeprefix("python3.").rstrip("t"))
-
-
-INTERPRETERS = sorted(
-    {
-        str(path)
-        for pattern in ("usr/bin/python3.*", "usr/local/bin/python3.*")
-        for path in Path("/").glob(pattern)
-        if path.name.removeprefix("python3.").isdigit()
-    }
-    | {str(path) for path in Path.home().glob(".pyenv/versions/3.*/bin/python3.*[0-9]")}
-)
-WALKED = [one for one in INTERPRETERS if minor(one) >= 9]
 
 
 def by_port(run: Watched) -> dict[int, Json]:

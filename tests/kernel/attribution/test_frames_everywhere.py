@@ -85,7 +85,7 @@ def test_return_probes_and_seccomp_filters() -> None:
         own = Interpreters(frames).consider(sys.executable)
         assert own is not None
         assert own.contexts is not None
-        path, (copied, _) = own.path, own.contexts
+        path, copied = own.path, own.contexts[0]
         asked: list[int] = []
 
         def watch(pid: int) -> int:

@@ -50,9 +50,12 @@ def executables(program: Path) -> Executables:  # noqa: ARG001 -- older than the
     return Executables(beginning, proc_is_ours=True)
 
 
-def executed(file: Path, place: int = PLACE, mounts: int = HERE[0]) -> Executed:
+def executed(
+    file: Path, place: int = PLACE, mounts: int = HERE[0], path: str | None = None
+) -> Executed:
     status = file.stat()
-    return Executed(1, 100, 1, 1, 0, "x", "sh", status.st_ino, status.st_dev,
+    given = path or str(file)
+    return Executed(1, 100, 1, 1, 0, "x", given, status.st_ino, status.st_dev,
                     mounts, HERE[1], PRELOAD_NONE, b"", 0, 0, place)  # fmt: skip
 
 
@@ -67,6 +70,19 @@ def test_the_process_is_asked_once(
     known = executables.known_status(executed(program))
     assert known is not None
     assert known.st_ino == program.stat().st_ino
+
+
+# Where the kernel mapped it from counts as well as what execve(2) was given.
+@pytest.mark.parametrize(("mapped", "count"), [(True, 1), (False, 2)])
+def test_what_ran_by_another_path_is_asked_for(
+    executables: Executables, asked: Asked, program: Path, *, mapped: bool, count: int
+) -> None:
+    executables.of(executed(program))
+    event = executed(program, path="./program")
+    found = executables.of(event, str(program) if mapped else None)
+
+    assert found == (str(program), None)
+    assert asked.count == count
 
 
 @pytest.mark.parametrize("place", [0, PLACE + 1])

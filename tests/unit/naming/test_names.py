@@ -181,9 +181,21 @@ def test_resolver_files(tmp_path: Path) -> None:
 # A name that does not exist lets the search list complete it: verdicts rest on it.
 def test_what_names_rest_on_changes_with_those_that_do_not_exist() -> None:
     names = Names()
+    names.learn(A, "api.example.org", "dns")
     bases = [names.basis(A)]
     for is_there in (False, False, True, True):
         names.absent.note("api.example.org", is_there=is_there)
         bases.append(names.basis(A))
 
     assert bases[0] != bases[1] == bases[2] != bases[3] == bases[4]
+
+
+def test_without_names_nothing_rests_on_what_is_said_of_names() -> None:
+    names = Names()
+    before = names.basis(A)
+    names.absent.note("api.example.org", is_there=False)
+    names.aliases.learn("api.example.org", ("cdn.example.net",))
+
+    assert names.basis(A) == before
+    names.learn(A, "api.example.org", "dns")
+    assert names.basis(A) != before

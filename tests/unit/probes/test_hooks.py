@@ -12,9 +12,9 @@ from egressmon.probes.hooks import (
     FRAMES,
     FRAMES_MAPS,
     FRAMES_ROOT,
-    FREED,
     HOOKS,
     LEVEL,
+    MADE,
     MAPS,
     Hook,
 )
@@ -26,7 +26,7 @@ PROBES = Path(__file__).parents[3] / "probes/egressmon/probes/programs"
     ("source", "hooks"),
     [
         ("egressmon.bpf.c", HOOKS),
-        ("python/frames.bpf.c", (*FRAMES, *FRAMES_ROOT, COPIED, FREED)),
+        ("python/frames.bpf.c", (*FRAMES, *FRAMES_ROOT, COPIED, MADE)),
     ],
 )
 def test_every_program_of_the_source_is_a_hook_of_its_kind(
@@ -44,9 +44,8 @@ def test_every_program_of_the_source_is_a_hook_of_its_kind(
         if hook.tracepoint is not None:
             kind = "tp_btf" if hook is CALL else "raw_tp"
             assert found[hook.program] == f"{kind}/{hook.tracepoint}"
-        elif hook in {COPIED, FREED}:
-            kinds = {COPIED: "uretprobe", FREED: "uprobe"}
-            assert found[hook.program] == kinds[hook]
+        elif hook in {COPIED, MADE}:
+            assert found[hook.program] == "uretprobe"
         else:
             kind = hook.program.removeprefix(f"{hook.place}_")
             kind = "sock_create" if hook is LEVEL else kind

@@ -55,6 +55,20 @@ def move(records: list[Json]) -> None:
     violation(records)["dst"]["ip"] = "203.0.113.77"
 
 
+def hide(records: list[Json]) -> None:
+    allow(records)
+    for one in of(records, "connection"):
+        if one["rule"] == "allow[1]":
+            one["reason"] = "***"
+
+
+def cut(records: list[Json]) -> None:
+    allow(records)
+    for one in of(records, "connection"):
+        if one["rule"] == "allow[1]":
+            one["cut"] = ["reason"]
+
+
 def drop(records: list[Json]) -> None:
     records.remove(violation(records))
 
@@ -74,6 +88,8 @@ def forget(records: list[Json]) -> None:
 FORGERIES: list[tuple[Callable[[list[Json]], object], str]] = [
     (allow, "verdict"),
     (name, "verdict"),
+    (hide, "verdict"),
+    (cut, "verdict"),
     (move, "verdict"),
     (trust, "verdict"),
     (drop, "counters"),

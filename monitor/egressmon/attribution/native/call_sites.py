@@ -1,13 +1,13 @@
 """Call sites that the probes recognise by a few words of the stack, and do not copy."""
 
 import struct
-import time
 from collections import OrderedDict
 from typing import Protocol, TypeAlias, TypeVar
 
 from egressmon.attribution.native.memory.mappings import AddressSpace, Mapping
 from egressmon.attribution.native.unwinding.unwind import Frame, Unwound
 from egressmon.attribution.result import Attribution
+from egressmon.clock import kernel_ns
 from egressmon.events.model import Stack
 from egressmon.probes.architecture import Architecture
 from egressmon.probes.wire import CONSTANTS, LAYOUTS
@@ -147,7 +147,7 @@ class CallSites:
         except OSError:
             return  # it is copied, as before
         site.found, site.era, site.number = attribution, era, number
-        site.told_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        site.told_ns = kernel_ns()
         self._told[site.key] = self._known[number] = site
         self._of_process.setdefault(site.pid, set()).add(site.key)
 

@@ -167,6 +167,10 @@ class Modules:
         self._spaces.drop(pid)
         self._call_sites.forget_process(pid)
 
+    def release(self) -> None:
+        """Close the files that nothing but the command should keep open."""
+        self._images.release()
+
     def close(self) -> None:
         """Close the files that were read."""
         self._images.close()

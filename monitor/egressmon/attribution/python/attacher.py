@@ -22,12 +22,13 @@ from egressmon.privileges.privilege import ATTACHER
 from egressmon.values import dataclass
 
 _REQUEST = b"f"  # a file comes with it
-_PLACES = struct.Struct("=QQ")
+_PLACE = struct.Struct("=Q")
+_MAX_PLACES = 8
 _FINDING_S = 5.0
 _MAX_FILES = 256
 _ANSWER = struct.Struct("=i")  # an error number; 0: attached
 _PATIENCE_S = 10.0
-Places: TypeAlias = tuple[int, int]
+Places: TypeAlias = tuple[int, ...]
 Watch: TypeAlias = Callable[[str, Places], None]
 Find: TypeAlias = Callable[[int], Places | None]
 
@@ -151,15 +152,14 @@ def _found(find: Find, file: int) -> Places | None:
     os.close(told)
     try:
         ready, _, _ = select.select([answer], [], [], _FINDING_S)
-        data = os.read(answer, _PLACES.size) if ready else b""
+        data = os.read(answer, _MAX_PLACES * _PLACE.size) if ready else b""
     finally:
         os.close(answer)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-    if len(data) != _PLACES.size:
+    if not data or len(data) % _PLACE.size:
         return None
-    copied, freed = _PLACES.unpack(data)
-    return copied, freed
+    return tuple(place for (place,) in _PLACE.iter_unpack(data))
 
 
 # In the child's child: what the file holds can deceive it about this file alone.
@@ -169,6 +169,6 @@ def _find_in(find: Find, file: int, told: int) -> NoReturn:
         lock(())
         places = find(file)
         if places is not None:
-            os.write(told, _PLACES.pack(*places))
+            os.write(told, b"".join(map(_PLACE.pack, places)))
     finally:
         os._exit(0)

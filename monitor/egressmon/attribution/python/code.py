@@ -20,6 +20,7 @@ from egressmon.events.model import (
     FLAG_FRAMES_LOST,
     FLAG_OWNERLESS,
     CodeObject,
+    DnsPacket,
     Executed,
     Forked,
     Frames,
@@ -208,7 +209,7 @@ class PythonCode:
         """Return why the interpreter that made `flow` cannot be used, or None."""
         return self._unusable.why(flow.pid, flow.stack_ns or flow.ktime_ns)
 
-    def basis(self, flow: FlowHead) -> Hashable:
+    def basis(self, flow: FlowHead | DnsPacket) -> Hashable:
         """Return all that `of` rests on, for flows that are alike otherwise.
 
         None if that cannot be said.

@@ -30,6 +30,7 @@ _ENDS: dict[FramesStatus, str | None] = {
     "unnoted": "who created it was not seen",
     "unsure": "there are several interpreters, and which one runs is not known",
 }
+_SCHEDULED = "by way of a callback: the frames that scheduled it are not kept"
 _STANDARD_LIBRARY = re.compile(
     r".*/lib(?:64)?/python3\.\d+t?/(?!(?:site|dist)-packages/).*"
     r"|.*/python3\d+t?\.zip/.*|<frozen .*>"
@@ -206,4 +207,4 @@ def _end(event: Frames, unnamed: int) -> str | None:
         return f"at least {more} more frames were not kept"
     if unnamed:
         return f"{unnamed} code objects were not told of: too many at once"
-    return _ENDS[event.status]
+    return _ENDS[event.status] or (_SCHEDULED if event.callback else None)

@@ -62,12 +62,22 @@ def _by_stacks(
         # Which test's fixtures they were, the functions that run them do not tell.
         if now.endswith(" (call)") and confirms(now, direct):
             return RunningTest(now, confirmed=True)
+        if _is_of_runner(level):
+            continue
         if (other := _called(direct)) is not None:
             node = _node(other, now, [*frames, *(one for row in levels for one in row)])
             if node is None:
                 return RunningTest(now, confirmed=False)
             return RunningTest(node, confirmed=True, other=now)
     return RunningTest(now, confirmed=True) if confirms(now, _direct(frames)) else None
+
+
+# An asyncio.Runner has one Context for all that it is ever given to run; that of
+# asyncio.run() runs one thing.
+def _is_of_runner(level: list[FrameRecord]) -> bool:
+    made = [one for one in level[:3] if _is_file(one, "asyncio/runners.py")]
+    names = [one.function for one in made]
+    return names[:1] == ["Runner._lazy_init"] and names[2:] != ["run"]
 
 
 def confirms(test: str, frames: Iterable[FrameRecord]) -> bool:

@@ -12,7 +12,12 @@ from egressmon.events.model import (
     FLAG_INGRESS,
     DnsPacket,
 )
-from egressmon.naming.dns.message import Message, MessageError, read_message
+from egressmon.naming.dns.message import (
+    Message,
+    MessageError,
+    identifier_of,
+    read_message,
+)
 from egressmon.naming.dns.stream import SHARED, Leftover, Reassembly
 from egressmon.naming.dns.trust import Answerers
 from egressmon.values import dataclass, replace
@@ -23,7 +28,7 @@ _RAW = "a raw socket sent it: whether and as what it arrives is not known"
 _EXTRAS = "it carries more than its question"
 
 Asker = TypeVar("Asker")
-_Key: TypeAlias = tuple[int, object, int, str, str]
+_Key: TypeAlias = tuple[int, object, bytes, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +68,17 @@ class DnsWatch(Generic[Asker]):
     have sent the response itself.
     """
 
-    def __init__(self, who_asks: Callable[[DnsPacket], Asker]) -> None:
-        """`who_asks` looks up who sent a packet; it is called as the packet comes."""
+    def __init__(
+        self,
+        who_asks: Callable[[DnsPacket], Asker],
+        read: Callable[[bytes], Message] = read_message,
+    ) -> None:
+        """`who_asks` looks up who sent a packet; it is called as the packet comes.
+
+        `read` does what `read_message` does.
+        """
         self._who_asks = who_asks
+        self._read = read
         self._sent = Reassembly()
         self._received = Reassembly(compares=False)
         self._answerers = Answerers()
@@ -113,7 +126,7 @@ class DnsWatch(Generic[Asker]):
                 yield from self._on_leftover(part, packet.ktime_ns)
                 continue
             try:
-                message = read_message(part)
+                message = self._read(part)
             except MessageError as error:
                 self.malformed += 1
                 why = f"unreadable message: {error}"
@@ -127,7 +140,7 @@ class DnsWatch(Generic[Asker]):
             if isinstance(part, Leftover):
                 continue  # received bytes that name nothing need no record
             try:
-                yield self._on_response(packet, read_message(part))
+                yield self._on_response(packet, self._read(part), part)
             except MessageError as error:
                 self.malformed += 1
                 why = f"unreadable message: {error}"
@@ -164,14 +177,14 @@ class DnsWatch(Generic[Asker]):
         if packet.protocol != _UDP:
             return violation
         try:
-            return replace(violation, query=read_message(packet.payload))
+            return replace(violation, query=self._read(packet.payload))
         except MessageError:
             return violation
 
     def _on_query(
         self, packet: DnsPacket, message: Message, data: bytes
     ) -> Iterator[Exchange[Asker]]:
-        key = _key(packet, message)
+        key = _key(packet, message, data)
         digest = blake2b(data, digest_size=16).digest()
         known = self._open.get(key)
         if known is not None and known.digest == digest:
@@ -193,12 +206,14 @@ class DnsWatch(Generic[Asker]):
             why = "too many questions were open: its answer was not waited for"
             yield _unanswered(one, packet.ktime_ns, why)
 
-    def _on_response(self, packet: DnsPacket, message: Message) -> Exchange[Asker]:
+    def _on_response(
+        self, packet: DnsPacket, message: Message, data: bytes
+    ) -> Exchange[Asker]:
         now = packet.ktime_ns
         if not message.is_response:
             why = "a query came from a DNS port"
             return Exchange(packet, self._who_asks(packet), message, None, now, why)
-        asked = self._open.pop(_key(packet, message), None)
+        asked = self._open.pop(_key(packet, message, data), None)
         if asked is None:
             why = "this socket did not ask that server this question"
             return Exchange(packet, self._who_asks(packet), None, message, now, why)
@@ -223,7 +238,7 @@ def _extras(query: Message) -> str | None:
     return f"{_EXTRAS}: {query.extras}" if query.extras else None
 
 
-def _key(packet: DnsPacket, message: Message) -> _Key:
+def _key(packet: DnsPacket, message: Message, data: bytes) -> _Key:
     return (
-        packet.cookie, packet.server, message.identifier, message.name, message.kind
+        packet.cookie, packet.server, identifier_of(data), message.name, message.kind
     )  # fmt: skip

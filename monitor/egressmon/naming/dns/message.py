@@ -12,7 +12,7 @@ from egressmon.naming.dns.wire import MessageError, Resource, Wire
 from egressmon.policy.language.names import canonical
 from egressmon.values import dataclass
 
-__all__ = ["Message", "MessageError", "read_message"]
+__all__ = ["Message", "MessageError", "identifier_of", "parse", "read_message"]
 
 _MAX_ANSWERS = 64  # both answer records and addresses
 _MAX_SKIPPED = 128
@@ -29,7 +29,6 @@ _ADDRESSES = frozenset({rdata.A, rdata.AAAA, rdata.SVCB, rdata.HTTPS})
 class Message:
     """A query with its question, or a response with its question and answers."""
 
-    identifier: int
     is_response: bool
     name: str
     kind: str
@@ -68,25 +67,35 @@ class _Question:
         return self.kind in _ADDRESSES and self.family == _INTERNET
 
 
+def identifier_of(data: bytes) -> bytes:
+    """Return what tells the message in `data` from others of its socket."""
+    return data[:2]
+
+
 def read_message(data: bytes) -> Message:
     """Return the message in `data`. Raises MessageError, whatever is wrong with it."""
+    return parse(data)[0]
+
+
+def parse(data: bytes) -> tuple[Message, Wire]:
+    """Return the message in `data`, and how it was read. Raises MessageError."""
     if len(data) < _HEADER.size:
         raise MessageError(f"{len(data)} bytes are too few")
-    identifier, flags, questions, *counts = _HEADER.unpack_from(data)
+    _, flags, questions, *counts = _HEADER.unpack_from(data)
     if questions != 1:
         raise MessageError(f"{questions} questions in one message")
     wire = Wire(data)
     question = _question(wire)
     if flags & _RESPONSE:
-        return _response(wire, identifier, flags, question, counts)
-    return Message(
-        identifier,
+        return _response(wire, flags, question, counts), wire
+    query = Message(
         is_response=False,
         name=question.name,
         kind=kind_name(question.kind),
         asked=question.asked,
         extras=extras_of_query(wire, flags, question.family, counts, question.end),
     )
+    return query, wire
 
 
 def _question(wire: Wire) -> _Question:
@@ -99,7 +108,7 @@ def _question(wire: Wire) -> _Question:
 
 
 def _response(
-    wire: Wire, identifier: int, flags: int, question: _Question, counts: list[int]
+    wire: Wire, flags: int, question: _Question, counts: list[int]
 ) -> Message:
     records: list[Resource] = []
     at = question.end
@@ -112,7 +121,6 @@ def _response(
     found, ttl = ([], 0) if status else _addresses(wire, question, records, aliases)
     unread = counts[0] - len(records) if question.asks_addresses and not status else 0
     return Message(
-        identifier=identifier,
         is_response=True,
         name=question.name,
         kind=kind_name(question.kind),
@@ -129,7 +137,7 @@ def _response(
 
 def _line(wire: Wire, record: Resource) -> str:
     value = rdata.text(wire, record)
-    return f"{canonical(record.owner)} {kind_name(record.kind)} {value}"
+    return f"{record.owner} {kind_name(record.kind)} {value}"
 
 
 # The upper bits of the response code are in the OPT record (RFC 6891 section 6.1.3).
@@ -168,7 +176,7 @@ def _addresses(
 
 
 def _is(record: Resource, name: str, kind: int) -> bool:
-    return record.kind == kind and canonical(record.owner) == name
+    return record.kind == kind and record.owner == name
 
 
 # One more than are believed: a hint has room for thousands.
@@ -187,7 +195,7 @@ def _alias(wire: Wire, records: list[Resource], name: str) -> tuple[str, int] | 
     }
     if not leads:
         for one in records:
-            above = "." + canonical(one.owner)
+            above = "." + one.owner
             if one.kind == rdata.DNAME and name.endswith(above):
                 below = canonical(rdata.target(wire, one))
                 leads[f"{name.removesuffix(above)}.{below}"] = one.ttl

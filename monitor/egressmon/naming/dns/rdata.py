@@ -26,6 +26,10 @@ _PARAMETERS = {
     8: "ohttp",
     10: "docpath",
 }
+_ESCAPES = {
+    **{byte: f"\\{byte:03d}" for byte in range(256) if not 0x20 <= byte < 0x7F},
+    **{ord(character): f"\\{character}" for character in '"\\'},
+}
 _SIZES = {4: 4, 6: 16}  # bytes of an address in ipv4hint and in ipv6hint
 
 
@@ -116,13 +120,8 @@ def _strings(wire: Wire, record: Resource) -> str:
 
 
 def _quoted(data: bytes) -> str:
-    return '"' + "".join(map(_character, data[:MAX_TEXT])) + '"'
-
-
-def _character(byte: int) -> str:
-    if byte in b'"\\':
-        return "\\" + chr(byte)
-    return chr(byte) if 0x20 <= byte < 0x7F else f"\\{byte:03d}"
+    text = data[:MAX_TEXT].decode("latin-1")
+    return f'"{text if data.isalnum() else text.translate(_ESCAPES)}"'
 
 
 # Yield (key, value) of the parameters of SVCB and HTTPS: RFC 9460 section 2.2.
@@ -141,11 +140,12 @@ def _parameters(wire: Wire, record: Resource) -> Iterator[tuple[int, bytes]]:
 def _service(wire: Wire, record: Resource) -> str:
     (priority,) = struct.unpack_from("!H", wire.data, record.start)
     name, _ = wire.name(record.start + 2)
-    words = [f"{priority} {name}."]
+    written = f"{priority} {name}."
     for key, value in _parameters(wire, record):
-        label = _PARAMETERS.get(key) or f"key{key}"
-        words.append(f"{label}={_value(key, value)}" if value else label)
-    return " ".join(words)
+        if len(written) < MAX_TEXT:  # what is beyond would be cut
+            label = _PARAMETERS.get(key) or f"key{key}"
+            written += f" {label}={_value(key, value)}" if value else f" {label}"
+    return written
 
 
 def _value(key: int, value: bytes) -> str:
@@ -162,7 +162,9 @@ def _value(key: int, value: bytes) -> str:
     if key == 5:
         return '"' + b64encode(value[:MAX_TEXT]).decode() + '"'
     if key in {1, 10}:
-        value = b",".join(map(_listed, _counted(value[:MAX_TEXT])))
+        items = _counted(value[:MAX_TEXT])
+        has_marks = b"," in value or b"\\" in value
+        value = b",".join(map(_listed, items) if has_marks else items)
     return _quoted(value)
 
 

@@ -84,18 +84,16 @@ def attach_to_tracepoint(program: int, name: str) -> int:
     return _bpf(_RAW_TRACEPOINT_OPEN, struct.pack("=QII", where, program, 0))
 
 
-def attach_to_function(
-    program: int, path: str, offset: int, pid: int = -1, *, at_return: bool
-) -> int:
+def attach_to_return(program: int, path: str, offset: int, pid: int = -1) -> int:
     """Attach `program` to a function in a file, until the returned event is closed.
 
-    The function begins at `offset` in the file `path`. `program` runs at each call, or
-    with `at_return` at each return, in the process `pid`, or in all (-1).
+    The function begins at `offset` in the file `path`. `program` runs at each return,
+    in the process `pid`, or in all (-1).
     """
     kind = int((_UPROBES / "type").read_text())
     name = ctypes.create_string_buffer(os.fsencode(path))
     attribute = bytearray(_EVENT_SIZE)
-    struct.pack_into("=IIQ", attribute, 0, kind, _EVENT_SIZE, _RETURNS * at_return)
+    struct.pack_into("=IIQ", attribute, 0, kind, _EVENT_SIZE, _RETURNS)
     struct.pack_into("=QQ", attribute, 56, ctypes.addressof(name), offset)
     event = open_event(bytes(attribute), pid, -1 if pid >= 0 else 0, 0)
     try:

@@ -24,8 +24,8 @@ from egressmon.probes.hooks import (
     FRAMES,
     FRAMES_MAPS,
     FRAMES_ROOT,
-    FREED,
     HOOKS,
+    MADE,
     MAPS,
     ROOT,
     SCOPE,
@@ -45,8 +45,8 @@ _SONAMES = ("libbpf.so.1", "libbpf.so.0")
 _NAMED = tuple(one for one in ROOT if one not in WHOLE)
 _SOCKETS = (*SCOPE, *_NAMED)
 _PARTS = _SOCKETS, WHOLE, tuple(one for one in HOOKS if one not in {*_SOCKETS, *WHOLE})
-_FRAMES_PARTS = FRAMES, (*FRAMES_ROOT, COPIED, FREED)
-_FRAMES = (*FRAMES, *FRAMES_ROOT, COPIED, FREED)
+_FRAMES_PARTS = FRAMES, (*FRAMES_ROOT, COPIED, MADE)
+_FRAMES = (*FRAMES, *FRAMES_ROOT, COPIED, MADE)
 _ALL = (*HOOKS, *_FRAMES)
 # struct bpf_object_open_opts of libbpf 0.5: its size, and last `btf_custom_path`.
 _OPEN_OPTIONS = struct.Struct("=Q40xQ")

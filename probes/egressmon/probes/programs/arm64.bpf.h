@@ -7,7 +7,6 @@
 
 #define REGISTER_COUNT 34 /* struct user_pt_regs */
 #define REGISTER_RETURNED 0
-#define REGISTER_ARGUMENT 0 /* the first */
 #define REGISTER_STACK 31
 #define REGISTER_INSTRUCTION 32
 #define REGISTER_STATE 33
@@ -18,7 +17,7 @@
 /* glibc, nptl/descr.h: pthread_self() is below the thread pointer, by a size that varies. */
 #define THREAD_SELF_WINDOW 4096
 #define THREAD_KEYS 0 /* not at a fixed offset, so not used */
-#define THREAD_POINTER(task) READ(task, thread.uw.tp_value)
+#define THREAD_POINTER_FIELD thread.uw.tp_value
 
 /*
  * System calls by number (include/uapi/asm-generic/unistd.h, and arm's), and where their

@@ -193,7 +193,9 @@ struct exec_event {
 	u32 arguments_size;
 	u32 payload_size;
 	u32 exec_id;
-	u32 place; /* differs for each path by which an executable may be opened */
+	u32 place; /* of the executable: differs for each name and mount */
+	u32 root;  /* of the process's root folder, likewise */
+	u32 spare;
 	char comm[COMM_SIZE];
 	char path[PATH_SIZE];
 };
@@ -373,8 +375,8 @@ struct frames_event {
 	u32 child;
 	u32 count;
 	u32 total;
-	u32 level; /* 0: the thread's own frames; n: those of the n-th creator outward */
-	u32 spare;
+	u32 level;    /* 0: the thread's own frames; n: those of the n-th creator outward */
+	u32 callback; /* with a level: the creator scheduled a callback, in which that was */
 	char test[TEST_SIZE]; /* PYTEST_CURRENT_TEST; cut if it fills this */
 };
 

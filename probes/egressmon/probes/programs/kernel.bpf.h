@@ -211,6 +211,11 @@ KERNEL_STRUCT(cred)
 	KERNEL_FIELD(cred, KERNEL_STRUCT(user_namespace) *, user_ns);
 };
 
+KERNEL_STRUCT(fs_struct)
+{
+	KERNEL_FIELD(fs_struct, struct path___read, root);
+};
+
 KERNEL_STRUCT(task_struct)
 {
 	KERNEL_FIELD(task_struct, unsigned int, flags);
@@ -226,6 +231,7 @@ KERNEL_STRUCT(task_struct)
 	KERNEL_FIELD(task_struct, KERNEL_STRUCT(signal_struct) *, signal);
 	KERNEL_FIELD(task_struct, KERNEL_STRUCT(mm_struct) *, mm);
 	KERNEL_FIELD(task_struct, KERNEL_STRUCT(files_struct) *, files);
+	KERNEL_FIELD(task_struct, KERNEL_STRUCT(fs_struct) *, fs);
 	KERNEL_FIELD(task_struct, KERNEL_STRUCT(nsproxy) *, nsproxy);
 	KERNEL_FIELD(task_struct, KERNEL_STRUCT(cred) *, cred);
 	KERNEL_FIELD(task_struct, command_name, comm);
@@ -242,6 +248,7 @@ KERNEL_STRUCT(linux_binprm)
 
 /* Macros, because libbpf would look for a kernel type with a typedef's name. */
 #define kernel_task KERNEL_STRUCT(task_struct)
+#define THREAD_POINTER(task) READ(task, THREAD_POINTER_FIELD)
 #define kernel_group KERNEL_STRUCT(sock_reuseport)
 #define kernel_program KERNEL_STRUCT(linux_binprm)
 #define kernel_sock KERNEL_STRUCT(sock)

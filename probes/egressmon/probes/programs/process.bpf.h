@@ -68,15 +68,14 @@ static __always_inline void on_fork(kernel_task *child)
 }
 
 /*
- * A number for the name and the mount by which a file was opened. Of their addresses, which
- * nobody is to learn, too little is left in it.
+ * A number for the name and the mount by which something was opened. Of their addresses,
+ * which nobody is to learn, too little is left in it.
  */
-static __always_inline u32 place_of(KERNEL_STRUCT(file) * file)
+static __always_inline u32 place_of(void *name, void *mount)
 {
-	u64 name = (u64)READ(file, f_path.dentry) * 0x9e3779b97f4a7c15;
-	u64 mount = (u64)READ(file, f_path.mnt) * 0xc2b2ae3d27d4eb4f;
+	u64 mixed = (u64)name * 0x9e3779b97f4a7c15 ^ ((u64)mount * 0xc2b2ae3d27d4eb4f >> 7);
 
-	return (name ^ (mount >> 7)) >> 32;
+	return mixed >> 32;
 }
 
 /* Fill a reserved exec event and up to room bytes of arguments behind it. */
@@ -85,6 +84,7 @@ static __always_inline void fill_exec(struct exec_event *event, kernel_task *tas
 {
 	KERNEL_STRUCT(file) *file = READ(READ(task, mm), exe_file);
 	KERNEL_STRUCT(inode) *inode = READ(file, f_inode);
+	KERNEL_STRUCT(fs_struct) *fs = READ(task, fs);
 	unsigned long start = READ(READ(task, mm), arg_start);
 	unsigned long end = READ(READ(task, mm), arg_end);
 	u64 size = end - start;
@@ -102,7 +102,9 @@ static __always_inline void fill_exec(struct exec_event *event, kernel_task *tas
 	event->preload = preload;
 	event->arguments_size = size > 0xffffffff ? 0xffffffff : size;
 	event->exec_id = READ(task, self_exec_id);
-	event->place = place_of(file);
+	event->place = place_of(READ(file, f_path.dentry), READ(file, f_path.mnt));
+	event->root = place_of(READ(fs, root.dentry), READ(fs, root.mnt));
+	event->spare = 0;
 	bpf_probe_read_kernel(event->comm, COMM_SIZE, &task->comm);
 	if (bpf_probe_read_kernel_str(event->path, PATH_SIZE, READ(program, filename)) < 0)
 		event->path[0] = 0;

@@ -7,7 +7,6 @@
 
 #define REGISTER_COUNT 21 /* struct pt_regs */
 #define REGISTER_RETURNED 10
-#define REGISTER_ARGUMENT 14 /* the first */
 #define REGISTER_INSTRUCTION 16
 #define REGISTER_SEGMENT 17
 #define REGISTER_STACK 19
@@ -21,7 +20,7 @@
  */
 #define THREAD_SELF_WINDOW 0
 #define THREAD_KEYS 0x310
-#define THREAD_POINTER(task) READ(task, thread.fsbase)
+#define THREAD_POINTER_FIELD thread.fsbase
 
 /*
  * System calls by number (arch/x86/entry/syscalls/syscall_{64,32}.tbl), and where their

@@ -24,10 +24,10 @@ def python(tmp_path: Path) -> Interpreter:
     return Interpreter(str(path), (4096, 8192), (status.st_dev, status.st_ino))
 
 
-def found(file: int) -> tuple[int, int]:
+def found(file: int) -> tuple[int, ...]:
     """Take any file for an interpreter."""
     os.close(file)
-    return 4096, 8192
+    return 4096, 8192, 12288
 
 
 class Probes:
@@ -46,8 +46,8 @@ class Probes:
             raise PermissionError(errno.EACCES, "no")
         return os.dup(self._file)
 
-    def watch_ends(self, path: str, offset: int) -> int:
-        os.write(self._file, f"{Path(path).readlink()} {offset} ends\n".encode())
+    def watch_makers(self, path: str, offset: int) -> int:
+        os.write(self._file, f"{Path(path).readlink()} {offset} made\n".encode())
         return os.dup(self._file)
 
     @property
@@ -86,7 +86,10 @@ def test_a_file_is_watched_once_by_whatever_path(
     contexts.watch(None)
 
     assert contexts.settle() == ""
-    assert probes.asked == [f"{python.path} 8192 ends", f"{python.path} 4096"]
+    assert probes.asked == [
+        *(f"{python.path} {place} made" for place in (8192, 12288)),
+        f"{python.path} 4096",
+    ]
 
 
 def test_what_is_refused_is_tried_again(
@@ -100,7 +103,7 @@ def test_what_is_refused_is_tried_again(
         contexts.watch(python)
         contexts.settle()
 
-    assert len(probes.asked) == 4
+    assert len(probes.asked) == 6
     assert "could not be attached (Permission denied)" in contexts.failure
 
 
@@ -117,7 +120,7 @@ def test_another_file_at_its_path_is_left_alone(
     assert probes.asked == []
     contexts.watch(python)
     contexts.settle()
-    assert len(probes.asked) == 2
+    assert len(probes.asked) == 3
 
 
 def ends(_file: int) -> None:

@@ -101,7 +101,7 @@ class Probes:
     def watch_copies(self, path: str, offset: int, pid: int = -1) -> int:
         raise OSError(f"{path} at {offset} in {pid}")
 
-    def watch_ends(self, path: str, offset: int) -> int:
+    def watch_makers(self, path: str, offset: int) -> int:
         raise OSError(f"{path} at {offset}")
 
 
@@ -277,6 +277,11 @@ PYTEST = frame("pytest_pyfunc_call", "/v/_pytest/python.py")
 HOOK = frame("HookCaller.__call__", "/v/pluggy/_hooks.py")
 NOW = "tests/test_net.py::test_innocent (call)"
 INNOCENT = [LOOP, frame("test_innocent"), PYTEST, HOOK]
+GUILTY = [frame("test_guilty"), PYTEST, HOOK]
+
+
+def runner(*functions: str) -> list[FrameRecord]:
+    return [frame(one, "/usr/lib/python3.11/asyncio/runners.py") for one in functions]
 
 
 @pytest.mark.parametrize(
@@ -306,6 +311,19 @@ INNOCENT = [LOOP, frame("test_innocent"), PYTEST, HOOK]
             RunningTest(NOW, confirmed=False),
         ),
         ([[*INNOCENT[1:]]], RunningTest(NOW, confirmed=True)),
+        # asyncio.run() runs one thing; a Runner runs one after the other.
+        (
+            [[*runner("Runner._lazy_init", "Runner.__enter__", "run"), *GUILTY]],
+            RunningTest("tests/test_net.py::test_guilty (call)", True, NOW),
+        ),
+        (
+            [[*runner("Runner._lazy_init", "Runner.run"), *GUILTY]],
+            RunningTest(NOW, confirmed=False),
+        ),
+        (
+            [[*runner("Runner._lazy_init", "Runner.run"), *INNOCENT[1:]]],
+            RunningTest(NOW, confirmed=True),
+        ),
         (
             [[frame("test_innocent"), LOOP, PYTEST], [frame("wrapper"), PYTEST, HOOK]],
             RunningTest(NOW, confirmed=True),
@@ -363,6 +381,19 @@ def test_a_creator_that_was_not_seen() -> None:
     assert isinstance(found, CodeRecord)
     assert len(functions(found.created_by)) == 1
     assert found.created_by_end == "who created it was not seen"
+
+
+def test_a_creator_by_way_of_a_callback() -> None:
+    code = python_code()
+    code.on_frames(walked(frames_event((1, 1, 0), ktime_ns=9)))
+    code.on_frames(walked(frames_event((2, 1, 0), ktime_ns=9, level=1, callback=1)))
+
+    found = code.of(flow_of(flow("192.0.2.1", 1, frames_ns=9)), MISSING)
+
+    assert isinstance(found, CodeRecord)
+    assert functions(found.created_by) == ["creator"]
+    assert found.created_by_end is not None
+    assert found.created_by_end.startswith("by way of a callback")
 
 
 def test_a_stack_of_several_interpreters_says_that_it_may_be_another() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from egressmon.attribution.python import builds, offsets
-from egressmon.attribution.python.builds import read_interpreter
+from egressmon.attribution.python.builds import contexts_of, read_interpreter
 from egressmon.attribution.python.interpreters import Interpreters
 from egressmon.attribution.python.offsets.versions import (
     DEBUG_OFFSETS,
@@ -212,6 +212,31 @@ def library() -> bytes:
     found = Interpreters(Probes()).consider(PYTHON)
     assert found is not None
     return Path(found.path).read_bytes()
+
+
+def places(content: bytes) -> tuple[int, ...] | None:
+    elf = elf_of(content)
+    try:
+        build = read_interpreter(elf)
+        assert isinstance(build, bytes)
+        return contexts_of(elf, build)
+    finally:
+        elf.close()
+
+
+def test_probes_pass_by_the_mark_of_where_calls_may_lead() -> None:
+    changed = bytearray(library())
+    found = places(bytes(changed))
+    assert found is not None
+    copies, made, copied = found
+    assert len({copies, made, copied}) == 3
+    endbr64 = b"\xf3\x0f\x1e\xfa"
+    unmarked = [changed[place : place + 4] != endbr64 for place in found]
+    changed[copies : copies + 4] = endbr64
+
+    marked = places(bytes(changed))
+
+    assert marked == (copies + 4 * unmarked[0], made, copied)
 
 
 @settings(max_examples=60)

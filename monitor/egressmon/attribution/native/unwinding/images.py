@@ -5,7 +5,7 @@ from functools import cached_property
 
 from egressmon.attribution.native.memory.mappings import Mapping
 from egressmon.attribution.native.unwinding.cfi import FrameTable
-from egressmon.files.beginning import CHANGED, OTHER_ROOT, Beginning
+from egressmon.files.beginning import CHANGED, NEW_MOUNT, OTHER_ROOT, Beginning
 from egressmon.files.bounded import open_regular
 from egressmon.files.elf import Elf, ElfError
 from egressmon.files.roots import root_of
@@ -78,6 +78,8 @@ class Images:
         `beginning` is the moment before the run, by default now.
         """
         self._known: OrderedDict[tuple[bytes, int, int], Image] = OrderedDict()
+        self._held: set[tuple[bytes, int, int]] = set()
+        """Those of them that keep a mount of the command's own busy."""
         self._beginning = beginning or Beginning()
         self._machine = architecture.elf if architecture is not None else 0
 
@@ -95,6 +97,8 @@ class Images:
             if known is not None:
                 known.elf.close()
             self._known[key] = found
+            if found.why_claimed == NEW_MOUNT:
+                self._held.add(key)
             if len(self._known) > _MAX_OPEN:
                 _, old = self._known.popitem(last=False)
                 old.elf.close()
@@ -110,6 +114,16 @@ class Images:
             if status is None or not self._beginning.is_older(status):
                 image.why_claimed = CHANGED
         return image.why_claimed
+
+    def release(self) -> None:
+        """Close the files that are on mounts of the command's own.
+
+        It may want to unmount them: umount(2) fails as long as one is open.
+        """
+        while self._held:
+            image = self._known.pop(self._held.pop(), None)
+            if image is not None:
+                image.elf.close()
 
     def close(self) -> None:
         """Close all files."""

@@ -24,7 +24,7 @@ static __always_inline bool emit_current_frames(u64 now, kernel_task *child, boo
 	python = begin_walk(slot, task, child, now, limit);
 	if (python) {
 		*is_python = true;
-		slot->record.event.status = walk_frames(slot, task);
+		slot->record.event.status = walk_frames(slot, find_frames(slot, task));
 		find_test(slot, python);
 		told = emit_frames(slot);
 		if (child)

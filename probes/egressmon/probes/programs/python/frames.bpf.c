@@ -90,13 +90,13 @@ int frames_copied(u64 *registers)
 }
 
 /*
- * At the function that frees Contexts: another one may get the same address, by Context() or
- * Context.copy(), and was not copied from the running code's Context.
+ * At the return of what else makes Contexts, as Context() and Context.copy(): one may get the
+ * address of another that is gone, and was not copied from the running code's Context.
  */
-SEC("uprobe")
-int frames_freed(u64 *registers)
+SEC("uretprobe")
+int frames_made(u64 *registers)
 {
-	forget_creator(registers[REGISTER_ARGUMENT]);
+	forget_origin(registers[REGISTER_RETURNED]);
 	return 0;
 }
 

@@ -107,12 +107,28 @@ static __always_inline long look_outward(struct slot *slot)
 	return 0;
 }
 
+/* The code object of the frame that was read. */
+static __always_inline u64 frame_code(const struct slot *slot)
+{
+	u64 code = frame_word(slot, slot->build.frame_code);
+
+	return slot->build.minor >= MINOR_TAGGED ? code & ~3ULL : code;
+}
+
+/* Whether what was read as a code object is one. */
+static __always_inline bool holds_code(const struct slot *slot)
+{
+	u64 type = code_word(slot, slot->build.object_type);
+
+	return type == slot->python.base + slot->build.code_type;
+}
+
 static long walk_frame(u32 i, u32 *number)
 {
 	struct slot *slot = slot_of(number);
 	struct frame *target;
-	u64 code, type;
 	u32 print, at;
+	u64 code;
 
 	if (!slot)
 		return 1;
@@ -130,15 +146,12 @@ static long walk_frame(u32 i, u32 *number)
 		slot->walk.status = FRAMES_CUT;
 		return slot->walk.limit < MAX_FRAMES;
 	}
-	code = frame_word(slot, slot->build.frame_code);
-	if (slot->build.minor >= MINOR_TAGGED)
-		code &= ~3ULL;
+	code = frame_code(slot);
 	if (!read_code(slot, code)) {
 		slot->walk.status = FRAMES_UNREADABLE;
 		return 1;
 	}
-	type = code_word(slot, slot->build.object_type);
-	if (type != slot->python.base + slot->build.code_type) {
+	if (!holds_code(slot)) {
 		slot->walk.status = FRAMES_ODD;
 		return 1;
 	}
@@ -147,6 +160,8 @@ static long walk_frame(u32 i, u32 *number)
 	target->code = code;
 	target->fingerprint = print;
 	target->instruction = instruction_of(slot, code);
+	slot->walk.digest = mix(slot->walk.digest, code);
+	slot->walk.digest = mix(slot->walk.digest, (u64)print << 32 | target->instruction);
 	slot->record.event.count = at + 1;
 	emit_new_code(slot, code, print);
 	return 0;
@@ -225,30 +240,39 @@ static __always_inline u64 find_state(struct slot *slot, kernel_task *task, u64 
 	return slot->walk.hit;
 }
 
-/* Walk the thread's frames; returns FRAMES_*, and sets slot->walk.state. */
-static __always_inline u32 walk_frames(struct slot *slot, kernel_task *task)
+/* Find the thread's innermost frame; returns FRAMES_*, and sets slot->walk. */
+static __always_inline u32 find_frames(struct slot *slot, kernel_task *task)
 {
 	u64 first = user_word(slot->python.base + slot->build.runtime +
 			      slot->build.runtime_interpreters);
 	bool several = user_word(first + slot->build.interpreter_next);
 	u64 state = find_state(slot, task, first, several);
-	u32 number = slot->number;
 
 	slot->walk.state = state;
 	slot->walk.outer = 0;
 	slot->walk.interpreter = several ? first : 0;
+	slot->walk.several = several;
+	slot->walk.digest = 0;
+	slot->walk.frame = state ? top_frame(slot, state) : 0;
 	if (!state)
 		return FRAMES_NO_THREAD;
-	slot->walk.frame = top_frame(slot, state);
-	if (!slot->walk.frame)
-		return FRAMES_IDLE;
+	return slot->walk.frame ? FRAMES_WHOLE : FRAMES_IDLE;
+}
+
+/* Walk the frames that find_frames() found, which returned `status`; returns FRAMES_*. */
+static __always_inline u32 walk_frames(struct slot *slot, u32 status)
+{
+	u32 number = slot->number;
+
+	if (status != FRAMES_WHOLE)
+		return status;
 	slot->walk.status = FRAMES_WHOLE;
 	bpf_loop(MAX_WALK, walk_frame, &number, 0);
 	if (slot->walk.status != FRAMES_WHOLE)
 		return slot->walk.status;
 	if (slot->walk.frame || slot->walk.outer || slot->walk.interpreter)
 		return FRAMES_CUT; /* more frames than MAX_WALK, perhaps in a circle */
-	return several && slot->walk.hit ? FRAMES_UNSURE : FRAMES_WHOLE;
+	return slot->walk.several && slot->walk.hit ? FRAMES_UNSURE : FRAMES_WHOLE;
 }
 
 static __always_inline bool emit_frames(const struct slot *slot)
@@ -300,7 +324,7 @@ static __always_inline struct python *begin_walk(struct slot *slot, kernel_task 
 	event->count = 0;
 	event->total = 0;
 	event->level = 0;
-	event->spare = 0;
+	event->callback = 0;
 	event->test[0] = 0;
 	return python;
 }

@@ -12,6 +12,14 @@
 #define CREATOR_FRAMES 32
 #define CODE_BYTES 256
 
+/* asyncio's Handle.__init__, and the thread that ran it the last time. */
+struct handle {
+	u64 code;  /* its code object; 0: not met yet */
+	u64 print; /* of what that holds */
+	u64 self;
+	u64 state;
+};
+
 /* What is known of a process that runs CPython; times as in process_event. */
 struct python {
 	u64 start_ns;
@@ -22,6 +30,7 @@ struct python {
 	u64 last;	 /* and the last of them; 0: there was a test */
 	u64 test_at;	 /* where in the array the test was; 0: nowhere */
 	u64 window_ns;
+	struct handle handle;
 	u32 told; /* code objects that were emitted in the window */
 	u32 exec_id;
 	u32 interpreter; /* 1 + its index in the map; 0: no known build */
@@ -51,17 +60,27 @@ struct walk {
 	u64 variable;
 	u64 variables;
 	u64 last;
+	u64 digest; /* of the frames that are kept */
 	u32 status;
 	u32 limit;
+	u32 several; /* whether there are several interpreters */
+	u32 spare;
+};
+
+/* Where a Context comes from. */
+struct origin {
+	u64 creator;  /* the digest of the creator; 0: not noted */
+	u32 callback; /* whether it was copied for a callback that such a one's task scheduled
+		       */
+	u32 spare;
 };
 
 struct creator {
-	u64 ktime_ns;
-	u64 parent; /* the Context in which the creator ran */
-	u32 status; /* FRAMES_* */
+	struct origin origin; /* of the Context in which the creator ran */
+	u32 inside;	      /* whether it ran in one */
+	u32 status;	      /* FRAMES_* */
 	u32 count;
 	u32 total;
-	u32 spare;
 	struct frame frames[CREATOR_FRAMES];
 };
 

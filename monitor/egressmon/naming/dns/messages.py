@@ -1,0 +1,32 @@
+"""Read DNS messages of which most are like earlier ones but for their identifiers."""
+
+from collections import OrderedDict
+
+from egressmon.naming.dns.message import Message, parse
+
+_MAX_KEPT = 512
+_MAX_SIZE = 512  # bytes of a message
+
+
+class Messages:
+    """Reads messages, and keeps a bounded number of what was read."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[bytes, Message] = OrderedDict()
+
+    def read(self, data: bytes) -> Message:
+        """Return the message in `data`, as `read_message` does.
+
+        Messages whose bytes are equal but for the identifier are the same object.
+        """
+        rest = data[2:]
+        known = self._known.get(rest)
+        if known is not None:
+            return known
+        message, wire = parse(data)
+        # A name may go on in the header, and so begin with the identifier's bytes.
+        if len(data) <= _MAX_SIZE and not wire.has_name_in_header:
+            self._known[rest] = message
+            if len(self._known) > _MAX_KEPT:
+                self._known.popitem(last=False)
+        return message

@@ -1,0 +1,72 @@
+"""Times of a run go on when somebody sets the clock, and are the kernel's."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from egressmon import clock, probes
+from egressmon.clock import Clock
+
+SECOND = 1_000_000_000
+
+
+@pytest.mark.parametrize("jump", [-(10**6), 10**6])
+def test_a_clock_that_is_set_changes_no_order(
+    monkeypatch: pytest.MonkeyPatch, jump: int
+) -> None:
+    made = Clock()
+    began = made.now_ns()
+    texts = [made.rfc3339(began)]
+    present = time.time_ns
+
+    monkeypatch.setattr(time, "time_ns", lambda: present() + jump * SECOND)
+    ended = made.now_ns()
+    texts.append(made.rfc3339(ended))
+
+    assert 0 <= ended - began < 60 * SECOND
+    assert texts == sorted(texts)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "ahead"),
+    [
+        ("monotonic           5         0\nboottime      1000000       250\n", 10**15),
+        (
+            "monotonic           5         0\nboottime        -3000         0\n",
+            -3 * 10**12,
+        ),
+        (None, 0),
+    ],
+    ids=["ahead", "behind", "an old kernel"],
+)
+def test_a_time_namespace_is_taken_into_account(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, offsets: str | None, ahead: int
+) -> None:
+    file = tmp_path / "timens_offsets"
+    if offsets is not None:
+        file.write_text(offsets)
+    monkeypatch.setattr(clock, "_OFFSETS", file)
+    clock.ahead_ns.cache_clear()
+
+    found = clock.ahead_ns()
+
+    clock.ahead_ns.cache_clear()
+    assert found // 1000 == ahead // 1000
+
+
+# All else takes its time from these: nobody who sets the clock changes an order, a
+# duration or how long the run goes on.
+def test_few_modules_read_the_clock_that_can_be_set() -> None:
+    reads = re.compile(r"\btime\.time(_ns)?\(|datetime\.now\(|CLOCK_REALTIME\b")
+    roots = [Path(clock.__file__).parent, *map(Path, probes.__path__)]
+
+    found = {
+        path.name
+        for root in roots
+        for path in root.rglob("*.py")
+        if reads.search(path.read_text())
+    }
+
+    assert found == {"clock.py", "beginning.py", "run.py"}
