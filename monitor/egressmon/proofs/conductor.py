@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 
 from blake3 import blake3
 
+from egressmon.clock import Clock
 from egressmon.errors import EgressmonError
 from egressmon.policy.reading.file import LoadedPolicy
 from egressmon.proofs.backstage import Backstage
@@ -73,7 +74,8 @@ class Conductor:
         self._reports: list[RunReport] = []
         self._folders: list[Folder] = []
         self._doubts: list[str] = []
-        self._began = time.time()
+        self._clock = Clock()
+        self._began_ns = self._clock.now_ns()
         self._locked = ""
         """The text of the lock, once it is made."""
 
@@ -226,8 +228,8 @@ class Conductor:
             assignment.policy,
             criteria,
             self._reports,
-            self._began,
-            time.time() - self._began,
+            self._clock.rfc3339(self._began_ns)[:19] + "Z",
+            (self._clock.now_ns() - self._began_ns) / 1e9,
         )
         folder.write(SUMMARY, whole_summary(about))
         folder.write(PAGE, page(about))
