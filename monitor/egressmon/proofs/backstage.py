@@ -248,7 +248,8 @@ class Backstage:
             with suppress(OSError):
                 self._starter.send({"end_run": True})
             self._await_end(_END_S)
-        while self._is_control_open and self.run_status is not None:
+        # Where the starter was killed, the run may go on, and waits for our end.
+        while self._is_control_open and _is_readable(self._control):
             self._hear_agent()
         self._drain()
 
@@ -274,3 +275,9 @@ class Backstage:
         for end in (self._control, self._launcher, self._inherited):
             if end is not None:
                 end.close()
+
+
+def _is_readable(connection: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(_TURN_MS))
