@@ -659,3 +659,23 @@ def test_a_second_interrupt_waits_for_nothing(network: Lab, tmp_path: Path) -> N
     proof = Proof(begun.returncode, output, errors, tmp_path / "proof")
     assert (proof.status, proof.verdict) == (121, "INCOMPLETE"), errors
     assert not running(WORD)
+
+
+def test_a_starter_that_is_killed_as_a_run_begins_leaves_nobody(
+    network: Lab, tmp_path: Path
+) -> None:
+    (tmp_path / "plan.toml").write_text(WAITING)
+    command = [*network.enter(), *words("plan.toml", "--output", "proof")]
+    begun = subprocess.Popen(command, cwd=tmp_path, start_new_session=True)
+    until = time.monotonic() + LIMIT_S
+    while not (tmp_path / "proof/run-01/evidence.jsonl").exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+    os.kill(begun.pid, signal.SIGKILL)
+    begun.wait()
+
+    session = ["pgrep", "-s", str(begun.pid)]
+    while subprocess.run(session, check=False, capture_output=True).stdout:
+        assert time.monotonic() < until
+        time.sleep(0.05)
