@@ -20,7 +20,7 @@ from egressmon.locking import check
 from support.lab import HTTP_PORT, OTHER4, SERVER4, Lab
 from support.proving import Proof, prove, words
 from support.users import ALL_MAY, NOBODY, as_nobody
-from support.watching import LIMIT_S
+from support.watching import EGRESSMON, LIMIT_S
 
 EXAMPLES = Path(__file__).parents[2] / "docs/examples/plans"
 Prove = Callable[..., Proof]
@@ -98,6 +98,33 @@ def test_a_web_server_is_proven(proven: Prove, tmp_path: Path) -> None:
     assert "turn 1 of session 1 is done" in proof.log("server")
 
 
+def test_a_proof_verifies_with_its_signature(proven: Prove, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True
+    )
+    public = key.with_suffix(".pub").read_text()
+    (tmp_path / "signers").write_text(f'ci namespaces="egressmon" {public}')
+
+    plan = (
+        HEAD + phase("calm", '["true"]') + '[[probe]]\ndestination = "198.51.100.1:1"\n'
+    )
+    proof = proven("--sign-key", "key", plan=plan)
+
+    assert (proof.status, proof.verdict) == (0, "PASS"), proof.stderr
+    verify = ["verify", "--allowed-signers", "signers", "proof"]
+    done = subprocess.run([*EGRESSMON, *verify], cwd=tmp_path, check=False)
+    assert done.returncode == 0
+
+
+def test_a_key_that_cannot_sign_is_told_at_once(proven: Prove) -> None:
+    proof = proven("--sign-key", "none", plan=HEAD + phase("calm", '["true"]'))
+
+    assert proof.status == 125
+    assert "cannot be signed with none" in proof.stderr
+    assert not proof.folder.exists()
+
+
 def test_a_test_suite_is_proven(proven: Prove, tmp_path: Path) -> None:
     plan = example("pytest", tmp_path)
     command = json.dumps([sys.executable, "-m", "pytest", "-q", "tests"])
@@ -170,6 +197,24 @@ def test_expectations_count_connections_of_their_phase(
 
     assert proof.status == status, proof.stdout
     assert proof.criterion("expected: first")["figures"] == "run 1: 2 connections"
+
+
+NAMED = 'version = 1\n[[allow]]\nhost = "four.example.test"\nports = [80]\n'
+
+
+def test_runs_agree_on_a_name_and_what_asked_for_it(proven: Prove) -> None:
+    fetch = "import urllib.request as r; r.urlopen('http://four.example.test/').read()"
+    command = json.dumps([sys.executable, "-I", "-c", fetch])
+    expect = 'expect = [{ destination = "*.example.test:80/tcp", at_least = 1 }]'
+
+    proof = proven(
+        "--runs", "2", plan=HEAD + phase("go", command, expect), policy=NAMED
+    )
+
+    assert (proof.status, proof.verdict) == (0, "PASS"), proof.stdout
+    assert proof.summary["destinations"]["four.example.test:80/tcp"] == [1, 1]
+    assert proof.of_file("run-02/summary.json")["resolvers"] == [SERVER4]
+    assert proof.of_file("run-02/summary.json")["routes"]
 
 
 def test_a_record_has_the_phase_of_its_own_time(proven: Prove) -> None:
@@ -590,3 +635,47 @@ def test_what_runs_in_the_scope_cannot_look_into_what_watches_it(
     assert set(said[4:]) == {"no Permission denied"}
     assert proof.folder.stat().st_uid == NOBODY
     assert {path.stat().st_uid for path in proof.folder.rglob("*")} == {NOBODY}
+
+
+# The shell that ignores SIGTERM goes on after the first interrupt, for its limit.
+STUBBORN = (
+    f'{HEAD.replace("5s", "60s")}[[process]]\nname = "deaf"\n'
+    f'argv = ["sh", "-c", "trap : TERM; while :; do sleep 0.1; done", "{WORD}"]\n'
+    '[[phase]]\nname = "wait"\nidle = "10m"\n'
+)
+
+
+def test_a_second_interrupt_waits_for_nothing(network: Lab, tmp_path: Path) -> None:
+    begun = started(network, tmp_path, STUBBORN)
+    evidence = tmp_path / "proof/run-01/evidence.jsonl"
+
+    os.killpg(begun.pid, signal.SIGINT)
+    while b'"phase":"stop"' not in evidence.read_bytes():
+        time.sleep(0.02)
+    time.sleep(1)  # what comes at once is the same interrupt
+    os.killpg(begun.pid, signal.SIGINT)
+    output, errors = begun.communicate(timeout=50)  # less than the limit
+
+    proof = Proof(begun.returncode, output, errors, tmp_path / "proof")
+    assert (proof.status, proof.verdict) == (121, "INCOMPLETE"), errors
+    assert not running(WORD)
+
+
+def test_a_starter_that_is_killed_as_a_run_begins_leaves_nobody(
+    network: Lab, tmp_path: Path
+) -> None:
+    (tmp_path / "plan.toml").write_text(WAITING)
+    command = [*network.enter(), *words("plan.toml", "--output", "proof")]
+    begun = subprocess.Popen(command, cwd=tmp_path, start_new_session=True)
+    until = time.monotonic() + LIMIT_S
+    while not (tmp_path / "proof/run-01/evidence.jsonl").exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+    os.kill(begun.pid, signal.SIGKILL)
+    begun.wait()
+
+    session = ["pgrep", "-s", str(begun.pid)]
+    while subprocess.run(session, check=False, capture_output=True).stdout:
+        assert time.monotonic() < until
+        time.sleep(0.05)

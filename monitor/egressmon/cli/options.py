@@ -357,6 +357,12 @@ def _add_scenario_options(sub: argparse.ArgumentParser) -> None:
         help="change a value of the plan, such as phase.NAME.idle=5s; can be repeated",
     )
     sub.add_argument(
+        "--sign-key",
+        metavar="KEY",
+        type=file_name,
+        help="sign the lock with the SSH key in the file KEY",
+    )
+    sub.add_argument(
         "--check", action="store_true", help="only check the plan and the policy"
     )
 

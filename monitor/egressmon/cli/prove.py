@@ -16,6 +16,7 @@ from egressmon.proofs.conductor import Assignment, conduct
 from egressmon.proofs.one_run import RunSettings
 from egressmon.proofs.plan_file import LoadedPlan, load_plan, plan_of_command
 from egressmon.proofs.starter import supervise
+from egressmon.sanitise.redaction import scan_text
 from egressmon.text import printable
 
 _USAGE = "egressmon prove PLAN.toml, or egressmon prove --runs 3 -- COMMAND"
@@ -43,6 +44,7 @@ def prove(request: ProveRequest, arguments: list[str]) -> int:
         request.output or f"proof-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}",
         {os.fsdecode(k): os.fsdecode(v) for k, v in user.environment.items()},
         request.quiet,
+        request.sign_key,
     )
     settings = _settings(request, policy, user)
     return supervise(settings, user, lambda starter: conduct(assignment, starter))
@@ -77,7 +79,14 @@ def _load_policy(request: ProveRequest, loaded: LoadedPlan) -> LoadedPolicy:
     if named is None and loaded.plan.policy is not None:
         named = str(loaded.folder / loaded.plan.policy)
     source = nearest_policy() if named is None else Path(named)
-    return load_policy(source, request.policy_digest)
+    policy = load_policy(source, request.policy_digest)
+    for finding in scan_text(policy.text):
+        raise UsageError(
+            f"{policy.path}:{finding.line}: a secret ({finding.kind}), and the policy "
+            "is a part of the proof",
+            "take it out of the file",
+        )
+    return policy
 
 
 def _tell(loaded: LoadedPlan, policy: LoadedPolicy) -> int:

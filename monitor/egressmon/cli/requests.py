@@ -83,6 +83,7 @@ class ProveRequest(NamedTuple):
     output: str | None
     overrides: list[str]
     check: bool
+    sign_key: str | None
     policy: str | None
     policy_digest: str | None
     evidence_limit: int

@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from egressmon.clock import Clock
 from egressmon.proofs.channel import Channel, Message
 from egressmon.proofs.errors import (
     InterruptedScenarioError,
@@ -35,6 +36,7 @@ class Backstage:
         self._starter = starter
         self._interrupts = interrupts
         self._progress = progress
+        self._clock = Clock()
         control, self._control_end = socket.socketpair(
             socket.AF_UNIX, socket.SOCK_SEQPACKET
         )
@@ -150,6 +152,8 @@ class Backstage:
         self._inherited.close()
         if received is not None and received[1]:
             self._launcher = Channel.of(received[1][0])
+            if self.is_stopping:  # the end was asked for meanwhile
+                self._let_go()
 
     def _hear_launcher(self) -> None:
         assert self._launcher is not None  # noqa: S101 -- only then it is polled
@@ -194,8 +198,8 @@ class Backstage:
 
     def mark(self, **fields: object) -> None:
         """Tell the agent of a phase, and wait until it knows."""
-        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        self._tell_agent({"mark": {**fields, "ktime_ns": now}})
+        mark = {**fields, "ktime_ns": self._clock.now_ns()}
+        self._tell_agent({"mark": mark})
         wanted = self._asked
         self.wait(
             lambda: self._answered >= wanted, _ANSWER_S, "no answer from the agent"
@@ -237,17 +241,21 @@ class Backstage:
     def finish(self, limit_s: float) -> None:
         """Let the launcher end, and wait for the end of the run."""
         self.is_stopping = True
-        with suppress(RunGoneError):
-            self.tell_launcher({"do": "end"})
+        self._let_go()
         self._await_end(limit_s)
         if self.run_status is None:
             self.was_ended = True
             with suppress(OSError):
                 self._starter.send({"end_run": True})
             self._await_end(_END_S)
-        while self._is_control_open and self.run_status is not None:
+        # Where the starter was killed, the run may go on, and waits for our end.
+        while self._is_control_open and _is_readable(self._control):
             self._hear_agent()
         self._drain()
+
+    def _let_go(self) -> None:
+        with suppress(RunGoneError):
+            self.tell_launcher({"do": "end"})
 
     def _await_end(self, limit_s: float) -> None:
         ends = time.monotonic() + limit_s
@@ -267,3 +275,9 @@ class Backstage:
         for end in (self._control, self._launcher, self._inherited):
             if end is not None:
                 end.close()
+
+
+def _is_readable(connection: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(_TURN_MS))

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 
-from blake3 import blake3
-
 from egressmon.errors import EgressmonError
+from egressmon.locking import EVIDENCE_LOCK
+from egressmon.locking.making import SIGNATURES
 from egressmon.proofs.criteria import Criterion, Holds
 from egressmon.proofs.folder import Folder
 from egressmon.proofs.leaks import leaks_in
 from egressmon.proofs.locked import lock
 from egressmon.text import printable
+from egressmon.verifying.signatures import sign
 
 
 def no_secret(*folders: Folder) -> Criterion:
@@ -39,7 +40,7 @@ def changes(folder: Folder, runs: Sequence[Folder]) -> list[str]:
 def locked(
     folder: Folder, runs: Sequence[Folder], policy: str | None
 ) -> tuple[str, str]:
-    """Make the lock; return its digest, and what is wrong with it, or "".
+    """Make the lock; return its text, and what is wrong with it, or "".
 
     A file that was changed at the last moment would be in it.
     """
@@ -51,4 +52,15 @@ def locked(
     for inner in runs:
         wanted |= inner.digests(f"{inner.path.name}/")
     problem = "" if made.files == wanted else "a file was changed as it was made"
-    return f"blake3:{blake3(made.text().encode()).hexdigest()}", problem
+    return made.text(), problem
+
+
+def signed(folder: Folder, text: str, key: str | None) -> str:
+    """Sign the lock's `text` with `key`, if both are there; return what failed."""
+    if key is None or not text:
+        return ""
+    try:
+        folder.write(f"{EVIDENCE_LOCK}{SIGNATURES[0]}", sign(text.encode(), key))
+    except (EgressmonError, OSError) as error:
+        return str(error)
+    return ""

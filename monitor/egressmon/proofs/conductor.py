@@ -12,11 +12,14 @@ import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 
+from blake3 import blake3
+
+from egressmon.clock import Clock
 from egressmon.errors import EgressmonError
 from egressmon.policy.reading.file import LoadedPolicy
 from egressmon.proofs.backstage import Backstage
 from egressmon.proofs.channel import Channel
-from egressmon.proofs.closing import changes, locked, no_secret
+from egressmon.proofs.closing import changes, locked, no_secret, signed
 from egressmon.proofs.criteria import (
     Criterion,
     RunReport,
@@ -37,8 +40,10 @@ from egressmon.proofs.summary import SummaryOf, page, run_summary, whole_summary
 from egressmon.proofs.surroundings import Surroundings, headers_of
 from egressmon.text import printable
 from egressmon.values import dataclass
+from egressmon.verifying.signatures import sign
 
 PASSED, FAILED, INCOMPLETE, CANNOT = 0, 120, 121, 125
+_GRAVITY = (PASSED, INCOMPLETE, FAILED)
 _STATUSES = {"PASS": PASSED, "FAIL": FAILED, "INCOMPLETE": INCOMPLETE}
 EVIDENCE, SUMMARY, PAGE = "evidence.jsonl", "summary.json", "SUMMARY.md"
 _RUN_END_S = 15.0
@@ -53,6 +58,8 @@ class Assignment:
     output: str
     environment: Mapping[str, str]
     quiet: bool
+    sign_key: str | None = None
+    """The file of the SSH key that signs the lock."""
 
 
 class Conductor:
@@ -67,12 +74,15 @@ class Conductor:
         self._reports: list[RunReport] = []
         self._folders: list[Folder] = []
         self._doubts: list[str] = []
-        self._began = time.time()
-        self._digest = ""
-        """The BLAKE3 of the lock, once it is made."""
+        self._clock = Clock()
+        self._began_ns = self._clock.now_ns()
+        self._locked = ""
+        """The text of the lock, once it is made."""
 
     def conduct(self) -> int:
         """Make the proof and return the exit status."""
+        if self._assignment.sign_key is not None:
+            sign(b"", self._assignment.sign_key)  # better now than after an hour
         for phase in self._plan.phase:
             headers_of(phase, self._assignment.environment)
         folder = Folder.make(self._assignment.output)
@@ -173,11 +183,16 @@ class Conductor:
         verdict, reason = self._finish(folder, criteria)
         where = self._assignment.output
         lines = [f"{verdict}: {printable(reason, 500)}", f"{where}/{PAGE}"]
-        if self._digest:
-            lines.append(f"{where}/{EVIDENCE_LOCK} {self._digest}")
+        if self._locked:
+            digest = blake3(self._locked.encode()).hexdigest()
+            lines.append(f"{where}/{EVIDENCE_LOCK} blake3:{digest}")
         with suppress(OSError):
             sys.stdout.write("\n".join([*lines, ""]))
-        return _STATUSES[verdict]
+        problem = signed(folder, self._locked, self._assignment.sign_key)
+        if problem:
+            sys.stderr.write(f"error: the proof is not signed: {printable(problem)}\n")
+        status = INCOMPLETE if problem else PASSED
+        return max(_STATUSES[verdict], status, key=_GRAVITY.index)
 
     def _finish(self, folder: Folder, criteria: list[Criterion]) -> tuple[Verdict, str]:
         try:
@@ -194,7 +209,7 @@ class Conductor:
 
     # What there is must not say more than this; without room for it, it says nothing.
     def _write_little(self, folder: Folder, criterion: Criterion) -> None:
-        self._digest = ""
+        self._locked = ""
         for name in (SUMMARY, PAGE, EVIDENCE_LOCK):
             folder.forget(name)
         self._reports.clear()
@@ -203,7 +218,7 @@ class Conductor:
 
     def _lock(self, folder: Folder) -> str:
         policy = policy_name(self._assignment.policy)
-        self._digest, problem = locked(folder, self._folders, policy)
+        self._locked, problem = locked(folder, self._folders, policy)
         return problem
 
     def _write_summary(self, folder: Folder, criteria: list[Criterion]) -> None:
@@ -213,8 +228,8 @@ class Conductor:
             assignment.policy,
             criteria,
             self._reports,
-            self._began,
-            time.time() - self._began,
+            self._clock.rfc3339(self._began_ns)[:19] + "Z",
+            (self._clock.now_ns() - self._began_ns) / 1e9,
         )
         folder.write(SUMMARY, whole_summary(about))
         folder.write(PAGE, page(about))

@@ -2,10 +2,14 @@
 
 import signal
 import socket
+import time
 from contextlib import suppress
 
 from egressmon.proofs.logs import Log
 from egressmon.values import dataclass, field
+
+# A terminal's Ctrl-C comes to the whole group: to us, and by way of the starter.
+_SAME_S = 0.5
 
 
 @dataclass(slots=True)
@@ -43,6 +47,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.count = 0
+        self._last = float("-inf")
         read, write = socket.socketpair()
         write.setblocking(False)
         read.setblocking(False)
@@ -63,8 +68,11 @@ class Interrupts:
                 self.note()
 
     def note(self) -> None:
-        """Count one."""
-        self.count += 1
+        """Count one, unless it is the last one again, by another way."""
+        now = time.monotonic()
+        if now - self._last >= _SAME_S:
+            self.count += 1
+        self._last = now
 
 
 def _nothing(*_: object) -> None:

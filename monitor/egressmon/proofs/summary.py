@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from datetime import UTC, datetime
 
 from egressmon.host import egressmon_version
 from egressmon.policy.reading.file import LoadedPolicy
@@ -27,8 +26,8 @@ class SummaryOf:
     policy: LoadedPolicy
     criteria: list[Criterion]
     reports: list[RunReport]
-    began_s: float
-    """Since 1970."""
+    began: str
+    """When, in UTC."""
     took_s: float
 
 
@@ -75,7 +74,7 @@ def whole_summary(about: SummaryOf) -> bytes:
             "verdict": verdict,
             "reason": reason,
             "egressmon": egressmon_version(),
-            "began": _time(about.began_s),
+            "began": about.began,
             "seconds": round(about.took_s, 3),
             "plan": {
                 "digest": about.loaded.digest,
@@ -137,7 +136,7 @@ def page(about: SummaryOf) -> bytes:
 def _about(about: SummaryOf) -> str:
     return (
         f"{len(about.reports)} of {about.loaded.plan.runs} runs, begun "
-        f"{_time(about.began_s)}, {about.took_s:.1f} s; egressmon "
+        f"{about.began}, {about.took_s:.1f} s; egressmon "
         f"{egressmon_version()}; plan `{about.loaded.digest}`, policy "
         f"`{about.policy.digest or 'none'}`."
     )
@@ -185,10 +184,6 @@ def _criteria(criteria: list[Criterion]) -> list[dict[str, object]]:
         }
         for one in criteria
     ]
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _json(found: dict[str, object]) -> bytes:

@@ -82,6 +82,7 @@ def assemble(  # noqa: PLR0913 -- the stages
             callers,
             canaries,
             may_translate=may_translate,
+            phase_at=phase_at,
             repeated=lookups,
             phase_at=phase_at,
         ),

@@ -5,6 +5,7 @@ import select
 import sys
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from egressmon import files
 from egressmon.attribution.processes import Process, Processes
@@ -21,6 +22,9 @@ from egressmon.runs.control import Control
 from egressmon.runs.plan import Ending
 from egressmon.sensor.sensor import Sensor
 from egressmon.text import printable
+
+if TYPE_CHECKING:
+    from egressmon.runs.control import Control
 
 _POLL_MS = 100
 _LOSS_EVERY_S = 1.0
@@ -46,7 +50,7 @@ class Follower:
         faults: Faults,
         own: set[int | None],
         catch_up: CatchUp,
-        control: Control | None = None,
+        control: "Control | None" = None,
     ) -> None:
         """`own` are the pids of egressmon's processes besides keeper and agent.
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from egressmon.attribution.stage import Attributor, attribute_with
 from egressmon.errors import UnfinishedError, UsageError
@@ -31,6 +31,9 @@ from egressmon.sensor.scope import Scope
 from egressmon.sensor.sensor import Sensor
 from egressmon.text import from_bytes
 from egressmon.verdicts.listeners import Listeners
+
+if TYPE_CHECKING:
+    from egressmon.runs.control import Control
 
 
 class Live(NamedTuple):
@@ -88,11 +91,13 @@ class Session:
             self._control,
         )
 
-    def _listen(self) -> Control | None:
+    def _listen(self) -> "Control | None":
         state, connection = self._state, self._state.options.control
         if connection is None:
             return None
         phases, record_at = state.evidence.phases, self._recorder.record_at
+        from egressmon.runs.control import Control  # noqa: PLC0415 -- only for prove
+
         command = self._live.armed.keeper_setup.child.pid
         return Control(
             connection, phases, record_at, state.tally, state.faults, command

@@ -38,6 +38,7 @@ class Queries:
         canaries: CanaryWatch,
         *,
         may_translate: bool = False,
+        phase_at: Callable[[int], str | None] = lambda _ktime_ns: None,
         repeated: RepeatedLookups | None = None,
         phase_at: Callable[[int], str | None] = lambda _ktime_ns: None,
     ) -> None:
