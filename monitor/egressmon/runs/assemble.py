@@ -84,7 +84,6 @@ def assemble(  # noqa: PLR0913 -- the stages
             may_translate=may_translate,
             phase_at=phase_at,
             repeated=lookups,
-            phase_at=phase_at,
         ),
         connections=connections,
         canaries=canaries,

@@ -40,7 +40,6 @@ class Queries:
         may_translate: bool = False,
         phase_at: Callable[[int], str | None] = lambda _ktime_ns: None,
         repeated: RepeatedLookups | None = None,
-        phase_at: Callable[[int], str | None] = lambda _ktime_ns: None,
     ) -> None:
         """`canaries` knows which network namespace the scope began in.
 
