@@ -43,7 +43,8 @@ def test_what_was_recorded_is_clean_and_locked(project: Project) -> None:
         "test_it/test_one.yaml",
         "test_it/test_two.yaml",
     ]
-    assert lines[2].startswith("# tool secrets catalog sha256:")
+    assert lines[2:5] == ["# policy none", "# plan none", "# tools 1"]
+    assert lines[5].startswith("# tool secrets catalog sha256:")
     assert not any(value.encode() in project.recorded() for value in SECRETS.values())
     done = project.egressmon("cassettes", "verify")
     assert done.returncode == 0, done.stdout
