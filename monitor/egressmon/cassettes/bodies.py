@@ -14,8 +14,10 @@ _BOUNDARY = re.compile(r"boundary=\"?([^\";,\s]{1,70})", re.IGNORECASE)
 _LONGEST_HEAD = 8192
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _FIELD = re.compile(rb"[;\s]name\*?=(?:utf-8'')?\"?([^\";\r\n]*)", re.IGNORECASE)
-# One event of a stream, or one line of NDJSON.
-_LINE = re.compile(rb"(?P<before>[ \t]*(?:data:[ \t]*)?)(?P<json>[{\[].*)", re.DOTALL)
+# One event of a stream, one line of NDJSON, or one record of RFC 7464.
+_LINE = re.compile(
+    rb"(?P<before>[ \t]*(?:data:[ \t]*|\x1e)?)(?P<json>[{\[].*)", re.DOTALL
+)
 _ELEMENT = re.compile(
     r"(?P<start><(?:[\w.-]{1,64}:)?(?P<name>[\w.-]{1,128})(?:\s[^<>]{0,1024})?>)"
     r"(?P<value>[^<>]{1,8192})(?=</)"
@@ -49,6 +51,8 @@ def clean_body(data: bytes, content_type: str, codings: list[str]) -> Body:
 
 def _cleaned(data: bytes, content_type: str) -> bytes:
     kind = content_type.partition(";")[0].strip().lower()
+    if is_text(data):  # whatever it is called: clients send JSON as forms
+        data = clean_json(data)
     if found := _BOUNDARY.search(content_type):
         data = _without_fields(data, found[1].encode())
     elif is_text(data):
@@ -60,9 +64,6 @@ def _text(data: bytes, kind: str) -> bytes:
     is_form = kind == "application/x-www-form-urlencoded"
     if is_form or (not kind and _FORM.fullmatch(data.decode())):
         return clean_pairs(data.decode()).encode()
-    whole = clean_json(data)
-    if whole is not data:
-        return whole
     if data.lstrip()[:1] == b"<":
         return _ELEMENT.sub(_element, data.decode()).encode()
     return b"\n".join(map(_line, data.split(b"\n")))

@@ -1,6 +1,7 @@
 """JSON for a cassette: the values of keys that mean secrets are masked."""
 
 import json
+from codecs import BOM_UTF8
 from typing import TypeAlias, cast
 
 from egressmon.cassettes.text import clean, is_secret
@@ -8,22 +9,49 @@ from egressmon.sanitise.counting import MASK
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
+_MOST_DIGITS = 4000
+_TOO_DEEP = (
+    b"egressmon: this body was not recorded: it is JSON that is nested too deeply"
+)
+
 
 def clean_json(data: bytes) -> bytes:
     """Return `data` without the values of keys that mean secrets.
 
     It is `data` itself, in its own form, if nothing in it is masked, or it is no JSON.
     """
-    if data.lstrip()[:1] not in {b"{", b"["}:
+    if not may_be_json(data):
         return data
     try:
-        value = cast("Json", json.loads(data))
+        value = cast("Json", json.loads(data, parse_int=_integer))
         shown = _masked(value, secret=False)
         if shown == value and not _has_doubles(data):
             return data
-        return json.dumps(shown, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
+        return _written(shown)
+    except RecursionError:
+        return _TOO_DEEP
+    except ValueError:
         return data
+
+
+def may_be_json(data: bytes) -> bool:
+    """Tell whether `data` begins as an object or a list does, behind any mark."""
+    return data[:8].removeprefix(BOM_UTF8).lstrip()[:1] in {b"{", b"["} or (
+        data.lstrip()[:1] in {b"{", b"["}
+    )
+
+
+# A lone surrogate can only be written as an escape.
+def _written(value: Json) -> bytes:
+    try:
+        return json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value).encode()
+
+
+# int() refuses more digits, and with them the whole text.
+def _integer(digits: str) -> int:
+    return int(digits) if len(digits) <= _MOST_DIGITS else 0
 
 
 # json.loads() keeps the last of several members of one name.
@@ -34,7 +62,7 @@ def _has_doubles(data: bytes) -> bool:
         if len({name for name, _ in pairs}) < len(pairs):
             doubles.append("")
 
-    json.loads(data, object_pairs_hook=members)
+    json.loads(data, object_pairs_hook=members, parse_int=_integer)
     return bool(doubles)
 
 
@@ -95,7 +123,7 @@ def still_json(before: bytes, after: bytes) -> bytes:
     A mask in the text of JSON has never broken it so far; if one did, each text is
     cleaned by itself.
     """
-    if after == before or before.lstrip()[:1] not in {b"{", b"["}:
+    if after == before or not may_be_json(before):
         return after
     try:
         value = cast("Json", json.loads(before))

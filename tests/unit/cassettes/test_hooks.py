@@ -26,6 +26,7 @@ from egressmon.sanitise.redaction import scan_text
 
 SECRET = "abc123-hidden-9"  # noqa: S105 -- of no known shape
 JSON = {"Content-Type": "application/json"}
+DEEP = b"egressmon: this body was not recorded: it is JSON that is nested too deeply"
 # VCR has no types.
 VCR = cast("Any", config_of_vcr).VCR
 Cassette = cast("Any", cassettes_of_vcr).Cassette
@@ -161,13 +162,27 @@ def test_addresses(address: str, shown: str) -> None:
             b'{"token": "***"}\n{"a": 1}\n',
         ),
         (b"\x89PNG\r\n\x1a\n\0\1\2", {}, b"\x89PNG\r\n\x1a\n\0\1\2"),
-        (b"[" * 5000, JSON, b"[" * 5000),
+        (b"[" * 5000, JSON, DEEP),
     ],
 )
 def test_bodies(body: bytes, headers: dict[str, str], shown: bytes) -> None:
     request = Request("POST", "http://h.test/", body, headers)
 
     assert cassettes.before_record_request(request).body == shown
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""]
+)
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b"\x1e", b"\n "])
+@pytest.mark.parametrize("odd", [b"1", b"1" * 5000, b'"\\ud800"'])
+def test_json_is_cleaned_whatever_it_is_called(
+    kind: str, before: bytes, odd: bytes
+) -> None:
+    body = before + b'{"a": ' + odd + b', "secret": ["x", {"b": "hunter2abc"}]}'
+    request = Request("POST", "http://h.test/", body, {"Content-Type": kind})
+
+    assert b"hunter2abc" not in cassettes.before_record_request(request).body
 
 
 def raw_deflate(data: bytes) -> bytes:
