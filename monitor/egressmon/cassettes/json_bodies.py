@@ -10,6 +10,7 @@ from egressmon.sanitise.counting import MASK
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
 _MOST_DIGITS = 4000
+_RECORD = b"\x1e"  # begins each JSON text of a sequence (RFC 7464)
 _TOO_DEEP = (
     b"egressmon: this body was not recorded: it is JSON that is nested too deeply"
 )
@@ -20,6 +21,8 @@ def clean_json(data: bytes) -> bytes:
 
     It is `data` itself, in its own form, if nothing in it is masked, or it is no JSON.
     """
+    if data.startswith(_RECORD):
+        return _RECORD + clean_json(data[1:])
     if not may_be_json(data):
         return data
     try:
