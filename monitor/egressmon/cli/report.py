@@ -35,10 +35,11 @@ def report(paths: list[str], form: str = "json") -> int:
 
 # What does not verify is not stated: a signature would make it look as if it did.
 def _print_statement(path: str, output: IO[bytes]) -> int:
+    from egressmon.proofs.rejudged import claims_of  # noqa: PLC0415
     from egressmon.verifying.place import Wanted, verify  # noqa: PLC0415 -- slow
     from egressmon.verifying.statement import statement  # noqa: PLC0415
 
-    result = verify(path, Wanted())
+    result = verify(path, Wanted(judge=claims_of))
     for error in result.unreadable:
         raise error
     if result.found:

@@ -6,6 +6,7 @@ from typing import Any
 
 from egressmon.cli.requests import VerifyRequest
 from egressmon.errors import UsageError
+from egressmon.proofs.rejudged import claims_of
 from egressmon.text import printable
 from egressmon.verifying.anchors import Anchors
 from egressmon.verifying.bundles import Identity
@@ -41,7 +42,7 @@ def _wanted(request: VerifyRequest) -> Wanted:
     if request.subject is not None and request.issuer is not None:
         identity = Identity(request.subject, request.issuer)
     anchors = Anchors(request.anchor) if request.anchor is not None else None
-    return Wanted(request.policy, anchors, request.allowed_signers, identity)
+    return Wanted(request.policy, anchors, request.allowed_signers, identity, claims_of)
 
 
 def _join(result: Result, other: Result) -> None:

@@ -16,6 +16,7 @@ from blake3 import blake3
 
 from egressmon.clock import Clock
 from egressmon.errors import EgressmonError
+from egressmon.host import egressmon_version
 from egressmon.policy.reading.file import LoadedPolicy
 from egressmon.proofs.backstage import Backstage
 from egressmon.proofs.channel import Channel
@@ -172,7 +173,8 @@ class Conductor:
         for managed in backstage.processes.values():
             inner.write(f"{managed.name}.log", managed.log.sanitised())
         criteria = judge_run(self._plan, report)
-        inner.write(SUMMARY, run_summary(report, criteria, results, backstage))
+        statuses = {one.name: one.status for one in backstage.processes.values()}
+        inner.write(SUMMARY, run_summary(report, criteria, results, statuses))
 
     def _conclude(self, folder: Folder) -> int:
         self._doubts += changes(folder, self._folders)
@@ -225,11 +227,13 @@ class Conductor:
         assignment = self._assignment
         about = SummaryOf(
             assignment.loaded,
-            assignment.policy,
+            assignment.policy.digest,
             criteria,
             self._reports,
             self._clock.rfc3339(self._began_ns)[:19] + "Z",
-            (self._clock.now_ns() - self._began_ns) / 1e9,
+            # As the JSON has it: the page can be made again from that.
+            round((self._clock.now_ns() - self._began_ns) / 1e9, 3),
+            egressmon_version(),
         )
         folder.write(SUMMARY, whole_summary(about))
         folder.write(PAGE, page(about))

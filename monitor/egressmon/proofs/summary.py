@@ -2,10 +2,8 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 
-from egressmon.host import egressmon_version
-from egressmon.policy.reading.file import LoadedPolicy
-from egressmon.proofs.backstage import Backstage
 from egressmon.proofs.criteria import Criterion, RunReport, verdict_of
 from egressmon.proofs.facts import Facts
 from egressmon.proofs.plan_file import LoadedPlan
@@ -23,21 +21,24 @@ class SummaryOf:
     """What the summaries of the whole proof tell."""
 
     loaded: LoadedPlan
-    policy: LoadedPolicy
+    policy: str | None
+    """The digest of the policy."""
     criteria: list[Criterion]
     reports: list[RunReport]
     began: str
     """When, in UTC."""
     took_s: float
+    version: str
+    """Of the egressmon that made the proof."""
 
 
 def run_summary(
     report: RunReport,
     criteria: list[Criterion],
     results: list[PhaseResult],
-    backstage: Backstage,
+    statuses: Mapping[str, int | None],
 ) -> bytes:
-    """Return the summary.json of one run."""
+    """Return the summary.json of one run; `statuses` are those of its processes."""
     verdict, reason = verdict_of(criteria)
     return _json(
         {
@@ -57,8 +58,7 @@ def run_summary(
                 for one in results
             ],
             "processes": [
-                {"name": one.name, "status": one.status}
-                for one in backstage.processes.values()
+                {"name": name, "status": status} for name, status in statuses.items()
             ],
             **_seen(report.facts),
         }
@@ -73,14 +73,14 @@ def whole_summary(about: SummaryOf) -> bytes:
             "schema": SCHEMA,
             "verdict": verdict,
             "reason": reason,
-            "egressmon": egressmon_version(),
+            "egressmon": about.version,
             "began": about.began,
             "seconds": round(about.took_s, 3),
             "plan": {
                 "digest": about.loaded.digest,
                 "set": list(about.loaded.overrides),
             },
-            "policy": {"digest": about.policy.digest},
+            "policy": {"digest": about.policy},
             "runs": {"wanted": about.loaded.plan.runs, "made": len(about.reports)},
             "criteria": _criteria(about.criteria),
             "heads": {
@@ -137,8 +137,8 @@ def _about(about: SummaryOf) -> str:
     return (
         f"{len(about.reports)} of {about.loaded.plan.runs} runs, begun "
         f"{about.began}, {about.took_s:.1f} s; egressmon "
-        f"{egressmon_version()}; plan `{about.loaded.digest}`, policy "
-        f"`{about.policy.digest or 'none'}`."
+        f"{about.version}; plan `{about.loaded.digest}`, policy "
+        f"`{about.policy or 'none'}`."
     )
 
 

@@ -1,9 +1,10 @@
 """Verify what is at a path: a file of evidence, or a directory with some."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from egressmon.locking import EVIDENCE_LOCK, Lock, LockError
 from egressmon.locking.comparing import differences
@@ -27,6 +28,8 @@ from egressmon.verifying.signatures import (
 _POLICY_NAMES = ("policy.toml", "egress.toml", "pyproject.toml")
 _EVIDENCE = "evidence.jsonl"
 _MAX_SIGNATURE = 1 << 20
+ProofJudge: TypeAlias = Callable[[str, Mapping[str, Verified]], Iterable[Finding]]
+"""Returns what a proof at a path claims that its runs, by path, do not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Wanted:
     anchors: Anchors | None = None
     allowed_signers: str | None = None
     identity: Identity | None = None
+    judge: ProofJudge | None = None
 
 
 @dataclass(slots=True)
@@ -128,6 +132,8 @@ class _Directory:
         self._compare(made)
         runs = self._evidence(made)
         self._summaries(made, runs)
+        if self._wanted.judge is not None:
+            self._result.found += self._wanted.judge(self._path, runs)
         self._others(made, runs)
         self._signatures()
         self._result.take(self._own)
