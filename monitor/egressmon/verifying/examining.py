@@ -215,7 +215,8 @@ class Examining:
         if outcome is None:
             return
         if outcome.wrong is not None:
-            self._judged.add("verdict", outcome.wrong, place.number, place.offset)
+            findings = self._findings if outcome.is_certain else self._judged
+            findings.add("verdict", outcome.wrong, place.number, place.offset)
             return
         self._count(outcome.resting, 1)
 

@@ -25,6 +25,7 @@ from egressmon.values import dataclass
 from egressmon.verdicts.origins import origin_of
 from egressmon.verifying.facts import File
 from egressmon.verifying.learned import Learned
+from egressmon.verifying.rules import by_address, unknown_rule
 
 Json = dict[str, Any]
 RECEIVER = "who receives at a loopback address (the kernel's word)"
@@ -52,6 +53,8 @@ class Outcome:
     """Why its verdict does not follow; None: it does, or rests on `resting`."""
     resting: str | None = None
     """On what it rests that no record has."""
+    is_certain: bool = False
+    """Whether it is wrong even if other records are not in the evidence."""
 
 
 SAME = Outcome()
@@ -96,11 +99,24 @@ class Rejudging:
             verdict = self._connection(record, names, origin, listener)
             if _is_same(record, verdict):
                 return self._reached(record, names, listener)
+        if certain := self._certainly_wrong(record):
+            return certain
         texts = [exe, *(one.name for one in names)]
         texts += [text for one in files for text in (one.path, one.package)]
         if _is_hidden(texts, record):
             return Outcome(resting=MASKED)
         return _wrong(record, self._connection(record, names, origin, None))
+
+    # What neither a masked text nor a record that is not there can be the reason of.
+    def _certainly_wrong(self, record: Json) -> Outcome | None:
+        if (why := unknown_rule(self._judge, record)) is not None:
+            return Outcome(wrong=why, is_certain=True)
+        if record["type"] != "connection":
+            return None
+        verdict = by_address(self._judge, record)
+        if verdict is None or _is_same(record, verdict):
+            return None
+        return Outcome(wrong=_wrong(record, verdict).wrong, is_certain=True)
 
     def _reached(
         self, record: Json, names: list[Name], listener: Listener | None
@@ -184,6 +200,8 @@ class Rejudging:
             return SAME
         if record["verdict"] == "violation" and record["rule"] is None:
             return Outcome(resting=PACKET)
+        if certain := self._certainly_wrong(record):
+            return certain
         hidden = _is_hidden([name], record)
         rests = Outcome(resting=MASKED) if hidden else None
         return rests or self._pointer(record, name, resolver) or _wrong(record, verdict)

@@ -85,6 +85,40 @@ def forget(records: list[Json]) -> None:
     records.remove(of(records, "actor")[0])
 
 
+MASKED = {"name": "***deadbeef.example", "source": "dns", "asked_by": "thread"}
+
+
+def mask(records: list[Json]) -> None:
+    violation(records)["dst"]["names"] = [MASKED]
+    allow(records)
+
+
+def cut_names(records: list[Json]) -> None:
+    violation(records)["cut"] = ["dst.names"]
+    allow(records)
+
+
+def no_such_rule(records: list[Json]) -> None:
+    one = violation(records)
+    mask(records)
+    one["rule"] = "allow[7]"
+
+
+def left_out(records: list[Json]) -> None:
+    no_such_rule(records)
+    last = end(records)
+    last["losses"].update(left_out=1)
+    last.update(
+        verdict="incomplete", complete=False, exit_status=121,
+        incomplete_reasons=["left_out 1"],
+    )  # fmt: skip
+
+
+def no_such_rule_of_names(records: list[Json]) -> None:
+    one = of(records, "dns")[0]
+    one.update(rule="allow[7]", cut=["name"])
+
+
 FORGERIES: list[tuple[Callable[[list[Json]], object], str]] = [
     (allow, "verdict"),
     (name, "verdict"),
@@ -92,6 +126,11 @@ FORGERIES: list[tuple[Callable[[list[Json]], object], str]] = [
     (cut, "verdict"),
     (move, "verdict"),
     (trust, "verdict"),
+    (mask, "verdict"),
+    (cut_names, "verdict"),
+    (no_such_rule, "verdict"),
+    (no_such_rule_of_names, "verdict"),
+    (left_out, "verdict"),
     (drop, "counters"),
     (actor, "reference"),
     (forget, "reference"),
