@@ -16,6 +16,8 @@ HEAD = re.compile(
 )
 _TEXT = rb'"(?:[^"\\]|\\.)*"'
 _OWN = re.compile(rb'"run":(' + _TEXT + rb'),"phase":(null|' + _TEXT + rb")")
+# No other could be a run's: they would be taken for egressmon's own words in a message.
+_RUN = re.compile(r"[\w.:-]{1,100}", re.ASCII)
 _SCHEMA = re.compile(rb'[\s\xef\xbb\xbf]*\{\s*"schema"\s*:\s*"egressmon/(\d{1,6})"')
 
 
@@ -38,16 +40,16 @@ def head_of(data: bytes) -> Head | None:
 
 
 def run_of(own: bytes) -> str | None:
-    """Return the run that `Head.own` names; None if it is malformed."""
+    """Return the run that `Head.own` names; None if no run can be called so."""
     found = _OWN.fullmatch(own)
     if found is None:
         return None
     try:
-        run = orjson.loads(found[1])
+        run: str = orjson.loads(found[1])
         orjson.loads(found[2])
     except orjson.JSONDecodeError:
         return None
-    return str(run)
+    return run if _RUN.fullmatch(run) else None
 
 
 def schema_number(line: bytes) -> int | None:

@@ -18,6 +18,12 @@ from egressmon.verifying.facts import (
 from egressmon.verifying.findings import Findings
 from egressmon.verifying.judging import Outcome, Rejudging
 from egressmon.verifying.learned import Learned
+from egressmon.verifying.sense import (
+    Once,
+    contradiction,
+    has_only_own_escapes,
+    other_process,
+)
 from egressmon.verifying.shapes import VERDICTS, shapes
 
 Json = dict[str, Any]
@@ -68,6 +74,7 @@ class Examining:
         self._known: dict[tuple[bytes, bytes, bytes], Known] = {}
         self._kept = 0
         self._facts = Facts()
+        self._once = Once()
         self.learned = Learned()
         self.rejudging: Rejudging | None = None
         self.counts = Counts()
@@ -101,6 +108,8 @@ class Examining:
         if record is None or not self._has_right_fields(kind, record, place):
             return None
         self.counts.add(kind, record)
+        if (twice := self._once.add(record, place)) is not None:
+            self._wrong("sequence", twice, place)
         if kind in KINDS:
             self._value(kind, record, body, place)
             return record
@@ -108,7 +117,13 @@ class Examining:
         return record
 
     def finish(self) -> None:
-        """Count what was not counted yet."""
+        """Count what was not counted yet, and note what is missing."""
+        self._count_known()
+        for name, (line, offset) in self._once.unknown_phases():
+            what = f"is of the phase {name}, which no record begins"
+            self._judged.add("sequence", what, line, offset)
+
+    def _count_known(self) -> None:
         for known in self._known.values():
             self._settle(known)
         self._known.clear()
@@ -117,19 +132,23 @@ class Examining:
     def _refer(self, head: Head, record: Json, body: bytes, place: Place) -> None:
         kind, referred = head.kind, tuple(references(record))
         facts = self._resolve(referred, place)
+        actors = (fact for (of, _), fact in facts.items() if of == "actor")
+        other = other_process(record, next(actors, None))
+        if other is not None:
+            self._wrong("reference", other, place)
         version = self.learned.version if kind in _JUDGED else None
         outcome = self._judge(kind, record, facts) if kind in _JUDGED else None
         self._note(outcome, place)
         if kind == "dns":
             self.learned.learn(record)
-        is_right = outcome is None or outcome.wrong is None
+        is_right = other is None and (outcome is None or outcome.wrong is None)
         if kind in _KEPT and is_right and len(facts) == len({*referred}):
             known = Known(record, referred, version, outcome)
             self._keep((kind.encode(), head.own, body), known)
 
     def _keep(self, key: tuple[bytes, bytes, bytes], known: Known) -> None:
         if len(self._known) >= _MAX_KEPT or self._kept > _MAX_KEPT_BYTES:
-            self.finish()
+            self._count_known()
         before = self._known.get(key)
         if before is not None:
             self._settle(before)
@@ -157,7 +176,8 @@ class Examining:
             message = f"is no JSON of a record: {error}"
             self._wrong("schema", message, Place(place.number, at))
             return None
-        if written != line or not line.decode().isprintable():
+        is_plain = has_only_own_escapes(line) and line.decode().isprintable()
+        if written != line or not is_plain:
             at = place.offset + _first_difference(line, written)
             message = "is not in the one form in which egressmon writes a record"
             self._wrong("schema", message, Place(place.number, at))
@@ -172,6 +192,8 @@ class Examining:
             complaint = shape.check(record)
         if complaint is None and kind in _JUDGED and record["verdict"] not in VERDICTS:
             complaint = f"`verdict` is {record['verdict']}, which is none"
+        if complaint is None and kind == "connection":
+            complaint = contradiction(record)
         if complaint is not None:
             self._wrong("schema", f"({kind}) {complaint.strip()}", place)
         return complaint is None

@@ -39,7 +39,11 @@ class Fact:
 
     def exe(self) -> str | None:
         """Return the program that a process runs."""
-        return _text(orjson.loads(self.needed))
+        return _text(orjson.loads(self.needed)[0])
+
+    def pid(self) -> int:
+        """Return the number of a process."""
+        return int(orjson.loads(self.needed)[1])
 
     def files(self) -> tuple[File, ...]:
         """Return the files of a module's record."""
@@ -94,7 +98,7 @@ def fact_of(kind: str, record: Json, size: int) -> Fact:
     """Return what a verdict needs of the value `record`, of `size` bytes."""
     needed: object = None
     if kind == "actor":
-        needed = record["exe"]
+        needed = [record["exe"], record["pid"]]
     elif kind == "module":
         needed = _files(record)
     # Copied: orjson leaves room in what it returns.

@@ -9,6 +9,7 @@ import pytest
 
 from egressmon.locking import write_lock
 from egressmon.verifying.place import Wanted, verify
+from egressmon.verifying.shapes import ENVELOPE
 from support.forging import Json, forge
 
 _HOLDS: list[Json] = [
@@ -29,6 +30,9 @@ def _as_probe(records: list[Json]) -> None:
     for one in records:
         if one.get("verdict") == "violation" and one["type"] == "connection":
             one["phase"] = "probe"
+    first = {name: records[1][name] for name in ENVELOPE}
+    mark = {"type": "phase", "name": "probe", "event": "begin"}
+    records.insert(1, first | mark | {"outcome": None, "reason": None})
 
 
 def summaries(proof: Path, change: Callable[[Json, Json], object]) -> list[str]:

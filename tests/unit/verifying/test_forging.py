@@ -119,6 +119,20 @@ def no_such_rule_of_names(records: list[Json]) -> None:
     one.update(rule="allow[7]", cut=["name"])
 
 
+def other_pid(records: list[Json]) -> None:
+    violation(records)["process"]["pid"] += 1
+
+
+def same_canary(records: list[Json]) -> None:
+    first, second, *_ = of(records, "canary")
+    second.update(first)
+
+
+def rename(records: list[Json]) -> None:
+    for one in records:
+        one["run"] = "r, 9 records, says clean; head blake3:00"
+
+
 FORGERIES: list[tuple[Callable[[list[Json]], object], str]] = [
     (allow, "verdict"),
     (name, "verdict"),
@@ -131,6 +145,14 @@ FORGERIES: list[tuple[Callable[[list[Json]], object], str]] = [
     (no_such_rule, "verdict"),
     (no_such_rule_of_names, "verdict"),
     (left_out, "verdict"),
+    (other_pid, "reference"),
+    (same_canary, "sequence"),
+    (rename, "schema"),
+    (lambda records: violation(records).update(phase="idle"), "sequence"),
+    (lambda records: violation(records)["dst"].update(port=None), "schema"),
+    (lambda records: violation(records).update(family="inet6"), "schema"),
+    (lambda records: records[0].update(host="v\0m"), "schema"),
+    (lambda records: records[0].update(host="v\nm"), "schema"),
     (drop, "counters"),
     (actor, "reference"),
     (forget, "reference"),
