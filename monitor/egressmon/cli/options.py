@@ -33,6 +33,7 @@ exit status:
 ANALYSIS_STATUSES = "exit status: 0 fine, 1 a finding, 2 bad usage or unreadable input"
 _SIZE = re.compile(r"(\d{1,9})(kB|MB|GB)?")
 _POWERS = {"kB": 1000, "MB": 1000**2, "GB": 1000**3, None: 1}
+_WITH_COMMAND = (["watch"], ["learn"], ["prove"], ["cassettes", "refresh"])
 _DIGEST = re.compile(r"(?:sha256:)?([0-9A-Fa-f]{64})")
 
 
@@ -119,11 +120,14 @@ Add: TypeAlias = Callable[..., argparse.ArgumentParser]
 
 
 def parse(arguments: list[str], add_verbs: Callable[[Add], None]) -> argparse.Namespace:
-    """Return the parsed `arguments`, with the words after the first `--` as `command`.
+    """Return the parsed `arguments`; `add_verbs` adds all verbs. Raises UsageError.
 
-    `add_verbs` adds all verbs. Raises UsageError.
+    With a verb that runs a command, the words after the first `--` are `command`; with
+    any other they are what the verb takes, such as paths that begin with `-`.
     """
-    # argparse's own handling of `--` differs between versions of Python.
+    if not _runs_command(arguments):
+        return parser(add_verbs).parse_args(arguments)
+    # argparse's own handling of a command differs between versions of Python.
     end = arguments.index("--") if "--" in arguments else len(arguments)
     try:
         parsed = parser(add_verbs).parse_args(arguments[:end])
@@ -133,6 +137,10 @@ def parse(arguments: list[str], add_verbs: Callable[[Add], None]) -> argparse.Na
         raise
     parsed.command = arguments[end + 1 :]
     return parsed
+
+
+def _runs_command(arguments: list[str]) -> bool:
+    return arguments[:1] in _WITH_COMMAND or arguments[:2] in _WITH_COMMAND
 
 
 def parser(add_verbs: Callable[[Add], None]) -> argparse.ArgumentParser:
