@@ -52,7 +52,7 @@ def by_address(judge: Judge, record: Json) -> Verdict | None:
     if entry.cidr is None:
         return None
     target = Destination(address, dst["port"], record["protocol"])
-    why = Entry(rule, entry).allows(target, ())
+    why = Entry(found[0], entry).allows(target, ())
     return _none(rule) if why is None else Verdict("allowed", rule, why)
 
 

@@ -1,4 +1,4 @@
-"""What follows `--` is a command where a verb runs one, and else what the verb takes."""
+"""What follows `--` is the command of a verb that runs one, and else its paths."""
 
 import pytest
 
