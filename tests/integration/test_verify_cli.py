@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from egressmon import files
+from egressmon.locking import write_lock
 from support.recorded import proof as make_proof
 from support.replaying import ProcessesGone
 from support.watching import EGRESSMON
@@ -36,14 +37,16 @@ def proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return make_proof(tmp_path / "proof")
 
 
-def test_a_proof_verifies_with_a_line_for_each_file(proof: Path) -> None:
+def test_a_directory_verifies_with_a_line_for_each_file(proof: Path) -> None:
+    for old, new in (("run-01", "first"), ("run-02", "second")):
+        (proof / old).rename(proof / new)  # it has no summaries: it is no proof
+    write_lock(str(proof), policy="policy.toml")
+
     done = run("verify", str(proof))
 
     assert done.returncode == 0, done.stdout
     lines = done.stdout.splitlines()
-    assert lines[0].startswith(
-        f"{proof}/run-01/evidence.jsonl: as recorded; run replay"
-    )
+    assert lines[0].startswith(f"{proof}/first/evidence.jsonl: as recorded; run replay")
     assert lines[1].endswith(": 4 verdicts judged again, with this result")
     assert done.stderr == ""
 
