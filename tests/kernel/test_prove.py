@@ -661,21 +661,26 @@ def test_a_second_interrupt_waits_for_nothing(network: Lab, tmp_path: Path) -> N
     assert not running(WORD)
 
 
+# As the run is armed, and as what it starts begins: the evidence has so many bytes then.
+@pytest.mark.parametrize("size", [0, 1, 7000, 9000])
 def test_a_starter_that_is_killed_as_a_run_begins_leaves_nobody(
-    network: Lab, tmp_path: Path
+    network: Lab, tmp_path: Path, size: int
 ) -> None:
     (tmp_path / "plan.toml").write_text(WAITING)
     command = [*network.enter(), *words("plan.toml", "--output", "proof")]
     begun = subprocess.Popen(command, cwd=tmp_path, start_new_session=True)
     until = time.monotonic() + LIMIT_S
-    while not (tmp_path / "proof/run-01/evidence.jsonl").exists():
+    evidence = tmp_path / "proof/run-01/evidence.jsonl"
+    while not (evidence.exists() and evidence.stat().st_size >= size):
         assert time.monotonic() < until
-        time.sleep(0.01)
+        time.sleep(0.001)
 
     os.kill(begun.pid, signal.SIGKILL)
     begun.wait()
 
+    until = time.monotonic() + 10
     session = ["pgrep", "-s", str(begun.pid)]
     while subprocess.run(session, check=False, capture_output=True).stdout:
         assert time.monotonic() < until
         time.sleep(0.05)
+    until_gone(WORD)
