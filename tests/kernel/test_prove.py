@@ -462,7 +462,8 @@ def children_of(pid: int) -> list[int]:
 def test_an_interrupted_proof_is_incomplete(
     network: Lab, tmp_path: Path, number: signal.Signals, send: Callable[..., None]
 ) -> None:
-    begun = started(network, tmp_path, WAITING)
+    expected = 'expect = [{ destination = "any", at_least = 1 }]\n'
+    begun = started(network, tmp_path, WAITING + expected)
 
     send(begun.pid, number)
     output, errors = begun.communicate(timeout=LIMIT_S)
@@ -661,7 +662,7 @@ def test_a_second_interrupt_waits_for_nothing(network: Lab, tmp_path: Path) -> N
     assert not running(WORD)
 
 
-# As the run is armed, and as what it starts begins: the evidence has so many bytes then.
+# As the run is armed, and as what it starts begins: by the bytes of evidence.
 @pytest.mark.parametrize("size", [0, 1, 7000, 9000])
 def test_a_starter_that_is_killed_as_a_run_begins_leaves_nobody(
     network: Lab, tmp_path: Path, size: int

@@ -142,7 +142,8 @@ class Backstage:
         if "end" in message:
             self.end = message["end"]
         elif "error" in message:
-            self.error = str(message["error"])
+            hint = message.get("hint")
+            self.error = f"{message['error']}{f' ({hint})' if hint else ''}"
         else:
             self._answered = max(self._answered, int(message["id"]))
             self._progress.count(message["events"], message["violations"])

@@ -49,7 +49,7 @@ def judge_run(plan: Plan, run: RunReport) -> list[Criterion]:
         *([_probes(plan, facts)] if plan.probe else []),
         _outlived(facts),
         _violations(facts),
-        *(_expected(facts, phase, one) for phase, one in plan.expectations()),
+        *(_expected(plan, facts, phase, one) for phase, one in plan.expectations()),
     ]
 
 
@@ -65,7 +65,7 @@ def expected_phases(plan: Plan) -> list[str]:
 def _phases(plan: Plan, run: RunReport) -> Criterion:
     wanted = expected_phases(plan)
     marks = run.facts.phases
-    completed = [name for name, _, outcome in marks if outcome == "completed"]
+    completed = run.facts.completed()
     whole = [
         mark
         for name in wanted
@@ -78,7 +78,7 @@ def _phases(plan: Plan, run: RunReport) -> Criterion:
 
 def _complete(run: RunReport) -> Criterion:
     end = run.facts.end
-    reasons = [*run.doubts]
+    reasons = list(dict.fromkeys(run.doubts))
     if run.facts.broken is not None:
         reasons.append(f"the evidence is broken: {run.facts.broken}")
     if end is None:
@@ -152,7 +152,7 @@ def _violations(facts: Facts) -> Criterion:
     )
 
 
-def _expected(facts: Facts, phase: str, wanted: Expectation) -> Criterion:
+def _expected(plan: Plan, facts: Facts, phase: str, wanted: Expectation) -> Criterion:
     pattern = parse_pattern(wanted.destination)
     count = sum(
         times
@@ -165,12 +165,16 @@ def _expected(facts: Facts, phase: str, wanted: Expectation) -> Criterion:
     )
     least, most = wanted.at_least, wanted.at_most
     holds = (least is None or count >= least) and (most is None or count <= most)
+    result: Holds = "holds" if holds else "fails"
+    # Of a phase that was cut short, the count says nothing.
+    if facts.completed().count(phase) < expected_phases(plan).count(phase):
+        result = "unproven"
     bounds = [
         *([f"at least {least}"] if least is not None else []),
         *([f"at most {most}"] if most is not None else []),
     ]
     name = f"expected: {phase}: {wanted.destination} {' and '.join(bounds)}"
-    return Criterion(name, "holds" if holds else "fails", f"{count} connections")
+    return Criterion(name, result, f"{count} connections")
 
 
 def judge_all(plan: Plan, runs: list[RunReport], doubts: list[str]) -> list[Criterion]:
@@ -221,11 +225,17 @@ def _agreement(plan: Plan, runs: list[RunReport]) -> Iterator[Criterion]:
             else getattr(run.facts, what)
             for run in runs
         ]
-        numbers = [run.number for run in runs]
-        differing = differences(dict(zip(numbers, found, strict=True)))
+        # A run that was cut short may lack what it had not come to.
+        by_number = {
+            run.number: each
+            for run, each in zip(runs, found, strict=True)
+            if run.facts.completed() == expected_phases(plan)
+        }
+        differing = differences(by_number)
         counts = ", ".join(str(len(one)) for one in found)
         figures = f"{counts} in the runs, {len(differing)} differ"
-        result: Holds = "fails" if differing else "holds"
+        result: Holds = "holds" if len(by_number) == len(runs) else "unproven"
+        result = "fails" if differing else result
         yield Criterion(f"runs agree: {what}", result, figures, differing)
 
 

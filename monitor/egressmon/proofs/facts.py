@@ -83,6 +83,10 @@ class Facts:
         )
         return made + self.bad_queries
 
+    def completed(self) -> list[str]:
+        """Return the names of the phases that were completed, in their order."""
+        return [name for name, _, outcome in self.phases if outcome == "completed"]
+
     def destinations(self) -> set[str]:
         """Return where anything went to besides the scope itself."""
         return {peer.label for peer in self.peers if peer.leaves and not peer.is_probe}

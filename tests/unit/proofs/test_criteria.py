@@ -245,3 +245,26 @@ def test_evidence_that_is_none_is_said_to_be_broken(
     found = read_facts(io.BytesIO(data)).broken
 
     assert found is None if broken is None else broken in str(found)
+
+
+@pytest.mark.parametrize("seen", [0, 3])
+def test_a_run_that_is_cut_short_fails_no_expectation(seen: int) -> None:
+    short = facts(
+        phases=[*MARKS[:5], ("turn", "end", "failed")],
+        peers=Counter({peer(): seen, PROBE: 1}),
+        packages=set[str](),
+    )
+
+    found, _ = verdict(short, failures=["phase turn: interrupted"])
+
+    assert found == "INCOMPLETE"
+
+
+def test_why_a_run_did_not_begin_comes_first_and_once() -> None:
+    why = "no cgroup v2 hierarchy is mounted (mount it)"
+    report = RunReport(1, Facts(), [], [why, why])
+
+    criteria = judge_all(PLAN, [report], [])
+
+    assert verdict_of(criteria) == ("INCOMPLETE", f"nothing lost: run 1: {why}")
+    assert criteria[0].details.count(f"run 1: {why}") == 1
