@@ -5,6 +5,7 @@ import tomllib
 from typing import Any, cast
 
 from egressmon.errors import UsageError
+from egressmon.sanitise.redaction import redact, scan_text
 
 _HOW = "write --set PATH=VALUE, such as --set phase.NAME.idle=5s"
 
@@ -18,6 +19,7 @@ def override(table: dict[str, Any], text: str) -> None:
     of PATH, and its value, is found out when the plan is checked.
     """
     path, equals, value = text.partition("=")
+    _refuse_secrets(text)
     keys = path.strip().split(".")
     if not equals or not all(keys):
         raise UsageError(f"--set {text}: no PATH=VALUE", _HOW)
@@ -28,6 +30,20 @@ def override(table: dict[str, Any], text: str) -> None:
         what = ".".join(keys[:-1])
         raise UsageError(f"--set {text}: {what} has no keys", _HOW)
     cast("dict[str, Any]", at)[keys[-1]] = _value(value.strip())
+
+
+# Its text is in the summary of the proof, and in the messages of this module.
+def _refuse_secrets(text: str) -> None:
+    path, _, value = text.partition("=")
+    last = path.rpartition(".")[2]
+    # By itself, too: some secrets are known only by what is before them.
+    looks = (text, value, f"{last} = {value}", f'{last} = "{value}"')
+    for finding in (one for look in looks for one in scan_text(look)):
+        raise UsageError(
+            f"--set {redact(path)[0]}: a secret ({finding.kind}), and what is set is "
+            "a part of the proof",
+            "have it in a variable of the environment, which processes inherit",
+        )
 
 
 def _step(at: object, key: str, path: str, text: str) -> object:

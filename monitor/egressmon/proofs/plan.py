@@ -121,9 +121,15 @@ class Expectation(_Table):
 
     @model_validator(mode="after")
     def _some(self) -> Self:
-        if self.at_least is None and self.at_most is None:
+        least, most = self.at_least, self.at_most
+        if least is None and most is None:
             raise RefusedError(
                 "nothing is expected", "write at_least or at_most, or both"
+            )
+        if least is not None and most is not None and least > most:
+            raise RefusedError(
+                f"at least {least} and at most {most} cannot be",
+                "write an at_least that is not more than at_most",
             )
         return self
 

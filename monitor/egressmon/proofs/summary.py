@@ -8,6 +8,7 @@ from egressmon.proofs.criteria import Criterion, RunReport, verdict_of
 from egressmon.proofs.facts import Facts
 from egressmon.proofs.plan_file import LoadedPlan
 from egressmon.proofs.scenario import PhaseResult
+from egressmon.sanitise.redaction import redact
 from egressmon.text import escape
 from egressmon.values import dataclass
 
@@ -44,7 +45,7 @@ def run_summary(
         {
             "schema": SCHEMA,
             "verdict": verdict,
-            "reason": reason,
+            "reason": redact(reason)[0],
             "run": report.number,
             "head": report.facts.head,
             "records": report.facts.records,
@@ -53,7 +54,7 @@ def run_summary(
                 {
                     "name": one.name,
                     "seconds": round(one.seconds, 3),
-                    "failure": one.reason,
+                    "failure": one.reason and redact(one.reason)[0],
                 }
                 for one in results
             ],
@@ -72,7 +73,7 @@ def whole_summary(about: SummaryOf) -> bytes:
         {
             "schema": SCHEMA,
             "verdict": verdict,
-            "reason": reason,
+            "reason": redact(reason)[0],
             "egressmon": about.version,
             "began": about.began,
             "seconds": round(about.took_s, 3),
@@ -142,9 +143,10 @@ def _about(about: SummaryOf) -> str:
     )
 
 
-# What came from the runs must neither be markup nor end a cell.
+# What came from the runs must neither be markup nor end a cell. Secrets are taken out
+# first: with marks between its letters, none would be found any more.
 def _text(text: str) -> str:
-    shown = escape(text)
+    shown = escape(redact(text)[0])
     for one in "|`<>*_[]":
         shown = shown.replace(
             one, {"|": "\\|", "<": "&lt;", ">": "&gt;"}.get(one, f"\\{one}")
@@ -179,8 +181,8 @@ def _criteria(criteria: list[Criterion]) -> list[dict[str, object]]:
         {
             "name": one.name,
             "result": one.result,
-            "figures": one.figures,
-            "details": [escape(text) for text in one.details[:_MAX_LISTED]],
+            "figures": redact(one.figures)[0],
+            "details": [escape(redact(text)[0]) for text in one.details[:_MAX_LISTED]],
         }
         for one in criteria
     ]

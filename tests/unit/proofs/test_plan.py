@@ -6,8 +6,10 @@ import pytest
 
 from egressmon.errors import UsageError
 from egressmon.proofs.plan_file import LoadedPlan, load_plan, plan_of_command
+from egressmon.sanitise.redaction import scan_text
 
 EXAMPLES = Path(__file__).parents[3] / "docs/examples/plans"
+TOKEN = "ghp_" + "a1B2c3D4e5" * 3 + "F6g7H8"
 PHASE = '[[phase]]\nname = "one"\nidle = "1s"\n'
 
 
@@ -257,3 +259,22 @@ def test_a_process_starts_after_a_phase_that_there_is(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="after an unknown phase: two"):
         loaded(tmp_path, f"version = 1\n{PHASE}{process}")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        f"phase.one.env.X={TOKEN}",
+        f'phase.one.env.X="{TOKEN}"',
+        "phase.one.env.API_KEY=Tr0ub4dor-and-3xyz-Q9",
+        f"phase.{TOKEN}.idle=1s",
+    ],
+)
+def test_a_secret_that_is_set_is_refused_and_not_said(
+    tmp_path: Path, change: str
+) -> None:
+    with pytest.raises(UsageError, match="a secret") as refused:
+        loaded(tmp_path, "version = 1\n" + PHASE, change)
+
+    assert not scan_text(str(refused.value))
+    assert TOKEN not in str(refused.value)
