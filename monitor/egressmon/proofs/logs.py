@@ -1,7 +1,5 @@
 """What a process writes: kept for the proof without secrets, and searched for lines."""
 
-import re
-
 from egressmon.sanitise.redaction import redact
 
 _MOST = 4 << 20
@@ -11,6 +9,27 @@ _MAX_LINE = 4096
 def sanitise_log(data: bytes) -> bytes:
     """Return `data` with its secrets masked, so that a scan finds none."""
     return redact(data)[0]
+
+
+def matches(pattern: str, line: str) -> bool:
+    """Tell whether `line` has the text `pattern`, in which `*` stands for any text.
+
+    With `^` in front, the line begins so. The process that writes the lines must not
+    decide how long it takes: each part is searched for once, from where the last ended.
+    """
+    first, *parts = pattern.removeprefix("^").split("*")
+    if pattern.startswith("^"):
+        at = len(first) if line.startswith(first) else -1
+    else:
+        at = _after(first, line, 0)
+    for part in parts:
+        at = _after(part, line, at) if at >= 0 else -1
+    return at >= 0
+
+
+def _after(part: str, line: str, start: int) -> int:
+    found = line.find(part, start)
+    return found + len(part) if found >= 0 else -1
 
 
 class Log:
@@ -37,9 +56,8 @@ class Log:
 
     def has_line(self, pattern: str) -> bool:
         """Tell whether a line matches that comes after the last one that did."""
-        wanted = re.compile(pattern)
         for place, line in enumerate(self._lines):
-            if wanted.search(line):
+            if matches(pattern, line):
                 del self._lines[: place + 1]
                 return True
         return False

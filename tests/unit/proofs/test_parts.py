@@ -1,6 +1,7 @@
 """The small parts of a proof: its folder, logs, destinations, and the phases' clock."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from egressmon.proofs.channel import Channel
 from egressmon.proofs.destinations import parse_pattern
 from egressmon.proofs.folder import Folder
 from egressmon.proofs.leaks import leaks_in
-from egressmon.proofs.logs import Log
+from egressmon.proofs.logs import Log, matches
 
 TOKEN = "ghp_" + "a1B2c3D4e5" * 3 + "F6g7H8"
 
@@ -122,6 +123,36 @@ def test_each_line_is_waited_for_once() -> None:
     assert log.has_line("ready")
     assert log.has_line("ready")
     assert not log.has_line("ready")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "line", "wanted"),
+    [
+        ("ready", "is ready now", True),
+        ("Ready", "is ready now", False),
+        ("^ready", "is ready", False),
+        ("^ready", "ready", True),
+        ("^is*now", "is ready now", True),
+        ("now*is", "is ready now", False),
+        ("a*a", "a", False),
+        ("(port 80) [ok].", "at (port 80) [ok].", True),
+        ("^*now", "is ready now", True),
+        ("*", "", True),
+    ],
+)
+def test_a_pattern_is_a_text_with_gaps(
+    pattern: str, line: str, *, wanted: bool
+) -> None:
+    assert matches(pattern, line) is wanted
+
+
+def test_no_pattern_and_no_line_takes_long() -> None:
+    began = time.process_time()
+
+    for _ in range(100):
+        assert not matches("a*" * 499 + "b", "a" * 4096)
+
+    assert time.process_time() - began < 1
 
 
 def test_a_log_is_bounded_and_without_secrets() -> None:

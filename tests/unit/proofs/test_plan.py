@@ -108,10 +108,10 @@ def test_nothing_expected_is_short_for_at_most_none(tmp_path: Path) -> None:
         (
             (
                 f'version = 1\n{PHASE}[[process]]\nname = "p"\nargv = ["x"]\n'
-                "ready = { log = '(' }\n"
+                "ready = { log = '^(a+)+$' }\n"
             ),
-            ":8: process.p.ready.log: '(' is no regular expression",
-            "Python's re",
+            ":8: process.p.ready.log: '^(a+)+$' is a regular expression",
+            "write the text itself",
         ),
         (
             (
