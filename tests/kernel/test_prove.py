@@ -489,6 +489,8 @@ def test_a_killed_proof_leaves_no_process_and_claims_nothing(
     proof = Proof(begun.returncode, output, errors, tmp_path / "proof")
     assert proof.status in {121, -signal.SIGKILL}
     assert proof.verdict == "INCOMPLETE"
+    said = "makes the proof was ended by signal 9; what there is of it is in proof"
+    assert (whom == "the conductor") == (said in errors)
     until_gone(WORD)
 
 
@@ -556,6 +558,7 @@ def test_a_stopped_launcher_does_not_hold_a_proof_up(proven: Prove) -> None:
 
     assert (proof.status, proof.verdict) == (121, "INCOMPLETE"), proof.stderr
     assert not running(WORD)
+    assert float(proof.summary["seconds"]) < 20  # the limits, and some more
 
 
 DRIPPING = (

@@ -47,7 +47,9 @@ def prove(request: ProveRequest, arguments: list[str]) -> int:
         request.sign_key,
     )
     settings = _settings(request, policy, user)
-    return supervise(settings, user, lambda starter: conduct(assignment, starter))
+    return supervise(
+        settings, user, assignment.output, lambda starter: conduct(assignment, starter)
+    )
 
 
 # In the scope, the user executes it.

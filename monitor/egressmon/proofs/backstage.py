@@ -25,6 +25,8 @@ _TURN_MS = 50
 _PIECE = 65536
 _ANSWER_S = 30.0
 _END_S = 180.0
+_GO_S = 5.0
+"""How long the launcher has to end."""
 
 
 class Backstage:
@@ -243,12 +245,15 @@ class Backstage:
         """Let the launcher end, and wait for the end of the run."""
         self.is_stopping = True
         self._let_go()
-        self._await_end(limit_s)
+        # One that is stopped, or hangs, does not.
+        self._await(lambda: self._launcher is None, min(limit_s, _GO_S))
+        if self._launcher is None:
+            self._await(lambda: False, limit_s)
         if self.run_status is None:
             self.was_ended = True
             with suppress(OSError):
                 self._starter.send({"end_run": True})
-            self._await_end(_END_S)
+            self._await(lambda: False, _END_S)
         # Where the starter was killed, the run may go on, and waits for our end.
         while self._is_control_open and _is_readable(self._control):
             self._hear_agent()
@@ -258,9 +263,10 @@ class Backstage:
         with suppress(RunGoneError):
             self.tell_launcher({"do": "end"})
 
-    def _await_end(self, limit_s: float) -> None:
+    # Wait until the run has ended, or for something that comes before.
+    def _await(self, what: Callable[[], bool], limit_s: float) -> None:
         ends = time.monotonic() + limit_s
-        while self.run_status is None and time.monotonic() < ends:
+        while self.run_status is None and not what() and time.monotonic() < ends:
             self.attend(_TURN_MS)
 
     # What is still in the pipes; nobody who writes is waited for.

@@ -20,7 +20,8 @@ from egressmon.privileges.confinement import hide
 from egressmon.privileges.privilege import User, drop_to
 from egressmon.proofs.channel import Channel
 from egressmon.proofs.one_run import RunSettings, carry_out
-from egressmon.startup import descriptors, dispositions, streams
+from egressmon.startup import descriptors, dispositions, patience, streams
+from egressmon.text import printable
 
 INCOMPLETE = 121
 _PATIENCE_MS = 10_000
@@ -31,8 +32,10 @@ _ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 class Starter:
     """Serves one conductor until that ends."""
 
-    def __init__(self, channel: Channel, settings: RunSettings) -> None:
+    def __init__(self, channel: Channel, settings: RunSettings, folder: str) -> None:
+        """`folder` is where the proof goes."""
         self._channel = channel
+        self._folder = folder
         self._settings = settings
         self._run: tuple[int, int] | None = None
         """The pid and pidfd of the run that is being made."""
@@ -51,13 +54,20 @@ class Starter:
             if self._run is not None:
                 poll.register(self._run[1], select.POLLIN)
             # Without a conductor, the launcher ends all by itself, if it can.
-            patience = None if self._is_connected else _PATIENCE_MS
-            ready = {number for number, _ in poll.poll(patience)}
+            limit_ms = None if self._is_connected else _PATIENCE_MS
+            ready = {number for number, _ in poll.poll(limit_ms)}
             if not ready:
                 self._end_run()
             self._attend(ready, wakeup)
         _, status = os.waitpid(conductor, 0)
-        return os.WEXITSTATUS(status) if os.WIFEXITED(status) else INCOMPLETE
+        if os.WIFEXITED(status):
+            return os.WEXITSTATUS(status)
+        patience.say(
+            "egressmon: incomplete: the process that makes the proof was ended by "
+            f"signal {os.WTERMSIG(status)}; what there is of it is in "
+            f"{printable(self._folder, 1000)}\n"
+        )
+        return INCOMPLETE
 
     def _attend(self, ready: set[int], wakeup: socket.socket) -> None:
         if wakeup.fileno() in ready:
@@ -113,10 +123,11 @@ class Starter:
 
 
 def supervise(
-    settings: RunSettings, user: User, conduct: Callable[[Channel], int]
+    settings: RunSettings, user: User, folder: str, conduct: Callable[[Channel], int]
 ) -> int:
-    """Have `conduct` make the proof, with the rights of `user`; return its status.
+    """Have `conduct` make the proof in `folder` with the rights of `user`.
 
+    Return its status.
     It is given the channel by which runs are asked for.
     """
     descriptors.hand_down()
@@ -128,7 +139,7 @@ def supervise(
         ours.close()
         _end_with(lambda: _conduct(user, conduct, theirs), INCOMPLETE)
     theirs.close()
-    return Starter(ours, settings).serve(conductor)
+    return Starter(ours, settings, folder).serve(conductor)
 
 
 def _conduct(user: User, conduct: Callable[[Channel], int], channel: Channel) -> int:
