@@ -9,6 +9,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from egressmon.policy.errors import RefusedError, quoted
 from egressmon.proofs.plan_values import (
     Destination,
+    HeaderName,
+    HeaderValue,
     LocalUrl,
     Name,
     OneDestination,
@@ -16,6 +18,8 @@ from egressmon.proofs.plan_values import (
     Port,
     Seconds,
     Status,
+    Variable,
+    Word,
     Words,
     as_expectations,
     as_headers,
@@ -42,7 +46,7 @@ class Ready(_Table):
     )
     status: Status = 200
     port: Port | None = Field(default=None, examples=[8000])
-    file: str | None = Field(default=None, examples=["{tmp}/ready"])
+    file: Word | None = Field(default=None, examples=["{tmp}/ready"])
     log: Pattern | None = Field(default=None, examples=["listening on"])
     limit: Seconds | None = Field(default=None, examples=["30s"])
 
@@ -61,8 +65,8 @@ class ProcessPlan(_Table):
 
     name: Name = Field(examples=["server"])
     argv: Words = Field(examples=[["python3", "app.py"]])
-    env: dict[str, str] = Field(default_factory=dict)
-    cwd: str = Field(default="", examples=["app"])
+    env: dict[Variable, Word] = Field(default_factory=dict)
+    cwd: Word = Field(default="", examples=["app"])
     ready: Ready | None = None
     after: Name | None = Field(default=None, examples=["build"])
     """The phase after which it is started; None: before all of them."""
@@ -72,8 +76,8 @@ class ProcessPlan(_Table):
 class Header(_Table):
     """The value of a header, or the variable of prove's environment that holds it."""
 
-    value: str | None = None
-    env: str | None = Field(default=None, examples=["API_TOKEN"])
+    value: HeaderValue | None = None
+    env: Variable | None = Field(default=None, examples=["API_TOKEN"])
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -87,7 +91,7 @@ class Request(_Table):
 
     url: LocalUrl = Field(examples=["http://127.0.0.1:8000/turn"])
     method: str = Field(default="GET", pattern=r"^[A-Z]{1,16}$", examples=["POST"])
-    headers: Annotated[dict[str, Header], BeforeValidator(as_headers)] = Field(
+    headers: Annotated[dict[HeaderName, Header], BeforeValidator(as_headers)] = Field(
         default_factory=dict
     )
     body: str = ""
@@ -148,8 +152,8 @@ class PhasePlan(_Table):
 
     name: Name = Field(examples=["turn"])
     command: Words | None = Field(default=None, examples=[["pytest", "-q"]])
-    env: dict[str, str] = Field(default_factory=dict)
-    cwd: str = Field(default="", examples=["app"])
+    env: dict[Variable, Word] = Field(default_factory=dict)
+    cwd: Word = Field(default="", examples=["app"])
     request: Request | None = None
     idle: Seconds | None = Field(default=None, examples=["10m"])
     wait_log: WaitLog | None = None
@@ -194,7 +198,7 @@ class Plan(_Table):
 
     version: Literal[1]
     runs: int = Field(default=3, ge=1, le=99, examples=[3])
-    policy: str | None = Field(default=None, examples=["egress.toml"])
+    policy: Word | None = Field(default=None, examples=["egress.toml"])
     agree: list[Agreeing] = Field(default_factory=lambda: list(get_args(Agreeing)))
     limits: Limits = Field(default_factory=Limits)
     start: Around = Field(default_factory=Around)
@@ -213,6 +217,12 @@ class Plan(_Table):
                     "give each a name of its own",
                 )
         known = [one.name for one in self.process]
+        logs = {f"phase-{one.name}" for one in self.phase if one.command is not None}
+        if both := next((one for one in known if one in logs), None):
+            raise RefusedError(
+                f"process {both} would have the log of a phase: {both}.log",
+                "give it another name",
+            )
         for phase in self.phase:
             if phase.wait_log is not None and phase.wait_log.process not in known:
                 raise RefusedError(

@@ -11,6 +11,8 @@ from egressmon.policy.errors import RefusedError, quoted
 from egressmon.proofs.destinations import ANY, parse_pattern
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")  # RFC 9110
+_LONGEST_S = 7 * 24 * 3600.0
 _MAX_PATTERN = 1000
 # What such an expression has and a text that a server writes hardly has.
 _REGULAR = re.compile(r"\.[*+?]|[])][*+?{]|\\[AbBdDsSwWZ.()[\]+*?^$]|\(\?")
@@ -21,11 +23,53 @@ def _seconds(value: object) -> object:
     if not isinstance(value, str):
         raise RefusedError("not a duration", f"write {HOW_LONG}, in quotes")
     try:
-        return seconds(value)
+        found = seconds(value)
     except ValueError as error:
         raise RefusedError(
             f"{quoted(value)} is no duration", f"write {HOW_LONG}"
         ) from error
+    if found > _LONGEST_S:
+        raise RefusedError(f"{quoted(value)} is longer than a week", "write 168h")
+    return found
+
+
+# As execve(2) takes it.
+def _word(value: object) -> object:
+    if isinstance(value, str) and "\0" in value:
+        raise RefusedError(
+            f"{quoted(value)} has a NUL, which no program can be given", "remove it"
+        )
+    return value
+
+
+def _variable(value: object) -> object:
+    if isinstance(value, str) and (not value or "=" in value or "\0" in value):
+        raise RefusedError(
+            f"{quoted(value)} is no name of a variable", "write letters, digits and _"
+        )
+    return value
+
+
+def _header_name(value: object) -> object:
+    if isinstance(value, str) and _TOKEN.fullmatch(value) is None:
+        raise RefusedError(
+            f"{quoted(value)} is no name of a header", "write letters, digits and -"
+        )
+    return value
+
+
+def _header_value(value: object) -> object:
+    if isinstance(value, str) and (
+        any(one in value for one in "\r\n\0") or not _is_latin(value)
+    ):
+        raise RefusedError(
+            f"{quoted(value)} cannot be in a header", "write one line of Latin-1"
+        )
+    return value
+
+
+def _is_latin(text: str) -> bool:
+    return all(ord(one) < 256 for one in text)
 
 
 def _name(value: object) -> object:
@@ -103,6 +147,10 @@ Pattern: TypeAlias = Annotated[str, BeforeValidator(_pattern)]
 Destination: TypeAlias = Annotated[str, BeforeValidator(_destination)]
 OneDestination: TypeAlias = Annotated[str, BeforeValidator(_exact)]
 LocalUrl: TypeAlias = Annotated[str, BeforeValidator(_local_url)]
-Words: TypeAlias = Annotated[list[str], Field(min_length=1)]
+Word: TypeAlias = Annotated[str, BeforeValidator(_word)]
+Words: TypeAlias = Annotated[list[Word], Field(min_length=1)]
+Variable: TypeAlias = Annotated[str, BeforeValidator(_variable)]
+HeaderName: TypeAlias = Annotated[str, BeforeValidator(_header_name)]
+HeaderValue: TypeAlias = Annotated[str, BeforeValidator(_header_value)]
 Status: TypeAlias = Annotated[int, Field(ge=100, le=599)]
 Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]

@@ -114,6 +114,28 @@ def test_leaks_are_found_wherever_they_are(tmp_path: Path) -> None:
     assert TOKEN not in found
 
 
+# The search takes this for a random secret, as it does few digests.
+UNLUCKY = "9f4baf51ee8e210549c072a8e4036564c3bbff6d51dfe6b20fd3e54d0a3b688a"
+
+
+@pytest.mark.parametrize("key", ["prev", "digest", "head"])
+def test_digests_of_our_own_are_no_secrets(tmp_path: Path, key: str) -> None:
+    folder = Folder.make(str(tmp_path / "proof"))
+    line = f'{{"{key}":"blake3:{UNLUCKY}","phase":"a\\u0000"}}\n'
+    folder.write("evidence.jsonl", line.encode())
+
+    assert leaks_in(folder) == []
+
+
+def test_what_says_that_it_is_a_digest_is_searched(tmp_path: Path) -> None:
+    folder = Folder.make(str(tmp_path / "proof"))
+    line = f'{{"argv":["\\"prev\\":\\"blake3:{TOKEN}\\""]}}\n'
+    folder.write("evidence.jsonl", line.encode())
+    folder.write("a.log", f'"prev":"blake3:{TOKEN}"\n'.encode())
+
+    assert len(leaks_in(folder)) == 2
+
+
 def test_each_line_is_waited_for_once() -> None:
     log = Log()
     log.add(b"rea")

@@ -278,3 +278,52 @@ def test_a_secret_that_is_set_is_refused_and_not_said(
 
     assert not scan_text(str(refused.value))
     assert TOKEN not in str(refused.value)
+
+
+PROCESS = '[[process]]\nname = "p"\nargv = ["x"]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[[phase]]\nname = "a"\ncommand = ["tr\\u0000ue"]\n', "has a NUL"),
+        (f'{PHASE}{PROCESS}env = {{ X = "a\\u0000" }}\n', "has a NUL"),
+        (f'{PHASE}{PROCESS}cwd = "a\\u0000"\n', "has a NUL"),
+        (f'{PHASE}{PROCESS}env = {{ "A=B" = "c" }}\n', "is no name of a variable"),
+        (f'{PHASE}{PROCESS}env = {{ "" = "c" }}\n', "is no name of a variable"),
+        ('[[phase]]\nname = "a"\nidle = "99999999h"\n', "is longer than a week"),
+        (
+            f'{PHASE}expect = [{{ destination = "any", at_least = 3, at_most = 1 }}]\n',
+            "at least 3 and at most 1 cannot be",
+        ),
+        (
+            (
+                '[[process]]\nname = "phase-a"\nargv = ["x"]\n'
+                '[[phase]]\nname = "a"\ncommand = ["x"]\n'
+            ),
+            "process phase-a would have the log of a phase: phase-a.log",
+        ),
+        (
+            (
+                '[[phase]]\nname = "a"\n[phase.request]\nurl = "http://127.0.0.1:1/"\n'
+                'headers = { X = "a\\r\\nY: b" }\n'
+            ),
+            "cannot be in a header",
+        ),
+        (
+            (
+                '[[phase]]\nname = "a"\n[phase.request]\nurl = "http://127.0.0.1:1/"\n'
+                'headers = { "X: a\\r\\nY" = "b" }\n'
+            ),
+            "is no name of a header",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        loaded(tmp_path, "version = 1\n" + text)
+
+    assert message in str(caught.value)
+    assert caught.value.hint
