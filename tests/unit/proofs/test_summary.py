@@ -1,6 +1,5 @@
 """The summaries of a proof hold no secret, and no markup of the command's."""
 
-from egressmon.policy.reading.file import load_policy
 from egressmon.proofs.criteria import Criterion
 from egressmon.proofs.plan_file import plan_of_command
 from egressmon.proofs.summary import SummaryOf, page, whole_summary
@@ -12,7 +11,7 @@ SECRET = "sk_live_" + "4eC39HqLyjWDarjtT1zdp7dc"
 def about(text: str) -> SummaryOf:
     criteria = [Criterion("phases", "unproven", text, [text])]
     loaded = plan_of_command(["true"], [])
-    return SummaryOf(loaded, load_policy(None, None), criteria, [], "now", 1.0)
+    return SummaryOf(loaded, None, criteria, [], "now", 1.0, "0.1.0")
 
 
 def test_escaping_hides_no_secret() -> None:
