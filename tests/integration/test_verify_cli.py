@@ -144,14 +144,14 @@ def test_it_needs_no_rights(proof: Path) -> None:
         "raise SystemExit(main())"
     )
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder, "proof")
-        shutil.copytree(proof, place)
+        place = Path(folder, "evidence")
+        shutil.copytree(proof / "run-01", place / "first")
         for path in (Path(folder), place, *place.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
         words = [sys.executable, "-c", code, "verify", str(place)]
         done = subprocess.run(words, check=False, capture_output=True, text=True)
         place.chmod(0o700)
-        words = [sys.executable, "-c", code, "verify", str(place / "run-01")]
+        words = [sys.executable, "-c", code, "verify", str(place / "first")]
         closed = subprocess.run(words, check=False, capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr + done.stdout
