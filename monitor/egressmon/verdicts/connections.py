@@ -154,16 +154,7 @@ class Connections:
             is_local = target.listener is not None
             return self._judge.accepted(flow.address, is_local=is_local)
         origin = origin_of(caller.process, caller.source, claims)
-        verdict = self._judge.connection(target, origin)
-        elsewhere = target.translated
-        if elsewhere is None or elsewhere.listener or not self._may_translate:
-            return verdict
-        # A command that may set up NAT could send by it what is allowed to anywhere.
-        really = self._judge.connection(elsewhere, origin)
-        if verdict.word == "violation" or really.word != "violation":
-            return verdict
-        why = f"it is sent to {elsewhere.address}:{elsewhere.port} (NAT)"
-        return Verdict("violation", really.rule, f"{why}, and {really.reason}")
+        return self._judge.sent(target, origin, may_translate=self._may_translate)
 
     def _lookup_names(self, flow: Flow, listener: Listener | None) -> tuple[Name, ...]:
         asker = self._callers.asker(flow)

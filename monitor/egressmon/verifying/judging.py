@@ -149,15 +149,7 @@ class Rejudging:
         if record["op"] == "accept":
             address = cast("Address", target.address)
             return self._judge.accepted(address, is_local=listener is not None)
-        verdict = self._judge.connection(target, origin)
-        elsewhere = target.translated
-        if elsewhere is None or elsewhere.listener or not self._may_translate:
-            return verdict
-        really = self._judge.connection(elsewhere, origin)
-        if verdict.word == "violation" or really.word != "violation":
-            return verdict
-        why = f"it is sent to {elsewhere.address}:{elsewhere.port} (NAT)"
-        return Verdict("violation", really.rule, f"{why}, and {really.reason}")
+        return self._judge.sent(target, origin, may_translate=self._may_translate)
 
     # As verdicts/connections.py has it.
     def _target(

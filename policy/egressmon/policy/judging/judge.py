@@ -85,6 +85,24 @@ class Judge:
             why = f"whether it is a bypass is not known ({unknown})"
         return Verdict("violation", "bypass", f"{why}; {verdict.reason}")
 
+    def sent(
+        self, target: Destination, origin: Origin, *, may_translate: bool
+    ) -> Verdict:
+        """Return the verdict on what goes to `target`, and where it is translated to.
+
+        `may_translate`: the command may set up NAT, and could send by it what is
+        allowed to anywhere.
+        """
+        verdict = self.connection(target, origin)
+        elsewhere = target.translated
+        if elsewhere is None or elsewhere.listener or not may_translate:
+            return verdict
+        really = self.connection(elsewhere, origin)
+        if verdict.word == "violation" or really.word != "violation":
+            return verdict
+        why = f"it is sent to {elsewhere.address}:{elsewhere.port} (NAT)"
+        return Verdict("violation", really.rule, f"{why}, and {really.reason}")
+
     def _denial(self, target: Destination, names: tuple[Spelt, ...]) -> Verdict | None:
         for entry in self._denied.near(target.address, names):
             if (why := entry.allows(target, names)) is not None:
