@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NOBODY = 65534
+ALONE = 64321
+"""A user as whom nothing else runs on this machine."""
 OPT = Path("/opt/egressmon")
 ALL_MAY = "root ALL=(ALL:ALL) ALL\nALL ALL=(ALL:ALL) NOPASSWD: ALL\n"
 _ENTER = (
@@ -84,16 +86,29 @@ def user() -> Generator[User]:
             OPT.rmdir()
 
 
-def as_nobody(folder: Path, words: list[str], sudoers: str) -> list[str]:
+def as_nobody(
+    folder: Path, words: list[str], sudoers: str, user: int = NOBODY
+) -> list[str]:
     """Return the words that run `words` as an unprivileged user.
 
-    The sudoers file is replaced in a mount namespace of the test's own.
+    The sudoers file is replaced in a mount namespace of the test's own, and so are the
+    lists of users where `user` is another one than nobody.
     """
-    (folder / "sudoers").write_text(sudoers)
-    (folder / "sudoers").chmod(0o440)
+    replaced = {"sudoers": sudoers}
+    if user != NOBODY:
+        for name, line in (
+            ("passwd", f"x:{user}:{user}::/:/bin/sh"),
+            ("shadow", "*:1::::::"),
+        ):
+            known = Path("/etc", name).read_text()
+            replaced[name] = f"{known}egressmon-test:{line}\n"
+    for name, text in replaced.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o444 if name == "passwd" else 0o440)
+    mounts = [f"mount --bind {folder}/{name} /etc/{name}" for name in replaced]
     script = (
-        f"mount --bind {folder}/sudoers /etc/sudoers && exec setpriv --reuid={NOBODY} "
-        f'--regid={NOBODY} --groups=1,{NOBODY} -- "$@"'
+        f"{' && '.join(mounts)} && exec setpriv --reuid={user} "
+        f'--regid={user} --groups=1,{user} -- "$@"'
     )
     unshare = ["unshare", "--mount", "--propagation", "private"]
     return [*unshare, "sh", "-c", script, "sh", *words]

@@ -25,6 +25,8 @@ _TURN_MS = 50
 _PIECE = 65536
 _ANSWER_S = 30.0
 _END_S = 180.0
+_MESSAGE_S = 10.0
+"""How long the launcher may take over a message that it has begun."""
 _GO_S = 5.0
 """How long the launcher has to end."""
 
@@ -155,6 +157,7 @@ class Backstage:
         self._inherited.close()
         if received is not None and received[1]:
             self._launcher = Channel.of(received[1][0])
+            self._launcher.limit(_MESSAGE_S)
             if self.is_stopping:  # the end was asked for meanwhile
                 self._let_go()
 
@@ -209,9 +212,14 @@ class Backstage:
         )
 
     def start(
-        self, managed: Managed, argv: list[str], cwd: str, env: dict[str, str]
+        self,
+        managed: Managed,
+        argv: list[str],
+        cwd: str,
+        env: dict[str, str],
+        limit_s: float,
     ) -> None:
-        """Have a process started; raises ScenarioError."""
+        """Have a process started within `limit_s`; raises ScenarioError."""
         read, write = os.pipe()
         self._outputs[read] = managed
         self.processes[managed.name] = managed
@@ -221,7 +229,9 @@ class Backstage:
         finally:
             os.close(write)
         self.wait(
-            lambda: managed.is_settled, _ANSWER_S, f"{managed.name} did not start"
+            lambda: managed.is_settled,
+            limit_s,
+            f"{managed.name} did not start within {limit_s:g} s",
         )
         if managed.errno is not None:
             why = os.strerror(managed.errno)

@@ -10,6 +10,7 @@ import struct
 from typing import Any, cast
 
 _LENGTH = struct.Struct("=I")
+_TIMEVAL = struct.Struct("@ll")
 _MOST = 16 << 20
 _MAX_FILES = 8
 Message = dict[str, Any]
@@ -32,6 +33,15 @@ class Channel:
         """Return the end that is open as `descriptor`."""
         return cls(socket.socket(fileno=descriptor))
 
+    def limit(self, seconds: float) -> None:
+        """Wait no longer for the other end: for room to send, or the next piece.
+
+        It may be stopped in the middle of a message.
+        """
+        value = _TIMEVAL.pack(int(seconds), int(seconds % 1 * 1_000_000))
+        for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):  # socket(7)
+            self._connection.setsockopt(socket.SOL_SOCKET, option, value)
+
     def fileno(self) -> int:
         """Return the descriptor to poll."""
         return self._connection.fileno()
@@ -39,8 +49,11 @@ class Channel:
     def send(self, message: Message, *files: int) -> None:
         """Send `message`, with copies of `files`; raises OSError."""
         data = json.dumps(message).encode()
-        socket.send_fds(self._connection, [_LENGTH.pack(len(data))], files)
-        self._connection.sendall(data)
+        whole = memoryview(_LENGTH.pack(len(data)) + data)
+        # At once: who is stopped between two calls would leave half a message.
+        sent = socket.send_fds(self._connection, [whole], files)
+        if sent < len(whole):
+            self._connection.sendall(whole[sent:])
 
     def receive(self) -> tuple[Message, list[int]] | None:
         """Wait for a message and return it with its files; None: the other end is gone.

@@ -76,9 +76,8 @@ class Scenario:
         self._stop()
 
     def _start_all(self, processes: list[ProcessPlan]) -> None:
-        default = self._plan.limits.ready
-        limits = [one.ready and one.ready.limit for one in processes]
-        with self._phase(START, sum(one or default for one in limits)):
+        limit = sum(map(self._ready_limit_of, processes))
+        with self._phase(START, limit):
             for process in processes:
                 self._start(process)
 
@@ -114,21 +113,30 @@ class Scenario:
         ready = process.ready
         if ready is not None:
             require_unready(process.name, ready, self._around)
+        limit = self._ready_limit_of(process)
+        began = time.monotonic()
         managed = Managed(process.name, is_lasting=True)
         self._backstage.start(
             managed,
             [self._around.filled(word) for word in process.argv],
             self._around.place(process.cwd),
             self._around.environment_with(process.env),
+            limit,
         )
         if ready is not None:
-            self._await(managed, ready)
+            self._await(managed, ready, began, limit)
 
-    def _await(self, managed: Managed, ready: Ready) -> None:
-        limit = ready.limit if ready.limit is not None else self._plan.limits.ready
+    def _ready_limit_of(self, process: ProcessPlan) -> float:
+        if process.ready is None or process.ready.limit is None:
+            return self._plan.limits.ready
+        return process.ready.limit
+
+    def _await(
+        self, managed: Managed, ready: Ready, began: float, limit: float
+    ) -> None:
         self._backstage.wait(
             readiness(managed, ready, self._around),
-            limit,
+            began + limit - time.monotonic(),
             f"{managed.name} was not ready within {limit:g} s: {condition(ready)}",
         )
 
@@ -165,13 +173,16 @@ class Scenario:
         self, phase: PhasePlan, words: list[str], limit: float, too_late: str
     ) -> None:
         managed = Managed(f"phase-{phase.name}", is_lasting=False)
+        ends = time.monotonic() + limit
         self._backstage.start(
             managed,
             [self._around.filled(word) for word in words],
             self._around.place(phase.cwd),
             self._around.environment_with(phase.env),
+            limit,
         )
-        self._backstage.wait(lambda: not managed.is_running, limit, too_late)
+        rest = ends - time.monotonic()
+        self._backstage.wait(lambda: not managed.is_running, rest, too_late)
         if managed.status != 0:
             raise ScenarioError(f"the command ended with {managed.how_it_ended()}")
 
