@@ -7,6 +7,7 @@ import fcntl
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -80,7 +81,7 @@ def _fetch(version: str, cache: Path) -> str:
         work = Path(name)
         apt = Archive(work, _SUITES.get(series(version), _NEWER), "linux-")
         release = _newest(apt, version)
-        print(f"vmtest: fetching Linux {release}", flush=True)
+        print(f"vmtest: fetching Linux {release}", file=sys.stderr, flush=True)
         apt.download(_needs(apt, f"linux-image-{release}"))
         # May be none: without headers, all works but compiling in the guest.
         apt.download(_needs(apt, f"linux-headers-{release}"))
