@@ -20,7 +20,7 @@ from egressmon.evidence.records import (
     RunStart,
 )
 from egressmon.sanitise.catalog import IN_NAME
-from egressmon.sanitise.counting import hidden, masked_so_far, recount
+from egressmon.sanitise.counting import MASK, hidden, masked_so_far, recount
 from egressmon.sanitise.text import sanitise_place
 from egressmon.sanitise.tokens import tokens_in_name
 
@@ -92,10 +92,8 @@ def _all(value: object) -> Iterator[str | None]:
 def _is_harmless(text: str | None) -> bool:
     if text is None:
         return True
-    counts = masked_so_far()
-    if shown(text) != text:
-        recount(counts)  # it is masked again, as the record is written
-        return False
+    if is_masked(text):
+        return False  # it is masked again, and counted, as the record is written
     if len(text) <= _MAX_TEXT:
         if len(_harmless) >= _MAX_REMEMBERED:
             _harmless.clear()
@@ -131,6 +129,53 @@ def shown(text: str) -> str:
     named = "".join([*parts, text[at:]])
     placed = sanitise_place(named)
     return placed if placed == named else f"{placed}~{_mark(named)}"
+
+
+def is_masked(text: str) -> bool:
+    """Tell whether evidence would have `text`, a name or path, only masked."""
+    return redacted(text) != text
+
+
+def redacted(text: str) -> str:
+    """Return what `shown` does, for a message: it is not counted as masked."""
+    counts = masked_so_far()
+    masked = shown(text)
+    recount(counts)
+    return masked
+
+
+def is_unclear(name: str) -> bool:
+    """Tell whether `name`, as evidence has it, is masked or cut."""
+    return MASK in name or "…" in name
+
+
+def could_be(unclear: str, pattern: str) -> bool | None:
+    """Tell whether the name that became `unclear` is one that `pattern` covers.
+
+    `pattern` is in canonical form, and may have wildcards as a policy's hosts do. None: nobody can tell any more.
+    """
+    before, _, rest = unclear.partition(MASK)
+    after = rest.rpartition(MASK)[2]
+    # Of both, the labels that are whole; a mask may stand for several others.
+    known_first = before.split(".")[:-1]
+    is_tail_known = "…" not in unclear and "~" not in unclear
+    known_last = after.split(".")[1:] if is_tail_known else []
+    wanted = pattern.split(".")
+    if wanted[0] == "**":
+        behind = wanted[1:]
+        common = min(len(behind), len(known_last))
+        if not all(map(_fits, behind[::-1], known_last[::-1])):
+            return False
+        return True if common == len(behind) else None
+    if len(wanted) <= len(known_first) + len(known_last):
+        return False
+    if not all(map(_fits, wanted, known_first)):
+        return False
+    return None if all(map(_fits, wanted[::-1], known_last[::-1])) else False
+
+
+def _fits(wanted: str, label: str) -> bool:
+    return wanted in {"*", label}
 
 
 def _mark(token: str) -> str:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from functools import cache
 
+from egressmon.evidence.masking import could_be, is_masked, is_unclear, redacted
 from egressmon.policy.errors import RefusedError, quoted
 from egressmon.policy.language.names import canonical, covers, parse_host_pattern
 from egressmon.values import dataclass
@@ -39,14 +40,46 @@ class Pattern:
 
     def covers(
         self, names: Iterable[str], ip: str, port: int | None, protocol: str
-    ) -> bool:
-        """Tell whether a connection's peer is meant."""
-        if self.port not in {None, port} or self.protocol not in {None, protocol}:
+    ) -> bool | None:
+        """Tell whether a connection's peer is meant; `names` are as evidence has them.
+
+        None: a name is masked or cut, and nobody can tell any more.
+        """
+        if not self._is_at(port, protocol):
             return False
         if self.address is not None:
             return ip == self.address
         host = self.host
-        return host is None or any(covers(host, canonical(name)) for name in names)
+        if host is None:
+            return True
+        found = {_is_covered(host, name) for name in names}
+        return True if True in found else None if None in found else False
+
+    def could_cover(self, port: int | None, protocol: str) -> bool:
+        """Tell whether a peer is meant if it has another name that is not known."""
+        return self.host is not None and self._is_at(port, protocol)
+
+    def _is_at(self, port: int | None, protocol: str) -> bool:
+        return self.port in {None, port} and self.protocol in {None, protocol}
+
+
+def refuse_masked(name: str) -> None:
+    """Raise RefusedError if evidence would not have `name` as it is."""
+    if is_masked(name):
+        raise RefusedError(
+            f"{quoted(redacted(name))} is masked in the evidence, as a part "
+            "of it looks like a token",
+            "write another name; for a destination, its address, or any",
+        )
+
+
+def _is_covered(host: str, name: str) -> bool | None:
+    if not is_unclear(name):
+        return covers(host, canonical(name))
+    # A name that would be masked is no destination of a plan.
+    if "*" not in host and "…" not in name:
+        return False
+    return could_be(canonical(name), host)
 
 
 @cache
@@ -62,5 +95,7 @@ def parse_pattern(text: str) -> Pattern:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return Pattern(parse_host_pattern(host), None, port, match["protocol"])
+        pattern = parse_host_pattern(host)
+        refuse_masked(pattern)
+        return Pattern(pattern, None, port, match["protocol"])
     return Pattern(None, str(address), port, match["protocol"])

@@ -27,6 +27,8 @@ class Peer(NamedTuple):
     protocol: str
     verdict: str
     by_launcher: bool
+    names_are_cut: bool = False
+    """Whether it has more names than these."""
 
     @property
     def leaves(self) -> bool:
@@ -44,7 +46,9 @@ class Peer(NamedTuple):
     @property
     def label(self) -> str:
         """The destination, for people, by its name where that is known."""
-        host = self.names[0] if self.names else self.ip
+        name = self.names[0] if self.names else ""
+        # Others could be cut to the same; what is masked has a mark of its own.
+        host = self.ip if not name or "…" in name else name
         shown = f"[{host}]" if ":" in host else host
         port = f":{self.port}" if self.port is not None else ""
         return f"{shown}{port}/{self.protocol}"
@@ -82,6 +86,11 @@ class Facts:
             if peer.verdict == "violation" and not peer.is_probe
         )
         return made + self.bad_queries
+
+    @property
+    def names_dropped(self) -> bool:
+        """Whether the run forgot names, so that a peer may have had more of them."""
+        return bool(((self.end or {}).get("losses") or {}).get("names_dropped"))
 
     def completed(self) -> list[str]:
         """Return the names of the phases that were completed, in their order."""
@@ -162,6 +171,9 @@ class _Reader:
             protocol=record["protocol"],
             verdict=record["verdict"],
             by_launcher=self._is_launcher(record),
+            names_are_cut=any(
+                str(one).startswith("dst.names") for one in record.get("cut", ())
+            ),
         )
         if len(self.facts.peers) >= _MAX_PEERS and peer not in self.facts.peers:
             raise ValueError(f"there are more than {_MAX_PEERS} different peers")

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from egressmon.errors import UsageError
+from egressmon.evidence.masking import is_masked
 from egressmon.files.bounded import open_regular, read_from
 from egressmon.policy.errors import PolicyError, RefusedError
 from egressmon.policy.reading import toml
@@ -215,11 +216,18 @@ def _dotted(location: tuple[str | int, ...], table: object) -> str:
         table = _inside(table, part)
         if isinstance(part, int):
             named = _name_of(table)
-            is_name = isinstance(named, str) and re.fullmatch(r"[\w.-]+", named)
-            shown += f".{named}" if is_name else f"[{part}]"
+            shown += f".{named}" if _is_shown(named) else f"[{part}]"
         else:
             shown += f".{part}"
     return shown.removeprefix(".")
+
+
+def _is_shown(name: object) -> bool:
+    return (
+        isinstance(name, str)
+        and re.fullmatch(r"[\w.-]+", name) is not None
+        and not is_masked(name)
+    )
 
 
 def _inside(table: object, part: str | int) -> object:

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from egressmon.clock import HOW_LONG, seconds
 from egressmon.policy.errors import RefusedError, quoted
-from egressmon.proofs.destinations import ANY, parse_pattern
+from egressmon.proofs.destinations import ANY, parse_pattern, refuse_masked
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")  # RFC 9110
@@ -77,6 +77,8 @@ def _name(value: object) -> object:
         raise RefusedError(
             f"{quoted(value)} is no name", "write letters, digits, - and _"
         )
+    if isinstance(value, str):
+        refuse_masked(value)
     return value
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from egressmon.evidence.masking import shown
 from egressmon.evidence.phases import Phases
 from egressmon.evidence.records import (
     ConnectionRecord,
@@ -89,7 +90,8 @@ class Control:
     def _mark(self, mark: dict[str, Any]) -> None:
         ktime_ns = int(mark["ktime_ns"])
         record = PhaseRecord(
-            name=str(mark["name"]),
+            # What every record of the phase has, too, and no record is masked twice.
+            name=shown(str(mark["name"])),
             event="begin" if mark["event"] == "begin" else "end",
             outcome=mark.get("outcome"),
             reason=mark.get("reason"),

@@ -1,11 +1,18 @@
 """Tokens in names and paths are masked; different names stay different."""
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
 from egressmon.evidence.code_records import ChainStep, ModuleFile, ModuleRecord
-from egressmon.evidence.masking import sanitise_record, shown
+from egressmon.evidence.masking import (
+    could_be,
+    is_masked,
+    is_unclear,
+    sanitise_record,
+    shown,
+)
 from egressmon.evidence.records import (
     Actor,
     ConnectionRecord,
@@ -14,7 +21,9 @@ from egressmon.evidence.records import (
     NameRecord,
     Peer,
 )
+from egressmon.policy.language.names import covers
 from egressmon.sanitise import sanitise_place
+from egressmon.sanitise.counting import masked_so_far
 
 TOKEN = "glpat-" + "a1b2c3d4e5f6g7h8i9j0"
 ACTOR = Actor(1, 1, 0, 0, "prog", "/bin/prog", ["prog"], [])
@@ -174,3 +183,46 @@ def test_a_test_id_is_masked_where_it_holds_a_secret() -> None:
     assert "hunter2" not in masked
     assert masked.startswith("tests/test_x.py::test_url[")
     assert masked.endswith("(call)")
+
+
+# The second has its dots in the token, and the third is masked by another rule.
+HIDDEN = [
+    "akia" + "2" * 16,
+    "hvs." + "a1" * 12,
+    "eyjhbgci" + "a1" * 4 + ".longlabel",
+    "sk_live_" + "a1b2c3d4" * 4,
+]
+
+
+def test_what_became_of_a_name_is_never_taken_for_another() -> None:
+    words = ["a", "longlabel", "example"]
+    labels = [*words, "*"]
+    patterns = [
+        ".".join([*front, *parts, "com"])
+        for front in ([], ["**"])
+        for count in (1, 2, 3)
+        for parts in product(labels, repeat=count)
+    ]
+    for secret, *around in product(HIDDEN, ["", "a.", "longlabel."], words, words):
+        first, second, third = around
+        name = f"{first}{secret}.{second}.{third}.com"
+        unclear = shown(name)
+        assert is_unclear(unclear)
+        assert is_masked(name)
+        for pattern in patterns:
+            if is_masked(pattern):
+                continue
+            assert could_be(unclear, pattern) in {None, covers(pattern, name)}
+
+
+def test_a_cut_name_could_be_what_begins_like_it() -> None:
+    assert could_be("api.exam…", "api.example.org") is None
+    assert could_be("api.exam…", "*.example.org") is None
+    assert could_be("api.exam…", "www.example.org") is False
+
+
+def test_to_look_whether_a_name_is_masked_counts_nothing() -> None:
+    before = masked_so_far()
+
+    assert is_masked(f"{HIDDEN[0]}.example.com")
+    assert masked_so_far() == before

@@ -268,3 +268,48 @@ def test_why_a_run_did_not_begin_comes_first_and_once() -> None:
 
     assert verdict_of(criteria) == ("INCOMPLETE", f"nothing lost: run 1: {why}")
     assert criteria[0].details.count(f"run 1: {why}") == 1
+
+
+MASKED = "***83a42860.example.com"
+
+
+@pytest.mark.parametrize(
+    ("bounds", "result"),
+    [
+        ({"at_most": 0}, "unproven"),
+        ({"at_most": 1}, "holds"),
+        ({"at_least": 1}, "unproven"),
+        ({"at_least": 2}, "fails"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("names", "end"),
+    [
+        ({"names": (MASKED,)}, {}),
+        ({"names": ("a.test",), "names_are_cut": True}, {}),
+        ({"names": ("a.example.com"[:5] + "…",)}, {}),
+        ({"names": ("a.test",)}, {"losses": {"names_dropped": 1}}),
+    ],
+    ids=["masked", "more names", "cut", "forgotten"],
+)
+def test_what_nobody_can_read_any_more_proves_nothing(
+    names: dict[str, Any], end: dict[str, Any], bounds: dict[str, int], result: str
+) -> None:
+    expected = {"destination": "*.example.com:443", **bounds}
+    phase = {"name": "turn", "idle": "1s", "expect": [expected]}
+    plan = Plan.model_validate({"version": 1, "phase": [phase]})
+    marks = [one for one in MARKS if one[0] != "probe"]
+    peers = Counter({peer(**names): 1})
+
+    found = judge_run(
+        plan, RunReport(1, facts(peers=peers, phases=marks, end=END | end), [], [])
+    )
+
+    assert found[-1].result == result
+    assert "and 1 by a name that is masked" in found[-1].figures
+
+
+def test_destinations_whose_names_are_cut_alike_differ() -> None:
+    one, other = (peer(names=("a" * 63 + "…",), ip=f"192.0.2.{last}") for last in "12")
+
+    assert one.label != other.label

@@ -200,6 +200,12 @@ def test_a_log_is_bounded_and_without_secrets() -> None:
         ("192.0.2.1:443/udp", (), "192.0.2.1", 443, "tcp", False),
         ("[2001:DB8::1]:443", (), "2001:db8::1", 443, "tcp", True),
         ("api.example.org", (), "192.0.2.1", 443, "tcp", False),
+        ("*.example.org", ("***83a42860.example.org",), "192.0.2.1", 1, "tcp", None),
+        ("**.example.org", ("***83a42860.example.org",), "192.0.2.1", 1, "tcp", True),
+        ("api.example.org", ("***83a42860.example.org",), "192.0.2.1", 1, "tcp", False),
+        ("api.example.org", ("api.exam…",), "192.0.2.1", 1, "tcp", None),
+        ("*.example.org:2", ("***83a42860.example.org",), "192.0.2.1", 1, "tcp", False),
+        ("*.example.org", ("***0.a", "b.example.org"), "192.0.2.1", 1, "tcp", True),
     ],
 )
 def test_destinations(  # noqa: PLR0913, PLR0917 -- a row

@@ -10,6 +10,8 @@ from egressmon.sanitise.redaction import scan_text
 
 EXAMPLES = Path(__file__).parents[3] / "docs/examples/plans"
 TOKEN = "ghp_" + "a1B2c3D4e5" * 3 + "F6g7H8"
+KEY = "akia" + "2" * 16
+HOST = f"{KEY}.example.com"
 PHASE = '[[phase]]\nname = "one"\nidle = "1s"\n'
 
 
@@ -144,6 +146,31 @@ def test_nothing_expected_is_short_for_at_most_none(tmp_path: Path) -> None:
             ":6: probe[0].destination: '*.example.org:1' is not one destination",
             "write HOST:PORT",
         ),
+        (
+            f'version = 1\n{PHASE}expect = [{{ destination = "{HOST}:80" }}]\n',
+            ".example.com' is masked in the evidence",
+            "its address",
+        ),
+        (
+            f'version = 1\n{PHASE}expect = [{{ destination = "*.{HOST}" }}]\n',
+            ".example.com' is masked in the evidence",
+            "its address",
+        ),
+        (
+            f'version = 1\n{PHASE}[[probe]]\ndestination = "{HOST}:1"\n',
+            ".example.com' is masked in the evidence",
+            "its address",
+        ),
+        (
+            f'version = 1\n[[phase]]\nname = "{KEY}"\nidle = "1s"\n',
+            ":3: phase[0].name: '***",
+            "write another name",
+        ),
+        (
+            f'version = 1\n{PHASE}[[process]]\nname = "{KEY}"\nargv = ["x"]\n',
+            ":6: process[0].name: '***",
+            "write another name",
+        ),
         ("version = 1\n[[phase\n", ":2: not TOML", "docs/prove.md"),
         (
             "runs = 0\nversion = 1\n" + PHASE,
@@ -170,6 +197,7 @@ def test_what_is_wrong_is_said_in_one_line(
 
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert KEY not in str(caught.value)
     assert hint in caught.value.hint
 
 
