@@ -7,13 +7,14 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from egressmon.cassettes.addresses import clean_address
+from egressmon.cassettes.headers import values_of
 from egressmon.cassettes.loading import (
     ENDINGS,
     Interaction,
     MalformedError,
     read_cassette,
 )
-from egressmon.cassettes.shape import below_empty, shape_of
+from egressmon.cassettes.shape import UncomparableError, below_empty, shape_of
 from egressmon.cassettes.text import clean
 from egressmon.scan.walk import entries
 
@@ -34,7 +35,7 @@ class Change(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """A cassette that cannot be compared, and why."""
+    """A cassette, or an answer in it, that cannot be compared, and why."""
 
     path: str
     reason: str
@@ -76,13 +77,20 @@ def _between(name: str, old: str, new: str) -> Iterator[Change | Unreadable]:
         except OSError as error:
             yield Unreadable(path, error.strerror or str(error))
     if len(read) == 2:
-        yield from differences(name or Path(new).name, *read)
+        for found in differences(name or Path(new).name, *read):
+            if isinstance(found, Unreadable):
+                yield Unreadable(new, found.reason)
+            else:
+                yield found
 
 
 def differences(
     name: str, old: list[Interaction], new: list[Interaction]
-) -> Iterator[Change]:
-    """Yield how the interactions of a cassette differ; those of a request, in order."""
+) -> Iterator[Change | Unreadable]:
+    """Yield how the interactions of a cassette differ; those of a request, in order.
+
+    What cannot be compared has the cassette's name as its path.
+    """
     befores, afters = _by_request(old), _by_request(new)
     for request in dict.fromkeys([*befores, *afters]):
         one, other = befores[request], afters[request]
@@ -112,14 +120,23 @@ def _address(uri: str) -> str:
 
 def _of_answers(
     name: str, request: str, old: Interaction, new: Interaction
-) -> Iterator[Change]:
+) -> Iterator[Change | Unreadable]:
     if old.status != new.status:
         yield Change(name, request, "status", "", str(old.status), str(new.status))
     befores, afters = ({str(one).lower() for one in x.headers} for x in (old, new))
     for header in sorted(befores ^ afters):
         before, after = ("there" if header in x else "" for x in (befores, afters))
         yield Change(name, request, "header", header, before, after)
-    one, other = shape_of(old), shape_of(new)
+    if _has_same_body(old, new):
+        return
+    try:
+        one, other = shape_of(old), shape_of(new)
+    except UncomparableError as error:
+        yield Unreadable(name, f"{request}: body: {error}")
+        return
+    if one.form == other.form == "undecodable":
+        yield Unreadable(name, f"{request}: body: neither can be decoded here")
+        return
     if one.form != other.form:
         yield Change(name, request, "body", "", one.form, other.form)
         return
@@ -127,3 +144,8 @@ def _of_answers(
         before, after = one.types.get(place, ""), other.types.get(place, "")
         if before != after and not below_empty(place, one, other):
             yield Change(name, request, "shape", clean(place), before, after)
+
+
+def _has_same_body(old: Interaction, new: Interaction) -> bool:
+    encodings = [values_of(one.headers, "content-encoding") for one in (old, new)]
+    return old.body == new.body and encodings[0] == encodings[1]

@@ -3,7 +3,6 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import NamedTuple, cast
 
 from egressmon.cassettes.bounds import MAX_VALUES
@@ -11,7 +10,12 @@ from egressmon.cassettes.encodings import DecodingError, codings_of, decoded, is
 from egressmon.cassettes.headers import values_of
 from egressmon.cassettes.loading import Interaction
 
-_MAX_PLACES = 10_000
+_MAX_PLACES = 100_000
+_MAX_PLACES_SIZE = 32 << 20
+"""Of the names of all places: each has those of what it is in."""
+_TOO_DEEP = "it is nested too deeply"
+_NONE = object()
+_BLANKS = b" \t\r\n\x1e"
 _NAMES: dict[type[object], str] = {
     dict: "object",
     list: "array",
@@ -27,12 +31,16 @@ class Shape(NamedTuple):
     """A body's form, and for JSON the types at each place (`$.choices[].index`)."""
 
     form: str
-    """empty, json, events (server-sent ones of JSON), text, binary or undecodable."""
+    """empty, json, events (several texts of JSON), text, binary or undecodable."""
     types: dict[str, str]
 
 
+class UncomparableError(Exception):
+    """Nobody can tell which shape a body has; the message says why."""
+
+
 def shape_of(one: Interaction) -> Shape:
-    """Return the shape of the answer's body."""
+    """Return the shape of the answer's body; raises UncomparableError."""
     try:
         data = decoded(one.body, codings_of(values_of(one.headers, "content-encoding")))
     except DecodingError:
@@ -41,10 +49,10 @@ def shape_of(one: Interaction) -> Shape:
         return Shape("empty", {})
     if not is_text(data):
         return Shape("binary", {})
-    try:
-        return Shape("json", _types("$", [_parsed(data)]))
-    except (ValueError, RecursionError):
-        return _of_events(data)
+    value = _parsed(data)
+    if value is not _NONE:
+        return Shape("json", _types("$", [value]))
+    return _of_events(data)
 
 
 def below_empty(place: str, one: Shape, other: Shape) -> bool:
@@ -57,34 +65,47 @@ def below_empty(place: str, one: Shape, other: Shape) -> bool:
     return False
 
 
-# text/event-stream, or one value a line (NDJSON).
+# text/event-stream, or one value a line (NDJSON, or a sequence of RFC 7464).
 def _of_events(data: bytes) -> Shape:
-    lines = (line.strip() for line in data.split(b"\n"))
-    texts = [line.removeprefix(b"data:").strip() for line in lines]
     values: list[object] = []
-    for text in texts:
-        if text[:1] in {b"{", b"["} and len(values) < MAX_VALUES:
-            with suppress(ValueError, RecursionError):  # [DONE] is none
-                values.append(_parsed(text))
+    for line in data.split(b"\n"):
+        text = line.strip(_BLANKS).removeprefix(b"data:").strip()
+        if text[:1] not in {b"{", b"["}:
+            continue  # [DONE] is none, but is tried
+        if (value := _parsed(text)) is not _NONE:
+            if len(values) >= MAX_VALUES:
+                raise UncomparableError(f"it has more than {MAX_VALUES} values")
+            values.append(value)
     if values:
-        with suppress(ValueError, RecursionError):
-            return Shape("events", {"$": "array", **_types("$[]", values)})
+        return Shape("events", {"$": "array", **_types("$[]", values)})
     return Shape("text", {})
 
 
+# The value that `text` is, or _NONE. What is too much for us may well be JSON.
 def _parsed(text: bytes) -> object:
     if sum(map(text.count, (b"[", b"{", b","))) > MAX_VALUES:
-        raise ValueError("too many values")
-    return json.loads(text)
+        raise UncomparableError(f"it has more than {MAX_VALUES} values")
+    try:
+        # int() refuses thousands of digits, and which number it is does not matter.
+        return json.loads(text, parse_int=float)
+    except ValueError:
+        return _NONE
+    except RecursionError:
+        raise UncomparableError(_TOO_DEEP) from None
 
 
 def _types(root: str, values: list[object]) -> dict[str, str]:
     found: defaultdict[str, set[str]] = defaultdict(set)
-    for value in values:
-        for place, kind in _walk(root, value):
-            found[place].add(kind)
-            if len(found) > _MAX_PLACES:
-                raise ValueError("too many places")
+    size = 0
+    try:
+        for value in values:
+            for place, kind in _walk(root, value):
+                size += 0 if place in found else len(place)
+                found[place].add(kind)
+                if len(found) > _MAX_PLACES or size > _MAX_PLACES_SIZE:
+                    raise UncomparableError("it has too many places")
+    except RecursionError:
+        raise UncomparableError(_TOO_DEEP) from None
     return {place: " or ".join(sorted(kinds)) for place, kinds in found.items()}
 
 

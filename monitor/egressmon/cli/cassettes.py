@@ -55,6 +55,9 @@ def _verify(directory: str) -> int:
 
 def compare(old: str, new: str, form: str) -> int:
     """Print how the cassettes at `new` differ from `old`; return the exit status."""
+    for path in (old, new):
+        if not Path(path).exists():
+            raise UsageError(f"{path} is not there", "name two files or two folders")
     if Path(old).is_dir() != Path(new).is_dir():
         raise UsageError(
             f"{old} and {new} are a file and a folder", "name two files or two folders"

@@ -152,7 +152,8 @@ def is_unclear(name: str) -> bool:
 def could_be(unclear: str, pattern: str) -> bool | None:
     """Tell whether the name that became `unclear` is one that `pattern` covers.
 
-    `pattern` is in canonical form, and may have wildcards as a policy's hosts do. None: nobody can tell any more.
+    `pattern` is in canonical form, and may have wildcards as a policy's hosts do.
+    None: nobody can tell any more.
     """
     before, _, rest = unclear.partition(MASK)
     after = rest.rpartition(MASK)[2]

@@ -163,11 +163,14 @@ def test_drift_of_what_is_no_cassette(project: Project) -> None:
 
     done = project.egressmon("cassettes", "drift", "a.yaml", one)
     mixed = project.egressmon("cassettes", "drift", "a.yaml", "cassettes")
+    missing = project.egressmon("cassettes", "drift", "cassettes", "nope")
 
     assert done.returncode == mixed.returncode == 2
     assert "a.yaml: not compared: malformed: " in done.stdout
     assert done.stdout.endswith("0 differences, 1 not compared\n")
     assert "are a file and a folder" in mixed.stderr
+    assert missing.returncode == 2
+    assert "nope is not there" in missing.stderr
 
 
 def test_refresh_asks_to_be_sure(project: Project, running: Service) -> None:
