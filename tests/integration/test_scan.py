@@ -34,6 +34,19 @@ def test_a_secret_is_told_and_never_printed(folder: Path, form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_a_secret_in_a_name_is_told_and_never_printed(
+    tmp_path: Path, form: str
+) -> None:
+    (tmp_path / f"test_x[{KEY}].yaml").touch()
+
+    done = run("scan", "--format", form, ".", f"gone-{KEY}", cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert "github-token" in done.stdout
+    assert KEY[4:] not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_clean_files_are_fine(folder: Path, form: str) -> None:
     done = run("scan", "--format", form, "clean.log", cwd=folder)
 

@@ -10,7 +10,9 @@ from egressmon.cassettes.settings import LOCK, near
 from egressmon.locking import Finding, Lock, LockError, check, read_lock, write_lock
 from egressmon.sanitise.catalog import KINDS
 from egressmon.sanitise.secret_names import MEANING
+from egressmon.scan.names import NameSearch
 from egressmon.scan.search import FileSearch, Leak, Unsearched
+from egressmon.scan.walk import entries
 
 _CATALOG = "secrets catalog"
 _STALE = (
@@ -75,8 +77,18 @@ def malformed(directory: str) -> Iterator[Finding]:
 def leaks(
     directory: str, allowed: frozenset[str] = frozenset()
 ) -> Iterator[Leak | Unsearched]:
-    """Yield the secrets in the cassettes of `directory`, but for those `allowed`."""
+    """Yield the secrets in the cassettes of `directory`, but for those `allowed`.
+
+    And those in the names of all that is there: the lock has them.
+    """
+    for found in _all_leaks(directory):
+        if isinstance(found, Unsearched) or found.digest not in allowed:
+            yield found
+
+
+def _all_leaks(directory: str) -> Iterator[Leak | Unsearched]:
+    names = NameSearch()
+    for entry in entries([directory]):
+        yield from names.results(entry.path)
     for path in cassettes_at(directory).values():
-        for found in FileSearch(path).results():
-            if isinstance(found, Unsearched) or found.digest not in allowed:
-                yield found
+        yield from FileSearch(path).results()

@@ -11,6 +11,7 @@ from egressmon.errors import UsageError
 from egressmon.locking import Finding
 from egressmon.reports.drifts import drift_report
 from egressmon.reports.leaks import described, where
+from egressmon.sanitise.paths import shown_path
 from egressmon.scan.allowed import read_allowed
 from egressmon.scan.search import Unsearched
 from egressmon.text import printable, unguarded
@@ -24,10 +25,10 @@ def lock(directories: list[str]) -> int:
 def lock_one(directory: str) -> int:
     """Lock `directory` if it is clean, and return the exit status."""
     if status := examine(directory):
-        _print(f"{printable(directory)}: not locked")
+        _print(f"{_shown(directory)}: not locked")
         return status
     files = lock_cassettes(directory).files
-    _print(f"{printable(str(Path(directory, LOCK)))}: {len(files)} files locked")
+    _print(f"{_shown(str(Path(directory, LOCK)))}: {len(files)} files locked")
     return 0
 
 
@@ -49,7 +50,7 @@ def _verify(directory: str) -> int:
             f"{directory} cannot be read: {error.strerror}", "see who may read it"
         ) from error
     if not status:
-        _print(f"{printable(directory)}: as locked")
+        _print(f"{_shown(directory)}: as locked")
     return status
 
 
@@ -108,9 +109,14 @@ def _print_all(findings: Iterable[Finding]) -> int:
     status = 0
     for found in findings:
         text = printable(found.message, 500)
-        _print(f"{where(found.path, found.line)}: {found.word}: {text}")
+        place = where(shown_path(found.path), found.line)
+        _print(f"{place}: {found.word}: {text}")
         status = 1
     return status
+
+
+def _shown(path: str) -> str:
+    return where(shown_path(path), None)
 
 
 def _print(line: str) -> None:

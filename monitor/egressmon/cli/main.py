@@ -12,7 +12,7 @@ from egressmon.probes.loaders.loading import Preparation
 from egressmon.startup import limits
 from egressmon.startup.ownership import ForeignCodeError
 from egressmon.startup.patience import patient
-from egressmon.text import guarded, printable
+from egressmon.text import guarded
 
 CANNOT = 125
 BAD_USAGE = 2
@@ -74,7 +74,6 @@ def _explain(error: Exception, text: str, hint: str, arguments: list[str]) -> No
         traceback.print_exc()
         if log := getattr(error, "log", ""):
             sys.stderr.write(f"{log}\n")
-    lines = [printable(line, 2000) for line in text.splitlines()]
-    sys.stderr.write(
-        "error: " + "\n".join(lines) + f"\nhint: {printable(hint, 2000)}\n"
-    )
+    from egressmon.reports.explaining import explanation  # noqa: PLC0415 -- rare
+
+    sys.stderr.write(explanation(text, hint))

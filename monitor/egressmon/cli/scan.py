@@ -4,8 +4,10 @@ import sys
 
 from egressmon.cli.requests import ScanRequest
 from egressmon.reports.leaks import LeakReport, leak_report, where
+from egressmon.sanitise.paths import shown_path
 from egressmon.scan.allowed import read_allowed
-from egressmon.scan.search import FileSearch, Unsearched
+from egressmon.scan.names import NameSearch
+from egressmon.scan.search import FileSearch, Leak, Unsearched
 from egressmon.scan.walk import entries
 from egressmon.text import unguarded
 
@@ -21,13 +23,17 @@ class _Scan:
 
     def search(self, paths: list[str]) -> None:
         """Search what is at `paths`."""
+        names = NameSearch()
         for entry in entries(paths):
+            for leak in names.results(entry.path):
+                self._leak(leak)
+            shown = shown_path(entry.path)
             if not entry.reason:
                 self._file(entry.path)
             elif entry.is_problem:
-                self._not_searched(Unsearched(entry.path, None, entry.reason))
+                self._not_searched(Unsearched(shown, None, entry.reason))
             else:
-                _note(f"{where(entry.path, None)}: {entry.reason}")
+                _note(f"{where(shown, None)}: {entry.reason}")
 
     def _file(self, path: str) -> None:
         self.files += 1
@@ -35,13 +41,17 @@ class _Scan:
         for found in file.results():
             if isinstance(found, Unsearched):
                 self._not_searched(found)
-            elif found.digest in self._allowed:
-                self.allowed += 1
-                self._unused.pop(found.digest, None)
             else:
-                self.leaks += 1
-                self._report.leak(found)
+                self._leak(found)
         self.size += file.size
+
+    def _leak(self, found: Leak) -> None:
+        if found.digest in self._allowed:
+            self.allowed += 1
+            self._unused.pop(found.digest, None)
+        else:
+            self.leaks += 1
+            self._report.leak(found)
 
     def _not_searched(self, part: Unsearched) -> None:
         self.unsearched += 1

@@ -7,7 +7,7 @@ from typing import Any
 from egressmon.cli.requests import VerifyRequest
 from egressmon.errors import UsageError
 from egressmon.proofs.rejudged import claims_of
-from egressmon.text import printable
+from egressmon.reports.explaining import explanation, safe
 from egressmon.verifying.anchors import Anchors
 from egressmon.verifying.bundles import Identity
 from egressmon.verifying.findings import Finding, UnreadableError, Verified
@@ -81,10 +81,9 @@ def _print_text(result: Result) -> None:
         lines += _of_file(file, is_wrong=file.path in wrong)
     lines += [f"note: {note}" for note in result.notes]
     for line in lines:
-        sys.stdout.write(f"{printable(line, 2000)}\n")
+        sys.stdout.write(f"{safe(line)}\n")
     for error in result.unreadable:
-        text = f"error: {printable(error, 2000)}\nhint: {printable(error.hint, 2000)}\n"
-        sys.stderr.write(text)
+        sys.stderr.write(explanation(error, error.hint))
 
 
 def _shown(one: Finding) -> str:

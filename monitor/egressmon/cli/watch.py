@@ -26,6 +26,7 @@ from egressmon.privileges import privilege
 from egressmon.privileges.privilege import User, acting_as
 from egressmon.probes.engine import Engine
 from egressmon.probes.loaders.loading import Preparation
+from egressmon.reports.explaining import safe
 from egressmon.reports.interface import Report, tell_all
 from egressmon.reports.needs import Needs
 from egressmon.reports.outcome import Outcome
@@ -35,7 +36,6 @@ from egressmon.runs import run
 from egressmon.runs.plan import Enforce, RunOptions
 from egressmon.runs.state import make_state
 from egressmon.sensor.escalation import SudoQuery
-from egressmon.text import printable
 from egressmon.values import replace
 
 
@@ -60,7 +60,7 @@ def watch(
         loaded = _load_policy(request)
         if not request.run.quiet:
             for remark in loaded.remarks:
-                sys.stderr.write(f"egressmon: policy: {printable(remark)}\n")
+                sys.stderr.write(f"egressmon: policy: {safe(remark)}\n")
         page = _summary_page(user)
     enforce = request.enforce or loaded.policy.enforce
     needs, resolver = Needs(), read_resolver(Path("/etc/resolv.conf"))
@@ -154,7 +154,7 @@ def engine_for(
         preparation = Preparation(request.engine, frames=request.attribution == "full")
     engine = preparation.engine()
     if engine.name == "bcc" and request.engine == "auto" and not request.quiet:
-        sys.stderr.write(f"egressmon: engine bcc: {printable(engine.reason)}\n")
+        sys.stderr.write(f"egressmon: engine bcc: {safe(engine.reason)}\n")
     return engine
 
 
@@ -205,7 +205,7 @@ def _run_options(
         path, file, failure = _evidence(request.evidence, identifier)
         anchor = _anchor(request)
     if failure is not None:
-        sys.stderr.write(f"egressmon: {printable(failure)}; going on without\n")
+        sys.stderr.write(f"egressmon: {safe(failure)}; going on without\n")
     options = RunOptions(
         command=[os.fsencode(word) for word in request.command],
         loaded=loaded,
@@ -275,7 +275,7 @@ def _anchor(request: RunRequest) -> Anchor | None:
     try:
         return Anchor(open_anchor(request.anchor), request.anchor_every_s)
     except EvidenceError as error:
-        sys.stderr.write(f"egressmon: {printable(error)}; going on without\n")
+        sys.stderr.write(f"egressmon: {safe(error)}; going on without\n")
         return None
 
 

@@ -20,6 +20,7 @@ from egressmon.errors import EgressmonError, PrivilegeError, UsageError
 from egressmon.installation.install_root import LOCK
 from egressmon.installation.wheel import repack
 from egressmon.privileges import privilege
+from egressmon.reports.explaining import explanation
 from egressmon.startup import environment, installed, ownership
 from egressmon.startup.installed import Installation
 from egressmon.text import printable
@@ -83,7 +84,7 @@ def script(arguments: list[str]) -> int:
     try:
         folder = install(Path(arguments[0]), first="--first" in arguments)
     except EgressmonError as error:
-        sys.stderr.write(f"error: {printable(error, 2000)}\nhint: {error.hint}\n")
+        sys.stderr.write(explanation(error, error.hint))
         return error.status
     sys.stdout.write(f"{folder}\n")
     return 0

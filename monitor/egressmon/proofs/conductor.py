@@ -39,6 +39,7 @@ from egressmon.proofs.progress import Progress
 from egressmon.proofs.scenario import PhaseResult, Scenario
 from egressmon.proofs.summary import SummaryOf, page, run_summary, whole_summary
 from egressmon.proofs.surroundings import Surroundings, headers_of
+from egressmon.reports.explaining import explanation
 from egressmon.text import printable
 from egressmon.values import dataclass
 from egressmon.verifying.signatures import sign
@@ -244,9 +245,7 @@ def conduct(assignment: Assignment, starter: Channel) -> int:
     try:
         return Conductor(assignment, starter).conduct()
     except EgressmonError as error:
-        sys.stderr.write(
-            f"error: {printable(error, 2000)}\nhint: {printable(error.hint, 2000)}\n"
-        )
+        sys.stderr.write(explanation(error, error.hint))
         return CANNOT
 
 

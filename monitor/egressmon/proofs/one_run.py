@@ -12,6 +12,7 @@ from egressmon.policy.reading.file import LoadedPolicy
 from egressmon.privileges.privilege import User
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.loaders.loading import Choice, Preparation
+from egressmon.reports.explaining import explanation
 from egressmon.reports.outcome import Outcome
 from egressmon.runs import run
 from egressmon.runs.plan import RunOptions
@@ -20,7 +21,6 @@ from egressmon.sanitise.argv_mode import ArgvMode
 from egressmon.sensor.escalation import SudoQuery
 from egressmon.startup import descriptors
 from egressmon.startup.stored_types import stored
-from egressmon.text import printable
 from egressmon.values import dataclass, replace
 
 _CANNOT = 125
@@ -58,8 +58,7 @@ def carry_out(
         outcome = _execute(settings, options)
     except (EgressmonError, ProbeError) as error:
         _tell(connection, {"error": str(error), "hint": error.hint})
-        sys.stderr.write(f"error: {printable(error, 2000)}\n")
-        sys.stderr.write(f"hint: {printable(error.hint, 2000)}\n")
+        sys.stderr.write(explanation(error, error.hint))
         return getattr(error, "status", _CANNOT)
     _tell(connection, {"end": _as_json(outcome)})
     return outcome.end.exit_status

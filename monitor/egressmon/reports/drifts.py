@@ -5,10 +5,10 @@ import posixpath
 from typing import Protocol, TextIO
 
 from egressmon.cassettes.drift import Change, Unreadable
-from egressmon.reports.workflow import escape, property_of
+from egressmon.reports.workflow import Annotations
+from egressmon.sanitise.paths import shown_path
 from egressmon.text import printable
 
-_MAX_ANNOTATIONS = 10  # GitHub shows no more of each level for a step
 _LONGEST = 1000
 
 
@@ -34,7 +34,7 @@ def drift_report(form: str, folder: str, stream: TextIO, bare: TextIO) -> DriftR
     """
     if form == "json":
         return _Json(stream)
-    return _GitHub(bare, folder) if form == "github" else _Text(stream)
+    return _GitHub(stream, bare, folder) if form == "github" else _Text(stream)
 
 
 def described(change: Change) -> str:
@@ -53,8 +53,12 @@ def _is_there(value: str) -> bool:
     return value in {"there", "recorded"}
 
 
+def _masked(change: Change) -> dict[str, str]:
+    return change._asdict() | {"cassette": shown_path(change.cassette)}
+
+
 def _where(part: Unreadable) -> str:
-    return printable(part.path, _LONGEST)
+    return printable(shown_path(part.path), _LONGEST)
 
 
 class _Text:
@@ -64,7 +68,7 @@ class _Text:
 
     def change(self, change: Change) -> None:
         self._count += 1
-        name = printable(change.cassette, _LONGEST)
+        name = printable(shown_path(change.cassette), _LONGEST)
         self._stream.write(f"{name}: {described(change)}\n")
 
     def unreadable(self, part: Unreadable) -> None:
@@ -85,38 +89,45 @@ class _Json:
         stream.write('{"version": 1, "changes": [')
 
     def change(self, change: Change) -> None:
-        self._stream.write(self._between + json.dumps(change._asdict()))
+        self._stream.write(self._between + json.dumps(_masked(change)))
         self._between = ",\n"
 
     def unreadable(self, part: Unreadable) -> None:
         self._unread.append(part)
 
     def end(self) -> None:
-        rows = json.dumps([part._asdict() for part in self._unread])
+        rows = json.dumps(
+            [part._asdict() | {"path": shown_path(part.path)} for part in self._unread]
+        )
         self._stream.write(f'\n], "unreadable": {rows}}}\n')
 
 
+# What is beyond the annotations is in the log: nothing is left out.
 class _GitHub:
-    def __init__(self, stream: TextIO, folder: str) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, bare: TextIO, folder: str) -> None:
+        self._log = _Text(stream)
+        self._changes = Annotations(bare, "warning")
+        self._unread = Annotations(bare, "error")
         self._folder = folder
         self._count = 0
 
     def change(self, change: Change) -> None:
         self._count += 1
-        if self._count < _MAX_ANNOTATIONS:
-            path = posixpath.normpath(posixpath.join(self._folder, change.cassette))
-            place = f"file={property_of(path)},title=Answers changed"
-            self._stream.write(f"::warning {place}::{escape(described(change))}\n")
+        path = posixpath.normpath(posixpath.join(self._folder, change.cassette))
+        shown = shown_path(path)
+        if not self._changes.add("Answers changed", described(change), shown):
+            self._log.change(change)
 
     def unreadable(self, part: Unreadable) -> None:
-        place = f"file={property_of(part.path)},title=Not compared"
-        self._stream.write(f"::error {place}::{escape(part.reason)}\n")
+        if not self._unread.add("Not compared", part.reason, shown_path(part.path)):
+            self._log.unreadable(part)
 
-    # GitHub drops what is above its limit without a word, so the last one says it.
     def end(self) -> None:
-        if (left := self._count - _MAX_ANNOTATIONS + 1) > 0:
-            self._stream.write(
-                f"::warning title=Not all shown::{left} more are not shown here, of "
-                f"{self._count} differences in all: --format text has them\n"
-            )
+        self._changes.end(
+            f"{self._changes.left} of {self._count} differences are in the log of the "
+            "step alone"
+        )
+        self._unread.end(
+            f"{self._unread.left} more could not be compared: they are in the log of "
+            "the step alone"
+        )

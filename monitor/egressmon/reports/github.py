@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, TextIO
 
 from egressmon.evidence.code_records import CodeRecord
+from egressmon.reports.explaining import safe
 from egressmon.reports.outcome import Outcome
 from egressmon.reports.page import Page
 from egressmon.reports.proposal import Proposal, texts
@@ -18,7 +19,7 @@ from egressmon.reports.rows import Row, rows
 from egressmon.reports.summary import counts, not_run
 from egressmon.reports.toml_text import toml_lines
 from egressmon.reports.workflow import escape, property_of
-from egressmon.text import printable, unguarded
+from egressmon.text import unguarded
 
 _MAX_ANNOTATIONS = 10  # GitHub shows no more of each level for a step
 _MAX_ROWS = 100
@@ -176,5 +177,5 @@ def _proposed(proposal: Proposal) -> Iterator[str]:
 def _cell(text: str) -> str:
     if not text:
         return ""
-    safe = printable(text, 300).replace("`", "'").replace("|", "¦").replace("\\", "/")
-    return f"`{safe}`"
+    shown = safe(text, 300).replace("`", "'").replace("|", "¦").replace("\\", "/")
+    return f"`{shown}`"

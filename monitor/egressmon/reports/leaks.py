@@ -8,13 +8,16 @@ from typing import Protocol, TextIO
 from urllib.parse import quote
 
 from egressmon.host import egressmon_version
+from egressmon.reports.wording import plural
+from egressmon.reports.workflow import Annotations
 from egressmon.sanitise.catalog import KINDS
+from egressmon.sanitise.paths import ShownPath
 from egressmon.scan.search import Leak, Unsearched
 from egressmon.text import printable
 
 FORMATS = ("text", "json", "sarif", "github")
 _ABOUT = {kind.name: kind.about for kind in KINDS}
-_MAX_ANNOTATIONS = 10  # GitHub shows no more of each level for a step
+_PARTS = "parts that were not searched"
 _LONGEST_PATH = 8192
 _SARIF = "https://json.schemastore.org/sarif-2.1.0.json"
 
@@ -53,12 +56,12 @@ def leak_report(form: str, stream: TextIO, bare: TextIO) -> LeakReport:
         case "sarif":
             return _Sarif(stream)
         case "github":
-            return _GitHub(bare)
+            return _GitHub(stream, bare)
         case _:
             return _Text(stream)
 
 
-def where(path: str, line: int | None, column: int | None = None) -> str:
+def where(path: ShownPath, line: int | None, column: int | None = None) -> str:
     """Return a place, for people."""
     places = "".join(f":{number}" for number in (line, column) if number is not None)
     return printable(path, _LONGEST_PATH) + places
@@ -67,7 +70,8 @@ def where(path: str, line: int | None, column: int | None = None) -> str:
 def described(leak: Leak) -> str:
     """Return what was found, for people."""
     inside = f" inside {', '.join(leak.encodings)}" if leak.encodings else ""
-    return f"{leak.kind}: {_ABOUT[leak.kind]}{inside}"
+    name = " in its name" if leak.line is None else ""
+    return f"{leak.kind}: {_ABOUT[leak.kind]}{inside}{name}"
 
 
 class _Text:
@@ -133,10 +137,10 @@ class _Sarif:
         )
 
     def leak(self, leak: Leak) -> None:
-        location = {
-            "artifactLocation": {"uri": _uri(leak.path)},
-            "region": {"startLine": leak.line, "startColumn": leak.column},
-        }
+        location: dict[str, object] = {"artifactLocation": {"uri": _uri(leak.path)}}
+        if leak.line is not None:
+            region = {"startLine": leak.line, "startColumn": leak.column}
+            location["region"] = region
         result = {
             "ruleId": leak.kind,
             "level": "error",
@@ -180,42 +184,29 @@ def _uri(path: str) -> str:
     return f"file://{relative}" if path.startswith("/") else relative
 
 
+# What is beyond the annotations is in the log: nothing is left out.
 class _GitHub:
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._shown = self._left = 0
+    def __init__(self, stream: TextIO, bare: TextIO) -> None:
+        self._log = _Text(stream)
+        self._annotations = Annotations(bare, "error")
+        self._leaks = self._unsearched = 0
 
     def leak(self, leak: Leak) -> None:
         text = f"{described(leak)} (digest {leak.digest})"
-        self._annotate(leak.path, leak.line, "Secret in a file", text)
+        title = "Secret in a file" if leak.line is not None else "Secret in a name"
+        if not self._annotations.add(title, text, leak.path, leak.line or 1):
+            self._leaks += 1
+            self._log.leak(leak)
 
     def unsearched(self, part: Unsearched) -> None:
-        self._annotate(part.path, part.line, "Not searched", part.reason)
+        line = part.line or 1
+        if not self._annotations.add("Not searched", part.reason, part.path, line):
+            self._unsearched += 1
+            self._log.unsearched(part)
 
     def end(self, totals: Totals) -> None:
-        if self._left:
-            text = (
-                f"{self._left} more are not shown here, of {totals.leaks} secrets in "
-                "all: --format text has them"
-            )
-            self._stream.write(f"::error title=Not all shown::{text}\n")
-
-    # GitHub drops what is above its limit without a word, so the last one says it.
-    def _annotate(self, path: str, line: int | None, title: str, text: str) -> None:
-        if self._shown >= _MAX_ANNOTATIONS - 1:
-            self._left += 1
-            return
-        self._shown += 1
-        place = (
-            f"file={_property(path.removeprefix('./'))},line={line or 1},title={title}"
+        unsearched = plural(self._unsearched, "part that was not searched", _PARTS)
+        self._annotations.end(
+            f"{self._leaks} of {plural(totals.leaks, 'secret')}, and {unsearched}, are "
+            "in the log of the step alone"
         )
-        self._stream.write(f"::error {place}::{_escape(text)}\n")
-
-
-# A newline ends a workflow command, and % begins an escape.
-def _escape(text: str) -> str:
-    return printable(text, _LONGEST_PATH).replace("%", "%25")
-
-
-def _property(text: str) -> str:
-    return _escape(text).replace(":", "%3A").replace(",", "%2C")

@@ -9,11 +9,12 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from egressmon.reports.explaining import safe
 from egressmon.reports.layout import hanging, side_by_side
 from egressmon.reports.proposal import Proposal, texts
 from egressmon.reports.rows import Row
 from egressmon.reports.toml_text import toml_lines
-from egressmon.text import guarded, printable
+from egressmon.text import guarded
 from egressmon.values import replace
 
 _STACKED_BELOW = 80
@@ -47,7 +48,7 @@ class Paper:
         """
         if self._width is not None:
             self._console.print()
-        before, verdict = "egressmon: ", printable(verdict, _MAX_LINE)
+        before, verdict = "egressmon: ", safe(verdict, _MAX_LINE)
         first, *more = self._folded(f"{before}{verdict}{rest}", 0)
         text = Text(first)
         text.stylize(style, len(before), len(before) + len(verdict))
@@ -57,7 +58,7 @@ class Paper:
 
     def fact(self, text: str) -> None:
         """Print `text` below the headline."""
-        for line in self._folded(printable(text, _MAX_LINE), 2):
+        for line in self._folded(safe(text, _MAX_LINE), 2):
             self._console.print(Text(line))
 
     def rows(self, found: Iterable[Row]) -> None:
@@ -94,7 +95,7 @@ class Paper:
             self.fact(heading)
             for table in tables:
                 for line in toml_lines(table, width):
-                    self._console.print(Text(f"    {printable(line, _MAX_TOML)}"))
+                    self._console.print(Text(f"    {safe(line, _MAX_TOML)}"))
 
     def _folded(self, text: str, indent: int) -> Iterator[str]:
         if self._width is None:
@@ -105,11 +106,11 @@ class Paper:
 def _escaped(row: Row) -> Row:
     return replace(
         row,
-        destination=printable(row.destination, _MAX_CELL),
-        program=printable(row.program, _MAX_CELL),
-        via=printable(row.via, _MAX_CELL),
-        code=printable(row.code, _MAX_CELL),
-        why=printable(row.why, _MAX_CELL),
+        destination=safe(row.destination, _MAX_CELL),
+        program=safe(row.program, _MAX_CELL),
+        via=safe(row.via, _MAX_CELL),
+        code=safe(row.code, _MAX_CELL),
+        why=safe(row.why, _MAX_CELL),
     )
 
 

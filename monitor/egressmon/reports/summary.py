@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TextIO
 
+from egressmon.evidence.masking import redacted
 from egressmon.reports.outcome import NOT_RUN, Outcome
 from egressmon.reports.paper import Paper
 from egressmon.reports.rows import rows
@@ -70,7 +71,7 @@ def print_lesson(outcome: Outcome, output: str, stream: TextIO | None = None) ->
     queries = plural(outcome.tally.seen_queries.total(), "DNS look-up")
     paper.headline("learned", "bold", f" from {seen}, {queries}")
     for line in (
-        f"policy, for review: {output}",
+        f"policy, for review: {redacted(output)}",
         *_doubts(outcome),
         *_evidence(outcome),
     ):
@@ -89,7 +90,7 @@ def not_run(outcome: Outcome) -> str:
     """Return why the command was not run; "" if it was."""
     if not outcome.exec_errno:
         return ""
-    command = outcome.command or "the command"
+    command = redacted(outcome.command) or "the command"
     if outcome.exec_errno == errno.ENOENT:
         return f"not run: {command} was not found"
     return f"not run: {command}: {os.strerror(outcome.exec_errno)}"
@@ -129,7 +130,8 @@ def _details(outcome: Outcome) -> Iterator[str]:
     yield from outcome.notes
     yield from _doubts(outcome)
     yield facts
-    policy = f"policy: {outcome.policy or 'none found'} ({outcome.enforce})"
+    named = redacted(str(outcome.policy)) if outcome.policy else "none found"
+    policy = f"policy: {named} ({outcome.enforce})"
     if outcome.policy is None:
         policy += "; to have one written for review: egressmon learn -- COMMAND"
     yield policy
@@ -172,12 +174,13 @@ def _bypasses(outcome: Outcome) -> str:
 
 def _evidence(outcome: Outcome) -> tuple[str, str]:
     end = outcome.end
+    path = redacted(outcome.evidence_path)
     where = (
-        f"evidence: {outcome.evidence_path} "
+        f"evidence: {path} "
         f"({plural(outcome.evidence_records, 'record')}, head {outcome.evidence_head})"
     )
     if outcome.evidence_failure is not None:
-        where = f"evidence NOT written: {outcome.evidence_path}: "
+        where = f"evidence NOT written: {path}: "
         where += outcome.evidence_failure
     facts = (
         f"{losses_line(end.losses)}; canaries seen: "

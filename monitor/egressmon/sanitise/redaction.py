@@ -37,7 +37,8 @@ UNSEARCHED = "unsearched"
 _LEAST_BUDGET = 64 << 20
 _MAX_GROWTH = 100
 _ROUNDS = 16
-_VAGUE = frozenset({RANDOM_BASE64.name, RANDOM_HEX.name})
+VAGUE = frozenset({RANDOM_BASE64.name, RANDOM_HEX.name})
+"""The kinds of what only looks random."""
 
 _Text = TypeVar("_Text", str, bytes)
 
@@ -104,7 +105,7 @@ def redact(text: _Text) -> tuple[_Text, dict[str, int]]:
         if not hits:
             break
         counts.update(hit.match.kind for hit in hits)
-        data = _without(data, hits)
+        data = without(data, hits)
     else:
         data = MASK.encode()
     if isinstance(text, str):
@@ -116,7 +117,8 @@ def _encoded(text: bytes | str) -> bytes:
     return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
 
 
-def _without(data: bytes, hits: list[Hit]) -> bytes:
+def without(data: bytes, hits: list[Hit]) -> bytes:
+    """Return `data` with MASK in the place of each of `hits`."""
     shown: list[bytes] = []
     at = 0
     for hit in hits:
@@ -174,7 +176,7 @@ def _is_among(hit: Hit, plain: list[Hit], ends: list[int]) -> bool:
 
 
 def _is_decoded(hit: Hit, places: list[tuple[int, int]]) -> bool:
-    if hit.match.kind not in _VAGUE:
+    if hit.match.kind not in VAGUE:
         return False
     at = bisect_right(places, (hit.match.end, 0))
     return any(end > hit.match.start for _, end in places[max(0, at - 64) : at])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from egressmon.files import Kind, open_here
+from egressmon.sanitise.paths import ShownPath, shown_path
 from egressmon.sanitise.redaction import UNSEARCHED, Hit, search
 from egressmon.scan import windows
 from egressmon.scan.windows import ExpandsTooFarError, Read, Window, Windows
@@ -22,9 +23,10 @@ _NOT_ALL = (
 class Leak(NamedTuple):
     """A secret in a file. It does not hold the secret, so it may be printed."""
 
-    path: str
-    line: int
-    column: int
+    path: ShownPath
+    line: int | None
+    """None: it is in a name, the last part of `path`."""
+    column: int | None
     """In bytes, from 1."""
     kind: str
     digest: str
@@ -34,7 +36,7 @@ class Leak(NamedTuple):
 class Unsearched(NamedTuple):
     """A part of a file, or all of it, that was not searched, and why."""
 
-    path: str
+    path: ShownPath
     line: int | None
     reason: str
 
@@ -45,6 +47,7 @@ class FileSearch:
     def __init__(self, path: str) -> None:
         self.path = path
         self.size = 0
+        self._shown = shown_path(path)
         self._line, self._line_start = 1, 0
         self._told: set[str] = set()
 
@@ -92,7 +95,7 @@ class FileSearch:
             yield self._unsearched("the compressed file is damaged")
 
     def _unsearched(self, reason: str) -> Unsearched:
-        return Unsearched(self.path, None, reason)
+        return Unsearched(self._shown, None, reason)
 
     def _all(self, read: Read) -> Iterator[Leak | Unsearched]:
         found = Windows(read)
@@ -117,7 +120,7 @@ class FileSearch:
                 yield self._result(hit, window.offset)
         self._advance(window, at, window.end)
         if window.is_cut:
-            yield Unsearched(self.path, self._line, _TOO_LONG)
+            yield Unsearched(self._shown, self._line, _TOO_LONG)
 
     def _advance(self, window: Window, start: int, end: int) -> None:
         if end > start and (lines := window.data.count(b"\n", start, end)):
@@ -127,10 +130,10 @@ class FileSearch:
 
     def _result(self, hit: Hit, offset: int) -> Leak | Unsearched:
         if hit.match.kind == UNSEARCHED:
-            return Unsearched(self.path, self._line, _NOT_ALL)
+            return Unsearched(self._shown, self._line, _NOT_ALL)
         column = offset + hit.match.start - self._line_start + 1
         kind = hit.match.kind
-        return Leak(self.path, self._line, column, kind, hit.digest, hit.encodings)
+        return Leak(self._shown, self._line, column, kind, hit.digest, hit.encodings)
 
 
 # What the path names is looked at before it is opened: opening a device can have

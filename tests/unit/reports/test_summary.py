@@ -3,6 +3,7 @@
 import io
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -211,3 +212,19 @@ def test_a_command_that_was_not_found_is_told_once(tell: str) -> None:
     assert text.count("not run") == 1
     assert "clean" not in text
     assert ("incomplete" in text) is False
+
+
+def test_no_path_is_shown_with_a_token() -> None:
+    key = "ghp_" + "a1B2" * 9
+    told = replace(
+        outcome(),
+        policy=Path(f"d-{key}/egress.toml"),
+        evidence_path=f"e-{key}.jsonl",
+        command=f"./nope-{key}",
+    )
+
+    lines = "\n".join(in_log(told) + in_log(replace(told, exec_errno=2)))
+
+    assert key not in lines
+    assert "policy: d-***" in lines
+    assert "not run: ./nope-***" in lines
