@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, cast
 
-from egressmon.proofs.criteria import Criterion
+from egressmon.proofs.criteria import MAX_LISTED, Criterion
 from egressmon.proofs.scenario import PhaseResult
+from egressmon.sanitise.redaction import redact
 from egressmon.text import unescape
 
 Json = dict[str, Any]
@@ -69,8 +70,13 @@ def doubts(summary: Json, name: str, known: list[str]) -> list[str]:
     """Return the details of the criterion `name` before those that are `known`."""
     found = next((one for one in criteria(summary) if one.name == name), None)
     details = found.details if found is not None else []
-    first = len(details) - len(known)
-    return details[:first] if first >= 0 and details[first:] == known else []
+    shown = [redact(one)[0] for one in known]
+    is_cut = len(details) >= MAX_LISTED
+    for first in range(max(0, len(details) - len(shown)), len(details) + 1):
+        rest = details[first:]
+        if rest == shown[: len(rest)] and (is_cut or len(rest) == len(shown)):
+            return details[:first]
+    return []
 
 
 def unfinished(summary: Json) -> Criterion | None:

@@ -25,6 +25,7 @@ from egressmon.proofs.criteria import (
     Criterion,
     RunReport,
     Verdict,
+    bounded,
     judge_all,
     judge_run,
     verdict_of,
@@ -181,7 +182,7 @@ class Conductor:
         self._doubts += changes(folder, self._folders)
         if self._interrupts.count:
             self._doubts.append("it was interrupted")
-        criteria = judge_all(self._plan, self._reports, self._doubts)
+        criteria = judge_all(self._plan, self._reports, bounded(self._doubts))
         criteria.append(no_secret(folder, *self._folders))
         verdict, reason = self._finish(folder, criteria)
         where = self._assignment.output

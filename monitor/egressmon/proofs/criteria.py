@@ -12,6 +12,9 @@ from egressmon.proofs.facts import Facts
 from egressmon.proofs.plan import PROBE, START, STOP, Expectation, Plan
 from egressmon.values import dataclass, field
 
+MAX_LISTED = 1000
+"""How many details a summary has of a criterion."""
+
 Holds: TypeAlias = Literal["holds", "fails", "unproven"]
 Verdict: TypeAlias = Literal["PASS", "FAIL", "INCOMPLETE"]
 
@@ -195,6 +198,14 @@ def _within(count: int, unclear: int, least: int, most: int | None) -> Holds:
     if count + unclear < least or count > ceiling:
         return "fails"
     return "unproven"
+
+
+def bounded(doubts: list[str]) -> list[str]:
+    """Return `doubts` as far as a summary has them, from where verify takes them."""
+    if len(doubts) <= MAX_LISTED:
+        return doubts
+    left = len(doubts) - MAX_LISTED + 1
+    return [*doubts[: MAX_LISTED - 1], f"{left} more doubts are not listed"]
 
 
 def judge_all(plan: Plan, runs: list[RunReport], doubts: list[str]) -> list[Criterion]:

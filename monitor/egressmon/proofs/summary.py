@@ -4,7 +4,12 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 
-from egressmon.proofs.criteria import Criterion, RunReport, verdict_of
+from egressmon.proofs.criteria import (
+    MAX_LISTED,
+    Criterion,
+    RunReport,
+    verdict_of,
+)
 from egressmon.proofs.facts import Facts
 from egressmon.proofs.plan_file import LoadedPlan
 from egressmon.proofs.scenario import PhaseResult
@@ -13,7 +18,6 @@ from egressmon.text import escape
 from egressmon.values import dataclass
 
 SCHEMA = "egressmon-proof/1"
-_MAX_LISTED = 1000
 _WORDS = {"holds": "holds", "fails": "**fails**", "unproven": "**unproven**"}
 
 
@@ -116,7 +120,7 @@ def page(about: SummaryOf) -> bytes:
     for one in about.criteria:
         if one.details:
             lines += [f"## {_text(one.name)}", ""]
-            lines += [f"* {_text(text)}" for text in one.details[:_MAX_LISTED]]
+            lines += [f"* {_text(text)}" for text in one.details[:MAX_LISTED]]
             lines.append("")
     destinations = _destinations(about.reports)
     lines += [
@@ -160,7 +164,7 @@ def _destinations(reports: list[RunReport]) -> dict[str, list[int]]:
         for peer, count in report.facts.peers.items():
             if peer.leaves and not peer.is_probe:
                 found.setdefault(peer.label, Counter())[place] += count
-    listed = sorted(found.items())[:_MAX_LISTED]
+    listed = sorted(found.items())[:MAX_LISTED]
     return {
         name: [counts[place] for place in range(len(reports))]
         for name, counts in listed
@@ -169,10 +173,10 @@ def _destinations(reports: list[RunReport]) -> dict[str, list[int]]:
 
 def _seen(facts: Facts) -> dict[str, object]:
     return {
-        "destinations": sorted(facts.destinations())[:_MAX_LISTED],
-        "packages": sorted(facts.packages)[:_MAX_LISTED],
-        "routes": sorted(facts.routes)[:_MAX_LISTED],
-        "resolvers": sorted(facts.resolvers)[:_MAX_LISTED],
+        "destinations": sorted(facts.destinations())[:MAX_LISTED],
+        "packages": sorted(facts.packages)[:MAX_LISTED],
+        "routes": sorted(facts.routes)[:MAX_LISTED],
+        "resolvers": sorted(facts.resolvers)[:MAX_LISTED],
     }
 
 
@@ -182,7 +186,7 @@ def _criteria(criteria: list[Criterion]) -> list[dict[str, object]]:
             "name": one.name,
             "result": one.result,
             "figures": redact(one.figures)[0],
-            "details": [escape(redact(text)[0]) for text in one.details[:_MAX_LISTED]],
+            "details": [escape(redact(text)[0]) for text in one.details[:MAX_LISTED]],
         }
         for one in criteria
     ]

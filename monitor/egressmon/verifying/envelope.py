@@ -11,7 +11,7 @@ HEAD = re.compile(
     rb'\{"schema":"'
     + SCHEMA.encode()
     + rb'","type":"([a-z.]+)","seq":(0|[1-9]\d{0,15}),'
-    rb'"time":"\d{4}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-6]\d\.\d{9}Z",(.*)',
+    rb'"time":"(\d{4}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-6]\d\.\d{9}Z)",(.*)',
     re.DOTALL,
 )
 _TEXT = rb'"(?:[^"\\]|\\.)*"'
@@ -26,6 +26,8 @@ class Head(NamedTuple):
 
     kind: str
     seq: int
+    time: str
+    """Those of a file compare as their texts do."""
     own: bytes
     """`run` and `phase`, as they are written: of most lines the same."""
 
@@ -35,8 +37,8 @@ def head_of(data: bytes) -> Head | None:
     found = HEAD.fullmatch(data)
     if found is None:
         return None
-    kind, number, own = found.groups()
-    return Head(kind.decode(), int(number), own)
+    kind, number, time, own = found.groups()
+    return Head(kind.decode(), int(number), time.decode(), own)
 
 
 def run_of(own: bytes) -> str | None:

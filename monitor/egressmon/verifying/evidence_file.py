@@ -122,11 +122,11 @@ class EvidenceFile:
         head, _, body = line.partition(self._chain)
         found = HEAD.fullmatch(head) if body else None
         if found is not None:
-            kind, number, own = found.groups()
+            kind, number, time, own = found.groups()
             if (
                 own == self._own
                 and int(number) == self._next
-                and self._examining.is_known(kind, own, body)
+                and self._examining.is_known(kind, own, body, time)
             ):
                 self._go_on(line)
                 self._next += 1

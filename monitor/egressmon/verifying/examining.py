@@ -20,6 +20,7 @@ from egressmon.verifying.judging import Outcome, Rejudging
 from egressmon.verifying.learned import Learned
 from egressmon.verifying.sense import (
     Once,
+    PhaseMarks,
     contradiction,
     has_only_own_escapes,
     other_process,
@@ -75,19 +76,22 @@ class Examining:
         self._kept = 0
         self._facts = Facts()
         self._once = Once()
+        self._phases = PhaseMarks()
         self.learned = Learned()
         self.rejudging: Rejudging | None = None
         self.counts = Counts()
         self.judgements: dict[str | None, int] = {}
         """How many verdicts were made again, by what they rest on besides records."""
 
-    def is_known(self, kind: bytes, own: bytes, body: bytes) -> bool:
+    def is_known(self, kind: bytes, own: bytes, body: bytes, time: bytes) -> bool:
         """Count the record with these parts of its line, if it is as an earlier one.
 
         This is the way of most lines. `examine` looks at the others.
         """
         known = self._known.get((kind, own, body))
         if known is None or known.version not in {None, self.learned.version}:
+            return False
+        if not self._phases.fits(known.record["phase"], time.decode()):
             return False
         recent = self._facts.recent
         for _, digest in known.referred:
@@ -108,8 +112,11 @@ class Examining:
         if record is None or not self._has_right_fields(kind, record, place):
             return None
         self.counts.add(kind, record)
-        if (twice := self._once.add(record, place)) is not None:
+        if (twice := self._once.add(record)) is not None:
             self._wrong("sequence", twice, place)
+        if (other := self._phases.add(record)) is not None:
+            # A mark may be among what is left out.
+            self._judged.add("sequence", other, place.number, place.offset)
         if kind in KINDS:
             self._value(kind, record, body, place)
             return record
@@ -117,11 +124,8 @@ class Examining:
         return record
 
     def finish(self) -> None:
-        """Count what was not counted yet, and note what is missing."""
+        """Count what was not counted yet."""
         self._count_known()
-        for name, (line, offset) in self._once.unknown_phases():
-            what = f"is of the phase {name}, which no record begins"
-            self._judged.add("sequence", what, line, offset)
 
     def _count_known(self) -> None:
         for known in self._known.values():

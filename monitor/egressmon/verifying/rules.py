@@ -34,9 +34,10 @@ def unknown_rule(judge: Judge, record: Json) -> str | None:
 
 
 def by_address(judge: Judge, record: Json) -> Verdict | None:
-    """Return the verdict on a connection if no name has a part in it; else None.
+    """Return the verdict on a connection as far as no name has a part in it; else None.
 
-    It is one that a range or a resolver's address allows, so `record` says.
+    It is one that a range or a resolver's address allows, so `record` says. What a name
+    allows, it allows at some ports and by some protocols alone.
     """
     rule, dst = record["rule"], record["dst"]
     if record["verdict"] != "allowed" or record["op"] == "accept":
@@ -48,13 +49,16 @@ def by_address(judge: Judge, record: Json) -> Verdict | None:
     found = _ENTRY.fullmatch(rule) if rule is not None else None
     if found is None or found[1] != "allow":
         return _none(rule)
-    entry = judge.policy.allow[int(found[2])]
-    if entry.cidr is None:
-        return None
+    rule_of = judge.policy.allow[int(found[2])]
     target = Destination(address, dst["port"], record["protocol"])
-    why = Entry(found[0], entry).allows(target, ())
+    entry = Entry(found[0], rule_of)
+    if rule_of.cidr is None:
+        return None if entry.is_open_to(target) else _none(rule)
+    why = entry.allows(target, ())
     return _none(rule) if why is None else Verdict("allowed", rule, why)
 
 
 def _none(rule: str | None) -> Verdict:
-    return Verdict("violation", None, f"{rule or 'no rule'} does not cover the address")
+    return Verdict(
+        "violation", None, f"{rule or 'no rule'} does not cover where it goes"
+    )

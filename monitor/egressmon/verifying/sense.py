@@ -1,6 +1,7 @@
 """Check what the fields of a record say of one another, and of other records."""
 
 import re
+from bisect import bisect_right
 from typing import Any
 
 from egressmon.values import dataclass, field
@@ -10,6 +11,7 @@ Json = dict[str, Any]
 _WITH_PORTS = frozenset({"tcp", "udp"})
 _CONTROL = re.compile(rb'\\[^"]')
 _MAX = 1000
+_MAX_MARKS = 10_000
 
 
 def has_only_own_escapes(line: bytes) -> bool:
@@ -44,18 +46,9 @@ class Once:
     """What can be but once in a run, and what must be."""
 
     _canaries: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
-    _begun: set[str] = field(default_factory=set[str])
-    _used: dict[str, tuple[int, int]] = field(
-        default_factory=dict[str, tuple[int, int]]
-    )
 
-    def add(self, record: Json, place: tuple[int, int]) -> str | None:
+    def add(self, record: Json) -> str | None:
         """Note `record`; return how it is there a second time, or None."""
-        phase = record["phase"]
-        if phase is not None and phase not in self._used and len(self._used) < _MAX:
-            self._used[phase] = place
-        if record["type"] == "phase" and len(self._begun) < _MAX:
-            self._begun.add(record["name"])
         if record["type"] != "canary":
             return None
         canary = record["when"], record["hook"]
@@ -65,10 +58,48 @@ class Once:
             self._canaries.add(canary)
         return None
 
-    def unknown_phases(self) -> list[tuple[str, tuple[int, int]]]:
-        """Return each phase that no record begins, and where it is met first."""
-        return [
-            (name, place)
-            for name, place in self._used.items()
-            if name not in self._begun
-        ]
+
+class PhaseMarks:
+    """Which phase it was at a time, by the marks so far.
+
+    A record has the phase of its time as far as the writer knew the marks, which are
+    those before it in the file: so it must be just that (`evidence/phases.py`).
+    """
+
+    def __init__(self) -> None:
+        # An end is later than all else of its time.
+        self._since: list[tuple[str, bool]] = []
+        self._names: list[str | None] = []
+        self._is_whole = True
+
+    def fits(self, phase: str | None, time: str) -> bool:
+        """Tell whether it was `phase` at `time`; None: it was in none."""
+        if not self._since:
+            return phase is None or not self._is_whole
+        at = (time, False)
+        if at >= self._since[-1]:
+            return phase == self._names[-1] or not self._is_whole
+        place = bisect_right(self._since, at)
+        found = self._names[place - 1] if place else None
+        return phase == found or not self._is_whole
+
+    def add(self, record: Json) -> str | None:
+        """Note the marks in `record`; return what is wrong with its phase, or None."""
+        phase, time = record["phase"], record["time"]
+        is_mark = record["type"] == "phase"
+        if is_mark and record["event"] == "begin":
+            self._mark(time, record["name"], is_end=False)
+        is_right = self.fits(phase, time)
+        if is_mark and record["event"] == "end":
+            self._mark(time, None, is_end=True)
+        if is_right:
+            return None
+        return f"is of the phase {phase}, which it was not at that time"
+
+    def _mark(self, time: str, name: str | None, *, is_end: bool) -> None:
+        mark = (time, is_end)
+        if len(self._since) >= _MAX_MARKS or (self._since and mark < self._since[-1]):
+            self._is_whole = False  # what follows says nothing any more
+            return
+        self._since.append(mark)
+        self._names.append(name)

@@ -8,17 +8,21 @@ from typing import Any
 import pytest
 from blake3 import blake3
 
+from egressmon.proofs import claimed
 from egressmon.proofs.agreement import differences
 from egressmon.proofs.criteria import (
     Criterion,
     RunReport,
+    bounded,
     judge_all,
     judge_run,
     verdict_of,
 )
 from egressmon.proofs.facts import Facts, Peer, read_facts
 from egressmon.proofs.plan import Plan
+from egressmon.proofs.summary import run_summary
 
+TOKEN = "ghp_" + "a1B2c3D4e5" * 3 + "F6g7H8"
 PLAN = Plan.model_validate(
     {
         "version": 1,
@@ -313,3 +317,15 @@ def test_destinations_whose_names_are_cut_alike_differ() -> None:
     one, other = (peer(names=("a" * 63 + "…",), ip=f"192.0.2.{last}") for last in "12")
 
     assert one.label != other.label
+
+
+@pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 5000])
+@pytest.mark.parametrize("known", [[], ["3 lost"], ["a"] * 1500, [f"token {TOKEN}"]])
+def test_the_doubts_of_its_maker_are_read_back(count: int, known: list[str]) -> None:
+    doubts = bounded([f"file {number} was changed" for number in range(count)])
+    one = Criterion("nothing was changed", "unproven", "", [*doubts, *known])
+    run = RunReport(1, facts(), [], [])
+    summary = json.loads(run_summary(run, [one], [], {}))
+
+    assert len(doubts) <= 1000
+    assert claimed.doubts(summary, one.name, known) == doubts

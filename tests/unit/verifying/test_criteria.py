@@ -27,12 +27,17 @@ def proof(original: Path, tmp_path: Path) -> Path:
 
 
 def _as_probe(records: list[Json]) -> None:
-    for one in records:
-        if one.get("verdict") == "violation" and one["type"] == "connection":
-            one["phase"] = "probe"
-    first = {name: records[1][name] for name in ENVELOPE}
-    mark = {"type": "phase", "name": "probe", "event": "begin"}
-    records.insert(1, first | mark | {"outcome": None, "reason": None})
+    at = next(
+        place
+        for place, one in enumerate(records)
+        if one.get("verdict") == "violation" and one["type"] == "connection"
+    )
+    records[at]["phase"] = "probe"
+    own = {name: records[at][name] for name in ENVELOPE}
+    mark = own | {"type": "phase", "name": "probe", "event": "begin"}
+    mark |= {"outcome": None, "reason": None}
+    records.insert(at + 1, mark | {"event": "end", "outcome": "completed"})
+    records.insert(at, mark)
 
 
 def summaries(proof: Path, change: Callable[[Json, Json], object]) -> list[str]:
@@ -87,6 +92,7 @@ def test_a_claim_that_is_not_true_is_found(
 
 def test_a_violation_of_the_commands_is_no_pass(proof: Path) -> None:
     def not_a_probe(records: list[Json]) -> None:
+        records[:] = [one for one in records if one["type"] != "phase"]
         for one in records:
             one["phase"] = None
 

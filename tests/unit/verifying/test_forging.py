@@ -104,6 +104,14 @@ def no_such_rule(records: list[Json]) -> None:
     one["rule"] = "allow[7]"
 
 
+# What is masked or cut may be any name, but no name is allowed at this port.
+def at_another_port(records: list[Json]) -> None:
+    one = violation(records)
+    mask(records)
+    one["rule"] = "allow[0]"
+    one["dst"].update(port=4444)
+
+
 def left_out(records: list[Json]) -> None:
     no_such_rule(records)
     last = end(records)
@@ -143,6 +151,7 @@ FORGERIES: list[tuple[Callable[[list[Json]], object], str]] = [
     (mask, "verdict"),
     (cut_names, "verdict"),
     (no_such_rule, "verdict"),
+    (at_another_port, "verdict"),
     (no_such_rule_of_names, "verdict"),
     (left_out, "verdict"),
     (other_pid, "reference"),

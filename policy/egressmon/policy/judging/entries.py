@@ -109,15 +109,19 @@ class Entry:
     def allows(self, target: Destination, names: Iterable[Spelt]) -> str | None:
         """Return why the entry covers `target`, known as `names`; None: it doesn't."""
         rule = self._rule
-        protocol = "icmp" if target.protocol in _ICMP else target.protocol
-        if rule.protocol not in {"any", protocol}:
-            return None
-        if target.port is not None and not _is_within(target.port, self._ports):
+        if not self.is_open_to(target):
             return None
         matched = self._matched(target, names)
         if matched is None:
             return None
         return f"{matched}: {rule.reason}" if rule.reason else matched
+
+    def is_open_to(self, target: Destination) -> bool:
+        """Tell whether the entry is about the target's port and protocol."""
+        protocol = "icmp" if target.protocol in _ICMP else target.protocol
+        if self._rule.protocol not in {"any", protocol}:
+            return False
+        return target.port is None or _is_within(target.port, self._ports)
 
     def _matched(self, target: Destination, names: Iterable[Spelt]) -> str | None:
         if self.contains(target.address):
