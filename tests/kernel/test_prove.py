@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from blake3 import blake3
 
-from egressmon.locking import check
+from egressmon.locking import check, write_lock
 from support.lab import HTTP_PORT, OTHER4, SERVER4, Lab
 from support.proving import Proof, prove, words
 from support.users import ALL_MAY, ALONE, NOBODY, as_nobody
@@ -116,6 +116,37 @@ def test_a_proof_verifies_with_its_signature(proven: Prove, tmp_path: Path) -> N
     verify = ["verify", "--allowed-signers", "signers", "proof"]
     done = subprocess.run([*EGRESSMON, *verify], cwd=tmp_path, check=False)
     assert done.returncode == 0
+
+
+def test_what_left_the_machine_is_compared(proven: Prove, tmp_path: Path) -> None:
+    plan = HEAD + phase("calm", '["true"]')
+    proof = proven("--anchor", "log", "--runs", "2", plan=plan)
+
+    assert (proof.status, proof.verdict) == (0, "PASS"), proof.stderr
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert [line.partition("=")[0] for line in lines] == [
+        "egressmon anchor run",
+        "egressmon anchor run",
+        "egressmon anchor lock",
+    ]
+    verify = [*EGRESSMON, "verify", "--anchor", "log", "proof"]
+    assert subprocess.run(verify, cwd=tmp_path, check=False).returncode == 0
+    # Another page, and a lock that is right again.
+    (proof.folder / "more").touch()
+    write_lock(str(proof.folder), policy="policy.toml", plan="plan.toml")
+    done = subprocess.run(
+        verify, cwd=tmp_path, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "proof/evidence.lock: anchor: is blake3:" in done.stdout
+
+
+def test_anchors_that_cannot_be_written_are_told_at_once(proven: Prove) -> None:
+    proof = proven("--anchor", "/", plan=HEAD + phase("calm", '["true"]'))
+
+    assert proof.status == 125
+    assert "anchors cannot be written to /" in proof.stderr
+    assert not proof.folder.exists()
 
 
 def test_a_key_that_cannot_sign_is_told_at_once(proven: Prove) -> None:

@@ -371,6 +371,13 @@ def _add_scenario_options(sub: argparse.ArgumentParser) -> None:
         help="sign the lock with the SSH key in the file KEY",
     )
     sub.add_argument(
+        "--anchor",
+        metavar="FILE",
+        type=file_name,
+        help="add a line with the head of each run, and one with the digest of the "
+        "lock, to FILE; - is standard output (`egressmon verify --anchor` compares)",
+    )
+    sub.add_argument(
         "--check", action="store_true", help="only check the plan and the policy"
     )
 

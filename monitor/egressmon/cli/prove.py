@@ -45,6 +45,7 @@ def prove(request: ProveRequest, arguments: list[str]) -> int:
         {os.fsdecode(k): os.fsdecode(v) for k, v in user.environment.items()},
         request.quiet,
         request.sign_key,
+        request.anchor,
     )
     settings = _settings(request, policy, user)
     return supervise(

@@ -84,6 +84,7 @@ class ProveRequest(NamedTuple):
     overrides: list[str]
     check: bool
     sign_key: str | None
+    anchor: str | None
     policy: str | None
     policy_digest: str | None
     evidence_limit: int

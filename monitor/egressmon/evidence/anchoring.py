@@ -20,7 +20,7 @@ _PATIENCE_MS = 1000
 
 
 class Anchor:
-    """Writes lines `egressmon anchor run=… seq=… head=…`; it never holds the run up.
+    """Writes lines `egressmon anchor run=… seq=… head=…`; it never holds a run up.
 
     What its reader, or the disk, does not take at once is left out: a later line has a
     later head, which covers all before it.
@@ -43,12 +43,20 @@ class Anchor:
         if self._every_s is None or time.monotonic() < self._next_s:
             return
         self._next_s = time.monotonic() + self._every_s
-        self._write(run, number, head, 0)
+        self._write(_of_run(run, number, head), 0)
+
+    def tell(self, run: str, number: int, head: str) -> None:
+        """Tell of `head`, that of record `number`, the last of a run that is over."""
+        self._write(_of_run(run, number, head), _PATIENCE_MS)
+
+    def tell_lock(self, digest: str) -> None:
+        """Tell of the digest of a proof's lock."""
+        self._write(f"egressmon anchor lock={digest}", _PATIENCE_MS)
 
     def finish(self, run: str, number: int, head: str | None) -> None:
         """Tell of the last head; there is none if nothing was written."""
         if head is not None:
-            self._write(run, number, head, _PATIENCE_MS)
+            self.tell(run, number, head)
         self.close()
 
     def close(self) -> None:
@@ -56,8 +64,8 @@ class Anchor:
         self._file.close()
 
     # The line is shorter than what a pipe takes as a whole (PIPE_BUF).
-    def _write(self, run: str, number: int, head: str, patience_ms: int) -> None:
-        line = f"egressmon anchor run={run} seq={number} head={head}\n".encode()
+    def _write(self, text: str, patience_ms: int) -> None:
+        line = f"{text}\n".encode()
         self.failure = None
         try:
             if self._room is not None and not self._room.poll(patience_ms):
@@ -66,6 +74,10 @@ class Anchor:
                 self.failure = "there is no room for it"
         except OSError as error:
             self.failure = error.strerror or str(error)
+
+
+def _of_run(run: str, number: int, head: str) -> str:
+    return f"egressmon anchor run={run} seq={number} head={head}"
 
 
 # A poll object that says when there is room; a regular file always takes something.

@@ -5,17 +5,20 @@ those of their user.
 """
 
 import os
+import re
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from blake3 import blake3
 
 from egressmon.clock import Clock
 from egressmon.errors import EgressmonError
+from egressmon.evidence.anchoring import Anchor, open_anchor
 from egressmon.host import egressmon_version
 from egressmon.policy.reading.file import LoadedPolicy
 from egressmon.proofs.backstage import Backstage
@@ -50,6 +53,7 @@ _GRAVITY = (PASSED, INCOMPLETE, FAILED)
 _STATUSES = {"PASS": PASSED, "FAIL": FAILED, "INCOMPLETE": INCOMPLETE}
 EVIDENCE, SUMMARY, PAGE = "evidence.jsonl", "summary.json", "SUMMARY.md"
 _RUN_END_S = 15.0
+_RUN = re.compile(r"[\w.:-]{1,100}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ class Assignment:
     quiet: bool
     sign_key: str | None = None
     """The file of the SSH key that signs the lock."""
+    anchor: str | None = None
+    """Where the heads of the runs and the digest of the lock are told of."""
 
 
 class Conductor:
@@ -81,6 +87,7 @@ class Conductor:
         self._began_ns = self._clock.now_ns()
         self._locked = ""
         """The text of the lock, once it is made."""
+        self._anchor: Anchor | None = None
 
     def conduct(self) -> int:
         """Make the proof and return the exit status."""
@@ -88,6 +95,8 @@ class Conductor:
             sign(b"", self._assignment.sign_key)  # better now than after an hour
         for phase in self._plan.phase:
             headers_of(phase, self._assignment.environment)
+        if self._assignment.anchor is not None:
+            self._anchor = Anchor(open_anchor(self._assignment.anchor), None)
         folder = Folder.make(self._assignment.output)
         self._write_beginning(folder)
         try:
@@ -126,9 +135,28 @@ class Conductor:
             failure = self._play(inner, scenario, backstage)
         report = self._report(number, inner, scenario, backstage, failure)
         self._reports.append(report)
+        self._tell_head(report.facts, backstage.end)
         self._keep(inner, report, scenario.results, backstage)
         is_made = backstage.error is None and failure is None
         return is_made and not scenario.is_interrupted and not report.failures
+
+    # As the agent has it in its memory, whatever is in the file by now.
+    def _tell_head(self, facts: Facts, end: dict[str, Any] | None) -> None:
+        if self._anchor is None or end is None or facts.run is None:
+            return
+        if end["head"] is not None and _RUN.fullmatch(facts.run):
+            self._anchor.tell(facts.run, end["records"] - 1, end["head"])
+            self._say_unanchored()
+
+    def _tell_lock(self, digest: str) -> None:
+        if self._anchor is not None:
+            self._anchor.tell_lock(digest)
+            self._say_unanchored()
+
+    def _say_unanchored(self) -> None:
+        if self._anchor is not None and self._anchor.failure is not None:
+            why = f"a line is not where --anchor says: {self._anchor.failure}"
+            sys.stderr.write(f"egressmon: {why}\n")
 
     def _play(
         self, inner: Folder, scenario: Scenario, backstage: Backstage
@@ -190,6 +218,7 @@ class Conductor:
         if self._locked:
             digest = blake3(self._locked.encode()).hexdigest()
             lines.append(f"{where}/{EVIDENCE_LOCK} blake3:{digest}")
+            self._tell_lock(f"blake3:{digest}")
         with suppress(OSError):
             sys.stdout.write("\n".join([*lines, ""]))
         problem = signed(folder, self._locked, self._assignment.sign_key)

@@ -73,6 +73,8 @@ class Facts:
     end: dict[str, Any] | None = None
     """The fields of `run.end`; None if it is missing."""
     head: str | None = None
+    run: str | None = None
+    """What the run is called."""
     records: int = 0
     broken: str | None = None
     """Why the file is no whole evidence; None if it is."""
@@ -138,6 +140,7 @@ class _Reader:
             raise ValueError("it comes after the end of the run")
         facts.head = "blake3:" + blake3(data).hexdigest()
         facts.records += 1
+        facts.run = facts.run or str(record["run"])
         self._read(self._values.resolve(record, data))
 
     def _read(self, record: dict[str, Any]) -> None:

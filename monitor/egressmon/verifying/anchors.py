@@ -11,6 +11,7 @@ from egressmon.verifying.findings import Findings, UnreadableError, Verified
 _LINE = re.compile(
     rb"egressmon anchor run=([\w.:-]{1,200}) seq=(\d{1,15}) head=(blake3:[0-9a-f]{64})"
 )
+_LOCK = re.compile(rb"egressmon anchor lock=(blake3:[0-9a-f]{64})")
 _MAX_LINE = 1 << 16
 _MAX_ANCHORS = 100_000
 
@@ -23,18 +24,25 @@ class Anchors:
         self.path = path
         self._by_run: dict[str, dict[int, list[str]]] = defaultdict(dict)
         self._met: set[str] = set()
-        for count, (run, number, head) in enumerate(_read(path)):
+        self._locks: set[str] = set()
+        for count, (run, number, head) in enumerate(self._read()):
             heads = self._by_run[run].setdefault(number, [])
             if head not in heads:
                 heads.append(head)
             if count >= _MAX_ANCHORS:
-                raise UnreadableError(
-                    f"{path} has more than {_MAX_ANCHORS} anchors", "name one log"
-                )
+                raise self._too_many()
+        if len(self._locks) >= _MAX_ANCHORS:
+            raise self._too_many()
 
     def others(self) -> list[str]:
         """Return the runs that have an anchor, and whose evidence was not met."""
         return sorted(set(self._by_run) - self._met)
+
+    def why_no_lock(self, digest: str) -> str | None:
+        """Return why no lock has `digest`; None: one has, or none is anchored."""
+        if not self._locks or digest in self._locks:
+            return None
+        return f"is {digest}, of which {self.path} has no anchor, and it has others"
 
     def check(
         self, verified: Verified, heads: dict[int, str], findings: Findings
@@ -64,15 +72,21 @@ class Anchors:
         """Return the numbers of all records that any run has an anchor of."""
         return frozenset(n for heads in self._by_run.values() for n in heads)
 
+    def _too_many(self) -> UnreadableError:
+        what = f"{self.path} has more than {_MAX_ANCHORS} anchors"
+        return UnreadableError(what, "name one log")
 
-def _read(path: str) -> Iterator[tuple[str, int, str]]:
-    try:
-        with os.fdopen(open_regular(path), "rb", buffering=1 << 20) as file:
-            while line := file.readline(_MAX_LINE):
-                for run, number, head in _LINE.findall(line):
-                    yield run.decode("utf-8", "replace"), int(number), head.decode()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UnreadableError(
-            f"{path} cannot be read: {reason}", "name the log that has the anchors"
-        ) from error
+    def _read(self) -> Iterator[tuple[str, int, str]]:
+        try:
+            with os.fdopen(open_regular(self.path), "rb", buffering=1 << 20) as file:
+                while line := file.readline(_MAX_LINE):
+                    if len(self._locks) < _MAX_ANCHORS:
+                        self._locks |= {one.decode() for one in _LOCK.findall(line)}
+                    for run, number, head in _LINE.findall(line):
+                        yield run.decode("utf-8", "replace"), int(number), head.decode()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise UnreadableError(
+                f"{self.path} cannot be read: {reason}",
+                "name the log that has the anchors",
+            ) from error

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+from blake3 import blake3
+
 from egressmon.locking import EVIDENCE_LOCK, Lock, LockError
 from egressmon.locking.comparing import differences
 from egressmon.locking.form import parse, read_bytes
@@ -257,6 +259,10 @@ class _Directory:
         anchors = self._wanted.anchors
         if anchors is None:
             return
+        if self._data is not None:
+            digest = f"blake3:{blake3(self._data).hexdigest()}"
+            if (why := anchors.why_no_lock(digest)) is not None:
+                self._result.found.append(Finding("anchor", self._own.path, why))
         for run in anchors.others():
             what = f"it anchors the run {run}, of which there is no evidence here"
             self._result.found.append(Finding("anchor", anchors.path, what))
