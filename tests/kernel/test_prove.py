@@ -526,6 +526,21 @@ def test_a_killed_proof_leaves_no_process_and_claims_nothing(
     until_gone(WORD)
 
 
+def test_a_killed_starter_ends_the_run_without_the_conductor(
+    network: Lab, tmp_path: Path
+) -> None:
+    begun = started(network, tmp_path, WAITING)
+    conductor = min(children_of(begun.pid))
+    os.kill(conductor, signal.SIGSTOP)
+
+    os.kill(begun.pid, signal.SIGKILL)
+    try:
+        until_gone(WORD)
+    finally:
+        os.kill(conductor, signal.SIGCONT)
+    begun.communicate(timeout=LIMIT_S)
+
+
 # The launcher is its parent, the agent and the conductor are among the others.
 PEEK = """
 import ctypes, os, pathlib, signal

@@ -140,7 +140,7 @@ class _Reader:
             raise ValueError("it comes after the end of the run")
         facts.head = "blake3:" + blake3(data).hexdigest()
         facts.records += 1
-        facts.run = facts.run or str(record["run"])
+        facts.run = facts.run or str(record.get("run"))
         self._read(self._values.resolve(record, data))
 
     def _read(self, record: dict[str, Any]) -> None:

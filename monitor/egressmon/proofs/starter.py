@@ -7,6 +7,7 @@ run; a run is a child of this process that does what `egressmon watch` does. So 
 called once, whatever the number of runs and however long they take.
 """
 
+import ctypes
 import os
 import select
 import signal
@@ -26,6 +27,7 @@ from egressmon.text import printable
 INCOMPLETE = 121
 _PATIENCE_MS = 10_000
 _MANY = 12
+_SET_DEATH_SIGNAL = 1  # include/uapi/linux/prctl.h
 _ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
 
@@ -111,10 +113,12 @@ class Starter:
         signal.pidfd_send_signal(self._run[1], number)
 
     def _start(self, path: str, linger_s: float, files: list[int]) -> tuple[int, int]:
+        starter = os.getpid()
         pid = os.fork()
         if not pid:
             self._channel.close()
             _forget_signals()
+            _end_after(starter)
             # A terminal's Ctrl-C is the conductor's to answer: it ends the processes
             # in order, and the run then ends by itself.
             os.setpgid(0, 0)
@@ -176,6 +180,14 @@ def _forget_signals() -> None:
     for number in _ENDING:
         if number not in dispositions.ignored():
             signal.signal(number, signal.SIG_DFL)
+
+
+# The conductor ends the scenario when the starter is gone, if nobody has stopped it: so
+# the kernel asks the run for its end, too, just as `_end_run` does.
+def _end_after(starter: int) -> None:
+    ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, ctypes.c_ulong(signal.SIGTERM))
+    if os.getppid() != starter:  # it ended before
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _nothing(*_: object) -> None:
