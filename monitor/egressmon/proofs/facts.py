@@ -92,7 +92,8 @@ class Facts:
     @property
     def names_dropped(self) -> bool:
         """Whether the run forgot names, so that a peer may have had more of them."""
-        return bool(((self.end or {}).get("losses") or {}).get("names_dropped"))
+        losses = _table((self.end or {}).get("losses"))
+        return bool(losses.get("names_dropped"))
 
     def completed(self) -> list[str]:
         """Return the names of the phases that were completed, in their order."""

@@ -54,7 +54,7 @@ def _is_there(value: str) -> bool:
 
 
 def _masked(change: Change) -> dict[str, str]:
-    return change._asdict() | {"cassette": shown_path(change.cassette)}
+    return change._replace(cassette=shown_path(change.cassette))._asdict()
 
 
 def _where(part: Unreadable) -> str:

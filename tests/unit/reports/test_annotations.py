@@ -1,7 +1,7 @@
 """What GitHub would drop is in the log: each secret, and each file not searched."""
 
 import io
-from types import SimpleNamespace
+from dataclasses import dataclass
 
 from egressmon.cassettes.drift import Change, Unreadable
 from egressmon.reports.drifts import drift_report
@@ -13,6 +13,16 @@ from egressmon.scan.search import Leak, Unsearched
 KEY = "ghp_" + "a1B2" * 9
 
 
+@dataclass
+class Numbers:
+    """What a search of forty files counted."""
+
+    files: int = 40
+    size: int = 1
+    leaks: int = 20
+    allowed: int = 0
+
+
 def test_each_file_is_named_however_many_secrets_there_are() -> None:
     log, bare = io.StringIO(), io.StringIO()
     report = leak_report("github", log, bare)
@@ -21,7 +31,7 @@ def test_each_file_is_named_however_many_secrets_there_are() -> None:
         place = shown_path(f"f{number:02d}")
         report.leak(Leak(place, 1, 1, "github-token", "0" * 32, ()))
         report.unsearched(Unsearched(shown_path(f"z{number:02d}"), None, "ends early"))
-    report.end(SimpleNamespace(files=40, size=1, leaks=20, allowed=0))
+    report.end(Numbers())
 
     annotations, lines = bare.getvalue().splitlines(), log.getvalue()
     assert len(annotations) == 10
