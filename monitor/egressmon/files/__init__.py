@@ -19,7 +19,8 @@ from typing import Protocol, TypeVar
 T = TypeVar("T")
 _OPENAT2 = 437  # the same number on every architecture that has it
 _AT_FDCWD = -100
-_NO_MAGIC_LINKS, _IN_ROOT, _CACHED = 0x02, 0x10, 0x20  # include/uapi/linux/openat2.h
+# include/uapi/linux/openat2.h
+_NO_MAGIC_LINKS, _IN_ROOT, _CACHED, _NO_MOUNTS = 0x02, 0x10, 0x20, 0x01
 _PROC_MAGIC = 0x9FA0  # include/uapi/linux/magic.h
 _STATFS_SIZE = 256
 _MAX_NAMES = 100_000
@@ -193,6 +194,16 @@ def open_remembered(path: str) -> int:
     """
     flags = _NO_MAGIC_LINKS | _CACHED
     return _openat2(_AT_FDCWD, os.fsencode(path), 0, flags)
+
+
+def open_own_folder(folder: int, name: str) -> int:
+    """Return an O_PATH descriptor of the folder `name` in the open `folder`.
+
+    Neither a link nor a mount leads there, and of a mount nothing is asked. Raises
+    OSError.
+    """
+    flags = os.O_DIRECTORY | os.O_NOFOLLOW
+    return _openat2(folder, os.fsencode(name), flags, _NO_MAGIC_LINKS | _NO_MOUNTS)
 
 
 def open_entry(path: str) -> int:

@@ -6,9 +6,7 @@ those of their user.
 
 import os
 import re
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
@@ -41,9 +39,11 @@ from egressmon.proofs.managed import Interrupts
 from egressmon.proofs.plan_file import LoadedPlan
 from egressmon.proofs.progress import Progress
 from egressmon.proofs.scenario import PhaseResult, Scenario
+from egressmon.proofs.scratch import Scratch
 from egressmon.proofs.summary import SummaryOf, page, run_summary, whole_summary
 from egressmon.proofs.surroundings import Surroundings, headers_of
 from egressmon.reports.explaining import explanation
+from egressmon.startup import patience
 from egressmon.text import printable
 from egressmon.values import dataclass
 from egressmon.verifying.signatures import sign
@@ -304,8 +304,9 @@ def _compared(facts: Facts, backstage: Backstage) -> list[str]:
 
 @contextmanager
 def _scratch() -> Generator[str]:
-    path = tempfile.mkdtemp(prefix="egressmon-run-")
+    scratch = Scratch()
     try:
-        yield path
+        yield scratch.path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        if left := scratch.remove():
+            patience.say(f"egressmon: {printable(left, 1000)}\n")
