@@ -1,4 +1,8 @@
-"""Destinations as a plan names them: HOST, HOST:PORT, HOST:PORT/PROTOCOL, or any."""
+"""Destinations as a plan names them: HOST, HOST:PORT, HOST:PORT/PROTOCOL.
+
+HOST may be `any`. What no record can have is refused: `at_most = 0` of that would hold
+whatever happens.
+"""
 
 import ipaddress
 import re
@@ -15,6 +19,10 @@ _PATTERN = re.compile(
     r"(?:\[(?P<inet6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]/]+))"
     r"(?::(?P<port>[0-9]{1,5}))?(?:/(?P<protocol>tcp|udp|sctp|icmp))?"
 )
+# The protocols of the records that a plan's word means.
+_ICMP = "icmp"
+_MEANT = {_ICMP: {_ICMP, "icmpv6"}}
+_INSTEAD = {4: "127.0.0.1", 6: "[::1]"}
 _HINT = "write HOST:PORT, an IPv6 address in brackets, or any"
 
 
@@ -60,7 +68,11 @@ class Pattern:
         return self.host is not None and self._is_at(port, protocol)
 
     def _is_at(self, port: int | None, protocol: str) -> bool:
-        return self.port in {None, port} and self.protocol in {None, protocol}
+        return self.port in {None, port} and self._is_of(protocol)
+
+    def _is_of(self, protocol: str) -> bool:
+        wanted = self.protocol
+        return wanted is None or protocol in _MEANT.get(wanted, {wanted})
 
 
 def refuse_masked(name: str) -> None:
@@ -85,17 +97,44 @@ def _is_covered(host: str, name: str) -> bool | None:
 @cache
 def parse_pattern(text: str) -> Pattern:
     """Return the destinations that `text` means; raises RefusedError."""
-    if text == ANY:
-        return Pattern(None, None, None, None)
     match = _PATTERN.fullmatch(text)
     port = int(match["port"]) if match and match["port"] else None
     if match is None or port == 0 or (port or 0) > 65535:
         raise RefusedError(f"{quoted(text)} is no destination", _HINT)
+    protocol = match["protocol"]
+    if protocol == _ICMP and port is not None:
+        raise RefusedError(
+            f"{quoted(text)} can never be seen: {_ICMP} has no ports",
+            "write HOST/icmp",
+        )
     host = match["inet6"] or match["host"]
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        pattern = parse_host_pattern(host)
-        refuse_masked(pattern)
-        return Pattern(pattern, None, port, match["protocol"])
-    return Pattern(None, str(address), port, match["protocol"])
+        name = parse_host_pattern(host)
+        refuse_masked(name)
+        return Pattern(None if name == ANY else name, None, port, protocol)
+    _require_possible(text, address)
+    return Pattern(None, str(address), port, protocol)
+
+
+# Records have an address as it leaves.
+def _require_possible(
+    text: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address
+) -> None:
+    mapped = address.ipv4_mapped if address.version == 6 else None
+    if mapped is not None:
+        raise RefusedError(
+            f"{quoted(text)} can never be seen: records have the IPv4 address",
+            f"write {mapped} in its place",
+        )
+    if address.is_unspecified:
+        raise RefusedError(
+            f"{quoted(text)} can never be seen: the kernel connects to this machine",
+            f"write {_INSTEAD[address.version]} in its place",
+        )
+    if getattr(address, "scope_id", None) is not None:
+        raise RefusedError(
+            f"{quoted(text)} can never be seen: records have no device",
+            "leave out its name",
+        )

@@ -16,6 +16,7 @@ _LONGEST_S = 7 * 24 * 3600.0
 _MAX_PATTERN = 1000
 # What such an expression has and a text that a server writes hardly has.
 _REGULAR = re.compile(r"\.[*+?]|[])][*+?{]|\\[AbBdDsSwWZ.()[\]+*?^$]|\(\?")
+_PROBED = ("tcp", "udp")
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -103,10 +104,18 @@ def _destination(value: object) -> object:
 
 
 def _exact(value: object) -> object:
-    if isinstance(value, str) and not parse_pattern(value).is_exact:
+    if not isinstance(value, str):
+        return value
+    pattern = parse_pattern(value)
+    if not pattern.is_exact:
         raise RefusedError(
             f"{quoted(value)} is not one destination",
             "write HOST:PORT, such as 198.51.100.1:443",
+        )
+    if pattern.protocol not in {None, *_PROBED}:
+        raise RefusedError(
+            f"{quoted(value)}: no probe is of this protocol",
+            f"write one of {', '.join(_PROBED)}",
         )
     return value
 

@@ -171,6 +171,11 @@ def test_nothing_expected_is_short_for_at_most_none(tmp_path: Path) -> None:
             ":6: process[0].name: '***",
             "write another name",
         ),
+        (
+            f'version = 1\n{PHASE}[[probe]]\ndestination = "192.0.2.1:1/sctp"\n',
+            ":6: probe[0].destination: '192.0.2.1:1/sctp': no probe is of this",
+            "write one of tcp, udp",
+        ),
         ("version = 1\n[[phase\n", ":2: not TOML", "docs/prove.md"),
         (
             "runs = 0\nversion = 1\n" + PHASE,
