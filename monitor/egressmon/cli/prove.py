@@ -16,6 +16,7 @@ from egressmon.proofs.conductor import Assignment, conduct
 from egressmon.proofs.one_run import RunSettings
 from egressmon.proofs.plan_file import LoadedPlan, load_plan, plan_of_command
 from egressmon.proofs.starter import supervise
+from egressmon.proofs.surroundings import require_sendable
 from egressmon.sanitise.redaction import scan_text
 from egressmon.text import printable
 
@@ -29,6 +30,7 @@ def prove(request: ProveRequest, arguments: list[str]) -> int:
         loaded = _load_plan(request)
         policy = _load_policy(request, loaded)
         if request.check:
+            require_sendable(loaded.plan, dict(os.environ))
             return _tell(loaded, policy)
         privilege.become_root(arguments, quiet=request.quiet)
     user = privilege.invoking_user()

@@ -7,15 +7,16 @@ from egressmon.locking import EVIDENCE_LOCK
 from egressmon.locking.making import SIGNATURES
 from egressmon.proofs.criteria import Criterion, Holds
 from egressmon.proofs.folder import Folder
+from egressmon.proofs.known import KnownSecrets
 from egressmon.proofs.leaks import leaks_in
 from egressmon.proofs.locked import lock
 from egressmon.text import printable
 from egressmon.verifying.signatures import sign
 
 
-def no_secret(*folders: Folder) -> Criterion:
+def no_secret(folders: Sequence[Folder], known: KnownSecrets) -> Criterion:
     """Return the criterion that no file of `folders` holds a secret."""
-    leaks = [leak for folder in folders for leak in leaks_in(folder)]
+    leaks = [leak for folder in folders for leak in leaks_in(folder, known)]
     result: Holds = "fails" if leaks else "holds"
     return Criterion("no secret", result, f"{len(leaks)} found", leaks)
 

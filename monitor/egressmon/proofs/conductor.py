@@ -34,6 +34,7 @@ from egressmon.proofs.criteria import (
 from egressmon.proofs.errors import ScenarioError
 from egressmon.proofs.facts import Facts, read_facts
 from egressmon.proofs.folder import Folder
+from egressmon.proofs.known import KnownSecrets
 from egressmon.proofs.locked import EVIDENCE_LOCK, PLAN, policy_name
 from egressmon.proofs.managed import Interrupts
 from egressmon.proofs.plan_file import LoadedPlan
@@ -41,8 +42,8 @@ from egressmon.proofs.progress import Progress
 from egressmon.proofs.scenario import PhaseResult, Scenario
 from egressmon.proofs.scratch import Scratch
 from egressmon.proofs.summary import SummaryOf, page, run_summary, whole_summary
-from egressmon.proofs.surroundings import Surroundings, headers_of
 from egressmon.reports.explaining import explanation
+from egressmon.proofs.surroundings import Surroundings, known_secrets
 from egressmon.startup import patience
 from egressmon.text import printable
 from egressmon.values import dataclass
@@ -85,6 +86,7 @@ class Conductor:
         self._doubts: list[str] = []
         self._clock = Clock()
         self._began_ns = self._clock.now_ns()
+        self._known = KnownSecrets()
         self._locked = ""
         """The text of the lock, once it is made."""
         self._anchor: Anchor | None = None
@@ -93,10 +95,9 @@ class Conductor:
         """Make the proof and return the exit status."""
         if self._assignment.sign_key is not None:
             sign(b"", self._assignment.sign_key)  # better now than after an hour
-        for phase in self._plan.phase:
-            headers_of(phase, self._assignment.environment)
         if self._assignment.anchor is not None:
             self._anchor = Anchor(open_anchor(self._assignment.anchor), None)
+        self._known = known_secrets(self._plan, self._assignment.environment)
         folder = Folder.make(self._assignment.output)
         self._write_beginning(folder)
         try:
@@ -106,7 +107,8 @@ class Conductor:
         except OSError as error:
             self._doubts.append(f"the proof could not be written: {error}")
         except Exception as error:  # noqa: BLE001 -- what there is must be concluded
-            self._doubts.append(f"prove itself failed: {error!r}; this is a defect")
+            what = self._known.masked(repr(error))
+            self._doubts.append(f"prove itself failed: {what}; this is a defect")
         return self._conclude(folder)
 
     # As long as nothing else is there, this is what the folder says.
@@ -130,6 +132,7 @@ class Conductor:
                 scratch,
                 number,
                 self._assignment.environment,
+                self._known,
             )
             scenario = Scenario(self._plan, around, backstage, self._progress)
             failure = self._play(inner, scenario, backstage)
@@ -201,7 +204,7 @@ class Conductor:
         backstage: Backstage,
     ) -> None:
         for managed in backstage.processes.values():
-            inner.write(f"{managed.name}.log", managed.log.sanitised())
+            inner.write(f"{managed.name}.log", managed.log.sanitised(self._known))
         criteria = judge_run(self._plan, report)
         statuses = {one.name: one.status for one in backstage.processes.values()}
         inner.write(SUMMARY, run_summary(report, criteria, results, statuses))
@@ -211,7 +214,7 @@ class Conductor:
         if self._interrupts.count:
             self._doubts.append("it was interrupted")
         criteria = judge_all(self._plan, self._reports, bounded(self._doubts))
-        criteria.append(no_secret(folder, *self._folders))
+        criteria.append(no_secret([folder, *self._folders], self._known))
         verdict, reason = self._finish(folder, criteria)
         where = self._assignment.output
         lines = [f"{verdict}: {printable(reason, 500)}", f"{where}/{PAGE}"]

@@ -4,6 +4,8 @@ import os
 import re
 
 from egressmon.proofs.folder import Folder
+from egressmon.proofs.known import KnownSecrets
+from egressmon.proofs.logs import NOTHING_KNOWN
 from egressmon.sanitise.redaction import scan_text
 
 _PIECE = 4 << 20
@@ -19,12 +21,15 @@ _DIGEST = re.compile(
 )
 
 
-def leaks_in(folder: Folder) -> list[str]:
-    """Return where the files of `folder` hold secrets, a line each, 20 at most."""
+def leaks_in(folder: Folder, known: KnownSecrets = NOTHING_KNOWN) -> list[str]:
+    """Return where the files of `folder` hold secrets, a line each, 20 at most.
+
+    Those that are `known` are secrets, whatever they look like.
+    """
     found: list[str] = []
     for name in folder.names():
         try:
-            found += _in_file(folder, name)
+            found += _in_file(folder, name, known)
         except OSError as error:
             found.append(f"{folder.path.name}/{name} cannot be read: {error.strerror}")
         if len(found) >= _MOST:
@@ -33,7 +38,7 @@ def leaks_in(folder: Folder) -> list[str]:
 
 
 # In pieces that overlap by more than a secret is long.
-def _in_file(folder: Folder, name: str) -> list[str]:
+def _in_file(folder: Folder, name: str, known: KnownSecrets) -> list[str]:
     found: dict[str, None] = {}
     is_ours = name in _OURS
     with os.fdopen(folder.open(name), "rb", 0) as file:
@@ -43,6 +48,9 @@ def _in_file(folder: Folder, name: str) -> list[str]:
             for finding in scan_text(_without_digests(data) if is_ours else data):
                 at = line + finding.line - 1
                 text = f"{folder.path.name}/{name}:{at}: {finding.kind}"
+                found.setdefault(text, None)
+            for place in known.lines_of(data):
+                text = f"{folder.path.name}/{name}:{line + place}: a header's value"
                 found.setdefault(text, None)
             before = data[-_OVERLAP:]
             line += data.count(b"\n", 0, len(data) - len(before))

@@ -1,9 +1,11 @@
 """What a process writes: kept for the proof without secrets, and searched for lines."""
 
+from egressmon.proofs.known import KnownSecrets
 from egressmon.sanitise.redaction import redact
 
 _MOST = 4 << 20
 _MAX_LINE = 4096
+NOTHING_KNOWN = KnownSecrets()
 
 
 def sanitise_log(data: bytes) -> bytes:
@@ -62,9 +64,12 @@ class Log:
                 return True
         return False
 
-    def sanitised(self) -> bytes:
+    def sanitised(self, known: KnownSecrets = NOTHING_KNOWN) -> bytes:
         """Return what is kept of the output, without secrets."""
-        text = sanitise_log(bytes(self._kept))
+        kept = bytes(self._kept)
+        is_cut = self._left_out > 0
+        kept = known.masked_beginning(kept) if is_cut else known.masked(kept)
+        text = sanitise_log(kept)
         if self._left_out:
             text += b"\n[egressmon: %d bytes more are left out]\n" % self._left_out
         return text

@@ -61,7 +61,7 @@ def _header_name(value: object) -> object:
 
 def _header_value(value: object) -> object:
     if isinstance(value, str) and (
-        any(one in value for one in "\r\n\0") or not _is_latin(value)
+        any(ord(one) < 32 and one != "\t" for one in value) or not _is_latin(value)
     ):
         raise RefusedError(
             f"{quoted(value)} cannot be in a header", "write one line of Latin-1"
@@ -128,6 +128,11 @@ def _local_url(value: object) -> object:
         fine = parts.scheme == "http" and parts.hostname in _LOCAL and parts.port != 0
     except ValueError:
         fine = False
+    if fine and not value.isascii():
+        raise RefusedError(
+            f"{quoted(value)} cannot be sent: it is not ASCII",
+            "write other characters as browsers send them, such as %C3%A9",
+        )
     if not fine or not value.isprintable() or " " in value:
         raise RefusedError(
             f"{quoted(value)} is no URL of a server in the scope",

@@ -29,6 +29,7 @@ from egressmon.proofs.surroundings import Surroundings, headers_of
 from egressmon.values import dataclass
 
 _PROBE_S = 20.0
+_MAX_REASON = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class Scenario:
             self._backstage.mark(name=name, event="begin")
             yield
         except ScenarioError as error:
-            reason = str(error)
+            reason = self._around.known.masked(str(error))[:_MAX_REASON]
             raise
         finally:
             with suppress(ScenarioError):
