@@ -31,9 +31,13 @@ IN_PLACE = frozenset({"percent", "escapes", "utf-16"})
 GZIP = b"\x1f\x8b\x08"
 _CHUNK = 1 << 20
 _SHORTEST_PACKED, _PORTION = 20, 64 << 10
+_TAIL = 8192
 _MOST_EARLY = 16
 """How many headers without an end are tried in one place."""
 _CONTEXT_BEFORE, _CONTEXT_BEHIND = 256, 512
+# Of these are words that look random. A part of a digest looks more so than all of it.
+_OF_WORDS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-="
+_LONGEST_WORD = 512
 
 
 class Piece(NamedTuple):
@@ -129,7 +133,7 @@ def percent_pieces(data: bytes) -> Pieces:
     marks = _PERCENT.finditer(data) if b"%" in data else ()
     hits = (match.start() for match in marks)
     pieces = Pieces("percent")
-    for start, end in regions(len(data), hits, _CONTEXT_BEFORE, _CONTEXT_BEHIND):
+    for start, end in _around(data, hits):
         _unescape(pieces, data, start, end, _PERCENT)
     return pieces
 
@@ -139,9 +143,25 @@ def escaped_pieces(data: bytes) -> Pieces:
     pieces = Pieces("escapes")
     marks = (b"\\u00", b"\\x", b"\\\n", b"\\\r\n")
     hits = sorted(at for mark in marks for at in every(data, mark))
-    for start, end in regions(len(data), iter(hits), _CONTEXT_BEFORE, _CONTEXT_BEHIND):
+    for start, end in _around(data, iter(hits)):
         _unescape(pieces, data, start, end, _ESCAPE)
     return pieces
+
+
+# What is around the hits, with the words at its ends whole.
+def _around(data: bytes, hits: Iterator[int]) -> Iterator[tuple[int, int]]:
+    for start, end in regions(len(data), hits, _CONTEXT_BEFORE, _CONTEXT_BEHIND):
+        before = data[max(0, start - _LONGEST_WORD) : start]
+        behind = data[end : end + _LONGEST_WORD]
+        yield start - _word_at_end(before), end + _word_at_begin(behind)
+
+
+def _word_at_end(data: bytes) -> int:
+    return len(data) - len(data.rstrip(_OF_WORDS))
+
+
+def _word_at_begin(data: bytes) -> int:
+    return len(data) - len(data.lstrip(_OF_WORDS))
 
 
 def wide_pieces(data: bytes) -> Pieces:
@@ -223,6 +243,7 @@ def _inflated(
     inflate = zlib.decompressobj(kind)
     at = size = 0
     tail = rest = b""
+    is_told = True  # all that was unpacked is in what was yielded
     while True:
         # In portions, as zlib copies what it did not use.
         portion = rest or packed[at : at + _PORTION]
@@ -234,9 +255,16 @@ def _inflated(
         rest, size = inflate.unconsumed_tail, size + len(part)
         is_early = not (inflate.eof or part or rest or at < len(packed))
         is_over = size > limit
-        if part or is_early:
+        is_last = inflate.eof or is_early or is_over
+        if part or is_early or (is_last and not is_told):
             end = start + at - len(inflate.unused_data) - len(rest)
-            yield Unpacked(tail + part, start, end, not (is_early or is_over))
-        if inflate.eof or is_early or is_over:
+            whole = tail + part
+            # The word at its end comes again with what is behind it.
+            cut = 0 if is_last else _word_at_end(whole[-_LONGEST_WORD:])
+            is_told = not cut
+            shown = whole[: len(whole) - cut]
+            yield Unpacked(shown, start, end, not (is_early or is_over))
+        if is_last:
             return
-        tail = (tail + part)[-8192:]
+        tail = (tail + part)[-_TAIL:]
+        tail = tail[_word_at_begin(tail[:_LONGEST_WORD]) :]

@@ -156,3 +156,33 @@ def test_folders_are_searched_to_any_depth(tmp_path: Path) -> None:
     (folder / "file").write_text("text")
 
     assert [one.reason for one in entries([str(tmp_path)])] == [""]
+
+
+@pytest.mark.parametrize("mark", ["%20", r"\u0020", r"\x20"])
+def test_a_digest_at_the_border_of_what_is_decoded_is_none(mark: str) -> None:
+    chance = random.Random(7)
+    for pad in range(380, 520, 3):
+        digest = chance.randbytes(32).hex()
+        text = f'"a{mark}b{" x" * (pad // 2)}","sum":"blake3:{digest}","c":1'
+
+        assert redaction.scan_text(text) == []
+        assert redaction.scan_text(f'"sum":"{digest}{" x" * 120}{mark}b"') == []
+
+
+def test_a_digest_at_the_border_of_what_is_unpacked_is_none() -> None:
+    chance = random.Random(7)
+    lines = b"".join(
+        b'"sum":"blake3:%s"\n' % chance.randbytes(32).hex().encode()
+        for _ in range(60_000)
+    )
+    assert redaction.scan_text(b"x" + gzip.compress(lines, 1)) == []
+
+
+@pytest.mark.parametrize("key", ['"prev":"', '"head":"', '"head": "'])
+def test_digests_of_evidence_are_not_searched(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "file"
+    digest = random.Random(7).randbytes(32).hex()
+    path.write_text(f'{key}blake3:{digest}"\npassword = "blake3:{digest}"\n')
+
+    found = [one for one in FileSearch(str(path)).results() if isinstance(one, Leak)]
+    assert [one.line for one in found] == [2]
