@@ -42,6 +42,11 @@ def _print_statement(path: str, output: IO[bytes]) -> int:
     result = verify(path, Wanted(judge=claims_of))
     for error in result.unreadable:
         raise error
+    for inner in result.inner:
+        raise UsageError(
+            f"{path} has a proof below it, {inner}, which is stated by itself",
+            "name each proof",
+        )
     if result.found:
         first = result.found[0]
         _complain(

@@ -11,7 +11,7 @@ from egressmon.reports.explaining import explanation, safe
 from egressmon.verifying.anchors import Anchors
 from egressmon.verifying.bundles import Identity
 from egressmon.verifying.findings import Finding, UnreadableError, Verified
-from egressmon.verifying.place import Result, Wanted, verify
+from egressmon.verifying.place import Claim, Result, Wanted, verify
 from egressmon.verifying.policies import Policies
 
 SCHEMA = "egressmon-verify/1"
@@ -50,6 +50,8 @@ def _join(result: Result, other: Result) -> None:
     result.found += other.found
     result.more += other.more
     result.unreadable += other.unreadable
+    result.proofs += other.proofs
+    result.inner += other.inner
     result.notes += [one for one in other.notes if one not in result.notes]
 
 
@@ -79,6 +81,7 @@ def _print_text(result: Result) -> None:
     wrong = {one.path for one in result.found}
     for file in result.files:
         lines += _of_file(file, is_wrong=file.path in wrong)
+    lines += map(_of_proof, result.proofs)
     lines += [f"note: {note}" for note in result.notes]
     for line in lines:
         sys.stdout.write(f"{safe(line)}\n")
@@ -90,6 +93,12 @@ def _shown(one: Finding) -> str:
     where = f"{one.path}:{one.line}" if one.line is not None else one.path
     at = f" (byte {one.offset})" if one.offset is not None else ""
     return f"{where}: {one.kind}: {one.message}{at}"
+
+
+# What is as it was made can be a proof of a failure.
+def _of_proof(one: Claim) -> str:
+    state = "as made" if one.is_as_made else "NOT AS MADE"
+    return f"{one.path}: the proof is {state}; it says {one.verdict}: {one.reason}"
 
 
 def _of_file(file: Verified, *, is_wrong: bool) -> list[str]:
@@ -115,6 +124,15 @@ def _print_json(result: Result) -> None:
         "findings": [_finding_as_json(one) for one in result.found],
         "more_findings": result.more,
         "files": [_as_json(one) for one in result.files],
+        "proofs": [
+            {
+                "path": one.path,
+                "verdict": one.verdict,
+                "reason": one.reason,
+                "as_made": one.is_as_made,
+            }
+            for one in result.proofs
+        ],
         "notes": result.notes,
         "unreadable": [
             {"message": str(one), "hint": one.hint} for one in result.unreadable

@@ -19,6 +19,7 @@ from egressmon.verifying.anchors import Anchors
 from egressmon.verifying.bundles import Identity, check_bundle
 from egressmon.verifying.evidence_file import EvidenceFile
 from egressmon.verifying.findings import Finding, Findings, UnreadableError, Verified
+from egressmon.verifying.inner import proofs_in
 from egressmon.verifying.leaks import leaks_in
 from egressmon.verifying.policies import Policies
 from egressmon.verifying.signatures import (
@@ -30,6 +31,9 @@ from egressmon.verifying.signatures import (
 _POLICY_NAMES = ("policy.toml", "egress.toml", "pyproject.toml")
 _EVIDENCE = "evidence.jsonl"
 _MAX_SIGNATURE = 1 << 20
+_OF_PROOF = "egressmon-proof/"
+_DEEPEST = 8
+"""How many proofs may be inside each other."""
 ProofJudge: TypeAlias = Callable[[str, Mapping[str, Verified]], Iterable[Finding]]
 """Returns what a proof at a path claims that its runs, by path, do not say."""
 
@@ -45,6 +49,17 @@ class Wanted:
     judge: ProofJudge | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a proof says of itself."""
+
+    path: str
+    verdict: str
+    reason: str
+    is_as_made: bool
+    """Whether nothing was found wrong with it."""
+
+
 @dataclass(slots=True)
 class Result:
     """What verifying a path found."""
@@ -56,6 +71,10 @@ class Result:
     unreadable: list[UnreadableError] = field(default_factory=list[UnreadableError])
     notes: list[str] = field(default_factory=list[str])
     """What was not checked, and what was besides the evidence."""
+    proofs: list[Claim] = field(default_factory=list[Claim])
+    """What the proofs there say of themselves."""
+    inner: list[str] = field(default_factory=list[str])
+    """The paths of proofs that are below the path itself."""
 
     def take(self, findings: Findings) -> None:
         """Add `findings`."""
@@ -115,8 +134,16 @@ def _search(path: str, findings: Findings) -> None:
 
 
 class _Directory:
-    def __init__(self, path: str, wanted: Wanted, result: Result) -> None:
+    def __init__(
+        self, path: str, wanted: Wanted, result: Result, depth: int = 0
+    ) -> None:
         self._path = path
+        self._depth = depth
+        self._proofs: list[str] = []
+        """The proofs below it, which are verified by themselves."""
+        self._below: dict[str, Verified] = {}
+        """Their evidence, by path."""
+        self.runs: dict[str, Verified] = {}
         self._wanted = wanted
         self._result = result
         self._own = Findings(str(Path(path, EVIDENCE_LOCK)))
@@ -125,20 +152,25 @@ class _Directory:
         """The lock as it is written, malformed or not."""
 
     def verify(self) -> None:
+        before = len(self._result.found) + len(self._result.unreadable)
         has_lock = os.path.lexists(self._own.path)
-        if has_lock:
-            self._read_lock()
-        else:
-            self._result.notes.append(f"{self._path} has no {EVIDENCE_LOCK}")
-        made = self._made()
+        made = self._read(has_lock)
         self._compare(made)
-        runs = self._evidence(made)
-        self._summaries(made, runs)
+        self._find_proofs(made)
+        if not has_lock and not self._proofs:
+            self._result.notes.append(f"{self._path} has no {EVIDENCE_LOCK}")
+        runs = self.runs = self._evidence(made)
+        summary = self._summaries(made, runs)
         if self._wanted.judge is not None:
             self._result.found += self._wanted.judge(self._path, runs)
         self._others(made, runs)
-        self._signatures()
+        if has_lock or not self._proofs or runs.keys() - self._below.keys():
+            self._signatures()
         self._result.take(self._own)
+        after = len(self._result.found) + len(self._result.unreadable)
+        self._claim(summary, is_as_made=before == after)
+        if self._depth:
+            return
         self._anchors()
         if not runs and not self._result.unreadable:
             self._result.unreadable.append(
@@ -147,6 +179,41 @@ class _Directory:
                     "name a file that `--evidence` wrote, or a directory with some",
                 )
             )
+
+    def _read(self, has_lock: bool) -> Made:  # noqa: FBT001
+        if has_lock:
+            self._read_lock()
+        return self._made()
+
+    # A proof below is verified as one: from here, it would only be some evidence.
+    def _find_proofs(self, made: Made) -> None:
+        self._proofs = proofs_in(made.lock.files)
+        for one in self._proofs:
+            self._result.inner.append(self._at(one))
+            if self._depth >= _DEEPEST:
+                what = f"proofs are more than {_DEEPEST} deep inside each other"
+                error = UnreadableError(f"{self._at(one)}: {what}", "name one of them")
+                self._result.unreadable.append(error)
+                continue
+            inner = _Directory(
+                self._at(one), self._wanted, self._result, self._depth + 1
+            )
+            try:
+                inner.verify()
+            except UnreadableError as error:
+                self._result.unreadable.append(error)
+            self._below |= {f"{one}/{path}": run for path, run in inner.runs.items()}
+
+    def _is_in_proof(self, path: str) -> bool:
+        return any(path.startswith(f"{one}/") for one in self._proofs)
+
+    def _claim(self, summary: Mapping[str, object] | None, *, is_as_made: bool) -> None:
+        told = summary or {}
+        verdict, reason = told.get("verdict"), told.get("reason")
+        is_proof = str(told.get("schema")).startswith(_OF_PROOF) and "run" not in told
+        if is_proof and isinstance(verdict, str) and isinstance(reason, str):
+            claim = Claim(self._path, verdict, reason, is_as_made)
+            self._result.proofs.append(claim)
 
     def _read_lock(self) -> None:
         try:
@@ -198,7 +265,11 @@ class _Directory:
         policies = Policies(_policy_paths(folders, self._wanted) + named)
         runs: dict[str, Verified] = {}
         for one in sorted(paths):
-            found = _verify_file(self._at(one), policies, self._wanted, self._result)
+            found = self._below.get(one)
+            if found is None and not self._is_in_proof(one):
+                found = _verify_file(
+                    self._at(one), policies, self._wanted, self._result
+                )
             if found is None:
                 continue
             runs[one] = found
@@ -224,18 +295,24 @@ class _Directory:
         what = f"was judged by another policy than {pinned.path}: {found.policy_digest}"
         self._result.found.append(Finding("policy", found.path, what, 1))
 
-    def _summaries(self, made: Made, runs: dict[str, Verified]) -> None:
+    # Returns that of the whole proof, if there is one.
+    def _summaries(
+        self, made: Made, runs: dict[str, Verified]
+    ) -> Mapping[str, object] | None:
+        whole: Mapping[str, object] | None = None
         for path in sorted(made.lock.files):
-            if Path(path).name != criteria.SUMMARY:
+            if Path(path).name != criteria.SUMMARY or self._is_in_proof(path):
                 continue
             findings = Findings(self._at(path))
             try:
                 summary = criteria.read_summary(findings.path)
+                whole = summary if path == criteria.SUMMARY else whole
                 for what in self._overclaims(path, summary, runs):
                     findings.add("criteria", what)
             except criteria.NoSummaryError as error:
                 findings.add("criteria", str(error))
             self._result.take(findings)
+        return whole
 
     def _overclaims(
         self, path: str, summary: dict[str, object], runs: dict[str, Verified]
@@ -251,6 +328,8 @@ class _Directory:
     # Logs and the like hold secrets as easily as evidence does.
     def _others(self, made: Made, runs: dict[str, Verified]) -> None:
         for path in sorted(made.lock.files.keys() - runs.keys()):
+            if self._is_in_proof(path):
+                continue
             findings = Findings(self._at(path))
             _search(findings.path, findings)
             self._result.take(findings)

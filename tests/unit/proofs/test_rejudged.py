@@ -214,3 +214,58 @@ def test_a_doubt_that_only_its_maker_had_is_taken(proof: Path) -> None:
     found = messages(proof)
     assert not any(one.startswith("/run-01/summary.json") for one in found)
     assert any('its `verdict` is "PASS"' in one for one in found)
+
+
+def forged_page(proof: Path) -> None:
+    page = proof / "SUMMARY.md"
+    page.write_text(page.read_text().replace("# PASS", "# FAIL"))
+
+
+def forged_summary(proof: Path) -> None:
+    change(proof / "summary.json", lambda one: one.update(verdict="FAIL"))
+
+
+def no_lock(proof: Path) -> None:
+    (proof / "evidence.lock").unlink()
+
+
+def no_page(proof: Path) -> None:
+    (proof / "SUMMARY.md").unlink()
+    (proof / "evidence.lock").unlink()
+
+
+@pytest.mark.parametrize("how", [forged_page, forged_summary, no_lock, no_page])
+def test_a_proof_below_the_path_is_verified_as_one(
+    proof: Path, how: Callable[[Path], None]
+) -> None:
+    how(proof)
+    other = proof.parent / "deep" / "other"
+    shutil.copytree(EXAMPLE, other)
+
+    for path in (proof, proof.parent):
+        result = verify(str(path), Wanted(judge=claims_of))
+        assert result.found
+        assert {one.path.startswith(str(proof)) for one in result.found} == {True}
+        told = {one.path: one.is_as_made for one in result.proofs}
+        assert told[str(proof)] is False
+    assert told[str(other)] is True
+
+
+def test_true_proofs_below_a_path_are_no_finding(proof: Path) -> None:
+    shutil.copytree(EXAMPLE, proof.parent / "other")
+
+    result = verify(str(proof.parent), Wanted(judge=claims_of))
+    assert (result.found, result.unreadable, result.notes) == ([], [], [])
+    assert [one.verdict for one in result.proofs] == ["PASS", "PASS"]
+    assert len(result.files) == 2 * len(list(EXAMPLE.glob("run-*")))
+
+
+def test_proofs_in_proofs_are_not_looked_into_for_ever(proof: Path) -> None:
+    at = proof
+    for _ in range(12):
+        at /= "deep"
+        at.mkdir()
+        (at / "evidence.lock").touch()
+
+    result = verify(str(proof), Wanted(judge=claims_of))
+    assert "deep inside each other" in str(result.unreadable[-1])

@@ -160,7 +160,7 @@ def test_folders_are_searched_to_any_depth(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mark", ["%20", r"\u0020", r"\x20"])
 def test_a_digest_at_the_border_of_what_is_decoded_is_none(mark: str) -> None:
-    chance = random.Random(7)
+    chance = random.Random(7)  # noqa: S311 -- to be repeated
     for pad in range(380, 520, 3):
         digest = chance.randbytes(32).hex()
         text = f'"a{mark}b{" x" * (pad // 2)}","sum":"blake3:{digest}","c":1'
@@ -170,7 +170,7 @@ def test_a_digest_at_the_border_of_what_is_decoded_is_none(mark: str) -> None:
 
 
 def test_a_digest_at_the_border_of_what_is_unpacked_is_none() -> None:
-    chance = random.Random(7)
+    chance = random.Random(7)  # noqa: S311 -- to be repeated
     lines = b"".join(
         b'"sum":"blake3:%s"\n' % chance.randbytes(32).hex().encode()
         for _ in range(60_000)
@@ -181,7 +181,7 @@ def test_a_digest_at_the_border_of_what_is_unpacked_is_none() -> None:
 @pytest.mark.parametrize("key", ['"prev":"', '"head":"', '"head": "'])
 def test_digests_of_evidence_are_not_searched(tmp_path: Path, key: str) -> None:
     path = tmp_path / "file"
-    digest = random.Random(7).randbytes(32).hex()
+    digest = random.Random(7).randbytes(32).hex()  # noqa: S311 -- to be repeated
     path.write_text(f'{key}blake3:{digest}"\npassword = "blake3:{digest}"\n')
 
     found = [one for one in FileSearch(str(path)).results() if isinstance(one, Leak)]
