@@ -16,6 +16,7 @@ from egressmon.text import unescape
 Json = dict[str, Any]
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 _VERSION = re.compile(r"[\w.+-]{1,64}", re.ASCII)
+_WORSE = frozenset({"fails", "unproven"})
 _ADDED = ("lock",)
 _ALONE = frozenset({"runs", "written"})
 
@@ -91,7 +92,7 @@ def added(summary: Json) -> Iterator[Criterion]:
     """Yield the criteria that rest on the proof's files: they have no secret."""
     found = criteria(summary)
     secret = next((one for one in found if one.name == "no secret"), None)
-    if secret is None or secret.result != "fails":
+    if secret is None or secret.result not in _WORSE:
         secret = Criterion("no secret", "holds", "0 found")
     yield secret
     for one in found:

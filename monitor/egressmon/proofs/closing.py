@@ -8,7 +8,7 @@ from egressmon.locking.making import SIGNATURES
 from egressmon.proofs.criteria import Criterion, Holds
 from egressmon.proofs.folder import Folder
 from egressmon.proofs.known import KnownSecrets
-from egressmon.proofs.leaks import leaks_in
+from egressmon.proofs.leaks import search
 from egressmon.proofs.locked import lock
 from egressmon.text import printable
 from egressmon.verifying.signatures import sign
@@ -16,9 +16,14 @@ from egressmon.verifying.signatures import sign
 
 def no_secret(folders: Sequence[Folder], known: KnownSecrets) -> Criterion:
     """Return the criterion that no file of `folders` holds a secret."""
-    leaks = [leak for folder in folders for leak in leaks_in(folder, known)]
-    result: Holds = "fails" if leaks else "holds"
-    return Criterion("no secret", result, f"{len(leaks)} found", leaks)
+    leaks: list[str] = []
+    unread: list[str] = []
+    for folder in folders:
+        searched = search(folder, known)
+        leaks += searched.found
+        unread += searched.unread
+    result: Holds = "fails" if leaks else "unproven" if unread else "holds"
+    return Criterion("no secret", result, f"{len(leaks)} found", leaks + unread)
 
 
 def changes(folder: Folder, runs: Sequence[Folder]) -> list[str]:
@@ -30,6 +35,8 @@ def changes(folder: Folder, runs: Sequence[Folder]) -> list[str]:
         where = "" if one is folder else f"{one.path.name}/"
         if not one.is_there():
             found.append(f"another folder is in the place of {one.path.name}")
+        if one.regain():
+            found.append(f"{one.path.name}: its mode was changed")
         found += [f"{where}{name} was changed" for name in one.changed()]
         found += [
             f"{where}{printable(name)} was put there by others"

@@ -247,7 +247,8 @@ class Conductor:
     def _write_little(self, folder: Folder, criterion: Criterion) -> None:
         self._locked = ""
         for name in (SUMMARY, PAGE, EVIDENCE_LOCK):
-            folder.forget(name)
+            with suppress(OSError):
+                folder.forget(name)
         self._reports.clear()
         with suppress(OSError):
             self._write_summary(folder, [criterion])
@@ -279,6 +280,13 @@ def conduct(assignment: Assignment, starter: Channel) -> int:
         return Conductor(assignment, starter).conduct()
     except EgressmonError as error:
         sys.stderr.write(explanation(error, error.hint))
+        return CANNOT
+    except OSError as error:
+        why = printable(error.strerror or error)
+        sys.stderr.write(
+            f"error: the proof cannot be written to {printable(assignment.output)}: "
+            f"{why}\nhint: name another place with --output\n"
+        )
         return CANNOT
 
 

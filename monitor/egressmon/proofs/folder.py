@@ -5,6 +5,7 @@ followed, no file that exists is opened, whatever has become of the path meanwhi
 """
 
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from blake3 import blake3
 from egressmon.errors import UsageError
 
 _FOLDER_MODE, _FILE_MODE = 0o750, 0o640
+_NEEDED = 0o700
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -112,6 +114,15 @@ class Folder:
     def inside(self) -> str:
         """A path of the folder itself, whatever is at `path` by now."""
         return f"/proc/self/fd/{self._fd}"
+
+    def regain(self) -> bool:
+        """Have the folder be written to again; tell whether its mode was changed."""
+        found = stat.S_IMODE(os.fstat(self._fd).st_mode)
+        if found & _NEEDED == _NEEDED:
+            return False
+        with suppress(OSError):  # what is written next tells
+            os.fchmod(self._fd, _FOLDER_MODE)
+        return True
 
     def is_there(self) -> bool:
         """Tell whether the folder is still the one at its path."""

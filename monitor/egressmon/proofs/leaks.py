@@ -7,6 +7,7 @@ from egressmon.proofs.folder import Folder
 from egressmon.proofs.known import KnownSecrets
 from egressmon.proofs.logs import NOTHING_KNOWN
 from egressmon.sanitise.redaction import scan_text
+from egressmon.values import dataclass, field
 
 _PIECE = 4 << 20
 _OVERLAP = 64 << 10
@@ -21,20 +22,28 @@ _DIGEST = re.compile(
 )
 
 
-def leaks_in(folder: Folder, known: KnownSecrets = NOTHING_KNOWN) -> list[str]:
-    """Return where the files of `folder` hold secrets, a line each, 20 at most.
+@dataclass(slots=True)
+class Searched:
+    """What the search of a proof found."""
 
-    Those that are `known` are secrets, whatever they look like.
-    """
-    found: list[str] = []
+    found: list[str] = field(default_factory=list[str])
+    """Where secrets are, a line each, some 20 at most of a folder."""
+    unread: list[str] = field(default_factory=list[str])
+    """Which files could not be searched, and why."""
+
+
+def search(folder: Folder, known: KnownSecrets = NOTHING_KNOWN) -> Searched:
+    """Search the files of `folder`; those that are `known` are secrets in any case."""
+    result = Searched()
     for name in folder.names():
         try:
-            found += _in_file(folder, name, known)
+            result.found += _in_file(folder, name, known)
         except OSError as error:
-            found.append(f"{folder.path.name}/{name} cannot be read: {error.strerror}")
-        if len(found) >= _MOST:
+            where = f"{folder.path.name}/{name}"
+            result.unread.append(f"{where} cannot be read: {error.strerror}")
+        if len(result.found) >= _MOST:
             break
-    return found[:_MOST]
+    return result
 
 
 # In pieces that overlap by more than a secret is long.

@@ -11,7 +11,7 @@ import pytest
 from egressmon.errors import UsageError
 from egressmon.proofs.folder import Folder
 from egressmon.proofs.known import KnownSecrets
-from egressmon.proofs.leaks import leaks_in
+from egressmon.proofs.leaks import search
 from egressmon.proofs.logs import Log
 from egressmon.proofs.plan import Plan
 from egressmon.proofs.surroundings import headers_of, known_secrets, require_sendable
@@ -77,8 +77,8 @@ def test_a_proof_with_a_known_secret_says_so(tmp_path: Path) -> None:
     folder = Folder.make(str(tmp_path / "proof"))
     folder.write("a.log", b"one\ntwo " + VALUE.encode())
 
-    assert leaks_in(folder, KNOWN) == ["proof/a.log:2: a header's value"]
-    assert leaks_in(folder) == []
+    assert search(folder, KNOWN).found == ["proof/a.log:2: a header's value"]
+    assert search(folder).found == []
 
 
 def test_what_is_around_a_value_is_no_part_of_it() -> None:

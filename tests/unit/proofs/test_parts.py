@@ -10,9 +10,11 @@ from egressmon.errors import UsageError
 from egressmon.evidence.phases import Phases
 from egressmon.policy.errors import RefusedError
 from egressmon.proofs.channel import Channel
+from egressmon.proofs.closing import changes, no_secret
 from egressmon.proofs.destinations import parse_pattern
 from egressmon.proofs.folder import Folder
-from egressmon.proofs.leaks import leaks_in
+from egressmon.proofs.known import KnownSecrets
+from egressmon.proofs.leaks import search
 from egressmon.proofs.logs import Log, matches
 
 TOKEN = "ghp_" + "a1B2c3D4e5" * 3 + "F6g7H8"
@@ -109,7 +111,7 @@ def test_leaks_are_found_wherever_they_are(tmp_path: Path) -> None:
     padding = b"harmless line\n" * 400_000
     folder.write("log", padding + b"key " + TOKEN.encode() + b"\n")
 
-    (found,) = leaks_in(folder)
+    (found,) = search(folder).found
 
     assert found.startswith("proof/log:400001: ")
     assert TOKEN not in found
@@ -125,7 +127,7 @@ def test_digests_of_our_own_are_no_secrets(tmp_path: Path, key: str) -> None:
     line = f'{{"{key}":"blake3:{UNLUCKY}","phase":"a\\u0000"}}\n'
     folder.write("evidence.jsonl", line.encode())
 
-    assert leaks_in(folder) == []
+    assert search(folder).found == []
 
 
 def test_what_says_that_it_is_a_digest_is_searched(tmp_path: Path) -> None:
@@ -134,7 +136,29 @@ def test_what_says_that_it_is_a_digest_is_searched(tmp_path: Path) -> None:
     folder.write("evidence.jsonl", line.encode())
     folder.write("a.log", f'"prev":"blake3:{TOKEN}"\n'.encode())
 
-    assert len(leaks_in(folder)) == 2
+    assert len(search(folder).found) == 2
+
+
+def test_what_cannot_be_read_is_no_secret(tmp_path: Path) -> None:
+    folder = Folder.make(str(tmp_path / "proof"))
+    folder.write("a", b"x")
+    (tmp_path / "proof/a").unlink()
+
+    found = no_secret([folder], KnownSecrets())
+    assert (found.result, found.figures) == ("unproven", "0 found")
+    assert found.details == ["proof/a cannot be read: No such file or directory"]
+    folder.write("b", TOKEN.encode())
+    assert no_secret([folder], KnownSecrets()).result == "fails"
+
+
+def test_a_folder_whose_mode_was_changed_is_written_to_again(tmp_path: Path) -> None:
+    folder = Folder.make(str(tmp_path / "proof"))
+    assert changes(folder, []) == []
+    (tmp_path / "proof").chmod(0)
+
+    assert changes(folder, []) == ["proof: its mode was changed"]
+    folder.write("a", b"x")
+    assert (tmp_path / "proof/a").read_bytes() == b"x"
 
 
 def test_each_line_is_waited_for_once() -> None:

@@ -8,6 +8,20 @@ from typing import Any
 from egressmon.policy.errors import PolicyError
 
 _HINT = "see docs/policy.md for the format"
+_MAX_PARTS = 64
+"""How many parts a dotted key may have, which take the square of that to parse."""
+_MAX_DEPTH = 64
+"""How many lists and tables may be inside each other."""
+# Strings, comments, and the characters that matter outside of them. Each string ends
+# somewhere, also one without an end: so none is begun twice.
+_TOKEN = re.compile(
+    r'"""[^"\\]*+(?:(?:\\.|"(?!""))[^"\\]*+)*(?:"{3,5}|\\?\Z)'
+    r"|'''[^']*+(?:'(?!'')[^']*+)*(?:'{3,5}|\Z)"
+    r'|"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*"?'
+    r"|'[^'\n]*+'?|#[^\n]*+|[.\n=,\[\]{}]",
+    re.DOTALL,
+)
+_BEGINS = frozenset("\n=,[{")
 
 
 def decode(path: Path, data: bytes) -> str:
@@ -29,6 +43,7 @@ def decode(path: Path, data: bytes) -> str:
 
 def parse(path: Path, text: str) -> dict[str, Any]:
     """Return the tables in `text`, the content of `path`; raises PolicyError."""
+    _require_simple(path, text)
     try:
         return tomllib.loads(text)
     except ValueError as error:  # also of a number with thousands of digits
@@ -40,3 +55,29 @@ def parse(path: Path, text: str) -> dict[str, Any]:
         raise PolicyError(
             f"{path}: not TOML that can be read: nested too deeply", _HINT
         ) from error
+
+
+# The file may be anybody's: what takes long to parse is refused before.
+def _require_simple(path: Path, text: str) -> None:
+    if text.count(".") <= _MAX_PARTS and text.count("[") + text.count("{") < _MAX_DEPTH:
+        return
+    parts = depth = 0
+    for match in _TOKEN.finditer(text):
+        mark = match[0]
+        if mark == ".":
+            parts += 1
+        elif mark in _BEGINS:
+            parts = 0
+            depth += mark in {"[", "{"}
+        elif mark in {"]", "}"}:
+            depth = max(0, depth - 1)
+        if parts >= _MAX_PARTS or depth > _MAX_DEPTH:
+            line = text.count("\n", 0, match.start()) + 1
+            what = (
+                f"nested too deeply: more than {_MAX_DEPTH} lists and tables"
+                if depth > _MAX_DEPTH
+                else f"a key has more than {_MAX_PARTS} parts"
+            )
+            raise PolicyError(
+                f"{path}:{line}: not TOML that can be read: {what}", _HINT
+            )
