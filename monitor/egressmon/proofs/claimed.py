@@ -15,6 +15,7 @@ from egressmon.text import unescape
 
 Json = dict[str, Any]
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+_MORE = re.compile(r"… and (\d{1,9}) more", re.ASCII)
 _VERSION = re.compile(r"[\w.+-]{1,64}", re.ASCII)
 _WORSE = frozenset({"fails", "unproven"})
 _ADDED = ("lock",)
@@ -71,13 +72,12 @@ def doubts(summary: Json, name: str, known: list[str]) -> list[str]:
     """Return the details of the criterion `name` before those that are `known`."""
     found = next((one for one in criteria(summary) if one.name == name), None)
     details = found.details if found is not None else []
-    shown = [redact(one)[0] for one in known]
-    is_cut = len(details) >= MAX_LISTED
-    for first in range(max(0, len(details) - len(shown)), len(details) + 1):
-        rest = details[first:]
-        if rest == shown[: len(rest)] and (is_cut or len(rest) == len(shown)):
-            return details[:first]
-    return []
+    known = [redact(one)[0] for one in known]
+    more = _MORE.fullmatch(details[-1]) if details else None
+    shown = details[:-1] if more is not None else details
+    first = len(shown) + (int(more[1]) if more is not None else 0) - len(known)
+    is_known = 0 <= first <= len(shown) and shown[first:] == known[: len(shown) - first]
+    return shown[:first] if is_known else []
 
 
 def unfinished(summary: Json) -> Criterion | None:

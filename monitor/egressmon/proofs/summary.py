@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
+from itertools import islice
 
 from egressmon.proofs.criteria import (
     MAX_LISTED,
@@ -92,7 +93,8 @@ def whole_summary(about: SummaryOf) -> bytes:
                 f"run-{one.number:02d}/evidence.jsonl": one.facts.head
                 for one in about.reports
             },
-            "destinations": _destinations(about.reports),
+            "destinations": _first(_destinations(about.reports)),
+            "left_out": {"destinations": _left_out(_destinations(about.reports))},
         }
     )
 
@@ -120,7 +122,7 @@ def page(about: SummaryOf) -> bytes:
     for one in about.criteria:
         if one.details:
             lines += [f"## {_text(one.name)}", ""]
-            lines += [f"* {_text(text)}" for text in one.details[:MAX_LISTED]]
+            lines += [f"* {_text(text)}" for text in listed(one.details)]
             lines.append("")
     destinations = _destinations(about.reports)
     lines += [
@@ -131,8 +133,10 @@ def page(about: SummaryOf) -> bytes:
     ]
     lines += [
         f"| {_text(name)} | {', '.join(map(str, counts))} |"
-        for name, counts in destinations.items()
+        for name, counts in _first(destinations).items()
     ]
+    if left_out := _left_out(destinations):
+        lines += ["", f"{left_out} more destinations are left out."]
     if not destinations:
         lines[-2:] = ["None: nothing left this scope."]
     return ("\n".join(lines).rstrip("\n") + "\n").encode()
@@ -164,20 +168,35 @@ def _destinations(reports: list[RunReport]) -> dict[str, list[int]]:
         for peer, count in report.facts.peers.items():
             if peer.leaves and not peer.is_probe:
                 found.setdefault(peer.label, Counter())[place] += count
-    listed = sorted(found.items())[:MAX_LISTED]
     return {
         name: [counts[place] for place in range(len(reports))]
-        for name, counts in listed
+        for name, counts in sorted(found.items())
     }
+
+
+def _first(found: dict[str, list[int]]) -> dict[str, list[int]]:
+    return dict(islice(found.items(), MAX_LISTED))
+
+
+def _left_out(found: Sized) -> int:
+    return max(0, len(found) - MAX_LISTED)
+
+
+def listed(texts: list[str]) -> list[str]:
+    """Return the first of `texts`, and how many more there are."""
+    more = [f"… and {left_out} more"] if (left_out := _left_out(texts)) else []
+    return texts[:MAX_LISTED] + more
 
 
 def _seen(facts: Facts) -> dict[str, object]:
-    return {
-        "destinations": sorted(facts.destinations())[:MAX_LISTED],
-        "packages": sorted(facts.packages)[:MAX_LISTED],
-        "routes": sorted(facts.routes)[:MAX_LISTED],
-        "resolvers": sorted(facts.resolvers)[:MAX_LISTED],
+    found = {
+        "destinations": facts.destinations(),
+        "packages": facts.packages,
+        "routes": facts.routes,
+        "resolvers": facts.resolvers,
     }
+    shown = {name: sorted(one)[:MAX_LISTED] for name, one in found.items()}
+    return {**shown, "left_out": {name: _left_out(one) for name, one in found.items()}}
 
 
 def _criteria(criteria: list[Criterion]) -> list[dict[str, object]]:
@@ -186,7 +205,7 @@ def _criteria(criteria: list[Criterion]) -> list[dict[str, object]]:
             "name": one.name,
             "result": one.result,
             "figures": redact(one.figures)[0],
-            "details": [escape(redact(text)[0]) for text in one.details[:MAX_LISTED]],
+            "details": [escape(redact(text)[0]) for text in listed(one.details)],
         }
         for one in criteria
     ]
