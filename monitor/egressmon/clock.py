@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 _BILLION = 1_000_000_000
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", re.ASCII)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 HOW_LONG = "0s, 500ms, 2m or 1h"
 

@@ -1,5 +1,6 @@
 """Times of a run go on when somebody sets the clock, and are the kernel's."""
 
+import argparse
 import re
 import time
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from egressmon import clock
-from egressmon.clock import Clock
+from egressmon.cli.options import size
+from egressmon.clock import Clock, seconds
 from egressmon.probes import engine
 
 SECOND = 1_000_000_000
@@ -71,3 +73,11 @@ def test_few_modules_read_the_clock_that_can_be_set() -> None:
     }
 
     assert found == {"clock.py", "beginning.py", "run.py"}
+
+
+@pytest.mark.parametrize("text", ["\uff11s", "\u0663m", "1\u0660m", "1.\u0665h"])
+def test_a_duration_is_of_the_digits_that_everybody_reads(text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        seconds(text)
+    with pytest.raises(argparse.ArgumentTypeError):
+        size(f"{text[0]}MB" if text[0] != "1" else f"{text[:-1]}kB")

@@ -31,7 +31,7 @@ exit status:
   121  INCOMPLETE: something was lost or not seen, or the scenario was not carried out
   125  egressmon could not do its work; no proof was begun"""
 ANALYSIS_STATUSES = "exit status: 0 fine, 1 a finding, 2 bad usage or unreadable input"
-_SIZE = re.compile(r"(\d{1,9})(kB|MB|GB)?")
+_SIZE = re.compile(r"(\d{1,9})(kB|MB|GB)?", re.ASCII)
 _POWERS = {"kB": 1000, "MB": 1000**2, "GB": 1000**3, None: 1}
 _WITH_COMMAND = (["watch"], ["learn"], ["prove"], ["cassettes", "refresh"])
 _DIGEST = re.compile(r"(?:sha256:)?([0-9A-Fa-f]{64})")

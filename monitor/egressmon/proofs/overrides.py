@@ -9,6 +9,8 @@ from egressmon.sanitise.redaction import redact, scan_text
 
 _HOW = "write --set PATH=VALUE, such as --set phase.NAME.idle=5s"
 
+_TABLES_OF_TEXTS = frozenset({"env", "headers"})
+_TEXTS = frozenset({"body", "cwd", "file", "log", "pattern", "policy"})
 _LISTS = frozenset({"process", "phase", "probe"})
 
 
@@ -29,7 +31,7 @@ def override(table: dict[str, Any], text: str) -> None:
     if not isinstance(at, dict):
         what = ".".join(keys[:-1])
         raise UsageError(f"--set {text}: {what} has no keys", _HOW)
-    cast("dict[str, Any]", at)[keys[-1]] = _value(value.strip())
+    cast("dict[str, Any]", at)[keys[-1]] = _value(keys, value.strip())
 
 
 # Its text is in the summary of the proof, and in the messages of this module.
@@ -66,9 +68,13 @@ def _step(at: object, key: str, path: str, text: str) -> object:
     )
 
 
-# As TOML reads it; what it cannot read is a text without quotes: 5s.
-def _value(text: str) -> object:
+# As TOML reads it; what it cannot read is a text without quotes: 5s. So is a number where
+# only a text can be: env.PORT=8001.
+def _value(keys: list[str], text: str) -> object:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        found: object = tomllib.loads(f"value = {text}")["value"]
     except ValueError:
         return text
+    is_text = keys[-1] in _TEXTS or (len(keys) > 1 and keys[-2] in _TABLES_OF_TEXTS)
+    is_other = isinstance(found, dict | list | str)
+    return text if is_text and not is_other else found

@@ -282,6 +282,17 @@ def test_a_command_with_a_secret_is_refused() -> None:
         plan_of_command(["x", "ghp_" + "a1B2c3D4e5" * 3 + "F6g7H8"], [])
 
 
+@pytest.mark.parametrize(
+    ("value", "found"), [("8001", "8001"), ('"8001"', "8001"), ("1.0", "1.0"), ("", "")]
+)
+def test_a_text_is_set_without_quotes(tmp_path: Path, value: str, found: str) -> None:
+    text = f'version = 1\n{PHASE}[[process]]\nname = "web"\nargv = ["x"]\n'
+    of_env = loaded(tmp_path, text, f"process.web.env.PORT={value}").plan.process[0]
+    assert of_env.env == {"PORT": found}
+    of_cwd = loaded(tmp_path, text, f"process.web.cwd={value}").plan.process[0]
+    assert of_cwd.cwd == found
+
+
 def test_an_idle_phase_has_no_limit(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="idle has no limit"):
         loaded(tmp_path, f'version = 1\n{PHASE}limit = "2s"\n')
