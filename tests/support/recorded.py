@@ -13,7 +13,9 @@ from egressmon.evidence.tally import Tally
 from egressmon.locking import write_lock
 from egressmon.policy.reading.file import load_policy
 from egressmon.policy.reading.place import PolicyFile
+from egressmon.sensor.blind_spots import ALWAYS
 from egressmon.sensor.intake import Batch
+from egressmon.verifying.bounds import LOSSES
 from support.events import dns as dns_event
 from support.events import event, executed, flow
 from support.replaying import RESOLVER, Replay
@@ -125,7 +127,8 @@ def _start(digest: str | None) -> RunStart:
         kernel="6.1", machine="x86_64", host="lab", scope="/sys/fs/cgroup/scope",
         user=1000, command=["client", "--all"], argv="masked", cwd="/src",
         policy="policy.toml", policy_digest=digest, enforce="fail",
-        resolvers=[RESOLVER], hooks=["connect4"], blind_spots=[],
+        resolvers=[RESOLVER], hooks=["connect4"],
+        blind_spots=[one.value for one in ALWAYS],
         attribution="process", armed_ms=300,
     )  # fmt: skip
 
@@ -141,7 +144,8 @@ def _end(tally: Tally, unreadable: int) -> RunEnd:
         verdict=verdict,  # type: ignore[arg-type]
         complete=not reasons, incomplete_reasons=reasons,
         connections=dict(tally.connections), queries=dict(tally.queries),
-        processes=tally.processes, losses={"unreadable": unreadable},
+        processes=tally.processes,
+        losses={**dict.fromkeys(sorted(LOSSES), 0), "unreadable": unreadable},
         unattributed_flows=tally.unattributed, unknown_modules=tally.unknown_modules,
         unknown_code=tally.unknown_code, bypasses=tally.bypasses, unnamed_addresses=0,
         canaries={"sent": 2, "seen": 2}, evidence="whole", sent_packets=9,

@@ -6,6 +6,7 @@ said, as far as they have the right form. None of them can make a proof better.
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, cast
 
 from egressmon.proofs.criteria import MAX_LISTED, Criterion
@@ -15,6 +16,7 @@ from egressmon.text import unescape
 
 Json = dict[str, Any]
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+_MAX_SECONDS = 1e9
 _MORE = re.compile(r"… and (\d{1,9}) more", re.ASCII)
 _VERSION = re.compile(r"[\w.+-]{1,64}", re.ASCII)
 _WORSE = frozenset({"fails", "unproven"})
@@ -35,7 +37,12 @@ def policy(summary: Json) -> str | None:
 
 def began(summary: Json) -> str:
     """Return when the proof was begun."""
-    return _matching(_TIME, summary.get("began"))
+    found = _matching(_TIME, summary.get("began"))
+    try:
+        datetime.fromisoformat(found)
+    except ValueError:
+        return "unknown"
+    return found
 
 
 def version(summary: Json) -> str:
@@ -46,7 +53,8 @@ def version(summary: Json) -> str:
 def seconds(summary: Json) -> float:
     """Return how long something took."""
     found = summary.get("seconds")
-    return found if type(found) is float else 0.0
+    is_time = type(found) is float and 0 <= found < _MAX_SECONDS
+    return found if is_time else 0.0
 
 
 def phases(summary: Json) -> list[PhaseResult]:

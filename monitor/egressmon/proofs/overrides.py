@@ -68,8 +68,8 @@ def _step(at: object, key: str, path: str, text: str) -> object:
     )
 
 
-# As TOML reads it; what it cannot read is a text without quotes: 5s. So is a number where
-# only a text can be: env.PORT=8001.
+# As TOML reads it; what it cannot read is a text without quotes: 5s. So is a number
+# where only a text can be: env.PORT=8001.
 def _value(keys: list[str], text: str) -> object:
     try:
         found: object = tomllib.loads(f"value = {text}")["value"]

@@ -9,13 +9,14 @@ import orjson
 
 from egressmon.errors import UsageError
 from egressmon.files.bounded import open_regular
+from egressmon.host import egressmon_version
 from egressmon.locking import EVIDENCE_LOCK, LockError, read_lock
 from egressmon.locking.opening import open_itself
 from egressmon.proofs import claimed
 from egressmon.proofs.claimed import Json
 from egressmon.proofs.criteria import Criterion, RunReport, judge_all, judge_run
 from egressmon.proofs.facts import Facts, read_facts
-from egressmon.proofs.locked import PLAN
+from egressmon.proofs.locked import PLAN, tool_digest
 from egressmon.proofs.plan import Plan
 from egressmon.proofs.plan_file import LoadedPlan, load_plan
 from egressmon.proofs.summary import SummaryOf, page, run_summary, whole_summary
@@ -27,7 +28,7 @@ _RUN = re.compile(r"run-(\d\d)", re.ASCII)
 _MAX_PAGE = 64 << 20
 
 
-def claims_of(path: str, runs: Mapping[str, Verified]) -> Iterator[Finding]:
+def claims_of(path: str, runs: Mapping[str, Verified]) -> Iterator[Finding | str]:
     """Yield what the proof at `path` claims that its records do not say.
 
     `runs` are its runs, by their path in it. Of what is no proof, nothing is said.
@@ -51,6 +52,7 @@ def claims_of(path: str, runs: Mapping[str, Verified]) -> Iterator[Finding]:
         yield _finding(path, f"its plan cannot be judged by: {error}")
         return
     yield from _of_lock(path, summary, loaded)
+    yield from _of_makers(summary, runs)
     yield from _of_summaries(path, summary, loaded, numbers)
 
 
@@ -84,10 +86,20 @@ def _of_run(
     )
     path = str(Path(folder, SUMMARY))
     yield from _differences(path, summary, made)
+    yield from _of_processes(path, claimed.statuses(summary), plan)
     completed = [name for name, _, how in report.facts.phases if how == "completed"]
     told = [one.name for one in results if one.reason is None]
     if not report.doubts and not report.failures and told != completed:
         yield _finding(path, "its `phases` are not those of the evidence")
+
+
+def _of_processes(
+    path: str, statuses: Mapping[str, int | None], plan: Plan
+) -> Iterator[Finding]:
+    known = {one.name for one in plan.process}
+    known |= {f"phase-{one.name}" for one in plan.phase if one.command is not None}
+    for name in sorted(statuses.keys() - known):
+        yield _finding(path, f"its `processes` has {name}, which the plan has not")
 
 
 def _report(number: int, folder: str, summary: Json, plan: Plan) -> RunReport:
@@ -178,7 +190,8 @@ def _of_page(path: str, made: bytes) -> Iterator[Finding]:
 def _twice(runs: Mapping[str, Verified]) -> Iterator[Finding]:
     seen: dict[str | None, str] = {}
     for one in runs.values():
-        for what in {one.run, one.head} - {None}:
+        # A copy under another name began at the same nanosecond.
+        for what in {one.run, one.head, one.began} - {None}:
             if what in seen:
                 same = f"is the same run as {seen[what]}: {what}"
                 yield Finding("criteria", one.path, same)
@@ -187,7 +200,7 @@ def _twice(runs: Mapping[str, Verified]) -> Iterator[Finding]:
 
 
 # What a proof rests on is locked with it.
-def _of_lock(path: str, summary: Json, loaded: LoadedPlan) -> Iterator[Finding]:
+def _of_lock(path: str, summary: Json, loaded: LoadedPlan) -> Iterator[Finding | str]:
     where = str(Path(path, EVIDENCE_LOCK))
     try:
         lock = read_lock(where)
@@ -198,6 +211,26 @@ def _of_lock(path: str, summary: Json, loaded: LoadedPlan) -> Iterator[Finding]:
     pinned = lock.policy.digest if lock.policy is not None else None
     if pinned != claimed.policy(summary):
         yield Finding("lock", where, f"its policy is {pinned}, not that of {SUMMARY}")
+    tool = f"egressmon {claimed.version(summary)}"
+    if list(lock.tools) != [tool]:
+        named = ", ".join(lock.tools) or "none"
+        yield Finding("lock", where, f"its tools are {named}, and it was by {tool}")
+    elif tool == f"egressmon {egressmon_version()}" and lock.tools[tool] != (
+        digest := tool_digest()
+    ):
+        yield f"{where}: made by another build of {tool} than this one, {digest}"
+
+
+# Of another version, it would have been made otherwise.
+def _of_makers(summary: Json, runs: Mapping[str, Verified]) -> Iterator[Finding]:
+    version = claimed.version(summary)
+    for one in runs.values():
+        if one.egressmon != version:
+            what = f"is by egressmon {one.egressmon}, and {SUMMARY} by {version}"
+            yield Finding("criteria", one.path, what, 1)
+        if one.policy_kind == "learning":
+            what = "was judged as `egressmon learn` does, which no proof is"
+            yield Finding("policy", one.path, what, 1)
 
 
 def _numbers(path: str) -> list[int]:

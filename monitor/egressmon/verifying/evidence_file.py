@@ -224,6 +224,9 @@ class EvidenceFile:
     def _begin(self, start: Json) -> None:
         self._start = start
         self.verified.policy_digest = start["policy_digest"]
+        self.verified.policy_kind = start.get("policy_kind")
+        self.verified.egressmon = start["egressmon"]
+        self.verified.began = start["time"]
         may = KnownBlindSpot.KERNEL_NETWORKING.value.name
         try:
             judge = self._policies.judge(start)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, cast
 import orjson
 
 from egressmon.evidence.gate import MAX_RECORD
+from egressmon.verifying.bounds import beyond
 from egressmon.verifying.counting import Counts
 from egressmon.verifying.envelope import Head
 from egressmon.verifying.facts import (
@@ -109,7 +110,7 @@ class Examining:
         """
         kind = head.kind
         record = self._read(line, place)
-        if record is None or not self._has_right_fields(kind, record, place):
+        if record is None or not self._has_right_fields(kind, record, line, place):
             return None
         self.counts.add(kind, record)
         if (twice := self._once.add(record)) is not None:
@@ -188,7 +189,9 @@ class Examining:
             return None
         return cast("Json", record)
 
-    def _has_right_fields(self, kind: str, record: Json, place: Place) -> bool:
+    def _has_right_fields(
+        self, kind: str, record: Json, line: bytes, place: Place
+    ) -> bool:
         shape = shapes().get(kind)
         if shape is None:
             complaint: str | None = f" is of the unknown type {kind}"
@@ -198,6 +201,8 @@ class Examining:
             complaint = f"`verdict` is {record['verdict']}, which is none"
         if complaint is None and kind == "connection":
             complaint = contradiction(record)
+        if complaint is None:
+            complaint = beyond(kind, record, line)
         if complaint is not None:
             self._wrong("schema", f"({kind}) {complaint.strip()}", place)
         return complaint is None

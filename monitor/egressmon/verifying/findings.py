@@ -90,6 +90,11 @@ class Verified:
     complete: bool | None = None
     exit_status: int | None = None
     policy_digest: str | None = None
+    policy_kind: str | None = None
+    egressmon: str | None = None
+    """Which one recorded it."""
+    began: str | None = None
+    """When, to the nanosecond."""
     judged: int = 0
     """How many verdicts were made again, and are the same."""
     resting: Counter[str] = field(default_factory=Counter[str])

@@ -34,8 +34,11 @@ _MAX_SIGNATURE = 1 << 20
 _OF_PROOF = "egressmon-proof/"
 _DEEPEST = 8
 """How many proofs may be inside each other."""
-ProofJudge: TypeAlias = Callable[[str, Mapping[str, Verified]], Iterable[Finding]]
-"""Returns what a proof at a path claims that its runs, by path, do not say."""
+ProofJudge: TypeAlias = Callable[[str, Mapping[str, Verified]], Iterable[Finding | str]]
+"""Returns what a proof at a path claims that its runs, by path, do not say.
+
+A text among that is no fault, but to be known.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +165,11 @@ class _Directory:
         runs = self.runs = self._evidence(made)
         summary = self._summaries(made, runs)
         if self._wanted.judge is not None:
-            self._result.found += self._wanted.judge(self._path, runs)
+            for one in self._wanted.judge(self._path, runs):
+                if isinstance(one, str):
+                    self._result.notes.append(one)
+                else:
+                    self._result.found.append(one)
         self._others(made, runs)
         if has_lock or not self._proofs or runs.keys() - self._below.keys():
             self._signatures()

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from blake3 import blake3
 
-from egressmon.locking import write_lock
+from egressmon.locking import read_lock, write_lock
 from egressmon.proofs.rejudged import claims_of
 from egressmon.verifying.place import Wanted, verify
 from support.forging import Json, forge
 
 EXAMPLE = Path(__file__).parents[3] / "docs/examples/proof"
+TOOLS = read_lock(str(EXAMPLE / "evidence.lock")).tools
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def proof(tmp_path: Path) -> Path:
 def messages(proof: Path, *, is_locked: bool = True) -> list[str]:
     """Lock `proof` again as whoever forged it does, and return what is found."""
     if is_locked:
-        write_lock(str(proof), policy="policy.toml", plan="plan.toml")
+        write_lock(str(proof), policy="policy.toml", plan="plan.toml", tools=TOOLS)
     return [
         f"{one.path.removeprefix(str(proof))} {one.message}"
         for one in verify(str(proof), Wanted(judge=claims_of)).found
@@ -195,7 +196,7 @@ def test_one_run_is_not_two(proof: Path) -> None:
 
 
 def test_a_lock_of_no_plan_and_no_policy_is_found(proof: Path) -> None:
-    write_lock(str(proof))
+    write_lock(str(proof), tools=TOOLS)
     found = messages(proof, is_locked=False)
     assert [one.partition(" is ")[0] for one in found] == [
         "/evidence.lock its plan",
@@ -255,7 +256,8 @@ def test_true_proofs_below_a_path_are_no_finding(proof: Path) -> None:
     shutil.copytree(EXAMPLE, proof.parent / "other")
 
     result = verify(str(proof.parent), Wanted(judge=claims_of))
-    assert (result.found, result.unreadable, result.notes) == ([], [], [])
+    assert (result.found, result.unreadable) == ([], [])
+    assert all("another build" in one for one in result.notes)
     assert [one.verdict for one in result.proofs] == ["PASS", "PASS"]
     assert len(result.files) == 2 * len(list(EXAMPLE.glob("run-*")))
 
@@ -269,3 +271,68 @@ def test_proofs_in_proofs_are_not_looked_into_for_ever(proof: Path) -> None:
 
     result = verify(str(proof), Wanted(judge=claims_of))
     assert "deep inside each other" in str(result.unreadable[-1])
+
+
+def of_whole(proof: Path, **fields: object) -> list[str]:
+    change(proof / "summary.json", lambda one: one.update(fields))
+    return messages(proof)
+
+
+def test_another_version_than_that_of_the_runs_is_found(proof: Path) -> None:
+    found = of_whole(proof, egressmon="9.9.9")
+    assert any(
+        "is by egressmon 0.1.0, and summary.json by 9.9.9" in one for one in found
+    )
+    assert any("its tools are egressmon 0.1.0" in one for one in found)
+
+
+@pytest.mark.parametrize("tools", [{}, {"egressmon 7.7.7": "sha256:" + "0" * 64}])
+def test_a_lock_of_other_tools_is_found(proof: Path, tools: dict[str, str]) -> None:
+    write_lock(str(proof), policy="policy.toml", plan="plan.toml", tools=tools)
+    found = messages(proof, is_locked=False)
+    assert any("its tools are" in one for one in found)
+
+
+def test_another_build_of_the_same_version_is_told_of(proof: Path) -> None:
+    tools = dict.fromkeys(TOOLS, "sha256:" + "0" * 64)
+    write_lock(str(proof), policy="policy.toml", plan="plan.toml", tools=tools)
+    result = verify(str(proof), Wanted(judge=claims_of))
+    assert any("another build" in one for one in result.notes)
+
+
+@pytest.mark.parametrize("began", ["9999-99-99T99:99:99Z", "2026-02-30T00:00:00Z"])
+def test_a_time_that_cannot_be_is_found(proof: Path, began: str) -> None:
+    assert any("its `began`" in one for one in of_whole(proof, began=began))
+
+
+@pytest.mark.parametrize("seconds", [-1.0, 1e308, -1e308])
+def test_a_duration_that_cannot_be_is_found(proof: Path, seconds: float) -> None:
+    assert any("its `seconds`" in one for one in of_whole(proof, seconds=seconds))
+
+
+def test_a_process_that_the_plan_has_not_is_found(proof: Path) -> None:
+    somebody = {"name": "somebody", "status": 0}
+    path = proof / "run-01/summary.json"
+    change(path, lambda one: one["processes"].append(somebody))
+    assert any("has somebody, which the plan has not" in one for one in messages(proof))
+
+
+def test_a_copy_of_a_run_under_another_name_is_found(proof: Path) -> None:
+    for name in ("evidence.jsonl", "summary.json"):
+        shutil.copy(proof / "run-01" / name, proof / "run-02" / name)
+    forge(proof / "run-02/evidence.jsonl", renamed)
+    assert any("is the same run as" in one for one in messages(proof))
+
+
+def renamed(records: list[Json]) -> None:
+    for one in records:
+        one["run"] = "20261127T212802Z-aaaaaaaa"
+
+
+def test_a_run_that_was_learned_from_is_no_proof(proof: Path) -> None:
+    forge(proof / "run-01/evidence.jsonl", learned)
+    assert any("as `egressmon learn` does" in one for one in messages(proof))
+
+
+def learned(records: list[Json]) -> None:
+    records[0].update(policy_kind="learning", policy=None, policy_digest=None)

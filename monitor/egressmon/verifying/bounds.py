@@ -1,0 +1,154 @@
+"""Check what the values of a record may be, where their types alone do not say it."""
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, cast
+
+from egressmon.evidence.gate import MAX_TEXT
+from egressmon.sanitise.catalog import KINDS
+from egressmon.sensor.blind_spots import ALWAYS, KnownBlindSpot
+from egressmon.sensor.canary import INET6_BLOCK, INET_BLOCKS
+from egressmon.sensor.sensor import CONSEQUENCES
+from egressmon.text import unescape
+
+Json = dict[str, Any]
+_NEGATIVE = re.compile(rb"[:,\[]-[0-9]")
+_VERDICTS = frozenset({"allowed", "violation", "local"})
+_MASKED = frozenset(kind.name for kind in KINDS)
+_TOLD_OF = frozenset({*CONSEQUENCES, "unreadable", "unread"})
+LOSSES = _TOLD_OF | {
+    "left_out", "dns_malformed", "dns_broken", "dns_unread", "dns_left_out",
+    "names_dropped",
+}  # fmt: skip
+"""Every run counts all of them, also those of which there is none."""
+_SPOTS = frozenset(one.value.name for one in KnownBlindSpot)
+_SPOTS_OF_ALL = frozenset(one.value.name for one in ALWAYS)
+_RESERVED = (
+    *(ipaddress.ip_network(f"{one}/24") for one in INET_BLOCKS),
+    ipaddress.ip_network(f"{INET6_BLOCK}/32"),
+)
+_HARMLESS = "unix-socket"
+"""The only way out that need not make a run incomplete."""
+_HIGHEST_PORT = 65535
+
+
+def beyond(kind: str, record: Json, line: bytes) -> str | None:
+    """Return what no record of this `kind` can have; `line` is how it is written."""
+    if _NEGATIVE.search(line) and (name := _negative(record, "")):
+        return f"`{name}` is negative"
+    if len(line) > MAX_TEXT and "cut" not in record and _is_too_long(record):
+        return f"has a text or a list of more than {MAX_TEXT}, and does not say `cut`"
+    check = _CHECKS.get(kind)
+    return check(record) if check is not None else None
+
+
+def _negative(value: Any, name: str) -> str | None:
+    if isinstance(value, int):
+        return name if value < 0 else None
+    for inner, one in _parts(value):
+        if (found := _negative(one, inner)) is not None:
+            return found
+    return None
+
+
+def _is_too_long(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) > MAX_TEXT and len(unescape(value)) > MAX_TEXT
+    if isinstance(value, list) and len(cast("list[Any]", value)) > MAX_TEXT:
+        return True
+    return any(_is_too_long(one) for _, one in _parts(value))
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        yield from cast("Json", value).items()
+    elif isinstance(value, list):
+        for place, one in enumerate(cast("list[Any]", value)):
+            yield f"[{place}]", one
+
+
+def _start(record: Json) -> str | None:
+    if not record["hooks"]:
+        return "`hooks` is empty: such a run sees nothing"
+    spots = {one["name"] for one in record["blind_spots"]}
+    if missing := _SPOTS_OF_ALL - spots:
+        return f"`blind_spots` has no {_first(missing)}, which every run has"
+    if unknown := spots - _SPOTS:
+        return f"`blind_spots` has {_first(unknown)}, which is none"
+    if record["enforce"] not in {"report", "fail"}:
+        return f"`enforce` is {record['enforce']}, which is no word of it"
+    kind, digest = record.get("policy_kind"), record["policy_digest"]
+    if kind is not None and (kind == "file") is (digest is None):
+        with_file = "no policy file" if digest is None else "a policy file"
+        return f"`policy_kind` is {kind}, and it had {with_file}"
+    return None
+
+
+def _end(record: Json) -> str | None:
+    for name, known in (
+        ("connections", _VERDICTS),
+        ("queries", _VERDICTS),
+        ("losses", LOSSES),
+        ("masked", _MASKED),
+        ("canaries", frozenset({"sent", "seen"})),
+    ):
+        if unknown := record[name].keys() - known:
+            return f"`{name}` has {_first(unknown)}, which it cannot have"
+    if missing := LOSSES - record["losses"].keys():
+        return f"`losses` has no {_first(missing)}, which every run counts"
+    return None
+
+
+def _canary(record: Json) -> str | None:
+    try:
+        address = ipaddress.ip_address(record["dst"])
+    except ValueError:
+        return f"`dst` is {record['dst']}, which is no address"
+    if not (address.is_loopback or any(address in one for one in _RESERVED)):
+        return f"`dst` is {address}, and canaries go to reserved addresses alone"
+    return _port(record["port"])
+
+
+def _loss(record: Json) -> str | None:
+    if record["where"] not in _TOLD_OF:
+        return f"`where` is {record['where']}, where nothing is lost"
+    return None if record["count"] else "`count` is 0: nothing was lost"
+
+
+def _phase(record: Json) -> str | None:
+    outcome, reason = record["outcome"], record["reason"]
+    if (record["event"] == "end") is (outcome is None):
+        return f"`outcome` is {outcome}, and `event` is {record['event']}"
+    if (outcome == "failed") is (reason is None):
+        return f"`reason` is {'missing' if reason is None else 'there'} of {outcome}"
+    return None
+
+
+def _escape(record: Json) -> str | None:
+    if not record["doubt"] and record["what"] != _HARMLESS:
+        return f"`doubt` is false, and {record['what']} always is one"
+    return None
+
+
+def _connection(record: Json) -> str | None:
+    return _port(record["dst"]["port"]) or _port(record.get("local_port"))
+
+
+def _port(port: int | None) -> str | None:
+    return f"`port` is {port}" if (port or 0) > _HIGHEST_PORT else None
+
+
+def _first(names: Iterable[str]) -> str:
+    return min(names)[:100]
+
+
+_CHECKS: dict[str, Callable[[Json], str | None]] = {
+    "run.start": _start,
+    "run.end": _end,
+    "canary": _canary,
+    "loss": _loss,
+    "phase": _phase,
+    "escape": _escape,
+    "connection": _connection,
+}
