@@ -51,7 +51,6 @@ def evidence_schema() -> dict[str, Any]:
         choices.append({"$ref": f"#/$defs/{record.__name__}"})
     for kind, written in WRITTEN_AS.items():
         definitions[kind.__name__] = TypeAdapter(written).json_schema()
-    _bound(definitions)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "evidence.schema.json",
@@ -59,19 +58,6 @@ def evidence_schema() -> dict[str, Any]:
         "oneOf": choices,
         "$defs": definitions,
     }
-
-
-# No number of a record is negative.
-def _bound(found: Any) -> None:
-    parts: list[Any] = []
-    if isinstance(found, dict):
-        if found.get("type") == "integer":
-            found.setdefault("minimum", 0)
-        parts = list(found.values())
-    elif isinstance(found, list):
-        parts = found
-    for one in parts:
-        _bound(one)
 
 
 # Fields that begin with an underscore are not written.

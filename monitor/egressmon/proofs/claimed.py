@@ -53,8 +53,9 @@ def version(summary: Json) -> str:
 def seconds(summary: Json) -> float:
     """Return how long something took."""
     found = summary.get("seconds")
-    is_time = type(found) is float and 0 <= found < _MAX_SECONDS
-    return found if is_time else 0.0
+    if not isinstance(found, float) or not 0 <= found < _MAX_SECONDS:
+        return 0.0
+    return found
 
 
 def phases(summary: Json) -> list[PhaseResult]:

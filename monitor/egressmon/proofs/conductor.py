@@ -216,7 +216,7 @@ class Conductor:
         criteria = judge_all(self._plan, self._reports, bounded(self._doubts))
         criteria.append(no_secret([folder, *self._folders], self._known))
         verdict, reason = self._finish(folder, criteria)
-        where = self._assignment.output
+        where = printable(self._assignment.output, 5000)
         lines = [f"{verdict}: {printable(reason, 500)}", f"{where}/{PAGE}"]
         if self._locked:
             digest = blake3(self._locked.encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 import difflib
 import tomllib
+from datetime import date, time
 from typing import Any, cast
 
 from egressmon.errors import UsageError
@@ -76,5 +77,6 @@ def _value(keys: list[str], text: str) -> object:
     except ValueError:
         return text
     is_text = keys[-1] in _TEXTS or (len(keys) > 1 and keys[-2] in _TABLES_OF_TEXTS)
-    is_other = isinstance(found, dict | list | str)
-    return text if is_text and not is_other else found
+    if is_text and isinstance(found, bool | int | float | date | time):
+        return text
+    return found

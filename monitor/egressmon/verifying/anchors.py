@@ -9,9 +9,11 @@ from egressmon.files.bounded import open_regular
 from egressmon.verifying.findings import Findings, UnreadableError, Verified
 
 _LINE = re.compile(
-    rb"egressmon anchor run=([\w.:-]{1,200}) seq=(\d{1,15}) head=(blake3:[0-9a-f]{64})"
+    rb"egressmon anchor run=([\w.:-]{1,200}) seq=(\d+) "
+    rb"head=(blake3:[0-9a-f]{64})"
 )
 _LOCK = re.compile(rb"egressmon anchor lock=(blake3:[0-9a-f]{64})")
+_MAX_DIGITS = 15
 _MAX_LINE = 1 << 16
 _MAX_ANCHORS = 100_000
 
@@ -83,7 +85,10 @@ class Anchors:
                     if len(self._locks) < _MAX_ANCHORS:
                         self._locks |= {one.decode() for one in _LOCK.findall(line)}
                     for run, number, head in _LINE.findall(line):
-                        yield run.decode("utf-8", "replace"), int(number), head.decode()
+                        # No run has so many records: it is of one that is not there.
+                        is_real = len(number) <= _MAX_DIGITS
+                        at = int(number) if is_real else 10**_MAX_DIGITS
+                        yield run.decode("utf-8", "replace"), at, head.decode()
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise UnreadableError(

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 from egressmon.evidence.gate import MAX_TEXT
 from egressmon.sanitise.catalog import KINDS
@@ -55,17 +55,20 @@ def _negative(value: Any, name: str) -> str | None:
 def _is_too_long(value: Any) -> bool:
     if isinstance(value, str):
         return len(value) > MAX_TEXT and len(unescape(value)) > MAX_TEXT
-    if isinstance(value, list) and len(cast("list[Any]", value)) > MAX_TEXT:
-        return True
-    return any(_is_too_long(one) for _, one in _parts(value))
+    parts = list(_parts(value))
+    return len(parts) > MAX_TEXT or any(_is_too_long(one) for _, one in parts)
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         yield from cast("Json", value).items()
-    elif isinstance(value, list):
-        for place, one in enumerate(cast("list[Any]", value)):
+    elif _is_list(value):
+        for place, one in enumerate(value):
             yield f"[{place}]", one
+
+
+def _is_list(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
 
 
 def _start(record: Json) -> str | None:

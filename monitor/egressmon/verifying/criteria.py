@@ -57,6 +57,9 @@ def of_proof(
     yield from _of_passed(summary, list(runs.values()))
     heads = summary.get("heads")
     found = {path: run.head for path, run in runs.items()}
+    if isinstance(heads, dict):  # of a run that did not begin, there is none
+        begun = cast("dict[str, Any]", heads).items()
+        heads = {path: head for path, head in begun if head is not None}
     if heads is not None and heads != found:
         yield "its `heads` are not those of the evidence below it"
     wanted = _within(summary, "runs", "wanted")

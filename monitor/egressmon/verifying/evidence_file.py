@@ -162,6 +162,7 @@ class EvidenceFile:
         what = (
             "ends with CR and LF" if line.endswith(b"\r") else "has a byte order mark"
         )
+        self.verified.is_converted = True
         if what not in self._conversions:
             self._conversions.add(what)
             message = f"{what}: the file was converted"

@@ -83,6 +83,8 @@ class Verified:
     """In bytes."""
     is_cut: bool = False
     """Whether its last line has no end, as after a crash."""
+    is_converted: bool = False
+    """Whether a tool wrote its lines anew: with CR and LF, or a byte order mark."""
     head: str | None = None
     """The digest of its last whole line."""
     verdict: str | None = None

@@ -32,6 +32,7 @@ _POLICY_NAMES = ("policy.toml", "egress.toml", "pyproject.toml")
 _EVIDENCE = "evidence.jsonl"
 _MAX_SIGNATURE = 1 << 20
 _OF_PROOF = "egressmon-proof/"
+_OF_NOTHING = blake3(b"").hexdigest()
 _DEEPEST = 8
 """How many proofs may be inside each other."""
 ProofJudge: TypeAlias = Callable[[str, Mapping[str, Verified]], Iterable[Finding | str]]
@@ -147,6 +148,8 @@ class _Directory:
         self._below: dict[str, Verified] = {}
         """Their evidence, by path."""
         self.runs: dict[str, Verified] = {}
+        self._empty: list[str] = []
+        """The evidence of runs that did not begin."""
         self._wanted = wanted
         self._result = result
         self._own = Findings(str(Path(path, EVIDENCE_LOCK)))
@@ -179,7 +182,8 @@ class _Directory:
         if self._depth:
             return
         self._anchors()
-        if not runs and not self._result.unreadable:
+        is_told = self._result.unreadable or (self._empty and summary is not None)
+        if not runs and not is_told:
             self._result.unreadable.append(
                 UnreadableError(
                     f"{self._path} has no evidence in it",
@@ -272,6 +276,11 @@ class _Directory:
         policies = Policies(_policy_paths(folders, self._wanted) + named)
         runs: dict[str, Verified] = {}
         for one in sorted(paths):
+            if made.lock.files.get(one) == _OF_NOTHING and self._is_of_proof(made, one):
+                what = f"{self._at(one)} is empty: the run did not begin"
+                self._result.notes.append(what)
+                self._empty.append(one)
+                continue
             found = self._below.get(one)
             if found is None and not self._is_in_proof(one):
                 found = _verify_file(
@@ -284,13 +293,19 @@ class _Directory:
             self._same_policy(found)
         return runs
 
+    # There, the summary must say that the run did not begin.
+    def _is_of_proof(self, made: Made, path: str) -> bool:
+        in_run = Path(path).parent.parent == Path()
+        return in_run and criteria.SUMMARY in made.lock.files
+
     def _policy_in_lock(self) -> list[str]:
         lock = self._lock
         return [self._at(lock.policy.path)] if lock and lock.policy else []
 
     def _same_as_before(self, path: str, found: Verified, made: Made) -> None:
         before = made.lock.heads.get(path)
-        if before is not None and not found.is_cut and before != found.head:
+        is_whole = not (found.is_cut or found.is_converted)
+        if before is not None and is_whole and before != found.head:
             what = "changed while it was verified"
             self._result.found.append(Finding("lock", found.path, what))
 

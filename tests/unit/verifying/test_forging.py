@@ -216,6 +216,11 @@ def test_what_was_left_out_whole_is_found_by_an_anchor(evidence: Path) -> None:
         "its last 4 records come after the last anchor"
     ]
 
+    with log.open("a") as file:
+        file.write(f"egressmon anchor run=replay seq={'9' * 20} head={prev}\n")
+    beyond = found(evidence, Wanted(anchors=Anchors(str(log))))
+    assert any("which is not there" in one.message for one in beyond)
+
     def leave_out(records: list[Json]) -> None:
         drop(records)
         end(records).update(
