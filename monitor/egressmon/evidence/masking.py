@@ -19,9 +19,9 @@ from egressmon.evidence.records import (
     Record,
     RunStart,
 )
+from egressmon.sanitise import sanitise_place
 from egressmon.sanitise.catalog import IN_NAME
 from egressmon.sanitise.counting import MASK, hidden, masked_so_far, recount
-from egressmon.sanitise.text import sanitise_place
 from egressmon.sanitise.tokens import tokens_in_name
 
 _MAX_REMEMBERED = 20_000

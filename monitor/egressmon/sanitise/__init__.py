@@ -2,13 +2,20 @@
 
 Whatever looks like a secret is replaced by `***`, also in doubt. Commands are read as
 their programs read them (`table.py` says which options hold secrets); other words are
-judged by names and shapes. docs/evidence.md says what is not masked.
+judged by names and shapes; and what a search would find is masked (`settled.py`).
+docs/evidence.md says what is not masked.
 """
 
 from egressmon.sanitise.argv_mode import ArgvMode
 from egressmon.sanitise.command import mask_command
 from egressmon.sanitise.counting import MASK
-from egressmon.sanitise.text import MAX_TEXT, sanitise_place, sanitise_text
+from egressmon.sanitise.settled import (
+    sanitise_place,
+    sanitise_text,
+    settled_texts,
+    settled_words,
+)
+from egressmon.sanitise.text import MAX_TEXT
 
 __all__ = [
     "MASK",
@@ -29,7 +36,7 @@ def sanitise_argv(argv: list[str], mode: ArgvMode = "masked") -> list[str]:
     if mode == "none":
         return []
     kept = _bounded(argv[:1] if mode == "program" else argv)
-    shown = mask_command(kept)
+    shown = settled_words(mask_command(settled_texts(kept)))
     if mode == "masked" and len(kept) < len(argv):
         shown.append(f"… ({len(argv) - len(kept)} words more)")
     return shown

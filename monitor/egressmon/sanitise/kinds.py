@@ -5,7 +5,7 @@ import re
 from egressmon.sanitise.catalog import ARGUMENT, COOKIE, NAMED
 from egressmon.sanitise.counting import hidden
 from egressmon.sanitise.secret_names import is_harmless, is_no_value, is_secret_name
-from egressmon.sanitise.text import cut, sanitise_text
+from egressmon.sanitise.text import cut, mask_text
 
 _NUMBERS = re.compile(r"\d+:\d+")
 _ORACLE = re.compile(r"(?P<user>[^/@\s]+)/(?P<secret>[^\s]+?)(?P<db>@[^@\s]*)?")
@@ -88,7 +88,7 @@ def masked_word(word: str) -> str:
 def _text(word: str) -> str:
     if word in harmless:
         return word
-    shown = sanitise_text(word)
+    shown = mask_text(word)
     if shown == word and len(word) <= _MAX_WORD:
         if len(harmless) >= _MAX_REMEMBERED:
             harmless.clear()

@@ -1,4 +1,4 @@
-"""Take encodings off: base64, percent-encoding, escapes, UTF-16, gzip and zlib.
+"""Take encodings off: base64, percent-encoding, escapes, entities, UTF-16, gzip, zlib.
 
 What is encoded is decoded, and searched with `matches.py` in turn, to a bounded depth.
 All that is decoded of one kind is joined, so that many small pieces cost no more than
@@ -21,12 +21,18 @@ _ESCAPE = re.compile(
     rb"\\{1,8}(?:u00(?P<u>[0-9A-Fa-f]{2})|x(?P<x>[0-9A-Fa-f]{2}))"
     rb"|\\(?P<letter>[0abtnvfreN_\"\\/ ])|\\(?P<fold>\r?\n[ \t]*+\\?)"
 )
+_ENTITY = re.compile(
+    rb"&(?:(?P<name>quot|apos|amp|lt|gt)|#(?P<number>\d{2,3})|#[xX](?P<hex>[0-9A-Fa-f]{2}));"
+)
+_ENTITIES = {b"quot": b'"', b"apos": b"'", b"amp": b"&", b"lt": b"<", b"gt": b">"}
+# Of Markdown, whose marks need a backslash. `ghp\_` is what there is most of.
+_MARKDOWN = re.compile(rb"\\(?P<mark>[_*.~#+!|()\[\]{}`-])")
 _LETTERS = {
     **dict(zip(b'0abtnvfre"\\/ N_', b'\0\a\b\t\n\v\f\r\x1b"\\/ \x85\xa0', strict=True))
 }
 _WIDE = re.compile(rb"(?:[\t\r\n\x20-\x7e]\x00{1,3}){8,}[\t\r\n\x20-\x7e]?")
 _WIDE_CHARACTER = re.compile(rb"([^\x00])\x00{0,3}")
-IN_PLACE = frozenset({"percent", "escapes", "utf-16"})
+IN_PLACE = frozenset({"percent", "escapes", "entities", "markdown", "utf-16"})
 """Encodings of single characters, with some of the text around them."""
 GZIP = b"\x1f\x8b\x08"
 _CHUNK = 1 << 20
@@ -104,6 +110,8 @@ def all_pieces(data: bytes, found: list[Run]) -> Iterator[Pieces]:
     yield base64_pieces(data, found)
     yield percent_pieces(data)
     yield escaped_pieces(data)
+    yield entity_pieces(data)
+    yield markdown_pieces(data)
     yield wide_pieces(data)
 
 
@@ -164,6 +172,25 @@ def _word_at_begin(data: bytes) -> int:
     return len(data) - len(data.lstrip(_OF_WORDS))
 
 
+def entity_pieces(data: bytes) -> Pieces:
+    """Return the parts of `data` with entities of HTML and XML, without them."""
+    marks = _ENTITY.finditer(data) if b"&" in data else ()
+    hits = (match.start() for match in marks)
+    pieces = Pieces("entities")
+    for start, end in _around(data, hits):
+        _unescape(pieces, data, start, end, _ENTITY)
+    return pieces
+
+
+def markdown_pieces(data: bytes) -> Pieces:
+    r"""Return the parts of `data` with `\_`, without the backslashes of Markdown."""
+    pieces = Pieces("markdown")
+    hits = every(data, b"\\_")
+    for start, end in _around(data, hits):
+        _unescape(pieces, data, start, end, _MARKDOWN)
+    return pieces
+
+
 def wide_pieces(data: bytes) -> Pieces:
     """Return the parts of `data` that are UTF-16 or UTF-32, with one byte for each."""
     pieces = Pieces("utf-16")
@@ -192,11 +219,22 @@ def _unescape(
 def _meaning(match: re.Match[bytes]) -> bytes:
     if match.re is _PERCENT:
         return bytes((int(match[0][1:], 16),))
+    if match.re is _MARKDOWN:
+        return match["mark"]
+    if match.re is _ENTITY:
+        return _character(match)
     if digits := match["u"] or match["x"]:
         return bytes((int(digits, 16),))
     if letter := match["letter"]:
         return bytes((_LETTERS[letter[0]],))
     return b""
+
+
+def _character(match: re.Match[bytes]) -> bytes:
+    if name := match["name"]:
+        return _ENTITIES[name]
+    code = int(match["number"] or match["hex"], 10 if match["number"] else 16)
+    return bytes((code,)) if code < 128 else match[0]
 
 
 class Unpacked(NamedTuple):

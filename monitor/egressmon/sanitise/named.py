@@ -20,27 +20,48 @@ from egressmon.sanitise.catalog import (
 )
 from egressmon.sanitise.found import Match, Sought, every
 from egressmon.sanitise.secret_names import is_harmless, is_secret_name, words_of
+from egressmon.sanitise.written import (
+    BEGIN,
+    BLANK,
+    LONGEST_REST,
+    MARK,
+    NEWLINE,
+    NEXT,
+    QUOTE,
+    continued,
+)
 
 _LONGEST = 8192
 _MOST_NAMES = 32
-# Behind a part of a name: the rest of the name, what divides, and how the value begins.
-# The value may stand on the next line as the first of a list (YAML), or as a block.
+# Behind a part of a name: the rest of the name, what divides, and how the value begins
+# (see written.py). Or the value is said to be one: {"name": NAME, "value": …}, as HAR,
+# manifests and templates have it; or it is an element's, or a field's of a form.
 _BEHIND = re.compile(
-    rb"(?P<rest>[\w.$-]{0,64}+)(?:"
-    rb"(?P<divider>[\"'\\\]]{0,9}[ \t]{0,16}(?:=>|:=|==?|:(?!:)))"
-    rb"(?:\s{0,64}\[\s{0,64}(?=[\"'\\])|\s{0,64}-[ ]{1,4}(?=\S)"
-    rb"|[ \t]{0,8}[|>][+-]?\s{1,64}"
-    rb"|\s{0,64}(?=\\{0,7}[\"'])|[ \t]{0,32})"
-    rb"|(?P<pair>\\{0,7}[\"']\s{0,64},\s{0,64}(?:\\{0,7}[\"']value\\{0,7}[\"']\s{0,8}:"
-    rb"\s{0,8})?(?:\[\s{0,64})?(?=\\{0,7}[\"']))"
-    rb"|(?P<option>[ ]{1,4}(?=[^\s-]))"
-    rb"|(?P<element>>(?=[^<\s]{4,512}</))"
-    rb")(?P<quote>\\{0,7}[\"'])?"
+    (
+        r"(?P<rest>[\w.$-]{0,64}+)(?:"
+        r"(?P<divider>[\"'\\\]]{0,9}[ \t]{0,16}(?:=>|:=|==?|:(?!:))[ \t]{0,32})"
+        rf"{BEGIN}"
+        rf"|(?P<said>(?:{MARK})?{BLANK}{{0,64}},?{BLANK}{{0,64}}(?:{MARK})?[Vv]alue(?:{MARK})?"
+        rf"{BLANK}{{0,8}}[:=]{BLANK}{{0,8}}(?:\[{BLANK}{{0,64}}(?={MARK}))?)"
+        rf"|(?P<pair>{MARK}{BLANK}{{0,64}},{BLANK}{{0,64}}(?:\[{BLANK}{{0,64}})?(?={MARK}))"
+        rf"|(?P<field>{MARK}(?:;[^\r\n\\]{{0,128}})?(?:{NEWLINE}[\w-]{{1,64}}:[^\r\n\\]{{0,256}}){{0,3}}"
+        rf"(?P<newline>{NEWLINE}){NEWLINE})"
+        r"|(?P<element>(?:\s[^<>]{0,256}+)?>(?:<!\[CDATA\[)?(?=[^<\s\]]{4,512}(?:</|\]\]>)))"
+        r"|(?P<option>[ ]{1,4}(?=[^\s-]))"
+        rf"){QUOTE}"
+    ).encode()
 )
+_NEXT = re.compile(NEXT.encode())
+_MOST_IN_LIST = 64
 _NAME_CHARACTERS = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.$-"
 )
-_BARE = re.compile(rb"[^\s&;,\"'`)}\]|<>\\\x00-\x1f]{1,4096}+")
+_BARE = re.compile(
+    rb"(?:[^\s&;,\"'`)}\]|<>\\\x00-\x1f]|\\[ !#-&(-/:-@\[\]-`{-~]"
+    rb"|,(?![\s\"'\\]|\Z|[\w.-]{1,64}[\"']?[=:])){1,4096}"
+)
+_FIELD = re.compile(rb"[^\r\n\x00-\x08]{1,8192}+")
+_FIELD_IN_TEXT = re.compile(rb"(?:[^\r\n\x00-\x08\\\"]|\\{1,7}[\"/\\](?!n))++")
 _LINE = re.compile(rb"[^\r\n\"'\\\x00-\x08]{1,8192}+")
 _AUTH = re.compile(
     r"(?:(?:bearer|basic|token|apikey|digest|negotiate|aws4-hmac-sha256|key|sso-key|"
@@ -84,7 +105,8 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _IDENTITIES = frozenset({"id", "ids", "sid", "sessid", "sessionid", "cookie", "auth"})
 # As records have it: with a mark that tells different secrets apart.
 _MASKED = re.compile(
-    r"(?:\*{3}[0-9a-f]{0,8}(?:~[0-9a-f]{8})?…?[\s:;,/@=&-]{0,4}){1,64}"
+    r"(?:\*{3}[0-9a-f]{0,8}(?:~[0-9a-f]{8})?…?(?:/.*|[\s:;,/@=&-]{0,4})){1,64}",
+    re.DOTALL,
 )
 _TEMPLATE = re.compile(r"[$%#]?[{<\[(].*|.*\$\{.*|.*\{\{.*", re.DOTALL)
 
@@ -171,11 +193,65 @@ def _value(
         return
     if match["pair"] and kind == NAMED.name and not is_option:
         return
+    if match["field"] and not _IN_HEADER.search(data, max(0, start - 16), start):
+        return
+    begin, end = match.end(), _end(data, kind, match, ends)
+    if match["field"] and match["quote"]:
+        begin = match.start("quote")
+    yield from _judged(data, name, kind, match, (begin, end))
+    if match["list"] and match["quote"]:
+        for place in _others(data, end):
+            yield from _judged(data, name, kind, match, place)
+
+
+def _end(data: bytes, kind: str, match: re.Match[bytes], ends: _Ends) -> int:
     begin = match.end()
-    if quote := match["quote"]:
-        end = _closing(data, begin, quote)
-    else:
-        end = ends.of(_LINE if kind in _LINES else _BARE, begin)
+    if match["field"]:
+        is_raw = match["newline"][:1] != b"\\"
+        begin = match.end("field")
+        found = (_FIELD if is_raw else _FIELD_IN_TEXT).match(data, begin)
+        return found.end() if found else begin
+    if match["quote"]:
+        return _closed(data, match, begin)
+    end = ends.of(_LINE if kind in _LINES else _BARE, begin)
+    if end > begin and kind not in _LINES and data[end : end + 1] in _MARKS:
+        return end + continued(_rest(data, end), "")
+    return end
+
+
+def _rest(data: bytes, at: int) -> str:
+    return data[at : at + LONGEST_REST].decode("latin-1")
+
+
+def _closed(data: bytes, match: re.Match[bytes], begin: int) -> int:
+    quote = match["quote"] + (match["more"] or b"")
+    end = _closing(data, begin, quote)
+    if data[end : end + len(quote)] != quote:
+        return end
+    behind = data[end + len(quote) : end + len(quote) + 1]
+    if behind in _MARKS or behind.isalnum():
+        end += continued(_rest(data, end), quote.decode())
+    return end
+
+
+# The places of the other texts in a list, from where the first ends.
+def _others(data: bytes, end: int) -> Iterator[tuple[int, int]]:
+    for _ in range(_MOST_IN_LIST):
+        found = _NEXT.match(data, end)
+        if found is None or not found["quote"]:
+            return
+        end = _closed(data, found, found.end())
+        yield found.end(), end
+
+
+def _judged(
+    data: bytes,
+    name: str,
+    kind: str,
+    match: re.Match[bytes],
+    place: tuple[int, int],
+) -> Iterator[Match]:
+    begin, end = place
     text = _text(data[begin:end])
     if kind == AUTHORIZATION.name and (found := _AUTH.fullmatch(text)):
         begin, text = begin + found.start("credentials"), found["credentials"]
@@ -210,6 +286,8 @@ _NETRC = re.compile(
     rb"(?:login|machine|default|account)\s{1,4}(?:[^\s]{1,256}\s{1,8})?\Z"
 )
 _LINES = frozenset({AUTHORIZATION.name, COOKIE.name})
+_MARKS = frozenset({b'"', b"'", b"\\"})
+_IN_HEADER = re.compile(rb"[;\s]name\*?=\\{0,7}[\"']?\Z", re.IGNORECASE)
 
 
 def _closing(data: bytes, start: int, quote: bytes) -> int:

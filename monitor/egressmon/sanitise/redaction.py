@@ -3,8 +3,8 @@
 `scan_text` and `redact` are one engine: `redact` replaces what `scan_text` finds until
 it finds nothing. So what `redact` returned is clean for `scan_text` (and for
 `egressmon scan`), and redacting it again changes nothing. What counts as a secret is
-in `catalog.py`; `layers.py` takes off base64, percent-encoding, escapes, UTF-16, gzip
-and zlib, to a depth of MAX_DEPTH.
+in `catalog.py`; `layers.py` takes off base64, percent-encoding, escapes, entities,
+Markdown's backslashes, UTF-16, gzip and zlib, to a depth of MAX_DEPTH.
 
     text, counts = redact('{"api_key": "sk-ant-…"}')   # str gives str, bytes give bytes
     for finding in scan_text(path.read_bytes()):
@@ -70,8 +70,9 @@ class Hit(NamedTuple):
 class Budget:
     """How many decoded bytes may still be searched."""
 
-    def __init__(self, size: int) -> None:
-        self.left = _LEAST_BUDGET + _MAX_GROWTH * size
+    def __init__(self, size: int, least: int | None = None) -> None:
+        least = _LEAST_BUDGET if least is None else least
+        self.left = least + _MAX_GROWTH * size
 
     def spend(self, size: int) -> bool:
         """Take `size` from it; False if there is not so much left."""
@@ -98,19 +99,24 @@ def redact(text: _Text) -> tuple[_Text, dict[str, int]]:
 
     It never gets longer. See the module's description.
     """
-    data = _encoded(text)
+    data, counts = taken_out(_encoded(text))
+    if isinstance(text, str):
+        return data.decode("utf-8", "surrogatepass"), counts
+    return data, counts
+
+
+def taken_out(
+    data: bytes, budget: Budget | None = None, left: frozenset[str] = frozenset()
+) -> tuple[bytes, dict[str, int]]:
+    """Do as `redact` does, within a `budget`; kinds that are `left`, stay."""
     counts: Counter[str] = Counter()
     for _ in range(_ROUNDS):
-        hits = search(data)
+        hits = [hit for hit in search(data, budget) if hit.match.kind not in left]
         if not hits:
-            break
+            return data, dict(counts)
         counts.update(hit.match.kind for hit in hits)
         data = without(data, hits)
-    else:
-        data = MASK.encode()
-    if isinstance(text, str):
-        return data.decode("utf-8", "surrogatepass"), dict(counts)
-    return data, dict(counts)
+    return MASK.encode(), dict(counts)
 
 
 def _encoded(text: bytes | str) -> bytes:

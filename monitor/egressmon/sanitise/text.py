@@ -17,20 +17,33 @@ from egressmon.sanitise.secret_names import (
 )
 from egressmon.sanitise.tokens import mask_tokens
 from egressmon.sanitise.urls import mask_urls
+from egressmon.sanitise.written import (
+    BEGIN,
+    LONGEST_REST,
+    MARK,
+    QUOTE,
+    continued,
+    whole,
+)
 
 MAX_TEXT = 4096
 """How many characters of a word are searched and kept; the rest is left out."""
 
 _NAMED = re.compile(
-    r"(?<![\w.$-])(?P<name>[\w.$-]++)(?P<gap>[\"'\\]{0,3}(?:[ \t]{0,8}"
-    r"(?:=>|:=|==?|:(?!:))|[\]}][ \t]{0,8}==?)[ \t]{0,8})(?P<quote>\\?[\"'])?"
+    r"(?<![\w.$-])(?P<name>[\w.$-]++)(?P<gap>[\"'\\]{0,9}(?:[ \t]{0,8}"
+    r"(?P<divider>=>|:=|==?|:(?!:))|[\]}][ \t]{0,8}==?)[ \t]{0,8})" + BEGIN + QUOTE
 )
 # A value without quotes ends at a blank or a mark; at a comma only if another name
 # follows. (No group is repeated possessively: see shell.py.)
 _BARE = re.compile(
     r"\([^()]*+\)?|(?:[^\s&;,\"'`)}\]|]|,(?![\s\"']|\Z|[\w.-]{1,64}[=:]))+"
 )
+# No value, but what stands before one that has an encoding more.
+_BEFORE = re.compile(r"(?:[\[({<>|&!*-]|\\{1,7}[nrt\"']?)*")
+_BRACES = re.compile(r"\{[^{}]*+\}?")
+_BRACKETS = {"[": "]", "(": ")"}
 _LINE = re.compile(r"[^\r\n]*+")
+_MARK = re.compile(rf"{MARK}\Z")
 _SCHEME = re.compile(
     r"(?<![\w.-])(?P<scheme>bearer|basic|token|apikey)[ \t]{1,4}"
     r"(?P<value>[\w.~+/=-]{6,}+)",
@@ -64,16 +77,13 @@ def cut(text: str) -> str:
     return (kept[: end + 1] if end >= 0 else "") + MASK + "…"
 
 
-def sanitise_text(text: str) -> str:
-    """Return `text` with everything that looks like a secret masked."""
+def mask_text(text: str) -> str:
+    """Return `text` with what looks like a secret masked; see `settled.py`."""
     return mask_random(mask_known(text))
 
 
-def sanitise_place(text: str) -> str:
-    """Return `text`, a path or a test's id, with known kinds of secrets masked.
-
-    Random words are not masked: in paths they are mostly digests.
-    """
+def mask_place(text: str) -> str:
+    """Return `text`, a path, with known kinds of secrets masked; see `settled.py`."""
     text = mask_urls(cut(text))
     if "/" not in text:
         return mask_known(text)
@@ -116,7 +126,10 @@ def _mask_named(text: str) -> str:
         if is_secret_name(match["name"]) and not text.startswith("//", start):
             end = _value_end(text, match)
         value = text[start:end]
-        if end > start and not _is_prose(match, value):
+        is_value = end > start and not _BEFORE.fullmatch(value)
+        if is_value and not _is_prose(match, value):
+            if match["list"]:
+                start = match.end("list")
             shown += [text[at:start], hidden(_kind_of(match["name"]))]
             at = end
             continue
@@ -127,9 +140,7 @@ def _mask_named(text: str) -> str:
 
 # "auth: rotate the keys" is prose. A password can be any word, so it never is.
 def _is_prose(match: re.Match[str], value: str) -> bool:
-    sentence = (
-        match["gap"].rstrip().endswith(":") and value.isalpha() and value.islower()
-    )
+    sentence = match["divider"] == ":" and value.isalpha() and value.islower()
     if sentence and not is_password(match["name"]):
         return True
     return is_harmless(match["name"], value)
@@ -138,17 +149,22 @@ def _is_prose(match: re.Match[str], value: str) -> bool:
 # The offset at which the value behind `match` ends.
 def _value_end(text: str, match: re.Match[str]) -> int:
     start = match.end()
-    if quote := match["quote"]:
-        return _closing(text, start, quote)
+    if match["list"]:  # all that is in it
+        end = text.find(_BRACKETS[match["list"]], start)
+        return end if end >= 0 else len(text)
+    if match["quote"]:
+        quote = whole(match["quote"], match["more"])
+        end = _closing(text, start, quote)
+        return end + continued(text[end : end + LONGEST_REST], quote)
     words = words_of(match["name"])
     if words[-1] in _HEADERS:
-        before = text[match.start() - 1 : match.start()] if match.start() else ""
-        if before in {'"', "'"}:
-            return _closing(text, start, before)
+        if before := _MARK.search(text, max(0, match.start() - 8), match.start()):
+            return _closing(text, start, before[0])
         line = _LINE.match(text, start)
         return line.end() if line else start
-    bare = _BARE.match(text, start)
-    return bare.end() if bare else start
+    bare = _BRACES.match(text, start) or _BARE.match(text, start)
+    end = bare.end() if bare else start
+    return end + continued(text[end : end + LONGEST_REST], "")
 
 
 # The offset of the closing `quote` that is not escaped; else the end of the text.

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from egressmon.sanitise import redaction, sanitise_argv
+from egressmon.sanitise import redaction, sanitise_argv, sanitise_text
 from egressmon.sanitise.catalog import KINDS, TOKENS, Kind
 from egressmon.sanitise.redaction import MAX_DEPTH, UNSEARCHED, redact, scan_text
-from egressmon.sanitise.text import sanitise_text
 from support.secrets import ENCODINGS, SHAPES, filled, look_alikes, secrets
 from unit.sanitise.test_sanitise_corpus import filled as filled_word
 
