@@ -18,6 +18,8 @@ class Run(NamedTuple):
     start: int
     end: int
     is_wrapped: bool
+    is_folded: bool = False
+    """Whether more than blanks may divide its lines."""
 
 
 class Sought(NamedTuple):

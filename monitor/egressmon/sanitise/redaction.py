@@ -165,7 +165,9 @@ def search(
 # is what was found there without decoding, and what only looks random and is encoded.
 def _ordered(plain: list[Hit], inner: list[Hit]) -> list[Hit]:
     ends = [hit.match.end for hit in plain]  # in order, as no two overlap
-    kept = {hit: None for hit in inner if not _is_among(hit, plain, ends)}
+    inner.sort(key=lambda hit: len(hit.encodings))
+    once = {(hit.match, hit.digest): hit for hit in reversed(inner)}
+    kept = [hit for hit in once.values() if not _is_among(hit, plain, ends)]
     starts = sorted((hit.match.start, hit.match.end) for hit in kept)
     clear = [hit for hit in plain if not _is_decoded(hit, starts)]
     return sorted([*clear, *kept], key=lambda hit: hit.match)

@@ -2,7 +2,9 @@
 
 import re
 from binascii import Error, a2b_base64
+from bisect import bisect_right
 from collections.abc import Iterator
+from functools import cache
 
 from egressmon.sanitise.catalog import RANDOM_BASE64, RANDOM_HEX, TOKENS
 from egressmon.sanitise.found import Match, Run, Sought
@@ -10,10 +12,24 @@ from egressmon.sanitise.randomness import is_random_key
 
 SHORTEST = 24
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-"
-_CLASSES = bytes(97 if code in _ALPHABET else 32 for code in range(256))
+_OTHERS = bytes(code for code in range(256) if code not in _ALPHABET + b"=")
+_ENDS = b"\n\r\"'`\\"  # what may stand behind a line
+_CLASSES = bytes(
+    97 if code in _ALPHABET else 124 if code in _ENDS else 32 for code in range(256)
+)
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _PRINTABLE = bytes([9, 10, 13, *range(32, 127)])
 _SOUGHT = b"a" * SHORTEST
+# Lines of any one width, as strings of code, quoted mail and comments have them.
+_NARROWEST, _WIDEST = 16, 128
+_HEAD = 1024  # says whether it is text
+_LINE_END = b"a" * _NARROWEST + b"|"
+_FOLD = re.compile(
+    rb"(?:(?:\\{0,7}[\"'`][ \t]{0,8}|[ \t]{1,8})[+.,&]?|[.,&])?[ \t]{0,8}\\{0,2}"
+    rb"(?:\r?\n|(?:\\{1,7}r)?\\{1,7}n)"
+    rb"(?:[ \t]{0,32}//[ \t]{1,8}|[ \t]{0,16}--[ ]|[ \t>#*;|]{0,64})"
+    rb"(?:[bBrRuUfF]{0,2}\\{0,7}[\"'`])?"
+)
 _RUN = re.compile(rb"[A-Za-z0-9+/_-]++={0,2}")
 # Lines of one text in base64 (RFC 2045, PEM, YAML): each but the last is full.
 _LINES = re.compile(
@@ -48,6 +64,53 @@ _AIRTABLE_AT = re.compile(_AIRTABLE.pattern.encode())
 def all_runs(data: bytes) -> Iterator[Run]:
     """Yield the runs of base64's characters in `data` that may hold something."""
     classes = data.translate(_CLASSES)
+    found = list(_runs(data, classes))
+    wrapped = [run for run in found if run.is_wrapped]
+    starts = [run.start for run in wrapped]
+    certain: list[Run] = []
+    for run in _folded(data, classes):
+        index = bisect_right(starts, run.start) - 1
+        if index >= 0 and wrapped[index].end >= run.end:
+            continue
+        yield run
+        head = run._replace(end=min(run.end, run.start + _HEAD))
+        if is_text(next(decoded(data, head), b"\0")):
+            certain.append(run)
+    # Lines of it say nothing alone, or the half of a secret. (An escape may be before.)
+    starts = [run.start - 1 for run in certain]
+    for run in found:
+        index = bisect_right(starts, run.start) - 1
+        if index < 0 or certain[index].end < run.end:
+            yield run
+
+
+# Those of lines that are as wide as the first, and one that may be shorter.
+def _folded(data: bytes, classes: bytes) -> Iterator[Run]:
+    at = classes.find(_LINE_END)
+    while at >= 0:
+        until = at + _NARROWEST
+        head = classes[max(0, until - _WIDEST - 2) : until]
+        start = until - len(head) + len(head.rstrip(b"a"))
+        if data[start - 1 : start] == b"\\" and data[start] in b"nrt":
+            start += 1  # of an escape
+        if _NARROWEST <= until - start <= _WIDEST and _FOLD.match(data, until):
+            lines = _lines_of(until - start).match(data, start)
+            if lines is not None:
+                until = lines.end()
+                yield Run(start, until, is_wrapped=True, is_folded=True)
+        at = classes.find(_LINE_END, until)
+
+
+@cache
+def _lines_of(width: int) -> re.Pattern[bytes]:
+    letters = rb"[A-Za-z0-9+/_-]"
+    return re.compile(
+        rb"(?:%b{%d}%b){1,}%b{1,%d}+(?!%b)={0,2}"
+        % (letters, width, _FOLD.pattern, letters, width, letters)
+    )
+
+
+def _runs(data: bytes, classes: bytes) -> Iterator[Run]:
     at = classes.find(_SOUGHT)
     while at >= 0:
         match = _RUN.match(data, at)
@@ -69,7 +132,7 @@ def _is_one_text(lines: re.Match[bytes], at: int) -> bool:
 def random_words(sought: Sought) -> Iterator[Match]:
     """Yield the runs that look random, and are no digests or pictures."""
     data = sought.data
-    for start, end, is_wrapped in sought.runs:
+    for start, end, is_wrapped, _ in sought.runs:
         if data[end : end + 1] == b"." and (match := _DISCORD_AT.match(data, start)):
             yield Match(start, match.end(), _DISCORD.name)
         if data[start - 1 : start] == b"." and (
@@ -112,7 +175,11 @@ def decoded(data: bytes, run: Run) -> Iterator[bytes]:
     text = data[run.start : run.end]
     if _HEX.fullmatch(text):
         return
-    if run.is_wrapped:
+    if run.is_folded:
+        text = b"".join(_FOLD.split(text)).translate(None, _OTHERS)
+        if _HEX.fullmatch(text):
+            return
+    elif run.is_wrapped:
         text = re.sub(rb"\s|\\[rn]", b"", text)
     text = text.rstrip(b"=").translate(_STANDARD)
     for skipped in _beginnings(text):

@@ -17,9 +17,12 @@ LARGEST = 16 << 20
 _OVERLAP = 64 << 10
 _CONTEXT = 8 << 10
 _SEARCHED = 4 << 10
-# What is inside no encoded text: other characters than it has, and short words. Wrapped
-# lines and escapes may be inside.
-_BREAK = re.compile(rb"[^\w+/=\\\s-]|(?<=\s)[\w+/=-]{0,39}\s")
+# What is inside no encoded text: other characters than it has, and short words. Lines,
+# what stands around them in code, mail and comments, and escapes may be inside.
+_BREAK = re.compile(
+    rb"[^\w+/=\\\s\"'`>#*;|.,&-]|[\"'`>#*;|.,&]{17}"
+    rb"|(?<=[\s,;.])[A-Za-z0-9]\w{0,14}[\s,;.]"
+)
 _LEAST_UNPACKED, _MAX_GROWTH = 64 << 20, 100
 
 Read = Callable[[int], bytes]

@@ -191,3 +191,41 @@ def test_bytes_that_are_no_text_hold_no_named_values() -> None:
     )
 
     assert scan_text(data) == []
+
+
+_FOLDS = {
+    "lines": ("", "\n", "\n"),
+    "lines of Windows": ("", "\r\n", "\r\n"),
+    "strings": ('x = ("', '"\n    "', '")\n'),
+    "joined strings": ('x = "', '" +\n    "', '";\n'),
+    "bytes": ("x = (b'", "'\n    b'", "')\n"),
+    "mail": ("> ", "\n> ", "\n"),
+    "comments": ("# ", "\n# ", "\n"),
+    "comments in C": ("// ", "\n// ", "\n"),
+    "a string": ('{"a": "x\\n', "\\n", '"}\n'),
+    "folded": ("", "\\\n", "\n"),
+}
+
+
+@pytest.mark.parametrize("fold", _FOLDS)
+def test_base64_in_lines_of_any_width_is_one_text(fold: str) -> None:
+    key = filled("ghp_{w36}", random.Random(2))  # noqa: S311 -- a test's
+    text = f"Authorization: {key} " + "??>>lorem ipsum, \x7f\x7e" * 40
+    before, between, behind = _FOLDS[fold]
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        packed = encode(text.encode()).decode()
+        for width in range(16, 129):
+            lines = [packed[at : at + width] for at in range(0, len(packed), width)]
+            data = f"text\n{before}{between.join(lines)}{behind}"
+
+            found = {one.digest for one in scan_text(data)}
+
+            assert found == {scan_text(key)[0].digest}, width
+            assert lines[0] not in redact(data)[0]
+
+
+def test_words_of_one_width_in_lines_are_words() -> None:
+    random_ = random.Random(4)  # noqa: S311 -- a test's
+    keys = [filled("{w44}", random_) for _ in range(6)]
+
+    assert len(scan_text("\n".join(keys))) == 6

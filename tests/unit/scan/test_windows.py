@@ -40,10 +40,14 @@ def test_each_byte_is_in_one_window_as_what_it_answers_for() -> None:
         assert one.data == data[one.offset : one.offset + len(one.data)]
 
 
-@pytest.mark.parametrize("lines", [False, True])
-def test_encoded_text_is_in_one_window_as_a_whole(*, lines: bool) -> None:
-    encode = base64.encodebytes if lines else base64.b64encode
-    body = encode(random.Random(2).randbytes(20_000))  # noqa: S311 -- a test's
+@pytest.mark.parametrize(
+    "between", [b"", b"\n", b"\r\n", b'"\n    "', b'" +\n"', b"\n> ", b"\n// "]
+)
+@pytest.mark.parametrize("width", [16, 28, 76])
+def test_encoded_text_is_in_one_window_as_a_whole(width: int, between: bytes) -> None:
+    packed = base64.b64encode(random.Random(2).randbytes(20_000))  # noqa: S311
+    lines = (packed[at : at + width] for at in range(0, len(packed), width))
+    body = between.join(lines)
     data = b'{"a": "' + b"one, two. " * 300 + body + b'"}' + b"three, four. " * 900
 
     found = list(Windows(of(data)))
