@@ -9,6 +9,7 @@ from operator import eq
 from egressmon.sanitise.catalog import ARGUMENT
 from egressmon.sanitise.command import mask_command, mask_shell
 from egressmon.sanitise.found import Match, Sought, every
+from egressmon.sanitise.secret_names import is_stand_in
 from egressmon.sanitise.table import TABLE
 
 _BEFORE, _BEHIND = 256, 1024
@@ -60,7 +61,10 @@ def _difference(text: str, shown: str, start: int) -> Iterator[Match]:
     before = _common(text, shown)
     behind = _common(text[before:][::-1], shown[before:][::-1])
     secret = text[before : len(text) - behind]
-    if len(secret) >= 3 and not _REFERENCES.fullmatch(secret):
+    rest = re.split(r"\s", text[len(text) - behind :], maxsplit=1)[0]
+    word = secret + rest
+    is_none = _REFERENCES.fullmatch(secret) or is_stand_in(word.rpartition(":")[2])
+    if len(secret) >= 3 and not is_none:
         yield Match(start + before, start + len(text) - behind, ARGUMENT.name)
 
 

@@ -74,10 +74,12 @@ TOKENS = (
         "gitlab-token",
         "a token of GitLab",
         "docs.gitlab.com/security/tokens: token prefixes",
-        r"gl(?:pat|rt|cbt|dt|ptt|ft|soat|agent|imt|oas|ffct)-[\w-]{16,}+",
-        "glpat- glrt- glcbt- gldt- glptt- glft- glsoat- glagent- glimt- gloas- glffct-",
-        ("glpat-{u20}", "glrt-{u20}", "gldt-{u20}"),
-        ("glpat-", "glft-small"),
+        r"(?:gl(?:pat|rt|cbt|dt|ptt|ft|soat|agent|imt|oas|ffct|wt)-[\w-]{16,}+"
+        r"|GR1348941[\w-]{16,}+)",
+        "glpat- glrt- glcbt- gldt- glptt- glft- glsoat- glagent- glimt- gloas- glffct- "
+        "glwt- GR1348941",
+        ("glpat-{u20}", "glrt-{u20}", "gldt-{u20}", "glwt-{u20}", "GR1348941{u20}"),
+        ("glpat-", "glft-small", "GR1348941"),
         in_name=r"gl(?:pat|rt|cbt|dt|ptt|ft|soat)-[a-z0-9_-]{16,}+",
     ),
     Kind(
@@ -159,10 +161,10 @@ TOKENS = (
         "hugging-face-token",
         "a token of Hugging Face",
         "huggingface.co/docs/hub/security-tokens",
-        r"hf_[A-Za-z0-9]{20,}+",
-        "hf_",
-        ("hf_{w34}",),
-        ("hf_hub_download_with_retries", "hf_transfer"),
+        r"(?:hf_|api_org_)[A-Za-z0-9]{20,}+",
+        "hf_ api_org_",
+        ("hf_{w34}", "api_org_{w34}"),
+        ("api_org_settings", "hf_hub_download_with_retries", "hf_transfer"),
     ),
     Kind(
         "docker-token",
@@ -200,10 +202,10 @@ TOKENS = (
         "databricks-token",
         "a token of Databricks",
         "docs.databricks.com/dev-tools/auth/pat",
-        r"dapi[0-9a-f]{32}\w*+",
-        "dapi",
-        ("dapi{h32}",),
-        ("dapi-server",),
+        r"d(?:api|ose)[0-9a-f]{32}\w*+",
+        "dapi dose",
+        ("dapi{h32}", "dose{h32}"),
+        ("dapi-server", "dose of 100 mg"),
         in_name=r"dapi[0-9a-f]{32}",
     ),
     Kind(
@@ -249,13 +251,27 @@ TOKENS = (
         r"|sntry[su]_[\w=+/]{24,}+"
         r"|(?:figd|ntn|gsk|sbp|r8|tgp_v1|bkua|CCIPAT)_[\w-]{24,}+"
         r"|AT(?:ATT|CTT)3x[\w=-]{24,}+|ATBB[A-Za-z0-9]{24,}+|pul-[0-9a-f]{40}"
+        r"|mfa\.(?=[a-zA-Z_-]{0,60}[0-9])[\w-]{60,}+"
         r"|FlyV1 fm\d_[\w+/=,]{20,}+)",
         "SK key- lin_api_ lin_oauth_ cio AGE-SECRET-KEY- dp.st. dp.pt. dp.ct. dp.sa. "
         "dp.scim. dp.audit. sq0 PMAK- rubygems_ nvapi- xkeysib- pplx- xai- glsa_ glc_ "
         "NRAK- tskey- sntrys_ sntryu_ figd_ ntn_ gsk_ sbp_ r8_ tgp_v1_ bkua_ CCIPAT_ "
-        "ATATT3x ATCTT3x ATBB pul- FlyV1",
-        ("gsk_{w52}", "xai-{w80}", "glsa_{w32}", "AGE-SECRET-KEY-1{A58}", "cio{w32}"),
-        ("key-rotation-of-all-clusters", "SKIPPED", "precious", "dp.status.message"),
+        "ATATT3x ATCTT3x ATBB pul- mfa. FlyV1",
+        (
+            "gsk_{w52}",
+            "xai-{w80}",
+            "glsa_{w32}",
+            "AGE-SECRET-KEY-1{A58}",
+            "cio{w32}",
+            "mfa.{u84}",
+        ),
+        (
+            "mfa.getTokenForUser()",
+            "key-rotation-of-all-clusters",
+            "SKIPPED",
+            "precious",
+            "dp.status.message",
+        ),
     ),
     Kind(
         "terraform-token",
@@ -374,6 +390,7 @@ AUTHORIZATION = Kind(
         "authorization: Basic dXNlcjp{b20}",
         '["Authorization", "Bearer {w40}"]',
         '{"name": "Authorization", "value": "token {w40}"}',
+        'Authorization: Digest username="b", realm="x", uri="/", response="{h32}"',
         "    Authorization:\n    - Bearer {w32}\n",
     ),
     harmless=(
@@ -418,6 +435,10 @@ NAMED = Kind(
         "AccountKey={b86}==;EndpointSuffix=core.windows.net",
         '{\\"refresh_token\\": \\"{u64}\\"}',
         "password: {p12}\n",
+        "password = b'{p14}'",
+        '{"name": "DB_PASSWORD", "value": "{p14}"}',
+        "- name: DB_PASSWORD\n  value: {p14}\n",
+        "ACME_KEY=hunt{w16}",
     ),
     harmless=(
         '"max_tokens": 1024',
@@ -426,6 +447,9 @@ NAMED = Kind(
         "token = get_token()",
         "PASSWORD=$DB_PASSWORD",
         "api_key: REDACTED",
+        "api_key: your-openai-api-key-here",
+        "CACHE_KEY=deps-linux-v1-2026",
+        "PRIMARY_KEY=order4711item0815",
         '"next_page_token": "CAUQAA"',
     ),
 )

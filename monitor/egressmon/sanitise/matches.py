@@ -20,7 +20,7 @@ from egressmon.sanitise.catalog import (
     Kind,
 )
 from egressmon.sanitise.found import Match, Run, Sought, every, regions
-from egressmon.sanitise.secret_names import is_no_value
+from egressmon.sanitise.secret_names import is_no_value, is_stand_in
 from egressmon.sanitise.tokens import alternatives
 from egressmon.sanitise.urls import userinfo
 
@@ -146,7 +146,10 @@ def _around(tokens: _Tokens, data: bytes, end: int) -> Match | None:
 
 def _token_at(tokens: _Tokens, data: bytes, start: int) -> Match | None:
     match = tokens.at.match(data, start, start + _LONGEST_TOKEN)
-    return _of_token(tokens, match) if match else None
+    # AWS ends the keys of its documentation so.
+    if match is None or match[0].endswith(b"7EXAMPLE"):
+        return None
+    return _of_token(tokens, match)
 
 
 def _of_token(tokens: _Tokens, match: re.Match[bytes]) -> Match:
@@ -216,7 +219,9 @@ def _is_credential(user: str) -> bool:
     name, colon, secret = user.partition(":")
     if colon:
         secret = secret or name
-        return not is_no_value(secret) and secret not in _EXAMPLES and "{" not in secret
+        if is_no_value(secret) or is_stand_in(secret):
+            return False
+        return secret not in _EXAMPLES and "{" not in secret
     # A lone name that is long, and no word, is a token.
     return len(user) >= 16 and not user.islower() and not is_no_value(user)
 

@@ -19,7 +19,13 @@ from egressmon.sanitise.catalog import (
     SIGNED_URL,
 )
 from egressmon.sanitise.found import Match, Sought, every
-from egressmon.sanitise.secret_names import is_harmless, is_secret_name, words_of
+from egressmon.sanitise.secret_names import (
+    is_harmless,
+    is_key_variable,
+    is_secret_name,
+    is_stand_in,
+    words_of,
+)
 from egressmon.sanitise.written import (
     BEGIN,
     BLANK,
@@ -72,19 +78,16 @@ _SCHEME = re.compile(
     rb"(?P<scheme>bearer|basic)(?:[ \t]{1,4}|%20|\+)(?P<value>[\w.~+/=%-]{6,8192}+)",
     re.IGNORECASE,
 )
+_RESPONSE = re.compile(
+    rb"response=\\{0,7}[\"']?(?P<value>[0-9A-Fa-f]{32,128}+)", re.IGNORECASE
+)
+_BEFORE_RESPONSE = 2048
 _HEADER_KEYS = frozenset(
     """x-api-key api-key apikey x-goog-api-key x-auth-token x-auth-key x-access-token
     x-amz-security-token x-csrf-token x-xsrf-token x-vault-token x-gitlab-token
     private-token x-functions-key ocp-apim-subscription-key x-figma-token
     x-shopify-access-token dd-api-key dd-application-key x-honeycomb-team
     x-rapidapi-key x-amz-credential job-token x-session-token""".split()
-)
-_PLACEHOLDER = re.compile(
-    r"[\W_xX]*+|(?:\W{0,3}(?:your|redacted|filtered|masked|hidden|removed|scrubbed|"
-    r"saniti[sz]ed|placeholder|dummy|fake|example|changeme|change[_-]me|xxx+|omitted|"
-    r"secret|none|null|n/a|deleted|stripped|insert|replace)(?:[\W_]{0,2}[A-Za-z]{1,16}){0,6}"
-    r"[\W_]{0,3})",
-    re.IGNORECASE,
 )
 _IDENTIFIER = re.compile(
     r"[A-Za-z_][\w]{0,64}+(?:(?:\.|->|::)[A-Za-z_]\w{0,64}+){0,8}+"
@@ -103,6 +106,10 @@ _COOKIE = re.compile(
 _CALL = re.compile(r"[A-Za-z_][\w.]{0,64}[\[(].*", re.DOTALL)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _IDENTITIES = frozenset({"id", "ids", "sid", "sessid", "sessionid", "cookie", "auth"})
+# Of a variable that is called a key, but may be of a cache or a table.
+_KEY = re.compile(
+    r"(?=[^0-9]*[0-9])(?=[^A-Za-z]*[A-Za-z])[\w+/=-]*?[A-Za-z0-9]{12}[\w+/=-]*"
+)
 # As records have it: with a mark that tells different secrets apart.
 _MASKED = re.compile(
     r"(?:\*{3}[0-9a-f]{0,8}(?:~[0-9a-f]{8})?…?(?:/.*|[\s:;,/@=&-]{0,4})){1,64}",
@@ -154,6 +161,8 @@ def values(sought: Sought) -> Iterator[Match]:
             match = _BEHIND.match(data, at + behind)
             if match is not None:
                 yield from _value(data, at, match, ends)
+    for at in every(small, b"response="):
+        yield from _digest_response(data, at)
     for scheme in (b"bearer", b"basic"):
         for at in every(small, scheme):
             yield from _credentials(data, at)
@@ -171,6 +180,16 @@ def _credentials(data: bytes, at: int) -> Iterator[Match]:
         yield Match(*match.span("value"), AUTHORIZATION.name)
 
 
+# The answer to a challenge can be tried against guesses (RFC 7616).
+def _digest_response(data: bytes, at: int) -> Iterator[Match]:
+    match = _RESPONSE.match(data, at)
+    if match is None:
+        return
+    line = data[max(0, at - _BEFORE_RESPONSE) : at].rpartition(b"\n")[2].lower()
+    if b"digest" in line and b"username" in line:
+        yield Match(*match.span("value"), AUTHORIZATION.name)
+
+
 def _decoded(value: str) -> bytes:
     try:
         return a2b_base64(unquote(value) + "===")
@@ -185,7 +204,8 @@ def _value(
     while start and at - start < 64 and data[start - 1] in _NAME_CHARACTERS:
         start -= 1
     name = data[start : match.end("rest")].decode("latin-1")
-    if not is_secret_name(name) and name.lower() not in _HEADER_KEYS:
+    is_named = is_secret_name(name) or name.lower() in _HEADER_KEYS
+    if not is_named and not (match["divider"] and is_key_variable(name)):
         return
     kind = _kind(name, data[max(0, start - 5) : start])
     is_option = name[:2] == "--" or _NETRC.search(data, max(0, start - 512), start)
@@ -255,6 +275,9 @@ def _judged(
     text = _text(data[begin:end])
     if kind == AUTHORIZATION.name and (found := _AUTH.fullmatch(text)):
         begin, text = begin + found.start("credentials"), found["credentials"]
+    is_known = is_secret_name(name) or kind != NAMED.name
+    if not is_known and not _KEY.fullmatch(text):
+        return
     if _is_secret(kind, name, text, match):
         yield Match(begin, begin + len(text), kind)
 
@@ -303,11 +326,16 @@ def _is_secret(kind: str, name: str, text: str, match: re.Match[bytes]) -> bool:
     if is_harmless(name, text) and not text.startswith("***"):
         return False
     if kind == COOKIE.name:
-        return any(map(_COOKIE.fullmatch, text.split(";")))
+        return any(map(_is_cookie, text.split(";")))
     if kind in {AUTHORIZATION.name, SIGNED_URL.name} or match["pair"]:
         least = 6 if kind == AUTHORIZATION.name else 8
         return len(text) >= least and (kind == SIGNED_URL.name or _is_shaped(text))
     return not _is_about(name, text) and _is_value(name, text, match)
+
+
+def _is_cookie(text: str) -> bool:
+    value = text.partition("=")[2].strip()
+    return _COOKIE.fullmatch(text) is not None and not is_stand_in(value)
 
 
 # Token counts, and signatures that sign no URL: in answers of language models.
@@ -323,7 +351,9 @@ def _is_value(name: str, text: str, match: re.Match[bytes]) -> bool:
     if is_code and not any(map(str.isdecimal, text)):
         return _is_password(name) and _is_odd(name, text, match)
     if _is_password(name) and not is_code:
-        return text[-1] not in ":," and text.count(" ") <= 3
+        # "forgot_password": "Forgot password?" is a label.
+        is_label = " " in text and words_of(name) == words_of(text)
+        return text[-1] not in ":," and text.count(" ") <= 3 and not is_label
     return len(text) >= 8 and _is_shaped(text) and not _is_reference(name, text)
 
 
@@ -355,6 +385,6 @@ def _is_reference(name: str, text: str) -> bool:
 def _is_placeholder(text: str) -> bool:
     return (
         _MASKED.fullmatch(text) is not None
-        or _PLACEHOLDER.fullmatch(text[:256]) is not None
+        or is_stand_in(text)
         or _TEMPLATE.fullmatch(text) is not None
     )

@@ -46,9 +46,11 @@ _SHORTEST_SECRET, _LONGEST_SECRET = 40, 512
 # What stands before a run that is a digest or a picture; and how public keys begin.
 _KNOWN_BEFORE = re.compile(
     rb"(?:sha(?:1|224|256|384|512)[-:=]|md5-|SHA256:|h1:|;base64,|#|integrity=)\\?[\"']?\Z"
+    rb"|(?i:x-amz-id-2)[\"'\\]{0,4}[:,][\s\[\"'\\-]{0,32}\Z"
 )
 _KNOWN = re.compile(
     rb"AAAA(?:[BC]3NzaC1|E2VjZHNh|GnNr|InNr)|iVBORw0KGgo|/9j/|R0lGOD|UklGR|PHN2Zy|"
+    rb"Qm[1-9A-HJ-NP-Za-km-z]{44}\Z|"  # a CID of IPFS
     rb"_{1,3}(?:R[A-Z]|Z[A-Z])|"  # names of Rust and C++, mangled
     rb"JVBERi0|d09G[MR]|AAEAAA|sha(?:1|256|384|512)-|MII[A-Za-z0-9]|MIGbM|MFkwEwYHKoZ|MCowBQYDK2V|MHYwEAYHKoZ|H4sI|UEsDB"
 )
@@ -158,7 +160,7 @@ def _random(data: bytes, start: int, end: int) -> str | None:
         kind = RANDOM_BASE64.name
     if not is_secret or _KNOWN.match(word):
         return None
-    return None if _KNOWN_BEFORE.search(data, max(0, start - 24), start) else kind
+    return None if _KNOWN_BEFORE.search(data, max(0, start - 64), start) else kind
 
 
 def _is_text(data: bytes, start: int, end: int) -> bool:

@@ -176,3 +176,49 @@ def is_no_value(value: str) -> bool:
         or _REFERENCE.fullmatch(value) is not None
         or _CODE.fullmatch(value) is not None
     )
+
+
+# Words that say that a value is none, and those that may stand with them. Other words
+# with them are none of these: SecretAgentMan is a password.
+_STAND_IN = re.compile(
+    r"[\W_xX]*+|(?:\W{0,3}(?:your|redacted|filtered|masked|hidden|removed|scrubbed|"
+    r"saniti[sz]ed|placeholder|dummy|fake|example|changeme|change[_-]me|xxx+|omitted|"
+    r"secret|none|null|n/a|deleted|stripped|insert|replace)(?:[\W_]{0,2}(?:"
+    r"your|my|the|an?|this|that|is|it|me|with|here|in|for|by|of|to|from|and|or|not|no|"
+    r"real|used|value|values|please|goes|put|text|string|data|env|var|variable|"
+    r"key|keys|api|token|tokens|secret|secrets|password|pass|auth|access|account|app|"
+    r"application|client|user|service|server|admin|session|cookie|cookies|header|"
+    r"bearer|basic|credential|credentials|private|public|project|org|team|id|name|"
+    r"test|tests|testing|example|examples|dummy|fake|placeholder|demo|dev|local|only|"
+    r"vcr|ci|docs|url|web|hook|webhook|bot|own|openai|anthropic|google|github|gitlab|"
+    r"aws|azure|stripe|slack|redacted|removed|changeme|sensitive|information|content"
+    r")){0,6}[\W_]{0,3})",
+    re.IGNORECASE,
+)
+# First parts of names of keys that are no secrets: of caches, tables, keyboards.
+_NO_KEYS = frozenset(
+    """public primary foreign cache sort partition hash range index row column unique
+    natural composite map dict object group routing registry registration hot arrow
+    enter return shift ctrl control alt meta escape tab delete home end press on config
+    json property lookup translation message event state query context known host s3
+    gcs bucket idempotency dedup metric label tag option setting settings header param
+    field attr attribute feature flag gpg pgp ssh issue ticket jira order item product
+    entity record data parent child job task build artifact cluster secondary global
+    version release shard topic redis_cache session_cache site recaptcha pub node tree
+    sub line trace span log file path url object_store storage_object""".split()
+)
+_KEY_VARIABLE = re.compile(r"(?P<before>[A-Z][A-Z0-9_]{1,63})_KEY")
+
+
+def is_stand_in(value: str) -> bool:
+    """Tell whether `value` only says that something was, or is to be put, here."""
+    return _STAND_IN.fullmatch(value[:256]) is not None
+
+
+def is_key_variable(name: str) -> bool:
+    """Tell whether `name` is a variable as MAILGUN_KEY, which may be a secret's."""
+    found = _KEY_VARIABLE.fullmatch(name)
+    if found is None:
+        return False
+    before = found["before"].lower()
+    return before not in _NO_KEYS and _NO_KEYS.isdisjoint(before.split("_"))
