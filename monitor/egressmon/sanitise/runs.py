@@ -23,7 +23,8 @@ _SOUGHT = b"a" * SHORTEST
 # Lines of any one width, as strings of code, quoted mail and comments have them.
 _NARROWEST, _WIDEST = 16, 128
 _HEAD = 1024  # says whether it is text
-_LINE_END = b"a" * _NARROWEST + b"|"
+_LINE = b"a" * _NARROWEST
+_LETTERS = re.compile(rb"a++")
 _FOLD = re.compile(
     rb"(?:(?:\\{0,7}[\"'`][ \t]{0,8}|[ \t]{1,8})[+.,&]?|[.,&])?[ \t]{0,8}\\{0,2}"
     rb"(?:\r?\n|(?:\\{1,7}r)?\\{1,7}n)"
@@ -88,26 +89,26 @@ def all_runs(data: bytes) -> Iterator[Run]:
 
 # Those of lines that are as wide as the first, and one that may be shorter.
 def _folded(data: bytes, classes: bytes) -> Iterator[Run]:
-    at = classes.find(_LINE_END)
+    at = classes.find(_LINE)
     while at >= 0:
-        until = at + _NARROWEST
-        head = classes[max(0, until - _WIDEST - 2) : until]
-        start = until - len(head) + len(head.rstrip(b"a"))
+        match = _LETTERS.match(classes, at)
+        start, until = match.span() if match else (at, at + _NARROWEST)
         if data[start - 1 : start] == b"\\" and data[start] in b"nrt":
             start += 1  # of an escape
-        if _NARROWEST <= until - start <= _WIDEST and _FOLD.match(data, until):
+        is_line = classes[until : until + 1] == b"|" and until - start <= _WIDEST
+        if is_line and _FOLD.match(data, until):
             lines = _lines_of(until - start).match(data, start)
             if lines is not None:
                 until = lines.end()
                 yield Run(start, until, is_wrapped=True, is_folded=True)
-        at = classes.find(_LINE_END, until)
+        at = classes.find(_LINE, until)
 
 
 @cache
 def _lines_of(width: int) -> re.Pattern[bytes]:
     letters = rb"[A-Za-z0-9+/_-]"
     return re.compile(
-        rb"(?:%b{%d}%b){1,}%b{1,%d}+(?!%b)={0,2}"
+        rb"(?:%b{%d}%b){1,}%b{1,%d}+(?!%b)={0,2}(?![:.(@])"
         % (letters, width, _FOLD.pattern, letters, width, letters)
     )
 
