@@ -59,6 +59,13 @@ def clean_pairs(text: str, *, more: frozenset[str] = frozenset()) -> str:
     return "&".join(_pair(pair, more) for pair in text.split("&"))
 
 
+def clean_form(text: str) -> str:
+    """Return the form `text` without secrets; a `code` is one where OAuth sends it."""
+    names = {pair.partition("=")[0].lower() for pair in text.split("&")}
+    is_oauth = not names.isdisjoint({"grant_type", "client_id", "code_verifier"})
+    return clean_pairs(text, more=frozenset({"code"} if is_oauth else ()))
+
+
 def _pair(pair: str, more: frozenset[str]) -> str:
     name, equals, value = pair.partition("=")
     if not equals or not value:

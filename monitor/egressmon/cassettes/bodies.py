@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from egressmon.cassettes.addresses import clean_pairs
+from egressmon.cassettes.addresses import clean_form
 from egressmon.cassettes.encodings import DecodingError, decoded, is_text
 from egressmon.cassettes.json_bodies import clean_json, still_json
 from egressmon.cassettes.text import clean, is_secret, settled
@@ -63,7 +63,7 @@ def _cleaned(data: bytes, content_type: str) -> bytes:
 def _text(data: bytes, kind: str) -> bytes:
     is_form = kind == "application/x-www-form-urlencoded"
     if is_form or (not kind and _FORM.fullmatch(data.decode())):
-        return clean_pairs(data.decode()).encode()
+        return clean_form(data.decode()).encode()
     if data.lstrip()[:1] == b"<":
         return _ELEMENT.sub(_element, data.decode()).encode()
     return b"\n".join(map(_line, data.split(b"\n")))

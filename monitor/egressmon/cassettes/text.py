@@ -7,16 +7,22 @@ from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import TypeVar
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 from egressmon.sanitise.counting import MASK
 from egressmon.sanitise.redaction import redact
-from egressmon.sanitise.secret_names import is_harmless, is_secret_name
+from egressmon.sanitise.secret_names import is_harmless, is_no_value, is_secret_name
 
 _Text = TypeVar("_Text", str, bytes)
 _SHORTEST = 8
 _LONGEST = 8192
 _ROUNDS = 8
+# Codes that stand for a password once, whatever their length.
+_CODES = frozenset(
+    """device_code devicecode otp otp_code totp totp_code mfa_code verification_code
+    code_verifier authorization_code auth_code""".split()
+)
+_USERINFO = re.compile(r"://[^\s/?#@:]{0,256}:(?P<password>[^\s/?#@]{1,1024})@")
 _RATE = re.compile(r"rate-?limit", re.IGNORECASE)
 
 
@@ -52,6 +58,8 @@ def settled(cleaning: Callable[[_Text], _Text], text: _Text, otherwise: _Text) -
 
 def is_secret(name: str, value: str) -> bool:
     """Tell whether the `value` of what is called `name` is a secret."""
+    if name.lower() in _CODES:
+        return not is_no_value(value)
     if _RATE.search(name) or not is_secret_name(name):
         return False
     return not is_harmless(name, value)
@@ -71,7 +79,8 @@ def _forms(values: tuple[str, ...]) -> list[bytes]:
 def _forms_of(value: str) -> Iterator[bytes]:
     data = os.fsencode(value)
     yield data
-    yield json.dumps(value)[1:-1].encode()
+    as_json = json.dumps(value)[1:-1]
+    yield from (as_json.encode(), as_json.replace("/", "\\/").encode())
     yield from (
         one.encode() for one in (quote(data), quote(data, ""), quote_plus(data))
     )
@@ -84,11 +93,20 @@ def _forms_of(value: str) -> Iterator[bytes]:
 
 
 def _values(variables: Mapping[str, str]) -> list[str]:
-    return [
-        value
-        for name, value in variables.items()
-        if is_secret(name, value) and _is_telling(value)
-    ]
+    found = (part for name, value in variables.items() for part in _parts(name, value))
+    return list(filter(_is_telling, found))
+
+
+# A value as it is, and what of it is sent: without the blanks around it, each of its
+# lines, the password in an address.
+def _parts(name: str, value: str) -> Iterator[str]:
+    if is_secret(name, value):
+        yield value
+        for line in value.splitlines():
+            if not line.lstrip().startswith("-----"):
+                yield line.strip()
+    for found in _USERINFO.finditer(value[:_LONGEST]):
+        yield from {found["password"], unquote(found["password"])}
 
 
 # A password that is a word, as in a database for tests, would take that word from all

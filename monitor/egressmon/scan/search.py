@@ -15,6 +15,7 @@ from egressmon.scan import windows
 from egressmon.scan.windows import ExpandsTooFarError, Read, Window, Windows
 
 _TOO_FAR = "it unpacks to too much: only its beginning was searched"
+_LONGEST_HEADER = 128 << 10
 _TOO_LONG = "a run of characters is too long to be decoded as one"
 _NOT_ALL = (
     "what is compressed here ends early or unpacks to too much: not all was searched"
@@ -89,6 +90,8 @@ class FileSearch:
             head = os.pread(descriptor, 8, 0)
             size = os.fstat(descriptor).st_size
             is_packed = windows.is_gzip(head)
+            if is_packed:
+                yield from self._in_header(os.pread(descriptor, _LONGEST_HEADER, 0))
             yield from self._all(windows.unpacking(read, size) if is_packed else read)
         except OSError as error:
             yield self._unsearched(error.strerror or str(error))
@@ -98,6 +101,13 @@ class FileSearch:
             yield self._unsearched("the compressed file ends early")
         except zlib.error:
             yield self._unsearched("the compressed file is damaged")
+
+    def _in_header(self, packed: bytes) -> Iterator[Leak | Unsearched]:
+        # Its first bytes are the mark of gzip, by which it would be unpacked.
+        header = b"  " + windows.header_of(packed)[2:]
+        for hit in search(header.replace(b"\0", b"\n")):
+            column = hit.match.start + 1
+            yield Leak(self.path, 1, column, hit.match.kind, hit.digest, hit.encodings)
 
     def _unsearched(self, reason: str) -> Unsearched:
         return Unsearched(self._shown, None, reason)

@@ -7,7 +7,8 @@ is seen whole; where there is no such place, it grows, up to a limit.
 import re
 import zlib
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from contextlib import suppress
+from typing import NamedTuple, Protocol
 
 from egressmon.sanitise.layers import GZIP
 
@@ -24,6 +25,11 @@ _BREAK = re.compile(
     rb"|(?<=[\s,;.])[A-Za-z0-9]\w{0,14}[\s,;.]"
 )
 _LEAST_UNPACKED, _MAX_GROWTH = 64 << 20, 100
+
+
+class _Inflate(Protocol):
+    def decompress(self, data: bytes, /) -> bytes: ...
+
 
 Read = Callable[[int], bytes]
 """Returns up to so many bytes, none at the end. May raise OSError."""
@@ -53,6 +59,7 @@ class Windows:
         self._data = b""
         self._is_last = False
         self._again = False
+        self._error: Exception | None = None
 
     def may_be_larger(self) -> bool:
         """Have the same window come again, with more behind it; False if it cannot."""
@@ -60,7 +67,7 @@ class Windows:
         return self._again
 
     def __iter__(self) -> Iterator[Window]:
-        """Yield each window."""
+        """Yield each window; what cannot be read to its end is raised behind them."""
         offset = first = 0
         while True:
             end = self._grown(first)
@@ -71,6 +78,8 @@ class Windows:
             if self._again:
                 self._again = False
             elif self._is_last:
+                if self._error is not None:
+                    raise self._error
                 return
             else:
                 kept = max(0, end - _CONTEXT)
@@ -88,9 +97,12 @@ class Windows:
 
     def _fill(self, size: int) -> None:
         parts, missing = [self._data], size - len(self._data)
-        while missing > 0 and (part := self._read(missing)):
-            parts.append(part)
-            missing -= len(part)
+        try:
+            while missing > 0 and (part := self._read(missing)):
+                parts.append(part)
+                missing -= len(part)
+        except (EOFError, OSError, zlib.error, ExpandsTooFarError) as error:
+            self._error, missing = error, max(1, missing)
         self._is_last = missing > 0
         self._data = b"".join(parts)
 
@@ -111,10 +123,13 @@ def unpacking(read: Read, size: int) -> Read:
     """
     left = _LEAST_UNPACKED + _MAX_GROWTH * size
     inflate, packed = zlib.decompressobj(31), b""
+    damage: zlib.error | None = None
 
     def read_unpacked(count: int) -> bytes:
-        nonlocal inflate, packed, left
+        nonlocal inflate, packed, left, damage
         while True:
+            if damage is not None:
+                raise damage
             packed = packed or read(CHUNK)
             if inflate.eof:  # another member, or padding, may follow
                 packed = packed.lstrip(b"\0")
@@ -123,7 +138,11 @@ def unpacking(read: Read, size: int) -> Read:
                 inflate = zlib.decompressobj(31)
             if not packed and not inflate.eof:
                 raise EOFError
-            part = inflate.decompress(packed, count)
+            before = inflate.copy()
+            try:
+                part = inflate.decompress(packed, count)
+            except zlib.error as error:
+                part, damage = _until_damage(before, packed, left), error
             packed = inflate.unconsumed_tail or inflate.unused_data
             left -= len(part)
             if left < 0:
@@ -132,6 +151,32 @@ def unpacking(read: Read, size: int) -> Read:
                 return part
 
     return read_unpacked
+
+
+# zlib keeps nothing of the piece in which it finds an error: so it gets one byte after
+# the other.
+def _until_damage(inflate: _Inflate, packed: bytes, limit: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    with suppress(zlib.error):
+        for at in range(len(packed)):
+            parts.append(inflate.decompress(packed[at : at + 1]))
+            size += len(parts[-1])
+            if size > limit:
+                break
+    return b"".join(parts)[:limit]
+
+
+def header_of(packed: bytes) -> bytes:
+    """Return the header, with names and remarks, of the gzip file that begins so."""
+    flags, at = packed[3] if len(packed) > 3 else 0, 10
+    if flags & 4:
+        at += 2 + int.from_bytes(packed[at : at + 2], "little")
+    for flag in (8, 16):  # a name, a comment
+        if flags & flag:
+            end = packed.find(b"\0", at)
+            at = end + 1 if end >= 0 else len(packed)
+    return packed[:at]
 
 
 def is_gzip(head: bytes) -> bool:

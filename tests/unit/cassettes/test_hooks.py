@@ -451,3 +451,40 @@ def test_hostile_bodies_take_linear_time(body: bytes) -> None:
             Request("POST", "http://h.test/", body, headers)
         )
         assert shown.body
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sent"),
+    [
+        ("ACME_TOKEN", "Qtrail9-x7Kq2\n", "Qtrail9-x7Kq2"),
+        ("ACME_TOKEN", "Qtrail9-x7Kq2\nQmore9-x7Kq3\n", "Qmore9-x7Kq3"),
+        ("DATABASE_URL", "postgres://u:Qz03live-K9xx@h/x", "Qz03live-K9xx"),
+        ("REDIS_URL", "redis://:Qz03live%2FK9xx@h/0", "Qz03live/K9xx"),
+        ("ACME_TOKEN", "Qz03/live/K9xx", "Qz03\\/live\\/K9xx"),
+    ],
+)
+def test_what_is_sent_of_a_variable_is_taken_out(
+    name: str, value: str, sent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    body = f'{{"x": "it is {sent}."}}'.encode()
+    given = {"status": {}, "headers": JSON, "body": {"string": body}}
+
+    shown = cassettes.before_record_response(given)
+
+    assert shown["body"]["string"] == b'{"x": "it is ***."}'
+
+
+@pytest.mark.parametrize("name", ["code", "device_code", "otp", "code_verifier"])
+def test_codes_that_stand_for_a_password_are_taken_out(name: str) -> None:
+    form = f"grant_type=x&{name}=Splx10&page=2".encode()
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    request = cassettes.before_record_request(Request("POST", "http://h/", form, kind))
+
+    assert request.body == f"grant_type=x&{name}=***&page=2".encode()
+
+    if name != "code":
+        body = json.dumps({name: "Splx10", "code": 404}).encode()
+        given = {"status": {}, "headers": JSON, "body": {"string": body}}
+        shown = cassettes.before_record_response(given)
+        assert json.loads(shown["body"]["string"]) == {name: "***", "code": 404}

@@ -186,3 +186,34 @@ def test_digests_of_evidence_are_not_searched(tmp_path: Path, key: str) -> None:
 
     found = [one for one in FileSearch(str(path)).results() if isinstance(one, Leak)]
     assert [one.line for one in found] == [2]
+
+
+@pytest.mark.parametrize("damage", ["behind", "checksum", "early", "inside"])
+def test_a_damaged_compressed_file_is_searched_as_far_as_it_goes(
+    tmp_path: Path, damage: str
+) -> None:
+    noise = random.Random(1).randbytes(9000)  # noqa: S311 -- a test's
+    packed = gzip.compress(f"one\n{KEY}\n".encode() + noise)
+    path = tmp_path / "log.gz"
+    path.write_bytes(
+        {
+            "behind": packed + b"text",
+            "checksum": packed[:-8] + bytes(8),
+            "early": packed[:-2000],
+            "inside": packed[:-2000] + b"\xff" * 2000,
+        }[damage]
+    )
+
+    leak, unsearched = FileSearch(str(path)).results()
+
+    assert isinstance(leak, Leak)
+    assert (leak.line, leak.kind) == (2, "anthropic-key")
+    assert isinstance(unsearched, Unsearched)
+
+
+def test_the_header_of_a_compressed_file_is_searched(tmp_path: Path) -> None:
+    path = tmp_path / "log.gz"
+    with path.open("wb") as out, gzip.GzipFile(KEY, "wb", fileobj=out) as packed:
+        packed.write(b"text")
+
+    assert [(one.line, one.kind) for one in leaks(path)] == [(1, "anthropic-key")]
