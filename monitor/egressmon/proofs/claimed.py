@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, cast
 
-from egressmon.proofs.criteria import MAX_LISTED, Criterion
+from egressmon.proofs.criteria import Criterion
 from egressmon.proofs.scenario import PhaseResult
 from egressmon.sanitise.redaction import redact
 from egressmon.text import unescape

@@ -42,8 +42,8 @@ from egressmon.proofs.progress import Progress
 from egressmon.proofs.scenario import PhaseResult, Scenario
 from egressmon.proofs.scratch import Scratch
 from egressmon.proofs.summary import SummaryOf, page, run_summary, whole_summary
-from egressmon.reports.explaining import explanation
 from egressmon.proofs.surroundings import Surroundings, known_secrets
+from egressmon.reports.explaining import explanation
 from egressmon.startup import patience
 from egressmon.text import printable
 from egressmon.values import dataclass

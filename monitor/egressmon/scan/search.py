@@ -107,7 +107,9 @@ class FileSearch:
         header = b"  " + windows.header_of(packed)[2:]
         for hit in search(header.replace(b"\0", b"\n")):
             column = hit.match.start + 1
-            yield Leak(self.path, 1, column, hit.match.kind, hit.digest, hit.encodings)
+            yield Leak(
+                self._shown, 1, column, hit.match.kind, hit.digest, hit.encodings
+            )
 
     def _unsearched(self, reason: str) -> Unsearched:
         return Unsearched(self._shown, None, reason)
