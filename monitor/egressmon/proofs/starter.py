@@ -29,6 +29,8 @@ _PATIENCE_MS = 10_000
 _MANY = 12
 _SET_DEATH_SIGNAL = 1  # include/uapi/linux/prctl.h
 _ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
+# `egressmon watch` passes these on to its command: here, there is no one command.
+_NOT_OURS = (signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Starter:
@@ -147,6 +149,9 @@ def supervise(
 
 
 def _conduct(user: User, conduct: Callable[[Channel], int], channel: Channel) -> int:
+    # Nothing that it starts is the command's: those are the launcher's.
+    for number in _NOT_OURS:
+        signal.signal(number, signal.SIG_IGN)
     drop_to(user)
     hide()
     return conduct(channel)
@@ -169,7 +174,7 @@ def _wakeup() -> socket.socket:
     read, write = socket.socketpair()
     write.setblocking(False)
     signal.set_wakeup_fd(write.detach(), warn_on_full_buffer=False)
-    for number in _ENDING:
+    for number in (*_ENDING, *_NOT_OURS):
         if number not in dispositions.ignored():
             signal.signal(number, _nothing)
     return read
@@ -177,7 +182,7 @@ def _wakeup() -> socket.socket:
 
 def _forget_signals() -> None:
     signal.set_wakeup_fd(-1)
-    for number in _ENDING:
+    for number in (*_ENDING, *_NOT_OURS):
         if number not in dispositions.ignored():
             signal.signal(number, signal.SIG_DFL)
 

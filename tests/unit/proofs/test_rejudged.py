@@ -336,3 +336,14 @@ def test_a_run_that_was_learned_from_is_no_proof(proof: Path) -> None:
 
 def learned(records: list[Json]) -> None:
     records[0].update(policy_kind="learning", policy=None, policy_digest=None)
+
+
+def test_an_empty_run_is_none_that_passed(proof: Path) -> None:
+    (proof / "run-02/evidence.jsonl").write_bytes(b"")
+
+    found = messages(proof)
+    assert any("there are 1" in one for one in found)
+    assert any("`heads`" in one for one in found)
+    result = verify(str(proof), Wanted(judge=claims_of))
+    assert result.unreadable == []
+    assert any("the run did not begin" in one for one in result.notes)
