@@ -12,6 +12,7 @@ from egressmon.proofs.plan import PROBE
 from egressmon.reading.values import Values
 from egressmon.values import dataclass, field
 
+_MISSED = ("missed_stack", "missed_frames", "missed_code", "missed_mapping")
 _MAX_PEERS = 200_000
 _MAX_PACKAGES = 20_000
 
@@ -94,6 +95,12 @@ class Facts:
         """Whether the run forgot names, so that a peer may have had more of them."""
         losses = _table((self.end or {}).get("losses"))
         return bool(losses.get("names_dropped"))
+
+    @property
+    def missed_callers(self) -> bool:
+        """Whether the run missed who made some calls: modules, packages, routes."""
+        losses = _table((self.end or {}).get("losses"))
+        return any(losses.get(name) for name in _MISSED)
 
     def completed(self) -> list[str]:
         """Return the names of the phases that were completed, in their order."""

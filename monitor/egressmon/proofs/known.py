@@ -4,6 +4,7 @@ No rule has to recognise them: they are masked as they are, and as programs writ
 """
 
 import base64
+import html
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -11,9 +12,13 @@ from typing import TypeVar
 from urllib.parse import quote, quote_plus
 
 from egressmon.sanitise.counting import MASK
+from egressmon.text import escape
 
 SHORTEST = 6
 """Of a shorter text, every other line of a log has a copy."""
+_LEAST_BASE64 = 8
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_ESCAPED = re.compile("%[0-9A-F]{2}")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,31} +(?P<rest>\S.*)", re.DOTALL)
 
 _Text = TypeVar("_Text", str, bytes)
@@ -72,11 +77,43 @@ def _forms(text: str) -> Iterator[bytes]:
         yield plain
         yield base64.b64encode(plain).rstrip(b"=")
         yield base64.urlsafe_b64encode(plain).rstrip(b"=")
-        for quoted in (quote(plain, ""), quote_plus(plain)):
+        yield from _inside_base64(plain)
+        yield repr(plain)[2:-1].encode()
+        for quoted in (quote(plain, ""), quote(plain), quote_plus(plain)):
             yield quoted.encode()
-    written = repr(text)[1:-1], json.dumps(text)[1:-1]
-    for form in (*written, json.dumps(text, ensure_ascii=False)[1:-1]):
+            yield _ESCAPED.sub(lambda found: found[0].lower(), quoted).encode()
+    for form in _written(text):
         yield form.encode("utf-8", "surrogatepass")
+
+
+# Whether or not what stands before it is a multiple of three bytes: of `user:SECRET`,
+# the letters that are the secret's alone.
+def _inside_base64(plain: bytes) -> Iterator[bytes]:
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + plain)
+        whole = encoded[(0, 2, 3)[before] : -4 if len(plain) + before % 3 else None]
+        if len(whole) >= _LEAST_BASE64:
+            yield whole
+            yield whole.translate(_URL_SAFE)
+
+
+# As evidence has a text, as Python and HTML write it, and as JSON has each of these,
+# once or inside another.
+def _written(text: str) -> Iterator[str]:
+    for one in {text, escape(text), repr(text)[1:-1], html.escape(text)}:
+        yield one
+        for is_ascii in (True, False):
+            once = json.dumps(one, ensure_ascii=is_ascii)[1:-1]
+            yield once
+            yield once.replace("/", "\\/")
+            yield _of_html(once, "<>&")
+            yield _of_html(once, "<>&'")
+            yield json.dumps(once, ensure_ascii=is_ascii)[1:-1]
+
+
+# As servers put JSON into pages.
+def _of_html(text: str, escaped: str) -> str:
+    return "".join(f"\\u{ord(one):04x}" if one in escaped else one for one in text)
 
 
 def _cut_at_end(data: bytes, form: bytes) -> int:

@@ -1,6 +1,7 @@
 """The secrets of headers: sent, and nowhere else."""
 
 import base64
+import html
 import json
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from egressmon.proofs.logs import Log
 from egressmon.proofs.plan import Plan
 from egressmon.proofs.surroundings import headers_of, known_secrets, require_sendable
 from egressmon.sanitise.counting import MASK
+from egressmon.text import escape
 
 VALUE = 'tr0ub4dor "and" thr\xe9e'
 KNOWN = KnownSecrets([VALUE])
@@ -45,6 +47,33 @@ def test_a_known_secret_is_masked_however_it_is_written(written: bytes) -> None:
     assert b"tr0ub4dor" not in masked
     assert MASK.encode() in masked
     assert masked.startswith(b"before ")
+
+
+ODD = "zqx/w\\v+kk==<\xe9>'\t"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        escape(ODD),
+        json.dumps(escape(ODD)),
+        json.dumps(ODD).replace("/", "\\/"),
+        json.dumps(json.dumps(ODD)),
+        json.dumps(ODD).replace("<", "\\u003c").replace(">", "\\u003e"),
+        html.escape(ODD),
+        repr(ODD.encode()),
+        quote(ODD, "").lower(),
+        base64.b64encode(f"user:{ODD}".encode()).decode(),
+        base64.urlsafe_b64encode(f"u:{ODD}!".encode()).decode(),
+    ],
+)
+def test_so_is_one_with_letters_that_each_writes_in_its_own_way(written: str) -> None:
+    masked = KnownSecrets([ODD]).masked(f"before {written} after")
+
+    assert masked.startswith("before ")
+    assert MASK in masked
+    assert "zqx" not in masked
+    assert "enF4L3dcd" not in masked  # the secret's own, as base64 has it
 
 
 def test_what_is_behind_the_scheme_is_a_secret_by_itself() -> None:
