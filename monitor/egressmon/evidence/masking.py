@@ -59,6 +59,7 @@ def _texts(record: Record) -> Iterator[str | None]:
             yield from record.answers
         case ProcessRecord():
             yield record.exe
+            yield record.comm
         case RunStart():
             yield record.cwd
             yield record.policy
@@ -70,6 +71,7 @@ def _common(record: ConnectionRecord | DnsRecord) -> Iterator[str | None]:
     yield record.reason
     if record.process is not None:
         yield record.process.exe
+        yield record.process.comm  # which each process and thread can set
     if (module := record.module) is not None:
         yield module.caller.path
         if module.binding is not None:

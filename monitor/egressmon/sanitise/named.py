@@ -186,7 +186,9 @@ def _digest_response(data: bytes, at: int) -> Iterator[Match]:
     if match is None:
         return
     line = data[max(0, at - _BEFORE_RESPONSE) : at].rpartition(b"\n")[2].lower()
-    if b"digest" in line and b"username" in line:
+    behind = data[match.end() : match.end() + _BEFORE_RESPONSE]
+    whole = line + behind.partition(b"\n")[0].lower()
+    if b"digest" in line and b"username" in whole:
         yield Match(*match.span("value"), AUTHORIZATION.name)
 
 

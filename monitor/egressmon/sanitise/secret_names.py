@@ -143,6 +143,8 @@ _A_FILE = re.compile(
 )
 # With one of these words, a value like a path may be a secret: base64 may begin with a
 # slash.
+# Kinds of secrets whose names are like those of secrets: `run.end` counts by them.
+_COUNTED = frozenset({"named-secret", "authorization", "cookie", "jwt"})
 _NEVER_FILES = frozenset("secret access api account token password".split())
 _MAY_BE_KINDS = frozenset("auth authorization credentials cookies token".split())
 _MAY_BE_FILES = frozenset(
@@ -157,7 +159,8 @@ def is_harmless(name: str, value: str) -> bool:
     words = words_of(name)
     last = words[-1] if words else ""
     if value.isdecimal():
-        return len(value) <= (1 if last in PASSWORDS else 6)
+        most = 1 if last in PASSWORDS else 6
+        return name in _COUNTED or len(value) <= most
     if last == "pwd" and value.startswith(("/", "~")):
         return name.lstrip("-") in {"PWD", "OLDPWD", "pwd"}
     if last in _MAY_BE_KINDS and value.lower() in _KINDS_OF_AUTH:

@@ -20,6 +20,7 @@ from egressmon.evidence.records import (
     LossRecord,
     NameRecord,
     Peer,
+    ProcessRecord,
 )
 from egressmon.policy.language.names import covers
 from egressmon.sanitise import sanitise_place
@@ -107,6 +108,15 @@ def test_a_token_in_a_path_shows_nowhere_in_the_record() -> None:
     assert masked.module is not None
     assert masked.process.exe == masked.module.caller.path
     assert "/bin/prog" in (masked.process.exe or "")
+
+
+def test_a_name_that_a_process_gave_itself_shows_no_secret() -> None:
+    record = ProcessRecord(
+        event="exec", pid=1, ppid=0, uid=0, comm="pw: hunter22z", exe=None, argv=None,
+        argv_cut=False, started="",
+    )  # fmt: skip
+
+    assert "hunter22z" not in str(sanitise_record(record))
 
 
 def test_a_record_of_any_other_kind_is_looked_through() -> None:

@@ -188,6 +188,20 @@ def test_digests_of_evidence_are_not_searched(tmp_path: Path, key: str) -> None:
     assert [one.line for one in found] == [2]
 
 
+@pytest.mark.parametrize("name", ["named-secret", "authorization"])
+def test_how_many_were_masked_is_no_secret(name: str) -> None:
+    assert redaction.scan_text(f'"masked":{{"{name}":1191,"jwt":12345678}}') == []
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_digest_of_http_has_its_parts_in_any_order(first: bool) -> None:  # noqa: FBT001
+    parts = [f'response="{"0123456789abcdef" * 2}"', 'username="bob"']
+    header = ", ".join(parts if first else parts[::-1])
+
+    (leak,) = redaction.scan_text(f"Authorization: Digest {header}")
+    assert leak.kind == "authorization"
+
+
 @pytest.mark.parametrize("damage", ["behind", "checksum", "early", "inside"])
 def test_a_damaged_compressed_file_is_searched_as_far_as_it_goes(
     tmp_path: Path, damage: str
