@@ -6,6 +6,8 @@ class EgressmonError(Exception):
 
     status = 125
     """The exit status of a verb that runs a command (docs/usage.md)."""
+    other_status = 2
+    """The exit status of any other verb."""
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)

@@ -26,13 +26,13 @@ def main(early: Preparation | None = None) -> int:
     arguments = sys.argv[1:]
     _guard_streams()
     named = VERBS.get(arguments[0]) if arguments else None
-    running = named is not None and named.runs_command
+    running = named is not None and named.watches(arguments)
     try:
         parsed = options.parse(arguments, add_verbs if named is None else _only(named))
         return VERBS[parsed.verb].run(parsed, Call(arguments, early))
     except EgressmonError as error:
         _explain(error, str(error), error.hint, arguments)
-        return error.status if running else BAD_USAGE
+        return error.status if running else error.other_status
     except (PolicyError, ProbeError) as error:
         _explain(error, str(error), error.hint, arguments)
         return CANNOT if running else BAD_USAGE

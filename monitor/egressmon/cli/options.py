@@ -44,8 +44,8 @@ class _Help(argparse.HelpFormatter):
         super().__init__(prog, width=_columns() - 2)
 
 
-class _RawHelp(_Help, argparse.RawDescriptionHelpFormatter):
-    pass
+class RawHelp(_Help, argparse.RawDescriptionHelpFormatter):
+    """Shows descriptions with the lines that they have."""
 
 
 # As shutil.get_terminal_size() has it.
@@ -165,7 +165,7 @@ def _add_run(add: Add, name: str, summary: str) -> argparse.ArgumentParser:
         help=summary,
         description=summary[0].upper() + summary[1:] + ".",
         epilog=_RUN_STATUSES,
-        formatter_class=_RawHelp,
+        formatter_class=RawHelp,
         usage=f"egressmon {name} [OPTIONS] -- COMMAND [ARGUMENT...]",
     )
     _add_evidence_options(sub)
@@ -274,7 +274,12 @@ def _add_output_options(sub: argparse.ArgumentParser) -> None:
 def add_watch(add: Add, name: str) -> None:
     """Add the verb `watch`."""
     sub = _add_run(add, name, "run a command and watch what it reaches")
-    _add_policy_options(sub)
+    add_policy_options(sub)
+    add_enforce_option(sub)
+
+
+def add_enforce_option(sub: argparse.ArgumentParser) -> None:
+    """Add the option that overrides what the policy does about violations."""
     sub.add_argument(
         "--enforce",
         choices=["report", "fail"],
@@ -282,7 +287,8 @@ def add_watch(add: Add, name: str) -> None:
     )
 
 
-def _add_policy_options(sub: argparse.ArgumentParser) -> None:
+def add_policy_options(sub: argparse.ArgumentParser) -> None:
+    """Add the options that name a policy."""
     sub.add_argument(
         "--policy",
         metavar="FILE",
@@ -327,12 +333,12 @@ def add_prove(add: Add, name: str) -> None:
         "own scope, and write a proof: the evidence of each run, what the runs say "
         "together, and a lock. The verdict is PASS, FAIL or INCOMPLETE.",
         epilog=_PROOF_STATUSES,
-        formatter_class=_RawHelp,
+        formatter_class=RawHelp,
         usage=f"egressmon {name} [OPTIONS] (PLAN.toml | -- COMMAND [ARGUMENT...])",
     )
     sub.add_argument("plan", metavar="PLAN.toml", nargs="?", type=file_name)
     _add_scenario_options(sub)
-    _add_policy_options(sub)
+    add_policy_options(sub)
     _add_evidence_limit(sub)
     _add_catch_up(sub)
     _add_watching_options(sub)

@@ -104,6 +104,45 @@ class ProveRequest(NamedTuple):
         return cls(**fields, catch_up_s=parsed.catch_up)
 
 
+class SidecarRequest(NamedTuple):
+    """`egressmon sidecar`: watch until stopped."""
+
+    cgroup: str | None
+    """The cgroup that is watched; None: the whole machine."""
+    policy: str | None
+    policy_digest: str | None
+    enforce: Literal["report", "fail"] | None
+    """None: as the policy says."""
+    evidence: str | None
+    """The folder; None: a new one in the default folder."""
+    detach: bool
+    as_json: bool
+    """Whether what a later step needs is printed as JSON."""
+    token_file: str | None
+    runtime: str
+    """The folder of the control socket."""
+    verbose: bool
+
+    @classmethod
+    def of(cls, parsed: argparse.Namespace) -> "SidecarRequest":
+        """Return the options in `parsed`."""
+        fields = {
+            name: getattr(parsed, name) for name in cls._fields if name != "as_json"
+        }
+        return cls(**fields, as_json=parsed.json)
+
+
+class StopRequest(NamedTuple):
+    """`egressmon sidecar stop`."""
+
+    runtime: str
+    token_file: str | None
+    token_stdin: bool
+    report: Literal["plain", "github", "gitlab"] | None
+    """None: as plain text, unless the answer is printed as JSON."""
+    as_json: bool
+
+
 class ExplainRequest(NamedTuple):
     """`egressmon policy explain`: a destination, and who reaches it."""
 

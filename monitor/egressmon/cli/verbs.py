@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from egressmon.cli import cassette_options, options, verify_options
+from egressmon.cli import cassette_options, options, sidecar_options, verify_options
 from egressmon.cli.requests import (
     ExplainRequest,
     LearnRequest,
@@ -16,6 +16,8 @@ from egressmon.cli.requests import (
     RefreshRequest,
     RunRequest,
     ScanRequest,
+    SidecarRequest,
+    StopRequest,
     VerifyRequest,
     WatchRequest,
 )
@@ -38,6 +40,12 @@ class Verb(NamedTuple):
     run: Callable[[argparse.Namespace, Call], int]
     runs_command: bool = False
     """Whether egressmon's own failures get the exit status of a run (125), not 2."""
+    words: tuple[str, ...] = ()
+    """The words after the verb with which it runs none all the same."""
+
+    def watches(self, arguments: list[str]) -> bool:
+        """Tell whether the command line `arguments`, with this verb, begins a run."""
+        return self.runs_command and not set(arguments[1:]).intersection(self.words)
 
 
 def _watch(parsed: argparse.Namespace, call: Call) -> int:
@@ -142,6 +150,33 @@ def _cassettes(parsed: argparse.Namespace, _: Call) -> int:
     return cassettes.compare(parsed.old, parsed.new, parsed.form)
 
 
+def _sidecar(parsed: argparse.Namespace, call: Call) -> int:
+    if parsed.sidecar_verb is None:
+        from egressmon.cli.sidecar import sidecar  # noqa: PLC0415
+
+        return sidecar(SidecarRequest.of(parsed), call.arguments)
+    sidecar_options.require_asking(parsed)
+    from egressmon.cli import sidecar_client  # noqa: PLC0415
+
+    if parsed.sidecar_verb == "status":
+        return sidecar_client.status(parsed.runtime, as_json=parsed.json)
+    if parsed.sidecar_verb == "mark":
+        return sidecar_client.mark(parsed.runtime, parsed.phase)
+    if parsed.sidecar_verb == "reload":
+        return sidecar_client.reload(
+            parsed.runtime, parsed.token_file, stdin=parsed.token_stdin
+        )
+    return sidecar_client.stop(
+        StopRequest(
+            runtime=parsed.runtime,
+            token_file=parsed.token_file,
+            token_stdin=parsed.token_stdin,
+            report=parsed.report,
+            as_json=parsed.json,
+        )
+    )
+
+
 def _install(parsed: argparse.Namespace, _: Call) -> int:
     from egressmon.installation import install  # noqa: PLC0415
 
@@ -160,6 +195,12 @@ VERBS = {
     "watch": Verb(options.add_watch, _watch, runs_command=True),
     "learn": Verb(options.add_learn, _learn, runs_command=True),
     "prove": Verb(options.add_prove, _prove, runs_command=True),
+    "sidecar": Verb(
+        sidecar_options.add_sidecar,
+        _sidecar,
+        runs_command=True,
+        words=sidecar_options.ASKING,
+    ),
     "policy": Verb(options.add_policy, _policy),
     "report": Verb(options.add_report, _report),
     "scan": Verb(options.add_scan, _scan),

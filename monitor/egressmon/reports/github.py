@@ -8,29 +8,25 @@ import os
 import posixpath
 import sys
 from collections.abc import Iterator
-from typing import NamedTuple, TextIO
+from typing import TextIO
 
 from egressmon.evidence.code_records import CodeRecord
-from egressmon.reports.explaining import safe
 from egressmon.reports.outcome import Outcome
 from egressmon.reports.page import Page
 from egressmon.reports.proposal import Proposal, texts
 from egressmon.reports.rows import Row, rows
 from egressmon.reports.summary import counts, not_run
 from egressmon.reports.toml_text import toml_lines
-from egressmon.reports.workflow import escape, property_of
+from egressmon.reports.workflow import (
+    Annotation,
+    cell,
+    property_of,
+    write_annotations,
+)
 from egressmon.text import unguarded
 
-_MAX_ANNOTATIONS = 10  # GitHub shows no more of each level for a step
 _MAX_ROWS = 100
 _ELSEWHERE = ("/site-packages/", "/dist-packages/", "…")  # installed, or cut
-
-
-class _Annotation(NamedTuple):
-    level: str
-    title: str
-    text: str
-    place: str = ""
 
 
 class Annotations:
@@ -71,27 +67,10 @@ def print_annotations(
     """
     folder = os.fsdecode(workspace) if workspace else os.curdir
     found = [*_violations(outcome, posixpath.abspath(folder)), *_missing(outcome)]
-    if found:
-        stream.write("\n")  # the command's output may end without a newline
-    for level in dict.fromkeys(one.level for one in found):
-        for one in _fitting([one for one in found if one.level == level]):
-            title = f"title={one.title}{one.place}"
-            stream.write(f"::{one.level} {title}::{escape(one.text)}\n")
+    write_annotations(found, stream)
 
 
-# GitHub drops what is above its limit without a word, so the last one says it.
-def _fitting(found: list[_Annotation]) -> list[_Annotation]:
-    if len(found) <= _MAX_ANNOTATIONS:
-        return found
-    shown = found[: _MAX_ANNOTATIONS - 1]
-    text = (
-        f"{len(found) - len(shown)} more are not shown here: a step shows "
-        f"{_MAX_ANNOTATIONS} of each level; all are in the evidence"
-    )
-    return [*shown, _Annotation(shown[0].level, "Egress, not all shown", text)]
-
-
-def _violations(outcome: Outcome, workspace: str) -> Iterator[_Annotation]:
+def _violations(outcome: Outcome, workspace: str) -> Iterator[Annotation]:
     level = "error" if outcome.enforce == "fail" else "warning"
     for group, count in outcome.tally.violations.most_common():
         via = f" ({group.via})" if group.via else ""
@@ -99,12 +78,12 @@ def _violations(outcome: Outcome, workspace: str) -> Iterator[_Annotation]:
         text = f"{count}x {group.destination} by {group.program}{via}{code}"
         text += f": {group.why}"
         place = _place(outcome.tally.places.get(group), workspace)
-        yield _Annotation(level, "Egress violation", text, place)
+        yield Annotation(level, "Egress violation", text, place)
 
 
-def _missing(outcome: Outcome) -> Iterator[_Annotation]:
+def _missing(outcome: Outcome) -> Iterator[Annotation]:
     for reason in outcome.end.incomplete_reasons:
-        yield _Annotation("warning", "Egress evidence incomplete", reason)
+        yield Annotation("warning", "Egress evidence incomplete", reason)
 
 
 # The innermost frame inside the workspace, or the test's file. Only names are compared:
@@ -140,12 +119,12 @@ def _inside(file: str, workspace: str) -> str | None:
 
 def job_summary(outcome: Outcome) -> str:
     """Return the outcome as Markdown."""
-    headline = _cell(not_run(outcome)) or outcome.end.verdict
+    headline = cell(not_run(outcome)) or outcome.end.verdict
     lines = [f"### egressmon: {headline}", "", counts(outcome), ""]
     lines += _table(rows(outcome))
     if outcome.proposal is not None:
         lines += _proposed(outcome.proposal)
-    lines += [f"- incomplete: {_cell(why)}" for why in outcome.end.incomplete_reasons]
+    lines += [f"- incomplete: {cell(why)}" for why in outcome.end.incomplete_reasons]
     return "\n".join([*lines, ""])
 
 
@@ -157,7 +136,7 @@ def _table(found: list[Row]) -> Iterator[str]:
     for row in found[:_MAX_ROWS]:
         program = row.who.removeprefix("by ")
         cells = (row.target, program, row.code, row.why)
-        yield f"| {row.count} | {' | '.join(map(_cell, cells))} |"
+        yield f"| {row.count} | {' | '.join(map(cell, cells))} |"
     if len(found) > _MAX_ROWS:
         yield f"| | {len(found) - _MAX_ROWS} more rows in the evidence | | | |"
     yield ""
@@ -165,17 +144,9 @@ def _table(found: list[Row]) -> Iterator[str]:
 
 def _proposed(proposal: Proposal) -> Iterator[str]:
     for heading, tables in texts(proposal):
-        yield from (_cell(heading), "")
+        yield from (cell(heading), "")
         if tables:
             yield "```toml"
             for table in tables:
                 yield from toml_lines(table)
             yield from ("```", "")
-
-
-# In a code span nothing is markup, as long as the text cannot end the span.
-def _cell(text: str) -> str:
-    if not text:
-        return ""
-    shown = safe(text, 300).replace("`", "'").replace("|", "¦").replace("\\", "/")
-    return f"`{shown}`"

@@ -1,12 +1,23 @@
-"""GitHub's workflow commands: what is in them is escaped there and nowhere else."""
+"""GitHub's workflow commands and Markdown, and how texts are escaped in them."""
 
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from egressmon.reports.explaining import safe
 
 MAX_ANNOTATIONS = 10
 """GitHub shows no more of each level for a step, and drops the rest without a word."""
 _LONGEST = 8192
+
+
+class Annotation(NamedTuple):
+    """A text that GitHub shows with a job, or beside its code."""
+
+    level: str
+    """error, warning or notice."""
+    title: str
+    text: str
+    place: str = ""
+    """More properties, escaped."""
 
 
 # A newline ends a workflow command, and % begins an escape.
@@ -49,3 +60,34 @@ class Annotations:
 
     def _write(self, properties: str, text: str) -> None:
         self._stream.write(f"::{self._level} {properties}::{escape(text)}\n")
+
+
+def write_annotations(found: list[Annotation], stream: TextIO) -> None:
+    """Write `found` to `stream` as workflow commands, those of each level together."""
+    if found:
+        stream.write("\n")  # the command's output may end without a newline
+    for level in dict.fromkeys(one.level for one in found):
+        for one in _fitting([one for one in found if one.level == level]):
+            title = f"title={one.title}{one.place}"
+            stream.write(f"::{one.level} {title}::{escape(one.text)}\n")
+
+
+# GitHub drops what is above its limit without a word, so the last one says it.
+def _fitting(found: list[Annotation]) -> list[Annotation]:
+    if len(found) <= MAX_ANNOTATIONS:
+        return found
+    shown = found[: MAX_ANNOTATIONS - 1]
+    text = (
+        f"{len(found) - len(shown)} more are not shown here: a step shows "
+        f"{MAX_ANNOTATIONS} of each level; all are in the evidence"
+    )
+    return [*shown, Annotation(shown[0].level, "Egress, not all shown", text)]
+
+
+# In a code span nothing is markup, as long as the text cannot end the span.
+def cell(text: str) -> str:
+    """Return `text` for a table in Markdown, as a code span."""
+    if not text:
+        return ""
+    shown = safe(text, 300).replace("`", "'").replace("|", "¦").replace("\\", "/")
+    return f"`{shown}`"

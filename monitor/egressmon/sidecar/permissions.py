@@ -1,0 +1,84 @@
+"""Who may ask a sidecar for what.
+
+Nobody can be kept from ending it: root can kill it. So an end counts as a conclusion
+only when it is asked for with the token, which the start alone returned. Whatever else
+ends the run leaves it incomplete.
+"""
+
+from egressmon.values import dataclass
+
+ROOT = 0
+RECORDED = frozenset({"stop", "reload"})
+"""The verbs that change what is watched: a refusal of one is recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, as the kernel says."""
+
+    pid: int
+    """In the agent's pid namespace; 0 if it is not seen there."""
+    uid: int
+    """When it connected."""
+    is_inside: bool
+    """Whether the process is watched."""
+    is_pinned: bool
+    """Whether that process was looked at, and not a later one of its pid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of a request."""
+
+    allowed: bool
+    is_conclusion: bool
+    """Whether the run ends as it was meant to."""
+    reason: str
+
+
+def decide(
+    verb: str, caller: Caller, starter_uid: int, *, token_fits: bool
+) -> Decision:
+    """Return whether `caller` may ask for `verb`.
+
+    `starter_uid` is the user who started the sidecar. A `verb` that is unknown is
+    refused.
+    """
+    if verb == "status":
+        return _allowed("anyone may look")
+    if verb == "mark":
+        return _mark(caller, starter_uid)
+    if verb == "stop":
+        return _stop(caller, token_fits=token_fits)
+    if verb == "reload":
+        if token_fits or caller.uid == ROOT:
+            return _allowed("root's, or the token's")
+        return _refused("only root, or who has the token, may reload the policy")
+    return _refused("there is no such verb")
+
+
+# A mark is a claim, and recorded with who made it.
+def _mark(caller: Caller, starter_uid: int) -> Decision:
+    if caller.uid in {ROOT, starter_uid} or (caller.is_inside and caller.is_pinned):
+        return _allowed("a claim of the caller's")
+    return _refused(
+        "only root, who started the sidecar, and what it watches may mark a phase"
+    )
+
+
+def _stop(caller: Caller, *, token_fits: bool) -> Decision:
+    if token_fits:
+        return Decision(
+            allowed=True, is_conclusion=True, reason="stopped with the token"
+        )
+    if caller.uid == ROOT:
+        return _allowed("stopped by root without the token")
+    return _refused("only who has the token may stop the sidecar")
+
+
+def _allowed(reason: str) -> Decision:
+    return Decision(allowed=True, is_conclusion=False, reason=reason)
+
+
+def _refused(reason: str) -> Decision:
+    return Decision(allowed=False, is_conclusion=False, reason=reason)

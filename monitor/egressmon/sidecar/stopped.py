@@ -1,0 +1,119 @@
+"""What a sidecar answers to `stop`: how the run ended."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from egressmon.sidecar.client import AskError
+from egressmon.values import dataclass
+
+INCOMPLETE = 121
+STATUSES = (0, 120, INCOMPLETE)
+VERDICTS = ("clean", "violations", "incomplete")
+MAX_LISTED = 50
+_HINT = "is its egressmon of another version? `egressmon verify` reads the evidence"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """What was reached against the policy, by whom, and why that is one."""
+
+    destination: str
+    process: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The end of a run, as its sidecar tells it."""
+
+    run: str
+    verdict: str
+    exit_status: int
+    """0 only if the run was concluded, and is not incomplete."""
+    is_concluded: bool
+    """Whether it ended by a `stop` with the token."""
+    evidence: str
+    """The folder, on the sidecar's machine."""
+    head: str
+    records: int
+    connections: dict[str, int]
+    """By verdict."""
+    queries: dict[str, int]
+    incomplete_reasons: list[str]
+    violations: list[Violation]
+    """The first 50."""
+
+
+def stopped_of(answer: Mapping[str, Any]) -> Stopped:
+    """Return what `answer` says; raises AskError if it is not what a sidecar says.
+
+    What contradicts itself is never a success.
+    """
+    verdict = _text(answer, "verdict")
+    status = _count(answer, "exit_status")
+    if verdict not in VERDICTS or status not in STATUSES:
+        raise _unknown("exit_status" if verdict in VERDICTS else "verdict")
+    concluded = answer.get("concluded")
+    if not isinstance(concluded, bool):
+        raise _unknown("concluded")
+    if status == 0 and (verdict == "incomplete" or not concluded):
+        status = INCOMPLETE
+    return Stopped(
+        run=_text(answer, "run"),
+        verdict=verdict,
+        exit_status=status,
+        is_concluded=concluded,
+        evidence=_text(answer, "evidence"),
+        head=_text(answer, "head"),
+        records=_count(answer, "records"),
+        connections=_counts(answer, "connections"),
+        queries=_counts(answer, "queries"),
+        incomplete_reasons=[
+            one for one in _items(answer, "incomplete_reasons") if isinstance(one, str)
+        ],
+        violations=[
+            _violation(one) for one in _items(answer, "violations")[:MAX_LISTED]
+        ],
+    )
+
+
+def _violation(found: Any) -> Violation:
+    if not isinstance(found, dict):
+        raise _unknown("violations")
+    fields = cast("dict[str, Any]", found)
+    return Violation(
+        *(_text(fields, name) for name in ("destination", "process", "reason"))
+    )
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise _unknown(name)
+    return value
+
+
+def _count(fields: Mapping[str, Any], name: str) -> int:
+    value = fields.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise _unknown(name)
+    return value
+
+
+def _counts(fields: Mapping[str, Any], name: str) -> dict[str, int]:
+    found = fields.get(name)
+    if not isinstance(found, dict):
+        raise _unknown(name)
+    counts = cast("dict[str, Any]", found)
+    return {key: _count(counts, key) for key in counts}
+
+
+def _items(fields: Mapping[str, Any], name: str) -> list[Any]:
+    found = fields.get(name)
+    if not isinstance(found, list):
+        raise _unknown(name)
+    return [*cast("Sequence[Any]", found)]
+
+
+def _unknown(name: str) -> AskError:
+    return AskError(f"the sidecar's answer is not understood: {name}", _HINT)
