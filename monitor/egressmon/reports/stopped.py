@@ -68,11 +68,11 @@ def _print_lines(stopped: Stopped, stream: TextIO) -> None:
 
 def _annotations(stopped: Stopped) -> Iterator[Annotation]:
     level = "error" if stopped.exit_status == 120 else "warning"
+    if not stopped.is_concluded:
+        yield Annotation("error", "Egress evidence incomplete", _NOT_CONCLUDED)
     for one in stopped.violations:
         text = f"{one.destination} by {one.process}: {one.reason}"
         yield Annotation(level, "Egress violation", text)
-    if not stopped.is_concluded:
-        yield Annotation("error", "Egress evidence incomplete", _NOT_CONCLUDED)
     for reason in stopped.incomplete_reasons:
         yield Annotation("warning", "Egress evidence incomplete", reason)
 

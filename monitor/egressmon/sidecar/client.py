@@ -55,7 +55,7 @@ def ask(
         answer = _Asking(folder, limit_s, deadline).ask(line, owner)
         if answer.get("ok") is True:
             return answer
-        if answer.get("busy") is not True or time.monotonic() >= deadline:
+        if answer.get("busy") is not True or time.monotonic() + _AGAIN_S > deadline:
             break
         time.sleep(_AGAIN_S)
     why = answer.get("why")

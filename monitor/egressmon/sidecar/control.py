@@ -62,6 +62,8 @@ class ControlServer:
         self._attempts = Attempts(acts.attempt)
         self._marking = UserRates(_MARKS_EACH_S, _MARKS_BURST)
         self._failure: Exception | None = None
+        self._is_listening = True
+        """Whether `descriptors` had the listening socket last."""
         self._is_open = True
 
     def descriptors(self) -> set[int]:
@@ -70,22 +72,25 @@ class ControlServer:
             return set()
         served = self._reception.served
         found = {one.fileno() for one in served if one.is_reading}
-        if self._reception.wait_s() <= 0:
+        self._is_listening = self._reception.wait_s() <= 0
+        if self._is_listening:
             found.add(self._reception.fileno())
         return found
 
     def due_in_s(self) -> float | None:
         """Return when `attend` has to be called even if nothing is readable.
 
-        In seconds from now; None: it need not.
+        In seconds from now; None: it need not. It goes with what `descriptors` returned
+        last.
         """
         if not self._is_open:
             return None
         now, served = self._now(), self._reception.served
         dues = [one.deadline - now for one in served]
         dues += [_AGAIN_S for one in served if not one.is_reading]
-        if (wait := self._reception.wait_s()) > 0:
-            dues.append(wait)
+        # It may accept by now, but then its owner does not poll for it yet.
+        if not self._is_listening:
+            dues.append(self._reception.wait_s())
         if (due := self._attempts.due()) is not None:
             dues.append(due - now)
         return max(0.0, min(dues)) if dues else None

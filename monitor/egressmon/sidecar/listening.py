@@ -80,7 +80,7 @@ class Place:
 # The folders above may be reached by links of root's; the folder itself is no link.
 def _folder(folder: str) -> int:
     parent, name = os.path.split(os.path.abspath(folder))  # noqa: PTH100 -- text in
-    if not name or "\0" in folder:
+    if not folder or not name or "\0" in folder:
         raise RuntimeFolderError(f"{folder!r} cannot be the runtime folder", _HINT)
     try:
         above = open_by_own_links(parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, 0)

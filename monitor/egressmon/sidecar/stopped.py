@@ -1,7 +1,7 @@
 """What a sidecar answers to `stop`: how the run ended."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 from egressmon.sidecar.client import AskError
 from egressmon.values import dataclass
@@ -81,9 +81,10 @@ def _violation(found: Any) -> Violation:
     if not isinstance(found, dict):
         raise _unknown("violations")
     fields = cast("dict[str, Any]", found)
-    return Violation(
-        *(_text(fields, name) for name in ("destination", "process", "reason"))
-    )
+    names = ("destination", "process", "reason")
+    if not all(isinstance(fields.get(name), str) for name in names):
+        raise _unknown("violations")
+    return Violation(*(str(fields[name]) for name in names))
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:
@@ -95,9 +96,13 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
 
 def _count(fields: Mapping[str, Any], name: str) -> int:
     value = fields.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not _is_count(value):
         raise _unknown(name)
     return value
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _counts(fields: Mapping[str, Any], name: str) -> dict[str, int]:
@@ -105,7 +110,9 @@ def _counts(fields: Mapping[str, Any], name: str) -> dict[str, int]:
     if not isinstance(found, dict):
         raise _unknown(name)
     counts = cast("dict[str, Any]", found)
-    return {key: _count(counts, key) for key in counts}
+    if not all(map(_is_count, counts.values())):
+        raise _unknown(name)
+    return counts
 
 
 def _items(fields: Mapping[str, Any], name: str) -> list[Any]:
