@@ -1,0 +1,1 @@
+"""Have systemd run the sidecar: the unit's text, and where it is written."""
