@@ -94,7 +94,7 @@ dev_packages() {
     grep -qs '^ID=ubuntu' /etc/os-release && headers=linux-headers-generic
     # For BCC: kernel headers. For the probes: the other architecture's headers.
     echo python3-bpfcc "$headers" "linux-libc-dev-$other-cross"
-    echo bind9-dnsutils clang-format curl dnsmasq-base gcc iproute2 libc6-dev libffi-dev \
+    echo bind9-dnsutils clang-format curl dnsmasq-base gcc iproute2 jq libc6-dev libffi-dev \
         make musl-tools nftables nodejs procps python3-dev rpm strace sudo systemd util-linux
     # pyright needs an npm; any on the PATH will do.
     command -v npm >/dev/null || echo npm

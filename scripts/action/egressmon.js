@@ -8,6 +8,7 @@ const { Failure, printable } = require("./runner.js");
 
 const MOST_BYTES = 1 << 20;
 const AFTER_EXIT_MS = 2000;
+const SIGNALS = ["SIGINT", "SIGTERM"];
 // Where `egressmon install` puts its link; see docs/usage.md, "Installing".
 const INSTALLED = ["/opt", "/usr/local/lib", "/var/lib"].map((at) => `${at}/egressmon/bin`);
 // A step before may have changed PATH, and much else, for the steps that follow.
@@ -55,14 +56,18 @@ function call(program, words, timeout, given = "") {
   return new Promise((resolve, reject) => {
     let text = "";
     let status = null;
+    // In a process group of its own it does not get what the runner sends to end this.
+    const cancelled = () => end("the step was cancelled");
     const end = (failure) => {
       clearTimeout(timer);
+      for (const one of SIGNALS) process.off(one, cancelled);
       if (failure) {
         kill(child);
         reject(new Failure(failure));
       } else resolve({ status, text });
     };
     const timer = setTimeout(() => end(`egressmon took more than ${timeout} s`), timeout * 1000);
+    for (const one of SIGNALS) process.once(one, cancelled);
     child.on("error", (error) => end(`egressmon could not be run: ${error.code}`));
     child.stdin.on("error", () => {}); // it ended without reading
     child.stdin.end(given);
@@ -114,10 +119,11 @@ function line(answer, name, form = /^[^\u0000-\u001f\u007f]{1,4096}$/) {
   return found;
 }
 
-// Return a count of `answer`, or "?" where there is none.
+// Return a count of `answer`, or fail.
 function count(answer, name) {
   const found = Object.hasOwn(answer, name) ? answer[name] : undefined;
-  return Number.isSafeInteger(found) && found >= 0 ? String(found) : "?";
+  if (Number.isSafeInteger(found) && found >= 0) return found;
+  throw new Failure(`egressmon's answer has no usable ${name}`);
 }
 
 // Return how long egressmon may take, in seconds.

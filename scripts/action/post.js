@@ -9,6 +9,7 @@ const { Failure, command, input, mask, printable, put, step } = require("./runne
 
 const VIOLATIONS = 120;
 const INCOMPLETE = 121;
+const HEAD = /^blake3:[0-9a-f]{64}$/;
 // The exit statuses that each verdict can have: docs/usage.md.
 const STATUSES = { clean: [0], violations: [0, VIOLATIONS], incomplete: [INCOMPLETE] };
 
@@ -42,7 +43,8 @@ function conclude(status, answer) {
   if (answer.exit_status !== status || !STATUSES[verdict].includes(status)) {
     throw new Failure(`egressmon says ${verdict}, and ended with ${status}`, status || 125);
   }
-  tell(verdict, line(answer, "evidence"), `${count(answer, "records")} records, head ${line(answer, "head")}`);
+  const rest = `${count(answer, "records")} records, head ${line(answer, "head", HEAD)}`;
+  tell(verdict, line(answer, "evidence"), rest);
   return failed(verdict, status);
 }
 

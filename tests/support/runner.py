@@ -100,14 +100,17 @@ class Job:
         begun = self.main()
         for number, line in enumerate(lines):
             if not self.failed:
-                words = ["bash", "-e", "-o", "pipefail", "-c", line]
-                self._step(f"step{number}", words, {})
+                self.step(line, f"step{number}")
         self.post(begun.state)
         return self
 
     def main(self) -> Step:
         """Run the action's main alone."""
         return self._step("main", self._node("main"), self._inputs)
+
+    def step(self, line: str, name: str = "step") -> Step:
+        """Run a step of shell, as `run:` of a job does."""
+        return self._step(name, ["bash", "-e", "-o", "pipefail", "-c", line], {})
 
     def post(self, state: Mapping[str, str]) -> Step:
         """Run the action's post, with the state that its main left."""

@@ -1,5 +1,6 @@
 """A stand-in for egressmon: it answers as it is told, and notes its calls."""
 
+import fcntl
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ RUN = "20260101T000000Z-00112233"
 HEAD = f"blake3:{'ab' * 32}"
 _PROGRAM = """\
 #!{python} -I
-import glob, json, os, pathlib, signal, sys
+import fcntl, glob, json, os, pathlib, signal, sys
 folder = pathlib.Path({folder!r})
 words = sys.argv[1:]
 which = next((one for one in ("stop", "mark") if one in words), "start")
@@ -23,6 +24,9 @@ with open(folder / "calls.jsonl", "a") as file:
     file.write(json.dumps(call) + "\\n")
 answer = json.loads((folder / "answers.json").read_text())[which]
 if answer.get("hang"):
+    alive = open(folder / "alive", "w")
+    fcntl.flock(alive, fcntl.LOCK_EX)
+    os.write(2, b"hanging\\n")
     signal.pause()
 if answer.get("signal"):
     os.kill(os.getpid(), answer["signal"])
@@ -108,6 +112,11 @@ class StandIn:
         left = self._folder / "left"
         if left.exists():
             os.kill(int(left.read_text()), signal.SIGKILL)
+
+    def wait_for_end(self) -> None:
+        """Wait until the process that was told to hang has ended."""
+        with (self._folder / "alive").open() as alive:
+            fcntl.flock(alive, fcntl.LOCK_EX)
 
     def calls(self) -> list[Called]:
         """Return the calls so far."""

@@ -144,8 +144,9 @@ def _require_ours(found: Found, path: str) -> None:
 
 def _next(request: InstallServiceRequest, root: str) -> str:
     if root != "/":
-        enabled = "" if request.enable else f"; systemctl --root={root} enable {NAME}"
-        return f"next: it starts when {printable(root, 300)} boots{enabled}\n"
+        shown = printable(root, 2000)
+        step = "" if request.enable else f"; systemctl --root={shown} enable {NAME}"
+        return f"  next: it starts when {shown} boots{step}\n"
     steps = [] if request.enable else ["systemctl daemon-reload"]
     verb = "start" if request.enable else "enable --now"
     steps += [f"systemctl {verb} {NAME}", "egressmon sidecar status"]

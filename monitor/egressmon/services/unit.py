@@ -19,6 +19,8 @@ _HINT = "put what is to differ into a drop-in: systemctl edit " + NAME
 # no backslash (systemd.service(5), "Command lines").
 _PLAIN = re.compile(r"/[A-Za-z0-9_./+@:=,~-]*", re.ASCII)
 
+_PRIVATE = ("/tmp/", "/var/tmp/")  # noqa: S108 -- to be refused
+
 
 def text_of(launcher: str, policy: str | None) -> str:
     """Return the unit that starts `launcher`, with `policy` if there is one.
@@ -38,7 +40,14 @@ def is_ours(text: str) -> bool:
     return first == f"{_MARK}{_digest(rest)}"
 
 
+# PrivateTmp= gives the service folders of its own there.
 def _plain(path: str) -> str:
+    if path.startswith(_PRIVATE):
+        raise UsageError(
+            f"the service does not see {path}, as its /tmp and /var/tmp are its own",
+            "use a folder that stays: /etc/egressmon for a policy; for egressmon, "
+            "what `egressmon install` makes",
+        )
     if not _PLAIN.fullmatch(path):
         raise UsageError(
             f"a unit cannot name the path {path!r}",

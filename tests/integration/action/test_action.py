@@ -1,8 +1,10 @@
 """The GitHub Action forwards, keeps the token, and is never green in error."""
 
 import json
+import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -182,7 +184,7 @@ def test_a_mark_that_fails_fails_the_job(egressmon: StandIn, tmp_path: Path) -> 
     assert job(egressmon, tmp_path, mark="tests").run().failed
 
 
-HANGS = {"text": "", "hang": True}
+HANGS: dict[str, Any] = {"text": "", "hang": True}
 BAD_STARTS: dict[str, dict[str, Any]] = {
     "it fails": {"text": "", "status": 125},
     "it fails with an answer": {"text": json.dumps(started()), "status": 125},
@@ -246,6 +248,15 @@ BAD_ENDS: dict[str, dict[str, Any]] = {
     "a status that is a text": {"text": json.dumps(ended(exit_status="0"))},
     "a status that is true": {"text": json.dumps(ended(exit_status=False))},
     "no head": {"text": json.dumps(ended(head=None))},
+    "a head with a command": {"text": json.dumps(ended(head="##[error]::x::y"))},
+    "half a head": {"text": json.dumps(ended(head=HEAD[:-1]))},
+    "no count": {"text": json.dumps(ended(records="12"))},
+    "an endless count": {
+        "text": json.dumps(ended(records=0)).replace('"records": 0', '"records": 1e400')
+    },
+    "a deep answer": {"text": "[" * 200_000},
+    "more than an answer": {"text": json.dumps(ended()) + "\nTraceback"},
+    "an answer twice": {"text": '{"ok": true, "concluded": true, "ok": false}'},
     "evidence of two lines": {"text": json.dumps(ended(evidence="a\nb"))},
     "it is killed": {"text": json.dumps(ended()), "signal": int(signal.SIGTERM)},
     "endless output": {"text": " " * 65536, "times": 64},
@@ -277,6 +288,46 @@ def test_one_that_hangs_fails_the_job(
 
     assert found.failed
     assert "took more than 0.5 s" in errors(found)[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_step_that_is_cancelled_leaves_no_start_behind(
+    egressmon: StandIn, tmp_path: Path, number: signal.Signals
+) -> None:
+    egressmon.will("start", **HANGS)
+    files = {name: str(tmp_path / name) for name in ("GITHUB_STATE", "GITHUB_OUTPUT")}
+    main = subprocess.Popen(
+        ["node", str(ROOT / "scripts/action/main.js")],
+        env={"PATH": os.environ["PATH"], "INPUT_COMMAND": str(egressmon.path), **files},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert main.stderr is not None
+    assert main.stderr.readline() == "hanging\n"
+
+    main.send_signal(number)
+    said, _ = main.communicate()
+
+    assert main.returncode == 125
+    assert "the step was cancelled" in said
+    egressmon.wait_for_end()
+
+
+def test_without_a_runner_nothing_is_started(
+    egressmon: StandIn,
+) -> None:
+    done = subprocess.run(
+        ["node", str(ROOT / "scripts/action/main.js")],
+        check=False,
+        env={"PATH": os.environ["PATH"], "INPUT_COMMAND": str(egressmon.path)},
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 125
+    assert "GITHUB_STATE is not set" in done.stdout
+    assert egressmon.calls() == []
 
 
 def test_one_that_leaves_a_process_with_its_pipe_is_not_waited_for(

@@ -23,6 +23,10 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return made
 
 
+def _no_obstacle(_: str) -> str:
+    return ""
+
+
 def request(root: Path, *words: str) -> InstallServiceRequest:
     parser = argparse.ArgumentParser()
     verb.add_arguments(parser)
@@ -125,7 +129,7 @@ def test_a_path_that_is_not_absolute_is_refused(root: Path, words: list[str]) ->
 def test_a_policy_that_cannot_be_used_is_refused_before_anything_is_written(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("egressmon.startup.ownership.obstacle", lambda _: "")
+    monkeypatch.setattr("egressmon.startup.ownership.obstacle", _no_obstacle)
     with pytest.raises(UsageError):
         install_service(request(root, "--policy", "/missing.toml"))
     (root / "bad.toml").write_text("version = 7")

@@ -89,5 +89,16 @@ def test_a_path_that_systemd_would_read_otherwise_is_refused(path: str) -> None:
         text_of(LAUNCHER, path)
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/tmp/egress.toml", "/var/tmp/x/egressmon"],  # noqa: S108 -- to be refused
+)
+def test_a_path_that_the_service_does_not_see_is_refused(path: str) -> None:
+    with pytest.raises(UsageError, match="does not see"):
+        text_of(LAUNCHER, path)
+    with pytest.raises(UsageError, match="does not see"):
+        text_of(path, None)
+
+
 def test_the_name_is_that_of_the_template() -> None:
     assert NAME == "egressmon-sidecar.service"
