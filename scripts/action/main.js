@@ -26,7 +26,8 @@ async function mark(program, phase, timeout) {
 async function start(program, timeout) {
   // Before there is a token to lose.
   put("GITHUB_STATE", "program", program);
-  const { status, text } = await call(program, ["sidecar", "--all", "--detach", "--json", ...options()], timeout);
+  const words = ["sidecar", "--all", "--detach", "--json", ...options()];
+  const { status, text } = await call(program, words, timeout);
   if (status !== 0) throw new Failure("the job is not monitored: egressmon did not start", status);
   const started = parse(text);
   const token = keep(started);
