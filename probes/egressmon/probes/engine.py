@@ -8,19 +8,20 @@ methods of `Engine` and `FrameProbes` alone.
 import ctypes
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.hooks import (
     CALL,
     COPIED,
+    FOUND,
     FRAMES,
     FRAMES_ROOT,
     LEVEL,
     LIFE,
     MADE,
+    NAMED,
     RING,
-    ROOT,
     SCOPE,
     START,
     WHOLE,
@@ -45,6 +46,8 @@ _RINGS = {
 }
 NOT_ASKED_FOR = "not asked for"
 """Why there are no frames where they need not be loaded."""
+# struct member (maps.bpf.h): no time of its start is known, and no exec was told of.
+_MEMBER = struct.Struct("=QQ")
 _BATCH = 4096
 _BATCH_BYTES = 1 << 19
 
@@ -192,6 +195,9 @@ class Engine:
         """How many levels the scope's cgroup is below the hierarchy's root."""
         self.scope_id = 0
         """The id of the scope's cgroup: its folder's inode number (kernfs)."""
+        self.own_level = self.own_id = 0
+        """As these, of the cgroup below the scope from which canaries are sent; zeros:
+        they are sent from the scope's own."""
         self.hierarchy_is_whole = False
         """Whether the root cgroup is the machine's, and not that of a namespace."""
         self.stack_bytes = 0
@@ -206,11 +212,26 @@ class Engine:
         Call it after `attach_root`: what the probes there see of the scope, they see
         alone. Raises ProbeError.
         """
+        self._attach_scope(scope_fd, SCOPE)
+
+    def attach_found(self, scope_fd: int, own_fd: int) -> None:
+        """Attach the probes of a scope that was there before; they refuse nothing.
+
+        But for canaries: those are sent from the cgroup that is open as `own_fd`, below
+        the scope. Call it after `attach_root`. Raises ProbeError.
+        """
+        self._attach_scope(scope_fd, FOUND)
+        self._attach_each(SCOPE, own_fd)
+
+    def _attach_scope(self, scope_fd: int, named: tuple[Hook, ...]) -> None:
         self._loaded.update("scope", bytes(4), struct.pack("=i", scope_fd))
-        scope = SCOPE if self.root_hooks else (*SCOPE, *WHOLE)
-        for hook in (*self._only_with_frames(FRAMES), *LIFE, *scope):
+        scope = named if self.root_hooks else (*named, *WHOLE)
+        self._attach_each((*self._only_with_frames(FRAMES), *LIFE, *scope), scope_fd)
+
+    def _attach_each(self, hooks: tuple[Hook, ...], cgroup: int) -> None:
+        for hook in hooks:
             try:
-                self._attach(hook, scope_fd)
+                self._attach(hook, cgroup)
             except OSError as error:
                 raise ProbeError(
                     f"hook {hook.program} could not be attached ({error.strerror})",
@@ -218,17 +239,18 @@ class Engine:
                     "run `egressmon doctor`",
                 ) from error
 
-    def attach_root(self, root_fd: int) -> None:
+    def attach_root(self, root_fd: int, *, is_scope: bool = False) -> None:
         """Attach the observing probes to the root cgroup, open as `root_fd`.
 
         If that fails, `root_hooks` stays False: sockets that were made outside the
-        scope are not seen.
+        scope are not seen. With `is_scope`, there are none: it is the whole machine.
         """
         self.watches_calls = self._attach_if_there(CALL)
         self.watches_rings = self._attach_if_there(RING)
         before = len(self._links)
+        outside = () if is_scope else (*self._only_with_frames(FRAMES_ROOT), *NAMED)
         try:
-            for hook in (*self._only_with_frames(FRAMES_ROOT), *ROOT):
+            for hook in (*outside, *WHOLE):
                 self._attach(hook, root_fd)
         except OSError:
             # A blind spot, which the agent declares; attach() takes what it can.
@@ -289,6 +311,8 @@ class Engine:
             stack_bytes=self.stack_bytes,
             scope_level=self.scope_level,
             scope_id=self.scope_id,
+            own_level=self.own_level,
+            own_id=self.own_id,
             sees_arrivals=self.hierarchy_is_whole and self.root_hooks,
         )
         if canary is not None:
@@ -306,6 +330,12 @@ class Engine:
         sockets = self._loaded.maps["sockets"]
         _, value = bpf.element_sizes(sockets)
         bpf.update(sockets, struct.pack("=i", socket_fd), bytes(value))
+
+    def admit(self, pids: Iterable[int]) -> None:
+        """Count processes that were there before to the scope. Raises OSError."""
+        member = _MEMBER.pack(0, 2**64 - 1)
+        for pid in pids:
+            self._loaded.update("lineage", struct.pack("=I", pid), member)
 
     def remember(self, key: bytes, template: bytes) -> None:
         """Have the probes recognise a call site: `template_key`, `call_site`."""
@@ -363,6 +393,13 @@ class Engine:
             told = hook.program.removesuffix("_second")
             found.setdefault(told, []).append(skipped[hook.program])
         return list(found.values())
+
+    def attached(self) -> tuple[int, int]:
+        """Return how many probes still are attached, and how many should be.
+
+        Raises OSError. Asked of the process that attached them.
+        """
+        return sum(map(bpf.is_attached, self._links)), len(self._links)
 
     def sent(self) -> tuple[int, int]:
         """Return how many packets and bytes the scope's sockets sent."""

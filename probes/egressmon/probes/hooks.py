@@ -28,7 +28,9 @@ _ATTACH = {
     "sock_release": (_CGROUP_SOCK, 34),
 }
 
-Place: TypeAlias = Literal["scope", "root", "life", "escape", "frames", "frames_root"]
+Place: TypeAlias = Literal[
+    "scope", "found", "root", "life", "escape", "frames", "frames_root"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +69,14 @@ _ADDRESS = ("connect4", "connect6", "sendmsg4", "sendmsg6")
 _NAMED = ("post_bind4", "post_bind6", *_ADDRESS)
 _WHOLE = ("sock_create", "sock_release", "egress", "ingress")
 SCOPE = tuple(_cgroup("scope", what) for what in _NAMED)
+# Instead of these, on a scope that was there before: they refuse nothing, and are not
+# loaded for others.
+FOUND = tuple(_cgroup("found", what) for what in _NAMED)
 # These see the scope as well as what it uses from outside; attached to the scope alone
 # if they cannot be at the root.
 WHOLE = tuple(_cgroup("root", what) for what in _WHOLE)
-ROOT = (*WHOLE, *(_cgroup("root", what) for what in _NAMED))
+NAMED = tuple(_cgroup("root", what) for what in _NAMED)
+ROOT = (*WHOLE, *NAMED)
 # Attached for a moment, in a cgroup namespace.
 LEVEL = Hook("scope_level", "scope", *_ATTACH["sock_create"])
 # If these cannot be attached, the agent declares a blind spot.

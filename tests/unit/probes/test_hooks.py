@@ -9,6 +9,7 @@ from egressmon.probes.architecture import ARCHITECTURES
 from egressmon.probes.hooks import (
     CALL,
     COPIED,
+    FOUND,
     FRAMES,
     FRAMES_MAPS,
     FRAMES_ROOT,
@@ -25,7 +26,7 @@ PROBES = Path(__file__).parents[3] / "probes/egressmon/probes/programs"
 @pytest.mark.parametrize(
     ("source", "hooks"),
     [
-        ("egressmon.bpf.c", HOOKS),
+        ("egressmon.bpf.c", (*HOOKS, *FOUND)),
         ("python/frames.bpf.c", (*FRAMES, *FRAMES_ROOT, COPIED, MADE)),
     ],
 )

@@ -35,6 +35,10 @@ _ENABLE = 0x2400
 _SKIPPED_AT = 208
 _INFO_SIZE = 216
 _MAP_INFO_SIZE = 80
+# struct bpf_link_info: its kind, two numbers, and what such a link is attached to.
+_LINK_INFO = struct.Struct("=III4xQ")
+_LINK_INFO_SIZE = 64
+_CGROUP_LINK = 3  # enum bpf_link_type
 
 
 @cache
@@ -175,6 +179,16 @@ def tag(program: int) -> str:
     """Return the kernel's hash of the instructions of `program`, maps left out."""
     # struct bpf_prog_info: type, id, tag.
     return _information(program, _INFO_SIZE)[0][8:16].hex()
+
+
+def is_attached(link: int) -> bool:
+    """Return whether a link's program still runs where it was attached.
+
+    Anybody with rights can detach one from a cgroup (BPF_LINK_DETACH), which has no id
+    in it then (bpf_cgroup_link_fill_link_info in kernel/bpf/cgroup.c). Raises OSError.
+    """
+    kind, _, _, cgroup = _LINK_INFO.unpack_from(_information(link, _LINK_INFO_SIZE)[0])
+    return bool(kind != _CGROUP_LINK or cgroup)
 
 
 def skipped_runs(program: int) -> int | None:

@@ -21,13 +21,14 @@ from egressmon.probes.engine import Loaded
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.hooks import (
     COPIED,
+    FOUND,
     FRAMES,
     FRAMES_MAPS,
     FRAMES_ROOT,
     HOOKS,
     MADE,
     MAPS,
-    ROOT,
+    NAMED,
     SCOPE,
     WHOLE,
     Hook,
@@ -42,12 +43,11 @@ FRAMES_OBJECT_NAME = "frames.bpf.o"
 _PROGRAMS = Path(__file__).parents[1] / "programs"
 _SONAMES = ("libbpf.so.1", "libbpf.so.0")
 # What is loaded side by side: parts that take the kernel about as long.
-_NAMED = tuple(one for one in ROOT if one not in WHOLE)
-_SOCKETS = (*SCOPE, *_NAMED)
+_SOCKETS = (*SCOPE, *NAMED)
 _PARTS = _SOCKETS, WHOLE, tuple(one for one in HOOKS if one not in {*_SOCKETS, *WHOLE})
 _FRAMES_PARTS = FRAMES, (*FRAMES_ROOT, COPIED, MADE)
 _FRAMES = (*FRAMES, *FRAMES_ROOT, COPIED, MADE)
-_ALL = (*HOOKS, *_FRAMES)
+_ALL = (*HOOKS, *FOUND, *_FRAMES)
 # struct bpf_object_open_opts of libbpf 0.5: its size, and last `btf_custom_path`.
 _OPEN_OPTIONS = struct.Struct("=Q40xQ")
 _ERROR_POINTERS = 2**64 - 4095
@@ -126,18 +126,24 @@ def images(folder: Path = _PROGRAMS) -> list[bytes]:
     return [load_object(folder, name) for name in (OBJECT_NAME, FRAMES_OBJECT_NAME)]
 
 
-def load(folder: Path = _PROGRAMS, types: bytes | None = None) -> Loaded:
+def load(
+    folder: Path = _PROGRAMS, types: bytes | None = None, *, found: bool = False
+) -> Loaded:
     """Load the precompiled probes in `folder` into the kernel; raises ProbeError.
 
     `types` is BTF that holds the kernel's types that they ask for; None: the kernel's
-    own is read.
+    own is read. With `found`, those for a scope that was there before are loaded, too.
     """
     with _as_file(types) as path:
-        return _Parts(load_object(folder), path).loaded()
+        return _Parts(load_object(folder), path, _parts(found)).loaded()
+
+
+def _parts(found: bool) -> tuple[tuple[Hook, ...], ...]:  # noqa: FBT001 -- load()'s
+    return (*_PARTS, FOUND) if found else _PARTS
 
 
 def load_with_frames(
-    folder: Path = _PROGRAMS, types: bytes | None = None
+    folder: Path = _PROGRAMS, types: bytes | None = None, *, found: bool = False
 ) -> tuple[Loaded, Loaded | ProbeError]:
     """Load the probes as `load` does, and the programs that read Python frames.
 
@@ -145,7 +151,7 @@ def load_with_frames(
     frames' programs is returned in their place.
     """
     with _as_file(types) as path:
-        probes = _Parts(load_object(folder), path)
+        probes = _Parts(load_object(folder), path, _parts(found))
         frames = _load_frames(folder, path, probes.shared.maps)
         try:
             return probes.loaded(), frames

@@ -38,6 +38,14 @@ def load(
         return _instead(error)
 
 
+def load_for_found(*, frames: bool = False) -> Engine:
+    """Load the probes for a scope that was there before the run; raises ProbeError.
+
+    Always by libbpf, and without what an earlier run kept: such a run lasts.
+    """
+    return _by_libbpf("preferred", frames, None, found=True)
+
+
 def _instead(error: ProbeError) -> Engine:
     try:
         return _bcc(f"libbpf could not do it: {error}")
@@ -88,12 +96,18 @@ def _by_types(
     return None
 
 
-def _by_libbpf(reason: str, frames: bool, types: bytes | None) -> Engine:  # noqa: FBT001 -- as above
+def _by_libbpf(
+    reason: str,
+    frames: bool,  # noqa: FBT001 -- as above
+    types: bytes | None,
+    *,
+    found: bool = False,
+) -> Engine:
     from egressmon.probes.loaders import libbpf  # noqa: PLC0415
 
     if not frames:
-        return Engine(libbpf.load(types=types), reason)
-    loaded, with_frames = libbpf.load_with_frames(types=types)
+        return Engine(libbpf.load(types=types, found=found), reason)
+    loaded, with_frames = libbpf.load_with_frames(types=types, found=found)
     if isinstance(with_frames, ProbeError):
         engine = Engine(loaded, reason)
         engine.no_frames = str(with_frames)

@@ -32,25 +32,65 @@ int scope_post_bind6(struct bpf_sock *ctx)
 SEC("cgroup/connect4")
 int scope_connect4(struct bpf_sock_addr *ctx)
 {
-	return on_address(ctx, KIND_CONNECT, true, true);
+	return on_address(ctx, KIND_CONNECT, true, PLACE_MADE);
 }
 
 SEC("cgroup/connect6")
 int scope_connect6(struct bpf_sock_addr *ctx)
 {
-	return on_address(ctx, KIND_CONNECT, false, true);
+	return on_address(ctx, KIND_CONNECT, false, PLACE_MADE);
 }
 
 SEC("cgroup/sendmsg4")
 int scope_sendmsg4(struct bpf_sock_addr *ctx)
 {
-	return on_address(ctx, KIND_SENDMSG, true, true);
+	return on_address(ctx, KIND_SENDMSG, true, PLACE_MADE);
 }
 
 SEC("cgroup/sendmsg6")
 int scope_sendmsg6(struct bpf_sock_addr *ctx)
 {
-	return on_address(ctx, KIND_SENDMSG, false, true);
+	return on_address(ctx, KIND_SENDMSG, false, PLACE_MADE);
+}
+
+/* A scope that was there before: `found_*` observe it, and `scope_*` the canaries alone. */
+
+SEC("cgroup/post_bind4")
+int found_post_bind4(struct bpf_sock *ctx)
+{
+	on_bind(ctx, true);
+	return 1;
+}
+
+SEC("cgroup/post_bind6")
+int found_post_bind6(struct bpf_sock *ctx)
+{
+	on_bind(ctx, true);
+	return 1;
+}
+
+SEC("cgroup/connect4")
+int found_connect4(struct bpf_sock_addr *ctx)
+{
+	return on_found_address(ctx, KIND_CONNECT, true);
+}
+
+SEC("cgroup/connect6")
+int found_connect6(struct bpf_sock_addr *ctx)
+{
+	return on_found_address(ctx, KIND_CONNECT, false);
+}
+
+SEC("cgroup/sendmsg4")
+int found_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	return on_found_address(ctx, KIND_SENDMSG, true);
+}
+
+SEC("cgroup/sendmsg6")
+int found_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	return on_found_address(ctx, KIND_SENDMSG, false);
 }
 
 SEC("cgroup/sock_create")
@@ -84,28 +124,28 @@ int root_post_bind6(struct bpf_sock *ctx)
 SEC("cgroup/connect4")
 int root_connect4(struct bpf_sock_addr *ctx)
 {
-	on_address(ctx, KIND_CONNECT, true, false);
+	on_address(ctx, KIND_CONNECT, true, PLACE_OUTSIDE);
 	return 1;
 }
 
 SEC("cgroup/connect6")
 int root_connect6(struct bpf_sock_addr *ctx)
 {
-	on_address(ctx, KIND_CONNECT, false, false);
+	on_address(ctx, KIND_CONNECT, false, PLACE_OUTSIDE);
 	return 1;
 }
 
 SEC("cgroup/sendmsg4")
 int root_sendmsg4(struct bpf_sock_addr *ctx)
 {
-	on_address(ctx, KIND_SENDMSG, true, false);
+	on_address(ctx, KIND_SENDMSG, true, PLACE_OUTSIDE);
 	return 1;
 }
 
 SEC("cgroup/sendmsg6")
 int root_sendmsg6(struct bpf_sock_addr *ctx)
 {
-	on_address(ctx, KIND_SENDMSG, false, false);
+	on_address(ctx, KIND_SENDMSG, false, PLACE_OUTSIDE);
 	return 1;
 }
 

@@ -34,6 +34,7 @@
 #define FLAG_OWNERLESS 128
 #define FLAG_STACK_LOST 256
 #define FLAG_FRAMES_LOST 512
+#define FLAG_UNSENT 2048 /* no packet of it had left as it was given up */
 #define FLAG_UNREAD 1024 /* total_size bytes were not read, because of the quota */
 
 /* Who receives the packets of a flow. */
@@ -146,7 +147,8 @@ struct settings {
 	u32 scope_level;   /* how far the scope's cgroup is below the root cgroup */
 	u64 scope_id;	   /* cgroup id of the scope */
 	u32 sees_arrivals; /* whether all that arrives on this machine passes a probe */
-	u32 spare;
+	u32 own_level;	   /* of the cgroup below the scope from which canaries are sent, */
+	u64 own_id;	   /* and its id; 0: they are sent from the scope's own */
 };
 
 /*

@@ -100,8 +100,7 @@ static __always_inline void emit_unsent(struct socket_state *state, u64 cookie, 
 	if (!sending && (!(state->flags & SOCKET_PENDING) || type == SOCK_DGRAM))
 		return;
 	state->flags &= sending ? ~SOCKET_SENDING : ~SOCKET_PENDING;
-	if (!(state->flags & SOCKET_INSIDE))
-		flow.flags = FLAG_FOREIGN;
+	flow.flags = FLAG_UNSENT | (state->flags & SOCKET_INSIDE ? 0 : FLAG_FOREIGN);
 	if (is_loopback(flow.peer->address) || is_unspecified(flow.peer->address))
 		flow.receiver = RECEIVER_NOBODY;
 	emit_flow(&flow);
@@ -151,10 +150,18 @@ static __always_inline void announce_send(struct socket_state *state, struct flo
 	state->flags |= SOCKET_SENDING;
 }
 
+/*
+ * Where a hook is: on a cgroup that was made for the run; on one that was there before,
+ * where it observes; or on the root, for sockets from outside.
+ */
+#define PLACE_OUTSIDE 0
+#define PLACE_MADE 1
+#define PLACE_FOUND 2
+
 /* Returns 1 (let it happen), and 0 (EPERM) for the agent's canaries alone. */
-static __always_inline int on_address(struct bpf_sock_addr *ctx, u32 kind, bool inet,
-				      bool inside)
+static __always_inline int on_address(struct bpf_sock_addr *ctx, u32 kind, bool inet, u32 place)
 {
+	bool inside = place != PLACE_OUTSIDE;
 	struct socket_state *state;
 	struct endpoint peer;
 	struct flow flow = {.peer = &peer, .kind = kind, .socket_type = ctx->type};
@@ -175,13 +182,13 @@ static __always_inline int on_address(struct bpf_sock_addr *ctx, u32 kind, bool 
 	own(state);
 	state->netns = bpf_get_netns_cookie(ctx);
 	flow.owner = state;
-	if (inside) {
+	if (place == PLACE_MADE) {
 		flow.flags = canary_flags(&peer);
 		if (flow.flags) {
 			emit_flow(&flow);
 			return !(flow.flags & FLAG_REFUSED);
 		}
-	} else {
+	} else if (place == PLACE_OUTSIDE) {
 		flow.flags = FLAG_FOREIGN;
 	}
 	if (kind == KIND_CONNECT)
@@ -200,6 +207,25 @@ static __always_inline bool runs_in_scope(void)
 	struct settings *set = settings_set();
 
 	return set && current_ancestor_cgroup_id(set->scope_level) == set->scope_id;
+}
+
+/*
+ * Whether the current process is in the cgroup from which canaries are sent, whose own hooks
+ * have run.
+ */
+static __always_inline bool sends_canaries(void)
+{
+	struct settings *set = settings_set();
+
+	return set && set->own_id && current_ancestor_cgroup_id(set->own_level) == set->own_id;
+}
+
+/* As on_address(), where a scope is watched that was there before. Refuses nothing. */
+static __always_inline int on_found_address(struct bpf_sock_addr *ctx, u32 kind, bool inet)
+{
+	if (!sends_canaries())
+		on_address(ctx, kind, inet, PLACE_FOUND);
+	return 1;
 }
 
 /* Note how far the scope's cgroup, in which the current process is, is below the root. */

@@ -190,7 +190,8 @@ static __always_inline void on_free(kernel_task *task)
 
 	if (!member || tgid != (u32)READ(task, pid))
 		return; /* told of at its exit, or a thread */
-	if (member->start_ns == READ(task, start_boottime))
+	/* Of one that was there before the scope was watched, the agent knows no exact time. */
+	if (!member->start_ns || member->start_ns == READ(task, start_boottime))
 		leave_lineage(tgid, task, 0);
 }
 
