@@ -70,9 +70,13 @@ class Executables:
 
     def _why_view(self, event: Executed) -> str | None:
         view = self._beginning.why_view(event.mounts, event.users)
-        if self._root is None:
+        if self._root is None and view is None:
             self._root = event.root  # the command's own, which nobody has changed yet
         return view or (OTHER_ROOT if event.root != self._root else None)
+
+    def why_seen(self, mounts: int, users: int) -> str | None:
+        """Return why a path that is seen from these namespaces may be made up."""
+        return self._beginning.why_view(mounts, users)
 
     def known_status(self, event: Executed) -> os.stat_result | None:
         """Return what stat(2) says of a file that ran before; None: unknown."""

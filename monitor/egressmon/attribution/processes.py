@@ -2,11 +2,13 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import TypeAlias
 
 from egressmon.attribution.executables import Executables, why_preloaded
+from egressmon.attribution.existing import Existing
+from egressmon.clock import ahead_ns
 from egressmon.events.model import (
     FLAG_OWNERLESS,
     Escape,
@@ -21,7 +23,7 @@ from egressmon.files.beginning import Beginning
 from egressmon.sanitise import sanitise_argv
 from egressmon.sanitise.argv_mode import ArgvMode
 from egressmon.text import from_bytes
-from egressmon.values import dataclass, field
+from egressmon.values import dataclass, field, replace
 
 _OWNERLESS = (
     "the kernel named no owner of the packet's socket: a kernel thread made it, or "
@@ -33,6 +35,11 @@ _MAX_ARGUMENTS = 512
 _MAX_PROGRAMS = 8  # of each process
 _MAX_COMMANDS = 1024
 _MAX_COMMAND = 1024
+
+
+_ANY = -1
+"""As `exec_id`: the one that the process's first event has."""
+_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 _SERIALS = count(1)
@@ -120,7 +127,7 @@ class Processes:
 
         If an event of the parent was lost, its program is unknown.
         """
-        parent = self._known.get(event.parent)
+        parent = self._parent(event)
         process = Process(
             event.pid, event.start_ns, event.parent, event.uid, event.comm
         )
@@ -133,6 +140,48 @@ class Processes:
             process.argv_cut = parent.argv_cut
         self._know(process)
         return process
+
+    def add_existing(self, found: Iterable[Existing]) -> None:
+        """Add processes that began before they were watched.
+
+        When exactly each began, and the number of its program, is what its first event
+        says: it has executed no other since.
+        """
+        for one in found:
+            argv, is_cut = None, False
+            if one.arguments is not None:
+                argv, is_cut = self._command(one.arguments)
+            why = self._executables.why_seen(one.mounts, one.users)
+            process = Process(
+                pid=one.pid,
+                start_ns=one.ticks * _TICK_NS - ahead_ns(),
+                parent=one.parent,
+                uid=one.uid,
+                comm=one.comm,
+                exe=one.exe,
+                exe_claimed=why if one.exe is not None else None,
+                argv=argv,
+                argv_cut=is_cut,
+                exec_id=_ANY,
+            )
+            self._know(process)
+
+    # What was there before is known to a clock tick: its first event says the rest.
+    def _meet(self, pid: int, start_ns: int, exec_id: int) -> None:
+        process = self._known.get(pid)
+        if process is None or process.exec_id != _ANY:
+            return
+        if 0 <= start_ns - process.start_ns < _TICK_NS:
+            known = replace(process, start_ns=start_ns, exec_id=exec_id)
+            known.serial = next(_SERIALS)
+            self._know(known)
+
+    # The parent, of which the event says which program it runs, and no more.
+    def _parent(self, event: Forked) -> Process | None:
+        parent = self._known.get(event.parent)
+        if parent is not None and parent.exec_id == _ANY:
+            return replace(parent, exec_id=event.exec_id)
+        return parent
 
     def _know(self, process: Process) -> None:
         self._ended.pop(process.pid, None)
@@ -153,6 +202,7 @@ class Processes:
 
         `mapped` is the path that the kernel mapped the program from, if known.
         """
+        self._meet(event.pid, event.start_ns, event.exec_id - 1)
         argv, is_cut = self._command(event.arguments)
         exe, exe_claimed = self._executables.of(event, mapped)
         process = Process(
@@ -232,6 +282,7 @@ class Processes:
         """
         if event.flags & FLAG_OWNERLESS or not event.pid:
             return ()
+        self._meet(event.pid, event.start_ns, event.exec_id)
         found = [(event.pid, event.start_ns)]
         process = self._known.get(event.pid)
         while process is not None and len(found) <= _MAX_ANCESTORS:
@@ -272,6 +323,7 @@ class Processes:
         """
         if isinstance(event, Traffic) and event.flags & FLAG_OWNERLESS:
             return None, _OWNERLESS
+        self._meet(event.pid, event.start_ns, event.exec_id)
         if not event.pid:
             return None, "a kernel thread made the socket, for nobody that it names"
         process = self._known.get(event.pid)
@@ -295,6 +347,7 @@ class Processes:
 
         Then another process is known by its pid, or another program.
         """
+        self._meet(event.pid, event.start_ns, event.exec_id)
         process = self._known.get(event.pid)
         if process is None or event.flags & FLAG_OWNERLESS:
             return False

@@ -1,0 +1,144 @@
+"""Processes that ran before they were watched, as /proc has them."""
+
+import os
+import select
+import signal
+import struct
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+
+from egressmon.text import from_bytes
+from egressmon.values import dataclass
+
+_MAX_STAT = 4096
+_MAX_ARGUMENTS = 4096
+_KERNEL_THREAD = 0x200000  # PF_KTHREAD, include/linux/sched.h
+_PATIENCE_S = 2.0
+_HEAD = struct.Struct("=II")
+"""A pid, and how many bytes of arguments follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """A process as it was found; it runs that program until its next exec."""
+
+    pid: int
+    parent: int
+    uid: int
+    comm: str
+    ticks: int
+    """When it began: clock ticks since boot, as this time namespace has them."""
+    exe: str | None
+    """None: it could not be read."""
+    arguments: bytes | None
+    """None: they could not be read."""
+    mounts: int
+    """The number of its mount namespace; 0: unknown."""
+    users: int
+    """The number of its user namespace; 0: unknown."""
+
+
+def found(pids: Iterable[int]) -> list[Existing]:
+    """Return those of `pids` that are there, but for the kernel's own threads.
+
+    It takes rights to read what others run (CAP_SYS_PTRACE), and 2 s at most for their
+    arguments: those lie in memory that a process can make whoever reads it wait for.
+    """
+    wanted = list(pids)
+    arguments = _arguments(wanted)
+    each = (_look(pid, arguments.get(pid)) for pid in wanted)
+    return [one for one in each if one is not None]
+
+
+def _look(pid: int, arguments: bytes | None) -> Existing | None:
+    folder = f"/proc/{pid}"
+    try:
+        head, _, tail = _read(f"{folder}/stat", _MAX_STAT).rpartition(b")")
+        words = tail.split()
+        if int(words[6]) & _KERNEL_THREAD:
+            return None
+        return Existing(
+            pid=pid,
+            parent=int(words[1]),
+            uid=os.stat(folder).st_uid,  # noqa: PTH116 -- text in
+            comm=from_bytes(head.partition(b"(")[2]),
+            ticks=int(words[19]),
+            exe=_program_of(folder),
+            arguments=arguments,
+            mounts=_namespace(folder, "mnt"),
+            users=_namespace(folder, "user"),
+        )
+    except (OSError, ValueError, IndexError):
+        return None  # it has ended meanwhile
+
+
+def _read(path: str, limit: int) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, limit)
+    finally:
+        os.close(descriptor)
+
+
+def _program_of(folder: str) -> str | None:
+    with suppress(OSError):
+        return os.readlink(f"{folder}/exe")  # noqa: PTH115 -- text out
+    return None
+
+
+def _namespace(folder: str, kind: str) -> int:
+    with suppress(OSError):
+        return os.stat(f"{folder}/ns/{kind}").st_ino  # noqa: PTH116 -- text in
+    return 0
+
+
+# In a process of its own, which may be made to wait for ever.
+def _arguments(pids: list[int]) -> dict[int, bytes]:
+    read, write = os.pipe()
+    reader = os.fork()
+    if not reader:
+        os.close(read)
+        _send_arguments(pids, write)
+    os.close(write)
+    data = _until(read, time.monotonic() + _PATIENCE_S)
+    os.close(read)
+    os.kill(reader, signal.SIGKILL)
+    os.waitpid(reader, 0)
+    return _unpacked(data)
+
+
+def _send_arguments(pids: list[int], write: int) -> None:
+    status = 1
+    try:
+        with open(write, "wb", buffering=0) as out:
+            for pid in pids:
+                with suppress(OSError):
+                    text = _read(f"/proc/{pid}/cmdline", _MAX_ARGUMENTS)
+                    out.write(_HEAD.pack(pid, len(text)) + text)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _until(read: int, deadline: float) -> bytes:
+    data = bytearray()
+    poll = select.poll()
+    poll.register(read, select.POLLIN)
+    while poll.poll(max(0, int(1000 * (deadline - time.monotonic())))):
+        piece = os.read(read, 1 << 16)
+        if not piece:
+            break
+        data += piece
+    return bytes(data)
+
+
+def _unpacked(data: bytes) -> dict[int, bytes]:
+    arguments: dict[int, bytes] = {}
+    place = 0
+    while place + _HEAD.size <= len(data):
+        pid, size = _HEAD.unpack_from(data, place)
+        place += _HEAD.size + size
+        if place <= len(data):
+            arguments[pid] = data[place - size : place]
+    return arguments
