@@ -63,6 +63,10 @@ class KeeperSetup:
     """Called with the user's rights after the agent's end; returns an error or ""."""
     ends_scope: bool = False
     """Whether to kill what still runs in the scope at the end."""
+    is_standing: bool = False
+    """Whether the command only waits for the run's end, to which the agent puts it."""
+    release: Callable[[], None] | None = None
+    """Called last of all, with root's rights."""
 
 
 class Keeper:
@@ -89,6 +93,8 @@ class Keeper:
             Service.GO: self._go,
             Service.REAP: self._reap,
             Service.PIDS: self._pids,
+            Service.END: self._end,
+            Service.ATTACHED: self._attached,
         }
 
     def serve(self, agent: int) -> int:
@@ -208,6 +214,15 @@ class Keeper:
         scope = self._setup.scope
         return scope.pids()[:_MAX_PIDS] if scope.is_populated() else []
 
+    def _end(self, _detail: int, _data: bytes) -> None:
+        if not self._setup.is_standing:
+            raise ValueError("a command ends by itself")
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._setup.child.pidfd, signal.SIGKILL)
+
+    def _attached(self, _detail: int, _data: bytes) -> tuple[int, int]:
+        return self._setup.engine.attached()
+
     # What remains to be done after the agent has ended, whether or not as it should.
     def _end_run(self, status: int) -> int:
         if self.is_started:
@@ -221,6 +236,8 @@ class Keeper:
         if self._setup.ends_scope:
             self._setup.scope.kill()
         self._setup.scope.remove()
+        if self._setup.release is not None:
+            self._setup.release()
         if self._interrupted_by is not None:
             dispositions.say_interrupted(": the command was not started")
             dispositions.end_by(self._interrupted_by)

@@ -106,6 +106,15 @@ class KeeperClient:
         found: list[int] = self._ask(Service.PIDS)[0]
         return found
 
+    def end(self) -> None:
+        """End the process that stands for a command; raises OSError."""
+        self._ask(Service.END)
+
+    def attached(self) -> tuple[int, int]:
+        """Return how many probes still are attached, and how many should be."""
+        found: list[int] = self._ask(Service.ATTACHED)[0]
+        return found[0], found[1]
+
     def take_over(self, engine: Engine) -> None:
         """Let `engine` reach its maps through the keeper; it keeps only its rings."""
         engine.hand_over(

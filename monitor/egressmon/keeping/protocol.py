@@ -50,6 +50,10 @@ class Service(IntEnum):
     """Return the pids of the processes in the scope."""
     READY = 11
     """Create the file that says that the probes are armed."""
+    END = 12
+    """End the command, which only waits: in a run without one of its own."""
+    ATTACHED = 13
+    """Return how many probes still are attached, and how many should be."""
 
 
 def answer(code: int, rest: Any = None) -> bytes:

@@ -14,6 +14,7 @@ from egressmon.startup import dispositions
 
 ENDING = frozenset((signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM))
 """Signals that ask for the end of the run."""
+_MAX_ASKER = 200
 _SI_KERNEL = 0x80  # si_code of signals from the kernel, such as a terminal's Ctrl-C
 # A signal that comes so soon after one that the group got is the same one, by another
 # way: timeout(1) signals its child and then the group, and sudo passes on what it gets.
@@ -33,10 +34,14 @@ class EndRequest:
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
 
-    def set(self) -> None:
-        """Set the flag."""
+    def set(self, asker: str = "") -> None:
+        """Set the flag; `asker` says who wanted it."""
         with suppress(BlockingIOError):
-            os.write(self._write, b"e")
+            os.write(self._write, asker.encode() or b" ")
+
+    def asker(self) -> str:
+        """Return who wanted it, once it is set; what follows is dropped."""
+        return os.read(self._read, _MAX_ASKER).decode(errors="replace").strip()
 
     def is_set(self) -> bool:
         """Tell whether the flag is set."""
@@ -100,7 +105,7 @@ class SignalRelay:
             info = signal.sigwaitinfo(FORWARDED)
             asks_for_end = info.si_signo in ENDING - dispositions.ignored()
             if asks_for_end:
-                self.ending.set()
+                self.ending.set(_asker(info))
             with self._lock:
                 if asks_for_end and self._may_interrupt:
                     self.interrupted_by = self.interrupted_by or info.si_signo
@@ -120,3 +125,11 @@ class SignalRelay:
             return info.si_code == _SI_KERNEL
         self._grouped.update(dict.fromkeys(seen, now))
         return now - self._grouped.get(info.si_signo, -_SAME_S) < _SAME_S
+
+
+# Nothing that a process could make up: the kernel says who sent a signal (siginfo(7)).
+def _asker(info: signal.struct_siginfo) -> str:
+    name = signal.Signals(info.si_signo).name
+    if info.si_code == _SI_KERNEL:
+        return f"{name} of the terminal"
+    return f"{name} from process {info.si_pid} of user {info.si_uid}"

@@ -63,7 +63,7 @@ def _become_agent(
 ) -> KeeperClient:
     setup.child.forget()
     setup.relay.let_go()
-    os.close(setup.scope.fd)
+    setup.scope.let_go()
     _import_what_is_hidden()
     keeper = KeeperClient(connection)
     keeper.take_over(setup.engine)

@@ -6,6 +6,8 @@ from egressmon import host
 from egressmon.evidence.records import BlindSpot
 from egressmon.probes.engine import Engine
 from egressmon.sensor.escalation import Escalation
+from egressmon.sensor.found_scope import FoundScope
+from egressmon.sensor.scope import Scope
 from egressmon.sensor.surroundings import Surroundings
 from egressmon.values import replace
 
@@ -149,6 +151,13 @@ class KnownBlindSpot(Enum):
         "sockets of other families than IP's may be made or connected there unseen",
         "Linux 6.4 or later; kernel.io_uring_disabled",
     )
+    EXISTING_SOCKETS = BlindSpot(
+        "existing-sockets",
+        "who made a socket before the run is not known to the probes",
+        "what goes on over a connection that was there before is not recorded; what "
+        "such a socket sends to a new peer is, without its process",
+        "start egressmon before what it is to watch",
+    )
     UNCOUNTED_SKIPS = BlindSpot(
         "uncounted-skips",
         "the kernel does not count the probes that it skips",
@@ -165,15 +174,17 @@ ALWAYS = (
     KnownBlindSpot.GROUP_REPORTS,
     KnownBlindSpot.LOCAL_RULES,
 )
-"""The blind spots of every run."""
+"""The blind spots of every run of a command."""
+_OF_OUTSIDE = frozenset({KnownBlindSpot.FOREIGN_PACKETS})
 
 
-def declared(
+def declared(  # noqa: PLR0913 -- what a run depends on
     engine: Engine,
     no_mappings: str = "",
     no_creators: str = "",
     *,
     surroundings: Surroundings,
+    scope: Scope | None = None,
     frames: bool = False,
 ) -> list[BlindSpot]:
     """Return the blind spots that this machine, `engine` and `surroundings` cause.
@@ -181,7 +192,10 @@ def declared(
     `no_mappings` says why the kernel does not report mappings, `no_creators` why the
     creators of tasks are not noted; each is empty if there is no obstacle. `frames`
     says whether Python frames are to be read. Call it after `engine.attach_root`.
+    `scope` matters where it was there before the run.
     """
+    is_found = isinstance(scope, FoundScope)
+    is_machine = isinstance(scope, FoundScope) and scope.is_machine
     holds = {
         KnownBlindSpot.KERNEL_NETWORKING: surroundings.may_change_network,
         KnownBlindSpot.SAME_USER: surroundings.same_user_runs,
@@ -190,9 +204,12 @@ def declared(
         KnownBlindSpot.FOREIGN_SOCKETS: not engine.root_hooks,
         KnownBlindSpot.SYSTEM_CALLS: not engine.watches_calls,
         KnownBlindSpot.RING_SOCKETS: not engine.watches_rings,
+        KnownBlindSpot.EXISTING_SOCKETS: is_found,
         KnownBlindSpot.UNCOUNTED_SKIPS: not engine.counts_skipped,
     }
-    found = [*ALWAYS, *(blind for blind, is_true in holds.items() if is_true)]
+    # Nothing is outside the whole machine.
+    always = [one for one in ALWAYS if not is_machine or one not in _OF_OUTSIDE]
+    found = [*always, *(blind for blind, is_true in holds.items() if is_true)]
     spots = [one.value for one in found]
     if no_mappings:
         spots.append(replace(KnownBlindSpot.MAPPINGS.value, reason=no_mappings))

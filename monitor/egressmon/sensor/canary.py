@@ -12,7 +12,7 @@ import os
 import secrets
 import socket
 from errno import EADDRINUSE, EAFNOSUPPORT, EIO, errorcode
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from egressmon.events.model import (
     FLAG_CANARY,
@@ -133,6 +133,10 @@ def unpack_attempts(data: bytes) -> list[Attempt]:
     return [Attempt(**fields) for fields in json.loads(data)]
 
 
+CanaryTime: TypeAlias = Literal["start", "during", "end"]
+"""When in a run a canary is sent: `during` where the run has no end of its own."""
+
+
 class CanaryWatch:
     """Notes which canaries of the current round the probes reported."""
 
@@ -158,13 +162,16 @@ class CanaryWatch:
             return  # the announcement of the loopback datagram, which is not refused
         self._seen.add((kind, flow.address, flow.protocol))
 
-    def records(
-        self, when: Literal["start", "end"], attempts: list[Attempt]
-    ) -> list[CanaryRecord]:
+    def records(self, when: CanaryTime, attempts: list[Attempt]) -> list[CanaryRecord]:
         """Return a record of each attempt: was it sent, refused, reported?"""
         return [self._record(when, attempt) for attempt in attempts]
 
-    def _record(self, when: Literal["start", "end"], attempt: Attempt) -> CanaryRecord:
+    def has_seen(self, attempts: list[Attempt]) -> bool:
+        """Tell whether all attempts that could be made were reported."""
+        made = (attempt for attempt in attempts if attempt.errno is None)
+        return all(map(self._was_seen, made))
+
+    def _record(self, when: CanaryTime, attempt: Attempt) -> CanaryRecord:
         seen = self._was_seen(attempt)
         must_be_refused = attempt.hook not in {"egress", "ingress"}
         reason: str | None = None

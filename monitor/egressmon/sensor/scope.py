@@ -76,10 +76,18 @@ class Scope:
     namespace, can tell whether the cgroup was left behind by a run that was killed.
     """
 
-    def __init__(self, path: Path, root: Path, fd: int) -> None:
+    def __init__(self, path: Path, fd: int, *, root: Path) -> None:
         self.path = path
         self.root = root
         self.fd = fd
+        self.watched = path
+        """The cgroup whose processes are watched."""
+        self.watched_fd = fd
+
+    def let_go(self) -> None:
+        """Close the open folders, in a process that leaves the cgroup to another."""
+        for descriptor in {self.fd, self.watched_fd}:
+            os.close(descriptor)
 
     @property
     def level(self) -> int:
@@ -135,7 +143,7 @@ class Scope:
         if not self.pids():
             self._wait_until_empty()
         removed = _remove_tree(self.path)
-        os.close(self.fd)
+        self.let_go()
         return removed
 
     # A process may leave the cgroup a moment after waitpid(2) returned it. Wait for the
@@ -159,25 +167,32 @@ def make_scope() -> Scope:
     parents = dict.fromkeys((own_cgroup(root, _OWN.read_text()), root))
     errors: list[str] = []
     for parent in parents:
-        sweep(parent)
-        path = parent / f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
         try:
-            path.mkdir()
-            # Below a threaded cgroup, a new one cannot hold processes (cgroup-v2.rst).
-            if "invalid" in (path / "cgroup.type").read_text():
-                path.rmdir()
-                raise OSError(0, "its parent is a threaded cgroup")  # noqa: TRY301 -- try the next parent
+            return Scope(*make_below(parent), root=root)
         except OSError as error:
             errors.append(f"{parent}: {error.strerror}")
-            continue
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        return Scope(path, root, fd)
     raise ScopeError(
         "no cgroup could be made: " + "; ".join(errors),
         "run as root where cgroup v2 is writable; in a container, delegate it "
         "(docker: --privileged --cgroupns=host)",
     )
+
+
+def make_below(parent: Path) -> tuple[Path, int]:
+    """Make a cgroup below `parent`; return its folder, and that opened and locked.
+
+    Raises OSError.
+    """
+    sweep(parent)
+    path = parent / f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+    path.mkdir()
+    # Below a threaded cgroup, a new one cannot hold processes (cgroup-v2.rst).
+    if "invalid" in (path / "cgroup.type").read_text():
+        path.rmdir()
+        raise OSError(0, "its parent is a threaded cgroup")
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return path, fd
 
 
 def sweep(parent: Path) -> None:

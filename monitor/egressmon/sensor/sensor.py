@@ -2,7 +2,6 @@
 
 import os
 from contextlib import suppress
-from typing import Literal
 
 from egressmon.errors import ScopeError, SensorError
 from egressmon.evidence.records import CanaryRecord, LossRecord
@@ -11,7 +10,15 @@ from egressmon.probes.engine import Engine
 from egressmon.probes.kernel.sideband import SideBand
 from egressmon.probes.wire import CONSTANTS
 from egressmon.sensor import blind_spots
-from egressmon.sensor.canary import Attempt, CanaryWatch, Plan, failed, make_plan
+from egressmon.sensor.canary import (
+    Attempt,
+    CanaryTime,
+    CanaryWatch,
+    Plan,
+    failed,
+    make_plan,
+)
+from egressmon.sensor.found_scope import FoundScope
 from egressmon.sensor.intake import Batch, Intake
 from egressmon.sensor.scope import Scope
 
@@ -33,6 +40,9 @@ CONSEQUENCES = {
 """What follows from each kind of loss that the probes count."""
 
 
+_MAX_FAILED = 100
+
+
 class Sensor:
     """An engine attached to a scope: batches of events, losses and canaries."""
 
@@ -49,7 +59,9 @@ class Sensor:
         self.no_mappings = ""
         """Why the kernel does not report mappings; empty if it does."""
         self.intake = Intake(engine, None, faults)
-        self.canaries: list[CanaryRecord] = []
+        self.canaries_sent = self.canaries_seen = 0
+        self.failed_canaries: list[CanaryRecord] = []
+        """The canaries that show that the probes may not see everything."""
         self._scope = scope
         self._faults = faults
         self._callers = callers
@@ -67,6 +79,9 @@ class Sensor:
             self.engine.stack_bytes = CONSTANTS["STACK_BYTES"]
         root_fd = os.open(scope.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
+            if isinstance(scope, FoundScope):
+                self._attach_found(scope, root_fd)
+                return
             self.engine.scope_id = os.fstat(scope.fd).st_ino
             self.engine.hierarchy_is_whole = scope.level > 0
             self.engine.scope_level = scope.level or self._ask_for_level()
@@ -74,6 +89,22 @@ class Sensor:
             self.engine.attach(scope.fd)
         finally:
             os.close(root_fd)
+
+    # No part of the machine may be unseen here: there is no command that could be kept
+    # from what is.
+    def _attach_found(self, scope: FoundScope, root_fd: int) -> None:
+        engine = self.engine
+        engine.scope_id = os.fstat(scope.watched_fd).st_ino
+        engine.scope_level = scope.watched_level
+        engine.own_id, engine.own_level = os.fstat(scope.fd).st_ino, scope.level
+        engine.hierarchy_is_whole = True
+        engine.attach_root(root_fd, is_scope=scope.is_machine)
+        if not engine.root_hooks:
+            raise ScopeError(
+                "no probe may be attached to the root of the cgroup hierarchy",
+                "run egressmon as root, and in the machine's own cgroup namespace",
+            )
+        engine.attach_found(scope.watched_fd, scope.fd)
 
     def _ask_for_level(self) -> int:
         level = 0
@@ -95,7 +126,7 @@ class Sensor:
         if not self._callers:
             return
         try:
-            self._side_band = SideBand(self._scope.fd)
+            self._side_band = SideBand(self._scope.watched_fd)
         except OSError as error:
             self.no_mappings = blind_spots.perf_refusal(error)
         self.intake = Intake(self.engine, self._side_band, self._faults)
@@ -121,7 +152,7 @@ class Sensor:
 
     def prove(
         self,
-        when: Literal["start", "end"],
+        when: CanaryTime,
         watch: CanaryWatch,
         attempts: list[Attempt],
     ) -> list[CanaryRecord]:
@@ -130,7 +161,10 @@ class Sensor:
         Raises `SensorError` if at the start the probes reported none of them.
         """
         records = watch.records(when, attempts)
-        self.canaries += records
+        self.canaries_sent += sum(record.sent for record in records)
+        self.canaries_seen += sum(record.seen for record in records)
+        if len(self.failed_canaries) < _MAX_FAILED:
+            self.failed_canaries += failed(records)
         if when == "start" and not any(record.seen for record in records):
             raise SensorError(
                 "the probes are attached but saw none of egressmon's own connections",
@@ -157,7 +191,3 @@ class Sensor:
             counters = {**dict.fromkeys(CONSEQUENCES, 0), **self._reported}
         counters["missed_mapping"] = self._lost_mappings
         return {name: counters[name] for name in CONSEQUENCES}
-
-    def failed_canaries(self) -> list[CanaryRecord]:
-        """Return the canaries that show that the probes may not see everything."""
-        return failed(self.canaries)

@@ -441,7 +441,7 @@ def descriptors() -> set[Path]:
 def test_a_sensor_that_cannot_attach_leaves_nothing_open(tmp_path: Path) -> None:
     scope = make_scope()
     engine = load("auto")
-    nowhere = Scope(scope.path, tmp_path / "nowhere", scope.fd)
+    nowhere = Scope(scope.path, scope.fd, root=tmp_path / "nowhere")
     beginning = Beginning()
     before = descriptors()
     try:
