@@ -249,7 +249,7 @@ class CanaryRecord:
 
     TYPE: ClassVar[str] = "canary"
 
-    when: Literal["start", "end"]
+    when: Literal["start", "during", "end"]
     hook: str
     dst: str
     port: int
@@ -270,6 +270,39 @@ class PhaseRecord:
     event: Literal["begin", "end"]
     outcome: Literal["completed", "failed"] | None = None
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatRecord:
+    """A run that lasts is alive: what it has counted, and that its probes are there."""
+
+    TYPE: ClassVar[str] = "heartbeat"
+
+    connections: dict[str, int]
+    queries: dict[str, int]
+    processes: int
+    losses: dict[str, int]
+    attached: int | None
+    """How many probes still are attached; None: that could not be asked."""
+    probes: int | None
+    """How many should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlRecord:
+    """Somebody asked something of a run that lasts."""
+
+    TYPE: ClassVar[str] = "control"
+
+    verb: str
+    allowed: bool
+    reason: str
+    pid: int | None
+    uid: int | None
+    inside: bool | None
+    """Whether that process is in the scope; None: it is not known."""
+    count: int = 1
+    """How often, since the last such record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +379,8 @@ Record: TypeAlias = (
     | NativeRecord
     | CanaryRecord
     | PhaseRecord
+    | HeartbeatRecord
+    | ControlRecord
     | UnreadableRecord
     | LossRecord
     | RunEnd

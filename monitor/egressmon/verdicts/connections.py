@@ -13,6 +13,7 @@ from egressmon.policy.judging.questions import Destination, Listener
 from egressmon.sensor.canary import CanaryWatch
 from egressmon.verdicts.callers import Caller, Callers
 from egressmon.verdicts.origins import origin_of
+from egressmon.verdicts.unsent import unsent
 
 WhoListens: TypeAlias = Callable[[Address, int, int], Listener]
 """Returns who receives at (address, port, IP protocol number) on this machine."""
@@ -26,11 +27,19 @@ class Locality:
     The probes say so with the flow; where they cannot, sock_diag(7) is asked.
     """
 
-    def __init__(self, who_listens: WhoListens, canaries: CanaryWatch) -> None:
+    def __init__(
+        self,
+        who_listens: WhoListens,
+        canaries: CanaryWatch,
+        *,
+        is_machine: bool = False,
+    ) -> None:
         """`who_listens` asks sock_diag, which sees the agent's network namespace only.
 
-        `canaries` knows which namespace that is.
+        `canaries` knows which namespace that is. `is_machine` says that all processes
+        of this machine are in the scope.
         """
+        self._is_machine = is_machine
         self._who_listens = who_listens
         self._canaries = canaries
 
@@ -38,6 +47,8 @@ class Locality:
         """Return who receives what `flow` sends; None if it leaves this machine."""
         if flow.receiver == "remote":
             return None
+        if flow.receiver == "shared" and self._is_machine:
+            return "scope"
         if flow.receiver != "shared" and flow.receiver != "ask":  # noqa: PLR1714 -- mypy
             return flow.receiver
         if flow.netns not in {0, self._canaries.netns}:
@@ -62,12 +73,15 @@ class Connections:
         before_unnamed: Callable[[], None],
         *,
         may_translate: bool = False,
+        excuses_unsent: bool = False,
     ) -> None:
         """`before_unnamed` is called before each verdict on an address without a name.
 
         It is the last chance to learn one. `may_translate` says that the command itself
-        may have its packets sent elsewhere (NAT).
+        may have its packets sent elsewhere (NAT). `excuses_unsent`: what goes nowhere,
+        as another run's canaries do, is no violation.
         """
+        self._excuses_unsent = excuses_unsent
         self._judge = judge
         self._names = names
         self._callers = callers
@@ -154,7 +168,8 @@ class Connections:
             is_local = target.listener is not None
             return self._judge.accepted(flow.address, is_local=is_local)
         origin = origin_of(caller.process, caller.source, claims)
-        return self._judge.sent(target, origin, may_translate=self._may_translate)
+        verdict = self._judge.sent(target, origin, may_translate=self._may_translate)
+        return (unsent(flow, verdict) if self._excuses_unsent else None) or verdict
 
     def _lookup_names(self, flow: Flow, listener: Listener | None) -> tuple[Name, ...]:
         asker = self._callers.asker(flow)

@@ -42,8 +42,8 @@ class Listeners:
     It sees only the agent's own network namespace.
     """
 
-    def __init__(self, scope: Path) -> None:
-        """`scope` is the folder of the scope's cgroup."""
+    def __init__(self, scope: Path | None) -> None:
+        """`scope` is the folder of the scope's cgroup; None: all of the machine."""
         self._scope = scope
         self._spent_s = 0.0
         self._socket: socket.socket | None = None
@@ -65,9 +65,16 @@ class Listeners:
             self._spent_s += time.monotonic() - began
         return self._owner(found)
 
+    @property
+    def is_machine(self) -> bool:
+        """Whether whoever receives on this machine is in the scope."""
+        return self._scope is None
+
     def _owner(self, found: list[Bound]) -> Listener:
         if not found:
             return "nobody"
+        if self._scope is None:
+            return "scope"
         cgroups = {one.cgroup for one in found}
         if None in cgroups:
             return "unknown"
@@ -95,6 +102,8 @@ class Listeners:
             yield _bound(family, body)
 
     def _cgroup_ids(self) -> set[int]:
+        if self._scope is None:
+            return set()
         try:
             folders = [self._scope, *self._scope.glob("**/")]
             return {os.stat(folder).st_ino for folder in folders}  # noqa: PTH116 -- ids

@@ -71,11 +71,17 @@ def _is_list(value: Any) -> TypeGuard[list[Any]]:
     return isinstance(value, list)
 
 
+# Of a sidecar that watches the whole machine: nothing is outside.
+def _absent(spots: set[str]) -> set[str]:
+    is_sidecars = KnownBlindSpot.EXISTING_SOCKETS.value.name in spots
+    return {KnownBlindSpot.FOREIGN_PACKETS.value.name} if is_sidecars else set()
+
+
 def _start(record: Json) -> str | None:
     if not record["hooks"]:
         return "`hooks` is empty: such a run sees nothing"
     spots = {one["name"] for one in record["blind_spots"]}
-    if missing := _SPOTS_OF_ALL - spots:
+    if missing := _SPOTS_OF_ALL - spots - _absent(spots):
         return f"`blind_spots` has no {_first(missing)}, which every run has"
     if unknown := spots - _SPOTS:
         return f"`blind_spots` has {_first(unknown)}, which is none"

@@ -62,6 +62,8 @@ class Counts:
             self.doubts["an escape"] += times
         elif kind == "phase":
             self._phase(record)
+        elif kind == "heartbeat" and record["attached"] != record["probes"]:
+            self.doubts["a probe that was detached"] += times
 
     def _connection(self, record: Json, times: int) -> None:
         self.connections[record["verdict"]] += times

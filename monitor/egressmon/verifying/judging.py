@@ -23,6 +23,7 @@ from egressmon.sanitise.counting import MASK
 from egressmon.text import escape, unescape
 from egressmon.values import dataclass
 from egressmon.verdicts.origins import origin_of
+from egressmon.verdicts.unsent import excused, is_for_documentation
 from egressmon.verifying.facts import File
 from egressmon.verifying.learned import Learned
 from egressmon.verifying.rules import by_address, unknown_rule
@@ -32,6 +33,7 @@ RECEIVER = "who receives at a loopback address (the kernel's word)"
 OWN_ADDRESS = (
     "that an address was the machine's own, and who receives there (the kernel's word)"
 )
+UNSENT = "that no packet of it left (the kernel's word)"
 HOSTS = "names from the machine's /etc/hosts or resolver"
 MASKED = "texts that are masked or cut"
 PACKET = "the bytes of a DNS message"
@@ -99,6 +101,8 @@ class Rejudging:
             verdict = self._connection(record, names, origin, listener)
             if _is_same(record, verdict):
                 return self._reached(record, names, listener)
+        if self._is_unsent(record, names, origin):
+            return Outcome(resting=UNSENT)
         if certain := self._certainly_wrong(record):
             return certain
         texts = [exe, *(one.name for one in names)]
@@ -106,6 +110,13 @@ class Rejudging:
         if _is_hidden(texts, record):
             return Outcome(resting=MASKED)
         return _wrong(record, self._connection(record, names, origin, None))
+
+    def _is_unsent(self, record: Json, names: list[Name], origin: Origin) -> bool:
+        address = ipaddress.ip_address(record["dst"]["ip"])
+        if record["op"] == "accept" or not is_for_documentation(address):
+            return False
+        judged = excused(self._connection(record, names, origin, None))
+        return judged is not None and _is_same(record, judged)
 
     # What neither a masked text nor a record that is not there can be the reason of.
     def _certainly_wrong(self, record: Json) -> Outcome | None:

@@ -45,13 +45,15 @@ def other_process(record: Json, actor: Fact | None) -> str | None:
 class Once:
     """What can be but once in a run, and what must be."""
 
-    _canaries: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    _canaries: set[tuple[str, ...]] = field(default_factory=set[tuple[str, ...]])
 
     def add(self, record: Json) -> str | None:
         """Note `record`; return how it is there a second time, or None."""
         if record["type"] != "canary":
             return None
-        canary = record["when"], record["hook"]
+        canary: tuple[str, ...] = record["when"], record["hook"]
+        if record["when"] == "during":  # each time at another port
+            canary = (*canary, str(record["port"]))
         if canary in self._canaries:
             return f"is the canary {canary[1]} at the {canary[0]} a second time"
         if len(self._canaries) < _MAX:
