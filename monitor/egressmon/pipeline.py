@@ -66,8 +66,20 @@ class Tracker:
     """The pids of all processes of the scope that ended."""
     first_executed: int | None = None
     """The pid of the first process that executed a program: the command's."""
+    command: int | None = None
+    """Its pid, where others may come first; None: they cannot."""
     unread: int = 0
     """How many events were left when the time for them was over."""
+
+    def note_exec(self, pid: int) -> None:
+        """Note that a process executed a program."""
+        if self.first_executed is None and self.command in {None, pid}:
+            self.first_executed = pid
+
+    def note_exit(self, pid: int) -> None:
+        """Note that a process ended; where others come and go, only the command."""
+        if self.command in {None, pid}:
+            self.ended.add(pid)
 
 
 Sink: TypeAlias = Callable[[Record, int], None]
@@ -89,12 +101,14 @@ class Pipeline:
         faults: Faults,
         attributor: Attributor | None = None,
         is_over: Callable[[], bool] = lambda: False,
+        own: frozenset[int] = frozenset(),
         lines: Lines | None = None,
         repeated: RepeatedConnections | None = None,
         lookups: RepeatedLookups | None = None,
     ) -> None:
         """Pass records to `sink`, and failures that concern no event to `faults`.
 
+        `own` are the processes whose traffic is left out: egressmon's own.
         `is_over` is asked before each event: once the time is over, events are counted
         and not processed. `lines` writes the records of a batch together; `repeated`
         and `lookups` make those of connections and look-ups like earlier ones. None:
@@ -110,6 +124,7 @@ class Pipeline:
         self._sink = sink
         self._faults = faults
         self._is_over = is_over
+        self._own = own
         self._lost_mappings = 0
         self._lines = lines
         self.repeated = repeated
@@ -186,7 +201,7 @@ class Pipeline:
     def _note(self, event: Event) -> None:
         if isinstance(event, Exited):
             self._processes.exited(event)
-            self.tracker.ended.add(event.pid)
+            self.tracker.note_exit(event.pid)
         elif isinstance(event, Flow) and is_canary(event):
             self._canaries.on_flow(event)
             self.tracker.unread -= 1
@@ -209,6 +224,8 @@ class Pipeline:
         match event:
             case Flow() if is_canary(event):
                 self._canaries.on_flow(event)
+            case Flow() | DnsPacket() if event.pid in self._own:
+                pass
             case Flow():
                 self._sink(self.connections.record(event), event.ktime_ns)
             case DnsPacket():
@@ -280,8 +297,7 @@ class Pipeline:
     ) -> ProcessRecord:
         if isinstance(event, Executed):
             process = self._processes.executed(event, program)
-            if self.tracker.first_executed is None:
-                self.tracker.first_executed = event.pid
+            self.tracker.note_exec(event.pid)
         else:
             process = self._processes.forked(event)
         return ProcessRecord(
@@ -299,7 +315,7 @@ class Pipeline:
 
     def _exit_record(self, event: Exited) -> ProcessRecord:
         process = self._processes.exited(event)
-        self.tracker.ended.add(event.pid)
+        self.tracker.note_exit(event.pid)
         signal = event.code & 0x7F
         return ProcessRecord(
             event="exit",

@@ -133,7 +133,7 @@ def check_verifies(evidence: Path, policy: Path) -> None:
     """Assert that `egressmon verify` finds nothing wrong with a run's evidence."""
     file = EvidenceFile(str(evidence), Policies([str(policy)]))
     file.verify()
-    assert file.findings.found == []
+    assert file.findings.found == [], file.findings.found
 
 
 @dataclass(frozen=True)

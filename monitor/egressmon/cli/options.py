@@ -182,7 +182,7 @@ def _add_evidence_options(sub: argparse.ArgumentParser) -> None:
         help="write the evidence (JSONL) to FILE, replacing it; - is standard "
         "output (default: a new file in .egressmon/)",
     )
-    _add_evidence_limit(sub)
+    add_evidence_limit(sub)
     _add_anchor_options(sub)
     sub.add_argument(
         "--linger",
@@ -199,7 +199,8 @@ def _add_evidence_options(sub: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_evidence_limit(sub: argparse.ArgumentParser) -> None:
+def add_evidence_limit(sub: argparse.ArgumentParser) -> None:
+    """Add the option that bounds the evidence."""
     sub.add_argument(
         "--evidence-limit",
         metavar="SIZE",
@@ -245,6 +246,11 @@ def _add_watching_options(sub: argparse.ArgumentParser) -> None:
         help="what loads the probes: libbpf (compiled beforehand), bcc (compiles them "
         "on the spot), or auto: libbpf, or bcc where that cannot be (default: auto)",
     )
+    add_attribution_options(sub)
+
+
+def add_attribution_options(sub: argparse.ArgumentParser) -> None:
+    """Add the options for what is found out, and recorded, of who connects."""
     sub.add_argument(
         "--attribution",
         choices=LEVELS,
@@ -339,7 +345,7 @@ def add_prove(add: Add, name: str) -> None:
     sub.add_argument("plan", metavar="PLAN.toml", nargs="?", type=file_name)
     _add_scenario_options(sub)
     add_policy_options(sub)
-    _add_evidence_limit(sub)
+    add_evidence_limit(sub)
     _add_catch_up(sub)
     _add_watching_options(sub)
     sub.add_argument(

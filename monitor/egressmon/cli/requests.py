@@ -121,7 +121,22 @@ class SidecarRequest(NamedTuple):
     token_file: str | None
     runtime: str
     """The folder of the control socket."""
+    evidence_limit: int
+    """In bytes."""
+    attribution: Level
+    argv: ArgvMode
+    heartbeat: float
+    """How often, in seconds, the evidence says that it goes on."""
+    canaries: float
+    """How often, in seconds, the probes are tested."""
+    quiet: bool
     verbose: bool
+    starter: tuple[int, int] | None
+    """The ids of the user who started it; None: the caller."""
+    token_digest: bytes | None
+    """Of the token, if another process has made it."""
+    told: int | None
+    """An open pipe, where that process waits to be told that this one watches."""
 
     @classmethod
     def of(cls, parsed: argparse.Namespace) -> "SidecarRequest":

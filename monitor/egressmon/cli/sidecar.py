@@ -1,15 +1,165 @@
-"""`egressmon sidecar`: watch until stopped."""
+"""`egressmon sidecar`: watch a cgroup, or the whole machine, until stopped."""
 
-from typing import NoReturn
+import os
+import sys
+from pathlib import Path
 
 from egressmon.cli.requests import SidecarRequest
+from egressmon.cli.watch import nearest_policy
 from egressmon.errors import UsageError
+from egressmon.policy.reading.file import LoadedPolicy, load_policy
+from egressmon.privileges import privilege
+from egressmon.privileges.privilege import User, acting_as
+from egressmon.probes.loaders.loading import load_for_found
+from egressmon.reports.interface import tell_all
+from egressmon.reports.outcome import Outcome
+from egressmon.runs import run
+from egressmon.runs.plan import RunOptions, Standing
+from egressmon.runs.standing import WAITING
+from egressmon.runs.state import make_state
+from egressmon.sidecar import detaching, tokens
+from egressmon.sidecar.folder import make_folder, open_new
+from egressmon.sidecar.listening import Place
+from egressmon.startup import descriptors
+from egressmon.text import printable
+
+_PATH = b"PATH=/usr/sbin:/usr/bin:/sbin:/bin"
+_MODE = 0o640
 
 
-def sidecar(request: SidecarRequest, arguments: list[str]) -> NoReturn:
+def sidecar(request: SidecarRequest, arguments: list[str]) -> int:
     """Watch what `request` names until it is stopped, and return the exit status."""
-    del request, arguments
-    raise UsageError(
-        "`egressmon sidecar` is not available yet",
-        "`egressmon watch -- COMMAND` watches a command",
+    if request.detach and not request.as_json and request.token_file is None:
+        raise UsageError(
+            "nobody could conclude the run: its token would go nowhere",
+            "give --json (it is printed), or --token-file FILE",
+        )
+    privilege.become_root(arguments, quiet=request.quiet)
+    user = _starter(request)
+    with acting_as(user):
+        loaded = _load_policy(request)
+    if request.detach:
+        return detaching.detach(_detached(request, loaded, user))
+    if request.told is None:
+        for remark in loaded.remarks:
+            sys.stderr.write(f"egressmon: policy: {printable(remark)}\n")
+    digest = _digest(request, user)
+    # Nobody is handed what the caller left open, but for what tells it of the start.
+    told = os.dup(request.told) if request.told is not None else None
+    descriptors.hand_down()
+    request = request._replace(told=told)
+    place = Place(request.runtime)
+    try:
+        return _run(request, loaded, user, place, digest)
+    except BaseException:
+        place.release()
+        raise
+
+
+def _run(
+    request: SidecarRequest,
+    loaded: LoadedPolicy,
+    user: User,
+    place: Place,
+    digest: bytes,
+) -> int:
+    identifier = run.run_identifier()
+    folder = make_folder(request.evidence, user.gid)
+    path = f"{folder.path}/{identifier}.jsonl"
+    file = open_new(folder, f"{identifier}.jsonl", user.gid)
+    watched = Path(request.cgroup) if request.cgroup is not None else None
+    engine = load_for_found(frames=request.attribution == "full")
+    options = RunOptions(
+        command=[os.fsencode(word) for word in WAITING],
+        loaded=loaded,
+        enforce=request.enforce or loaded.policy.enforce,
+        evidence_path=path,
+        evidence_file=os.fdopen(file, "wb", buffering=0),
+        evidence_error=None,
+        user=User.of_block((0, 0, ()), (_PATH,)),
+        attribution=request.attribution,
+        evidence_limit=request.evidence_limit,
+        argv=request.argv,
+        linger_s=0,
+        quiet=True,
+        verbose=request.verbose,
+        standing=Standing(
+            watched=watched,
+            words=_words(request),
+            place=place,
+            token_digest=digest,
+            starter=user.uid,
+            told=request.told,
+            heartbeat_s=request.heartbeat,
+            canaries_s=request.canaries,
+        ),
     )
+    outcome = run.execute(make_state(options, identifier), engine, lambda _: None)
+    _report(outcome, request)
+    return outcome.end.exit_status
+
+
+# What the evidence names as its command: no secret is in it.
+def _words(request: SidecarRequest) -> list[str]:
+    scope = ["--cgroup", request.cgroup] if request.cgroup is not None else ["--all"]
+    return ["egressmon", "sidecar", *scope]
+
+
+def _report(outcome: Outcome, request: SidecarRequest) -> None:
+    if request.told is not None:
+        return  # nobody reads it: who asks for the end is told
+    from egressmon.reports import summary  # noqa: PLC0415 -- rich takes 30 ms
+
+    tell_all(outcome, [summary.Summary(quiet=False)])
+
+
+def _starter(request: SidecarRequest) -> User:
+    if request.starter is None:
+        return privilege.invoking_user()
+    uid, gid = request.starter
+    return User.of_block((uid, gid, ()), (_PATH,))
+
+
+def _load_policy(request: SidecarRequest) -> LoadedPolicy:
+    if request.policy is not None:
+        return load_policy(Path(request.policy), request.policy_digest)
+    named = nearest_policy() if request.told is None else None
+    return load_policy(named, request.policy_digest)
+
+
+# Who started it has the token. Here is its digest alone; the token never was.
+def _digest(request: SidecarRequest, user: User) -> bytes:
+    if request.token_digest is not None:
+        return request.token_digest
+    if request.token_file is None:
+        return b""
+    return detaching.apart(lambda: _make_token(request.token_file or "", user))
+
+
+def _make_token(path: str, user: User) -> bytes:
+    token = tokens.make_token()
+    with acting_as(user):
+        tokens.write_token(path, token)
+    return tokens.digest_of(token)
+
+
+def _detached(
+    request: SidecarRequest, loaded: LoadedPolicy, user: User
+) -> detaching.Order:
+    words = ["--starter", f"{user.uid}:{user.gid}", "--runtime", request.runtime]
+    words += ["--cgroup", request.cgroup] if request.cgroup is not None else ["--all"]
+    if loaded.path is not None and loaded.digest is not None:
+        policy = str(loaded.path.absolute())
+        words += ["--policy", policy, "--policy-digest", loaded.digest]
+    for name, value in (
+        ("enforce", request.enforce),
+        ("evidence", request.evidence and os.path.abspath(request.evidence)),  # noqa: PTH100 -- text
+        ("attribution", request.attribution),
+        ("argv", request.argv),
+        ("evidence-limit", f"{request.evidence_limit // 1000}kB"),
+        ("heartbeat", f"{request.heartbeat:g}s"),
+        ("canaries", f"{request.canaries:g}s"),
+    ):
+        if value is not None:
+            words += [f"--{name}", str(value)]
+    return detaching.Order(words, user, request.token_file, request.as_json)

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 from egressmon.cli.requests import StopRequest
@@ -62,7 +63,8 @@ def stop(request: StopRequest) -> int:
     stopped = stopped_of(answer)
     if request.as_json:
         _print_json(answer)
-    _report(report, stopped, page)
+    with suppress(OSError, ValueError):  # the status is the run's, come what may
+        _report(report, stopped, page)
     return stopped.exit_status
 
 

@@ -6,8 +6,11 @@ from typing import Any
 from egressmon.cli.options import (
     Add,
     RawHelp,
+    add_attribution_options,
     add_enforce_option,
+    add_evidence_limit,
     add_policy_options,
+    duration,
     file_name,
 )
 from egressmon.errors import UsageError
@@ -15,8 +18,9 @@ from egressmon.reports.forms import FORMS
 from egressmon.sidecar.requests import VERBS
 
 DEFAULT_FOLDER = "/run/egressmon"
-ASKING = VERBS
-"""The words with which a running sidecar is asked."""
+INSTALL_SERVICE = "install-service"
+WORDS = (*VERBS, INSTALL_SERVICE)
+"""The words after the verb with which nothing is watched."""
 _STATUSES = "exit status: 0 done, 1 refused, 2 bad usage, or no sidecar is there"
 _STOP_STATUSES = """\
 exit status: the run's own
@@ -39,7 +43,7 @@ def add_sidecar(add: Add, name: str) -> None:
         "sidecar that is running.",
         epilog=_WATCH_STATUSES,
         formatter_class=RawHelp,
-        usage=f"egressmon {name} [OPTIONS] [{' | '.join(ASKING)}]",
+        usage=f"egressmon {name} [OPTIONS] [{' | '.join(WORDS)}]",
     )
     _add_scope_options(sub)
     add_policy_options(sub)
@@ -51,6 +55,7 @@ def add_sidecar(add: Add, name: str) -> None:
     )
     for make in (_add_status, _add_mark, _add_stop, _add_reload):
         _add_common(make(verbs.add_parser), argparse.SUPPRESS)
+    _add_install_service(verbs.add_parser)
 
 
 def require_asking(parsed: argparse.Namespace) -> None:
@@ -70,6 +75,19 @@ def require_asking(parsed: argparse.Namespace) -> None:
             f"{given[0]} is of no use with `sidecar {parsed.sidecar_verb}`",
             f"see `egressmon sidecar {parsed.sidecar_verb} --help`",
         )
+
+
+def _add_install_service(add: Add) -> None:
+    from egressmon.cli import install_service  # noqa: PLC0415 -- for this verb alone
+
+    sub = add(
+        INSTALL_SERVICE,
+        help="write a systemd unit for it",
+        description="Write a hardened systemd unit that starts the sidecar with the "
+        "machine.",
+        epilog="exit status: 0 done, 2 it could not be",
+    )
+    install_service.add_arguments(sub)
 
 
 def _add_scope_options(sub: argparse.ArgumentParser) -> None:
@@ -92,7 +110,8 @@ def _add_start_options(sub: argparse.ArgumentParser) -> None:
         "--evidence",
         metavar="DIR",
         type=file_name,
-        help="the folder for the evidence (default: a new one in .egressmon/)",
+        help="the folder for the evidence, which only root may write in (default: "
+        "/var/lib/egressmon)",
     )
     sub.add_argument(
         "--detach",
@@ -106,6 +125,29 @@ def _add_start_options(sub: argparse.ArgumentParser) -> None:
         type=file_name,
         help="write the token that concludes the run to the new file FILE",
     )
+    for name, default, what in (
+        ("heartbeat", "10s", "record that the run goes on"),
+        ("canaries", "1m", "test whether the probes see"),
+    ):
+        sub.add_argument(
+            f"--{name}",
+            metavar="DURATION",
+            type=duration,
+            default=default,
+            help=f"{what} each DURATION (default: {default})",
+        )
+    add_evidence_limit(sub)
+    add_attribution_options(sub)
+    sub.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    # What a sidecar is told by the one that started it with --detach.
+    sub.add_argument("--starter", type=_ids, help=argparse.SUPPRESS)
+    sub.add_argument("--token-digest", type=bytes.fromhex, help=argparse.SUPPRESS)
+    sub.add_argument("--told", type=int, help=argparse.SUPPRESS)
+
+
+def _ids(text: str) -> tuple[int, int]:
+    user, _, group = text.partition(":")
+    return int(user), int(group)
 
 
 # What is said before the word of an asking verb is not replaced by what is not said

@@ -155,6 +155,12 @@ def _sidecar(parsed: argparse.Namespace, call: Call) -> int:
         from egressmon.cli.sidecar import sidecar  # noqa: PLC0415
 
         return sidecar(SidecarRequest.of(parsed), call.arguments)
+    if parsed.sidecar_verb == sidecar_options.INSTALL_SERVICE:
+        from egressmon.cli import install_service  # noqa: PLC0415
+
+        return install_service.install_service(
+            install_service.InstallServiceRequest.of(parsed)
+        )
     sidecar_options.require_asking(parsed)
     from egressmon.cli import sidecar_client  # noqa: PLC0415
 
@@ -199,7 +205,7 @@ VERBS = {
         sidecar_options.add_sidecar,
         _sidecar,
         runs_command=True,
-        words=sidecar_options.ASKING,
+        words=sidecar_options.WORDS,
     ),
     "policy": Verb(options.add_policy, _policy),
     "report": Verb(options.add_report, _report),

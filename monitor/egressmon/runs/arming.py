@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+from egressmon.attribution.existing import Existing, found
 from egressmon.attribution.stage import Attributor
 from egressmon.keeping.keeper import KeeperSetup
 from egressmon.keeping.launch import Launched, flush_output, launch
@@ -11,6 +12,7 @@ from egressmon.keeping.witness import Witness
 from egressmon.runs.plan import RunOptions
 from egressmon.sensor.canary import Plan
 from egressmon.sensor.escalation import Escalation, runs_as_root
+from egressmon.sensor.found_scope import FoundScope
 from egressmon.sensor.inherited import adopt
 from egressmon.sensor.scope import Scope
 from egressmon.sensor.sensor import Sensor
@@ -33,6 +35,8 @@ class Armed:
     doubts: list[str]
     """Why the run cannot be clean, already: a network that cannot be watched, what the
     command inherits."""
+    existing: list[Existing]
+    """What was in the scope before it was watched."""
 
 
 def arm(
@@ -47,9 +51,9 @@ def arm(
     if attributor is not None:
         attributor.begin()
     plan = sensor.arm()
-    surroundings = look_around(options.user.uid)
-    network, no_network_watch = _watch_network(surroundings)
-    doubts = adopt(sensor.engine)
+    surroundings = _surroundings(scope, options)
+    network, no_network_watch = _watch_network(surroundings, options)
+    doubts = adopt(sensor.engine) if options.standing is None else []
     if no_network_watch is not None:
         doubts.append(no_network_watch)
     escalation = _examine_escalation(options)
@@ -58,10 +62,33 @@ def arm(
     )
     close = partial(_close_agents_files, child, attributor, network, options)
     keeper_setup = _set_up_keeper(sensor, scope, options, child, close)
-    return Armed(keeper_setup, plan, escalation, surroundings, network, doubts)
+    existing = _admit_existing(sensor, scope)
+    return Armed(
+        keeper_setup, plan, escalation, surroundings, network, doubts, existing
+    )
+
+
+# What ran before, once its forks and execs are seen: so nothing is missed in between.
+def _admit_existing(sensor: Sensor, scope: Scope) -> list[Existing]:
+    if not isinstance(scope, FoundScope):
+        return []
+    existing = found(scope.members())
+    sensor.engine.admit(one.pid for one in existing)
+    return existing
+
+
+def _surroundings(scope: Scope, options: RunOptions) -> Surroundings:
+    if isinstance(scope, FoundScope):
+        return Surroundings(
+            may_change_network=True, same_user_runs=not scope.is_machine
+        )
+    return look_around(options.user.uid)
 
 
 def _examine_escalation(options: RunOptions) -> Escalation:
+    if options.standing is not None:
+        why = "processes of root may be in the scope"
+        return Escalation(as_root=why, can_sudo=None, withheld_by=None)
     return Escalation(
         as_root=runs_as_root(options.user),
         can_sudo=options.sudo.reason() if options.sudo is not None else None,
@@ -89,6 +116,8 @@ def _set_up_keeper(
         close_agents_files=close_agents_files,
         at_end=options.at_end,
         ends_scope=options.ends_scope,
+        is_standing=options.standing is not None,
+        release=options.standing.place.release if options.standing else None,
     )
 
 
@@ -107,6 +136,8 @@ def _close_agents_files(
         network.close()
     if options.control is not None:
         options.control.close()
+    if options.standing is not None:
+        options.standing.leave_to_agent()
     if options.page is not None:
         options.page.close()
     if options.anchor is not None:
@@ -117,10 +148,12 @@ def _close_agents_files(
 
 # Watched only if the command may change the network: it must not be blamed for changes
 # that only others can have made.
+# Of a scope that was there before, all that changes it is declared, and not doubted:
+# container engines do nothing else.
 def _watch_network(
-    surroundings: Surroundings,
+    surroundings: Surroundings, options: RunOptions
 ) -> tuple[NetworkWatch | None, str | None]:
-    if not surroundings.may_change_network:
+    if not surroundings.may_change_network or options.standing is not None:
         return None, None
     try:
         return NetworkWatch(), None

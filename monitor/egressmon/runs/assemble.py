@@ -44,6 +44,9 @@ def assemble(  # noqa: PLR0913 -- the stages
     is_over: Callable[[], bool] = lambda: False,
     may_translate: bool = False,
     lines: Lines | None = None,
+    is_machine: bool = False,
+    excuses_unsent: bool = False,
+    own: frozenset[int] = frozenset(),
     phase_at: Callable[[int], str | None] = lambda _ktime_ns: None,
 ) -> Pipeline:
     """Return a pipeline whose records, with the verdicts of `judge`, go to `sink`.
@@ -53,6 +56,9 @@ def assemble(  # noqa: PLR0913 -- the stages
     notifies of mappings, stacks and processes (None: nothing is attributed).
     `is_over` says whether the time for events is over.
     `may_translate` says that the command itself may have its packets sent elsewhere.
+    `is_machine` says that all processes of this machine are in the scope, `own` which
+    of them are egressmon's: what they send is left out.
+    `excuses_unsent` says that canaries of other runs, which go nowhere, are none.
     `phase_at` says which phase of a scenario it was at a time.
     With `lines`, which leads where `sink` leads, what repeats is rendered only once.
     """
@@ -66,9 +72,10 @@ def assemble(  # noqa: PLR0913 -- the stages
         judge,
         names,
         callers,
-        Locality(who_listens, canaries),
+        Locality(who_listens, canaries, is_machine=is_machine),
         before_unnamed,
         may_translate=may_translate,
+        excuses_unsent=excuses_unsent,
     )
     basis = _basis(processes, attributor)
     lookups = (
@@ -92,6 +99,7 @@ def assemble(  # noqa: PLR0913 -- the stages
         faults=faults,
         sink=sink,
         is_over=is_over,
+        own=own,
         lines=lines,
         lookups=lookups,
         repeated=RepeatedConnections(connections, basis, lines, faults)

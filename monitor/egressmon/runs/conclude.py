@@ -43,7 +43,6 @@ def end_record(found: Findings) -> RunEnd:
     losses = _losses(found)
     doubts = [*found.ending.doubts, *_doubts(found, losses)]
     packets, size = found.sensor.engine.sent()
-    canaries = found.sensor.canaries
     ending, connections = found.ending, found.pipeline.connections
     not_run = [NOT_RUN] if found.ending.exec_errno else []
     return RunEnd(
@@ -60,8 +59,8 @@ def end_record(found: Findings) -> RunEnd:
         bypasses=found.tally.bypasses,
         unnamed_addresses=len(connections.unnamed),
         canaries={
-            "sent": sum(record.sent for record in canaries),
-            "seen": sum(record.seen for record in canaries),
+            "sent": found.sensor.canaries_sent,
+            "seen": found.sensor.canaries_seen,
         },
         evidence=found.evidence_state,
         sent_packets=packets,
@@ -96,7 +95,7 @@ def _doubts(found: Findings, losses: dict[str, int]) -> list[str]:
         *_event_doubts(found, losses),
         *(
             f"canary {record.hook} at the {record.when}: {record.reason}"
-            for record in found.sensor.failed_canaries()
+            for record in found.sensor.failed_canaries
         ),
         *_command_doubts(found),
         *_evidence_doubts(found),

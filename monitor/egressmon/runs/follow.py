@@ -5,7 +5,7 @@ import select
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from egressmon import files
 from egressmon.attribution.processes import Process, Processes
@@ -18,13 +18,9 @@ from egressmon.keeping.launch import Launched
 from egressmon.keeping.signals import EndRequest
 from egressmon.pipeline import Pipeline
 from egressmon.runs.catch_up import CatchUp
-from egressmon.runs.control import Control
 from egressmon.runs.plan import Ending
 from egressmon.sensor.sensor import Sensor
 from egressmon.text import printable
-
-if TYPE_CHECKING:
-    from egressmon.runs.control import Control
 
 _POLL_MS = 100
 _LOSS_EVERY_S = 1.0
@@ -35,6 +31,21 @@ _TURN_S, _LONG_TURN_S = 0.003, 0.01
 _NAP_S = 0.001
 _PATIENCE_S = 2.0  # the wait before a message tells what is being waited for
 _MAX_STAT = 4096
+
+
+class Listening(Protocol):
+    """Whoever is asked or told something from outside while a run goes on."""
+
+    is_open: bool
+    """Whether there still may be somebody."""
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll."""
+        ...
+
+    def listen(self) -> None:
+        """Attend to what is there; do not wait for anything."""
+        ...
 
 
 class Follower:
@@ -50,11 +61,12 @@ class Follower:
         faults: Faults,
         own: set[int | None],
         catch_up: CatchUp,
-        control: "Control | None" = None,
+        control: "Listening | None" = None,
     ) -> None:
         """`own` are the pids of egressmon's processes besides keeper and agent.
 
-        `control` tells of phases, if this is the run of a scenario.
+        `control` tells of phases, if this is the run of a scenario, or is asked for the
+        end of a run that lasts.
         `catch_up` begins as soon as nothing runs any more, or nothing is waited for.
         """
         self._keeper = keeper

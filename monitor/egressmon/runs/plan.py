@@ -1,7 +1,9 @@
 """What a run is asked to do, and how its command ended."""
 
+import os
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO, Literal, TypeAlias
 
 from egressmon.attribution import Level
@@ -15,10 +17,38 @@ from egressmon.reports.page import Page
 from egressmon.runs.catch_up import DEFAULT_S
 from egressmon.sanitise.argv_mode import ArgvMode
 from egressmon.sensor.escalation import SudoQuery
+from egressmon.sidecar.listening import Place
 from egressmon.values import dataclass, field
 
 Enforce: TypeAlias = Literal["report", "fail"]
 """What violations do to the exit status: nothing, or make it 120."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a run is asked that has no command, and lasts until somebody ends it."""
+
+    watched: Path | None
+    """The folder of the cgroup that is watched; None: the whole machine."""
+    words: list[str]
+    """What egressmon was called with, for the evidence."""
+    place: Place
+    """Where others ask for its state, and its end."""
+    token_digest: bytes
+    """Of what shows that the one who started it asks."""
+    starter: int
+    """That user's id."""
+    told: int | None = None
+    """An open pipe, where who started it is told that it watches."""
+    heartbeat_s: float = 10.0
+    canaries_s: float = 60.0
+
+    def leave_to_agent(self) -> None:
+        """Close, in the keeper, what the agent uses; the folder stays locked here."""
+        self.place.sign()
+        self.place.listener.close()
+        if self.told is not None:
+            os.close(self.told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +83,8 @@ class RunOptions:
     """Called with the user's rights after everything else; returns an error or ""."""
     control: socket.socket | None = None
     """Where the run is told of phases; None if it is not the run of a scenario."""
+    standing: Standing | None = None
+    """None: the run is that of a command, and ends with it."""
     ends_scope: bool = False
     """Whether what still runs when all is done is killed."""
     sudo: SudoQuery | None = None

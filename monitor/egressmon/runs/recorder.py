@@ -35,6 +35,7 @@ class Recorder:
         self._tally = state.tally
         self._faults = state.faults
         self._watchers = watchers
+        self._held: list[tuple[Rendered, int]] | None = None
         self._on_record = on_record
 
     def record(self, record: Record) -> None:
@@ -51,6 +52,9 @@ class Recorder:
 
     def put(self, rendered: Rendered, ktime_ns: int) -> None:
         """Record what was `rendered`, with the time `ktime_ns`."""
+        if self._held is not None:
+            self._held.append((rendered, ktime_ns))
+            return
         record = rendered.record
         written = self._evidence.put(rendered, ktime_ns)
         self._tally.add(record, written=written, group=rendered.group)
@@ -60,6 +64,15 @@ class Recorder:
             self._on_record(record)
         except Exception as error:  # noqa: BLE001 -- the record is already written
             self._faults.note("learning from a record", error)
+
+    def hold(self) -> None:
+        """Keep what is recorded until `held` is called: something comes before it."""
+        self._held = []
+
+    def held(self) -> list[tuple[Rendered, int]]:
+        """Return what was kept, with its times, to be put; keep nothing any more."""
+        held, self._held = self._held or [], None
+        return held
 
     def gathering(self) -> AbstractContextManager[None]:
         """Have the records of the `with` block written together."""

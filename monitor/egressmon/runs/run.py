@@ -15,6 +15,7 @@ from egressmon.reports.outcome import Outcome
 from egressmon.runs.arming import arm
 from egressmon.runs.session import Live, Session
 from egressmon.runs.state import RunState
+from egressmon.sensor.found_scope import FoundScope, find_scope
 from egressmon.sensor.scope import make_scope
 from egressmon.sensor.sensor import Sensor
 from egressmon.verdicts.listeners import Listeners
@@ -37,7 +38,8 @@ def execute(
     """
     # From here to the end nothing is left behind if a signal asks for an end.
     block_forwarded()
-    scope = make_scope()
+    standing = state.options.standing
+    scope = make_scope() if standing is None else find_scope(standing.watched)
     attributor = attributor_for(state.options.attribution, engine, state.beginning)
     sensor = Sensor(engine, scope, state.faults, callers=attributor is not None)
     try:
@@ -49,12 +51,21 @@ def execute(
         raise
     state.ending.doubts += armed.doubts
     keeper = split(armed.keeper_setup, sensor.open_side_band)
-    with closing(Listeners(scope.path)) as listeners:
+    is_machine = isinstance(scope, FoundScope) and scope.is_machine
+    with closing(Listeners(None if is_machine else scope.watched)) as listeners:
         try:
             live = Live(scope, sensor, attributor, armed, keeper)
-            return Session(state, live, listeners, on_record).execute()
+            session = Session if standing is None else _standing_session()
+            return session(state, live, listeners, on_record).execute()
         finally:
             _close(sensor, attributor, state.faults)
+
+
+# It needs more, which the runs of commands do without.
+def _standing_session() -> "type[Session]":
+    from egressmon.runs.standing import StandingSession  # noqa: PLC0415 -- as above
+
+    return StandingSession
 
 
 def _close(sensor: Sensor, attributor: Attributor | None, faults: Faults) -> None:

@@ -1,10 +1,11 @@
 """The agent's part of a run, from checking the canaries to writing the last record."""
 
+import os
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from egressmon.attribution.stage import Attributor, attribute_with
 from egressmon.errors import UnfinishedError, UsageError
@@ -20,20 +21,17 @@ from egressmon.runs.arming import Armed
 from egressmon.runs.assemble import assemble
 from egressmon.runs.catch_up import CatchUp
 from egressmon.runs.conclude import Findings, end_record
-from egressmon.runs.control import Control
-from egressmon.runs.follow import Follower, reap
+from egressmon.runs.follow import Follower, Listening, reap
 from egressmon.runs.inner import InnerRuns
 from egressmon.runs.recorder import Recorder, Watcher
 from egressmon.runs.start_record import blind_spots_of, start_record
 from egressmon.runs.state import RunState
 from egressmon.runs.unsent import wait_for_unsent
+from egressmon.sensor.canary import CanaryTime
 from egressmon.sensor.scope import Scope
 from egressmon.sensor.sensor import Sensor
 from egressmon.text import from_bytes
 from egressmon.verdicts.listeners import Listeners
-
-if TYPE_CHECKING:
-    from egressmon.runs.control import Control
 
 
 class Live(NamedTuple):
@@ -44,6 +42,10 @@ class Live(NamedTuple):
     attributor: Attributor | None
     armed: Armed
     keeper: KeeperClient
+
+
+class Listener(Listening, Watcher, Protocol):
+    """As `Listening`, and it learns from each record."""
 
 
 class Session:
@@ -74,11 +76,12 @@ class Session:
             watchers.append(self._control)
         for address, name in read_hosts_file(Path("/etc/hosts")):
             state.knowledge.names.learn(address, name, "hosts-file")
-        self._pipeline = self._assemble(listeners)
+        state.knowledge.processes.add_existing(live.armed.existing)
         own = {
             live.attributor.helper if live.attributor is not None else None,
             live.armed.keeper_setup.relay.witness.pid,
         }
+        self._pipeline = self._assemble(listeners, own)
         self._follower = Follower(
             live.keeper,
             live.sensor,
@@ -91,7 +94,7 @@ class Session:
             self._control,
         )
 
-    def _listen(self) -> "Control | None":
+    def _listen(self) -> "Listener | None":
         state, connection = self._state, self._state.options.control
         if connection is None:
             return None
@@ -103,7 +106,7 @@ class Session:
             connection, phases, record_at, state.tally, state.faults, command
         )
 
-    def _assemble(self, listeners: Listeners) -> Pipeline:
+    def _assemble(self, listeners: Listeners, own: set[int | None]) -> Pipeline:
         state, attributor = self._state, self._live.attributor
         level = state.options.attribution
         return assemble(
@@ -119,6 +122,9 @@ class Session:
             is_over=self._catch_up.is_over,
             may_translate=self._live.armed.surroundings.may_change_network,
             lines=self._recorder,
+            is_machine=listeners.is_machine,
+            excuses_unsent=state.options.standing is not None,
+            own=frozenset(one for one in (*own, os.getpid(), os.getppid()) if one),
             phase_at=state.evidence.phases.at,
         )
 
@@ -157,7 +163,7 @@ class Session:
             attributor.settle()
         keeper.disarm()
         frames = options.attribution == "full"
-        blind_spots = blind_spots_of(sensor, attributor, armed, frames=frames)
+        blind_spots = blind_spots_of(scope, sensor, attributor, armed, frames=frames)
         self._opening = [start_record(self._state, sensor, scope, blind_spots), *proof]
         self._proved_ns = self._state.clock.now_ns()
         return blind_spots
@@ -171,7 +177,7 @@ class Session:
         self._state.resolution.start()
         with isolated("recording the start"):
             self._record_start()
-        _say_ready(keeper)
+        self._tell_ready()
         with isolated("starting the command"):
             self._start_command()
         with isolated("reading ahead"):
@@ -187,6 +193,15 @@ class Session:
             wanted = setup.relay.ending
             follower.linger(wanted, options.linger_s, quiet=options.quiet)
         self._wind_up()
+
+    def _tell_ready(self) -> None:
+        try:
+            self._live.keeper.say_ready()
+        except OSError as error:
+            raise UsageError(
+                f"the file of --ready-file could not be made: {error.strerror}",
+                "name a writable file",
+            ) from error
 
     # Whether the evidence's reader is waited for no longer: the command must start, and
     # the run must end.
@@ -251,7 +266,7 @@ class Session:
 
     def _conclude(self, blind_spots: list[BlindSpot]) -> Outcome:
         with self._isolated("sending the last canaries"):
-            self._last_canaries()
+            self._send_canaries("end")
         doubts.add_changes(self._state, self._live.armed)
         with self._isolated("recording look-ups without an answer"):
             self._pipeline.finish()
@@ -291,7 +306,7 @@ class Session:
             return end_record(self._findings(state))
         return end
 
-    def _last_canaries(self) -> None:
+    def _send_canaries(self, when: CanaryTime) -> None:
         sensor, keeper = self._live.sensor, self._live.keeper
         canaries = self._state.knowledge.canaries
         plan, attempts = keeper.send_canaries()
@@ -300,7 +315,7 @@ class Session:
             self._pipeline.drain(sensor.read)
         finally:
             keeper.disarm()
-        for record in sensor.prove("end", canaries, attempts):
+        for record in sensor.prove(when, canaries, attempts):
             self._recorder.record(record)
 
     def _findings(self, evidence_state: EvidenceState) -> Findings:
@@ -324,13 +339,3 @@ def _anchor_notes(anchor: Anchor | None) -> list[str]:
     if anchor is None or anchor.failure is None:
         return []
     return [f"the last head is not where --anchor says: {anchor.failure}"]
-
-
-def _say_ready(keeper: KeeperClient) -> None:
-    try:
-        keeper.say_ready()
-    except OSError as error:
-        raise UsageError(
-            f"the file of --ready-file could not be made: {error.strerror}",
-            "name a writable file",
-        ) from error

@@ -16,7 +16,12 @@ from egressmon.text import from_bytes
 
 
 def blind_spots_of(
-    sensor: Sensor, attributor: Attributor | None, armed: Armed, *, frames: bool
+    scope: Scope,
+    sensor: Sensor,
+    attributor: Attributor | None,
+    armed: Armed,
+    *,
+    frames: bool,
 ) -> list[BlindSpot]:
     """Return the blind spots of this run; `frames`: Python frames are to be read.
 
@@ -28,6 +33,7 @@ def blind_spots_of(
         sensor.no_mappings,
         attributor.no_creators if attributor is not None else "",
         surroundings=armed.surroundings,
+        scope=scope,
         frames=frames,
     ) + blind_spots.of_command(armed.escalation)
 
@@ -38,6 +44,8 @@ def start_record(
     """Return the first record of a run whose probes are armed."""
     options, engine = state.options, sensor.engine
     command = [from_bytes(word) for word in options.command]
+    if options.standing is not None:
+        command = options.standing.words
     return RunStart(
         egressmon=host.egressmon_version(),
         engine=f"{engine.name} {engine.version}",
@@ -45,7 +53,7 @@ def start_record(
         kernel=host.kernel(),
         machine=os.uname().machine,
         host=os.uname().nodename,
-        scope=str(scope.path),
+        scope=str(scope.watched),
         user=options.user.uid,
         command=sanitise_argv(command, options.argv),
         argv=options.argv,

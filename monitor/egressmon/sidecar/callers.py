@@ -12,7 +12,6 @@ from egressmon.sidecar.permissions import Caller
 
 _CREDENTIALS = struct.Struct("=iII")  # struct ucred: unix(7)
 _SO_PEERPIDFD = 77  # since Linux 6.5; include/uapi/asm-generic/socket.h
-_UNKNOWN_OPTION = frozenset({errno.ENOPROTOOPT, errno.EINVAL})
 
 
 def credentials_of(connection: socket.socket) -> tuple[int, int]:
@@ -54,8 +53,8 @@ def _pidfd(connection: socket.socket, pid: int) -> int | None:
     try:
         return connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
     except OSError as error:
-        if error.errno not in _UNKNOWN_OPTION:
-            return None  # it has ended
+        if error.errno != errno.ENOPROTOOPT:
+            return None  # it has ended: EINVAL, later ESRCH
     try:
         return os.pidfd_open(pid)
     except OSError:

@@ -23,6 +23,8 @@ from egressmon.sidecar.requests import (
 )
 
 MAX_WAITING = 16
+MAX_MARKS = 10_000
+"""Each phase is kept to the end of the run."""
 _ANSWER_S = 1.0
 _LAST_ANSWER_S = 2.0
 _AGAIN_S = 0.05
@@ -61,6 +63,7 @@ class ControlServer:
         self._end: dict[str, Any] | None = None
         self._attempts = Attempts(acts.attempt)
         self._marking = UserRates(_MARKS_EACH_S, _MARKS_BURST)
+        self._marks = 0
         self._failure: Exception | None = None
         self._is_listening = True
         """Whether `descriptors` had the listening socket last."""
@@ -134,6 +137,13 @@ class ControlServer:
         for one, _ in waiting:
             one.close()
 
+    def tell_attempts(self) -> None:
+        """Tell the attempts that were not told yet, while they still can be recorded.
+
+        Raises what telling them raised.
+        """
+        self._attempts.tell_all()
+
     def sever(self) -> None:
         """Close all, after telling the attempts that were not told yet.
 
@@ -196,8 +206,11 @@ class ControlServer:
         why = why_no_phase(phase)
         if not why and not self._marking.take(caller.uid, self._now()):
             why = "too many marks: at most 10 a second"
+        if not why and self._marks >= MAX_MARKS:
+            why = f"too many marks: at most {MAX_MARKS} in a run"
         if why or phase is None:
             return refusal(why)
+        self._marks += 1
         self._acts.mark(phase, caller)
         return line_of({"ok": True, "phase": phase})
 

@@ -53,9 +53,12 @@ class Reception:
                 connection, _ = self._listener.accept()
             except BlockingIOError:
                 return
-            except OSError:  # no descriptor is left: what is served ends soon
-                self._paused_until = now + _PAUSE_S
-                return
+            except OSError:  # no descriptor is left
+                if not self.served:
+                    self._paused_until = now + _PAUSE_S
+                    return
+                self._make_room()
+                continue
             self._rate.take(now)
             try:
                 _, uid = credentials_of(connection)
@@ -85,8 +88,9 @@ class Reception:
             self.drop(one)
 
     def _make_room(self) -> None:
-        ((most, _),) = Counter(one.uid for one in self.served).most_common(1)
-        slowest = next(one for one in self.served if one.uid == most)
+        counts = Counter(one.uid for one in self.served)
+        # Not Counter.most_common: that imports, which takes a descriptor.
+        slowest = max(self.served, key=lambda one: counts[one.uid])
         if slowest.is_reading:
             why = "too many are connected: ask again"
             slowest.answer(refusal(why, is_busy=True), 0)

@@ -16,7 +16,7 @@ def status_of(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 @pytest.mark.parametrize(
     ("words", "status"),
     [
-        ((), 125),
+        (("--detach",), 125),  # its token would go nowhere
         (("--nonsense",), 125),
         (("--cgroup", "/x", "--all"), 125),
         (("status", "--nonsense"), 2),

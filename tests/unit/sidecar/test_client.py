@@ -137,6 +137,18 @@ def test_one_that_takes_no_connections_any_more(tmp_path: Path) -> None:
                 asked(tmp_path, 0.05)
 
 
+def nothing(_: Path) -> None:
+    pass
+
+
+def file(path: Path) -> None:
+    path.write_text("")
+
+
+def loop(path: Path) -> None:
+    path.symlink_to(path)
+
+
 def stale(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as gone:
         gone.bind(str(path))
@@ -150,12 +162,12 @@ def datagram(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda _: None, "no sidecar is running at"),
+        (nothing, "no sidecar is running at"),
         (stale, "nobody listens"),
         (datagram, "nobody listens|cannot be connected to"),
-        (lambda path: path.write_text(""), "nobody listens"),
-        (lambda path: path.mkdir(), "nobody listens"),
-        (lambda path: path.symlink_to(path), "cannot be connected to"),
+        (file, "nobody listens"),
+        (Path.mkdir, "nobody listens"),
+        (loop, "cannot be connected to"),
     ],
 )
 def test_where_no_sidecar_is(

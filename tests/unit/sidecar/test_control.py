@@ -82,9 +82,12 @@ def lab(tmp_path: Path) -> Generator[Lab]:
 @pytest.fixture
 def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Lab]:
     """Yield a lab whose clients are neither root nor who started it."""
-    ids = os.getpid(), OTHER
+
+    def credentials(_: socket.socket) -> tuple[int, int]:
+        return os.getpid(), OTHER
+
     for module in ("callers", "reception"):
-        monkeypatch.setattr(f"egressmon.sidecar.{module}.credentials_of", lambda _: ids)
+        monkeypatch.setattr(f"egressmon.sidecar.{module}.credentials_of", credentials)
     one = Lab(tmp_path, 0)
     yield one
     one.server.sever()
@@ -109,10 +112,9 @@ def test_a_bad_name_is_refused_with_the_reason(lab: Lab) -> None:
 
 
 def test_marks_are_limited(lab: Lab) -> None:
-    for _ in range(101):
-        answer = lab.ask({"verb": "mark", "phase": "x"})
+    answers = [lab.ask({"verb": "mark", "phase": "x"}) for _ in range(101)]
 
-    assert answer["why"].startswith("too many marks")
+    assert answers[-1]["why"].startswith("too many marks")
     assert len(lab.acts.marks) == 100
     lab.now += 1
     assert lab.ask({"verb": "mark", "phase": "x"})["ok"]
@@ -345,9 +347,11 @@ def test_who_has_most_connections_loses_one(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uids = iter([1, *[2] * 40])
-    monkeypatch.setattr(
-        "egressmon.sidecar.reception.credentials_of", lambda _: (1, next(uids))
-    )
+
+    def credentials(_: socket.socket) -> tuple[int, int]:
+        return 1, next(uids)
+
+    monkeypatch.setattr("egressmon.sidecar.reception.credentials_of", credentials)
     friend = lab.client()
     flood = [lab.client() for _ in range(40)]
     for _ in range(4):
@@ -406,9 +410,13 @@ def test_without_descriptors_it_pauses(
         def close(self) -> None:
             lab.listener.close()
 
-    monkeypatch.setattr(lab.server._reception, "_listener", Full())  # noqa: SLF001
+    slow = lab.client()
+    lab.server.attend()
+    reception = getattr(lab.server, "_reception")  # noqa: B009 -- a private part
+    monkeypatch.setattr(reception, "_listener", Full())
     lab.server.attend()
 
+    assert answer_to(slow)["busy"] is True
     assert lab.server.descriptors() == set()
     assert lab.server.due_in_s() == pytest.approx(0.5)
 

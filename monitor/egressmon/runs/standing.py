@@ -1,0 +1,396 @@
+"""A run that lasts: it watches what is there, until somebody ends it.
+
+The part of a command is played by a process that only waits, in a cgroup of our own:
+that it is executed and ends is seen as any command's is, and proves as much.
+"""
+
+import json
+import os
+import select
+import time
+from contextlib import suppress
+from typing import Any
+
+from egressmon.evidence.masking import shown
+from egressmon.evidence.records import (
+    BlindSpot,
+    ConnectionRecord,
+    ControlRecord,
+    HeartbeatRecord,
+    PhaseRecord,
+    Record,
+)
+from egressmon.reports.outcome import Outcome
+from egressmon.runs.plan import Standing
+from egressmon.runs.session import Session
+from egressmon.sensor.canary import Attempt
+from egressmon.sidecar.control import ControlServer
+from egressmon.sidecar.permissions import Caller
+from egressmon.text import printable
+from egressmon.values import dataclass
+
+WAITING = ["/bin/sleep", "infinity"]
+_MAX_SHOWN = 50
+_MAX_TEXT = 300
+_MAX_CGROUP = 8192
+_POLL_S = 0.1
+_ROUND_S = 30.0
+_SILENCE_S = 10.0
+"""How much later than it should a heartbeat comes on a machine that has much to do."""
+_MAX_DOUBTS = 100
+
+
+class Overseer:
+    """Does what is asked of the run by its socket, and what is due by the clock."""
+
+    def __init__(self, session: "StandingSession", standing: Standing) -> None:
+        self._session = session
+        self._standing = standing
+        standing.place.leave()
+        self._server = ControlServer(
+            standing.place.listener,
+            standing.token_digest,
+            standing.starter,
+            session.is_inside,
+            self,
+        )
+        self._epoll = select.epoll()
+        self._polled: set[int] = set()
+        self._poll_for(self._server.descriptors())
+        now = time.monotonic()
+        self._next_heartbeat = now + standing.heartbeat_s
+        self._next_canaries = now + standing.canaries_s
+        self.run = session.run
+        self.phase: str | None = None
+        self.shown: list[dict[str, Any]] = []
+        """The first violations, for who asks how it goes."""
+        self.asked_by: str | None = None
+        """Who asked for the end; None: nobody has."""
+        self.is_concluded = False
+        """Whether that was the one who started the run."""
+        self.is_open = True
+        """As `runs.control.Control` has it: there may always be somebody."""
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll, which stands for all of them."""
+        return self._epoll.fileno()
+
+    # What the server waits for changes as it attends.
+    def _poll_for(self, wanted: set[int]) -> None:
+        for descriptor in self._polled - wanted:
+            with suppress(OSError):  # it is closed, and so out by itself
+                self._epoll.unregister(descriptor)
+        for descriptor in wanted:
+            with suppress(FileExistsError):
+                self._epoll.register(descriptor, select.EPOLLIN)
+        self._polled = wanted
+
+    def listen(self) -> None:
+        """Do what is asked or due; do not wait for anything."""
+        with self._session.isolated("being asked of the run"):
+            self._server.attend()
+        self._poll_for(self._server.descriptors())
+        now = time.monotonic()
+        with self._session.isolated("testing the probes"):
+            if self._session.round is not None:
+                self._session.look_at_round()
+            elif now >= self._next_canaries:
+                self._next_canaries = now + self._standing.canaries_s
+                self._session.begin_round()
+        late_s = now - self._next_heartbeat
+        if late_s >= 0:
+            self._next_heartbeat = now + self._standing.heartbeat_s
+            if late_s > 2 * self._standing.heartbeat_s + _SILENCE_S:
+                self._session.doubt(
+                    f"nothing was read for {late_s:.0f} s: it was stopped, or starved"
+                )
+            with self._session.isolated("recording a heartbeat"):
+                self._session.record_heartbeat()
+
+    def on_record(self, record: Record) -> None:
+        """Keep `record` if it is one of the first violations."""
+        if not isinstance(record, ConnectionRecord) or record.verdict != "violation":
+            return
+        if len(self.shown) < _MAX_SHOWN:
+            name = record.dst.names[0].name if record.dst.names else record.dst.ip
+            actor = record.process
+            self.shown.append(
+                {
+                    "destination": _cut(f"{name}:{record.dst.port}/{record.protocol}"),
+                    "process": _cut(actor.exe or actor.comm) if actor else "unknown",
+                    "reason": _cut(record.reason),
+                }
+            )
+
+    def status(self) -> dict[str, Any]:
+        """Return how it goes, for anybody to see."""
+        return {**self._session.counts(), "phase": self.phase, "state": "watching"}
+
+    def mark(self, name: str, caller: Caller) -> None:
+        """Begin the phase `name`, which ends the one before."""
+        name = shown(name)  # what every record of the phase has, too
+        self._session.begin_phase(name, self.phase)
+        self.phase = name
+        self._note("mark", caller, name, allowed=True)
+
+    def stop(self, caller: Caller, *, is_concluded: bool, reason: str) -> None:
+        """Have the run ended."""
+        self._note("stop", caller, reason, allowed=True)
+        self.asked_by, self.is_concluded = reason, is_concluded or self.is_concluded
+        self._session.end()
+
+    def reload(self, caller: Caller) -> str:
+        """Say that this cannot be done."""
+        why = "the policy of a run cannot be changed; stop it, and start another"
+        self._note("reload", caller, why, allowed=False)
+        return why
+
+    def attempt(self, verb: str, caller: Caller, reason: str, count: int) -> None:
+        """Record that somebody was refused."""
+        self._note(verb, caller, reason, allowed=False, count=count)
+
+    def _note(
+        self, verb: str, caller: Caller, reason: str, *, allowed: bool, count: int = 1
+    ) -> None:
+        self._session.record(
+            ControlRecord(
+                verb=verb,
+                allowed=allowed,
+                reason=reason,
+                pid=caller.pid or None,
+                uid=caller.uid,
+                inside=caller.is_inside if caller.is_pinned else None,
+                count=count,
+            )
+        )
+
+    def tell_attempts(self) -> None:
+        """Record what was refused and not told yet."""
+        self._server.tell_attempts()
+
+    def answer(self, outcome: Outcome) -> None:
+        """Tell whoever asked for the end how the run went."""
+        with self._session.isolated("answering who asked for the end"):
+            self._server.answer_stop(_answer(outcome, self))
+        self._server.sever()
+
+
+def _answer(outcome: Outcome, overseer: Overseer) -> dict[str, Any]:
+    end = outcome.end
+    return {
+        "ok": True,
+        "run": overseer.run,
+        "concluded": overseer.is_concluded,
+        "verdict": end.verdict,
+        "exit_status": end.exit_status,
+        "evidence": outcome.evidence_path,
+        "head": outcome.evidence_head,
+        "records": outcome.evidence_records,
+        "connections": end.connections,
+        "queries": end.queries,
+        "incomplete_reasons": [
+            _cut(why) for why in end.incomplete_reasons[:_MAX_SHOWN]
+        ],
+        "violations": overseer.shown,
+    }
+
+
+def _cut(text: str) -> str:
+    return printable(text, _MAX_TEXT)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Canaries that were sent, and until when they are waited for."""
+
+    attempts: list[Attempt]
+    until: float
+    """In monotonic seconds."""
+
+
+class StandingSession(Session):
+    """Follows a scope that was there before, until somebody ends the run."""
+
+    overseer: Overseer
+    round: "Round | None" = None
+    """The canaries that were sent and not yet recorded."""
+
+    def _listen(self) -> Overseer:
+        standing = self._state.options.standing
+        if standing is None:
+            raise TypeError("not a run that lasts")
+        self.isolated = self._isolated
+        self.overseer = Overseer(self, standing)
+        return self.overseer
+
+    @property
+    def run(self) -> str:
+        """The run's identifier."""
+        return self._state.evidence.run
+
+    def is_inside(self, pid: int) -> bool:
+        """Tell whether the process `pid` is in the scope."""
+        scope = self._live.scope
+        place = "/" + str(scope.watched.relative_to(scope.root)).strip("./")
+        with suppress(OSError):
+            with open(f"/proc/{pid}/cgroup", "rb") as file:  # noqa: PTH123 -- bounded
+                text = file.read(_MAX_CGROUP).decode(errors="replace")
+            for line in text.splitlines():
+                if line.startswith("0::"):
+                    return f"{line[3:]}/".startswith(f"{place}/".replace("//", "/"))
+        return place == "/"
+
+    def record(self, record: Record) -> None:
+        """Write `record` of this moment."""
+        self._recorder.record(record)
+
+    def end(self) -> None:
+        """Let the run end."""
+        self._live.keeper.end()
+
+    def begin_phase(self, name: str, before: str | None) -> None:
+        """Begin the phase `name` now, and end the one `before`, if any."""
+        phases, now = self._state.evidence.phases, self._state.clock.now_ns()
+        if before is not None:
+            self._recorder.record_at(PhaseRecord(before, "end", "completed"), now)
+            phases.end(now)
+            now += 1
+        phases.begin(name, now)
+        self._recorder.record_at(PhaseRecord(name, "begin"), now)
+
+    def begin_round(self) -> None:
+        """Send canaries; whether the probes see them, later events tell."""
+        plan, attempts = self._live.keeper.send_canaries()
+        self._state.knowledge.canaries.begin(plan)
+        self.round = Round(attempts, time.monotonic() + _ROUND_S)
+
+    def look_at_round(self, *, is_last: bool = False) -> None:
+        """Record the canaries that were sent, once all are seen or it is too late."""
+        if self.round is None:
+            return
+        canaries, attempts = self._state.knowledge.canaries, self.round.attempts
+        is_late = is_last or time.monotonic() >= self.round.until
+        if not is_late and not canaries.has_seen(attempts):
+            return
+        self.round = None
+        self._live.keeper.disarm()
+        for record in self._live.sensor.prove("during", canaries, attempts):
+            self._recorder.record(record)
+
+    def record_heartbeat(self) -> None:
+        """Record that the run is alive."""
+        attached, probes = self._attached()
+        counts = self.counts()
+        self._recorder.record(
+            HeartbeatRecord(
+                connections=counts["connections"],
+                queries=counts["queries"],
+                processes=counts["processes"],
+                losses=self._live.sensor.losses(),
+                attached=attached,
+                probes=probes,
+            )
+        )
+        if attached is None or attached != probes:
+            self.doubt("probes were detached during the run, or could not be asked for")
+
+    def doubt(self, why: str) -> None:
+        """Let the run be incomplete for this reason, too."""
+        doubts = self._state.ending.doubts
+        if why not in doubts and len(doubts) < _MAX_DOUBTS:
+            doubts.append(why)
+
+    def _attached(self) -> tuple[int | None, int | None]:
+        try:
+            return self._live.keeper.attached()
+        except OSError:
+            return None, None
+
+    def counts(self) -> dict[str, Any]:
+        """Return what was counted so far."""
+        tally = self._state.tally
+        return {
+            "run": self._state.evidence.run,
+            "records": self._state.evidence.records,
+            "head": self._state.evidence.head,
+            "connections": dict(tally.connections),
+            "queries": dict(tally.queries),
+            "processes": tally.processes,
+            "doubts": len(self._state.ending.doubts) + len(tally.escapes),
+        }
+
+    # Nobody waits for a file here: who started it is told once it really watches.
+    def _tell_ready(self) -> None:
+        pass
+
+    def _start_command(self) -> None:
+        super()._start_command()
+        standing = self._state.options.standing
+        if standing is None or standing.told is None:
+            return
+        told = {
+            "run": self._state.evidence.run,
+            "socket": standing.place.path,
+            "evidence": self._state.options.evidence_path,
+            "pid": os.getppid(),
+        }
+        with suppress(OSError):  # nobody waits any more
+            os.write(standing.told, json.dumps(told).encode() + b"\n")
+        os.close(standing.told)
+
+    def _prove(self) -> list[BlindSpot]:
+        self._pipeline.tracker.command = self._live.armed.keeper_setup.child.pid
+        self._recorder.hold()  # what others do before all canaries are seen
+        return super()._prove()
+
+    def _record_start(self) -> None:
+        held = self._recorder.held()
+        super()._record_start()
+        for rendered, ktime_ns in held:
+            self._recorder.put(rendered, ktime_ns)
+
+    # Nothing ends with this run but the process that waits for it.
+    def _wind_up(self) -> None:
+        setup, ending = self._live.armed.keeper_setup, self._state.ending
+        with self._isolated("seeing the end"):
+            self._see_end(setup.child.pid)
+        with self._isolated("recording attempts"):
+            self.overseer.tell_attempts()
+        with self._isolated("testing the probes"):
+            self.look_at_round(is_last=True)
+        with self._isolated("recording the last heartbeat"):
+            self.record_heartbeat()
+        if self._live.attributor is not None:
+            with self._isolated("detaching"):
+                self._live.attributor.wind_up()
+        with self._isolated("reading ahead"):
+            self._live.sensor.intake.stop()
+        if self.overseer.is_concluded:
+            ending.status, ending.signal = 0, None
+            return
+        ending.doubts.append(f"the run was not concluded: {self._why()}")
+        ending.status, ending.signal = 0, None
+
+    def _why(self) -> str:
+        if self.overseer.asked_by is not None:
+            return self.overseer.asked_by
+        wanted = self._live.armed.keeper_setup.relay.ending
+        if wanted.is_set():
+            return f"it was ended by {wanted.asker()}"
+        return "the process that stands for a command was ended by somebody else"
+
+    # Its end was told before the events that are read last, or soon will be.
+    def _see_end(self, pid: int) -> None:
+        tracker = self._pipeline.tracker
+        while pid not in tracker.ended and not self._catch_up.is_over():
+            self._pipeline.drain(self._live.sensor.read)
+            time.sleep(_POLL_S)
+
+    # What the scope has not sent yet, it may send after the run.
+    def _doubt_unsent(self) -> None:
+        pass
+
+    def _conclude(self, blind_spots: list[BlindSpot]) -> Outcome:
+        outcome = super()._conclude(blind_spots)
+        self.overseer.answer(outcome)
+        return outcome
