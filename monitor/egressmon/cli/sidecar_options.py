@@ -20,7 +20,6 @@ from egressmon.sidecar.requests import VERBS
 DEFAULT_FOLDER = "/run/egressmon"
 INSTALL_SERVICE = "install-service"
 WORDS = (*VERBS, INSTALL_SERVICE)
-"""The words after the verb with which nothing is watched."""
 _STATUSES = "exit status: 0 done, 1 refused, 2 bad usage, or no sidecar is there"
 _STOP_STATUSES = """\
 exit status: the run's own

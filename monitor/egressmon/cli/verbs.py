@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from egressmon.cli import cassette_options, options, sidecar_options, verify_options
+from egressmon.cli import cassette_options, options, verify_options
 from egressmon.cli.requests import (
     ExplainRequest,
     LearnRequest,
@@ -23,6 +23,9 @@ from egressmon.cli.requests import (
 )
 from egressmon.probes.loaders.loading import Preparation
 from egressmon.startup.stored_types import stored
+
+SIDECAR_WORDS = ("status", "mark", "stop", "reload", "install-service")
+"""The words after `sidecar` with which nothing is watched."""
 
 
 class Call(NamedTuple):
@@ -150,11 +153,19 @@ def _cassettes(parsed: argparse.Namespace, _: Call) -> int:
     return cassettes.compare(parsed.old, parsed.new, parsed.form)
 
 
+def _add_sidecar(add: options.Add, name: str) -> None:
+    from egressmon.cli import sidecar_options  # noqa: PLC0415
+
+    sidecar_options.add_sidecar(add, name)
+
+
 def _sidecar(parsed: argparse.Namespace, call: Call) -> int:
     if parsed.sidecar_verb is None:
         from egressmon.cli.sidecar import sidecar  # noqa: PLC0415
 
         return sidecar(SidecarRequest.of(parsed), call.arguments)
+    from egressmon.cli import sidecar_options  # noqa: PLC0415
+
     if parsed.sidecar_verb == sidecar_options.INSTALL_SERVICE:
         from egressmon.cli import install_service  # noqa: PLC0415
 
@@ -202,10 +213,10 @@ VERBS = {
     "learn": Verb(options.add_learn, _learn, runs_command=True),
     "prove": Verb(options.add_prove, _prove, runs_command=True),
     "sidecar": Verb(
-        sidecar_options.add_sidecar,
+        _add_sidecar,
         _sidecar,
         runs_command=True,
-        words=sidecar_options.WORDS,
+        words=SIDECAR_WORDS,
     ),
     "policy": Verb(options.add_policy, _policy),
     "report": Verb(options.add_report, _report),

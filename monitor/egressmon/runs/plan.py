@@ -4,7 +4,7 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Literal, TypeAlias
+from typing import IO, TYPE_CHECKING, Literal, TypeAlias
 
 from egressmon.attribution import Level
 from egressmon.evidence.anchoring import Anchor
@@ -17,8 +17,10 @@ from egressmon.reports.page import Page
 from egressmon.runs.catch_up import DEFAULT_S
 from egressmon.sanitise.argv_mode import ArgvMode
 from egressmon.sensor.escalation import SudoQuery
-from egressmon.sidecar.listening import Place
 from egressmon.values import dataclass, field
+
+if TYPE_CHECKING:
+    from egressmon.sidecar.listening import Place
 
 Enforce: TypeAlias = Literal["report", "fail"]
 """What violations do to the exit status: nothing, or make it 120."""
@@ -32,7 +34,7 @@ class Standing:
     """The folder of the cgroup that is watched; None: the whole machine."""
     words: list[str]
     """What egressmon was called with, for the evidence."""
-    place: Place
+    place: "Place"
     """Where others ask for its state, and its end."""
     token_digest: bytes
     """Of what shows that the one who started it asks."""
