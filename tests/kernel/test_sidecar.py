@@ -4,12 +4,14 @@ import ctypes
 import json
 import os
 import select
+import shutil
 import signal
 import struct
 import subprocess
 import sys
 import time
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -159,6 +161,60 @@ def test_what_begins_in_a_new_cgroup_is_seen_from_its_first_instruction(
     assert sorted(port for port in seen if 4100 <= port < 4200) == [*range(4100, 4200)]
 
 
+def test_who_is_moved_in_stays_in_wherever_it_goes(
+    network: Lab, watched: Path, aside: Sidecar
+) -> None:
+    begin(aside, "--cgroup", str(watched))
+    words = [*network.enter(), sys.executable, "-I", "-c", OLDER]
+    with (
+        cgroup() as elsewhere,
+        subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as mover,
+    ):
+        assert mover.stdin is not None
+        assert mover.stdout is not None
+        for port, place in ((4091, None), (4092, watched), (4093, elsewhere)):
+            if place is not None:
+                (place / "cgroup.procs").write_text(str(mover.pid))
+            print(port, file=mover.stdin, flush=True)
+            mover.stdout.readline()
+        mover.stdin.close()
+    status, _ = aside.stop()
+
+    assert status == 120
+    seen = [one["dst"]["port"] for one in aside.reached(ip="10.213.7.2")]
+    assert seen == [4092, 4093]
+
+
+def test_a_program_from_before_whose_file_is_another_by_now_is_a_claim(
+    network: Lab, watched: Path, aside: Sidecar
+) -> None:
+    program = aside.folder / "program"
+    shutil.copy(os.path.realpath(sys.executable), program)
+    words = inside(watched, str(program), "-I", "-c", OLDER)
+    with subprocess.Popen(
+        [*network.enter(), *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as older:
+        assert older.stdin is not None
+        assert older.stdout is not None
+        print(4094, file=older.stdin, flush=True)
+        older.stdout.readline()
+        program.unlink()
+        program.write_text("another")
+        begin(aside, "--cgroup", str(watched))
+        print(4095, file=older.stdin, flush=True)
+        older.stdout.readline()
+        older.stdin.close()
+    aside.stop()
+
+    (one,) = aside.reached(port=4095)
+    assert "process.exe" in {claim["field"] for claim in one["claimed"]}
+
+
 def test_who_listened_before_is_a_listener_of_the_machine(
     network: Lab, aside: Sidecar
 ) -> None:
@@ -237,6 +293,17 @@ def test_root_may_stop_it_without_the_token_and_the_run_is_incomplete(
     assert aside.records()[-1]["verdict"] == "incomplete"
 
 
+def test_the_token_of_another_run_stops_nothing(watched: Path, aside: Sidecar) -> None:
+    begin(aside, "--cgroup", str(watched))
+    wrong = aside.folder / "wrong"
+    wrong.touch(0o600)
+    wrong.write_text("x" * 32 + "\n")
+    done = aside.ask("stop", "--token-file", str(wrong))
+
+    assert done.returncode == 1
+    assert aside.stop()[0] == 0
+
+
 def test_others_may_not_stop_it_and_that_is_recorded(
     watched: Path, aside: Sidecar
 ) -> None:
@@ -301,6 +368,44 @@ def test_whoever_ends_the_process_that_waits_concludes_nothing(
     end = aside.records()[-1]
     assert end["verdict"] == "incomplete"
     assert "was ended by somebody else" in end["incomplete_reasons"][0]
+
+
+def test_without_its_agent_nothing_is_left(watched: Path, aside: Sidecar) -> None:
+    begin(aside, "--cgroup", str(watched))
+    children = Path(f"/proc/{aside.keeper}/task/{aside.keeper}/children")
+    agent = int(children.read_text().split()[-1])
+    pidfd = os.pidfd_open(aside.keeper)
+    os.kill(agent, signal.SIGKILL)
+    until_readable(pidfd)
+
+    assert not list(watched.glob("egressmon-*"))
+    assert not Path(aside.started["socket"]).exists()
+
+
+def test_a_start_that_is_interrupted_leaves_nothing(
+    watched: Path, aside: Sidecar
+) -> None:
+    where = ["--evidence", str(aside.folder / "evidence"), "--runtime", aside.runtime]
+    words = [*EGRESSMON, "sidecar", "--cgroup", str(watched), "--detach", "--json"]
+    starting = subprocess.Popen([*words, *where], stdout=subprocess.DEVNULL)
+    lock = Path(aside.runtime, "lock")
+    while not lock.exists() or not lock.read_text().strip():
+        assert starting.poll() is None
+    starting.kill()
+    starting.wait()
+    with suppress(ProcessLookupError):
+        until_readable(os.pidfd_open(int(lock.read_text())))
+
+    begin(aside, "--cgroup", str(watched))
+    assert aside.stop()[0] == 0
+
+
+def test_a_start_that_fails_leaves_no_token(aside: Sidecar) -> None:
+    token = aside.folder / "token"
+    done = aside.start("--cgroup", "/no/such")
+
+    assert done.returncode == 125
+    assert not token.exists()
 
 
 def test_a_killed_sidecar_leaves_no_end(watched: Path, aside: Sidecar) -> None:

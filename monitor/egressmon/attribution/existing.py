@@ -31,6 +31,8 @@ class Existing:
     """When it began: clock ticks since boot, as this time namespace has them."""
     exe: str | None
     """None: it could not be read."""
+    is_there: bool
+    """Whether the program's file still is at that path."""
     arguments: bytes | None
     """None: they could not be read."""
     mounts: int
@@ -64,7 +66,8 @@ def _look(pid: int, arguments: bytes | None) -> Existing | None:
             uid=os.stat(folder).st_uid,  # noqa: PTH116 -- text in
             comm=from_bytes(head.partition(b"(")[2]),
             ticks=int(words[19]),
-            exe=_program_of(folder),
+            exe=(exe := _program_of(folder)),
+            is_there=exe is not None and _is_same(exe, f"{folder}/exe"),
             arguments=arguments,
             mounts=_namespace(folder, "mnt"),
             users=_namespace(folder, "user"),
@@ -85,6 +88,13 @@ def _program_of(folder: str) -> str | None:
     with suppress(OSError):
         return os.readlink(f"{folder}/exe")  # noqa: PTH115 -- text out
     return None
+
+
+# For what is seen from another mount namespace, that is said anyhow.
+def _is_same(path: str, link: str) -> bool:
+    with suppress(OSError):
+        return os.path.samefile(path, link)  # noqa: PTH121 -- text in
+    return False
 
 
 def _namespace(folder: str, kind: str) -> int:

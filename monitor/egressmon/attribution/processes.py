@@ -37,6 +37,7 @@ _MAX_COMMANDS = 1024
 _MAX_COMMAND = 1024
 
 
+GONE = "its file has that name no more, or was replaced"
 _ANY = -1
 """As `exec_id`: the one that the process's first event has."""
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
@@ -152,6 +153,7 @@ class Processes:
             if one.arguments is not None:
                 argv, is_cut = self._command(one.arguments)
             why = self._executables.why_seen(one.mounts, one.users)
+            why = why or (None if one.is_there else GONE)
             process = Process(
                 pid=one.pid,
                 start_ns=one.ticks * _TICK_NS - ahead_ns(),

@@ -43,14 +43,13 @@ def sidecar(request: SidecarRequest, arguments: list[str]) -> int:
     if request.told is None:
         for remark in loaded.remarks:
             sys.stderr.write(f"egressmon: policy: {printable(remark)}\n")
-    digest = _digest(request, user)
     # Nobody is handed what the caller left open, but for what tells it of the start.
     told = os.dup(request.told) if request.told is not None else None
     descriptors.hand_down()
     request = request._replace(told=told)
     place = Place(request.runtime)
     try:
-        return _run(request, loaded, user, place, digest)
+        return _run(request, loaded, user, place)
     except BaseException:
         place.release()
         raise
@@ -61,7 +60,6 @@ def _run(
     loaded: LoadedPolicy,
     user: User,
     place: Place,
-    digest: bytes,
 ) -> int:
     identifier = run.run_identifier()
     folder = make_folder(request.evidence, user.gid)
@@ -69,6 +67,9 @@ def _run(
     file = open_new(folder, f"{identifier}.jsonl", user.gid)
     watched = Path(request.cgroup) if request.cgroup is not None else None
     engine = load_for_found(frames=request.attribution == "full")
+    digest = _digest(request, user)
+    if request.told is not None:
+        os.chdir("/")  # it must not hold the caller's folder
     options = RunOptions(
         command=[os.fsencode(word) for word in WAITING],
         loaded=loaded,

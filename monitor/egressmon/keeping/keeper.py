@@ -225,6 +225,8 @@ class Keeper:
 
     # What remains to be done after the agent has ended, whether or not as it should.
     def _end_run(self, status: int) -> int:
+        if self._setup.is_standing and self._status is None:
+            self._end(0, b"")  # the agent may have been killed: nobody else would
         if self.is_started:
             self._reap(0, b"")
         else:

@@ -114,9 +114,10 @@ class Overseer:
         if len(self.shown) < _MAX_SHOWN:
             name = record.dst.names[0].name if record.dst.names else record.dst.ip
             actor = record.process
+            port = f":{record.dst.port}" if record.dst.port is not None else ""
             self.shown.append(
                 {
-                    "destination": _cut(f"{name}:{record.dst.port}/{record.protocol}"),
+                    "destination": _cut(f"{name}{port}/{record.protocol}"),
                     "process": _cut(actor.exe or actor.comm) if actor else "unknown",
                     "reason": _cut(record.reason),
                 }
@@ -334,8 +335,12 @@ class StandingSession(Session):
             "evidence": self._state.options.evidence_path,
             "pid": os.getppid(),
         }
-        with suppress(OSError):  # nobody waits any more
+        try:
             os.write(standing.told, json.dumps(told).encode() + b"\n")
+        except OSError:
+            # It was interrupted, and the token with it: nobody could conclude the run.
+            self.doubt("who started it was gone before it watched")
+            self.end()
         os.close(standing.told)
 
     def _prove(self) -> list[BlindSpot]:

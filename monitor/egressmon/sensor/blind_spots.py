@@ -154,8 +154,10 @@ class KnownBlindSpot(Enum):
     EXISTING_SOCKETS = BlindSpot(
         "existing-sockets",
         "who made a socket before the run is not known to the probes",
-        "what goes on over a connection that was there before is not recorded; what "
-        "such a socket sends to a new peer is, without its process",
+        "what goes on over a connection, a raw socket or a packet socket that was "
+        "there before is not recorded, nor what is sent or accepted by one that was "
+        "made outside the scope; what another such socket sends to a new peer is, "
+        "without its process",
         "start egressmon before what it is to watch",
     )
     UNCOUNTED_SKIPS = BlindSpot(

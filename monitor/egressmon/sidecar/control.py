@@ -176,7 +176,13 @@ class ControlServer:
         try:
             caller = caller_of(one.socket, self._is_inside)
             fits = tokens.fits(request.token, self._digest)
-            decision = decide(request.verb, caller, self._starter_uid, token_fits=fits)
+            decision = decide(
+                request.verb,
+                caller,
+                self._starter_uid,
+                token_fits=fits,
+                has_token=request.token is not None,
+            )
             answer = self._answered(one, request, caller, decision)
         except Exception as error:  # noqa: BLE001 -- the others are to be served
             self._failure = self._failure or error

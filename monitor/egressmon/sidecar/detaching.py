@@ -97,6 +97,9 @@ def detach(order: Order) -> int:
         said = _said(errors_read)
         if said:
             sys.stderr.write(said)
+        if order.token_file is not None:
+            with acting_as(order.user), suppress(OSError):
+                os.unlink(order.token_file)  # noqa: PTH108 -- it is new, and no token
         raise SensorError("the sidecar did not begin to watch", "see above")
     if order.as_json:
         shown = {**told, "token": token} if order.token_file is None else told

@@ -37,11 +37,17 @@ class Decision:
 
 
 def decide(
-    verb: str, caller: Caller, starter_uid: int, *, token_fits: bool
+    verb: str,
+    caller: Caller,
+    starter_uid: int,
+    *,
+    token_fits: bool,
+    has_token: bool = False,
 ) -> Decision:
     """Return whether `caller` may ask for `verb`.
 
-    `starter_uid` is the user who started the sidecar. A `verb` that is unknown is
+    `starter_uid` is the user who started the sidecar; `has_token` says that some token
+    was given. A `verb` that is unknown is
     refused.
     """
     if verb == "status":
@@ -49,7 +55,7 @@ def decide(
     if verb == "mark":
         return _mark(caller, starter_uid)
     if verb == "stop":
-        return _stop(caller, token_fits=token_fits)
+        return _stop(caller, token_fits=token_fits, has_token=has_token)
     if verb == "reload":
         if token_fits or caller.uid == ROOT:
             return _allowed("root's, or the token's")
@@ -66,7 +72,9 @@ def _mark(caller: Caller, starter_uid: int) -> Decision:
     )
 
 
-def _stop(caller: Caller, *, token_fits: bool) -> Decision:
+def _stop(caller: Caller, *, token_fits: bool, has_token: bool) -> Decision:
+    if has_token and not token_fits:
+        return _refused("the token is not that of this run")
     if token_fits:
         return Decision(
             allowed=True, is_conclusion=True, reason="stopped with the token"

@@ -25,7 +25,7 @@ OWN = tuple(Path(f"/proc/self/ns/{kind}").stat().st_ino for kind in ("mnt", "use
 
 def older(pid: int = 100, mounts: int = OWN[0]) -> Existing:
     return Existing(
-        pid, 1, 7, "older", 500, "/usr/bin/older", b"older\0-v\0", mounts, OWN[1]
+        pid, 1, 7, "older", 500, "/usr/bin/older", True, b"older\0-v\0", mounts, OWN[1]
     )
 
 

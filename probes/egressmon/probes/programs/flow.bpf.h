@@ -220,11 +220,25 @@ static __always_inline bool sends_canaries(void)
 	return set && set->own_id && current_ancestor_cgroup_id(set->own_level) == set->own_id;
 }
 
+/*
+ * Who was moved into the scope is its process from its first socket on, wherever it goes:
+ * those that fork or execute a program there are anyhow.
+ */
+static __always_inline void admit_current(void)
+{
+	u32 tgid = bpf_get_current_pid_tgid() >> 32;
+
+	if (!is_kernel_thread() && runs_in_scope() && !in_lineage(tgid))
+		join_lineage(tgid, (kernel_task *)bpf_get_current_task());
+}
+
 /* As on_address(), where a scope is watched that was there before. Refuses nothing. */
 static __always_inline int on_found_address(struct bpf_sock_addr *ctx, u32 kind, bool inet)
 {
-	if (!sends_canaries())
-		on_address(ctx, kind, inet, PLACE_FOUND);
+	if (sends_canaries())
+		return 1;
+	admit_current();
+	on_address(ctx, kind, inet, PLACE_FOUND);
 	return 1;
 }
 
