@@ -32,15 +32,20 @@ class Place:
         return (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino)
 
     def digest(self, size: int) -> bytes:
-        """Return the BLAKE3 digest of the file, which should have `size` bytes.
+        """Return the BLAKE3 digest of the file, which should have `size` bytes."""
+        return digest_of_file(self.fd, size)
 
-        If it has more, reading stops as soon as the digest must differ.
-        """
-        digest, place = blake3(), 0
-        while place <= size and (piece := os.pread(self.fd, _PIECE, place)):
-            digest.update(piece)
-            place += len(piece)
-        return digest.digest()
+
+def digest_of_file(fd: int, size: int) -> bytes:
+    """Return the BLAKE3 digest of an open file, which should have `size` bytes.
+
+    If it has more, reading stops as soon as the digest must differ.
+    """
+    digest, place = blake3(), 0
+    while place <= size and (piece := os.pread(fd, _PIECE, place)):
+        digest.update(piece)
+        place += len(piece)
+    return digest.digest()
 
 
 # Where the file is now (proc_pid_fd(5)); " (deleted)" at its end if it is nowhere.

@@ -330,6 +330,18 @@ class LossRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentRecord:
+    """The first record of each file of a run's evidence but the first file."""
+
+    TYPE: ClassVar[str] = "segment"
+
+    number: int
+    before: str
+    before_digest: str
+    before_records: int
+
+
+@dataclass(frozen=True, slots=True)
 class Outlived:
     """A process that was still running when the run ended."""
 
@@ -383,5 +395,6 @@ Record: TypeAlias = (
     | ControlRecord
     | UnreadableRecord
     | LossRecord
+    | SegmentRecord
     | RunEnd
 )

@@ -16,7 +16,9 @@ _STYLES = {"clean": "bold green", "violations": "bold red", "incomplete": "bold 
 _MAX_ROWS = 20
 # Besides the probes' own losses (lost_*), the counts that make a run incomplete in
 # runs/conclude.py.
-_DOUBTS = frozenset({"unreadable", "unread", "left_out", "dns_broken", "dns_left_out"})
+_DOUBTS = frozenset({
+    "unreadable", "unread", "left_out", "dns_broken", "dns_left_out", "evidence"
+})  # fmt: skip
 _NO_DOUBTS = {
     "dns_malformed": "unreadable DNS messages",
     "dns_unread": "DNS messages not read",

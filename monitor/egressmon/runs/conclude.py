@@ -1,8 +1,9 @@
 """Conclude a run: its verdict, the reasons why it is incomplete, its exit status."""
 
+from egressmon.evidence.output import EvidenceState
 from egressmon.evidence.records import RunEnd, RunVerdict
+from egressmon.evidence.segmented import LOST
 from egressmon.evidence.tally import Tally
-from egressmon.evidence.writer import EvidenceState
 from egressmon.faults import Faults
 from egressmon.naming.names import Names
 from egressmon.pipeline import Pipeline
@@ -35,6 +36,8 @@ class Findings:
     evidence_failure: str | None
     evidence_state: EvidenceState
     evidence_left_out: int
+    evidence_lost: int
+    """How many records could not be written, though later ones were."""
     duration_ms: int
 
 
@@ -75,8 +78,10 @@ def end_record(found: Findings) -> RunEnd:
 
 
 def _losses(found: Findings) -> dict[str, int]:
+    lost = {LOST: found.evidence_lost} if found.evidence_lost else {}
     return {
         **found.sensor.losses(),
+        **lost,
         "unreadable": found.pipeline.tracker.unreadable,
         "unread": found.pipeline.tracker.unread,
         "left_out": found.evidence_left_out,
@@ -152,6 +157,11 @@ def _evidence_doubts(found: Findings) -> list[str]:
         doubts.append(
             "the evidence file was changed by somebody else "
             f"({_TAMPERED[found.evidence_state]})"
+        )
+    if found.evidence_lost:
+        doubts.append(
+            f"{found.evidence_lost} records are not in the evidence: its disk took "
+            "nothing for some time"
         )
     if found.evidence_left_out:
         doubts.append(

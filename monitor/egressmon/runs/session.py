@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 from egressmon.attribution.stage import Attributor, attribute_with
 from egressmon.errors import UnfinishedError, UsageError
 from egressmon.evidence.anchoring import Anchor
+from egressmon.evidence.output import EvidenceState
 from egressmon.evidence.records import BlindSpot, Record, RunEnd
-from egressmon.evidence.writer import EvidenceState
 from egressmon.keeping.keeper_client import KeeperClient
 from egressmon.naming.names import read_hosts_file
 from egressmon.pipeline import Pipeline
@@ -331,6 +331,7 @@ class Session:
             evidence_failure=state.evidence.failure,
             evidence_state=evidence_state,
             evidence_left_out=state.evidence.left_out,
+            evidence_lost=state.evidence.lost,
             duration_ms=(state.clock.now_ns() - state.began_ns) // 1_000_000,
         )
 

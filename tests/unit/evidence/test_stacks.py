@@ -106,7 +106,7 @@ def test_a_stack_is_written_once_before_the_first_reference(tmp_path: Path) -> N
 def test_a_stack_that_is_forgotten_is_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("egressmon.evidence.writer._MAX_VALUES", 2)
+    monkeypatch.setattr("egressmon.evidence.remembered._MAX", 2)
     stacks = Stacks()
     made = [stacks.refer([FrameRecord("f", "a.py", n)]) for n in range(3)]
     order = [made[0], made[1], made[0], made[2], made[0], made[1]]

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from egressmon.clock import Clock
-from egressmon.evidence import writer
+from egressmon.evidence import remembered
 from egressmon.evidence.code_records import FrameRecord
 from egressmon.evidence.records import ConnectionRecord
 from egressmon.evidence.stacks import Stacks
@@ -106,9 +106,8 @@ def test_a_reader_keeps_what_a_writer_does_not_write_again(
     order: list[int],
     limit: int,
 ) -> None:
-    for module in (reading, writer):
+    for module in (reading, remembered):
         monkeypatch.setattr(module, "_MAX_BYTES", 1500, raising=False)
-        monkeypatch.setattr(module, "_MAX_VALUE_BYTES", 1500, raising=False)
     path = tmp_path / "e.jsonl"
     file = open_evidence(str(path))
     evidence = Evidence(file, "run-1", Clock(), None, limit, str(path))
