@@ -25,21 +25,30 @@ def report(paths: list[str], form: str = "json") -> int:
     """
     try:
         with os.fdopen(streams.own_output(), "wb") as output:
-            show = _print_statement if form == "in-toto" else _print_file
-            return max(show(path, output) for path in paths)
+            if form == "in-toto":
+                return max(_print_statement(one, output) for one in _together(paths))
+            return max(_print_file(path, output) for path in paths)
     except OSError as error:
         raise UsageError(
             f"standard output cannot be written: {error.strerror}", "see who reads it"
         ) from error
 
 
+def _together(paths: list[str]) -> list[tuple[str, ...]]:
+    from egressmon.verifying.grouping import together  # noqa: PLC0415 -- slow
+
+    return together(paths)
+
+
 # What does not verify is not stated: a signature would make it look as if it did.
-def _print_statement(path: str, output: IO[bytes]) -> int:
+def _print_statement(paths: tuple[str, ...], output: IO[bytes]) -> int:
     from egressmon.proofs.rejudged import claims_of  # noqa: PLC0415
-    from egressmon.verifying.place import Wanted, verify  # noqa: PLC0415 -- slow
+    from egressmon.verifying.place import verify  # noqa: PLC0415 -- slow
+    from egressmon.verifying.result import Wanted  # noqa: PLC0415
     from egressmon.verifying.statement import statement  # noqa: PLC0415
 
-    result = verify(path, Wanted(judge=claims_of))
+    path = paths[0]
+    result = verify(path, Wanted(judge=claims_of), paths[1:])
     for error in result.unreadable:
         raise error
     for inner in result.inner:

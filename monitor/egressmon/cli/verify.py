@@ -11,8 +11,10 @@ from egressmon.reports.explaining import explanation, safe
 from egressmon.verifying.anchors import Anchors
 from egressmon.verifying.bundles import Identity
 from egressmon.verifying.findings import Finding, UnreadableError, Verified
-from egressmon.verifying.place import Claim, Result, Wanted, verify
+from egressmon.verifying.grouping import together
+from egressmon.verifying.place import verify
 from egressmon.verifying.policies import Policies
+from egressmon.verifying.result import Claim, Result, Wanted
 
 SCHEMA = "egressmon-verify/1"
 _FINDING, _UNREADABLE = 1, 2
@@ -22,9 +24,9 @@ def command(request: VerifyRequest) -> int:
     """Verify the paths of `request`, print what was found, and return the status."""
     wanted = _wanted(request)
     result = Result()
-    for path in request.paths:
+    for path, *more in together(request.paths):
         try:
-            _join(result, verify(path, wanted))
+            _join(result, verify(path, wanted, tuple(more)))
         except UnreadableError as error:
             result.unreadable.append(error)
     _policy_used(request.policy, result)
@@ -80,7 +82,8 @@ def _print_text(result: Result) -> None:
         lines.append(f"{result.more} more findings of these kinds")
     wrong = {one.path for one in result.found}
     for file in result.files:
-        lines += _of_file(file, is_wrong=file.path in wrong)
+        is_wrong = not wrong.isdisjoint((file.path, *file.more))
+        lines += _of_file(file, is_wrong=is_wrong)
     lines += map(_of_proof, result.proofs)
     lines += [f"note: {note}" for note in result.notes]
     for line in lines:
@@ -104,7 +107,10 @@ def _of_proof(one: Claim) -> str:
 def _of_file(file: Verified, *, is_wrong: bool) -> list[str]:
     state = "NOT AS RECORDED" if is_wrong else "as recorded"
     about = f"run {file.run}, {file.records} records, says {file.verdict or 'no end'}"
-    lines = [f"{file.path}: {state}; {about}; head {file.head}"]
+    path = file.path
+    if file.more:
+        path += f" and {len(file.more)} more files"
+    lines = [f"{path}: {state}; {about}; head {file.head}"]
     lines += [f"{file.path}: {remark}" for remark in file.remarks]
     if file.unjudged is not None:
         lines.append(f"{file.path}: verdicts were not judged again: {file.unjudged}")
@@ -158,6 +164,8 @@ def _finding_as_json(one: Finding) -> dict[str, Any]:
 def _as_json(file: Verified) -> dict[str, Any]:
     return {
         "path": file.path,
+        "more": file.more,
+        "part": file.is_part,
         "run": file.run,
         "records": file.records,
         "bytes": file.size,

@@ -87,6 +87,8 @@ def named(name: str) -> tuple[str, int] | None:
 
 def parse(data: bytes) -> Manifest:
     """Return the manifest that is written as `data`; raises EvidenceError."""
+    if len(data) > MAX_BYTES:
+        raise _malformed(f"it has more than {MAX_BYTES} bytes")
     try:
         found = orjson.loads(data)
         manifest = _manifest(found)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeGuard, cast
 
 from egressmon.evidence.gate import MAX_TEXT
+from egressmon.evidence.segmented import LOST
 from egressmon.sanitise.catalog import KINDS
 from egressmon.sensor.blind_spots import ALWAYS, KnownBlindSpot
 from egressmon.sensor.canary import INET6_BLOCK, INET_BLOCKS
@@ -14,14 +15,18 @@ from egressmon.text import unescape
 
 Json = dict[str, Any]
 _NEGATIVE = re.compile(rb"[:,\[]-[0-9]")
+_DIGEST = re.compile(r"blake3:[0-9a-f]{64}", re.ASCII)
 _VERDICTS = frozenset({"allowed", "violation", "local"})
 _MASKED = frozenset(kind.name for kind in KINDS)
-_TOLD_OF = frozenset({*CONSEQUENCES, "unreadable", "unread"})
-LOSSES = _TOLD_OF | {
+_TOLD_OF = frozenset({*CONSEQUENCES, "unreadable", "unread", LOST})
+LOSSES = (_TOLD_OF - {LOST}) | {
     "left_out", "dns_malformed", "dns_broken", "dns_unread", "dns_left_out",
     "names_dropped",
 }  # fmt: skip
-"""Every run counts all of them, also those of which there is none."""
+"""Every run counts all of them, also those of which there is none.
+
+What could not be written is counted besides, by a run in segments that lost some.
+"""
 _SPOTS = frozenset(one.value.name for one in KnownBlindSpot)
 _SPOTS_OF_ALL = frozenset(one.value.name for one in ALWAYS)
 _RESERVED = (
@@ -98,7 +103,7 @@ def _end(record: Json) -> str | None:
     for name, known in (
         ("connections", _VERDICTS),
         ("queries", _VERDICTS),
-        ("losses", LOSSES),
+        ("losses", LOSSES | {LOST}),
         ("masked", _MASKED),
         ("canaries", frozenset({"sent", "seen"})),
     ):
@@ -123,6 +128,14 @@ def _loss(record: Json) -> str | None:
     if record["where"] not in _TOLD_OF:
         return f"`where` is {record['where']}, where nothing is lost"
     return None if record["count"] else "`count` is 0: nothing was lost"
+
+
+def _segment(record: Json) -> str | None:
+    if record["number"] <= 1:
+        return f"`number` is {record['number']}, and a run begins with segment 1"
+    if not _DIGEST.fullmatch(record["before_digest"]):
+        return "`before_digest` is no digest"
+    return None
 
 
 def _phase(record: Json) -> str | None:
@@ -157,6 +170,7 @@ _CHECKS: dict[str, Callable[[Json], str | None]] = {
     "run.end": _end,
     "canary": _canary,
     "loss": _loss,
+    "segment": _segment,
     "phase": _phase,
     "escape": _escape,
     "connection": _connection,

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from egressmon.evidence.segmented import LOST
 from egressmon.reports.outcome import NOT_RUN
 from egressmon.values import dataclass, field
 
@@ -12,9 +13,12 @@ _VIOLATED: set[int] = {120}
 _DOUBTED: set[int] = {121}
 _NONE: set[int] = set()
 _NOT_THERE = "EAFNOSUPPORT"
-_DOUBTS = ("unreadable", "unread", "left_out", "dns_broken", "dns_left_out")
+_DOUBTS = ("unreadable", "unread", "left_out", "dns_broken", "dns_left_out", LOST)
 _PROBE = "probe"
 """The phase in which a plan's probes are made."""
+_NUMBERS = (
+    "processes", "unattributed_flows", "unknown_modules", "unknown_code", "bypasses"
+)  # fmt: skip
 _BY_SHELL: set[int] = {126, 127}
 _MAX_ALIVE = 1_000_000  # more would be made up, and take memory
 _MAX_KINDS = 1000
@@ -111,22 +115,42 @@ class Counts:
 
     def differences(self, end: Json) -> Iterator[str]:
         """Yield where `run.end` has another count than the records."""
+        if (lost := end["losses"].get(LOST, 0)) > 0:
+            yield from self._excesses(end, lost)
+        else:
+            yield from self._other_counts(end)
+        if lost > self.losses[LOST]:
+            yield f"`losses` has more of {LOST} than the records: {self.losses[LOST]}"
+        for name, count in self.losses.items():
+            if end["losses"].get(name, 0) < count:
+                yield f"`losses` has less of {name} than the records: {count}"
+
+    def _other_counts(self, end: Json) -> Iterator[str]:
         counts = {"connections": self.connections, "queries": self.queries}
         if not end["losses"].get("left_out"):  # canaries are counted as they are made
             counts["canaries"] = self.canaries
         for name, counted in counts.items():
             if _positive(end[name]) != _positive(counted):
                 yield f"`{name}` is {end[name]}, and the records have {dict(counted)}"
-        for name in (
-            "processes", "unattributed_flows", "unknown_modules", "unknown_code",
-            "bypasses",
-        ):  # fmt: skip
+        for name in _NUMBERS:
             if end[name] != self.fields[name]:
                 what = f"the records have {self.fields[name]}"
                 yield f"`{name}` is {end[name]}, and {what}"
-        for name, count in self.losses.items():
-            if end["losses"].get(name, 0) < count:
-                yield f"`losses` has less of {name} than the records: {count}"
+
+    # What was lost together was counted before: there may be more than the records
+    # have, by as many as were lost. (One record of look-ups can count any number.)
+    def _excesses(self, end: Json, lost: int) -> Iterator[str]:
+        more = {name: end[name] - self.fields[name] for name in _NUMBERS}
+        for verdict in {*end["connections"], *self.connections}:
+            said, counted = end["connections"].get(verdict, 0), self.connections
+            more[f"connections.{verdict}"] = said - counted[verdict]
+        for name, count in more.items():
+            if not 0 <= count <= lost:
+                what = f"{count} more than the records have, and {lost} were lost"
+                yield f"`{name}` says {what}"
+        for verdict, count in self.queries.items():
+            if end["queries"].get(verdict, 0) < count:
+                yield f"`queries` has less {verdict} than the records: {count}"
 
     def overclaims(self, end: Json) -> Iterator[str]:
         """Yield where `run.end` says more of the run than follows from its records."""
@@ -152,7 +176,8 @@ class Counts:
         has_violations = bool(
             self.connections["violation"] or self.queries["violation"]
         )
-        missing = bool(end["losses"].get("left_out", 0))
+        losses = end["losses"]
+        missing = bool(losses.get("left_out", 0) or losses.get(LOST, 0))
         complete = end["complete"]
         wanted = "clean" if complete else "incomplete"
         if has_violations or (missing and end["verdict"] == "violations"):

@@ -1,112 +1,98 @@
-"""Verify one file of evidence, line by line, in bounded memory."""
+"""Verify the evidence of one run, line by line, in bounded memory."""
 
-import os
-from collections.abc import Callable, Iterator
 from typing import Any
-
-from blake3 import blake3
 
 from egressmon.evidence.gate import MAX_RECORD
 from egressmon.evidence.records import SCHEMA
-from egressmon.files.bounded import open_regular
+from egressmon.evidence.segmented import LOST
 from egressmon.sensor.blind_spots import KnownBlindSpot
+from egressmon.verifying.chain import NUMBER, Chain, OnHead
 from egressmon.verifying.counting import why_no_status
-from egressmon.verifying.envelope import HEAD, Head, head_of, run_of, schema_number
-from egressmon.verifying.examining import Examining, Place
+from egressmon.verifying.envelope import Head, schema_number
+from egressmon.verifying.examining import Examining
 from egressmon.verifying.findings import Findings, UnreadableError, Verified
 from egressmon.verifying.judging import Rejudging
+from egressmon.verifying.lines import Measured, Place, lines_in
+from egressmon.verifying.parts import Files, Parts
 from egressmon.verifying.policies import NoPolicyError, Policies
 
 Json = dict[str, Any]
-_CHUNK = 1 << 20
-_MARK = b"\xef\xbb\xbf"
-_NUMBER = int(SCHEMA.rpartition("/")[2])
-OnHead = Callable[[int, str], None]
-"""Is called with the number of each record, and the digest of its line."""
 
 
 class EvidenceFile:
-    """A file of evidence, as far as it was read."""
+    """The evidence of a run, as far as it was read: a file, or several segments."""
 
     def __init__(
-        self, path: str, policies: Policies, on_head: OnHead | None = None
+        self,
+        path: str,
+        policies: Policies,
+        on_head: OnHead | None = None,
+        files: Files | None = None,
     ) -> None:
-        """`policies` are those by which the run may have been judged."""
+        """`policies` are those by which the run may have been judged.
+
+        `files` are all that are to be read, of which `path` is the first.
+        """
+        self._files = files or Files((path,))
         self.findings = Findings(path)
-        self.verified = Verified(path)
+        self.verified = Verified(path, more=list(self._files.paths[1:]))
+        if self._files.manifest_path is not None:
+            self.verified.more.append(self._files.manifest_path)
         self._judged = Findings(path)
         self._policies = policies
-        self._on_head = on_head
         self._examining = Examining(self.findings, self._judged)
-        self._chain = b',"prev":null,'
-        """What each line must have between its envelope and its record."""
-        self._head: str | None = None
-        self._next = 0
-        self._own: bytes | None = None
+        self._parts = Parts(self._files, self.findings)
+        self._chain = Chain(self.findings, self, on_head)
         self._start: Json | None = None
         self._end: Json | None = None
         self._after_end = False
-        self._conversions: set[str] = set()
 
     def verify(self) -> None:
-        """Read the file to its end; raises UnreadableError if it is none of ours."""
+        """Read all to the end; raises UnreadableError if it is none of ours."""
+        self._parts.look_for_missing()
+        last = Place(0, 0)
+        for path in self._files.paths:
+            self.findings.path = self._judged.path = path
+            last = self._read_file(path)
+        self._finish(last)
+
+    def _read_file(self, path: str) -> Place:
+        measured = Measured(digests=self._files.are_segments)
         place = Place(0, 0)
-        for place, line, is_ended in self._lines():
+        for place, line, is_ended in lines_in(path, measured):
             if place.number == 1:
-                self._require_ours(line)
+                self._begin_file(path, line)
             if not is_ended:
                 self._cut_off(place, line)
                 continue
-            self._take(place, line)
+            self._chain.take(line, place)
         if not place.number:
-            raise UnreadableError(
-                f"{self.verified.path} is empty", "the run was ended before it began"
-            )
-        self._finish(place)
+            self._empty(path)
+        self.verified.size += measured.size
+        self.verified.records += measured.records
+        head = self._chain.head if measured.records else None
+        self._parts.end(measured, f"blake3:{head}" if head is not None else None)
+        return place
 
-    # Yields each line without its newline, and whether it has one. Of one that is too
-    # long, only the beginning is kept.
-    def _lines(self) -> Iterator[tuple[Place, bytes, bool]]:
-        path, number, offset = self.verified.path, 0, 0
-        try:
-            with os.fdopen(open_regular(path), "rb", buffering=_CHUNK) as file:
-                while data := file.readline(MAX_RECORD + 2):
-                    number += 1
-                    is_ended, size = data.endswith(b"\n"), len(data)
-                    while not is_ended and (more := file.readline(_CHUNK)):
-                        is_ended = more.endswith(b"\n")
-                        size += len(more)
-                    line = data[:-1] if data.endswith(b"\n") else data
-                    yield Place(number, offset), line, is_ended
-                    offset += size
-                    self.verified.size = offset
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise UnreadableError(
-                f"{path} cannot be read: {reason}", "name evidence, or its directory"
-            ) from error
+    def _begin_file(self, path: str, line: bytes) -> None:
+        if len(self._files.paths) == 1:
+            _require_ours(path, line)
+        before = self._chain.run
+        if not self._parts.begin(path, line, before, self._chain.next):
+            self._chain.begin_at(line)
+            self._parts.first_seq = self._chain.next
+            if before is None:
+                self.verified.first = self._chain.next
+        if self._parts.number > 1:
+            self._examining.forget_values()
 
-    def _require_ours(self, line: bytes) -> None:
-        path, number = self.verified.path, schema_number(line)
-        if number is None:
-            if line.startswith(b'{"schema":'):
-                return  # a damaged line: it is said which byte is wrong
+    def _empty(self, path: str) -> None:
+        if len(self._files.paths) == 1:
             raise UnreadableError(
-                f"{path} is no evidence: its first line names no schema",
-                "name a file that `--evidence` wrote",
+                f"{path} is empty", "the run was ended before it began"
             )
-        if number > _NUMBER:
-            raise UnreadableError(
-                f"{path} is of the schema egressmon/{number}, and this egressmon knows "
-                f"{SCHEMA}",
-                "verify it with the egressmon that wrote it, or a newer one",
-            )
-        if number < _NUMBER:
-            raise UnreadableError(
-                f"{path} is of the older schema egressmon/{number}; this egressmon "
-                f"verifies {SCHEMA}",
-                "verify it with the egressmon that wrote it",
-            )
+        self._parts.begin(path, b"", self._chain.run, self._chain.next)
+        self.findings.add("segment", "truncated: is empty")
 
     def _cut_off(self, place: Place, line: bytes) -> None:
         self.verified.is_cut = True
@@ -115,112 +101,40 @@ class EvidenceFile:
             what = f"has no end, and more than {MAX_RECORD} bytes: it is no record"
         self.findings.add("truncated", what, place.number, place.offset)
 
-    # Of most lines, all but number and time are as in an earlier one.
-    def _take(self, place: Place, line: bytes) -> None:
-        if line.endswith(b"\r") or line.startswith(_MARK):
-            line = self._converted(line, place)
-        head, _, body = line.partition(self._chain)
-        found = HEAD.fullmatch(head) if body else None
-        if found is not None:
-            kind, number, time, own = found.groups()
-            if (
-                own == self._own
-                and int(number) == self._next
-                and self._examining.is_known(kind, own, body, time)
-            ):
-                self._go_on(line)
-                self._next += 1
-                return
-        self._look_at(line, head, body, place)
+    def is_known(self, kind: bytes, own: bytes, body: bytes, time: bytes) -> bool:
+        """Count a record that is as an earlier one; False: it is not."""
+        return self._examining.is_known(kind, own, body, time)
 
-    # From here on, a line must name this one.
-    def _go_on(self, line: bytes) -> None:
-        self._head = blake3(line).hexdigest()
-        self._chain = b',"prev":"blake3:' + self._head.encode() + b'",'
-        if self._on_head is not None:
-            self._on_head(self._next, f"blake3:{self._head}")
-
-    def _look_at(self, line: bytes, head: bytes, body: bytes, place: Place) -> None:
-        if not body:
-            head, body = self._other_chain(line, place)
-        self._go_on(line)
-        read = head_of(head)
-        if read is None:
-            self._misformed(line, place)
-            self._next += 1
-            return
-        if read.seq != self._next:
-            what = f"is numbered {read.seq}, and should be {self._next}"
-            self.findings.add("sequence", what, place.number, place.offset)
-        self._next = read.seq + 1
-        if read.own != self._own:
-            self._another(read.own, place)
-        self._record(read, line, body, place)
-
-    # Some tools write a file anew as they copy it: what was in it can be verified.
-    def _converted(self, line: bytes, place: Place) -> bytes:
-        what = (
-            "ends with CR and LF" if line.endswith(b"\r") else "has a byte order mark"
-        )
-        self.verified.is_converted = True
-        if what not in self._conversions:
-            self._conversions.add(what)
-            message = f"{what}: the file was converted"
-            self.findings.add("schema", message, place.number, place.offset)
-        return line.removeprefix(_MARK).removesuffix(b"\r")
-
-    # The line says that another was before it: one was changed, removed or put in.
-    def _other_chain(self, line: bytes, place: Place) -> tuple[bytes, bytes]:
-        head, found, rest = line.partition(b',"prev":')
-        prev, _, body = rest.partition(b",")
-        if not found:
-            return line, b""
-        if head_of(head) is not None:
-            said = prev.decode("utf-8", "replace")[:80]
-            what = (
-                f"says that the line before it is {said}, and that is "
-                f"{self._head or 'none'}: one of the two was changed, removed or added"
-            )
-            self.findings.add("chain", what, place.number, place.offset + len(head) + 1)
-        return head, body
-
-    def _misformed(self, line: bytes, place: Place) -> None:
-        what = "does not begin as a record does"
-        if (number := schema_number(line)) not in {None, _NUMBER}:
-            what = f"is of the schema egressmon/{number}, and the first line is not"
-        self.findings.add("schema", what, place.number, place.offset)
-
-    def _another(self, own: bytes, place: Place) -> None:
-        run = run_of(own)
-        if run is None:
-            what = "has no run, or no phase"
-            self.findings.add("schema", what, place.number, place.offset)
-            return
-        if self.verified.run is None:
-            self.verified.run = run
-        elif run != self.verified.run:
-            what = f"is of another run, {run}: the file holds more than one"
-            self.findings.add("sequence", what, place.number, place.offset)
-        self._own = own
-
-    def _record(self, head: Head, line: bytes, body: bytes, place: Place) -> None:
+    def read(self, head: Head, line: bytes, body: bytes, place: Place) -> None:
+        """Look at a record that may be like no other."""
         kind = head.kind
         if self._end is not None and not self._after_end:
             self._after_end = True
             what = "comes after the end of the run"
             self.findings.add("sequence", what, place.number, place.offset)
-        if (kind == "run.start") is not (place.number == 1):
-            what = "is no run.start, with which a run begins"
-            if place.number > 1:
-                what = "begins a run, inside another"
-            self.findings.add("sequence", what, place.number, place.offset)
+        if (misplaced := self._misplaced(kind, place)) is not None:
+            self.findings.add("sequence", misplaced, place.number, place.offset)
         record = self._examining.examine(head, line, body, place)
         if record is None:
             return
         if kind == "run.start" and self._start is None:
             self._begin(record)
+        elif kind == "segment" and place.number == 1:
+            self._parts.begins_with(record, place)
         elif kind == "run.end":
             self._end = record
+
+    def _misplaced(self, kind: str, place: Place) -> str | None:
+        if place.number > 1:
+            what = {"run.start": "begins a run, inside another"}
+            return (what | {"segment": "begins a segment, inside a file"}).get(kind)
+        if self._parts.number == 1:
+            is_right = kind == "run.start"
+            return None if is_right else "is no run.start, with which a run begins"
+        if kind == "run.start":
+            return "begins a run, inside another"
+        is_right = kind == "segment"
+        return None if is_right else "is no segment record, with which a file goes on"
 
     def _begin(self, start: Json) -> None:
         self._start = start
@@ -249,12 +163,16 @@ class EvidenceFile:
     def _finish(self, last: Place) -> None:
         self._examining.finish()
         verified = self.verified
-        verified.records = self._next
-        verified.head = f"blake3:{self._head}" if self._head is not None else None
-        if self._end is None:
-            what = "the run has no end: it goes on, or egressmon was killed"
-            self.findings.add("truncated", what, last.number, last.offset)
-        else:
+        verified.run = self._chain.run
+        verified.is_converted = self._chain.is_converted
+        head = self._chain.head
+        verified.head = f"blake3:{head}" if head is not None else None
+        verified.next = self._chain.next
+        has_end = self._end is not None
+        verified.is_part = self._parts.finish(last, has_end=has_end)
+        if not verified.is_part:
+            verified.records = verified.next
+        if self._end is not None:
             self._conclude(self._end, last)
         if self._start is None:
             verified.unjudged = verified.unjudged or "it has no run.start"
@@ -265,6 +183,9 @@ class EvidenceFile:
         verified.verdict, verified.complete = end["verdict"], end["complete"]
         verified.exit_status = end["exit_status"]
         verified.unproven = list(counts.unproven(end))
+        if verified.is_part:  # the records of the others are counted, too
+            verified.unproven.append("it is a part of a run")
+            return
         for what in counts.differences(end):
             self.findings.add("counters", what, last.number, last.offset)
         for what in counts.overclaims(end):
@@ -273,7 +194,7 @@ class EvidenceFile:
         if self._start is not None and (why := why_no_status(end, enforce)):
             self.findings.add("criteria", why, last.number, last.offset)
 
-    # What `--evidence-limit` left out may be what a verdict rests on.
+    # What is not in the evidence may be what a verdict rests on.
     def _tell_judged(self) -> None:
         verified, found = self.verified, self._judged
         for resting, count in self._examining.judgements.items():
@@ -281,7 +202,9 @@ class EvidenceFile:
                 verified.judged += count
             else:
                 verified.resting[resting] += count
-        left_out = self._end is not None and self._end["losses"].get("left_out")
+        losses = self._end["losses"] if self._end is not None else {}
+        is_short = verified.is_part or self._examining.counts.losses[LOST]
+        left_out = losses.get("left_out") or losses.get(LOST) or is_short
         if left_out or self._examining.learned.forgotten:
             count = len(found.found) + sum(found.more.values())
             if count:
@@ -289,3 +212,26 @@ class EvidenceFile:
             return
         self.findings.found += found.found
         self.findings.more += found.more
+
+
+def _require_ours(path: str, line: bytes) -> None:
+    number = schema_number(line)
+    if number is None:
+        if line.startswith(b'{"schema":'):
+            return  # a damaged line: it is said which byte is wrong
+        raise UnreadableError(
+            f"{path} is no evidence: its first line names no schema",
+            "name a file that `--evidence` wrote",
+        )
+    if number > NUMBER:
+        raise UnreadableError(
+            f"{path} is of the schema egressmon/{number}, and this egressmon knows "
+            f"{SCHEMA}",
+            "verify it with the egressmon that wrote it, or a newer one",
+        )
+    if number < NUMBER:
+        raise UnreadableError(
+            f"{path} is of the older schema egressmon/{number}; this egressmon "
+            f"verifies {SCHEMA}",
+            "verify it with the egressmon that wrote it",
+        )

@@ -1,6 +1,6 @@
 """Examine the record in a line: its form, its fields, its references, its verdict."""
 
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import orjson
 
@@ -19,6 +19,7 @@ from egressmon.verifying.facts import (
 from egressmon.verifying.findings import Findings
 from egressmon.verifying.judging import Outcome, Rejudging
 from egressmon.verifying.learned import Learned
+from egressmon.verifying.lines import Place
 from egressmon.verifying.sense import (
     Once,
     PhaseMarks,
@@ -33,13 +34,6 @@ _JUDGED = frozenset({"connection", "dns"})
 _KEPT = frozenset({"connection", "escape"})
 _MAX_KEPT = 4096
 _MAX_KEPT_BYTES = 4 << 20
-
-
-class Place(NamedTuple):
-    """Where a line is in its file."""
-
-    number: int
-    offset: int
 
 
 class Known:
@@ -64,7 +58,7 @@ class Known:
 
 
 class Examining:
-    """Examines the records of one file, in their order."""
+    """Examines the records of one run, in their order."""
 
     def __init__(self, findings: Findings, judged: Findings) -> None:
         """`findings` gets what is wrong, and `judged` what may rest on other records.
@@ -123,6 +117,10 @@ class Examining:
             return record
         self._refer(head, record, body, place)
         return record
+
+    def forget_values(self) -> None:
+        """Forget what was referred to so far: a file has all that it refers to."""
+        self._facts = Facts()
 
     def finish(self) -> None:
         """Count what was not counted yet."""

@@ -12,10 +12,13 @@ Kind: TypeAlias = Literal[
     "counters",
     "criteria",
     "lock",
+    "manifest",
+    "part",
     "policy",
     "reference",
     "schema",
     "secret",
+    "segment",
     "sequence",
     "signature",
     "truncated",
@@ -47,9 +50,10 @@ class UnreadableError(EgressmonError):
 
 @dataclass(slots=True)
 class Findings:
-    """All that was found in one file."""
+    """All that was found in the evidence of a run."""
 
     path: str
+    """Of the file that is read."""
     found: list[Finding] = field(default_factory=list[Finding])
     more: Counter[Kind] = field(default_factory=Counter[Kind])
     """How many findings of each kind are left out of `found`."""
@@ -61,22 +65,33 @@ class Findings:
         message: str,
         line: int | None = None,
         offset: int | None = None,
+        *,
+        path: str | None = None,
     ) -> None:
-        """Note a finding."""
+        """Note a finding; `path` is that of another file than `self.path`."""
         if self._told[kind] >= MAX_OF_KIND:
             self.more[kind] += 1
             return
         self._told[kind] += 1
         if len(message) > _MAX_MESSAGE:
             message = f"{message[:_MAX_MESSAGE]}…"
-        self.found.append(Finding(kind, self.path, message, line, offset))
+        self.found.append(Finding(kind, path or self.path, message, line, offset))
 
 
 @dataclass(slots=True)
 class Verified:
-    """A file of evidence, read to its end."""
+    """The evidence of a run, read to its end."""
 
     path: str
+    """Of its file, or of the first one."""
+    more: list[str] = field(default_factory=list[str])
+    """Its other files: further segments, and their manifest, which is the last."""
+    is_part: bool = False
+    """Whether other segments are missing."""
+    first: int = 0
+    """The number of its first record in the run."""
+    next: int = 0
+    """The number that a record after the last would have."""
     run: str | None = None
     records: int = 0
     size: int = 0

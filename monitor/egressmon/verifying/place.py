@@ -1,10 +1,9 @@
 """Verify what is at a path: a file of evidence, or a directory with some."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
 from blake3 import blake3
 
@@ -13,128 +12,45 @@ from egressmon.locking.comparing import differences
 from egressmon.locking.form import parse, read_bytes
 from egressmon.locking.making import SIGNATURES, Made, lock_of
 from egressmon.locking.opening import open_itself
-from egressmon.values import dataclass, field
 from egressmon.verifying import criteria
-from egressmon.verifying.anchors import Anchors
 from egressmon.verifying.bundles import Identity, check_bundle
-from egressmon.verifying.evidence_file import EvidenceFile
 from egressmon.verifying.findings import Finding, Findings, UnreadableError, Verified
+from egressmon.verifying.grouping import files_in, named_files
 from egressmon.verifying.inner import proofs_in
-from egressmon.verifying.leaks import leaks_in
+from egressmon.verifying.one_run import policy_paths, search, verify_run
+from egressmon.verifying.parts import Files
 from egressmon.verifying.policies import Policies
+from egressmon.verifying.result import Claim, Result, Wanted
 from egressmon.verifying.signatures import (
     BadSignatureError,
     SignatureError,
     signer_of,
 )
 
-_POLICY_NAMES = ("policy.toml", "egress.toml", "pyproject.toml")
 _EVIDENCE = "evidence.jsonl"
 _MAX_SIGNATURE = 1 << 20
 _OF_PROOF = "egressmon-proof/"
 _OF_NOTHING = blake3(b"").hexdigest()
 _DEEPEST = 8
 """How many proofs may be inside each other."""
-ProofJudge: TypeAlias = Callable[[str, Mapping[str, Verified]], Iterable[Finding | str]]
-"""Returns what a proof at a path claims that its runs, by path, do not say.
-
-A text among that is no fault, but to be known.
-"""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What to verify with, besides what is there."""
+def verify(path: str, wanted: Wanted, more: tuple[str, ...] = ()) -> Result:
+    """Verify the file or the directory at `path`.
 
-    policy: str | None = None
-    anchors: Anchors | None = None
-    allowed_signers: str | None = None
-    identity: Identity | None = None
-    judge: ProofJudge | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What a proof says of itself."""
-
-    path: str
-    verdict: str
-    reason: str
-    is_as_made: bool
-    """Whether nothing was found wrong with it."""
-
-
-@dataclass(slots=True)
-class Result:
-    """What verifying a path found."""
-
-    files: list[Verified] = field(default_factory=list[Verified])
-    found: list[Finding] = field(default_factory=list[Finding])
-    more: int = 0
-    """How many findings are left out of `found`."""
-    unreadable: list[UnreadableError] = field(default_factory=list[UnreadableError])
-    notes: list[str] = field(default_factory=list[str])
-    """What was not checked, and what was besides the evidence."""
-    proofs: list[Claim] = field(default_factory=list[Claim])
-    """What the proofs there say of themselves."""
-    inner: list[str] = field(default_factory=list[str])
-    """The paths of proofs that are below the path itself."""
-
-    def take(self, findings: Findings) -> None:
-        """Add `findings`."""
-        self.found += findings.found
-        self.more += sum(findings.more.values())
-
-
-def verify(path: str, wanted: Wanted) -> Result:
-    """Verify the file or the directory at `path`."""
+    `more` are further files of the same run, where that is in segments.
+    """
     result = Result()
-    if os.path.isdir(path):  # noqa: PTH112 -- False where it may not be asked
+    if not more and os.path.isdir(path):  # noqa: PTH112 -- False where it may not be asked
         _Directory(path, wanted, result).verify()
         return result
-    beside = str(Path(path).parent)
-    policies = Policies(_policy_paths([beside], wanted))
-    _verify_file(path, policies, wanted, result)
+    folders = sorted({str(Path(one).parent) for one in (path, *more)})
+    policies = Policies(policy_paths(folders, wanted))
+    findings = Findings(path)
+    files = named_files((path, *more), findings)
+    result.take(findings)
+    verify_run(files, policies, wanted, result)
     return result
-
-
-def _policy_paths(folders: list[str], wanted: Wanted) -> list[str]:
-    found = [str(Path(one, name)) for one in folders for name in _POLICY_NAMES]
-    return found + ([wanted.policy] if wanted.policy is not None else [])
-
-
-def _verify_file(
-    path: str, policies: Policies, wanted: Wanted, result: Result
-) -> Verified | None:
-    heads: dict[int, str] = {}
-    anchors = wanted.anchors
-    on_head = None
-    if anchors is not None:
-        on_head = partial(_note_head, anchors.numbers(), heads)
-    file = EvidenceFile(path, policies, on_head)
-    try:
-        file.verify()
-    except UnreadableError as error:
-        result.unreadable.append(error)
-        return None
-    if anchors is not None:
-        anchors.check(file.verified, heads, file.findings)
-    _search(path, file.findings)
-    result.take(file.findings)
-    result.files.append(file.verified)
-    return file.verified
-
-
-def _note_head(
-    numbers: frozenset[int], heads: dict[int, str], number: int, head: str
-) -> None:
-    if number in numbers:
-        heads[number] = head
-
-
-def _search(path: str, findings: Findings) -> None:
-    for leak in leaks_in(path):
-        findings.add("secret", leak)
 
 
 class _Directory:
@@ -273,30 +189,51 @@ class _Directory:
             {self._path, *(str(Path(self._at(one)).parent) for one in paths)}
         )
         named = self._policy_in_lock()
-        policies = Policies(_policy_paths(folders, self._wanted) + named)
-        runs: dict[str, Verified] = {}
+        policies = Policies(policy_paths(folders, self._wanted) + named)
+        runs = {one: self._below[one] for one in paths & self._below.keys()}
+        for one, below in sorted(runs.items()):
+            if not below.more:
+                self._same_as_before(one, below, made)
+            self._same_policy(below)
+        for files in self._runs(self._begun(paths, made), made):
+            found = verify_run(files, policies, self._wanted, self._result)
+            if found is None:
+                continue
+            runs[self._name(files.paths[0])] = found
+            self._same_as_before(self._name(files.paths[-1]), found, made)
+            self._same_policy(found)
+        return dict(sorted(runs.items()))
+
+    # Those of `paths` that are of no proof below, and of a run that began.
+    def _begun(self, paths: set[str], made: Made) -> set[str]:
+        begun: set[str] = set()
         for one in sorted(paths):
             if made.lock.files.get(one) == _OF_NOTHING and self._is_of_proof(made, one):
                 what = f"{self._at(one)} is empty: the run did not begin"
                 self._result.notes.append(what)
                 self._empty.append(one)
-                continue
-            found = self._below.get(one)
-            if found is None and not self._is_in_proof(one):
-                found = _verify_file(
-                    self._at(one), policies, self._wanted, self._result
-                )
-            if found is None:
-                continue
-            runs[one] = found
-            self._same_as_before(one, found, made)
-            self._same_policy(found)
-        return runs
+            elif not self._is_in_proof(one):
+                begun.add(one)
+        return begun
 
     # There, the summary must say that the run did not begin.
     def _is_of_proof(self, made: Made, path: str) -> bool:
         in_run = Path(path).parent.parent == Path()
         return in_run and criteria.SUMMARY in made.lock.files
+
+    def _runs(self, paths: set[str], made: Made) -> list[Files]:
+        names = [one for one in made.lock.files if not self._is_in_proof(one)]
+        runs = files_in(self._path, names, sorted(paths), self._own)
+        segments = {self._name(path) for one in runs for path in one.paths}
+        for one in runs:
+            if not one.paths:
+                what = "missing: none of its segments is there"
+                self._own.add("segment", what, path=one.manifest_path)
+        alone = [Files((self._at(one),)) for one in paths - segments]
+        return sorted((*(one for one in runs if one.paths), *alone), key=_first_path)
+
+    def _name(self, path: str) -> str:
+        return str(Path(path).relative_to(self._path))
 
     def _policy_in_lock(self) -> list[str]:
         lock = self._lock
@@ -349,11 +286,12 @@ class _Directory:
 
     # Logs and the like hold secrets as easily as evidence does.
     def _others(self, made: Made, runs: dict[str, Verified]) -> None:
-        for path in sorted(made.lock.files.keys() - runs.keys()):
+        known = {self._name(one) for run in runs.values() for one in run.more}
+        for path in sorted(made.lock.files.keys() - runs.keys() - known):
             if self._is_in_proof(path):
                 continue
             findings = Findings(self._at(path))
-            _search(findings.path, findings)
+            search(findings.path, findings)
             self._result.take(findings)
 
     def _anchors(self) -> None:
@@ -399,6 +337,10 @@ class _Directory:
             self._result.unreadable.append(unreadable)
         else:
             self._result.notes.append(f"{path} is by {signer}")
+
+
+def _first_path(files: Files) -> str:
+    return files.paths[0]
 
 
 def _signer(allowed: str, data: bytes, signature: bytes) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from blake3 import blake3
 
+from egressmon.evidence.manifest import MANIFEST
 from egressmon.files.bounded import open_regular
 from egressmon.locking import EVIDENCE_LOCK, Lock, read_lock
 from egressmon.reading.lines import LineError, lines_of
@@ -106,9 +107,11 @@ def statement(path: str, files: list[Verified]) -> Json:
     """
     trace = Trace()
     for file in files:
-        trace.read(file.path)
+        for one in (file.path, *file.more):
+            if not one.endswith(MANIFEST):
+                trace.read(one)
     predicate = trace.predicate(files)
-    subjects = [one.path for one in files]
+    subjects = [path for one in files for path in (one.path, *one.more)]
     is_folder = os.path.isdir(path)  # noqa: PTH112 -- as `verify` asks
     top = Path(path) if is_folder else Path(path).parent
     lock = str(top / EVIDENCE_LOCK)

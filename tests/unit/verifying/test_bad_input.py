@@ -7,8 +7,9 @@ import pytest
 
 from egressmon.verifying.evidence_file import EvidenceFile
 from egressmon.verifying.findings import UnreadableError
-from egressmon.verifying.place import Wanted, verify
+from egressmon.verifying.place import verify
 from egressmon.verifying.policies import Policies
+from egressmon.verifying.result import Wanted
 
 
 def file_of(path: Path) -> EvidenceFile:

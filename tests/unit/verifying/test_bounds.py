@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.verifying.place import Wanted, verify
+from egressmon.verifying.place import verify
+from egressmon.verifying.result import Wanted
 from support.forging import Json, forge
 
 LONG = "x" * 5000
@@ -27,6 +28,13 @@ def phase(records: list[Json], event: str, outcome: object, reason: object) -> N
 
 def loss(records: list[Json], where: str, count: int) -> None:
     put_in(records, "loss", where=where, count=count, consequence="none")
+
+
+def segment(records: list[Json], number: int, digest: str) -> None:
+    put_in(
+        records, "segment", number=number, before="run-000001.jsonl",
+        before_digest=digest, before_records=1,
+    )  # fmt: skip
 
 
 def escape(records: list[Json]) -> None:
@@ -60,6 +68,10 @@ FORGERIES: list[tuple[Callable[[list[Json]], object], str]] = [
     (lambda all_: phase(all_, "begin", "completed", None), "`outcome` is completed"),
     (lambda all_: loss(all_, "nowhere", 1), "`where` is nowhere"),
     (lambda all_: loss(all_, "lost_flow", 0), "`count` is 0"),
+    (lambda all_: segment(all_, 1, f"blake3:{'0' * 64}"), "`number` is 1"),
+    (lambda all_: segment(all_, 2, "blake3:0"), "`before_digest` is no digest"),
+    (lambda all_: loss(all_, "evidence", 0), "`count` is 0"),
+    (lambda all_: all_[-1]["losses"].update(evidence=-1), "`evidence` is negative"),
     (escape, "`doubt` is false"),
 ]
 

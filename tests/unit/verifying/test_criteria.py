@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from egressmon.locking import write_lock
-from egressmon.verifying.place import Wanted, verify
+from egressmon.verifying.place import verify
+from egressmon.verifying.result import Wanted
 from egressmon.verifying.shapes import ENVELOPE
 from support.forging import Json, forge
 

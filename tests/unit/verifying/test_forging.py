@@ -8,7 +8,8 @@ import pytest
 
 from egressmon.verifying.anchors import Anchors
 from egressmon.verifying.findings import Finding
-from egressmon.verifying.place import Wanted, verify
+from egressmon.verifying.place import verify
+from egressmon.verifying.result import Wanted
 from support.forging import Json, forge
 
 

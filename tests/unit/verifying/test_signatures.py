@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from egressmon.verifying.bundles import Identity, check_bundle
-from egressmon.verifying.place import Wanted, verify
+from egressmon.verifying.place import verify
+from egressmon.verifying.result import Wanted
 from egressmon.verifying.signatures import (
     BadSignatureError,
     SignatureError,

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from egressmon.verifying.place import Result, Wanted, verify
+from egressmon.verifying.place import verify
+from egressmon.verifying.result import Result, Wanted
 
 _FILES = (
     "evidence.lock",
