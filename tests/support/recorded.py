@@ -1,15 +1,17 @@
 """Evidence that the stages of a run really wrote, from events of no kernel."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import dns.message
 import dns.rrset
 
+from egressmon.clock import Clock
 from egressmon.events.model import FLAG_CANARY, FLAG_INGRESS
 from egressmon.evidence.records import CanaryRecord, RunEnd, RunStart
 from egressmon.evidence.rendering import render
 from egressmon.evidence.tally import Tally
+from egressmon.evidence.writer import Evidence
 from egressmon.locking import write_lock
 from egressmon.policy.reading.file import load_policy
 from egressmon.policy.reading.place import PolicyFile
@@ -87,11 +89,18 @@ def timed(events: Sequence[bytes]) -> list[bytes]:
 
 
 def record(
-    path: Path, events: Sequence[bytes] = SCENARIO, *, policy: str = POLICY
+    path: Path,
+    events: Sequence[bytes] = SCENARIO,
+    *,
+    policy: str = POLICY,
+    make: Callable[[Clock], Evidence] | None = None,
 ) -> None:
-    """Write the evidence of a run with these `events` to `path`, as a run does."""
+    """Write the evidence of a run with these `events` to `path`, as a run does.
+
+    `make` makes what is written to, in the place of a file at `path`.
+    """
     loaded = load_policy(PolicyFile(path.parent / "policy.toml", policy.encode()))
-    replay = Replay(path, remembers=True, policy=loaded.policy)
+    replay = Replay(path, remembers=True, policy=loaded.policy, evidence=make)
     evidence, now = replay.evidence, replay.clock.now_ns()
     evidence.put(render(_start(loaded.digest)), now)
     for when in ("start", "end"):
@@ -104,7 +113,9 @@ def record(
             sent=True, refused=True, seen=True, errno=None, reason=None,
         )  # fmt: skip
         evidence.put(render(canary), now)
-    evidence.put(render(_end(replay.tally, replay.pipeline.tracker.unreadable)), now)
+    evidence.examine()
+    unreadable = replay.pipeline.tracker.unreadable
+    evidence.put(render(_end(replay.tally, unreadable, evidence.lost)), now)
     evidence.close()
 
 
@@ -133,9 +144,12 @@ def _start(digest: str | None) -> RunStart:
     )  # fmt: skip
 
 
-def _end(tally: Tally, unreadable: int) -> RunEnd:
+def _end(tally: Tally, unreadable: int, lost: int) -> RunEnd:
     reasons = [f"{unreadable} events could not be processed"] if unreadable else []
     reasons += list(tally.escapes)
+    reasons += [f"{lost} records are not in the evidence"] if lost else []
+    losses = {**dict.fromkeys(sorted(LOSSES), 0), "unreadable": unreadable}
+    losses |= {"evidence": lost} if lost else {}
     verdict = "incomplete" if reasons else "clean"
     status = 121 if reasons else 0
     if tally.has_violations:
@@ -144,8 +158,7 @@ def _end(tally: Tally, unreadable: int) -> RunEnd:
         verdict=verdict,  # type: ignore[arg-type]
         complete=not reasons, incomplete_reasons=reasons,
         connections=dict(tally.connections), queries=dict(tally.queries),
-        processes=tally.processes,
-        losses={**dict.fromkeys(sorted(LOSSES), 0), "unreadable": unreadable},
+        processes=tally.processes, losses=losses,
         unattributed_flows=tally.unattributed, unknown_modules=tally.unknown_modules,
         unknown_code=tally.unknown_code, bypasses=tally.bypasses, unnamed_addresses=0,
         canaries={"sent": 2, "seen": 2}, evidence="whole", sent_packets=9,

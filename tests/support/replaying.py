@@ -96,14 +96,22 @@ class Replay:
         before_unnamed: Callable[["Replay"], None] = lambda _: None,
         on_record: Callable[[Record], None] = lambda _: None,
         may_translate: bool = False,
+        evidence: Callable[[Clock], Evidence] | None = None,
     ) -> None:
-        """`remembers` says whether what repeats is taken from what was made before."""
+        """`remembers` says whether what repeats is taken from what was made before.
+
+        `evidence` makes what is written to, in the place of a file at `path`.
+        """
         self.path = path
         self.clock = Clock()
         cast("Any", self.clock)._offset = _OFFSET_NS  # noqa: SLF001 -- fixed
         cast("Any", self.clock).now_ns = lambda: 10**15
-        self.evidence = Evidence(
-            open_evidence(str(path)), RUN, self.clock, None, limit, str(path)
+        self.evidence = (
+            evidence(self.clock)
+            if evidence is not None
+            else Evidence(
+                open_evidence(str(path)), RUN, self.clock, None, limit, str(path)
+            )
         )
         self.tally, self.faults, self.inner = Tally(), Faults(), InnerRuns()
         self.names, self.canaries = Names(), CanaryWatch()

@@ -80,7 +80,7 @@ def _print_text(result: Result) -> None:
     lines = [_shown(one) for one in result.found]
     if result.more:
         lines.append(f"{result.more} more findings of these kinds")
-    wrong = {one.path for one in result.found}
+    wrong = {one.path for one in result.found if one.kind != "part"}
     for file in result.files:
         is_wrong = not wrong.isdisjoint((file.path, *file.more))
         lines += _of_file(file, is_wrong=is_wrong)
@@ -105,11 +105,13 @@ def _of_proof(one: Claim) -> str:
 
 
 def _of_file(file: Verified, *, is_wrong: bool) -> list[str]:
-    state = "NOT AS RECORDED" if is_wrong else "as recorded"
+    state = "a part, as recorded" if file.is_part else "as recorded"
+    if is_wrong:
+        state = "NOT AS RECORDED"
     about = f"run {file.run}, {file.records} records, says {file.verdict or 'no end'}"
     path = file.path
     if file.more:
-        path += f" and {len(file.more)} more files"
+        path += f" (and {len(file.more)} more)"
     lines = [f"{path}: {state}; {about}; head {file.head}"]
     lines += [f"{file.path}: {remark}" for remark in file.remarks]
     if file.unjudged is not None:

@@ -7,7 +7,7 @@ and no existing file is written to.
 import os
 import secrets
 from contextlib import suppress
-from typing import IO, Protocol
+from typing import IO, Protocol, Self
 
 from egressmon.errors import EvidenceError
 
@@ -49,7 +49,7 @@ class PlainFolder:
         self._descriptor = descriptor
 
     @classmethod
-    def at(cls, path: str) -> "PlainFolder":
+    def at(cls, path: str) -> Self:
         """Open the folder at `path`; raises EvidenceError."""
         try:
             return cls(os.open(path, _FOLDER))

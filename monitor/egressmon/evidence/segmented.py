@@ -35,7 +35,7 @@ class SegmentedEvidence(Evidence):
         self._output = segments.current
         self._begins: SegmentRecord | None = None
         """The first record of the current segment, if it is not there yet."""
-        self._unsaid = 0
+        self._unsaid: int = 0
         """How many lost records no `loss` record tells of yet."""
         self._is_in_trouble = False
         """Whether the last write failed: then half a line may be in the file."""

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -68,7 +69,11 @@ class Segments:
         """Why a file may not be on the disk."""
         self.current = self._open(1)
         self._opened_s = now_s()
-        self._write_manifest(complete=False)
+        try:
+            self._write_manifest(complete=False)
+        except OSError:
+            self.current.close()
+            raise
 
     @property
     def number(self) -> int:
@@ -122,8 +127,9 @@ class Segments:
     def examine(self) -> EvidenceState:
         """Return whether all files are where they were, with just what was written."""
         found = {self._state(one) for one in (*self._finished, self._now())}
-        worst: tuple[EvidenceState, ...] = ("replaced", "changed")
-        return next((one for one in worst if one in found), "whole")
+        if "replaced" in found:
+            return "replaced"
+        return "changed" if "changed" in found else "whole"
 
     def close(self, *, complete: bool) -> OSError | None:
         """Close the files; `complete`: the end of the run is written.
@@ -178,7 +184,8 @@ class Segments:
         with file:
             try:
                 found = os.fstat(file.fileno())
-                if (found.st_dev, found.st_ino) != one.identity:
+                is_same = (found.st_dev, found.st_ino) == one.identity
+                if not (is_same and stat.S_ISREG(found.st_mode)):
                     return "replaced"
                 if found.st_size != one.segment.bytes:
                     return "changed"

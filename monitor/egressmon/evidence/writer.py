@@ -63,14 +63,14 @@ class Evidence:
         self._remembered = Remembered()
         self.head: str | None = None
         """The digest of the last line."""
-        self.records = 0
+        self.records: int = 0
         self.size = 0
         """In bytes."""
         self.left_out = 0
         """How many records were left out because of the limit."""
-        self.lost = 0
+        self.lost: int = 0
         """How many records could not be written, though later ones were."""
-        self.failure = failure
+        self.failure: str | None = failure
         self.anchor: Anchor | None = None
         self.phases = Phases()
         """A record's phase is the one that it was at the record's own time."""

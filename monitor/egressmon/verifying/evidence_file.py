@@ -202,9 +202,9 @@ class EvidenceFile:
                 verified.judged += count
             else:
                 verified.resting[resting] += count
-        losses = self._end["losses"] if self._end is not None else {}
-        is_short = verified.is_part or self._examining.counts.losses[LOST]
-        left_out = losses.get("left_out") or losses.get(LOST) or is_short
+        left_out = verified.is_part or bool(self._examining.counts.losses[LOST])
+        if self._end is not None and self._end["losses"].get("left_out"):
+            left_out = True
         if left_out or self._examining.learned.forgotten:
             count = len(found.found) + sum(found.more.values())
             if count:

@@ -85,8 +85,9 @@ class Parts:
         self._path = ""
         self.first_seq = 0
         """The number of the file's first record, in the run."""
-        self.first = 0
-        """The number of the first file, from 1."""
+        self._numbers = (0, 0)
+        """The least and the greatest number of a file so far."""
+        self._count = 0
         self.number = 0
         """Of the file that is read."""
         self.is_broken = False
@@ -116,9 +117,10 @@ class Parts:
     def _tell_part(self) -> None:
         if self._files.is_all and self._has_told:
             return
-        which = f"segments {self.first} to {self.number}"
-        if self.first == self.number:
-            which = f"segment {self.number}"
+        first, last = min(self._numbers), max(self._numbers)
+        which = f"segments {first} to {last}" if last > first else f"segment {last}"
+        if last - first >= self._count:
+            which = f"{self._count} of {which}"
         listed = f" of {len(self._listed)}" if self._listed else ""
         what = (
             f"is a part of the run, {which}{listed}: its lines, their chain and what "
@@ -165,7 +167,9 @@ class Parts:
             self._before = None
             self.is_broken = True
         self.number = said or self.number + 1
-        self.first = self.first or self.number
+        self._count += 1
+        least, most = self._numbers
+        self._numbers = min(least or self.number, self.number), max(most, self.number)
         self._path, self.first_seq = path, seq
         return follows
 
