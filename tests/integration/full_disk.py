@@ -71,7 +71,8 @@ def main(mounted: Path, copy: Path, scenario: str) -> None:
     subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "none", str(mounted)], check=True
     )
-    files._opener = ProcessesGone()  # noqa: SLF001
+    opener = ProcessesGone()
+    files._opener = opener  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     made: list[Filling] = []
 
     def make(clock: Clock) -> Filling:

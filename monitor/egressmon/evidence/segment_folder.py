@@ -4,6 +4,7 @@ Others who can write there may have put something else there. So no link is foll
 and no existing file is written to.
 """
 
+import errno
 import os
 import secrets
 from contextlib import suppress
@@ -44,15 +45,16 @@ class Folder(Protocol):
 class PlainFolder:
     """Opens the files of a run with the rights of the caller."""
 
-    def __init__(self, descriptor: int) -> None:
-        """`descriptor` is of an open folder, which `close` closes."""
+    def __init__(self, descriptor: int, path: str) -> None:
+        """`descriptor` is of the open folder at `path`, which `close` closes."""
         self._descriptor = descriptor
+        self._path = os.path.abspath(path)  # noqa: PTH100 -- text
 
     @classmethod
     def at(cls, path: str) -> Self:
         """Open the folder at `path`; raises EvidenceError."""
         try:
-            return cls(os.open(path, _FOLDER))
+            return cls(os.open(path, _FOLDER), path)
         except (OSError, ValueError) as error:
             raise _unusable(path, error) from error
 
@@ -63,7 +65,12 @@ class PlainFolder:
         return os.fdopen(opened, "wb", buffering=0)
 
     def open_again(self, name: str) -> IO[bytes]:
-        """Open what is called `name` now for reading."""
+        """Open what is called `name` now for reading.
+
+        Raises FileNotFoundError if the folder itself is not at its path any more.
+        """
+        if not os.path.samestat(os.stat(self._path), os.fstat(self._descriptor)):  # noqa: PTH116
+            raise FileNotFoundError(errno.ENOENT, "another folder is at its path")
         opened = os.open(name, _AGAIN, dir_fd=self._descriptor)
         return os.fdopen(opened, "rb", buffering=0)
 

@@ -3,7 +3,9 @@
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
@@ -580,6 +582,74 @@ def test_what_somebody_does_to_any_segment_is_seen(
     change(files(tmp_path)[which])
     assert evidence.examine() == state
     evidence.close()
+
+
+def test_another_folder_at_the_path_is_seen(tmp_path: Path) -> None:
+    folder = tmp_path / "evidence"
+    folder.mkdir()
+    evidence = opened(folder)
+    evidence.write(LOSS, 1)
+    shutil.copytree(folder, tmp_path / "other")
+    folder.rename(tmp_path / "away")
+    assert evidence.examine() == "replaced"
+    (tmp_path / "other").rename(folder)
+    assert evidence.examine() == "replaced"
+    evidence.close()
+
+
+_steps = st.one_of(
+    st.integers(-1, 5),
+    st.tuples(st.just("room"), st.none() | st.integers(0, 1500)),
+    st.tuples(st.just("time"), st.sampled_from((0.5, 1.0))),
+    st.tuples(st.just("gather"), st.booleans()),
+)
+
+
+@_settings
+@given(steps=st.lists(_steps, max_size=60), max_bytes=st.integers(1, 3000))
+def test_whatever_the_disk_does_the_chain_goes_on(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[Any], max_bytes: int
+) -> None:
+    folder = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        disk, time = Disk(patch), Time()
+        evidence = opened(folder, max_bytes=max_bytes, time=time)
+        said = 0
+        gathering = ExitStack()
+        for number, step in enumerate(steps):
+            match step:
+                case int():
+                    one = render(LOSS) if step < 0 else stack(step)
+                    said += evidence.put(one, number)
+                case ("room", room):
+                    disk.room = room
+                case ("time", seconds):
+                    time.now_s += seconds
+                case (_, starts):
+                    gathering.close()
+                    if starts:
+                        gathering.enter_context(evidence.gathering())
+                case _:
+                    raise AssertionError(step)
+        gathering.close()
+        assert evidence.examine() == "whole"
+        assert_chained(folder)
+        disk.room = None
+        assert evidence.put(render(END), len(steps))
+        evidence.close()
+
+    assert evidence.failure is None
+    assert_chained(folder)
+    assert manifest(folder)["complete"] is True
+    found = records(folder)
+    lost = sum(one["count"] for one in found if one.get("where") == "evidence")
+    assert lost == evidence.lost
+    puts = sum(isinstance(one, int) for one in steps)
+    there = sum(one.get("where") == "lost_flow" for one in found)
+    assert said >= there >= puts - lost
+    for path in files(folder)[1:]:
+        lines = path.read_bytes().splitlines()
+        assert json.loads(lines[0])["type"] == "segment"
 
 
 def test_cutting_makes_no_hole_in_a_file_that_others_cut_shorter(
