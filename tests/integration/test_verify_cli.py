@@ -14,6 +14,7 @@ from egressmon import files
 from egressmon.locking import write_lock
 from support.recorded import proof as make_proof
 from support.replaying import ProcessesGone
+from support.segments import MANIFEST, record_segments, segments
 from support.watching import EGRESSMON
 
 _LIMIT = 200 << 20
@@ -158,3 +159,54 @@ def test_it_needs_no_rights(proof: Path) -> None:
     assert closed.returncode == 2
     assert "Permission denied" in closed.stderr
     assert "Traceback" not in closed.stderr
+
+
+@pytest.fixture
+def segmented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(files, "_opener", ProcessesGone())
+    folder = tmp_path / "run"
+    folder.mkdir()
+    record_segments(folder)
+    return folder
+
+
+def test_a_run_in_segments_is_one_line(segmented: Path) -> None:
+    paths = [str(path) for path in segments(segmented)]
+    for words in ([str(segmented)], paths):
+        done = run("verify", *words)
+        assert done.returncode == 0, done.stdout
+        said = done.stdout.splitlines()[0]
+        assert said.startswith(f"{paths[0]} (and {len(paths)} more): as recorded; run")
+
+    done = run("verify", paths[1], "--format", "json")
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert [one["kind"] for one in found["findings"]] == ["part"]
+    assert [one["part"] for one in found["files"]] == [True]
+    assert "a part, as recorded" in run("verify", paths[1]).stdout
+
+
+def test_segments_are_reported_one_after_the_other(segmented: Path) -> None:
+    paths = [str(path) for path in segments(segmented)]
+    done = run("report", "--format", "json", *paths)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["seq"] for one in records] == list(range(len(records)))
+    made = [one for one in records if one["type"] == "connection"]
+    assert {one["process"]["exe"] for one in made} == {made[0]["process"]["exe"]}
+    assert all("ancestry" in one["process"] for one in made)
+
+
+def test_a_statement_of_segments_has_all_of_them(segmented: Path) -> None:
+    names = [path.name for path in segments(segmented)]
+    for words in ([str(segmented)], [str(path) for path in segments(segmented)]):
+        done = run("report", "--format", "in-toto", *words)
+        assert done.returncode == 0, done.stderr
+        statement = json.loads(done.stdout)
+        subjects = [one["name"] for one in statement["subject"]]
+        assert subjects == [*names, MANIFEST]
+        (told,) = statement["predicate"]["egressmon"]["runs"]
+        assert told["verdict"] == "violations"
+        network = statement["predicate"]["monitorLog"]["network"]
+        assert sum(one["count"] for one in network) == 9

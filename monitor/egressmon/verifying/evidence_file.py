@@ -92,7 +92,8 @@ class EvidenceFile:
                 f"{path} is empty", "the run was ended before it began"
             )
         self._parts.begin(path, b"", self._chain.run, self._chain.next)
-        self.findings.add("segment", "truncated: is empty")
+        if path != self._files.paths[-1]:  # the last is, if egressmon was killed there
+            self.findings.add("segment", "truncated: is empty")
 
     def _cut_off(self, place: Place, line: bytes) -> None:
         self.verified.is_cut = True

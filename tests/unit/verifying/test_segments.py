@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from egressmon import files
 from egressmon.locking import write_lock
+from egressmon.verifying.anchors import Anchors
 from egressmon.verifying.grouping import together
 from egressmon.verifying.place import verify
 from egressmon.verifying.result import Result, Wanted
@@ -230,6 +232,40 @@ def test_without_an_end_a_run_is_as_after_a_crash(folder: Path) -> None:
     assert any("the run has no end" in one.message for one in result.found)
     rewrite(folder, lambda content: content["segments"].clear())
     assert words(verified(folder)) == {(path.name, "truncated")}
+
+
+def test_who_was_killed_as_a_segment_began_left_it_empty(folder: Path) -> None:
+    *_, before, last = segments(folder)
+    last.write_bytes(b"")
+
+    def change(content: Any) -> None:
+        content["complete"] = False
+        del content["segments"][-2:]
+
+    rewrite(folder, change)
+    assert words(verified(folder)) == {(last.name, "truncated")}
+    before.write_bytes(b"")
+    assert (before.name, "truncated") in words(verified(folder))
+
+
+def test_anchors_are_found_in_all_segments(folder: Path) -> None:
+    heads: list[str] = []
+    for path in segments(folder):
+        line = path.read_bytes().splitlines()[-1]
+        number = json.loads(line)["seq"]
+        head = f"blake3:{blake3(line).hexdigest()}"
+        heads.append(f"egressmon anchor run=replay seq={number} head={head}\n")
+    log = folder / "log"
+    log.write_text("".join(heads))
+    wanted = Wanted(anchors=Anchors(str(log)))
+    assert verify(str(folder), wanted).found == []
+    (finding,) = verify(str(segments(folder)[1]), wanted).found
+    assert finding.kind == "part"
+    log.write_text(heads[0][:-9] + "0" * 8 + "\n")
+    kinds = {
+        one.kind for one in verify(str(folder), Wanted(anchors=Anchors(str(log)))).found
+    }
+    assert kinds == {"anchor"}
 
 
 def test_a_manifest_and_an_end_must_agree(folder: Path) -> None:
