@@ -45,10 +45,14 @@ class Folder(Protocol):
 class PlainFolder:
     """Opens the files of a run with the rights of the caller."""
 
-    def __init__(self, descriptor: int, path: str) -> None:
-        """`descriptor` is of the open folder at `path`, which `close` closes."""
+    def __init__(self, descriptor: int, path: str, group: int | None = None) -> None:
+        """`descriptor` is of the open folder at `path`, which `close` closes.
+
+        The files are of `group`, which may read them; None: of the usual one.
+        """
         self._descriptor = descriptor
-        self._path = os.path.abspath(path)  # noqa: PTH100 -- text
+        self.path = os.path.abspath(path)  # noqa: PTH100 -- text
+        self._group = group
 
     @classmethod
     def at(cls, path: str) -> Self:
@@ -61,15 +65,14 @@ class PlainFolder:
     def open_next(self, name: str) -> IO[bytes]:
         """Make the file `name`, and open it to append to it."""
         flags = os.O_WRONLY | os.O_APPEND | _NEW
-        opened = os.open(name, flags, _MODE, dir_fd=self._descriptor)
-        return os.fdopen(opened, "wb", buffering=0)
+        return os.fdopen(self._made(name, flags), "wb", buffering=0)
 
     def open_again(self, name: str) -> IO[bytes]:
         """Open what is called `name` now for reading.
 
         Raises FileNotFoundError if the folder itself is not at its path any more.
         """
-        if not os.path.samestat(os.stat(self._path), os.fstat(self._descriptor)):  # noqa: PTH116
+        if not os.path.samestat(os.stat(self.path), os.fstat(self._descriptor)):  # noqa: PTH116
             raise FileNotFoundError(errno.ENOENT, "another folder is at its path")
         opened = os.open(name, _AGAIN, dir_fd=self._descriptor)
         return os.fdopen(opened, "rb", buffering=0)
@@ -78,7 +81,7 @@ class PlainFolder:
         """Have `data` in the file `name`, by way of a temporary one."""
         folder, new = self._descriptor, f".{name}.{secrets.token_hex(4)}"
         try:
-            opened = os.open(new, os.O_WRONLY | _NEW, _MODE, dir_fd=folder)
+            opened = self._made(new, os.O_WRONLY | _NEW)
             with os.fdopen(opened, "wb") as file:
                 file.write(data)
                 file.flush()
@@ -107,6 +110,22 @@ class PlainFolder:
         except OSError as error:
             raise _unusable("its folder", error) from error
         return file
+
+    def remove(self, name: str) -> None:
+        """Remove the file `name`; raises OSError."""
+        os.unlink(name, dir_fd=self._descriptor)
+
+    def _made(self, name: str, flags: int) -> int:
+        opened = os.open(name, flags, _MODE, dir_fd=self._descriptor)
+        if self._group is None:
+            return opened
+        try:
+            os.fchown(opened, -1, self._group)
+            os.fchmod(opened, _MODE)  # whatever the umask is
+        except OSError:
+            os.close(opened)
+            raise
+        return opened
 
     def close(self) -> None:
         """Close the folder."""

@@ -24,6 +24,8 @@ SEGMENT_BYTES = 64 << 20
 SEGMENT_AGE_S = 24 * 3600.0
 _AGAIN_S = 60.0
 """How long the segment goes on after the next one could not be opened."""
+_SETTLED_S = 2.0
+"""How long after the last write to a file a change of it has another time for sure."""
 _NOT_THERE = frozenset({errno.ENOENT, errno.ELOOP})
 
 
@@ -32,6 +34,8 @@ class _Finished:
     segment: Segment
     identity: tuple[int, int]
     """Device and inode of its file."""
+    since_s: float
+    """Since when it is written no more, on the clock that nobody sets."""
 
 
 class Segments:
@@ -65,6 +69,8 @@ class Segments:
         self._seq = 0
         """Of the first record in the current segment."""
         self._next_try_s = 0.0
+        self._found_whole: dict[str, tuple[int, int, int]] = {}
+        """The size and times that a finished file had when it was last read back."""
         self._failed: OSError | None = None
         """Why a file may not be on the disk."""
         self.current = self._open(1)
@@ -113,6 +119,16 @@ class Segments:
         return SegmentRecord(
             self.number, finished.file, finished.blake3, finished.records
         )
+
+    def hand_over(self, folder: Folder) -> None:
+        """From now on, ask `folder` for the files."""
+        self._folder = folder
+
+    def let_go(self) -> None:
+        """Close what is open in a process that does not write; it stays as it is."""
+        if self._reserve is not None:
+            self._reserve.close()
+        self.current.close()
 
     def free_reserve(self) -> None:
         """Give back what was kept of the disk: for the end of the run."""
@@ -169,7 +185,7 @@ class Segments:
             self._seq + output.lines - 1 if output.lines else None,
             digest_of_line(output.last) if output.last is not None else None,
         )
-        return _Finished(segment, output.identity())
+        return _Finished(segment, output.identity(), self.now_s())
 
     def _write_manifest(self, *more: Segment, complete: bool) -> None:
         segments = (*(one.segment for one in self._finished), *more)
@@ -183,13 +199,23 @@ class Segments:
             return "replaced" if error.errno in _NOT_THERE else "changed"
         with file:
             try:
-                found = os.fstat(file.fileno())
-                is_same = (found.st_dev, found.st_ino) == one.identity
-                if not (is_same and stat.S_ISREG(found.st_mode)):
-                    return "replaced"
-                if found.st_size != one.segment.bytes:
-                    return "changed"
-                digest = digest_of_file(file.fileno(), found.st_size).hex()
+                return self._compared(file, one)
             except OSError:
                 return "changed"  # what cannot be read back is not what was written
-        return "whole" if f"blake3:{digest}" == one.segment.blake3 else "changed"
+
+    def _compared(self, file: IO[bytes], one: _Finished) -> EvidenceState:
+        found, segment = os.fstat(file.fileno()), one.segment
+        is_same = (found.st_dev, found.st_ino) == one.identity
+        if not (is_same and stat.S_ISREG(found.st_mode)):
+            return "replaced"
+        if found.st_size != segment.bytes:
+            return "changed"
+        mark = found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        if self._found_whole.get(segment.file) == mark:
+            return "whole"  # it is not read twice for nothing
+        digest = digest_of_file(file.fileno(), found.st_size).hex()
+        if f"blake3:{digest}" != segment.blake3:
+            return "changed"
+        if self.now_s() - one.since_s > _SETTLED_S:
+            self._found_whole[segment.file] = mark
+        return "whole"

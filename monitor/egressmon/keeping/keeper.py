@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from egressmon.files import Kind, open_here
 from egressmon.keeping.launch import Launched, send_from_scope
@@ -22,11 +22,13 @@ from egressmon.keeping.protocol import (
     CHANGED,
     ELEMENTS,
     MAX_REQUEST,
+    NUMBER,
     READ,
     REQUEST,
     Service,
     answer,
 )
+from egressmon.keeping.segments import RunFolder
 from egressmon.keeping.signals import ENDING, SignalRelay
 from egressmon.privileges.confinement import BPF, lock, with_rights_of
 from egressmon.privileges.privilege import KEEPER, User
@@ -65,6 +67,8 @@ class KeeperSetup:
     """Whether to kill what still runs in the scope at the end."""
     is_standing: bool = False
     """Whether the command only waits for the run's end, to which the agent puts it."""
+    segments: RunFolder | None = None
+    """Where the evidence is written; None: in a file that is open from the start."""
     release: Callable[[], None] | None = None
     """Called last of all, with root's rights."""
 
@@ -95,6 +99,12 @@ class Keeper:
             Service.PIDS: self._pids,
             Service.END: self._end,
             Service.ATTACHED: self._attached,
+            Service.REPLACE: self._replace,
+        }
+        self._opening: dict[int, Callable[[int, bytes], int]] = {
+            Service.OPEN: self._open,
+            Service.OPEN_SEGMENT: self._open_segment,
+            Service.REOPEN: self._reopen_segment,
         }
 
     def serve(self, agent: int) -> int:
@@ -123,8 +133,8 @@ class Keeper:
             return False
         service, detail = REQUEST.unpack_from(request)
         rest = request[REQUEST.size :]
-        if service == Service.OPEN:
-            self._open(detail, rest)
+        if service in self._opening:
+            self._send_opened(service, detail, rest)
             return True
         if service == Service.GO and not self._setup.relay.begin():
             self._interrupted_by = self._setup.relay.interrupted_by
@@ -136,10 +146,9 @@ class Keeper:
         self._connection.send(reply, socket.MSG_DONTWAIT)
         return self._interrupted_by is None
 
-    def _open(self, kind: int, path: bytes) -> None:
+    def _send_opened(self, service: int, detail: int, rest: bytes) -> None:
         try:
-            with with_rights_of(self._setup.user):
-                descriptor = _opened(kind, path)
+            descriptor = self._opening[service](detail, rest)
         except (OSError, ValueError) as error:
             self._connection.send(answer(_code_of(error)), socket.MSG_DONTWAIT)
             return
@@ -149,6 +158,24 @@ class Keeper:
             )
         finally:
             os.close(descriptor)
+
+    def _open(self, kind: int, path: bytes) -> int:
+        with with_rights_of(self._setup.user):
+            return _opened(kind, path)
+
+    def _open_segment(self, _detail: int, data: bytes) -> int:
+        return _detached(self._segments().open_next(_number(data)))
+
+    def _reopen_segment(self, _detail: int, data: bytes) -> int:
+        return _detached(self._segments().open_again(_number(data)))
+
+    def _replace(self, which: int, piece: bytes) -> None:
+        self._segments().take(which, piece)
+
+    def _segments(self) -> RunFolder:
+        if self._setup.segments is None:
+            raise ValueError("the evidence is in one file")
+        return self._setup.segments
 
     def _update(self, which: int, data: bytes) -> None:
         name = CHANGED[which]
@@ -231,6 +258,8 @@ class Keeper:
             self._reap(0, b"")
         else:
             self._setup.child.abandon()
+            if self._setup.segments is not None:
+                self._setup.segments.forget_run()
         failure = self._call_at_end()
         if self.is_started:
             _keep_types(self._setup.engine)
@@ -306,6 +335,18 @@ def _sizes(engine: Engine) -> dict[str, tuple[int, int, int]]:
         for name in CHANGED
         if name in maps
     }
+
+
+def _number(data: bytes) -> int:
+    if len(data) != NUMBER.size:
+        raise ValueError(len(data))
+    return int(NUMBER.unpack(data)[0])
+
+
+# The descriptor outlives the file, which has no buffer.
+def _detached(file: IO[bytes]) -> int:
+    with file:
+        return os.dup(file.fileno())
 
 
 # To be called with the rights of the command's user: so the agent cannot get files that

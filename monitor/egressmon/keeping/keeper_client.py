@@ -15,7 +15,11 @@ from egressmon.keeping.protocol import (
     ANSWER,
     CHANGED,
     ELEMENTS,
+    FIRST,
+    LAST,
     MAX_ANSWER,
+    NUMBER,
+    PIECE,
     READ,
     REQUEST,
     Service,
@@ -46,10 +50,22 @@ class KeeperClient:
         if not path.startswith(b"/proc/"):
             with suppress(PermissionError):
                 return open_here(path, kind)
-        _, descriptor = self._ask(Service.OPEN, kind, path)
-        if descriptor is None:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return descriptor
+        return self._opened(Service.OPEN, kind, path)
+
+    def open_segment(self, number: int) -> int:
+        """Make the next segment of the evidence; return its descriptor, for writing."""
+        return self._opened(Service.OPEN_SEGMENT, 0, NUMBER.pack(number))
+
+    def reopen_segment(self, number: int) -> int:
+        """Return a descriptor, for reading, of what is now called as that segment."""
+        return self._opened(Service.REOPEN, 0, NUMBER.pack(number))
+
+    def replace_manifest(self, data: bytes) -> None:
+        """Have `data` in the manifest of the evidence's segments."""
+        for start in range(0, len(data), PIECE):
+            end = start + PIECE
+            which = (0 if start else FIRST) | (LAST if end >= len(data) else 0)
+            self._ask(Service.REPLACE, which, data[start:end])
 
     def update(self, table: str, key: bytes, value: bytes) -> None:
         """Set the element at `key` of the probes' map `table`."""
@@ -123,6 +139,12 @@ class KeeperClient:
                 for number, part in enumerate(engine.parts)
             ]
         )
+
+    def _opened(self, service: Service, detail: int, rest: bytes) -> int:
+        _, descriptor = self._ask(service, detail, rest)
+        if descriptor is None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return descriptor
 
     def _ask(
         self, service: Service, detail: int = 0, rest: bytes = b""

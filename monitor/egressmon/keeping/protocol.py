@@ -16,8 +16,18 @@ ANSWER = struct.Struct("=i")
 """An errno, or 0 for success. JSON follows, or a descriptor comes with it."""
 ELEMENTS = struct.Struct("=II")
 """The number of a map's elements, and how many numbers are in each."""
+NUMBER = struct.Struct("=I")
+"""The number of a segment of the evidence."""
 MAX_REQUEST = 8192
 MAX_ANSWER = 1 << 16
+PIECE = MAX_REQUEST - REQUEST.size
+"""How many bytes of a manifest go in one request."""
+FIRST, LAST = 1, 2
+"""Bits of a request's detail: which piece of a manifest it is."""
+MAX_SEGMENTS = 2000
+"""How many files the evidence of a run may have; the last takes what is left."""
+MAX_MANIFEST = 1 << 20
+"""In bytes; that of so many segments is smaller."""
 
 CHANGED = ("interpreters", "census", "templates", "codes")
 """The maps that the agent may change; a request's detail is an index of this."""
@@ -54,6 +64,12 @@ class Service(IntEnum):
     """End the command, which only waits: in a run without one of its own."""
     ATTACHED = 13
     """Return how many probes still are attached, and how many should be."""
+    OPEN_SEGMENT = 14
+    """Make the next segment of the evidence, and open it. The rest is `NUMBER`."""
+    REOPEN = 15
+    """Open a segment that was made, for reading. The rest is `NUMBER`."""
+    REPLACE = 16
+    """Take a piece of the run's manifest. The detail is `FIRST` and `LAST`."""
 
 
 def answer(code: int, rest: Any = None) -> bytes:

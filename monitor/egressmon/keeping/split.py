@@ -64,6 +64,8 @@ def _become_agent(
     setup.child.forget()
     setup.relay.let_go()
     setup.scope.let_go()
+    if setup.segments is not None:
+        setup.segments.let_go()
     _import_what_is_hidden()
     keeper = KeeperClient(connection)
     keeper.take_over(setup.engine)

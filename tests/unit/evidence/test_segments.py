@@ -19,6 +19,7 @@ from egressmon.errors import EvidenceError
 from egressmon.evidence.code_records import StackRecord
 from egressmon.evidence.manifest import named, parse
 from egressmon.evidence.output import Output
+from egressmon.evidence.place import digest_of_file
 from egressmon.evidence.records import ActorRecord, LossRecord, RunEnd
 from egressmon.evidence.rendering import Rendered, render
 from egressmon.evidence.segment_folder import PlainFolder
@@ -692,3 +693,31 @@ def test_which_names_are_those_of_segments(
     name: str, found: tuple[str, int] | None
 ) -> None:
     assert named(name) == found
+
+
+def test_a_finished_segment_is_read_back_once_unless_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    def digest(fd: int, size: int) -> bytes:
+        read.append(size)
+        return digest_of_file(fd, size)
+
+    monkeypatch.setattr("egressmon.evidence.segments.digest_of_file", digest)
+    time = Time()
+    evidence = opened(tmp_path, time=time)
+    while len(files(tmp_path)) < 4:
+        evidence.write(LOSS, 1)
+    time.now_s += 10
+    assert evidence.examine() == "whole"
+    assert len(read) == 4
+    assert evidence.examine() == "whole"
+    assert len(read) == 5  # the one that is written is read again
+    second = files(tmp_path)[1]
+    data = second.read_bytes()
+    second.write_bytes(data[:-2] + b"]\n")
+    assert evidence.examine() == "changed"
+    second.write_bytes(data)
+    assert evidence.examine() == "whole"
+    evidence.close()
