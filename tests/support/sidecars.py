@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from egressmon.sensor.scope import find_root
-from support.watching import EGRESSMON, check_verifies, read_evidence
+from egressmon.verifying.place import verify
+from egressmon.verifying.result import Result, Wanted
+from support.watching import EGRESSMON, read_records
 
 Json = dict[str, Any]
 PATIENCE_S = 120
@@ -25,7 +27,7 @@ class Sidecar:
     """A sidecar that has been started, and is stopped by the test."""
 
     folder: Path
-    started: Json = field(default_factory=dict)
+    started: Json = field(default_factory=dict[str, Any])
 
     @property
     def runtime(self) -> str:
@@ -71,13 +73,25 @@ class Sidecar:
         """The pid of its first process."""
         return int(self.started["pid"])
 
+    def segments(self) -> list[Path]:
+        """Return the files of its run's evidence, in their order."""
+        folder = Path(self.started["evidence"])
+        return sorted(folder.glob(f"{self.started['run']}-*.jsonl"))
+
     def records(self) -> list[Json]:
         """Return its evidence, which is whole and valid."""
-        return read_evidence(Path(self.started["evidence"]))
+        return read_records(b"".join(one.read_bytes() for one in self.segments()))
+
+    def verify(self) -> Result:
+        """Return what `egressmon verify` says of the folder of its evidence."""
+        wanted = Wanted(policy=str(self.folder / "egress.toml"))
+        return verify(self.started["evidence"], wanted)
 
     def verified(self) -> list[Json]:
         """Return its evidence, in which `egressmon verify` finds nothing wrong."""
-        check_verifies(Path(self.started["evidence"]), self.folder / "egress.toml")
+        result = self.verify()
+        assert (result.found, result.unreadable) == ([], [])
+        assert [one.run for one in result.files] == [self.started["run"]]
         return self.records()
 
     def reached(self, **fields: object) -> list[Json]:

@@ -11,7 +11,6 @@ from typing import Any, NoReturn, TypeAlias
 from egressmon import clock
 from egressmon.attribution import LEVELS
 from egressmon.errors import UsageError
-from egressmon.evidence.writer import DEFAULT_LIMIT
 from egressmon.policy.language.routes import ROUTES
 from egressmon.probes.loaders.loading import CHOICES
 from egressmon.runs.catch_up import DEFAULT_S as CATCH_UP_S
@@ -199,15 +198,15 @@ def _add_evidence_options(sub: argparse.ArgumentParser) -> None:
     )
 
 
-def add_evidence_limit(sub: argparse.ArgumentParser) -> None:
+def add_evidence_limit(sub: argparse.ArgumentParser, default: str = "1GB") -> None:
     """Add the option that bounds the evidence."""
     sub.add_argument(
         "--evidence-limit",
         metavar="SIZE",
         type=size,
-        default=DEFAULT_LIMIT,
+        default=default,
         help="write no more than SIZE of evidence, such as 500MB; what is left out "
-        "makes it incomplete (default: 1GB)",
+        "makes it incomplete (default: %(default)s)",
     )
 
 

@@ -114,7 +114,7 @@ class SidecarRequest(NamedTuple):
     enforce: Literal["report", "fail"] | None
     """None: as the policy says."""
     evidence: str | None
-    """The folder; None: a new one in the default folder."""
+    """The folder; None: the default one."""
     detach: bool
     as_json: bool
     """Whether what a later step needs is printed as JSON."""
@@ -123,6 +123,10 @@ class SidecarRequest(NamedTuple):
     """The folder of the control socket."""
     evidence_limit: int
     """In bytes."""
+    segment_size: int
+    """From how many bytes on the evidence goes on in another file."""
+    segment_age: float
+    """From how many seconds on it does."""
     attribution: Level
     argv: ArgvMode
     heartbeat: float

@@ -6,7 +6,10 @@ from pathlib import Path
 
 from egressmon.cli.requests import SidecarRequest
 from egressmon.cli.watch import nearest_policy
-from egressmon.errors import UsageError
+from egressmon.errors import EvidenceError, UsageError
+from egressmon.evidence.segment_folder import PlainFolder
+from egressmon.evidence.segments import Segments
+from egressmon.keeping.segments import RunFolder
 from egressmon.policy.reading.file import LoadedPolicy, load_policy
 from egressmon.privileges import privilege
 from egressmon.privileges.privilege import User, acting_as
@@ -18,13 +21,12 @@ from egressmon.runs.plan import RunOptions, Standing
 from egressmon.runs.standing import WAITING
 from egressmon.runs.state import make_state
 from egressmon.sidecar import detaching, tokens
-from egressmon.sidecar.folder import make_folder, open_new
+from egressmon.sidecar.folder import make_folder
 from egressmon.sidecar.listening import Place
 from egressmon.startup import descriptors
 from egressmon.text import printable
 
 _PATH = b"PATH=/usr/sbin:/usr/bin:/sbin:/bin"
-_MODE = 0o640
 
 
 def sidecar(request: SidecarRequest, arguments: list[str]) -> int:
@@ -63,10 +65,10 @@ def _run(
 ) -> int:
     identifier = run.run_identifier()
     folder = make_folder(request.evidence, user.gid)
-    path = f"{folder.path}/{identifier}.jsonl"
-    file = open_new(folder, f"{identifier}.jsonl", user.gid)
     watched = Path(request.cgroup) if request.cgroup is not None else None
     engine = load_for_found(frames=request.attribution == "full")
+    run_folder = RunFolder(folder, identifier)
+    segments = _segments(folder, run_folder, identifier, request)
     digest = _digest(request, user)
     if request.told is not None:
         os.chdir("/")  # it must not hold the caller's folder
@@ -74,10 +76,11 @@ def _run(
         command=[os.fsencode(word) for word in WAITING],
         loaded=loaded,
         enforce=request.enforce or loaded.policy.enforce,
-        evidence_path=path,
-        evidence_file=os.fdopen(file, "wb", buffering=0),
+        evidence_path=folder.path,
+        evidence_file=None,
         evidence_error=None,
-        user=User.of_block((0, 0, ()), (_PATH,)),
+        # Root may make files of the starter's group only with that among its own.
+        user=User.of_block((0, 0, (user.gid,)), (_PATH,)),
         attribution=request.attribution,
         evidence_limit=request.evidence_limit,
         argv=request.argv,
@@ -90,14 +93,40 @@ def _run(
             place=place,
             token_digest=digest,
             starter=user.uid,
+            segments=segments,
+            folder=run_folder,
             told=request.told,
             heartbeat_s=request.heartbeat,
             canaries_s=request.canaries,
         ),
     )
-    outcome = run.execute(make_state(options, identifier), engine, lambda _: None)
+    try:
+        outcome = run.execute(make_state(options, identifier), engine, lambda _: None)
+    except BaseException:
+        run_folder.forget_run()  # the agent may not; then the keeper does it
+        raise
     _report(outcome, request)
     return outcome.end.exit_status
+
+
+def _segments(
+    folder: PlainFolder, run_folder: RunFolder, identifier: str, request: SidecarRequest
+) -> Segments:
+    reserve = folder.open_reserve()
+    try:
+        return Segments(
+            folder,
+            identifier,
+            reserve=reserve,
+            max_bytes=request.segment_size,
+            max_age_s=request.segment_age,
+        )
+    except OSError as error:
+        run_folder.forget_run()
+        raise EvidenceError(
+            f"evidence cannot be written to {folder.path}: {error.strerror}",
+            "name a folder on a disk with room, with --evidence",
+        ) from error
 
 
 # What the evidence names as its command: no secret is in it.
@@ -158,6 +187,8 @@ def _detached(
         ("attribution", request.attribution),
         ("argv", request.argv),
         ("evidence-limit", f"{request.evidence_limit // 1000}kB"),
+        ("segment-size", f"{request.segment_size // 1000}kB"),
+        ("segment-age", f"{request.segment_age:.3f}s"),
         ("heartbeat", f"{request.heartbeat:g}s"),
         ("canaries", f"{request.canaries:g}s"),
     ):

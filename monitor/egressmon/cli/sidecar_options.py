@@ -12,6 +12,7 @@ from egressmon.cli.options import (
     add_policy_options,
     duration,
     file_name,
+    size,
 )
 from egressmon.errors import UsageError
 from egressmon.reports.forms import FORMS
@@ -19,6 +20,8 @@ from egressmon.sidecar.requests import VERBS
 
 DEFAULT_FOLDER = "/run/egressmon"
 INSTALL_SERVICE = "install-service"
+_LEAST_BYTES, _LEAST_S = 4000, 1.0
+"""Of a segment: each has what its records refer to again, and one lasts."""
 WORDS = (*VERBS, INSTALL_SERVICE)
 _STATUSES = "exit status: 0 done, 1 refused, 2 bad usage, or no sidecar is there"
 _STOP_STATUSES = """\
@@ -135,13 +138,41 @@ def _add_start_options(sub: argparse.ArgumentParser) -> None:
             default=default,
             help=f"{what} each DURATION (default: {default})",
         )
-    add_evidence_limit(sub)
+    sub.add_argument(
+        "--segment-size",
+        metavar="SIZE",
+        type=_segment_size,
+        default="64MB",
+        help="go on in another file when one has SIZE (default: %(default)s)",
+    )
+    sub.add_argument(
+        "--segment-age",
+        metavar="DURATION",
+        type=_segment_age,
+        default="24h",
+        help="go on in another file when one is so old (default: %(default)s)",
+    )
+    add_evidence_limit(sub, "16GB")
     add_attribution_options(sub)
     sub.add_argument("--quiet", action="store_true", help="say nothing but errors")
     # What a sidecar is told by the one that started it with --detach.
     sub.add_argument("--starter", type=_ids, help=argparse.SUPPRESS)
     sub.add_argument("--token-digest", type=bytes.fromhex, help=argparse.SUPPRESS)
     sub.add_argument("--told", type=int, help=argparse.SUPPRESS)
+
+
+def _segment_size(text: str) -> int:
+    if (found := size(text)) < _LEAST_BYTES:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: write {_LEAST_BYTES // 1000}kB or more"
+        )
+    return found
+
+
+def _segment_age(text: str) -> float:
+    if (found := duration(text)) < _LEAST_S:
+        raise argparse.ArgumentTypeError(f"{text!r}: write {_LEAST_S:g}s or more")
+    return found
 
 
 def _ids(text: str) -> tuple[int, int]:

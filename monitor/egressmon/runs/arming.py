@@ -117,6 +117,7 @@ def _set_up_keeper(
         at_end=options.at_end,
         ends_scope=options.ends_scope,
         is_standing=options.standing is not None,
+        segments=options.standing.folder if options.standing else None,
         release=options.standing.place.release if options.standing else None,
     )
 

@@ -9,8 +9,10 @@ from typing import IO, TYPE_CHECKING, Literal, TypeAlias
 from egressmon.attribution import Level
 from egressmon.evidence.anchoring import Anchor
 from egressmon.evidence.records import Outlived
+from egressmon.evidence.segments import Segments
 from egressmon.evidence.writer import DEFAULT_LIMIT
 from egressmon.keeping.launch import status_of
+from egressmon.keeping.segments import RunFolder
 from egressmon.policy.reading.file import LoadedPolicy
 from egressmon.privileges.privilege import User
 from egressmon.reports.page import Page
@@ -40,6 +42,10 @@ class Standing:
     """Of what shows that the one who started it asks."""
     starter: int
     """That user's id."""
+    segments: Segments
+    """Where the evidence is written."""
+    folder: RunFolder
+    """What the keeper opens further segments with."""
     told: int | None = None
     """An open pipe, where who started it is told that it watches."""
     heartbeat_s: float = 10.0
@@ -49,6 +55,7 @@ class Standing:
         """Close, in the keeper, what the agent uses; the folder stays locked here."""
         self.place.sign()
         self.place.listener.close()
+        self.segments.let_go()
         if self.told is not None:
             os.close(self.told)
 

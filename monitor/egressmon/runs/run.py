@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from egressmon.attribution.stage import Attributor, attributor_for
 from egressmon.evidence.records import Record
 from egressmon.faults import Faults
+from egressmon.keeping.segments import KeeperFolder
 from egressmon.keeping.signals import block_forwarded
 from egressmon.keeping.split import split
 from egressmon.probes.engine import Engine
@@ -51,6 +52,8 @@ def execute(
         raise
     state.ending.doubts += armed.doubts
     keeper = split(armed.keeper_setup, sensor.open_side_band)
+    if standing is not None:
+        standing.segments.hand_over(KeeperFolder(keeper))
     is_machine = isinstance(scope, FoundScope) and scope.is_machine
     with closing(Listeners(None if is_machine else scope.watched)) as listeners:
         try:

@@ -314,6 +314,7 @@ class StandingSession(Session):
             "run": self._state.evidence.run,
             "records": self._state.evidence.records,
             "head": self._state.evidence.head,
+            "lost": self._state.evidence.lost,
             "connections": dict(tally.connections),
             "queries": dict(tally.queries),
             "processes": tally.processes,

@@ -5,6 +5,7 @@ from pathlib import Path
 from egressmon import host
 from egressmon.attribution.processes import Processes
 from egressmon.clock import Clock
+from egressmon.evidence.segmented import SegmentedEvidence
 from egressmon.evidence.tally import Tally
 from egressmon.evidence.writer import Evidence
 from egressmon.faults import Faults
@@ -47,14 +48,7 @@ def make_state(options: RunOptions, identifier: str) -> RunState:
     )
     policy = options.loaded.policy
     resolver = read_resolver(Path("/etc/resolv.conf"))
-    evidence = Evidence(
-        options.evidence_file,
-        identifier,
-        clock,
-        options.evidence_error,
-        options.evidence_limit,
-        options.evidence_path,
-    )
+    evidence = _evidence(options, identifier, clock)
     evidence.anchor = options.anchor
     return RunState(
         options=options,
@@ -69,4 +63,18 @@ def make_state(options: RunOptions, identifier: str) -> RunState:
         beginning=beginning,
         resolution=PolicyResolution(policy, names, resolver.search),
         judge=Judge(policy, trusted_resolvers(policy, resolver), resolver.search),
+    )
+
+
+def _evidence(options: RunOptions, identifier: str, clock: Clock) -> Evidence:
+    if options.standing is not None:
+        segments = options.standing.segments
+        return SegmentedEvidence(segments, clock, options.evidence_limit)
+    return Evidence(
+        options.evidence_file,
+        identifier,
+        clock,
+        options.evidence_error,
+        options.evidence_limit,
+        options.evidence_path,
     )

@@ -5,25 +5,19 @@ import stat
 from contextlib import suppress
 
 from egressmon.errors import EvidenceError
+from egressmon.evidence.segment_folder import PlainFolder
 from egressmon.files.own_links import open_by_own_links
-from egressmon.values import dataclass
 
 DEFAULT = "/var/lib/egressmon"
-_FOLDER_MODE, _FILE_MODE = 0o750, 0o640
+_FOLDER_MODE = 0o750
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
-class EvidenceFolder:
-    """An open folder that only this user writes in."""
+def make_folder(named: str | None, gid: int) -> PlainFolder:
+    """Open the folder `named`, and make it if it is not there.
 
-    path: str
-    descriptor: int
-
-
-def make_folder(named: str | None, gid: int) -> EvidenceFolder:
-    """Open the folder `named`, and make it if it is not there; `gid` may read it.
+    `gid` may read it, and what will be put there.
 
     Raises EvidenceError, also where others could put files there.
     """
@@ -48,7 +42,7 @@ def make_folder(named: str | None, gid: int) -> EvidenceFolder:
             f"others than root can write in the evidence's folder {path}",
             "name one that is root's, or that is not there yet, with --evidence",
         )
-    return EvidenceFolder(path, descriptor)
+    return PlainFolder(descriptor, path, gid)
 
 
 def _made(above: int, name: str, gid: int) -> int:
@@ -61,18 +55,3 @@ def _made(above: int, name: str, gid: int) -> int:
         os.fchown(found, -1, gid)
         os.fchmod(found, _FOLDER_MODE)  # whatever the umask is
     return found
-
-
-def open_new(folder: EvidenceFolder, name: str, gid: int) -> int:
-    """Make the file `name` in `folder`, and return it open for writing."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        descriptor = os.open(name, flags, _FILE_MODE, dir_fd=folder.descriptor)
-        os.fchown(descriptor, -1, gid)
-        os.fchmod(descriptor, _FILE_MODE)
-    except OSError as error:
-        raise EvidenceError(
-            f"the evidence {folder.path}/{name} cannot be written: {error.strerror}",
-            "name another folder with --evidence",
-        ) from error
-    return descriptor
