@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -137,12 +138,12 @@ def test_arguments_that_keep_a_reader_waiting_are_left_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(existing, "_PATIENCE_S", 0.2)
-    real = existing._read  # noqa: SLF001 -- what is slow
+    real = cast("Any", existing)._read  # noqa: SLF001 -- what is slow
 
     def read(path: str, limit: int) -> bytes:
         if path.endswith("/cmdline"):
             threading.Event().wait()
-        return real(path, limit)
+        return bytes(real(path, limit))
 
     monkeypatch.setattr(existing, "_read", read)
     (one,) = found([os.getpid()])
@@ -153,4 +154,4 @@ def test_arguments_that_keep_a_reader_waiting_are_left_out(
 
 @pytest.mark.parametrize("data", [b"", b"\1", struct.pack("=II", 5, 9) + b"short"])
 def test_half_an_answer_is_none(data: bytes) -> None:
-    assert existing._unpacked(data) == {}  # noqa: SLF001 -- a cut answer
+    assert cast("Any", existing)._unpacked(data) == {}  # noqa: SLF001 -- a cut answer

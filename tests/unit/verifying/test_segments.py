@@ -307,7 +307,7 @@ def test_a_part_says_that_it_is_one(
 
 def test_in_a_part_what_is_wrong_is_found_too(folder: Path) -> None:
     path = segments(folder)[1]
-    path.write_bytes(path.read_bytes().replace(b'"port":443', b'"port":444', 1))
+    path.write_bytes(path.read_bytes().replace(b'"time":"20', b'"time":"19', 1))
     kinds = {one.kind for one in verify(str(path), Wanted()).found}
     assert {"part", "chain"} <= kinds
 
