@@ -241,7 +241,10 @@ def test_the_command_line(server: Server, tmp_path: Path) -> None:
 
 @AS_ROOT
 def test_root_without_the_token_gets_no_conclusion(server: Server) -> None:
-    stop = server.command("stop", "--token-stdin", stdin="wrong\n")
+    wrong = server.command("stop", "--token-stdin", stdin="wrong\n")
+    assert wrong.returncode == 1
+    assert "not that of this run" in wrong.stderr
+    stop = server.command("stop")
 
     assert stop.returncode == 120
     assert "not concluded" in stop.stderr
