@@ -97,6 +97,12 @@ class Facts:
         return bool(losses.get("names_dropped"))
 
     @property
+    def is_cut(self) -> bool:
+        """Whether the evidence had no room for all records."""
+        losses = _table((self.end or {}).get("losses"))
+        return bool(losses.get("left_out"))
+
+    @property
     def missed_callers(self) -> bool:
         """Whether the run missed who made some calls: modules, packages, routes."""
         losses = _table((self.end or {}).get("losses"))

@@ -165,6 +165,16 @@ def test_phases_that_did_not_run_are_told_of_by_no_summary(proof: Path) -> None:
     ]
 
 
+def test_a_mark_that_there_was_no_room_for_is_no_forgery(proof: Path) -> None:
+    def cut(records: list[Json]) -> None:
+        without_marks(records)
+        records[-1]["losses"]["left_out"] = 2
+
+    forge_run(proof, cut)
+
+    assert not any("its `phases` are not" in one for one in messages(proof))
+
+
 @pytest.mark.parametrize("text", ["# PASS\n", "#  PASS\n\nAll is fine.\n", ""])
 def test_another_page_is_found(proof: Path, text: str) -> None:
     (proof / "SUMMARY.md").write_text(text)
