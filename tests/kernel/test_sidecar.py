@@ -341,6 +341,8 @@ def test_a_signal_ends_it_in_order_and_concludes_nothing(
 ) -> None:
     begin(aside, "--cgroup", str(watched))
     pidfd = os.pidfd_open(aside.keeper)
+    signal.pidfd_send_signal(pidfd, signal.SIGUSR1)  # which asks for nothing
+    assert aside.status()["state"] == "watching"
     signal.pidfd_send_signal(pidfd, number)
     until_readable(pidfd)
 

@@ -176,7 +176,8 @@ def _make_token(path: str, user: User) -> bytes:
 def _detached(
     request: SidecarRequest, loaded: LoadedPolicy, user: User
 ) -> detaching.Order:
-    words = ["--starter", f"{user.uid}:{user.gid}", "--runtime", request.runtime]
+    runtime = os.path.abspath(request.runtime)  # noqa: PTH100 -- text
+    words = ["--starter", f"{user.uid}:{user.gid}", "--runtime", runtime]
     words += ["--cgroup", request.cgroup] if request.cgroup is not None else ["--all"]
     if loaded.path is not None and loaded.digest is not None:
         policy = str(loaded.path.absolute())

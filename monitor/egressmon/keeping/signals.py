@@ -67,8 +67,15 @@ class SignalRelay:
         child: Launched,
         witness: Witness,
         end_all: Callable[[], None] | None = None,
+        *,
+        only_ending: bool = False,
     ) -> None:
-        """With `end_all`, it is called for SIGTERM, which is not passed on then."""
+        """With `end_all`, it is called for SIGTERM, which is not passed on then.
+
+        With `only_ending`, what asks for no end is not passed on: nobody there has a
+        use for it, and it would end who only waits.
+        """
+        self._only_ending = only_ending
         self._end_all = end_all
         self._child = child
         self._pidfd = child.pidfd
@@ -103,6 +110,8 @@ class SignalRelay:
     def _work(self) -> None:
         while True:
             info = signal.sigwaitinfo(FORWARDED)
+            if self._only_ending and info.si_signo not in ENDING:
+                continue
             asks_for_end = info.si_signo in ENDING - dispositions.ignored()
             if asks_for_end:
                 self.ending.set(_asker(info))

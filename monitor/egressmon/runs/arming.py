@@ -108,7 +108,10 @@ def _set_up_keeper(
         scope=scope,
         child=child,
         relay=SignalRelay(
-            child, Witness(options.user), scope.kill if options.ends_scope else None
+            child,
+            Witness(options.user),
+            scope.kill if options.ends_scope else None,
+            only_ending=options.standing is not None,
         ),
         user=options.user,
         ready_file=options.ready_file,

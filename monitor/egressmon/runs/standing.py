@@ -6,198 +6,27 @@ that it is executed and ends is seen as any command's is, and proves as much.
 
 import json
 import os
-import select
 import time
 from contextlib import suppress
 from typing import Any
 
-from egressmon.evidence.masking import shown
 from egressmon.evidence.records import (
     BlindSpot,
-    ConnectionRecord,
-    ControlRecord,
     HeartbeatRecord,
     PhaseRecord,
     Record,
 )
 from egressmon.reports.outcome import Outcome
-from egressmon.runs.plan import Standing
+from egressmon.runs.overseer import Overseer
 from egressmon.runs.session import Session
 from egressmon.sensor.canary import Attempt
-from egressmon.sidecar.control import ControlServer
-from egressmon.sidecar.permissions import Caller
-from egressmon.text import printable
 from egressmon.values import dataclass
 
 WAITING = ["/bin/sleep", "infinity"]
-_MAX_SHOWN = 50
-_MAX_TEXT = 300
 _MAX_CGROUP = 8192
 _POLL_S = 0.1
 _ROUND_S = 30.0
-_SILENCE_S = 10.0
-"""How much later than it should a heartbeat comes on a machine that has much to do."""
 _MAX_DOUBTS = 100
-
-
-class Overseer:
-    """Does what is asked of the run by its socket, and what is due by the clock."""
-
-    def __init__(self, session: "StandingSession", standing: Standing) -> None:
-        self._session = session
-        self._standing = standing
-        standing.place.leave()
-        self._server = ControlServer(
-            standing.place.listener,
-            standing.token_digest,
-            standing.starter,
-            session.is_inside,
-            self,
-        )
-        self._epoll = select.epoll()
-        self._polled: set[int] = set()
-        self._poll_for(self._server.descriptors())
-        now = time.monotonic()
-        self._next_heartbeat = now + standing.heartbeat_s
-        self._next_canaries = now + standing.canaries_s
-        self.run = session.run
-        self.phase: str | None = None
-        self.shown: list[dict[str, Any]] = []
-        """The first violations, for who asks how it goes."""
-        self.asked_by: str | None = None
-        """Who asked for the end; None: nobody has."""
-        self.is_concluded = False
-        """Whether that was the one who started the run."""
-        self.is_open = True
-        """As `runs.control.Control` has it: there may always be somebody."""
-
-    def fileno(self) -> int:
-        """Return the descriptor to poll, which stands for all of them."""
-        return self._epoll.fileno()
-
-    # What the server waits for changes as it attends.
-    def _poll_for(self, wanted: set[int]) -> None:
-        for descriptor in self._polled - wanted:
-            with suppress(OSError):  # it is closed, and so out by itself
-                self._epoll.unregister(descriptor)
-        for descriptor in wanted:
-            with suppress(FileExistsError):
-                self._epoll.register(descriptor, select.EPOLLIN)
-        self._polled = wanted
-
-    def listen(self) -> None:
-        """Do what is asked or due; do not wait for anything."""
-        with self._session.isolated("being asked of the run"):
-            self._server.attend()
-        self._poll_for(self._server.descriptors())
-        now = time.monotonic()
-        with self._session.isolated("testing the probes"):
-            if self._session.round is not None:
-                self._session.look_at_round()
-            elif now >= self._next_canaries:
-                self._next_canaries = now + self._standing.canaries_s
-                self._session.begin_round()
-        late_s = now - self._next_heartbeat
-        if late_s >= 0:
-            self._next_heartbeat = now + self._standing.heartbeat_s
-            if late_s > 2 * self._standing.heartbeat_s + _SILENCE_S:
-                self._session.doubt(
-                    f"nothing was read for {late_s:.0f} s: it was stopped, or starved"
-                )
-            with self._session.isolated("recording a heartbeat"):
-                self._session.record_heartbeat()
-
-    def on_record(self, record: Record) -> None:
-        """Keep `record` if it is one of the first violations."""
-        if not isinstance(record, ConnectionRecord) or record.verdict != "violation":
-            return
-        if len(self.shown) < _MAX_SHOWN:
-            name = record.dst.names[0].name if record.dst.names else record.dst.ip
-            actor = record.process
-            port = f":{record.dst.port}" if record.dst.port is not None else ""
-            self.shown.append(
-                {
-                    "destination": _cut(f"{name}{port}/{record.protocol}"),
-                    "process": _cut(actor.exe or actor.comm) if actor else "unknown",
-                    "reason": _cut(record.reason),
-                }
-            )
-
-    def status(self) -> dict[str, Any]:
-        """Return how it goes, for anybody to see."""
-        return {**self._session.counts(), "phase": self.phase, "state": "watching"}
-
-    def mark(self, name: str, caller: Caller) -> None:
-        """Begin the phase `name`, which ends the one before."""
-        name = shown(name)  # what every record of the phase has, too
-        self._session.begin_phase(name, self.phase)
-        self.phase = name
-        self._note("mark", caller, name, allowed=True)
-
-    def stop(self, caller: Caller, *, is_concluded: bool, reason: str) -> None:
-        """Have the run ended."""
-        self._note("stop", caller, reason, allowed=True)
-        self.asked_by, self.is_concluded = reason, is_concluded or self.is_concluded
-        self._session.end()
-
-    def reload(self, caller: Caller) -> str:
-        """Say that this cannot be done."""
-        why = "the policy of a run cannot be changed; stop it, and start another"
-        self._note("reload", caller, why, allowed=False)
-        return why
-
-    def attempt(self, verb: str, caller: Caller, reason: str, count: int) -> None:
-        """Record that somebody was refused."""
-        self._note(verb, caller, reason, allowed=False, count=count)
-
-    def _note(
-        self, verb: str, caller: Caller, reason: str, *, allowed: bool, count: int = 1
-    ) -> None:
-        self._session.record(
-            ControlRecord(
-                verb=verb,
-                allowed=allowed,
-                reason=reason,
-                pid=caller.pid or None,
-                uid=caller.uid,
-                inside=caller.is_inside if caller.is_pinned else None,
-                count=count,
-            )
-        )
-
-    def tell_attempts(self) -> None:
-        """Record what was refused and not told yet."""
-        self._server.tell_attempts()
-
-    def answer(self, outcome: Outcome) -> None:
-        """Tell whoever asked for the end how the run went."""
-        with self._session.isolated("answering who asked for the end"):
-            self._server.answer_stop(_answer(outcome, self))
-        self._server.sever()
-
-
-def _answer(outcome: Outcome, overseer: Overseer) -> dict[str, Any]:
-    end = outcome.end
-    return {
-        "ok": True,
-        "run": overseer.run,
-        "concluded": overseer.is_concluded,
-        "verdict": end.verdict,
-        "exit_status": end.exit_status,
-        "evidence": outcome.evidence_path,
-        "head": outcome.evidence_head,
-        "records": outcome.evidence_records,
-        "connections": end.connections,
-        "queries": end.queries,
-        "incomplete_reasons": [
-            _cut(why) for why in end.incomplete_reasons[:_MAX_SHOWN]
-        ],
-        "violations": overseer.shown,
-    }
-
-
-def _cut(text: str) -> str:
-    return printable(text, _MAX_TEXT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,14 +61,15 @@ class StandingSession(Session):
     def is_inside(self, pid: int) -> bool:
         """Tell whether the process `pid` is in the scope."""
         scope = self._live.scope
-        place = "/" + str(scope.watched.relative_to(scope.root)).strip("./")
+        parts = scope.watched.relative_to(scope.root).parts
+        place = "".join(f"/{part}" for part in parts)
         with suppress(OSError):
             with open(f"/proc/{pid}/cgroup", "rb") as file:  # noqa: PTH123 -- bounded
                 text = file.read(_MAX_CGROUP).decode(errors="replace")
             for line in text.splitlines():
                 if line.startswith("0::"):
-                    return f"{line[3:]}/".startswith(f"{place}/".replace("//", "/"))
-        return place == "/"
+                    return f"{line[3:]}/".startswith(f"{place}/")
+        return not parts
 
     def record(self, record: Record) -> None:
         """Write `record` of this moment."""
