@@ -4,6 +4,8 @@
  * load rate R S     make R non-blocking TCP connects a second for S seconds; prints how
  *                   many a second were made
  * load spawn N      N times fork, exec (of this program, which ends at once) and exit
+ * load spawns R S   that R times a second for S seconds; prints how many a second
+ * load send N       send N datagrams on loopback; prints ns for each
  */
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -62,16 +64,55 @@ static void udp(int count)
 	}
 }
 
+static void send_datagrams(int count)
+{
+	struct sockaddr_in address = loopback(0);
+	socklen_t size = sizeof(address);
+	int server = socket(AF_INET, SOCK_DGRAM, 0);
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	char byte;
+
+	bind(server, (struct sockaddr *)&address, size);
+	getsockname(server, (struct sockaddr *)&address, &size);
+	connect(fd, (struct sockaddr *)&address, size);
+	for (int i = 0; i < count; i++) {
+		send(fd, "x", 1, 0);
+		recv(server, &byte, 1, 0);
+	}
+}
+
+static void spawn_one(const char *program)
+{
+	if (!fork()) {
+		execl(program, "load", "nothing", "--one", "two", "-x", "--four=5", NULL);
+		_exit(1);
+	}
+	wait(NULL);
+}
+
 static void spawn(const char *program, int count)
 {
-	for (int i = 0; i < count; i++) {
-		if (!fork()) {
-			execl(program, "load", "nothing", "--one", "two", "-x", "--four=5",
-			      NULL);
-			_exit(1);
-		}
-		wait(NULL);
+	for (int i = 0; i < count; i++)
+		spawn_one(program);
+}
+
+static void wait_until(long long due)
+{
+	struct timespec until = {due / 1000000000LL, due % 1000000000LL};
+
+	if (due > now())
+		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+}
+
+static void spawns(const char *program, int each_second, int seconds)
+{
+	long long start = now(), count = (long long)each_second * seconds;
+
+	for (long long i = 0; i < count; i++) {
+		wait_until(start + i * 1000000000LL / each_second);
+		spawn_one(program);
 	}
+	printf("%lld\n", count * 1000000000LL / (now() - start));
 }
 
 static void rate(int each_second, int seconds)
@@ -81,15 +122,11 @@ static void rate(int each_second, int seconds)
 
 	for (long long i = 0; i < count; i++) {
 		int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-		long long due = start + i * 1000000000LL / each_second;
 
 		connect(fd, (struct sockaddr *)&address, sizeof(address));
 		close(fd);
-		if (i % 16 == 0 && due > now()) {
-			struct timespec until = {due / 1000000000LL, due % 1000000000LL};
-
-			clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
-		}
+		if (i % 16 == 0)
+			wait_until(start + i * 1000000000LL / each_second);
 	}
 	printf("%lld\n", count * 1000000000LL / (now() - start));
 }
@@ -105,12 +142,18 @@ int main(int argc, char **argv)
 		rate(count, atoi(argv[3]));
 		return 0;
 	}
+	if (argc == 4 && !strcmp(argv[1], "spawns")) {
+		spawns(argv[0], count, atoi(argv[3]));
+		return 0;
+	}
 	if (argc != 3)
 		return 2;
 	if (!strcmp(argv[1], "tcp"))
 		tcp(count);
 	else if (!strcmp(argv[1], "spawn"))
 		spawn(argv[0], count);
+	else if (!strcmp(argv[1], "send"))
+		send_datagrams(count);
 	else
 		udp(count);
 	printf("%lld\n", (now() - start) / count);
