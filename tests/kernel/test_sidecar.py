@@ -280,6 +280,23 @@ def test_phases_and_heartbeats_are_in_the_evidence(
     assert all(one["seen"] for one in during)
 
 
+def test_a_mark_and_a_stop_print_anchors_that_hold(
+    network: Lab, watched: Path, aside: Sidecar
+) -> None:
+    begin(aside, "--cgroup", str(watched))
+    marked = aside.ask("mark", "build").stdout
+    connect(network, watched, 4071)
+    token = str(aside.folder / "token")
+    log = aside.folder / "log"
+    log.write_text(marked + aside.ask("stop", "--token-file", token).stderr)
+
+    assert marked.startswith(f"egressmon anchor run={aside.started['run']} seq=")
+    result = aside.verify(log)
+    assert (result.found, result.unreadable) == ([], [])
+    log.write_text(marked)
+    assert [one.kind for one in aside.verify(log).found] == ["anchor"]
+
+
 def test_root_may_stop_it_without_the_token_and_the_run_is_incomplete(
     watched: Path, aside: Sidecar
 ) -> None:

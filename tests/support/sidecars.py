@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from egressmon.sensor.scope import find_root
+from egressmon.verifying.anchors import Anchors
 from egressmon.verifying.place import verify
 from egressmon.verifying.result import Result, Wanted
 from support.watching import EGRESSMON, read_records
@@ -82,9 +83,10 @@ class Sidecar:
         """Return its evidence, which is whole and valid."""
         return read_records(b"".join(one.read_bytes() for one in self.segments()))
 
-    def verify(self) -> Result:
-        """Return what `egressmon verify` says of the folder of its evidence."""
-        wanted = Wanted(policy=str(self.folder / "egress.toml"))
+    def verify(self, log: Path | None = None) -> Result:
+        """Return what `egressmon verify` says of its evidence and a log's anchors."""
+        anchors = None if log is None else Anchors(str(log))
+        wanted = Wanted(policy=str(self.folder / "egress.toml"), anchors=anchors)
         return verify(self.started["evidence"], wanted)
 
     def verified(self) -> list[Json]:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from egressmon.cli.requests import StopRequest
 from egressmon.errors import PrivilegeError, UsageError
+from egressmon.evidence.anchoring import anchor_of
 from egressmon.privileges import privilege
 from egressmon.privileges.privilege import User, acting_as
 from egressmon.reports import stopped as reports
@@ -42,7 +43,12 @@ def mark(folder: str, phase: str) -> int:
     """Tell the sidecar of `folder` that `phase` begins; return the exit status."""
     if why := why_no_phase(phase):
         raise UsageError(why, "write a name such as build, or 'integration tests'")
-    ask(folder, {"verb": "mark", "phase": phase}, ANSWER_S)
+    answer = ask(folder, {"verb": "mark", "phase": phase}, ANSWER_S)
+    # A CI system's log, which the job cannot take back, then has it.
+    run, records, head = (answer.get(name) for name in ("run", "records", "head"))
+    if isinstance(records, int) and records and head is not None:
+        line = anchor_of(str(run), records - 1, str(head))
+        sys.stdout.write(f"{printable(line, _MAX_LINE)}\n")
     return 0
 
 

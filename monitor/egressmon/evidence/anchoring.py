@@ -43,11 +43,11 @@ class Anchor:
         if self._every_s is None or time.monotonic() < self._next_s:
             return
         self._next_s = time.monotonic() + self._every_s
-        self._write(_of_run(run, number, head), 0)
+        self._write(anchor_of(run, number, head), 0)
 
     def tell(self, run: str, number: int, head: str) -> None:
         """Tell of `head`, that of record `number`, the last of a run that is over."""
-        self._write(_of_run(run, number, head), _PATIENCE_MS)
+        self._write(anchor_of(run, number, head), _PATIENCE_MS)
 
     def tell_lock(self, digest: str) -> None:
         """Tell of the digest of a proof's lock."""
@@ -76,7 +76,8 @@ class Anchor:
             self.failure = error.strerror or str(error)
 
 
-def _of_run(run: str, number: int, head: str) -> str:
+def anchor_of(run: str, number: int, head: str) -> str:
+    """Return the line that anchors `head`, which is that of record `number`."""
     return f"egressmon anchor run={run} seq={number} head={head}"
 
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from typing import TextIO
 
+from egressmon.evidence.anchoring import anchor_of
 from egressmon.reports.page import Page
 from egressmon.reports.wording import plural
 from egressmon.reports.workflow import Annotation, cell, write_annotations
@@ -61,8 +62,8 @@ def _print_lines(stopped: Stopped, stream: TextIO) -> None:
     for one in stopped.violations:
         text = f"{one.destination} by {one.process}: {one.reason}"
         stream.write(f"  violation {printable(text, _MAX_LINE)}\n")
-    facts = filter(None, (*_doubts(stopped), _more(stopped), *_where(stopped)))
-    stream.writelines(f"  {printable(fact, _MAX_LINE)}\n" for fact in facts)
+    facts = [*_doubts(stopped), _more(stopped), *_where(stopped), _anchor(stopped)]
+    stream.writelines(f"  {printable(fact, _MAX_LINE)}\n" for fact in facts if fact)
     stream.flush()
 
 
@@ -110,3 +111,10 @@ def _where(stopped: Stopped) -> Iterator[str]:
     yield f"run: {stopped.run}"
     records = plural(stopped.records, "record")
     yield f"evidence: {stopped.evidence} ({records}, head {stopped.head})"
+
+
+# In a log that the job cannot take back.
+def _anchor(stopped: Stopped) -> str:
+    if not stopped.records:
+        return ""
+    return anchor_of(stopped.run, stopped.records - 1, stopped.head)

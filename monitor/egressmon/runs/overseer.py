@@ -109,12 +109,14 @@ class Overseer:
         """Return how it goes, for anybody to see."""
         return {**self._session.counts(), "phase": self.phase, "state": "watching"}
 
-    def mark(self, name: str, caller: Caller) -> None:
-        """Begin the phase `name`, which ends the one before."""
+    def mark(self, name: str, caller: Caller) -> dict[str, Any]:
+        """Begin the phase `name`, which ends the one before; return where that is."""
         name = shown(name)  # what every record of the phase has, too
         self._session.begin_phase(name, self.phase)
         self.phase = name
         self._note("mark", caller, name, allowed=True)
+        counts = self._session.counts()
+        return {name: counts[name] for name in ("run", "records", "head")}
 
     def stop(self, caller: Caller, *, is_concluded: bool, reason: str) -> None:
         """Have the run ended."""

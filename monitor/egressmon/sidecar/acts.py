@@ -12,8 +12,11 @@ class Acts(Protocol):
         """Return how it goes, for anybody to see."""
         ...
 
-    def mark(self, name: str, caller: Caller) -> None:
-        """Begin the phase `name`: a claim of the caller's."""
+    def mark(self, name: str, caller: Caller) -> dict[str, Any]:
+        """Begin the phase `name`: a claim of the caller's.
+
+        Returns how far the evidence is then: `run`, `records` and `head`.
+        """
         ...
 
     def stop(self, caller: Caller, *, is_concluded: bool, reason: str) -> None:

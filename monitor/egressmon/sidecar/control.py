@@ -217,8 +217,8 @@ class ControlServer:
         if why or phase is None:
             return refusal(why)
         self._marks += 1
-        self._acts.mark(phase, caller)
-        return line_of({"ok": True, "phase": phase})
+        told = self._acts.mark(phase, caller)
+        return line_of({"ok": True, "phase": phase, **told})
 
     def _stopped(
         self, one: Connection, caller: Caller, decision: Decision

@@ -39,6 +39,7 @@ def test_plain() -> None:
         "  1 more violation in the evidence\n"
         "  run: 0190-run\n"
         "  evidence: /var/lib/evidence (12 records, head blake3:00)\n"
+        "  egressmon anchor run=0190-run seq=11 head=blake3:00\n"
     )
 
 

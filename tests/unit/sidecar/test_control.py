@@ -97,7 +97,8 @@ def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Lab]:
 
 def test_status_and_mark(lab: Lab) -> None:
     assert lab.ask({"verb": "status"}) == {"ok": True, "verdict": "clean"}
-    assert lab.ask({"verb": "mark", "phase": "build"}) == {"ok": True, "phase": "build"}
+    marked = {"phase": "build", "run": "R", "records": 1, "head": "blake3:0"}
+    assert lab.ask({"verb": "mark", "phase": "build"}) == {"ok": True, **marked}
     ((name, caller),) = lab.acts.marks
     assert (name, caller.pid, caller.uid) == ("build", os.getpid(), os.getuid())
 
