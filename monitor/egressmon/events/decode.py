@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from egressmon.events.model import (
     Address,
+    CgroupChanged,
     CodeObject,
     DnsPacket,
     Escape,
@@ -34,6 +35,7 @@ _STACK = CONSTANTS["KIND_STACK"]
 _FRAMES = CONSTANTS["KIND_FRAMES"]
 _CODE = CONSTANTS["KIND_CODE"]
 _ESCAPE = CONSTANTS["KIND_ESCAPE"]
+_CGROUP = CONSTANTS["KIND_CGROUP"]
 _OPERATIONS = {
     CONSTANTS["KIND_CONNECT"]: "connect",
     CONSTANTS["KIND_SENDMSG"]: "send",
@@ -50,6 +52,7 @@ _NAMES = {
     _FRAMES: "frames",
     _CODE: "code",
     _ESCAPE: "escape",
+    _CGROUP: "cgroup",
 }
 _PROCESS_EVENT = LAYOUTS["process_event"]
 _EXEC_EVENT = LAYOUTS["exec_event"]
@@ -59,6 +62,7 @@ _STACK_EVENT = LAYOUTS["stack_event"]
 _FRAMES_EVENT = LAYOUTS["frames_event"]
 _CODE_EVENT = LAYOUTS["code_event"]
 _ESCAPE_EVENT = LAYOUTS["escape_event"]
+_CGROUP_EVENT = LAYOUTS["cgroup_event"]
 _REGISTERS = LAYOUTS["registers"]
 # struct frame of event.h; its offset in the code is signed.
 _FRAME = struct.Struct("=QIi")
@@ -159,20 +163,22 @@ def kind_of(data: bytes) -> str:
 
 
 def _process(data: bytes) -> Forked | Exited:
-    ktime, kind, pid, start, parent, uid, code, exec_id, shares, _, comm = (
-        _PROCESS_EVENT.unpack_from(data)
-    )
+    (
+        ktime, kind, pid, start, parent, uid, code, exec_id, shares, inside, cgroup,
+        comm,
+    ) = _PROCESS_EVENT.unpack_from(data)  # fmt: skip
     if kind == _FORK:
         return Forked(
-            ktime, pid, start, parent, uid, _comm(comm), exec_id, bool(shares)
-        )
+            ktime, pid, start, parent, uid, _comm(comm), exec_id, bool(shares), inside,
+            cgroup,
+        )  # fmt: skip
     return Exited(ktime, pid, start, code)
 
 
 def _executed(data: bytes) -> Executed:
     (
         ktime, _, pid, start, inode, device, mounts, users, preload, parent, uid,
-        size, kept, exec_id, place, root, _, comm, path,
+        size, kept, exec_id, place, root, inside, cgroup, comm, path,
     ) = _EXEC_EVENT.unpack_from(data)  # fmt: skip
     arguments = data[_EXEC_EVENT.size : _EXEC_EVENT.size + kept]
     if len(arguments) != kept:
@@ -180,13 +186,13 @@ def _executed(data: bytes) -> Executed:
     return Executed(
         ktime, pid, start, parent, uid, _comm(comm), from_c_string(path), inode,
         os.makedev(device >> 20, device & 0xFFFFF), mounts, users, preload,
-        arguments, size, exec_id, place, root,
+        arguments, size, exec_id, place, root, inside, cgroup,
     )  # fmt: skip
 
 
 def _flow(data: bytes) -> Flow:
     (
-        ktime, kind, pid, cookie, netns, tid, uid, flags, socket_type,
+        ktime, kind, pid, cookie, netns, cgroup, tid, uid, flags, socket_type,
         protocol, port, receiver, local_port, exec_id, sent_port, _, start, stack_ns,
         frames_ns, peer, sent_to, comm,
     ) = _FLOW_EVENT.unpack_from(data)  # fmt: skip
@@ -196,15 +202,15 @@ def _flow(data: bytes) -> Flow:
         ktime, _OPERATIONS[kind], pid, tid, uid, _comm(comm), cookie, netns, flags,
         socket_type, protocol, address(peer), port, stack_ns, frames_ns,
         _RECEIVERS[receiver], local_port, start, exec_id,
-        (address(sent_to), sent_port) if sent_port else None,
+        (address(sent_to), sent_port) if sent_port else None, cgroup,
     )  # fmt: skip
 
 
 def _dns(data: bytes) -> DnsPacket:
     (
-        ktime, _, pid, cookie, netns, tid, uid, flags, sequence, segment, kept,
-        protocol, port, total, traits, exec_id, start, stack_ns, frames_ns, server,
-        comm,
+        ktime, _, pid, cookie, netns, cgroup, tid, uid, flags, sequence, segment,
+        kept, protocol, port, total, traits, exec_id, start, stack_ns, frames_ns,
+        server, comm,
     ) = _DNS_EVENT.unpack_from(data)  # fmt: skip
     payload = data[_DNS_EVENT.size : _DNS_EVENT.size + kept]
     if len(payload) != kept:
@@ -212,22 +218,30 @@ def _dns(data: bytes) -> DnsPacket:
     return DnsPacket(
         ktime, pid, tid, uid, _comm(comm), cookie, netns, flags, sequence, segment,
         total, protocol, address(server), port, payload, traits, stack_ns, frames_ns,
-        start, exec_id,
+        start, exec_id, cgroup,
     )  # fmt: skip
 
 
 def _escape(data: bytes) -> Escape:
     (
-        ktime, _, pid, start, exec_id, tid, uid, what, family, peer, inode, device,
-        size, comm, path, _,
+        ktime, _, pid, start, cgroup, exec_id, tid, uid, what, family, peer, inode,
+        device, size, comm, path, _,
     ) = _ESCAPE_EVENT.unpack_from(data)  # fmt: skip
     word = _ESCAPE_MEANS.get(what)
     if word is None:
         raise DecodeError(f"escape event of unknown kind {what}")
     return Escape(
         ktime, pid, tid, uid, _comm(comm), word, family, peer, inode, device,
-        _unix_name(path[:size]), start, exec_id,
+        _unix_name(path[:size]), start, exec_id, cgroup,
     )  # fmt: skip
+
+
+def _cgroup(data: bytes) -> CgroupChanged:
+    ktime, _, pid, cgroup, is_made, size, path = _CGROUP_EVENT.unpack_from(data)
+    is_cut = size >= len(path) - 1
+    return CgroupChanged(
+        ktime, pid, cgroup, bool(is_made), from_bytes(path[:size]), is_cut
+    )
 
 
 # An abstract name begins with a zero byte, and is not ended by one (unix(7)).
@@ -326,5 +340,6 @@ _READERS = {
     _FRAMES: (_FRAMES_EVENT, _frames),
     _CODE: (_CODE_EVENT, _code),
     _ESCAPE: (_ESCAPE_EVENT, _escape),
+    _CGROUP: (_CGROUP_EVENT, _cgroup),
     **dict.fromkeys(_OPERATIONS, (_FLOW_EVENT, _flow)),
 }

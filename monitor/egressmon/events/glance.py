@@ -115,7 +115,7 @@ def flow_head(data: bytes) -> FlowHead | None:
     if len(data) != _FLOW_EVENT.size:
         return None
     (
-        ktime, _, pid, _, _, tid, _, flags, _, _, port, receiver, _, _, _, _, _,
+        ktime, _, pid, _, _, _, tid, _, flags, _, _, port, receiver, _, _, _, _, _,
         stack_ns, frames_ns, peer, _, _,
     ) = _FLOW_EVENT.unpack(data)  # fmt: skip
     return FlowHead(ktime, pid, tid, flags, port, receiver, stack_ns, frames_ns, peer)

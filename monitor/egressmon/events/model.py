@@ -58,6 +58,10 @@ class Forked(NamedTuple):
     """How often it and its ancestors have executed a program."""
     shares_memory: bool = False
     """Whether it has its parent's memory, and no copy (vfork, CLONE_VM)."""
+    pid_inside: int = 0
+    """Its pid in its own pid namespace; 0: unknown."""
+    cgroup: int = 0
+    """The id of its cgroup in the v2 hierarchy; 0: unknown."""
 
 
 class Executed(NamedTuple):
@@ -90,6 +94,9 @@ class Executed(NamedTuple):
     """Differs for each name and mount by which its file may be opened; 0: unknown."""
     root: int = 0
     """The same of the process's root folder."""
+    pid_inside: int = 0
+    """As in Forked."""
+    cgroup: int = 0
 
 
 class Exited(NamedTuple):
@@ -136,6 +143,8 @@ class Flow(NamedTuple):
     """Which of its programs the process ran, as in Forked."""
     sent_to: tuple[Address, int] | None = None
     """Where this machine sends it instead, as netfilter translates it (NAT)."""
+    cgroup: int = 0
+    """As in Forked, when the process made or last aimed the socket."""
 
 
 class Stack(NamedTuple):
@@ -236,6 +245,8 @@ class DnsPacket(NamedTuple):
     frames_ns: int
     start_ns: int = 0
     exec_id: int = 0
+    cgroup: int = 0
+    """As in Flow."""
 
 
 class Escape(NamedTuple):
@@ -258,11 +269,36 @@ class Escape(NamedTuple):
     """The name that the listener bound; "@" begins an abstract one."""
     start_ns: int = 0
     exec_id: int = 0
+    cgroup: int = 0
+
+
+class CgroupChanged(NamedTuple):
+    """A cgroup of the v2 hierarchy was made or removed."""
+
+    ktime_ns: int
+    pid: int
+    """The process that did it."""
+    cgroup: int
+    """Its id: the inode number of its folder."""
+    is_made: bool
+    path: str
+    """From the hierarchy's root."""
+    is_cut: bool
+    """Whether the path is longer than what is read of it."""
 
 
 Traffic: TypeAlias = Flow | DnsPacket
 """The events that are attributed to a call in the scope."""
 
 Event: TypeAlias = (
-    Forked | Executed | Exited | Flow | DnsPacket | Stack | Frames | CodeObject | Escape
+    Forked
+    | Executed
+    | Exited
+    | Flow
+    | DnsPacket
+    | Stack
+    | Frames
+    | CodeObject
+    | Escape
+    | CgroupChanged
 )

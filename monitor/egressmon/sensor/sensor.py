@@ -33,6 +33,7 @@ CONSEQUENCES = {
     "missed_frames": "the Python code behind connections is unknown",
     "missed_code": "functions behind connections are unnamed",
     "missed_mapping": "the modules behind connections may be unknown",
+    "missed_cgroup": "containers behind connections are unknown",
     "lost_unread": "DNS messages beyond a socket's share were not read",
     "lost_escape": "attempts to leave the scope are missing",
     "lost_packet": "packets could not be read; a flow may be missing",

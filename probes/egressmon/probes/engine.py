@@ -15,6 +15,7 @@ from egressmon.probes.hooks import (
     CALL,
     COPIED,
     FOUND,
+    FOUND_CGROUPS,
     FRAMES,
     FRAMES_ROOT,
     LEVEL,
@@ -184,6 +185,8 @@ class Engine:
         """Whether system calls that evade the socket hooks are observed."""
         self.watches_rings = False
         """Whether they are observed through io_uring, too."""
+        self.watches_cgroups = False
+        """Whether it is observed which cgroups come and go."""
         self.frames = frames
         self.no_frames = NOT_ASKED_FOR
         """Why Python frames are not read, if `frames` is None."""
@@ -220,6 +223,7 @@ class Engine:
         But for canaries: those are sent from the cgroup that is open as `own_fd`, below
         the scope. Call it after `attach_root`. Raises ProbeError.
         """
+        self.watches_cgroups = all(map(self._attach_if_there, FOUND_CGROUPS))
         self._attach_scope(scope_fd, FOUND)
         self._attach_each(SCOPE, own_fd)
 
@@ -372,9 +376,14 @@ class Engine:
         counters = {name: totals[slot][0] for name, slot in _COUNTERS.items()}
         # Both programs of a pair emit the same event, so it is lost only if both were
         # skipped: the smaller count is a bound.
+        skipped = self._loaded.skipped()
         counters["lost_skipped"] = sum(
-            min(one or 0 for one in skipped) for skipped in self._skipped()
+            min(one or 0 for one in both) for both in _of_pairs(skipped)
         )
+        if self.watches_cgroups:
+            counters["missed_cgroup"] += sum(
+                skipped[hook.program] or 0 for hook in FOUND_CGROUPS
+            )
         if self.frames is not None:
             starts = self.frames.loaded.skipped()[START.program]
             counters["missed_frames"] += starts or 0
@@ -383,16 +392,7 @@ class Engine:
     @property
     def counts_skipped(self) -> bool:
         """Whether the kernel counts how often it skipped a probe (since 5.12)."""
-        return all(None not in skipped for skipped in self._skipped())
-
-    # Skips of the programs of each pair. The kernel never skips cgroup programs.
-    def _skipped(self) -> list[list[int | None]]:
-        found: dict[str, list[int | None]] = {}
-        skipped = self._loaded.skipped()
-        for hook in LIFE:
-            told = hook.program.removesuffix("_second")
-            found.setdefault(told, []).append(skipped[hook.program])
-        return list(found.values())
+        return all(None not in both for both in _of_pairs(self._loaded.skipped()))
 
     def attached(self) -> tuple[int, int]:
         """Return how many probes still are attached, and how many should be.
@@ -437,3 +437,12 @@ class Engine:
         if self.frames is not None:
             self.frames.loaded.close()
         self._loaded.close()
+
+
+# Skips of the programs of each pair. The kernel never skips cgroup programs.
+def _of_pairs(skipped: dict[str, int | None]) -> list[list[int | None]]:
+    found: dict[str, list[int | None]] = {}
+    for hook in LIFE:
+        told = hook.program.removesuffix("_second")
+        found.setdefault(told, []).append(skipped[hook.program])
+    return list(found.values())

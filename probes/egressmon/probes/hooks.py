@@ -72,6 +72,11 @@ SCOPE = tuple(_cgroup("scope", what) for what in _NAMED)
 # Instead of these, on a scope that was there before: they refuse nothing, and are not
 # loaded for others.
 FOUND = tuple(_cgroup("found", what) for what in _NAMED)
+# Beside these: which cgroups come and go. Without them, new ones have no name.
+FOUND_CGROUPS = (
+    _life("cgroup_made", "cgroup_mkdir", "found"),
+    _life("cgroup_gone", "cgroup_rmdir", "found"),
+)
 # These see the scope as well as what it uses from outside; attached to the scope alone
 # if they cannot be at the root.
 WHOLE = tuple(_cgroup("root", what) for what in _WHOLE)

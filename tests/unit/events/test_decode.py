@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from egressmon.events.decode import DecodeError, decode, kind_of
-from egressmon.events.model import DnsPacket, Executed, Exited, Flow, Forked
+from egressmon.events.model import (
+    CgroupChanged,
+    DnsPacket,
+    Executed,
+    Exited,
+    Flow,
+    Forked,
+)
 from egressmon.probes.wire import CONSTANTS
 from support.events import dns, event, executed, flow
 
@@ -66,6 +73,36 @@ def test_a_child_that_has_its_parents_memory() -> None:
 
     assert isinstance(forked, Forked)
     assert forked.shares_memory is True
+
+
+def test_each_event_of_a_process_names_its_cgroup() -> None:
+    forked = decode(
+        event("process_event", "KIND_FORK", tgid=5, cgroup=77, pid_inside=1)
+    )
+    ran = decode(event("exec_event", "KIND_EXEC", tgid=5, cgroup=78, pid_inside=2))
+    called = decode(flow("192.0.2.1", 443, cgroup=79))
+    asked = decode(dns("192.0.2.53", b"", cgroup=80))
+
+    assert isinstance(forked, Forked)
+    assert isinstance(ran, Executed)
+    assert (forked.cgroup, forked.pid_inside) == (77, 1)
+    assert (ran.cgroup, ran.pid_inside) == (78, 2)
+    assert isinstance(called, Flow)
+    assert isinstance(asked, DnsPacket)
+    assert (called.cgroup, asked.cgroup) == (79, 80)
+
+
+@pytest.mark.parametrize("size", [1, CONSTANTS["CGROUP_PATH_SIZE"] - 1])
+def test_a_cgroup_that_is_made_has_its_path(size: int) -> None:
+    found = decode(
+        event(
+            "cgroup_event", "KIND_CGROUP", tgid=3, cgroup=9, is_made=1,
+            path=b"/" * size, path_size=size,
+        )
+    )  # fmt: skip
+
+    is_cut = size > 1
+    assert found == CgroupChanged(0, 3, 9, is_made=True, path="/" * size, is_cut=is_cut)
 
 
 def test_an_exec_keeps_its_arguments_as_bytes() -> None:

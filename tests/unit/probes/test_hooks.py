@@ -10,6 +10,7 @@ from egressmon.probes.hooks import (
     CALL,
     COPIED,
     FOUND,
+    FOUND_CGROUPS,
     FRAMES,
     FRAMES_MAPS,
     FRAMES_ROOT,
@@ -26,7 +27,7 @@ PROBES = Path(__file__).parents[3] / "probes/egressmon/probes/programs"
 @pytest.mark.parametrize(
     ("source", "hooks"),
     [
-        ("egressmon.bpf.c", (*HOOKS, *FOUND)),
+        ("egressmon.bpf.c", (*HOOKS, *FOUND, *FOUND_CGROUPS)),
         ("python/frames.bpf.c", (*FRAMES, *FRAMES_ROOT, COPIED, MADE)),
     ],
 )

@@ -22,6 +22,7 @@ from egressmon.probes.errors import ProbeError
 from egressmon.probes.hooks import (
     COPIED,
     FOUND,
+    FOUND_CGROUPS,
     FRAMES,
     FRAMES_MAPS,
     FRAMES_ROOT,
@@ -47,7 +48,7 @@ _SOCKETS = (*SCOPE, *NAMED)
 _PARTS = _SOCKETS, WHOLE, tuple(one for one in HOOKS if one not in {*_SOCKETS, *WHOLE})
 _FRAMES_PARTS = FRAMES, (*FRAMES_ROOT, COPIED, MADE)
 _FRAMES = (*FRAMES, *FRAMES_ROOT, COPIED, MADE)
-_ALL = (*HOOKS, *FOUND, *_FRAMES)
+_ALL = (*HOOKS, *FOUND, *FOUND_CGROUPS, *_FRAMES)
 # struct bpf_object_open_opts of libbpf 0.5: its size, and last `btf_custom_path`.
 _OPEN_OPTIONS = struct.Struct("=Q40xQ")
 _ERROR_POINTERS = 2**64 - 4095
@@ -139,7 +140,7 @@ def load(
 
 
 def _parts(found: bool) -> tuple[tuple[Hook, ...], ...]:  # noqa: FBT001 -- load()'s
-    return (*_PARTS, FOUND) if found else _PARTS
+    return (*_PARTS, (*FOUND, *FOUND_CGROUPS)) if found else _PARTS
 
 
 def load_with_frames(

@@ -37,6 +37,7 @@ static __always_inline void fill_owner(struct dns_event *event,
 	event->exec_id = owner ? owner->exec_id : 0;
 	event->tgid = owner ? owner->tgid : 0;
 	event->netns = owner ? owner->netns : 0;
+	event->cgroup = owner ? owner->cgroup : 0;
 	event->tid = owner ? owner->tid : 0;
 	event->uid = owner ? owner->uid : 0;
 	if (owner)

@@ -93,6 +93,22 @@ int found_sendmsg6(struct bpf_sock_addr *ctx)
 	return on_found_address(ctx, KIND_SENDMSG, false);
 }
 
+/* Arguments of the tracepoints: include/trace/events/cgroup.h. */
+
+SEC("raw_tp/cgroup_mkdir")
+int found_cgroup_made(struct bpf_raw_tracepoint_args *ctx)
+{
+	on_cgroup((KERNEL_STRUCT(cgroup) *)ctx->args[0], (const char *)ctx->args[1], 1);
+	return 0;
+}
+
+SEC("raw_tp/cgroup_rmdir")
+int found_cgroup_gone(struct bpf_raw_tracepoint_args *ctx)
+{
+	on_cgroup((KERNEL_STRUCT(cgroup) *)ctx->args[0], (const char *)ctx->args[1], 0);
+	return 0;
+}
+
 SEC("cgroup/sock_create")
 int root_sock_create(struct bpf_sock *ctx)
 {

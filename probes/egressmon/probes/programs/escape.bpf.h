@@ -161,6 +161,7 @@ static __always_inline void emit_escape(kernel_task *task, const struct escape *
 	event->tgid = key.tgid;
 	event->start_ns = key.start_ns;
 	event->exec_id = READ(task, self_exec_id);
+	event->cgroup = bpf_get_current_cgroup_id();
 	event->tid = READ(task, pid);
 	event->uid = bpf_get_current_uid_gid();
 	event->what = escape->what;

@@ -26,6 +26,7 @@
 #define KIND_CODE 10
 #define KIND_ESCAPE 11
 #define KIND_ACCEPT 12 /* a peer connects to a listener */
+#define KIND_CGROUP 13 /* a cgroup is made or removed */
 
 #define FLAG_REFUSED 1
 #define FLAG_CANARY 2
@@ -90,6 +91,7 @@
 #define ADDRESS_SIZE 16
 #define ADDRESS_WORDS 4
 #define PATH_SIZE 256
+#define CGROUP_PATH_SIZE 512
 #define PAYLOAD_SMALL 512
 #define PAYLOAD_LARGE 4096
 #define REGISTERS 34 /* as the architecture with the most; unused ones are zero */
@@ -130,7 +132,8 @@
 #define COUNT_MISSED_CODE 8
 #define COUNT_LOST_UNREAD 9
 #define COUNT_LOST_ESCAPE 10
-#define COUNT_SLOTS 11
+#define COUNT_MISSED_CGROUP 11
+#define COUNT_SLOTS 12
 
 struct traffic {
 	u64 packets;
@@ -176,7 +179,8 @@ struct process_event {
 	u32 exit_code;
 	u32 exec_id;	   /* the kernel's self_exec_id: another number after each exec */
 	u32 shares_memory; /* KIND_FORK: whether parent and child have one (vfork, CLONE_VM) */
-	u32 spare;
+	u32 pid_inside;	   /* the process's id in its own pid namespace; KIND_EXIT: 0 */
+	u64 cgroup;	   /* its cgroup's id in the v2 hierarchy; KIND_EXIT: 0 */
 	char comm[COMM_SIZE];
 };
 
@@ -195,9 +199,10 @@ struct exec_event {
 	u32 arguments_size;
 	u32 payload_size;
 	u32 exec_id;
-	u32 place; /* of the executable: differs for each name and mount */
-	u32 root;  /* of the process's root folder, likewise */
-	u32 spare;
+	u32 place;	/* of the executable: differs for each name and mount */
+	u32 root;	/* of the process's root folder, likewise */
+	u32 pid_inside; /* this and the cgroup are as in process_event */
+	u64 cgroup;
 	char comm[COMM_SIZE];
 	char path[PATH_SIZE];
 };
@@ -208,6 +213,7 @@ struct flow_event {
 	u32 tgid;
 	u64 cookie;
 	u64 netns;
+	u64 cgroup; /* the process's, as it made or last aimed the socket; 0: unknown */
 	u32 tid;
 	u32 uid;
 	u32 flags;
@@ -256,6 +262,7 @@ struct dns_event {
 	u32 tgid;
 	u64 cookie;
 	u64 netns;
+	u64 cgroup; /* as in flow_event */
 	u32 tid;
 	u32 uid;
 	u32 flags;
@@ -286,6 +293,7 @@ struct escape_event {
 	u32 kind;
 	u32 tgid;
 	u64 start_ns;
+	u64 cgroup; /* of the process */
 	u32 exec_id;
 	u32 tid;
 	u32 uid;
@@ -298,6 +306,17 @@ struct escape_event {
 	char comm[COMM_SIZE];
 	char path[UNIX_PATH_SIZE];
 	u32 spare;
+};
+
+/* A cgroup of the v2 hierarchy is made, by the process tgid, or removed. */
+struct cgroup_event {
+	u64 ktime_ns;
+	u32 kind;
+	u32 tgid;
+	u64 cgroup; /* its id: the inode number of its folder */
+	u32 is_made;
+	u32 path_size;		     /* without the zero at its end */
+	char path[CGROUP_PATH_SIZE]; /* from the hierarchy's root */
 };
 
 /*

@@ -59,6 +59,7 @@ static __always_inline void emit_flow(const struct flow *flow)
 		event->flags |= FLAG_FRAMES_LOST;
 	event->tgid = owner ? owner->tgid : 0;
 	event->netns = owner ? owner->netns : 0;
+	event->cgroup = owner ? owner->cgroup : 0;
 	event->tid = owner ? owner->tid : 0;
 	event->uid = owner ? owner->uid : 0;
 	__builtin_memcpy(event->address, flow->peer->address, ADDRESS_SIZE);

@@ -65,12 +65,14 @@ KERNEL_STRUCT(files_struct)
 /* A pid has a number in each pid namespace; the first is in the initial one. */
 struct upid___read {
 	int nr;
+	void *ns;
 };
 
 typedef struct upid___read pid_numbers[1];
 
 KERNEL_STRUCT(pid)
 {
+	KERNEL_FIELD(pid, unsigned int, level);
 	KERNEL_FIELD(pid, pid_numbers, numbers);
 };
 
@@ -211,6 +213,28 @@ KERNEL_STRUCT(cred)
 	KERNEL_FIELD(cred, KERNEL_STRUCT(user_namespace) *, user_ns);
 };
 
+/* A cgroup's id is that of its folder in cgroupfs. */
+KERNEL_STRUCT(kernfs_node)
+{
+	KERNEL_FIELD(kernfs_node, u64, id);
+};
+
+KERNEL_STRUCT(cgroup_root)
+{
+	KERNEL_FIELD(cgroup_root, int, hierarchy_id);
+};
+
+KERNEL_STRUCT(cgroup)
+{
+	KERNEL_FIELD(cgroup, KERNEL_STRUCT(kernfs_node) *, kn);
+	KERNEL_FIELD(cgroup, KERNEL_STRUCT(cgroup_root) *, root);
+};
+
+KERNEL_STRUCT(css_set)
+{
+	KERNEL_FIELD(css_set, KERNEL_STRUCT(cgroup) *, dfl_cgrp);
+};
+
 KERNEL_STRUCT(fs_struct)
 {
 	KERNEL_FIELD(fs_struct, struct path___read, root);
@@ -234,6 +258,8 @@ KERNEL_STRUCT(task_struct)
 	KERNEL_FIELD(task_struct, KERNEL_STRUCT(fs_struct) *, fs);
 	KERNEL_FIELD(task_struct, KERNEL_STRUCT(nsproxy) *, nsproxy);
 	KERNEL_FIELD(task_struct, KERNEL_STRUCT(cred) *, cred);
+	KERNEL_FIELD(task_struct, KERNEL_STRUCT(pid) *, thread_pid);
+	KERNEL_FIELD(task_struct, KERNEL_STRUCT(css_set) *, cgroups);
 	KERNEL_FIELD(task_struct, command_name, comm);
 };
 

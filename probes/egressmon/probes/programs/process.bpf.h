@@ -4,7 +4,7 @@
 #define EGRESSMON_PROCESS_H
 
 #include "maps.bpf.h"
-#include "view.bpf.h"
+#include "cgroup.bpf.h"
 
 /*
  * Whether the current process belongs to the scope, by descent or because it
@@ -40,7 +40,8 @@ static __always_inline void emit_process(u32 kind, kernel_task *task, u32 parent
 	event->exit_code = exit_code;
 	event->exec_id = READ(task, self_exec_id);
 	event->shares_memory = shares_memory;
-	event->spare = 0;
+	event->pid_inside = kind == KIND_FORK ? pid_inside(task) : 0;
+	event->cgroup = kind == KIND_FORK ? cgroup_of(task) : 0;
 	bpf_probe_read_kernel(event->comm, COMM_SIZE, &task->comm);
 	submit_life(event);
 }
@@ -104,7 +105,8 @@ static __always_inline void fill_exec(struct exec_event *event, kernel_task *tas
 	event->exec_id = READ(task, self_exec_id);
 	event->place = place_of(READ(file, f_path.dentry), READ(file, f_path.mnt));
 	event->root = place_of(READ(fs, root.dentry), READ(fs, root.mnt));
-	event->spare = 0;
+	event->pid_inside = pid_inside(READ(task, group_leader));
+	event->cgroup = bpf_get_current_cgroup_id();
 	bpf_probe_read_kernel(event->comm, COMM_SIZE, &task->comm);
 	if (bpf_probe_read_kernel_str(event->path, PATH_SIZE, READ(program, filename)) < 0)
 		event->path[0] = 0;

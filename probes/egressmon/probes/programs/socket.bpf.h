@@ -47,6 +47,7 @@ struct known_peer {
  */
 struct socket_state {
 	u64 netns;
+	u64 cgroup; /* of the process, in the v2 hierarchy */
 	u32 flags;
 	u32 tgid;
 	u32 tid;
@@ -201,6 +202,7 @@ static __always_inline void own(struct socket_state *state)
 	else
 		state->start_ns = FIELD(task, start_boottime);
 	state->exec_id = FIELD(task, self_exec_id);
+	state->cgroup = bpf_get_current_cgroup_id();
 	bpf_get_current_comm(state->comm, COMM_SIZE);
 }
 
