@@ -283,6 +283,8 @@ class CgroupChanged(NamedTuple):
     is_made: bool
     path: str
     """From the hierarchy's root."""
+    uid: int
+    """The user of that process, as the first user namespace has it."""
     is_cut: bool
     """Whether the path is longer than what is read of it."""
 

@@ -96,13 +96,15 @@ def test_each_event_of_a_process_names_its_cgroup() -> None:
 def test_a_cgroup_that_is_made_has_its_path(size: int) -> None:
     found = decode(
         event(
-            "cgroup_event", "KIND_CGROUP", tgid=3, cgroup=9, is_made=1,
+            "cgroup_event", "KIND_CGROUP", tgid=3, cgroup=9, is_made=1, uid=5,
             path=b"/" * size, path_size=size,
         )
     )  # fmt: skip
 
     is_cut = size > 1
-    assert found == CgroupChanged(0, 3, 9, is_made=True, path="/" * size, is_cut=is_cut)
+    assert found == CgroupChanged(
+        0, 3, 9, is_made=True, path="/" * size, uid=5, is_cut=is_cut
+    )
 
 
 def test_an_exec_keeps_its_arguments_as_bytes() -> None:

@@ -45,6 +45,8 @@ static __always_inline void on_cgroup(KERNEL_STRUCT(cgroup) * cgroup, const char
 	event->tgid = bpf_get_current_pid_tgid() >> 32;
 	event->cgroup = READ(READ(cgroup, kn), id);
 	event->is_made = is_made;
+	event->spare = 0;
+	event->uid = bpf_get_current_uid_gid();
 	size = bpf_probe_read_kernel_str(event->path, CGROUP_PATH_SIZE, path);
 	event->path_size = size > 0 ? size - 1 : 0;
 	submit_life(event);

@@ -315,7 +315,9 @@ struct cgroup_event {
 	u32 tgid;
 	u64 cgroup; /* its id: the inode number of its folder */
 	u32 is_made;
-	u32 path_size;		     /* without the zero at its end */
+	u32 uid;       /* of that process */
+	u32 path_size; /* without the zero at its end */
+	u32 spare;
 	char path[CGROUP_PATH_SIZE]; /* from the hierarchy's root */
 };
 
