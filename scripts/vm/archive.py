@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
 class ArchiveError(Exception):
@@ -27,10 +27,10 @@ class Archive:
         self.where = ", ".join(suite for _, suite in suites)
         self._work = work
         (work / "archives/partial").mkdir(parents=True)
-        mirror = _mirror()
+        source = mirror()
         (work / "sources.list").write_text(
             "".join(
-                f"{kind} [signed-by={_KEYRING}] {mirror}/{archive} {suite} main\n"
+                f"{kind} [signed-by={KEYRING}] {source}/{archive} {suite} main\n"
                 for archive, suite in suites
             )
         )
@@ -78,7 +78,7 @@ class Archive:
         )
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """Return the address of the Debian mirror that this machine's apt uses."""
     done = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI)"],
