@@ -28,8 +28,8 @@ mount -t tmpfs -o mode=755 none "$new/dev"
 mkdir "$new/dev/net"
 for node in null zero full random urandom tty fuse net/tun; do
     [ -e "/dev/$node" ] || continue
-    : >"$new/dev/$node"
-    mount --bind "/dev/$node" "$new/dev/$node"
+    # shellcheck disable=SC2046 -- its two numbers
+    mknod -m 666 "$new/dev/$node" c $(stat -c '0x%t 0x%T' "/dev/$node")
 done
 mkdir "$new/dev/pts" "$new/dev/shm" "$new/dev/mqueue"
 mount -t devpts -o newinstance,ptmxmode=666,mode=620 none "$new/dev/pts"
@@ -44,5 +44,6 @@ cd "$new"
 pivot_root . old # not chroot: runc cannot pivot inside one
 umount -l /old
 cd /
+mount --make-rshared / # rootless podman asks for it
 echo ready
 exec cat >/dev/null

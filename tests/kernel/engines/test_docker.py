@@ -1,0 +1,116 @@
+"""docker: what is run, entered, built and published."""
+
+from collections.abc import Generator
+
+import pytest
+
+from support.engines.daemons import building, dockerd
+from support.engines.room import Room
+from support.engines.told import Row, report, seen, told
+from support.lab import SERVER4
+from support.sidecars import Sidecar
+
+ENGINE = "docker.io"
+INNER = """
+cgroup=/sys/fs/cgroup
+mkdir $cgroup/inner
+while read -r pid; do echo $pid >$cgroup/inner/cgroup.procs; done <$cgroup/cgroup.procs
+export DOCKER_HOST=unix:///run/docker.sock
+dockerd --data-root=/store/docker --exec-root=/run/dk --bip=172.31.0.1/16 \
+    -H $DOCKER_HOST >/shared/inner.log 2>&1 &
+until docker version >/dev/null 2>&1; do kill -0 $!; done
+docker import /shared/image.tar image
+for port; do docker run --rm image /connect 10.213.7.2 $port; done
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def daemon(room: Room) -> Generator[None]:
+    """Docker's daemon, in the module's room."""
+    with dockerd(room):
+        yield
+
+
+def each(ports: range, command: str) -> list[str]:
+    """Return the words that run `command` for each `$port`."""
+    return ["sh", "-euc", f"for port in {' '.join(map(str, ports))}; do {command}; done"]
+
+
+def test_programs_that_end_at_once(room: Room, aside: Sidecar) -> None:
+    ports = range(4200, 4225)
+    room.do(*each(ports, f"docker run --rm image /connect {SERVER4} $port"))
+    aside.stop()
+
+    seen(told(aside, ports), ENGINE, "`docker run --rm`, ends at once", len(ports))
+
+
+def test_who_enters_a_container(room: Room, aside: Sidecar) -> None:
+    ports = range(4230, 4240)
+    room.do("docker", "run", "-d", "--name=entered", "image", "/bin/sleep", "600")
+    room.do(*each(ports, f"docker exec entered /connect {SERVER4} $port"))
+    aside.stop()
+    room.do("docker", "rm", "-f", "entered")
+
+    seen(told(aside, ports), ENGINE, "`docker exec`", len(ports))
+
+
+def test_a_name_in_a_network_of_the_users(room: Room, aside: Sidecar) -> None:
+    room.do("docker", "network", "create", "lab")
+    fetch = ["/bin/wget", "-qO-", "http://four.example.test/"]
+    assert room.do("docker", "run", "--rm", "--network=lab", "image", *fetch) == "hello"
+    aside.stop()
+
+    print([(o["dst"],o["process"],o["verdict"],o["claimed"]) for o in aside.records() if o["type"]=="connection"])
+    found = told(aside, [80], "/bin/busybox")
+    names = {name["name"] for one in found for name in one["dst"]["names"]}
+    how = "`docker run --network NET`, by a name (127.0.0.11)"
+    seen(found, ENGINE, how, 1, name="yes" if "four.example.test" in names else "no")
+
+
+@pytest.mark.parametrize("builder", ["0", "1"])
+def test_the_steps_of_a_build(room: Room, aside: Sidecar, builder: str) -> None:
+    ports = range(4240, 4245) if builder == "0" else range(4250, 4255)
+    folder = building(room, "image", ports)
+    words = ["env", f"DOCKER_BUILDKIT={builder}", "docker", "build", "-q", folder]
+    room.do(*words)
+    aside.stop()
+
+    how = "`docker build`, " + ("legacy builder" if builder == "0" else "buildkit")
+    seen(told(aside, ports), ENGINE, how, len(ports))
+
+
+def test_a_published_port_is_reached_by_way_of_the_proxy(
+    room: Room, aside: Sidecar
+) -> None:
+    serve = "while :; do echo hi | nc -l -p 8080; done"
+    published = ["--name=published", "--publish=127.0.0.1:8080:8080"]
+    room.do("docker", "run", "-d", *published, "image", "/bin/sh", "-c", serve)
+    ask = "until busybox nc 127.0.0.1 8080 </dev/null | grep hi; do :; done"
+    room.do("sh", "-euc", ask)
+    aside.stop()
+    room.do("docker", "rm", "-f", "published")
+
+    made = [one for one in aside.verified() if one["type"] == "connection"]
+    asked = [one for one in made if one["dst"]["ip"] == "127.0.0.1"]
+    assert "local" in {one["verdict"] for one in asked if one["dst"]["port"] == 8080}
+    passed = {
+        one["process"]["exe"]
+        for one in made
+        if one["dst"]["port"] == 8080 and one["dst"]["ip"].startswith("172.")
+    }
+    assert passed == {"/usr/sbin/docker-proxy"}
+    how = "published port, by `docker-proxy`"
+    report(Row(ENGINE, how, 1, 1, notes="the proxy's connection is the engine's own"))
+
+
+def test_docker_in_docker(room: Room, aside: Sidecar) -> None:
+    ports = range(4260, 4265)
+    (room.shared / "inner.sh").write_text(INNER)
+    places = ["--volume=/usr:/usr:ro", "--volume=/etc:/etc", "--volume=/shared:/shared"]
+    for place in ("/run:exec", "/store:exec", "/var", "/tmp:exec", "/root"):
+        places += ["--tmpfs", place]
+    script = ["/bin/bash", "-eu", "/shared/inner.sh", *map(str, ports)]
+    room.do("docker", "run", "--rm", "--privileged", *places, "skeleton", *script)
+    aside.stop()
+
+    seen(told(aside, ports), ENGINE, "docker in docker", len(ports))
