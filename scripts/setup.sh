@@ -105,6 +105,10 @@ vm_packages() {
         xz-utils zstd
 }
 
+engine_packages() {
+    echo busybox-static debian-archive-keyring mmdebstrap util-linux
+}
+
 # A digest of all that .venv depends on; when it changes, it is set up again.
 fingerprint() {
     (cd "$root" && cat pyproject.toml scripts/setup.sh scripts/build_hook.py \

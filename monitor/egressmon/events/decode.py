@@ -237,9 +237,7 @@ def _escape(data: bytes) -> Escape:
 
 
 def _cgroup(data: bytes) -> CgroupChanged:
-    ktime, _, pid, cgroup, is_made, uid, size, _, path = _CGROUP_EVENT.unpack_from(
-        data
-    )
+    ktime, _, pid, cgroup, is_made, uid, size, _, path = _CGROUP_EVENT.unpack_from(data)
     is_cut = size >= len(path) - 1
     return CgroupChanged(
         ktime, pid, cgroup, bool(is_made), from_bytes(path[:size]), uid, is_cut

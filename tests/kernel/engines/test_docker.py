@@ -33,7 +33,11 @@ def daemon(room: Room) -> Generator[None]:
 
 def each(ports: range, command: str) -> list[str]:
     """Return the words that run `command` for each `$port`."""
-    return ["sh", "-euc", f"for port in {' '.join(map(str, ports))}; do {command}; done"]
+    return [
+        "sh",
+        "-euc",
+        f"for port in {' '.join(map(str, ports))}; do {command}; done",
+    ]
 
 
 def test_programs_that_end_at_once(room: Room, aside: Sidecar) -> None:
@@ -56,11 +60,10 @@ def test_who_enters_a_container(room: Room, aside: Sidecar) -> None:
 
 def test_a_name_in_a_network_of_the_users(room: Room, aside: Sidecar) -> None:
     room.do("docker", "network", "create", "lab")
-    fetch = ["/bin/wget", "-qO-", "http://four.example.test/"]
+    fetch = ["/bin/busybox", "wget", "-qO-", "http://four.example.test/"]
     assert room.do("docker", "run", "--rm", "--network=lab", "image", *fetch) == "hello"
     aside.stop()
 
-    print([(o["dst"],o["process"],o["verdict"],o["claimed"]) for o in aside.records() if o["type"]=="connection"])
     found = told(aside, [80], "/bin/busybox")
     names = {name["name"] for one in found for name in one["dst"]["names"]}
     how = "`docker run --network NET`, by a name (127.0.0.11)"

@@ -45,7 +45,7 @@ def test_roots_containers(
 
 def test_a_name_in_a_network_of_the_users(room: Room, aside: Sidecar) -> None:
     room.do("podman", "network", "create", "lab")
-    fetch = ["/bin/wget", "-qO-", "http://four.example.test/"]
+    fetch = ["/bin/busybox", "wget", "-qO-", "http://four.example.test/"]
     assert room.do("podman", "run", "--rm", "--network=lab", IMAGE, *fetch) == "hello"
     aside.stop()
 
@@ -55,9 +55,7 @@ def test_a_name_in_a_network_of_the_users(room: Room, aside: Sidecar) -> None:
     seen(found, "podman", how, 1, name="yes" if "four.example.test" in names else "no")
 
 
-@pytest.mark.parametrize(
-    ("network", "first"), [("pasta", 4350), ("slirp4netns", 4360)]
-)
+@pytest.mark.parametrize(("network", "first"), [("pasta", 4350), ("slirp4netns", 4360)])
 def test_a_users_containers(
     room: Room, aside: Sidecar, network: str, first: int
 ) -> None:

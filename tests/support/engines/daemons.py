@@ -70,7 +70,9 @@ def add_user(room: Room) -> None:
     """Add a user who has podman, too."""
     room.do("useradd", "--create-home", f"--home-dir={_HOME}", USER)
     room.do("install", "-d", f"--owner={USER}", _RUNTIME)
-    room.do(*as_user("podman", "import", "-q", "/shared/image.tar", "localhost/image:1"))
+    room.do(
+        *as_user("podman", "import", "-q", "/shared/image.tar", "localhost/image:1")
+    )
 
 
 def as_user(*words: str) -> list[str]:

@@ -51,7 +51,13 @@ class Room:
         return inside(
             self.cgroup / "host",
             *("nsenter", f"--target={self.holder}", *spaces),
-            *("env", "-C", "/", "-i", *(f"{name}={value}" for name, value in variables.items())),
+            *(
+                "env",
+                "-C",
+                "/",
+                "-i",
+                *(f"{name}={value}" for name, value in variables.items()),
+            ),
             *words,
         )
 
@@ -86,7 +92,9 @@ class Room:
             )
 
 
-def _words(cgroup: Path, root: Path, scratch: Path, shared: Path, net: str) -> list[str]:
+def _words(
+    cgroup: Path, root: Path, scratch: Path, shared: Path, net: str
+) -> list[str]:
     new = ("--mount", "--uts", "--ipc", "--cgroup", "--propagation=private")
     return inside(
         cgroup,

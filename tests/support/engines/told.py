@@ -1,13 +1,14 @@
-"""What a sidecar told of containers, and a row of docs/containers.md about it."""
+"""What a sidecar told of containers, as a row of docs/containers.md."""
 
 import json
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from support.engines.page import Row
 from support.lab import SERVER4
 from support.sidecars import Sidecar
 
@@ -16,26 +17,6 @@ Json = dict[str, Any]
 REPORT = "EGRESSMON_ENGINES_REPORT"
 _ID = re.compile(r"[0-9a-f]{64}")
 _SHORT_ID = re.compile(r"(?<=buildkit/)[0-9a-z]{25}|(?<=/buildah-buildah)\d+")
-
-
-@dataclass(frozen=True)
-class Row:
-    """How the containers of an engine were seen.
-
-    `of` connections were made, `seen` of them were seen, and of those `known` with the
-    container. `name` is whether a name was found, "" if none was asked for; `origin` is
-    what the records say.
-    """
-
-    engine: str
-    how: str
-    of: int
-    seen: int
-    known: int = 0
-    name: str = ""
-    cgroup: str = ""
-    origin: str = ""
-    notes: str = ""
 
 
 def told(aside: Sidecar, ports: Iterable[int], exe: str = "/connect") -> list[Json]:
