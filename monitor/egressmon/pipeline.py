@@ -36,6 +36,7 @@ from egressmon.evidence.records import (
     UnreadableRecord,
 )
 from egressmon.faults import Faults, message
+from egressmon.policy.judging.judge import Judge
 from egressmon.sensor.canary import CanaryWatch, is_canary
 from egressmon.sensor.intake import Batch
 from egressmon.values import dataclass, field
@@ -129,6 +130,21 @@ class Pipeline:
         self._lines = lines
         self.repeated = repeated
         self._put_lookup = lookups.put if lookups is not None else sink
+
+    def settle(self) -> None:
+        """Record what was judged and is held back."""
+        for record, ktime_ns in self.queries.settle():
+            self._sink(record, ktime_ns)
+
+    def judge_by(self, judge: Judge, before_unnamed: Callable[[], None]) -> None:
+        """Judge by another policy from now on; nothing remembered is of the old one.
+
+        Lines of look-ups are kept by their verdict, and need not be forgotten.
+        """
+        self.queries.judge_by(judge)
+        self.connections.judge_by(judge, before_unnamed)
+        if self.repeated is not None:
+            self.repeated.forget()
 
     def process(self, batch: Batch) -> None:
         """Process the mappings of `batch`, then its events, which refer to them."""

@@ -64,9 +64,9 @@ class Noted:
         del caller
         self.stops.append((is_concluded, reason))
 
-    def reload(self, caller: Caller) -> str:
+    def reload(self, caller: Caller, reason: str) -> str:
         """Note it."""
-        del caller
+        del caller, reason
         self.reloads += 1
         return self.why_no_reload
 

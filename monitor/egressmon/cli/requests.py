@@ -198,7 +198,7 @@ class VerifyRequest(NamedTuple):
     """`egressmon verify`: what to verify, and with what."""
 
     paths: list[str]
-    policy: str | None
+    policies: list[str]
     anchor: str | None
     """A log that holds anchors."""
     allowed_signers: str | None

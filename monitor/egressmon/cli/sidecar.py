@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from egressmon.cli.requests import SidecarRequest
@@ -11,7 +12,9 @@ from egressmon.evidence.segment_folder import PlainFolder
 from egressmon.evidence.segments import Segments
 from egressmon.keeping.segments import RunFolder
 from egressmon.policy.reading.file import LoadedPolicy, load_policy
+from egressmon.policy.reading.place import READ
 from egressmon.privileges import privilege
+from egressmon.privileges.confinement import with_rights_of
 from egressmon.privileges.privilege import User, acting_as
 from egressmon.probes.loaders.loading import load_for_found
 from egressmon.reports.interface import tell_all
@@ -95,6 +98,7 @@ def _run(
             starter=user.uid,
             segments=segments,
             folder=run_folder,
+            open_policy=_opener(loaded, user),
             told=request.told,
             heartbeat_s=request.heartbeat,
             canaries_s=request.canaries,
@@ -127,6 +131,20 @@ def _segments(
             f"evidence cannot be written to {folder.path}: {error.strerror}",
             "name a folder on a disk with room, with --evidence",
         ) from error
+
+
+# What is asked for later is where it was at first, and opened as who started this. For
+# the keeper, whose groups are that user's.
+def _opener(loaded: LoadedPolicy, user: User) -> Callable[[], int] | None:
+    if loaded.path is None:
+        return None
+    path = loaded.path.absolute()
+
+    def opened() -> int:
+        with with_rights_of(user):
+            return os.open(path, READ)
+
+    return opened
 
 
 # What the evidence names as its command: no secret is in it.

@@ -244,8 +244,8 @@ def _add_reload(add: Add) -> argparse.ArgumentParser:
     sub = add(
         "reload",
         help="read the policy again",
-        description="Read the policy again. If it cannot be read, the old one stays. "
-        "Root, and who has the token, may do so.",
+        description="Read the policy again. If it cannot be used, the old one stays. "
+        "Who has the token may do so, and root outside of what is watched.",
         epilog=_STATUSES,
     )
     _add_token(sub)

@@ -121,7 +121,7 @@ def _verify(parsed: argparse.Namespace, _: Call) -> int:
     return verify.command(
         VerifyRequest(
             paths=parsed.path,
-            policy=parsed.policy,
+            policies=parsed.policy,
             anchor=parsed.anchor,
             allowed_signers=parsed.allowed_signers,
             subject=parsed.sigstore_identity,

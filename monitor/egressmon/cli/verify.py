@@ -29,7 +29,8 @@ def command(request: VerifyRequest) -> int:
             _join(result, verify(path, wanted, tuple(more)))
         except UnreadableError as error:
             result.unreadable.append(error)
-    _policy_used(request.policy, result)
+    for path in request.policies:
+        _policy_used(path, result)
     (_print_json if request.format == "json" else _print_text)(result)
     return _status(result)
 
@@ -44,7 +45,13 @@ def _wanted(request: VerifyRequest) -> Wanted:
     if request.subject is not None and request.issuer is not None:
         identity = Identity(request.subject, request.issuer)
     anchors = Anchors(request.anchor) if request.anchor is not None else None
-    return Wanted(request.policy, anchors, request.allowed_signers, identity, claims_of)
+    return Wanted(
+        anchors=anchors,
+        allowed_signers=request.allowed_signers,
+        identity=identity,
+        judge=claims_of,
+        policies=tuple(request.policies),
+    )
 
 
 def _join(result: Result, other: Result) -> None:
@@ -58,14 +65,12 @@ def _join(result: Result, other: Result) -> None:
 
 
 # A policy that was named, and is that of no run, was named in error or was changed.
-def _policy_used(path: str | None, result: Result) -> None:
-    if path is None:
-        return
+def _policy_used(path: str, result: Result) -> None:
     digests = Policies([path]).digests
     if not digests:
         raise UsageError(f"the policy {path} cannot be read", "name another file")
     (digest,) = digests
-    if all(one.policy_digest != digest for one in result.files):
+    if all(digest not in one.policy_digests for one in result.files):
         what = f"it is the policy of no run here: its digest is {digest}"
         result.found.append(Finding("policy", path, what))
 
@@ -175,6 +180,7 @@ def _as_json(file: Verified) -> dict[str, Any]:
         "verdict": file.verdict,
         "complete": file.complete,
         "policy_digest": file.policy_digest,
+        "policy_digests": file.policy_digests,
         "judged": file.judged,
         "resting": dict(file.resting),
         "unjudged": file.unjudged,

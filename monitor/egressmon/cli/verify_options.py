@@ -18,7 +18,10 @@ def add_verify(add: Add, name: str) -> None:
         "--policy",
         metavar="FILE",
         type=file_name,
-        help="the policy of the runs (default: found beside them, by its digest)",
+        action="append",
+        default=[],
+        help="the policy of the runs (default: found beside them, by its digest); "
+        "several times, if it was reloaded",
     )
     sub.add_argument(
         "--anchor",

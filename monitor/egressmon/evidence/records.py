@@ -306,6 +306,29 @@ class ControlRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyRecord:
+    """The policy of a run that lasts was read again: what follows is judged by it."""
+
+    TYPE: ClassVar[str] = "policy"
+
+    policy: str
+    policy_digest: str
+    before: str
+    """The digest of the policy until now."""
+    resolvers: list[str]
+    """Those that the policy trusts."""
+    reason: str
+    """Why whoever asked for it may."""
+    pid: int | None
+    uid: int | None
+    inside: bool | None
+    """Whether that process is in the scope; None: it is not known."""
+    connections: dict[str, int]
+    """By verdict, those that were judged by the policy until now."""
+    queries: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class UnreadableRecord:
     """An event that could not be processed; later events still are."""
 
@@ -350,6 +373,15 @@ class Outlived:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyCounts:
+    """What was judged by one of the policies of a run."""
+
+    policy_digest: str
+    connections: dict[str, int]
+    queries: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class RunEnd:
     """The last record: what was seen, what was lost, and the verdict on the run."""
 
@@ -378,6 +410,8 @@ class RunEnd:
     duration_ms: int
     masked: dict[str, int]
     """How many secrets were masked in the records, by kind."""
+    policies: list[PolicyCounts] = field(default_factory=list[PolicyCounts])
+    """In their order, if the policy was read again during the run."""
 
 
 Record: TypeAlias = (
@@ -393,6 +427,7 @@ Record: TypeAlias = (
     | PhaseRecord
     | HeartbeatRecord
     | ControlRecord
+    | PolicyRecord
     | UnreadableRecord
     | LossRecord
     | SegmentRecord

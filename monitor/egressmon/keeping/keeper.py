@@ -69,6 +69,8 @@ class KeeperSetup:
     """Whether the command only waits for the run's end, to which the agent puts it."""
     segments: RunFolder | None = None
     """Where the evidence is written; None: in a file that is open from the start."""
+    open_policy: Callable[[], int] | None = None
+    """Opens the run's policy again; None: it was in no file."""
     release: Callable[[], None] | None = None
     """Called last of all, with root's rights."""
 
@@ -105,6 +107,7 @@ class Keeper:
             Service.OPEN: self._open,
             Service.OPEN_SEGMENT: self._open_segment,
             Service.REOPEN: self._reopen_segment,
+            Service.OPEN_POLICY: self._open_policy,
         }
 
     def serve(self, agent: int) -> int:
@@ -168,6 +171,12 @@ class Keeper:
 
     def _reopen_segment(self, _detail: int, data: bytes) -> int:
         return _detached(self._segments().open_again(_number(data)))
+
+    # The agent cannot name another file.
+    def _open_policy(self, _detail: int, _data: bytes) -> int:
+        if self._setup.open_policy is None:
+            raise ValueError("the policy is in no file")
+        return self._setup.open_policy()
 
     def _replace(self, which: int, piece: bytes) -> None:
         self._segments().take(which, piece)

@@ -60,6 +60,13 @@ class KeeperClient:
         """Return a descriptor, for reading, of what is now called as that segment."""
         return self._opened(Service.REOPEN, 0, NUMBER.pack(number))
 
+    def open_policy(self) -> int:
+        """Return a descriptor, for reading, of the policy that the run was begun with.
+
+        It is what its path names now.
+        """
+        return self._opened(Service.OPEN_POLICY, 0, b"")
+
     def replace_manifest(self, data: bytes) -> None:
         """Have `data` in the manifest of the evidence's segments."""
         for start in range(0, len(data), PIECE):

@@ -70,6 +70,8 @@ class Service(IntEnum):
     """Open a segment that was made, for reading. The rest is `NUMBER`."""
     REPLACE = 16
     """Take a piece of the run's manifest. The detail is `FIRST` and `LAST`."""
+    OPEN_POLICY = 32
+    """Open the policy that was named at the start, as it is now."""
 
 
 def answer(code: int, rest: Any = None) -> bytes:

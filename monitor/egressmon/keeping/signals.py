@@ -47,6 +47,10 @@ class EndRequest:
         """Tell whether the flag is set."""
         return self.wait(0)
 
+    def fileno(self) -> int:
+        """Return what becomes readable when the flag is set."""
+        return self._read
+
     def wait(self, timeout_ms: int) -> bool:
         """Wait at most `timeout_ms` for the flag; return whether it is set."""
         poller = select.poll()
@@ -73,7 +77,8 @@ class SignalRelay:
         """With `end_all`, it is called for SIGTERM, which is not passed on then.
 
         With `only_ending`, what asks for no end is not passed on: nobody there has a
-        use for it, and it would end who only waits.
+        use for it, and it would end who only waits. SIGHUP then sets `reloading`, but
+        for a terminal's.
         """
         self._only_ending = only_ending
         self._end_all = end_all
@@ -81,6 +86,8 @@ class SignalRelay:
         self._pidfd = child.pidfd
         self.witness = witness
         self.ending = EndRequest()
+        self.reloading = EndRequest()
+        """Somebody wants what can be read again to be: told as a pid and a user id."""
         self.interrupted_by: int | None = None
         """The signal that keeps the command from being started."""
         self._may_interrupt = True
@@ -110,7 +117,7 @@ class SignalRelay:
     def _work(self) -> None:
         while True:
             info = signal.sigwaitinfo(FORWARDED)
-            if self._only_ending and info.si_signo not in ENDING:
+            if self._only_ending and self._is_for_us(info):
                 continue
             asks_for_end = info.si_signo in ENDING - dispositions.ignored()
             if asks_for_end:
@@ -125,6 +132,13 @@ class SignalRelay:
             with suppress(ProcessLookupError):
                 if self._pidfd >= 0 and not self._has_got(info):
                     signal.pidfd_send_signal(self._pidfd, info.si_signo)
+
+    # Whether it asks for no end.
+    def _is_for_us(self, info: signal.struct_siginfo) -> bool:
+        if info.si_signo == signal.SIGHUP and info.si_code != _SI_KERNEL:
+            self.reloading.set(f"{info.si_pid} {info.si_uid}")
+            return True
+        return info.si_signo not in ENDING
 
     # Whether the command has got the signal by itself, as a member of our group.
     def _has_got(self, info: signal.struct_siginfo) -> bool:

@@ -137,6 +137,9 @@ def _details(outcome: Outcome) -> Iterator[str]:
     if outcome.policy is None:
         policy += "; to have one written for review: egressmon learn -- COMMAND"
     yield policy
+    if len(outcome.end.policies) > 1:
+        digests = ", then ".join(one.policy_digest for one in outcome.end.policies)
+        yield f"it was reloaded: judged by {digests}"
     yield where
 
 

@@ -121,6 +121,7 @@ def _set_up_keeper(
         ends_scope=options.ends_scope,
         is_standing=options.standing is not None,
         segments=options.standing.folder if options.standing else None,
+        open_policy=options.standing.open_policy if options.standing else None,
         release=options.standing.place.release if options.standing else None,
     )
 

@@ -1,7 +1,7 @@
 """Conclude a run: its verdict, the reasons why it is incomplete, its exit status."""
 
 from egressmon.evidence.output import EvidenceState
-from egressmon.evidence.records import RunEnd, RunVerdict
+from egressmon.evidence.records import PolicyCounts, RunEnd, RunVerdict
 from egressmon.evidence.segmented import LOST
 from egressmon.evidence.tally import Tally
 from egressmon.faults import Faults
@@ -39,6 +39,8 @@ class Findings:
     evidence_lost: int
     """How many records could not be written, though later ones were."""
     duration_ms: int
+    policies: list[PolicyCounts]
+    """By policy, if there was more than one."""
 
 
 def end_record(found: Findings) -> RunEnd:
@@ -74,6 +76,7 @@ def end_record(found: Findings) -> RunEnd:
         outlived=ending.outlived,
         duration_ms=found.duration_ms,
         masked=masked_so_far(),
+        policies=found.policies,
     )
 
 

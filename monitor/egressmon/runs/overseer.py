@@ -38,7 +38,8 @@ class Overseer:
         )
         self._epoll = select.epoll()
         self._polled: set[int] = set()
-        self._poll_for(self._server.descriptors())
+        self._reloading = session.reload_request()
+        self._poll_for({self._reloading.fileno(), *self._server.descriptors()})
         now = time.monotonic()
         self._next_heartbeat = now + standing.heartbeat_s
         self._next_canaries = now + standing.canaries_s
@@ -71,7 +72,11 @@ class Overseer:
         """Do what is asked or due; do not wait for anything."""
         with self._session.isolated("being asked of the run"):
             self._server.attend()
-        self._poll_for(self._server.descriptors())
+        if self._reloading.is_set():
+            with self._session.isolated("being asked by a signal"):
+                pid, uid = map(int, self._reloading.asker().split()[:2])
+                self._server.ask_by_signal("reload", pid, uid)
+        self._poll_for({self._reloading.fileno(), *self._server.descriptors()})
         now = time.monotonic()
         with self._session.isolated("testing the probes"):
             if self._session.round is not None:
@@ -124,11 +129,15 @@ class Overseer:
         self.asked_by, self.is_concluded = reason, is_concluded or self.is_concluded
         self._session.end()
 
-    def reload(self, caller: Caller) -> str:
-        """Say that this cannot be done."""
-        why = "the policy of a run cannot be changed; stop it, and start another"
-        self._note("reload", caller, why, allowed=False)
+    def reload(self, caller: Caller, reason: str) -> str:
+        """Judge by the policy as it is in its file now; return why not, or ""."""
+        if why := _cut(self._session.reload(caller, reason)):
+            self._note("reload", caller, why, allowed=False)
         return why
+
+    def policies(self) -> list[str]:
+        """Return the digest of each policy that the run was judged by, in order."""
+        return self._session.reloading.digests()
 
     def attempt(self, verb: str, caller: Caller, reason: str, count: int) -> None:
         """Record that somebody was refused."""
@@ -177,6 +186,7 @@ def _answer(outcome: Outcome, overseer: Overseer) -> dict[str, Any]:
             _cut(why) for why in end.incomplete_reasons[:_MAX_SHOWN]
         ],
         "violations": overseer.shown,
+        "policies": overseer.policies(),
     }
 
 

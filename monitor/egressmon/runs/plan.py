@@ -46,6 +46,8 @@ class Standing:
     """Where the evidence is written."""
     folder: RunFolder
     """What the keeper opens further segments with."""
+    open_policy: Callable[[], int] | None = None
+    """Opens the policy's file again, as who started it; None: there is none."""
     told: int | None = None
     """An open pipe, where who started it is told that it watches."""
     heartbeat_s: float = 10.0

@@ -11,7 +11,7 @@ from egressmon.attribution.stage import Attributor, attribute_with
 from egressmon.errors import UnfinishedError, UsageError
 from egressmon.evidence.anchoring import Anchor
 from egressmon.evidence.output import EvidenceState
-from egressmon.evidence.records import BlindSpot, Record, RunEnd
+from egressmon.evidence.records import BlindSpot, PolicyCounts, Record, RunEnd
 from egressmon.keeping.keeper_client import KeeperClient
 from egressmon.naming.names import read_hosts_file
 from egressmon.pipeline import Pipeline
@@ -318,6 +318,10 @@ class Session:
         for record in sensor.prove(when, canaries, attempts):
             self._recorder.record(record)
 
+    # Only a run that lasts can have several.
+    def _policies(self) -> list[PolicyCounts]:
+        return []
+
     def _findings(self, evidence_state: EvidenceState) -> Findings:
         state = self._state
         return Findings(
@@ -333,6 +337,7 @@ class Session:
             evidence_left_out=state.evidence.left_out,
             evidence_lost=state.evidence.lost,
             duration_ms=(state.clock.now_ns() - state.began_ns) // 1_000_000,
+            policies=self._policies(),
         )
 
 

@@ -14,12 +14,16 @@ from egressmon.evidence.records import (
     BlindSpot,
     HeartbeatRecord,
     PhaseRecord,
+    PolicyCounts,
     Record,
 )
+from egressmon.keeping.signals import EndRequest
 from egressmon.reports.outcome import Outcome
 from egressmon.runs.overseer import Overseer
+from egressmon.runs.reloading import Reloading
 from egressmon.runs.session import Session
 from egressmon.sensor.canary import Attempt
+from egressmon.sidecar.permissions import Caller
 from egressmon.values import dataclass
 
 WAITING = ["/bin/sleep", "infinity"]
@@ -42,6 +46,7 @@ class StandingSession(Session):
     """Follows a scope that was there before, until somebody ends the run."""
 
     overseer: Overseer
+    reloading: Reloading
     round: "Round | None" = None
     """The canaries that were sent and not yet recorded."""
 
@@ -51,6 +56,9 @@ class StandingSession(Session):
             raise TypeError("not a run that lasts")
         self.isolated = self._isolated
         self.overseer = Overseer(self, standing)
+        self.reloading = Reloading(
+            self._state, self._recorder, self._live.keeper.open_policy
+        )
         return self.overseer
 
     @property
@@ -78,6 +86,17 @@ class StandingSession(Session):
     def end(self) -> None:
         """Let the run end."""
         self._live.keeper.end()
+
+    def reload_request(self) -> EndRequest:
+        """Return what tells that a signal asked for a reload."""
+        return self._live.armed.keeper_setup.relay.reloading
+
+    def reload(self, caller: Caller, reason: str) -> str:
+        """Judge by the policy as it is now; return why not, or ""."""
+        return self.reloading.reload(self._pipeline, caller, reason)
+
+    def _policies(self) -> list[PolicyCounts]:
+        return self.reloading.policies()
 
     def begin_phase(self, name: str, before: str | None) -> None:
         """Begin the phase `name` now, and end the one `before`, if any."""
@@ -148,6 +167,7 @@ class StandingSession(Session):
             "connections": dict(tally.connections),
             "queries": dict(tally.queries),
             "processes": tally.processes,
+            "policies": self.reloading.digests(),
             "doubts": len(self._state.ending.doubts) + len(tally.escapes),
         }
 

@@ -10,7 +10,12 @@ from egressmon.evidence.tally import Tally
 from egressmon.evidence.writer import Evidence
 from egressmon.faults import Faults
 from egressmon.files.beginning import Beginning
-from egressmon.naming.names import Names, read_resolver, trusted_resolvers
+from egressmon.naming.names import (
+    Names,
+    Resolver,
+    read_resolver,
+    trusted_resolvers,
+)
 from egressmon.naming.resolution import PolicyResolution
 from egressmon.policy.judging.judge import Judge
 from egressmon.runs.assemble import Knowledge
@@ -35,6 +40,8 @@ class RunState:
     knowledge: Knowledge
     beginning: Beginning
     resolution: PolicyResolution
+    resolver: Resolver
+    """The system's, as it was at the start."""
     judge: Judge
 
 
@@ -62,6 +69,7 @@ def make_state(options: RunOptions, identifier: str) -> RunState:
         knowledge=Knowledge(names, processes, CanaryWatch()),
         beginning=beginning,
         resolution=PolicyResolution(policy, names, resolver.search),
+        resolver=resolver,
         judge=Judge(policy, trusted_resolvers(policy, resolver), resolver.search),
     )
 

@@ -26,8 +26,11 @@ class Acts(Protocol):
         """
         ...
 
-    def reload(self, caller: Caller) -> str:
-        """Read the policy again; return why that failed, or ""."""
+    def reload(self, caller: Caller, reason: str) -> str:
+        """Read the policy again; return why that failed, or "".
+
+        `reason` says why the caller may ask for it.
+        """
         ...
 
     def attempt(self, verb: str, caller: Caller, reason: str, count: int) -> None:

@@ -32,7 +32,21 @@ def caller_of(connection: socket.socket, is_inside: Callable[[int], bool]) -> Ca
     A process that has ended is not pinned: another may have its pid by now.
     """
     pid, uid = credentials_of(connection)
-    pidfd = _pidfd(connection, pid)
+    return _looked_at(pid, uid, _pidfd(connection, pid), is_inside)
+
+
+def sender_of(pid: int, uid: int, is_inside: Callable[[int], bool]) -> Caller:
+    """Return who sent a signal, by what the kernel said of it: `pid` and `uid`."""
+    pidfd = None
+    if pid > 0:
+        with suppress(OSError):  # it has ended
+            pidfd = os.pidfd_open(pid)
+    return _looked_at(pid, uid, pidfd, is_inside)
+
+
+def _looked_at(
+    pid: int, uid: int, pidfd: int | None, is_inside: Callable[[int], bool]
+) -> Caller:
     try:
         inside = False
         if pid > 0:

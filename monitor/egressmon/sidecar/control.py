@@ -10,7 +10,7 @@ from egressmon.sidecar import tokens
 from egressmon.sidecar.acts import Acts
 from egressmon.sidecar.answers import line_of, refusal
 from egressmon.sidecar.attempts import Attempts
-from egressmon.sidecar.callers import caller_of
+from egressmon.sidecar.callers import caller_of, sender_of
 from egressmon.sidecar.connections import Connection
 from egressmon.sidecar.permissions import RECORDED, Caller, Decision, decide
 from egressmon.sidecar.rates import UserRates
@@ -137,6 +137,19 @@ class ControlServer:
         for one, _ in waiting:
             one.close()
 
+    def ask_by_signal(self, verb: str, pid: int, uid: int) -> None:
+        """Do `verb` if `pid` of `uid` may have it without a token.
+
+        It is what a signal asks for, as the kernel says; nobody is answered. Raises
+        what the act raised.
+        """
+        caller = sender_of(pid, uid, self._is_inside)
+        decision = decide(verb, caller, self._starter_uid, token_fits=False)
+        if not decision.allowed:
+            self._attempts.note(verb, caller, decision.reason, self._now())
+        elif verb == "reload":
+            self._acts.reload(caller, decision.reason)
+
     def tell_attempts(self) -> None:
         """Tell the attempts that were not told yet, while they still can be recorded.
 
@@ -204,7 +217,7 @@ class ControlServer:
         if request.verb == "mark":
             return self._marked(request.phase, caller)
         if request.verb == "reload":
-            why = self._acts.reload(caller)
+            why = self._acts.reload(caller, decision.reason)
             return refusal(why) if why else line_of({"ok": True})
         return self._stopped(one, caller, decision)
 

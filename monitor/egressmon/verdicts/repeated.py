@@ -86,6 +86,12 @@ class RepeatedConnections:
         """How many lines are kept."""
         return len(self._known)
 
+    def forget(self) -> None:
+        """Forget all lines: another policy judges from now on."""
+        self._known.clear()
+        self._once.clear()
+        self._bytes = 0
+
     def record(self, data: bytes, kind: int) -> bool:
         """Record the event in `data`, of that `kind`; False if it is to be decoded."""
         head = flow_head(data) if kind in FLOWS else None

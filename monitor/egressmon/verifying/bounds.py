@@ -16,6 +16,7 @@ from egressmon.text import unescape
 Json = dict[str, Any]
 _NEGATIVE = re.compile(rb"[:,\[]-[0-9]")
 _DIGEST = re.compile(r"blake3:[0-9a-f]{64}", re.ASCII)
+_POLICY_DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 _VERDICTS = frozenset({"allowed", "violation", "local"})
 _MASKED = frozenset(kind.name for kind in KINDS)
 _TOLD_OF = frozenset({*CONSEQUENCES, "unreadable", "unread", LOST})
@@ -167,12 +168,24 @@ def _first(names: Iterable[str]) -> str:
     return min(names)[:100]
 
 
+def _policy(record: Json) -> str | None:
+    for name in ("policy_digest", "before"):
+        if not _POLICY_DIGEST.fullmatch(record[name]):
+            return f"`{name}` is no digest"
+    if record["policy_digest"] == record["before"]:
+        return "`policy_digest` is that of before: nothing was changed"
+    if unknown := (record["connections"].keys() | record["queries"].keys()) - _VERDICTS:
+        return f"its counts have {_first(unknown)}, which is no verdict"
+    return None
+
+
 _CHECKS: dict[str, Callable[[Json], str | None]] = {
     "run.start": _start,
     "run.end": _end,
     "canary": _canary,
     "loss": _loss,
     "segment": _segment,
+    "policy": _policy,
     "phase": _phase,
     "escape": _escape,
     "connection": _connection,

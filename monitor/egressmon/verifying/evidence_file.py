@@ -15,6 +15,7 @@ from egressmon.verifying.judging import Rejudging
 from egressmon.verifying.lines import Measured, Place, lines_in
 from egressmon.verifying.parts import Files, Parts
 from egressmon.verifying.policies import NoPolicyError, Policies
+from egressmon.verifying.reloads import Reloads
 
 Json = dict[str, Any]
 
@@ -42,6 +43,7 @@ class EvidenceFile:
         self._policies = policies
         self._examining = Examining(self.findings, self._judged)
         self._parts = Parts(self._files, self.findings)
+        self._reloads = Reloads()
         self._chain = Chain(self.findings, self, on_head)
         self._start: Json | None = None
         self._end: Json | None = None
@@ -122,6 +124,8 @@ class EvidenceFile:
             self._begin(record)
         elif kind == "segment" and place.number == 1:
             self._parts.begins_with(record, place)
+        elif kind == "policy":
+            self._reload(record, place)
         elif kind == "run.end":
             self._end = record
 
@@ -143,7 +147,13 @@ class EvidenceFile:
         self.verified.policy_kind = start.get("policy_kind")
         self.verified.egressmon = start["egressmon"]
         self.verified.began = start["time"]
+        self.verified.policy_digests = [start["policy_digest"]]
+        self._judge_by(start, Place(1, 0))
+
+    # The judge of what follows, under the policy that `start` names.
+    def _judge_by(self, start: Json, place: Place) -> None:
         may = KnownBlindSpot.KERNEL_NETWORKING.value.name
+        self._examining.rejudging = None
         try:
             judge = self._policies.judge(start)
             if judge.policy.enforce != start["enforce"]:
@@ -159,7 +169,18 @@ class EvidenceFile:
         except NoPolicyError as error:
             self.verified.unjudged = str(error)
         except ValueError as error:
-            self.findings.add("policy", f"its resolvers: {error}", 1, 0)
+            what = f"its resolvers: {error}"
+            self.findings.add("policy", what, place.number, place.offset)
+
+    # Nothing that was found out so far is of the policy that follows.
+    def _reload(self, record: Json, place: Place) -> None:
+        self._examining.finish()
+        for what in self._reloads.take(record, self._examining.counts):
+            self._judged.add("policy", what, place.number, place.offset)
+        self.verified.policy_digests.append(record["policy_digest"])
+        if self._start is not None:
+            names = ("policy_digest", "resolvers")
+            self._judge_by(self._start | {one: record[one] for one in names}, place)
 
     def _finish(self, last: Place) -> None:
         self._examining.finish()
@@ -189,6 +210,9 @@ class EvidenceFile:
             return
         for what in counts.differences(end):
             self.findings.add("counters", what, last.number, last.offset)
+        first = self._start["policy_digest"] if self._start is not None else None
+        for what in self._reloads.differences(end, first, counts):
+            self._judged.add("counters", what, last.number, last.offset)
         for what in counts.overclaims(end):
             self.findings.add("criteria", what, last.number, last.offset)
         enforce = self._start["enforce"] if self._start is not None else "report"

@@ -107,6 +107,8 @@ class Verified:
     complete: bool | None = None
     exit_status: int | None = None
     policy_digest: str | None = None
+    policy_digests: list[str | None] = field(default_factory=list[str | None])
+    """Of each policy that it was judged by, in order."""
     policy_kind: str | None = None
     egressmon: str | None = None
     """Which one recorded it."""

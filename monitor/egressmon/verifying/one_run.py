@@ -16,7 +16,8 @@ _POLICY_NAMES = ("policy.toml", "egress.toml", "pyproject.toml")
 def policy_paths(folders: list[str], wanted: Wanted) -> list[str]:
     """Return where the policies of runs in `folders` may be."""
     found = [str(Path(one, name)) for one in folders for name in _POLICY_NAMES]
-    return found + ([wanted.policy] if wanted.policy is not None else [])
+    named = [wanted.policy] if wanted.policy is not None else []
+    return [*found, *named, *wanted.policies]
 
 
 def verify_run(

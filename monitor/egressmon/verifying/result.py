@@ -20,6 +20,8 @@ class Wanted:
     """What to verify with, besides what is there."""
 
     policy: str | None = None
+    policies: tuple[str, ...] = ()
+    """More of them, of a run whose policy was reloaded."""
     anchors: Anchors | None = None
     allowed_signers: str | None = None
     identity: Identity | None = None

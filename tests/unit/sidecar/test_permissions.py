@@ -57,6 +57,14 @@ def test_what_is_watched_may_mark_if_it_is_known_to_be_that_process() -> None:
     assert not decide("mark", unknown, STARTER, token_fits=False).allowed
 
 
+def test_root_in_what_is_watched_may_not_change_what_it_is_judged_by() -> None:
+    for one in (caller(ROOT, inside=True), caller(ROOT, pinned=False)):
+        assert not decide("reload", one, STARTER, token_fits=False).allowed
+        assert decide("reload", one, STARTER, token_fits=True, has_token=True).allowed
+    wrong = decide("reload", caller(ROOT), STARTER, token_fits=False, has_token=True)
+    assert not wrong.allowed
+
+
 def test_root_without_the_token_is_told_apart() -> None:
     reason = decide("stop", caller(ROOT), STARTER, token_fits=False).reason
 

@@ -22,7 +22,8 @@ MAX_BYTES = 1 << 20
 _REPOSITORIES = (".git", ".hg", ".svn", ".jj", ".bzr", "_darcs", ".fslckout")
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 # O_NONBLOCK: does not wait for a pipe's writer. O_NOCTTY: takes no terminal.
-_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+"""The flags to open a file with that is to be read as a policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,7 @@ def read_in(folder: Folder, name: str, trusted: frozenset[int]) -> Candidate | N
         return None  # PermissionError: the user may not look into the folder
     except OSError as error:
         raise _unreadable(path, error) from error
-    flags = _READ if stat.S_ISLNK(link.st_mode) else _READ | os.O_NOFOLLOW
+    flags = READ if stat.S_ISLNK(link.st_mode) else READ | os.O_NOFOLLOW
     try:
         descriptor = os.open(name, flags, dir_fd=folder.descriptor)
     except OSError as error:
@@ -210,21 +211,26 @@ def read_named(path: Path, trusted: frozenset[int]) -> PolicyFile:
     everybody can write is refused.
     """
     try:
-        descriptor = os.open(path, _READ)
+        descriptor = os.open(path, READ)
     except OSError as error:
         raise _unreadable(path, error) from error
     try:
-        found = os.fstat(descriptor)
-        _refuse_irregular(path, found)
-        if found.st_mode & stat.S_IWOTH:
-            raise PolicyError(
-                f"{path}: not used: everybody can write it",
-                f"review it, and then: chmod o-w {path}",
-            )
-        problem = who_else(path, descriptor, trusted)
-        return PolicyFile(path, _bytes(path, descriptor), problem)
+        return read_open(path, descriptor, trusted)
     finally:
         os.close(descriptor)
+
+
+def read_open(path: Path, descriptor: int, trusted: frozenset[int]) -> PolicyFile:
+    """Return the file that `descriptor` has open, as `read_named` does."""
+    found = os.fstat(descriptor)
+    _refuse_irregular(path, found)
+    if found.st_mode & stat.S_IWOTH:
+        raise PolicyError(
+            f"{path}: not used: everybody can write it",
+            f"review it, and then: chmod o-w {path}",
+        )
+    problem = who_else(path, descriptor, trusted)
+    return PolicyFile(path, _bytes(path, descriptor), problem)
 
 
 def _refuse_irregular(path: Path, found: os.stat_result) -> None:
