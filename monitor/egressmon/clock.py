@@ -59,6 +59,16 @@ class Clock:
         self._second = -1
         self._text = ""
 
+    def ahead_ns(self) -> int:
+        """Return how far the machine's clock is ahead of the times of this run.
+
+        It is what somebody set it by since the start; less than 0: it is behind.
+        """
+        before = kernel_ns()
+        now = time.time_ns()
+        after = kernel_ns()
+        return now - (before + after) // 2 - self._offset
+
     def now_ns(self) -> int:
         """Return the present time as the kernel's events have it."""
         return kernel_ns()

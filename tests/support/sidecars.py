@@ -92,7 +92,7 @@ class Sidecar:
     def verified(self) -> list[Json]:
         """Return its evidence, in which `egressmon verify` finds nothing wrong."""
         result = self.verify()
-        assert (result.found, result.unreadable) == ([], [])
+        assert (result.found, result.unreadable) == ([], []), result
         assert [one.run for one in result.files] == [self.started["run"]]
         return self.records()
 

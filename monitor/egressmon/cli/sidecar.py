@@ -10,6 +10,7 @@ from egressmon.cli.watch import nearest_policy
 from egressmon.errors import EvidenceError, UsageError
 from egressmon.evidence.segment_folder import PlainFolder
 from egressmon.evidence.segments import Segments
+from egressmon.evidence.unended import Before, find_before
 from egressmon.keeping.segments import RunFolder
 from egressmon.policy.reading.file import LoadedPolicy, load_policy
 from egressmon.policy.reading.place import READ
@@ -70,6 +71,7 @@ def _run(
     folder = make_folder(request.evidence, user.gid)
     watched = Path(request.cgroup) if request.cgroup is not None else None
     engine = load_for_found(frames=request.attribution == "full")
+    before = _run_before(folder)
     run_folder = RunFolder(folder, identifier)
     segments = _segments(folder, run_folder, identifier, request)
     digest = _digest(request, user)
@@ -98,6 +100,7 @@ def _run(
             starter=user.uid,
             segments=segments,
             folder=run_folder,
+            before=before,
             open_policy=_opener(loaded, user),
             told=request.told,
             heartbeat_s=request.heartbeat,
@@ -130,6 +133,17 @@ def _segments(
         raise EvidenceError(
             f"evidence cannot be written to {folder.path}: {error.strerror}",
             "name a folder on a disk with room, with --evidence",
+        ) from error
+
+
+# Before this run has files there. It is opened only: who reads it has no rights.
+def _run_before(folder: PlainFolder) -> Before | None:
+    try:
+        return find_before(folder)
+    except OSError as error:
+        raise EvidenceError(
+            f"the evidence's folder {folder.path} cannot be read: {error.strerror}",
+            "name another with --evidence",
         ) from error
 
 

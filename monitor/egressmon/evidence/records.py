@@ -62,6 +62,8 @@ class RunStart:
     first: verdicts rest on both."""
     ndots: int = 1
     policy_kind: Literal["file", "default", "learning"] = "file"
+    heartbeat_ms: int | None = None
+    """How often a run that lasts says that it goes on; None: it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +308,35 @@ class ControlRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class GapRecord:
+    """Nobody watched for some time: before the run, or during it."""
+
+    TYPE: ClassVar[str] = "gap"
+
+    since: str | None
+    """When somebody last watched for sure; None: it is not known."""
+    until: str
+    reason: str
+    doubt: bool
+    """Whether the run is incomplete for it."""
+    before: str | None = None
+    """The run before, which did not end; None: it is this one, or not known."""
+    before_head: str | None = None
+    """The digest of the last line of that run."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClockRecord:
+    """Somebody set the machine's clock: the times of the run go on as they were."""
+
+    TYPE: ClassVar[str] = "clock"
+
+    machine: Literal["ahead", "behind"]
+    """How the machine's clock is to the times of this run now."""
+    by_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyRecord:
     """The policy of a run that lasts was read again: what follows is judged by it."""
 
@@ -428,6 +459,8 @@ Record: TypeAlias = (
     | HeartbeatRecord
     | ControlRecord
     | PolicyRecord
+    | GapRecord
+    | ClockRecord
     | UnreadableRecord
     | LossRecord
     | SegmentRecord

@@ -5,8 +5,10 @@ and no existing file is written to.
 """
 
 import errno
+import fcntl
 import os
 import secrets
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import IO, Protocol, Self
 
@@ -65,7 +67,17 @@ class PlainFolder:
     def open_next(self, name: str) -> IO[bytes]:
         """Make the file `name`, and open it to append to it."""
         flags = os.O_WRONLY | os.O_APPEND | _NEW
-        return os.fdopen(self._made(name, flags), "wb", buffering=0)
+        file = os.fdopen(self._made(name, flags), "wb", buffering=0)
+        # For as long as it is open anywhere, others see by that that it is written.
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH)
+        return file
+
+    def names(self) -> Iterator[str]:
+        """Yield the names of what is in the folder; raises OSError."""
+        with os.scandir(self._descriptor) as found:
+            for one in found:
+                yield one.name
 
     def open_again(self, name: str) -> IO[bytes]:
         """Open what is called `name` now for reading.

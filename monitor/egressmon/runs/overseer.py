@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 _MAX_SHOWN = 50
 _MAX_TEXT = 300
-_SILENCE_S = 10.0
-"""How much later than it should a heartbeat comes on a machine that has much to do."""
 
 
 class Overseer:
@@ -41,7 +39,7 @@ class Overseer:
         self._reloading = session.reload_request()
         self._poll_for({self._reloading.fileno(), *self._server.descriptors()})
         now = time.monotonic()
-        self._next_heartbeat = now + standing.heartbeat_s
+        self.beats = session.beats(standing.heartbeat_s)
         self._next_canaries = now + standing.canaries_s
         self.run = session.run
         self.phase: str | None = None
@@ -84,13 +82,9 @@ class Overseer:
             elif now >= self._next_canaries:
                 self._next_canaries = now + self._standing.canaries_s
                 self._session.begin_round()
-        late_s = now - self._next_heartbeat
-        if late_s >= 0:
-            self._next_heartbeat = now + self._standing.heartbeat_s
-            if late_s > 2 * self._standing.heartbeat_s + _SILENCE_S:
-                self._session.doubt(
-                    f"nothing was read for {late_s:.0f} s: it was stopped, or starved"
-                )
+        if self.beats.is_due():
+            with self._session.isolated("recording a gap"):
+                self._session.record_gaps(self.beats.begin())
             with self._session.isolated("recording a heartbeat"):
                 self._session.record_heartbeat()
 

@@ -10,6 +10,7 @@ from egressmon.attribution import Level
 from egressmon.evidence.anchoring import Anchor
 from egressmon.evidence.records import Outlived
 from egressmon.evidence.segments import Segments
+from egressmon.evidence.unended import Before
 from egressmon.evidence.writer import DEFAULT_LIMIT
 from egressmon.keeping.launch import status_of
 from egressmon.keeping.segments import RunFolder
@@ -46,6 +47,8 @@ class Standing:
     """Where the evidence is written."""
     folder: RunFolder
     """What the keeper opens further segments with."""
+    before: Before | None = None
+    """The run before, in the folder of the evidence; None: there is none."""
     open_policy: Callable[[], int] | None = None
     """Opens the policy's file again, as who started it; None: there is none."""
     told: int | None = None
@@ -58,6 +61,8 @@ class Standing:
         self.place.sign()
         self.place.listener.close()
         self.segments.let_go()
+        if self.before is not None:
+            self.before.file.close()
         if self.told is not None:
             os.close(self.told)
 

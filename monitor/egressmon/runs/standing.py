@@ -7,11 +7,14 @@ that it is executed and ends is seen as any command's is, and proves as much.
 import json
 import os
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
 from egressmon.evidence.records import (
     BlindSpot,
+    ClockRecord,
+    GapRecord,
     HeartbeatRecord,
     PhaseRecord,
     PolicyCounts,
@@ -19,6 +22,7 @@ from egressmon.evidence.records import (
 )
 from egressmon.keeping.signals import EndRequest
 from egressmon.reports.outcome import Outcome
+from egressmon.runs.gaps import Beats, gap_before
 from egressmon.runs.overseer import Overseer
 from egressmon.runs.reloading import Reloading
 from egressmon.runs.session import Session
@@ -127,6 +131,17 @@ class StandingSession(Session):
         for record in self._live.sensor.prove("during", canaries, attempts):
             self._recorder.record(record)
 
+    def beats(self, every_s: float) -> Beats:
+        """Return what tells when heartbeats are due."""
+        return Beats(every_s, self._state.clock)
+
+    def record_gaps(self, found: Iterable[GapRecord | ClockRecord]) -> None:
+        """Record when nobody watched, and how the clock was set."""
+        for one in found:
+            self._recorder.record(one)
+            if isinstance(one, GapRecord) and one.doubt:
+                self.doubt(f"there is a gap: {one.reason}")
+
     def record_heartbeat(self) -> None:
         """Record that the run is alive."""
         attached, probes = self._attached()
@@ -202,8 +217,19 @@ class StandingSession(Session):
     def _record_start(self) -> None:
         held = self._recorder.held()
         super()._record_start()
+        with self._isolated("looking at the run before"):
+            self._record_gap_before()
         for rendered, ktime_ns in held:
             self._recorder.put(rendered, ktime_ns)
+
+    def _record_gap_before(self) -> None:
+        standing = self._state.options.standing
+        if standing is None:
+            return
+        was_left = standing.place.was_left
+        gap = gap_before(standing.before, self._state.clock, was_left=was_left)
+        if gap is not None:
+            self.record_gaps([gap])
 
     # Nothing ends with this run but the process that waits for it.
     def _wind_up(self) -> None:
@@ -215,6 +241,7 @@ class StandingSession(Session):
         with self._isolated("testing the probes"):
             self.look_at_round(is_last=True)
         with self._isolated("recording the last heartbeat"):
+            self.record_gaps(self.overseer.beats.begin())
             self.record_heartbeat()
         if self._live.attributor is not None:
             with self._isolated("detaching"):

@@ -69,6 +69,9 @@ def start_record(
         search=list(state.judge.search.domains),
         ndots=state.judge.search.ndots,
         policy_kind=options.loaded.kind,
+        heartbeat_ms=round(options.standing.heartbeat_s * 1000)
+        if options.standing is not None
+        else None,
     )
 
 

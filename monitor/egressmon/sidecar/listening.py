@@ -45,7 +45,8 @@ class Place:
             self._lock = _lock(self._folder, folder)
             try:
                 self.sign()
-                _remove_stale(self._folder, self.path)
+                self.was_left = _remove_stale(self._folder, self.path)
+                """Whether a sidecar was here that did not end in order."""
                 self.listener, self._ours = _listen(self._folder, self.path)
             except BaseException:
                 os.close(self._lock)
@@ -163,16 +164,18 @@ def _holder(lock: int) -> str:
 
 
 # Under the lock: nobody listens there.
-def _remove_stale(folder: int, path: str) -> None:
+# Returns whether there was one. Who ends in order removes it.
+def _remove_stale(folder: int, path: str) -> bool:
     try:
         found = os.stat(SOCKET, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
-        return
+        return False
     if not stat.S_ISSOCK(found.st_mode):
         raise RuntimeFolderError(
             f"{path} is there, and is no socket", f"remove it, or {_HINT}"
         )
     os.unlink(SOCKET, dir_fd=folder)
+    return True
 
 
 # By the folder's descriptor: the path of a socket has at most 107 bytes (unix(7)).

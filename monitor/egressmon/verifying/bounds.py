@@ -179,6 +179,16 @@ def _policy(record: Json) -> str | None:
     return None
 
 
+def _gap(record: Json) -> str | None:
+    since, until = record["since"], record["until"]
+    if since is not None and since > until:
+        return "`since` is later than `until`"
+    head = record.get("before_head")
+    if head is not None and not _DIGEST.fullmatch(head):
+        return "`before_head` is no digest"
+    return None
+
+
 _CHECKS: dict[str, Callable[[Json], str | None]] = {
     "run.start": _start,
     "run.end": _end,
@@ -186,6 +196,7 @@ _CHECKS: dict[str, Callable[[Json], str | None]] = {
     "loss": _loss,
     "segment": _segment,
     "policy": _policy,
+    "gap": _gap,
     "phase": _phase,
     "escape": _escape,
     "connection": _connection,

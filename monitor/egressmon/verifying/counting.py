@@ -66,8 +66,8 @@ class Counts:
             self.doubts["an escape"] += times
         elif kind == "phase":
             self._phase(record)
-        elif kind == "heartbeat" and record["attached"] != record["probes"]:
-            self.doubts["a probe that was detached"] += times
+        elif kind in {"heartbeat", "gap"}:
+            self._life(kind, record)
 
     def _connection(self, record: Json, times: int) -> None:
         self.connections[record["verdict"]] += times
@@ -80,6 +80,14 @@ class Counts:
     def _phase(self, record: Json) -> None:
         if record["event"] == "end" and len(self.phases) < _MAX_KINDS:
             self.phases.append((record["name"], record["outcome"]))
+
+    # Of a run that lasts.
+    def _life(self, kind: str, record: Json) -> None:
+        if kind == "gap":
+            if record["doubt"]:
+                self.doubts["a gap, when nobody watched"] += 1
+        elif record["attached"] != record["probes"]:
+            self.doubts["a probe that was detached"] += 1
 
     def _loss(self, where: str, count: int) -> None:
         if where in self.losses or len(self.losses) < _MAX_KINDS:

@@ -6,6 +6,7 @@ from egressmon.evidence.gate import MAX_RECORD
 from egressmon.evidence.records import SCHEMA
 from egressmon.evidence.segmented import LOST
 from egressmon.sensor.blind_spots import KnownBlindSpot
+from egressmon.verifying.beats import BEATING, Beats
 from egressmon.verifying.chain import NUMBER, Chain, OnHead
 from egressmon.verifying.counting import why_no_status
 from egressmon.verifying.envelope import Head, schema_number
@@ -18,6 +19,7 @@ from egressmon.verifying.policies import NoPolicyError, Policies
 from egressmon.verifying.reloads import Reloads
 
 Json = dict[str, Any]
+_MAX_SILENCES = 100
 
 
 class EvidenceFile:
@@ -44,6 +46,7 @@ class EvidenceFile:
         self._examining = Examining(self.findings, self._judged)
         self._parts = Parts(self._files, self.findings)
         self._reloads = Reloads()
+        self._beats = Beats()
         self._chain = Chain(self.findings, self, on_head)
         self._start: Json | None = None
         self._end: Json | None = None
@@ -83,6 +86,7 @@ class EvidenceFile:
         if not self._parts.begin(path, line, before, self._chain.next):
             self._chain.begin_at(line)
             self._parts.first_seq = self._chain.next
+            self._beats.forget()
             if before is None:
                 self.verified.first = self._chain.next
         if self._parts.number > 1:
@@ -124,6 +128,8 @@ class EvidenceFile:
             self._begin(record)
         elif kind == "segment" and place.number == 1:
             self._parts.begins_with(record, place)
+        elif kind in BEATING:
+            self._note_beat(record, place)
         elif kind == "policy":
             self._reload(record, place)
         elif kind == "run.end":
@@ -143,6 +149,7 @@ class EvidenceFile:
 
     def _begin(self, start: Json) -> None:
         self._start = start
+        self._beats.begin(start)
         self.verified.policy_digest = start["policy_digest"]
         self.verified.policy_kind = start.get("policy_kind")
         self.verified.egressmon = start["egressmon"]
@@ -171,6 +178,14 @@ class EvidenceFile:
         except ValueError as error:
             what = f"its resolvers: {error}"
             self.findings.add("policy", what, place.number, place.offset)
+
+    def _note_beat(self, record: Json, place: Place) -> None:
+        silence = self._beats.take(record)
+        doubts, remarks = self._examining.counts.doubts, self.verified.remarks
+        if silence is None or len(doubts) >= _MAX_SILENCES:
+            return
+        doubts[silence] += 1
+        remarks.append(f"line {place.number}: {silence}")
 
     # Nothing that was found out so far is of the policy that follows.
     def _reload(self, record: Json, place: Place) -> None:
