@@ -87,13 +87,18 @@ run_packages() {
     echo python3-venv clang llvm libbpf-dev
 }
 
+# The other architecture's kernel headers, for its probes.
+cross_packages() {
+    if [ "$(uname -m)" = aarch64 ]; then echo linux-libc-dev-amd64-cross; else echo linux-libc-dev-arm64-cross; fi
+}
+
 dev_packages() {
-    local headers=linux-headers-amd64 other=arm64
-    if [ "$(uname -m)" = aarch64 ]; then headers=linux-headers-arm64 other=amd64; fi
+    local headers=linux-headers-amd64
+    if [ "$(uname -m)" = aarch64 ]; then headers=linux-headers-arm64; fi
     # Ubuntu has one name for all architectures.
     grep -qs '^ID=ubuntu' /etc/os-release && headers=linux-headers-generic
-    # For BCC: kernel headers. For the probes: the other architecture's headers.
-    echo python3-bpfcc "$headers" "linux-libc-dev-$other-cross"
+    echo python3-bpfcc "$headers" # which are for BCC
+    cross_packages
     echo bind9-dnsutils clang-format curl dnsmasq-base gcc iproute2 jq libc6-dev libffi-dev \
         make musl-tools nftables nodejs procps python3-dev rpm strace sudo systemd util-linux
     # pyright needs an npm; any on the PATH will do.

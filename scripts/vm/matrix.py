@@ -47,7 +47,8 @@ def snapshot() -> Generator[Path]:
         ).stdout
         files = [os.fsdecode(one) for one in listed.split(b"\0") if one]
         objects = ("egressmon.bpf.o", "frames.bpf.o")
-        files += [f"probes/egressmon/probes/programs/{one}" for one in objects]
+        programs = f"probes/egressmon/probes/programs/{platform.machine()}"
+        files += [f"{programs}/{one}" for one in objects]
         for file in files:
             if (ROOT / file).is_file():
                 (copy / file).parent.mkdir(parents=True, exist_ok=True)

@@ -235,10 +235,11 @@ def test_the_end_of_the_verifiers_log_says_why(
 ) -> None:
     folder = tmp_path / "probes"
     shutil.copytree(PACKAGE, folder)
-    objects = folder / "programs"
-    text = (objects / source).read_text()
+    programs = folder / "programs"
+    objects = programs / platform.machine()
+    text = (programs / source).read_text()
     assert text.count(old) == 1
-    (objects / source).write_text(text.replace(old, new))
+    (programs / source).write_text(text.replace(old, new))
     subprocess.run([sys.executable, str(folder / "compile.py")], check=True)
 
     if source == "egressmon.bpf.c":

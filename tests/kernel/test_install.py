@@ -10,6 +10,8 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from packaging.tags import sys_tags
+from packaging.utils import parse_wheel_filename
 
 from support.users import NOBODY, as_nobody
 from support.watching import read_evidence
@@ -25,12 +27,17 @@ def installed() -> Generator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="egressmon-install-"))
     folder.chmod(0o755)
     try:
-        build = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder)]
-        subprocess.run([*build, str(ROOT)], check=True, capture_output=True)
+        build = [str(ROOT / "scripts/build-wheel"), str(folder)]
+        done = subprocess.run(build, check=True, capture_output=True, text=True)
         (wheel,) = folder.glob("*.whl")
+        assert done.stdout == f"{wheel}\n"
         names = zipfile.ZipFile(wheel).namelist()
-        assert "egressmon/probes/programs/egressmon.bpf.o" in names
-        assert "egressmon/probes/programs/frames.bpf.o" in names
+        objects = [name for name in names if name.endswith(".bpf.o")]
+        assert sorted(objects) == [
+            f"egressmon/probes/programs/{machine}/{name}.bpf.o"
+            for machine in ("aarch64", "x86_64")
+            for name in ("egressmon", "frames")
+        ]
         assert "egressmon/evidence/evidence.schema.json" in names
         assert "egressmon/policy/egress.schema.json" in names
         python = folder / "venv/bin/python"
@@ -42,6 +49,35 @@ def installed() -> Generator[Path]:
         yield python
     finally:
         shutil.rmtree(folder)
+
+
+# pip takes a wheel only if its name has a tag that the machine's Python knows.
+def test_the_wheel_is_for_the_machines_whose_probes_it_has(installed: Path) -> None:
+    (wheel,) = installed.parents[2].glob("*.whl")
+    *_, tags = parse_wheel_filename(wheel.name)
+
+    assert {str(tag) for tag in tags} == {
+        "py3-none-manylinux_2_17_aarch64",
+        "py3-none-manylinux_2_17_x86_64",
+    }
+    assert tags & set(sys_tags())
+
+
+def test_what_is_installed_is_packed_as_the_same_wheel(
+    installed: Path, tmp_path: Path
+) -> None:
+    (wheel,) = installed.parents[2].glob("*.whl")
+    code = (
+        "import sys, pathlib; from egressmon.installation.wheel import repack; "
+        "repack(pathlib.Path(sys.argv[1]))"
+    )
+
+    subprocess.run([str(installed), "-I", "-c", code, str(tmp_path)], check=True)
+
+    (packed,) = tmp_path.glob("*.whl")
+    assert packed.name == wheel.name
+    one, other = (set(zipfile.ZipFile(path).namelist()) for path in (packed, wheel))
+    assert one == other
 
 
 def test_the_wheel_runs_without_a_compiler(installed: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import stat
 import zipfile
+from email.parser import Parser
 from importlib.metadata import Distribution, PackagePath, distribution
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def repack(folder: Path) -> Path:
             "./scripts/egressmon install, in the checkout; or give a wheel",
         )
     stem = f"egressmon-{found.version}"
-    path = folder / f"{stem}-py3-none-any.whl"
+    path = folder / f"{stem}-{_tag(found)}.whl"
     record: list[str] = []
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, file in sorted(_contents(found, stem)):
@@ -43,6 +44,16 @@ def repack(folder: Path) -> Path:
 def _is_editable(found: Distribution) -> bool:
     origin = json.loads(found.read_text("direct_url.json") or "{}")
     return bool(origin.get("dir_info", {}).get("editable"))
+
+
+# A wheel for several machines has a line for each; its name joins them
+# (packaging.python.org, "Platform compatibility tags", "Compressed tag sets").
+def _tag(found: Distribution) -> str:
+    parsed = Parser().parsestr(found.read_text("WHEEL") or "")
+    tags = [str(tag).split("-") for tag in parsed.get_all("Tag", [])]
+    if not tags or any(len(tag) != 3 for tag in tags):
+        return "py3-none-any"
+    return "-".join(".".join(dict.fromkeys(part)) for part in zip(*tags, strict=True))
 
 
 def _contents(found: Distribution, stem: str) -> list[tuple[str, PackagePath]]:

@@ -1,6 +1,8 @@
 """Compile the probes into CO-RE objects with clang; used at build time only.
 
 compile.py [FOLDER [MACHINE]]     MACHINE as `uname -m` prints it
+
+Without FOLDER, into the folder of the machine's name where the loader looks for them.
 """
 
 import hashlib
@@ -10,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 _HERE = Path(__file__).parent
 _PROGRAMS = _HERE / "programs"
@@ -21,8 +24,16 @@ _REMEDY = (
 )
 
 
-def compile_probes(folder: Path = _PROGRAMS, machine: str = os.uname().machine) -> None:
-    """Write the objects for `machine` into `folder`; raises SystemExit on failure."""
+def compile_probes(
+    folder: Path | None = None, machine: str = os.uname().machine
+) -> None:
+    """Write the objects for `machine` into `folder`; raises SystemExit on failure.
+
+    Without `folder`, into where the loader on such a machine looks for them.
+    """
+    if folder is None:
+        folder = _PROGRAMS / machine
+        folder.mkdir(exist_ok=True)
     clang, strip = shutil.which("clang"), _strip()
     if clang is None or strip is None:
         raise SystemExit(f"error: {_REMEDY}")
@@ -41,13 +52,31 @@ def compile_probes(folder: Path = _PROGRAMS, machine: str = os.uname().machine) 
                 raise SystemExit(f"error: {step[0]} failed; {_REMEDY}")
 
 
+def machines() -> list[str]:
+    """Return the machines whose probes can be compiled here; this one is the first.
+
+    Others need their kernel headers, for cross-compiling.
+    """
+    own = os.uname().machine
+    return [own, *(one for one in _known() if one != own and _headers(one))]
+
+
 # Run by its path: the package cannot be imported while it is being built.
+def _known() -> dict[str, Any]:
+    found = runpy.run_path(str(_HERE / "architecture.py"))["ARCHITECTURES"]
+    return dict(found)
+
+
+def _headers(machine: str) -> list[str]:
+    return [one for one in _known()[machine].headers if Path(one).is_dir()]
+
+
 def _architecture(machine: str) -> list[str]:
-    known = runpy.run_path(str(_HERE / "architecture.py"))["ARCHITECTURES"]
+    known = _known()
     if machine not in known:
         raise SystemExit(f"error: unknown architecture {machine}; {', '.join(known)}")
     one = known[machine]
-    folders = [f"-I{folder}" for folder in one.headers if Path(folder).is_dir()]
+    folders = [f"-I{folder}" for folder in _headers(machine)]
     if not folders and Path("/etc/debian_version").exists():
         raise SystemExit(
             f"error: no headers of {machine} (Debian: apt install "
@@ -63,5 +92,4 @@ def _strip() -> str | None:
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else _PROGRAMS
-    compile_probes(folder, *sys.argv[2:3])
+    compile_probes(*map(Path, sys.argv[1:2]), *sys.argv[2:3])

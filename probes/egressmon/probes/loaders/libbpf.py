@@ -41,7 +41,8 @@ from egressmon.values import dataclass, replace
 
 OBJECT_NAME = "egressmon.bpf.o"
 FRAMES_OBJECT_NAME = "frames.bpf.o"
-_PROGRAMS = Path(__file__).parents[1] / "programs"
+# A wheel has those of several machines.
+_PROGRAMS = Path(__file__).parents[1] / "programs" / os.uname().machine
 _SONAMES = ("libbpf.so.1", "libbpf.so.0")
 # What is loaded side by side: parts that take the kernel about as long.
 _SOCKETS = (*SCOPE, *NAMED)
@@ -89,7 +90,7 @@ def library() -> ctypes.CDLL:
     raise ProbeError(
         "libbpf is not installed",
         "Debian 12, Ubuntu 24.04: apt install libbpf1; "
-        "Ubuntu 22.04: apt install libbpf0",
+        "Ubuntu 22.04: apt install libbpf0; Fedora: dnf install libbpf",
     )
 
 
@@ -109,17 +110,26 @@ def load_object(folder: Path = _PROGRAMS, name: str = OBJECT_NAME) -> bytes:
     try:
         image = (folder / name).read_bytes()
     except OSError as error:
-        raise ProbeError(
-            f"the compiled probes are missing ({name})",
-            "install a built wheel, or run ./scripts/build-probes (needs clang and "
-            "libbpf-dev) in the checkout",
-        ) from error
+        raise _missing(folder, name) from error
     if digest(HEADER).encode() not in image:
         raise ProbeError(
             f"the compiled probes ({name}) are of another version, or damaged",
             "install egressmon again, or run ./scripts/build-probes in the checkout",
         )
     return image
+
+
+# A wheel that was unpacked by hand may be another machine's.
+def _missing(folder: Path, name: str) -> ProbeError:
+    others = sorted(one.parent.name for one in folder.parent.glob(f"*/{name}"))
+    what = (
+        f"there are only those of {', '.join(others)}" if others else "there are none"
+    )
+    return ProbeError(
+        f"the compiled probes are missing ({folder.name}/{name}; {what})",
+        f"install a wheel for {folder.name}, or run ./scripts/build-probes (Debian, "
+        "Ubuntu: apt install clang llvm libbpf-dev) in the checkout",
+    )
 
 
 def images(folder: Path = _PROGRAMS) -> list[bytes]:
