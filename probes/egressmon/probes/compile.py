@@ -92,4 +92,5 @@ def _strip() -> str | None:
 
 
 if __name__ == "__main__":
-    compile_probes(*map(Path, sys.argv[1:2]), *sys.argv[2:3])
+    named = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    compile_probes(named, *sys.argv[2:3])
