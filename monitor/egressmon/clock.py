@@ -73,6 +73,11 @@ class Clock:
         """Return the present time as the kernel's events have it."""
         return kernel_ns()
 
+    @property
+    def offset_ns(self) -> int:
+        """How far the calendar's time is ahead of the kernel's, in nanoseconds."""
+        return self._offset
+
     def rfc3339(self, ktime_ns: int) -> str:
         """Return `ktime_ns` in RFC 3339, such as 2026-11-22T09:30:00.000000001Z."""
         second, nanosecond = divmod(ktime_ns + self._offset, _BILLION)

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import socket
 import sys
 import time
 from contextlib import suppress
@@ -9,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 # The numbers of the first namespaces (include/linux/proc_ns.h).
+_SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h
 _INFORMATION = ".dist-info"
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 _INITIAL_CGROUP_NAMESPACE = 0xEFFFFFFB
@@ -53,6 +55,15 @@ def proc_is_ours() -> bool:
 def hierarchy_is_whole() -> bool:
     """Tell whether the whole cgroup hierarchy is visible (no cgroup namespace)."""
     return _namespace("cgroup") == _INITIAL_CGROUP_NAMESPACE
+
+
+def own_network() -> int | None:
+    """Return the kernel's cookie of our network namespace; None before Linux 5.14."""
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as ours:
+        return int.from_bytes(
+            ours.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder
+        )
+    return None
 
 
 def _namespace(kind: str) -> int | None:

@@ -39,6 +39,8 @@ class Existing:
     """The number of its mount namespace; 0: unknown."""
     users: int
     """The number of its user namespace; 0: unknown."""
+    is_machines: bool = False
+    """Whether it has the machine's root folder, and our user namespace."""
 
 
 def found(pids: Iterable[int]) -> list[Existing]:
@@ -70,7 +72,9 @@ def _look(pid: int, arguments: bytes | None) -> Existing | None:
             is_there=exe is not None and _is_same(exe, f"{folder}/exe"),
             arguments=arguments,
             mounts=_namespace(folder, "mnt"),
-            users=_namespace(folder, "user"),
+            users=(users := _namespace(folder, "user")),
+            is_machines=users == _namespace("/proc/self", "user")
+            and _is_same("/", f"{folder}/root"),
         )
     except (OSError, ValueError, IndexError):
         return None  # it has ended meanwhile

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from egressmon.attribution.executables import Executables, why_preloaded
 from egressmon.attribution.existing import Existing
+from egressmon.attribution.mount_ages import MountAges
 from egressmon.clock import ahead_ns
 from egressmon.events.model import (
     FLAG_OWNERLESS,
@@ -83,6 +84,10 @@ class Process:
     alive: bool = True
     earlier: dict[int, Program] = field(default_factory=dict[int, Program])
     """What it ran before, by `exec_id`: a socket may be older than the program."""
+    mounts: int = 0
+    """The number of its mount namespace; 0: unknown."""
+    is_machines: bool = False
+    """Whether it was there before, and sees the machine's own root folder."""
     serial: int = field(default_factory=_SERIALS.__next__, compare=False, repr=False)
     """A number of its own. Only `alive` ever changes in what has it."""
 
@@ -122,6 +127,7 @@ class Processes:
         """What `basis` returns, until anything is learned of any process."""
         self._executables = Executables(beginning, proc_is_ours=proc_is_ours)
         self.proc_is_ours = proc_is_ours
+        self.mount_ages = MountAges()
 
     def forked(self, event: Forked) -> Process:
         """Add a child process, which runs the program of its parent, and return it.
@@ -139,6 +145,7 @@ class Processes:
             process.preloaded = parent.preloaded
             process.argv = parent.argv
             process.argv_cut = parent.argv_cut
+        process.mounts = parent.mounts if parent is not None else 0
         self._know(process)
         return process
 
@@ -165,7 +172,10 @@ class Processes:
                 argv=argv,
                 argv_cut=is_cut,
                 exec_id=_ANY,
+                mounts=one.mounts,
+                is_machines=one.is_machines,
             )
+            self.mount_ages.note(one.mounts, process.start_ns)
             self._know(process)
 
     # What was there before is known to a clock tick: its first event says the rest.
@@ -220,7 +230,9 @@ class Processes:
             argv_cut=is_cut or event.arguments_size > len(event.arguments),
             exec_id=event.exec_id,
             earlier=self._earlier(event),
+            mounts=event.mounts,
         )
+        self.mount_ages.note(event.mounts, event.ktime_ns)
         self._know(process)
         return process
 
@@ -356,6 +368,23 @@ class Processes:
         if process.start_ns != event.start_ns:
             return True
         return event.exec_id not in {process.exec_id, *process.earlier}
+
+    def is_machines(self, event: Traffic) -> bool:
+        """Tell whether `event` is of a program that only the machine's root can run.
+
+        It was there before and is no container's, or it runs as root in the machine's
+        own namespaces.
+        """
+        self._meet(event.pid, event.start_ns, event.exec_id)
+        process = self._known.get(event.pid)
+        if process is None or event.flags & FLAG_OWNERLESS:
+            return False
+        if (process.start_ns, process.exec_id) != (event.start_ns, event.exec_id):
+            return False
+        if process.is_machines:
+            return True
+        is_known = process.exe is not None and not process.claims()
+        return is_known and not event.uid
 
     def alive(self) -> list[Process]:
         """Return the processes that have not ended."""

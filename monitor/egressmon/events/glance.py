@@ -64,6 +64,7 @@ class FlowHead(NamedTuple):
     stack_ns: int
     frames_ns: int
     address: bytes
+    netns: int
 
 
 def kind_of(data: bytes) -> int:
@@ -115,10 +116,12 @@ def flow_head(data: bytes) -> FlowHead | None:
     if len(data) != _FLOW_EVENT.size:
         return None
     (
-        ktime, _, pid, _, _, _, tid, _, flags, _, _, port, receiver, _, _, _, _, _,
+        ktime, _, pid, _, netns, _, tid, _, flags, _, _, port, receiver, _, _, _, _, _,
         stack_ns, frames_ns, peer, _, _,
     ) = _FLOW_EVENT.unpack(data)  # fmt: skip
-    return FlowHead(ktime, pid, tid, flags, port, receiver, stack_ns, frames_ns, peer)
+    return FlowHead(
+        ktime, pid, tid, flags, port, receiver, stack_ns, frames_ns, peer, netns
+    )
 
 
 def flow_rest(data: bytes) -> bytes:

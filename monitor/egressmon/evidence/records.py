@@ -197,6 +197,9 @@ class DnsRecord:
     code: CodeRecord | None
     code_reason: str | None
     count: int = 1
+    place: int | None = 0
+    """Where the asker is: 0 is the machine itself, others have a `place` record; None:
+    nobody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +230,30 @@ class ConnectionRecord:
     local_port: int | None = None
     """The port at which a peer was accepted."""
     claimed: list[ClaimRecord] = field(default_factory=list[ClaimRecord])
+    place: int | None = 0
+    """As in `DnsRecord`: only what was looked up there names the peer."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceRecord:
+    """A network namespace with names of its own, and how names are looked up there."""
+
+    TYPE: ClassVar[str] = "place"
+
+    number: int
+    netns: int
+    """The kernel's cookie of it."""
+    pid: int
+    """The process by which it was met."""
+    comm: str
+    resolvers: list[str]
+    """The DNS servers that are trusted there."""
+    search: list[str]
+    ndots: int
+    hosts: int
+    """How many names of its own hosts file are believed."""
+    reasons: list[str]
+    """Why not more is believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -450,6 +477,7 @@ Record: TypeAlias = (
     | ProcessRecord
     | DnsRecord
     | ConnectionRecord
+    | PlaceRecord
     | EscapeRecord
     | StackRecord
     | ActorRecord

@@ -91,7 +91,12 @@ _Key: TypeAlias = tuple[str, Source]
 class Names:
     """The names that this run learned, by address; the oldest go if it is too many."""
 
-    def __init__(self) -> None:
+    def __init__(self, beyond: "Names | None" = None) -> None:
+        """`beyond` are those of another place, of which the policy's own count here.
+
+        What egressmon itself resolved is no process's word, wherever it is used.
+        """
+        self._beyond = beyond
         self._known: OrderedDict[Address, dict[_Key, _Lasting]] = OrderedDict()
         self._asked = Asked()
         self.aliases = Aliases()
@@ -140,10 +145,11 @@ class Names:
         That is, for one asker, until the time that `until_ns` returns.
         """
         known = self._versions.get(address)
-        if known is None:
+        beyond = self._beyond._versions.get(address) if self._beyond else None  # noqa: SLF001 -- its like
+        if known is None and beyond is None:
             return ()  # it has no names, so what is said of names changes nothing
         said = self.aliases.version, self.absent.version
-        return known, self._asked.forgotten, *said
+        return known or 0, beyond or 0, self._asked.forgotten, *said
 
     def until_ns(self, address: Address, now_ns: int) -> int | None:
         """Return until when the names of `address` at `now_ns` hold, in kernel time.
@@ -152,14 +158,21 @@ class Names:
         """
         ends = [
             known.expires_ns + GRACE_NS
-            for known in self._known.get(address, {}).values()
+            for known in self._of(address).values()
             if known.expires_ns is not None and _holds(known, now_ns)
         ]
         return min(ends, default=None)
 
     def knows(self, address: Address, now_ns: int) -> bool:
         """Tell whether `address` has any name at `now_ns`, kernel time."""
-        return any(_holds(one, now_ns) for one in self._known.get(address, {}).values())
+        return any(_holds(one, now_ns) for one in self._of(address).values())
+
+    def _of(self, address: Address) -> "dict[_Key, _Lasting]":
+        own = self._known.get(address, {})
+        if self._beyond is None:
+            return own
+        others = self._beyond._known.get(address, {})  # noqa: SLF001 -- its like
+        return {k: v for k, v in others.items() if k[1] == "policy-resolution"} | own
 
     def of(
         self, address: Address, now_ns: int, asker: Asker | None = None
@@ -171,7 +184,7 @@ class Names:
         """
         nearest = self._asked.nearest(address, asker)
         found: list[tuple[int, int, int, Name]] = []
-        for (text, source), known in self._known.get(address, {}).items():
+        for (text, source), known in self._of(address).items():
             if not _holds(known, now_ns):
                 continue
             asking = nearest.get(text) or Asking("other", known.turn)
@@ -190,11 +203,15 @@ def _holds(known: _Lasting, now_ns: int) -> bool:
 def read_hosts_file(path: Path) -> list[tuple[Address, str]]:
     """Return the (address, name) pairs of a hosts(5) file; bad lines are skipped."""
     try:
-        lines = path.read_text("utf-8", "replace").splitlines()
+        return parse_hosts(path.read_text("utf-8", "replace"))
     except OSError:
         return []
+
+
+def parse_hosts(text: str) -> list[tuple[Address, str]]:
+    """Return the (address, name) pairs in the `text` of a hosts(5) file."""
     pairs: list[tuple[Address, str]] = []
-    for line in lines:
+    for line in text.splitlines():
         words = line.partition("#")[0].split()
         if not words:
             continue
@@ -220,13 +237,17 @@ def read_resolver(path: Path) -> Resolver:
     The server is 127.0.0.1 if none is named or `path` cannot be read (resolv.conf(5)).
     """
     try:
-        lines = path.read_text("utf-8", "replace").splitlines()
+        return parse_resolver(path.read_text("utf-8", "replace"))
     except OSError:
-        lines = []
+        return parse_resolver("")
+
+
+def parse_resolver(text: str) -> Resolver:
+    """Return what the `text` of a resolv.conf(5) says."""
     servers: list[Address] = []
     domains: tuple[str, ...] = ()
     ndots = 1
-    for line in lines:
+    for line in text.splitlines():
         words = line.split()
         if len(words) < 2:
             continue

@@ -10,6 +10,7 @@ from egressmon.events.glance import FlowHead
 from egressmon.events.model import DnsPacket
 from egressmon.faults import Faults
 from egressmon.naming.names import Names
+from egressmon.naming.places import Look, Places, Where
 from egressmon.pipeline import Pipeline, Sink
 from egressmon.policy.judging.judge import Judge
 from egressmon.sensor.canary import CanaryWatch
@@ -44,6 +45,7 @@ def assemble(  # noqa: PLR0913 -- the stages
     is_over: Callable[[], bool] = lambda: False,
     may_translate: bool = False,
     lines: Lines | None = None,
+    look: Look | None = None,
     is_machine: bool = False,
     excuses_unsent: bool = False,
     own: frozenset[int] = frozenset(),
@@ -58,6 +60,8 @@ def assemble(  # noqa: PLR0913 -- the stages
     `may_translate` says that the command itself may have its packets sent elsewhere.
     `is_machine` says that all processes of this machine are in the scope, `own` which
     of them are egressmon's: what they send is left out.
+    `look` returns what is believed of how a process looks names up: each network
+    namespace then has names of its own (None: all have the same).
     `excuses_unsent` says that canaries of other runs, which go nowhere, are none.
     `phase_at` says which phase of a scenario it was at a time.
     With `lines`, which leads where `sink` leads, what repeats is rendered only once.
@@ -68,9 +72,9 @@ def assemble(  # noqa: PLR0913 -- the stages
         knowledge.canaries,
     )
     callers = Callers(processes, attribute)
+    places = Places(names, judge, _where(knowledge, look, sink))
     connections = Connections(
-        judge,
-        names,
+        places,
         callers,
         Locality(who_listens, canaries, is_machine=is_machine),
         before_unnamed,
@@ -84,13 +88,13 @@ def assemble(  # noqa: PLR0913 -- the stages
     return Pipeline(
         processes=processes,
         queries=Queries(
-            judge,
-            names,
+            places,
             callers,
             canaries,
             may_translate=may_translate,
             phase_at=phase_at,
             repeated=lookups,
+            is_machines=processes.is_machines if is_machine else None,
         ),
         connections=connections,
         canaries=canaries,
@@ -106,6 +110,17 @@ def assemble(  # noqa: PLR0913 -- the stages
         if lines is not None
         else None,
     )
+
+
+def _where(knowledge: Knowledge, look: Look | None, sink: Sink) -> Where | None:
+    if look is None:
+        return None
+
+    def comm(pid: int) -> str:
+        process = knowledge.processes.get(pid)
+        return process.comm if process is not None else ""
+
+    return Where(lambda: knowledge.canaries.netns, look, comm, sink)
 
 
 # What it rests on who made a flow or a look-up.

@@ -5,7 +5,6 @@ from egressmon.evidence.records import PolicyCounts, RunEnd, RunVerdict
 from egressmon.evidence.segmented import LOST
 from egressmon.evidence.tally import Tally
 from egressmon.faults import Faults
-from egressmon.naming.names import Names
 from egressmon.pipeline import Pipeline
 from egressmon.reports.outcome import NOT_RUN
 from egressmon.runs.plan import Ending, RunOptions
@@ -30,7 +29,6 @@ class Findings:
     ending: Ending
     sensor: Sensor
     pipeline: Pipeline
-    names: Names
     tally: Tally
     faults: Faults
     evidence_failure: str | None
@@ -92,7 +90,7 @@ def _losses(found: Findings) -> dict[str, int]:
         "dns_broken": found.pipeline.queries.watch.broken,
         "dns_unread": found.pipeline.queries.watch.unread,
         "dns_left_out": found.pipeline.queries.left_out,
-        "names_dropped": found.names.dropped,
+        "names_dropped": found.pipeline.connections.places.dropped,
     }
 
 

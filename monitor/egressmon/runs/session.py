@@ -14,6 +14,7 @@ from egressmon.evidence.output import EvidenceState
 from egressmon.evidence.records import BlindSpot, PolicyCounts, Record, RunEnd
 from egressmon.keeping.keeper_client import KeeperClient
 from egressmon.naming.names import read_hosts_file
+from egressmon.naming.places import Look
 from egressmon.pipeline import Pipeline
 from egressmon.reports.outcome import Outcome
 from egressmon.runs import doubts
@@ -122,11 +123,16 @@ class Session:
             is_over=self._catch_up.is_over,
             may_translate=self._live.armed.surroundings.may_change_network,
             lines=self._recorder,
+            look=self._look(),
             is_machine=listeners.is_machine,
             excuses_unsent=state.options.standing is not None,
             own=frozenset(one for one in (*own, os.getpid(), os.getppid()) if one),
             phase_at=state.evidence.phases.at,
         )
+
+    # How a process looks names up: where each network has names of its own.
+    def _look(self) -> Look | None:
+        return None
 
     def execute(self) -> Outcome:
         """Run the command, and return how it went.
@@ -329,7 +335,6 @@ class Session:
             ending=state.ending,
             sensor=self._live.sensor,
             pipeline=self._pipeline,
-            names=state.knowledge.names,
             tally=state.tally,
             faults=state.faults,
             evidence_failure=state.evidence.failure,

@@ -21,6 +21,9 @@ from egressmon.evidence.records import (
     Record,
 )
 from egressmon.keeping.signals import EndRequest
+from egressmon.host import own_network
+from egressmon.naming.place_files import PlaceFiles, Viewer, look
+from egressmon.naming.places import Look
 from egressmon.reports.outcome import Outcome
 from egressmon.runs.gaps import Beats, gap_before
 from egressmon.runs.overseer import Overseer
@@ -64,6 +67,20 @@ class StandingSession(Session):
             self._state, self._recorder, self._live.keeper.open_policy
         )
         return self.overseer
+
+    def _look(self) -> Look | None:
+        state = self._state
+        state.knowledge.canaries.netns = own_network()
+        processes, machines = state.knowledge.processes, state.judge.search
+
+        def look_at(pid: int) -> PlaceFiles:
+            process = processes.get(pid)
+            mounts = process.mounts if process is not None else 0
+            since = processes.mount_ages.since_ns(mounts)
+            wall = since + state.clock.offset_ns if since is not None else None
+            return look(Viewer(pid, wall), machines)
+
+        return look_at
 
     @property
     def run(self) -> str:

@@ -1,5 +1,6 @@
 """The state of a run: made before any probe is attached, kept to the run's end."""
 
+import ipaddress
 from pathlib import Path
 
 from egressmon import host
@@ -10,18 +11,16 @@ from egressmon.evidence.tally import Tally
 from egressmon.evidence.writer import Evidence
 from egressmon.faults import Faults
 from egressmon.files.beginning import Beginning
-from egressmon.naming.names import (
-    Names,
-    Resolver,
-    read_resolver,
-    trusted_resolvers,
-)
+from egressmon.naming.names import Names, Resolver, read_resolver, trusted_resolvers
 from egressmon.naming.resolution import PolicyResolution
 from egressmon.policy.judging.judge import Judge
 from egressmon.runs.assemble import Knowledge
 from egressmon.runs.plan import Ending, RunOptions
 from egressmon.sensor.canary import CanaryWatch
-from egressmon.values import dataclass
+from egressmon.values import dataclass, replace
+
+_STUB = ipaddress.ip_address("127.0.0.53")
+_BEHIND_STUB = Path("/run/systemd/resolve/resolv.conf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ def make_state(options: RunOptions, identifier: str) -> RunState:
         proc_is_ours=host.proc_is_ours(), argv=options.argv, beginning=beginning
     )
     policy = options.loaded.policy
-    resolver = read_resolver(Path("/etc/resolv.conf"))
+    resolver = _resolver(is_lasting=options.standing is not None)
     evidence = _evidence(options, identifier, clock)
     evidence.anchor = options.anchor
     return RunState(
@@ -72,6 +71,16 @@ def make_state(options: RunOptions, identifier: str) -> RunState:
         resolver=resolver,
         judge=Judge(policy, trusted_resolvers(policy, resolver), resolver.search),
     )
+
+
+# A run that sees the whole machine also sees what systemd's stub asks for others, and
+# engines give their containers that stub's own servers.
+def _resolver(*, is_lasting: bool) -> Resolver:
+    resolver = read_resolver(Path("/etc/resolv.conf"))
+    if not is_lasting or _STUB not in resolver.servers or not _BEHIND_STUB.exists():
+        return resolver
+    servers = (*resolver.servers, *read_resolver(_BEHIND_STUB).servers)
+    return replace(resolver, servers=servers)
 
 
 def _evidence(options: RunOptions, identifier: str, clock: Clock) -> Evidence:

@@ -8,6 +8,7 @@ from egressmon.events.model import FLAG_FOREIGN, Address, Flow
 from egressmon.evidence.code_records import ClaimRecord
 from egressmon.evidence.records import ConnectionRecord, NameRecord, Peer, Translated
 from egressmon.naming.names import Name, Names, names_for_verdict
+from egressmon.naming.places import Here, Place, Places
 from egressmon.policy.judging.judge import Judge, Verdict
 from egressmon.policy.judging.questions import Destination, Listener
 from egressmon.sensor.canary import CanaryWatch
@@ -66,8 +67,7 @@ class Connections:
 
     def __init__(  # noqa: PLR0913 -- the stages that it joins
         self,
-        judge: Judge,
-        names: Names,
+        places: Places,
         callers: Callers,
         locality: Locality,
         before_unnamed: Callable[[], None],
@@ -75,15 +75,16 @@ class Connections:
         may_translate: bool = False,
         excuses_unsent: bool = False,
     ) -> None:
-        """`before_unnamed` is called before each verdict on an address without a name.
+        """`places` have the names and the judge of each place.
+
+        `before_unnamed` is called before each verdict on an address without a name.
 
         It is the last chance to learn one. `may_translate` says that the command itself
         may have its packets sent elsewhere (NAT). `excuses_unsent`: what goes nowhere,
         as another run's canaries do, is no violation.
         """
         self._excuses_unsent = excuses_unsent
-        self._judge = judge
-        self._names = names
+        self.places = places
         self._callers = callers
         self._locality = locality
         self.before_unnamed = before_unnamed
@@ -101,9 +102,10 @@ class Connections:
         protocol = protocol_name(flow.protocol)
         port = flow.port if protocol in _WITH_PORTS else None
         listener = self._locality.listener(flow)
-        names = self._lookup_names(flow, listener)
+        place = self.places.of(flow)
+        names = self._lookup_names(flow, listener, place.names)
         meant = names_for_verdict(names)
-        origins = self._names.aliases.origins(meant)
+        origins = place.names.aliases.origins(meant)
         target = Destination(
             flow.address,
             port,
@@ -111,13 +113,13 @@ class Connections:
             meant,
             listener,
             origins=origins,
-            targets=self._denied_by(names, meant),
-            absent=self._absent((*meant, *origins)),
+            targets=_denied_by(place.names, names, meant),
+            absent=_absent(place, (*meant, *origins)),
             translated=_translated(flow, protocol, listener),
         )
         caller = self._callers.lookup(flow)
         claims = self._callers.claims(flow, caller)
-        verdict = self._verdict(flow, target, caller, claims)
+        verdict = self._verdict(place.judge, flow, target, caller, claims)
         if not names and listener is None and _wants_name(flow, verdict):
             self.unnamed.add(flow.address)
         return ConnectionRecord(
@@ -133,37 +135,26 @@ class Connections:
             code_status=caller.source.code_status,
             local_port=flow.local_port or None,
             claimed=claims,
+            place=place.number,
             **caller.fields(),
         )
 
-    # Those that the names may have been completed from, as they do not exist.
-    def _absent(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        shorter = self._judge.search.shorter
-        found = (short for name in names for short in shorter(name))
-        return tuple(short for short in found if short in self._names.absent)
-
-    def basis(self, address: Address) -> tuple[int, ...]:
+    def basis(self, here: Here, address: Address) -> tuple[int | None, ...]:
         """Return all that `record` rests on, besides the flow and who made it.
 
-        It does until the time that `until_ns` returns. Where the flow's receiver must
-        be asked for, there is more.
+        That is, for `address` as seen from `here`, until the time that `until_ns`
+        returns. Where the flow's receiver must be asked for, there is more.
         """
-        return self._names.basis(address)
+        place = self.places.of(here)
+        return place.number, place.version, *place.names.basis(address)
 
-    def until_ns(self, address: Address, now_ns: int) -> int | None:
-        """Return until when the names that `address` has at `now_ns` hold."""
-        return self._names.until_ns(address, now_ns)
-
-    # What denies a name of the address denies the connection, whoever asked for it.
-    def _denied_by(
-        self, names: tuple[Name, ...], meant: tuple[str, ...]
-    ) -> tuple[str, ...]:
-        known = tuple(name.name for name in names)
-        others = (one for one in known if one not in meant)
-        return (*self._names.aliases.targets(known), *others)
+    def until_ns(self, flow: Flow) -> int | None:
+        """Return until when the names hold that `flow`'s address has as it happens."""
+        return self.places.of(flow).names.until_ns(flow.address, flow.ktime_ns)
 
     def _verdict(
         self,
+        judge: Judge,
         flow: Flow,
         target: Destination,
         caller: Caller,
@@ -171,18 +162,36 @@ class Connections:
     ) -> Verdict:
         if flow.operation == "accept":
             is_local = target.listener is not None
-            return self._judge.accepted(flow.address, is_local=is_local)
+            return judge.accepted(flow.address, is_local=is_local)
         origin = origin_of(caller.process, caller.source, claims)
-        verdict = self._judge.sent(target, origin, may_translate=self._may_translate)
+        verdict = judge.sent(target, origin, may_translate=self._may_translate)
         return (unsent(flow, verdict) if self._excuses_unsent else None) or verdict
 
-    def _lookup_names(self, flow: Flow, listener: Listener | None) -> tuple[Name, ...]:
+    def _lookup_names(
+        self, flow: Flow, listener: Listener | None, known: Names
+    ) -> tuple[Name, ...]:
         asker = self._callers.asker(flow)
-        names = self._names.of(flow.address, flow.ktime_ns, asker)
+        names = known.of(flow.address, flow.ktime_ns, asker)
         if names or listener is not None or flow.operation == "accept":
             return names
         self.before_unnamed()
-        return self._names.of(flow.address, flow.ktime_ns, asker)
+        return known.of(flow.address, flow.ktime_ns, asker)
+
+
+# What denies a name of the address denies the connection, whoever asked for it.
+def _denied_by(
+    known: Names, names: tuple[Name, ...], meant: tuple[str, ...]
+) -> tuple[str, ...]:
+    all_names = tuple(name.name for name in names)
+    others = (one for one in all_names if one not in meant)
+    return (*known.aliases.targets(all_names), *others)
+
+
+# Those that the names may have been completed from, as they do not exist.
+def _absent(place: Place, names: tuple[str, ...]) -> tuple[str, ...]:
+    shorter = place.judge.search.shorter
+    found = (short for name in names for short in shorter(name))
+    return tuple(short for short in found if short in place.names.absent)
 
 
 def _translated(

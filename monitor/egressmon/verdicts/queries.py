@@ -15,7 +15,8 @@ from egressmon.events.model import (
 from egressmon.evidence.records import DnsRecord
 from egressmon.naming.dns.exchanges import DnsWatch, Exchange
 from egressmon.naming.names import Names
-from egressmon.policy.judging.judge import Judge, Verdict
+from egressmon.naming.places import Place, Places, taint
+from egressmon.policy.judging.judge import Verdict
 from egressmon.policy.judging.pointers import pointed_address
 from egressmon.policy.judging.questions import Asked
 from egressmon.sensor.canary import CanaryWatch
@@ -32,33 +33,36 @@ class Queries:
 
     def __init__(  # noqa: PLR0913 -- the stages that it joins
         self,
-        judge: Judge,
-        names: Names,
+        places: Places,
         callers: Callers,
         canaries: CanaryWatch,
         *,
         may_translate: bool = False,
         phase_at: Callable[[int], str | None] = lambda _ktime_ns: None,
         repeated: RepeatedLookups | None = None,
+        is_machines: Callable[[DnsPacket], bool] | None = None,
     ) -> None:
-        """`canaries` knows which network namespace the scope began in.
+        """`places` have the names and the judge of each place.
+
+        `canaries` knows which network namespace the scope began in, and `is_machines`
+        who is a service of the machine's, where all of that is in the scope.
 
         `phase_at` says which phase of a scenario it was at a time.
         `may_translate` says that the command itself may have its questions sent
         elsewhere (NAT). `repeated` keeps what is made of a look-up; None: all is made
         anew.
         """
-        self._judge = judge
-        self._names = names
+        self._places = places
         self._callers = callers
         self._canaries = canaries
         self._may_translate = may_translate
+        self._is_machines = is_machines
         self._repeats = Repeats(phase_at)
         self._repeated = repeated
         self.watch = (
-            DnsWatch(callers.lookup)
+            DnsWatch(callers.lookup, is_trusted=is_machines)
             if repeated is None
-            else DnsWatch(repeated.who_asks, repeated.read)
+            else DnsWatch(repeated.who_asks, repeated.read, is_machines)
         )
         self.unasked_streams = 0
         """TCP streams whose unsent bytes sock_diag cannot report."""
@@ -125,67 +129,78 @@ class Queries:
             rule=None,
             reason=f"{packet.total_size} bytes or more to port 53 were not read: more "
             "than is read of one socket",
+            place=self._places.of(packet).number,
             **self._callers.lookup(packet).fields(),
         )
 
     def _record(self, exchange: Exchange[Caller]) -> DnsRecord:
-        doubt = self._doubt(exchange)
-        verdict = self._verdict(exchange, doubt)
+        place = self._places.of(exchange.packet)
+        self._note_asking(exchange.packet, place)
+        doubt = self._doubt(exchange, place)
+        verdict = self._verdict(exchange, doubt, place)
         if doubt is None:
-            self._learn(exchange)
+            self._learn(exchange, place.names)
         packet = exchange.packet
         parts = Parts(
             packet.protocol, packet.server, exchange.query, exchange.response,
             exchange.unread, doubt is None, verdict, exchange.asker,
+            place.number,
         )  # fmt: skip
         if self._repeated is None:
             return _record_of(parts)
         return self._repeated.record(parts, _record_of)
 
-    def _verdict(self, exchange: Exchange[Caller], doubt: str | None) -> Verdict:
+    def _verdict(
+        self, exchange: Exchange[Caller], doubt: str | None, place: Place
+    ) -> Verdict:
         message = exchange.query or exchange.response
         if exchange.violation is not None:
             return Verdict("violation", None, exchange.violation)
         if message is None:
             return Verdict("violation", None, doubt or "unreadable message")
-        asked = self._asked(message.name, exchange.packet.ktime_ns)
-        verdict = self._judge.query(message.name, exchange.packet.server, asked)
+        asked = _asked(message.name, exchange.packet.ktime_ns, place.names)
+        verdict = place.judge.query(message.name, exchange.packet.server, asked)
         if doubt is None:
             return verdict
         return Verdict(verdict.word, verdict.rule, f"{verdict.reason}; {doubt}")
 
-    def _asked(self, name: str, now_ns: int) -> Asked:
-        pointed = pointed_address(name)
-        return Asked(
-            origins=self._names.aliases.origins((name,)),
-            is_learned=pointed is not None and self._names.knows(pointed, now_ns),
-        )
-
-    def _learn(self, exchange: Exchange[Caller]) -> None:
+    def _learn(self, exchange: Exchange[Caller], names: Names) -> None:
         query, response = exchange.query, exchange.response
         if query is None or response is None:
             return
         self.left_out += response.left_out
         expires = exchange.ended_ns + response.ttl * _BILLION
-        self._names.aliases.learn(query.name, response.aliases)
+        names.aliases.learn(query.name, response.aliases)
         if query.kind in {"A", "AAAA"} and exchange.violation is None:
             is_there = response.status != "NXDOMAIN"
-            self._names.absent.note(query.name, is_there=is_there)
+            names.absent.note(query.name, is_there=is_there)
         asker = self._callers.asker(exchange.packet)
         for address in response.addresses:
-            self._names.learn(address, query.name, "dns", expires, asker)
+            names.learn(address, query.name, "dns", expires, asker)
+
+    # A resolver that an engine has in the container's namespace, such as Docker's, asks
+    # those servers that whoever started the container chose.
+    def _note_asking(self, packet: DnsPacket, place: Place) -> None:
+        if place.is_home or packet.server in place.judge.resolvers:
+            return
+        if self._is_machines is not None and self._is_machines(packet):
+            taint(
+                place, f"what answers there asked {packet.server}, which is not trusted"
+            )
 
     # Names are learned only from a trusted resolver in the scope's first network
     # namespace: in another one, any process can answer at 127.0.0.53.
-    def _doubt(self, exchange: Exchange[Caller]) -> str | None:
+    def _doubt(self, exchange: Exchange[Caller], place: Place) -> str | None:
         packet = exchange.packet
         if exchange.query is None or exchange.response is None:
             return exchange.doubt
         why = exchange.doubt
-        if packet.server not in self._judge.resolvers:
+        if packet.server not in place.judge.resolvers:
             why = "not a trusted resolver"
-        elif packet.netns != self._canaries.netns:
+        elif place.is_home and packet.netns != self._canaries.netns:
             why = "another network namespace"
+        elif place.taints and packet.server.is_loopback:
+            why = place.taints[0]
         elif self._may_translate and _leaves_translated(packet):
             why = "it was sent elsewhere (NAT), as the command itself may have arranged"
         return f"the answer names nothing: {why}" if why else None
@@ -210,7 +225,16 @@ def _record_of(parts: Parts) -> DnsRecord:
         verdict=verdict.word,
         rule=verdict.rule,
         reason=verdict.reason,
+        place=parts.place,
         **parts.asker.fields(),
+    )
+
+
+def _asked(name: str, now_ns: int, names: Names) -> Asked:
+    pointed = pointed_address(name)
+    return Asked(
+        origins=names.aliases.origins((name,)),
+        is_learned=pointed is not None and names.knows(pointed, now_ns),
     )
 
 

@@ -112,7 +112,11 @@ class RepeatedConnections:
         who = self._basis(head)
         if who is None:
             return None
-        return flow_rest(data), who, self._connections.basis(address(head.address))
+        return (
+            flow_rest(data),
+            who,
+            self._connections.basis(head, address(head.address)),
+        )
 
     def _record_anew(self, head: FlowHead, data: bytes) -> None:
         faults = self._faults.count
@@ -135,7 +139,7 @@ class RepeatedConnections:
     def _keep(
         self, key: Hashable, rendered: Rendered, flow: Flow, record: ConnectionRecord
     ) -> None:
-        until = self._connections.until_ns(flow.address, flow.ktime_ns)
+        until = self._connections.until_ns(flow)
         wants_name = not record.dst.names and flow.receiver == "remote"
         before = self._known.pop(key, None)
         if before is not None:

@@ -42,6 +42,7 @@ class Parts(NamedTuple):
     is_trusted: bool
     verdict: Verdict
     asker: Caller
+    place: int | None
 
 
 class RepeatedLookups:
@@ -88,7 +89,7 @@ class RepeatedLookups:
         # The objects are compared by what they are, as they are kept with the record.
         key = (
             parts.protocol, parts.server, id(query), id(response), parts.unread,
-            parts.is_trusted, parts.verdict, id(asker),
+            parts.is_trusted, parts.verdict, id(asker), parts.place,
         )  # fmt: skip
         known = self._records.get(key)
         if known is not None:

@@ -72,16 +72,17 @@ class DnsWatch(Generic[Asker]):
         self,
         who_asks: Callable[[DnsPacket], Asker],
         read: Callable[[bytes], Message] = read_message,
+        is_trusted: Callable[[DnsPacket], bool] | None = None,
     ) -> None:
         """`who_asks` looks up who sent a packet; it is called as the packet comes.
 
-        `read` does what `read_message` does.
+        `read` does what `read_message` does, and `is_trusted` is for `Answerers`.
         """
         self._who_asks = who_asks
         self._read = read
         self._sent = Reassembly()
         self._received = Reassembly(compares=False)
-        self._answerers = Answerers()
+        self._answerers = Answerers(is_trusted)
         self._open: OrderedDict[_Key, _Open[Asker]] = OrderedDict()
         self._evicted = 0
         self.malformed = 0

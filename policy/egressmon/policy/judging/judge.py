@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Container, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from egressmon.policy.judging.entries import Entries, Spelt
@@ -64,6 +65,14 @@ class Judge:
             else tuple(map(ipaddress.ip_network, sources))
         )
         self._admitted = NetworkIndex(enumerate(self._sources))
+
+    def at(
+        self, resolvers: frozenset[Address], search: SearchList = NO_SEARCH
+    ) -> "Judge":
+        """Return the judge of a place that has other `resolvers` and `search` list."""
+        other = copy(self)
+        other.resolvers, other.search = resolvers, search
+        return other
 
     def connection(self, target: Destination, origin: Origin = NOBODY) -> Verdict:
         """Return the verdict on a connection from `origin` to `target`."""

@@ -12,6 +12,8 @@
 struct answerer_key {
 	u64 netns;
 	u32 address[4];
+	u32 tgid; /* each process is told of: where all are in the scope, it counts who it is */
+	u32 spare;
 };
 
 /* Addresses from which the scope sent as a DNS server does; evicted ones are emitted again. */
@@ -29,7 +31,8 @@ static __always_inline struct socket_state *packet_owner(struct __sk_buff *skb)
 static __always_inline bool is_first_answer(const struct packet *packet,
 					    const struct socket_state *owner)
 {
-	struct answerer_key key = {.netns = owner ? owner->netns : 0};
+	struct answerer_key key = {.netns = owner ? owner->netns : 0,
+				   .tgid = owner ? owner->tgid : 0};
 	u8 known = 1;
 
 	__builtin_memcpy(key.address, packet->source.address, ADDRESS_SIZE);
