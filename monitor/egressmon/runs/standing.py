@@ -20,8 +20,8 @@ from egressmon.evidence.records import (
     PolicyCounts,
     Record,
 )
-from egressmon.keeping.signals import EndRequest
 from egressmon.host import own_network
+from egressmon.keeping.signals import EndRequest
 from egressmon.naming.place_files import PlaceFiles, Viewer, look
 from egressmon.naming.places import Look
 from egressmon.reports.outcome import Outcome

@@ -170,7 +170,7 @@ class EvidenceFile:
                 )
             self._examining.rejudging = Rejudging(
                 judge,
-                self._examining.learned,
+                self._examining.places,
                 may_translate=any(one["name"] == may for one in start["blind_spots"]),
             )
         except NoPolicyError as error:
@@ -245,7 +245,7 @@ class EvidenceFile:
         left_out = verified.is_part or bool(self._examining.counts.losses[LOST])
         if self._end is not None and self._end["losses"].get("left_out"):
             left_out = True
-        if left_out or self._examining.learned.forgotten:
+        if left_out or self._examining.places.forgotten:
             count = len(found.found) + sum(found.more.values())
             if count:
                 verified.resting["records that are not in the evidence"] += count

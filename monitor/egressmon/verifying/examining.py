@@ -18,8 +18,8 @@ from egressmon.verifying.facts import (
 )
 from egressmon.verifying.findings import Findings
 from egressmon.verifying.judging import Outcome, Rejudging
-from egressmon.verifying.learned import Learned
 from egressmon.verifying.lines import Place
+from egressmon.verifying.places import HOME, Places
 from egressmon.verifying.sense import (
     Once,
     PhaseMarks,
@@ -72,7 +72,7 @@ class Examining:
         self._facts = Facts()
         self._once = Once()
         self._phases = PhaseMarks()
-        self.learned = Learned()
+        self.places = Places()
         self.rejudging: Rejudging | None = None
         self.counts = Counts()
         self.judgements: dict[str | None, int] = {}
@@ -84,7 +84,7 @@ class Examining:
         This is the way of most lines. `examine` looks at the others.
         """
         known = self._known.get((kind, own, body))
-        if known is None or known.version not in {None, self.learned.version}:
+        if known is None or known.version not in {None, self.places.version}:
             return False
         if not self._phases.fits(known.record["phase"], time.decode()):
             return False
@@ -139,15 +139,29 @@ class Examining:
         other = other_process(record, next(actors, None))
         if other is not None:
             self._wrong("reference", other, place)
-        version = self.learned.version if kind in _JUDGED else None
+        version = self.places.version if kind in _JUDGED else None
+        self._look_at_place(kind, record, place)
         outcome = self._judge(kind, record, facts) if kind in _JUDGED else None
         self._note(outcome, place)
         if kind == "dns":
-            self.learned.learn(record)
+            self.places.learn(record)
         is_right = other is None and (outcome is None or outcome.wrong is None)
         if kind in _KEPT and is_right and len(facts) == len({*referred}):
             known = Known(record, referred, version, outcome)
             self._keep((kind.encode(), head.own, body), known)
+
+    def _look_at_place(self, kind: str, record: Json, place: Place) -> None:
+        if kind in _JUDGED and not self.places.is_known(record.get("place", HOME)):
+            message = f"refers to the place {record['place']}, which is not before it"
+            self._judged.add("reference", message, place.number, place.offset)
+        elif kind == "place":
+            home = self.rejudging.home if self.rejudging is not None else None
+            try:
+                wrong = self.places.tell(record, home)
+            except ValueError as error:
+                wrong = f"tells of no resolver: {error}"
+            if wrong is not None:
+                self._judged.add("reference", wrong, place.number, place.offset)
 
     def _keep(self, key: tuple[bytes, bytes, bytes], known: Known) -> None:
         if len(self._known) >= _MAX_KEPT or self._kept > _MAX_KEPT_BYTES:

@@ -26,6 +26,8 @@ from egressmon.verdicts.origins import origin_of
 from egressmon.verdicts.unsent import excused, is_for_documentation
 from egressmon.verifying.facts import File
 from egressmon.verifying.learned import Learned
+from egressmon.verifying.places import HOME as MACHINE
+from egressmon.verifying.places import Places
 from egressmon.verifying.rules import by_address, unknown_rule
 
 Json = dict[str, Any]
@@ -65,23 +67,25 @@ SAME = Outcome()
 class Rejudging:
     """Judges the records of one run again, in their order."""
 
-    def __init__(self, judge: Judge, learned: Learned, *, may_translate: bool) -> None:
+    def __init__(self, judge: Judge, places: Places, *, may_translate: bool) -> None:
         """`may_translate`: the command itself may have had its packets sent elsewhere.
 
-        `learned` is what the look-ups so far say.
+        `places` have what the look-ups so far say.
         """
-        self._judge = judge
-        self._learned = learned
+        self.home = judge
+        self._places = places
+        self._judge, self._learned = judge, Learned()
         self._may_translate = may_translate
         self._made: dict[tuple[bytes, str | None, tuple[File, ...]], Outcome] = {}
-        self._version, self._bytes = learned.version, 0
+        self._version, self._bytes = places.version, 0
 
     def connection(
         self, record: Json, exe: str | None, files: tuple[File, ...]
     ) -> Outcome:
         """Judge a connection that the program `exe` made by way of `files`."""
-        if self._learned.version != self._version or self._bytes > _MAX_MADE_BYTES:
-            self._version, self._bytes = self._learned.version, 0
+        self._enter(record)
+        if self._places.version != self._version or self._bytes > _MAX_MADE_BYTES:
+            self._version, self._bytes = self._places.version, 0
             self._made.clear()
         key = _key(record), exe, files
         made = self._made.get(key)
@@ -91,6 +95,12 @@ class Rejudging:
                 self._made[key] = made
                 self._bytes += len(key[0]) + _ENTRY_BYTES
         return made
+
+    # What follows is judged as where the record's process is.
+    def _enter(self, record: Json) -> None:
+        place = record.get("place", MACHINE)
+        self._judge = self._places.judge(place, self.home)
+        self._learned = self._places.at(place)
 
     def _judged(
         self, record: Json, exe: str | None, files: tuple[File, ...]
@@ -191,6 +201,7 @@ class Rejudging:
 
     def look_up(self, record: Json) -> Outcome:
         """Judge a look-up; then its answer may be learned from."""
+        self._enter(record)
         if record["name"] is None:
             return _of_no_message(record)
         name = unescape(record["name"])
@@ -234,6 +245,7 @@ def _of_no_message(record: Json) -> Outcome:
 def _key(record: Json) -> bytes:
     parts = [record[name] for name in _RESTS_ON]
     parts += [record["process"] is None, "cut" in record]
+    parts.append(record.get("place", MACHINE))
     return orjson.dumps(parts)
 
 
