@@ -30,6 +30,7 @@ from egressmon.events.model import (
 from egressmon.evidence.records import (
     EscapeRecord,
     LossRecord,
+    PlaceRecord,
     ProcessExit,
     ProcessRecord,
     Record,
@@ -136,15 +137,18 @@ class Pipeline:
         for record, ktime_ns in self.queries.settle():
             self._sink(record, ktime_ns)
 
-    def judge_by(self, judge: Judge, before_unnamed: Callable[[], None]) -> None:
+    def judge_by(
+        self, judge: Judge, before_unnamed: Callable[[], None]
+    ) -> list[PlaceRecord]:
         """Judge by another policy from now on; nothing remembered is of the old one.
 
-        Lines of look-ups are kept by their verdict, and need not be forgotten.
+        Its names are found by `before_unnamed`. Returns what the places are now. Lines
+        of look-ups are kept by their verdict, and need not be forgotten.
         """
-        self.queries.judge_by(judge)
-        self.connections.judge_by(judge, before_unnamed)
+        self.connections.before_unnamed = before_unnamed
         if self.repeated is not None:
             self.repeated.forget()
+        return self.connections.places.judge_by(judge)
 
     def process(self, batch: Batch) -> None:
         """Process the mappings of `batch`, then its events, which refer to them."""

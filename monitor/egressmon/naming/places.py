@@ -12,7 +12,8 @@ from egressmon.events.model import Address
 from egressmon.evidence.records import PlaceRecord
 from egressmon.naming.names import Names
 from egressmon.policy.judging.judge import Judge
-from egressmon.values import dataclass, field
+from egressmon.policy.language.search import SearchList
+from egressmon.values import dataclass, field, replace
 
 if TYPE_CHECKING:
     from egressmon.naming.place_files import PlaceFiles
@@ -53,6 +54,9 @@ class Place:
     """Another number once its judge is another, so that verdicts may be, too."""
     looks: int = 0
     """How often its files may still be looked at, as a process was gone."""
+    servers: frozenset[Address] = frozenset()
+    """The resolvers that its files name, which the policy may have trusted."""
+    told: PlaceRecord | None = None
     taints: list[str] = field(default_factory=list[str])
     """Why what is answered there by this machine may be another's word."""
 
@@ -127,15 +131,35 @@ class Places:
         place.looks = 0 if found.is_read else place.looks - 1
         if not (found.is_read or is_first):
             return
-        judge = self.home.judge
-        servers = set[Address]()
-        if judge.policy.dns.resolvers == "system":
-            servers.update(found.servers)
         place.version += 1
-        place.judge = judge.at(judge.resolvers | servers, found.search)
+        place.servers = frozenset(found.servers)
+        place.judge = _judge_at(self.home.judge, place.servers, found.search)
         for address, name in found.hosts:
             place.names.learn(address, name, "hosts-file")
-        where.tell(_record(place, event, where.comm(event.pid), found), event.ktime_ns)
+        place.told = _record(place, event, where.comm(event.pid), found)
+        where.tell(place.told, event.ktime_ns)
+
+    def judge_by(self, judge: Judge) -> list[PlaceRecord]:
+        """Judge by the policy of `judge` in all places, and tell what they are now.
+
+        `judge` is the machine's.
+        """
+        self.home.judge = self._nowhere.judge = judge
+        told: list[PlaceRecord] = []
+        for place in self._known.values():
+            place.version += 1
+            place.judge = _judge_at(judge, place.servers, place.judge.search)
+            if place.told is not None:
+                resolvers = sorted(map(str, place.judge.resolvers))
+                place.told = replace(place.told, resolvers=resolvers)
+                told.append(place.told)
+        return told
+
+
+def _judge_at(judge: Judge, servers: frozenset[Address], search: SearchList) -> Judge:
+    if judge.policy.dns.resolvers != "system":
+        servers = frozenset()
+    return judge.at(judge.resolvers | servers, search)
 
 
 def taint(place: Place, why: str) -> None:

@@ -96,7 +96,8 @@ class Reloading:
         self._counted = _now(state)
         self._loaded = loaded
         resolution.start()
-        pipeline.judge_by(judge, resolution.finish)
+        for place in pipeline.judge_by(judge, resolution.finish):
+            self._recorder.record(place)
         return ""
 
     def _is_recorded(

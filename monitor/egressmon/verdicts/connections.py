@@ -92,11 +92,6 @@ class Connections:
         self.unnamed: set[Address] = set()
         """Addresses of other machines that had no name, except trusted resolvers."""
 
-    def judge_by(self, judge: Judge, before_unnamed: Callable[[], None]) -> None:
-        """Judge by another policy from now on, whose names `before_unnamed` finds."""
-        self._judge = judge
-        self.before_unnamed = before_unnamed
-
     def record(self, flow: Flow) -> ConnectionRecord:
         """Return the record of `flow`."""
         protocol = protocol_name(flow.protocol)

@@ -93,10 +93,6 @@ class Queries:
         """Yield the look-ups that were judged and are held back."""
         yield from self._repeats.close()
 
-    def judge_by(self, judge: Judge) -> None:
-        """Judge by another policy from now on."""
-        self._judge = judge
-
     def close(self, now_ns: int) -> Iterator[tuple[DnsRecord, int]]:
         """Yield the look-ups without an answer, and bytes that form no message."""
         for exchange in self.watch.close(now_ns):

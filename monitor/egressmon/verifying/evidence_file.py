@@ -190,6 +190,7 @@ class EvidenceFile:
     # Nothing that was found out so far is of the policy that follows.
     def _reload(self, record: Json, place: Place) -> None:
         self._examining.finish()
+        self._examining.places.forget_judges()
         for what in self._reloads.take(record, self._examining.counts):
             self._judged.add("policy", what, place.number, place.offset)
         self.verified.policy_digests.append(record["policy_digest"])

@@ -60,6 +60,14 @@ class Places:
             return f"place {number} trusts others than the policy does"
         return None
 
+    def forget_judges(self) -> None:
+        """Forget who judges in each place: what follows is under another policy.
+
+        Each place is told of again then.
+        """
+        self._judges.clear()
+        self._lessons += 1
+
     def is_known(self, place: int | None) -> bool:
         """Tell whether a record so far told of `place`."""
         return place is None or place == HOME or place in self._told

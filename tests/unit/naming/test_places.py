@@ -28,7 +28,7 @@ from egressmon.faults import Faults
 from egressmon.naming.names import Names
 from egressmon.naming.place_files import PlaceFiles
 from egressmon.policy.judging.judge import Judge
-from egressmon.policy.language.model import Allow, Policy
+from egressmon.policy.language.model import Allow, Dns, Policy
 from egressmon.policy.language.search import SearchList
 from egressmon.runs.assemble import Knowledge, assemble
 from egressmon.sensor.canary import CanaryWatch, make_plan
@@ -151,6 +151,27 @@ def test_both_may_ask() -> None:
         machine.query(place, RESOLVER)
 
     assert [machine.connect(one).verdict for one in (A, B)] == ["allowed"] * 2
+
+
+def test_another_policy_is_that_of_all_places() -> None:
+    machine = Machine()
+    server = ipaddress.ip_address(EMBEDDED)
+    machine.files[4] = PlaceFiles(is_read=True, servers=(server,))
+    for place in (A, B):
+        machine.query(place, RESOLVER, tgid=4)
+    assert [machine.connect(one).verdict for one in (A, B)] == ["allowed"] * 2
+
+    trusted = frozenset({ipaddress.ip_address(RESOLVER)})
+    told = machine.pipeline.judge_by(Judge(Policy(version=1), trusted), lambda: None)
+
+    places = (HOME, A, B, 0)
+    assert [machine.connect(one).verdict for one in places] == ["violation"] * 4
+    assert [(one.number, one.resolvers) for one in told] == [
+        (number, [EMBEDDED, RESOLVER]) for number in (1, 2)
+    ]
+    pinned = Policy(version=1, dns=Dns(resolvers=(RESOLVER,)))
+    told = machine.pipeline.judge_by(Judge(pinned, trusted), lambda: None)
+    assert [one.resolvers for one in told] == [[RESOLVER]] * 2
 
 
 def test_what_the_policy_resolves_to_counts_everywhere() -> None:
