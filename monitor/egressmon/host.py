@@ -66,6 +66,11 @@ def own_network() -> int | None:
     return None
 
 
+def own_mounts() -> int | None:
+    """Return the number of our mount namespace."""
+    return _namespace("mnt")
+
+
 def _namespace(kind: str) -> int | None:
     try:
         return Path(f"/proc/self/ns/{kind}").stat().st_ino

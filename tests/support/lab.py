@@ -106,10 +106,12 @@ def _server(namespace: str, words: Sequence[str], ready: str) -> Generator[None]
         process.wait()
 
 
-def name_server(namespace: str, *options: str) -> AbstractContextManager[None]:
-    """Run a DNS server with the lab's names in a namespace."""
+def name_server(
+    namespace: str, *options: str, prefix: Sequence[str] = ()
+) -> AbstractContextManager[None]:
+    """Run a DNS server with the lab's names in a namespace, by way of `prefix`."""
     dnsmasq = shutil.which("dnsmasq") or "/usr/sbin/dnsmasq"
-    words = [dnsmasq, "--keep-in-foreground", "--conf-file=/dev/null"]
+    words = [*prefix, dnsmasq, "--keep-in-foreground", "--conf-file=/dev/null"]
     words += ["--no-resolv", "--no-hosts", "--user=root", "--pid-file="]
     words += ["--log-facility=-", *_RECORDS, *options]
     return _server(namespace, words, "started")

@@ -31,6 +31,7 @@ _OWNERLESS = (
     "somebody outside the scope"
 )
 _MAX_ENDED = 4096
+_MAX_VIEWERS = 4
 _MAX_ANCESTORS = 32
 _MAX_ARGUMENTS = 512
 _MAX_PROGRAMS = 8  # of each process
@@ -368,6 +369,18 @@ class Processes:
         if process.start_ns != event.start_ns:
             return True
         return event.exec_id not in {process.exec_id, *process.earlier}
+
+    def viewers(self, pid: int) -> list[int]:
+        """Return those that `pid` descends from and that see the same mounts: few."""
+        found: list[int] = []
+        process = self._known.get(pid)
+        mounts = process.mounts if process is not None else 0
+        while process is not None and mounts and len(found) < _MAX_VIEWERS:
+            process = self._known.get(process.parent)
+            if process is None or process.mounts != mounts:
+                break
+            found.append(process.pid)
+        return found
 
     def is_machines(self, event: Traffic) -> bool:
         """Tell whether `event` is of a program that only the machine's root can run.

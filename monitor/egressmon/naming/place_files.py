@@ -41,6 +41,16 @@ class PlaceFiles:
     """Why not more is believed."""
     is_read: bool = True
     """False: its process was gone; another of the place may still be asked."""
+    is_machines: bool = False
+    """Whether the process sees the machine's own files, and so none of a container."""
+
+
+MACHINES = PlaceFiles(
+    reasons=("only processes were met there that see the machine's own files",),
+    is_read=False,
+    is_machines=True,
+)
+GONE = PlaceFiles(reasons=("its process was gone",), is_read=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +80,15 @@ def look(viewer: Viewer, machines: SearchList) -> PlaceFiles:
     try:
         found = files.status(root)
     except OSError:
-        return PlaceFiles(reasons=("its process was gone",), is_read=False)
+        return GONE
     here = Path("/").stat()
     own = (found.st_dev, found.st_ino) == (here.st_dev, here.st_ino)
     device = None if own else found.st_dev
     reasons: list[str] = []
     resolver = _resolver(f"{root}/etc/resolv.conf", viewer, device, reasons)
     hosts = _hosts(f"{root}/etc/hosts", viewer, device, reasons)
+    if not _is_there(root):
+        return GONE
     domains = _domains(resolver.search, machines, reasons)
     return PlaceFiles(
         resolver.servers,
@@ -84,6 +96,15 @@ def look(viewer: Viewer, machines: SearchList) -> PlaceFiles:
         hosts,
         tuple(reasons),
     )
+
+
+# Files that are not there may be those of a process that is not there.
+def _is_there(root: str) -> bool:
+    try:
+        os.close(files.open_place(root))
+    except OSError:
+        return False
+    return True
 
 
 def _resolver(

@@ -4,15 +4,16 @@ A place is a network namespace: there, other servers may answer at the same addr
 and the same address may be another machine's. The machine itself is place 0.
 """
 
+import ipaddress
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from egressmon.events.model import Address
 from egressmon.evidence.records import PlaceRecord
 from egressmon.naming.names import Names
 from egressmon.policy.judging.judge import Judge
-from egressmon.policy.language.search import SearchList
+from egressmon.policy.language.search import NO_SEARCH, SearchList
 from egressmon.values import dataclass, field, replace
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ _MAX_PLACES = 512
 _MAX_LOOKS = 8
 _MAX_TAINTS = 8
 HOME = 0
+_EMBEDDED = ipaddress.ip_address("127.0.0.11")
+"""Docker's resolver, in each network of its own: who answers there counts."""
 
 
 class Here(Protocol):
@@ -113,10 +116,7 @@ class Places:
 
     def _add(self, netns: int) -> Place:
         self._count += 1
-        home = self.home
-        place = Place(
-            self._count, Names(home.names), home.judge.at(home.judge.resolvers)
-        )
+        place = Place(self._count, Names(self.home.names), self._judge())
         place.looks = _MAX_LOOKS
         self._known[netns] = place
         if len(self._known) > _MAX_PLACES:
@@ -126,14 +126,16 @@ class Places:
 
     # The first time it is told in any case; and again if more is known.
     def _look(self, place: Place, event: Here, where: Where) -> None:
-        is_first = place.looks == _MAX_LOOKS
         found = where.look(event.pid)
-        place.looks = 0 if found.is_read else place.looks - 1
-        if not (found.is_read or is_first):
+        if found.is_read:
+            place.looks = 0
+        elif not found.is_machines:
+            place.looks -= 1
+        if place.told is not None and not found.is_read:
             return
         place.version += 1
         place.servers = frozenset(found.servers)
-        place.judge = _judge_at(self.home.judge, place.servers, found.search)
+        place.judge = self._judge(place.servers, found.search)
         for address, name in found.hosts:
             place.names.learn(address, name, "hosts-file")
         place.told = _record(place, event, where.comm(event.pid), found)
@@ -148,18 +150,20 @@ class Places:
         told: list[PlaceRecord] = []
         for place in self._known.values():
             place.version += 1
-            place.judge = _judge_at(judge, place.servers, place.judge.search)
+            place.judge = self._judge(place.servers, place.judge.search)
             if place.told is not None:
                 resolvers = sorted(map(str, place.judge.resolvers))
                 place.told = replace(place.told, resolvers=resolvers)
                 told.append(place.told)
         return told
 
-
-def _judge_at(judge: Judge, servers: frozenset[Address], search: SearchList) -> Judge:
-    if judge.policy.dns.resolvers != "system":
-        servers = frozenset()
-    return judge.at(judge.resolvers | servers, search)
+    def _judge(
+        self, servers: Iterable[Address] = (), search: SearchList = NO_SEARCH
+    ) -> Judge:
+        judge = self.home.judge
+        if judge.policy.dns.resolvers != "system":
+            return judge.at(judge.resolvers, search)
+        return judge.at(judge.resolvers.union(servers, (_EMBEDDED,)), search)
 
 
 def taint(place: Place, why: str) -> None:

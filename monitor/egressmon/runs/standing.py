@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+from egressmon import host
 from egressmon.evidence.records import (
     BlindSpot,
     ClockRecord,
@@ -20,9 +21,8 @@ from egressmon.evidence.records import (
     PolicyCounts,
     Record,
 )
-from egressmon.host import own_network
 from egressmon.keeping.signals import EndRequest
-from egressmon.naming.place_files import PlaceFiles, Viewer, look
+from egressmon.naming.place_files import GONE, MACHINES, PlaceFiles, Viewer, look
 from egressmon.naming.places import Look
 from egressmon.reports.outcome import Outcome
 from egressmon.runs.gaps import Beats, gap_before
@@ -70,15 +70,23 @@ class StandingSession(Session):
 
     def _look(self) -> Look | None:
         state = self._state
-        state.knowledge.canaries.netns = own_network()
+        state.knowledge.canaries.netns = host.own_network()
+        own = host.own_mounts()
         processes, machines = state.knowledge.processes, state.judge.search
 
         def look_at(pid: int) -> PlaceFiles:
             process = processes.get(pid)
             mounts = process.mounts if process is not None else 0
+            if mounts == own:
+                return MACHINES
             since = processes.mount_ages.since_ns(mounts)
             wall = since + state.clock.offset_ns if since is not None else None
-            return look(Viewer(pid, wall), machines)
+            found = GONE
+            for viewer in (pid, *processes.viewers(pid)):
+                found = look(Viewer(viewer, wall), machines)
+                if found.is_read:
+                    break
+            return found
 
         return look_at
 

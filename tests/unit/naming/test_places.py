@@ -26,7 +26,7 @@ from egressmon.evidence.records import (
 )
 from egressmon.faults import Faults
 from egressmon.naming.names import Names
-from egressmon.naming.place_files import PlaceFiles
+from egressmon.naming.place_files import MACHINES, PlaceFiles
 from egressmon.policy.judging.judge import Judge
 from egressmon.policy.language.model import Allow, Dns, Policy
 from egressmon.policy.language.search import SearchList
@@ -37,6 +37,7 @@ from support.events import flow
 
 HOME, A, B = 1, 2, 3
 RESOLVER, EMBEDDED, STUB = "192.0.2.53", "127.0.0.11", "127.0.0.53"
+GATEWAY = "198.51.100.1"
 FOREIGN, X = "198.51.100.53", "203.0.113.9"
 NAME = "api.example.org"
 POLICY = Policy(version=1, allow=(Allow(host=NAME),))
@@ -201,7 +202,7 @@ def test_what_has_no_owner_is_nowhere() -> None:
 def test_a_place_is_told_of_once_before_what_happens_there() -> None:
     machine = Machine()
     machine.files[100] = PlaceFiles(
-        servers=(ipaddress.ip_address(EMBEDDED),),
+        servers=(ipaddress.ip_address(GATEWAY),),
         search=SearchList(("internal",), 2),
         hosts=((ipaddress.ip_address("10.9.0.2"), "db"),),
     )
@@ -210,7 +211,7 @@ def test_a_place_is_told_of_once_before_what_happens_there() -> None:
 
     (place,) = machine.places()
     assert (place.number, place.netns, place.pid, place.hosts) == (1, A, 100, 1)
-    assert place.resolvers == [EMBEDDED, STUB, RESOLVER]
+    assert place.resolvers == [EMBEDDED, STUB, RESOLVER, GATEWAY]
     assert (place.search, place.ndots, place.reasons) == (["internal"], 2, [])
     assert machine.records.index(place) == 0
     assert machine.looks == 1
@@ -227,6 +228,19 @@ def test_a_place_whose_process_was_gone_is_looked_at_again() -> None:
     for _ in range(20):
         machine.connect(B)
     assert machine.looks == 3 + 8
+
+
+def test_an_engines_own_process_in_a_container_tells_nothing_of_its_files() -> None:
+    machine = Machine()
+    machine.files[ENGINE] = MACHINES
+    for _ in range(20):
+        machine.connect(A, tgid=ENGINE)
+    machine.connect(A)
+
+    assert [one.reasons for one in machine.places()] == [
+        list(MACHINES.reasons),
+        ["a test"],
+    ]
 
 
 def embedded(machine: Machine) -> None:
