@@ -104,16 +104,16 @@ def _words(
 
 
 @contextmanager
-def _guarded() -> Generator[Path]:
+def _guarded(folder: Path) -> Generator[Path]:
     path = find_root() / f"engines-{os.getpid()}-{os.urandom(4).hex()}"
     path.mkdir()
-    words = [sys.executable, "-I", str(_HERE / "guard.py"), str(path)]
+    words = [sys.executable, "-I", str(_HERE / "guard.py"), str(path), str(folder)]
     guard = subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True)
     try:
         yield path
     finally:
         guard.communicate()  # ends its input
-        assert not path.exists(), "a cgroup of the engines' is left"
+        assert guard.returncode == 0, "something of the engines is left"
 
 
 def _until_ready(output: IO[bytes]) -> None:
@@ -136,18 +136,15 @@ def room(root: Path, network: Lab) -> Generator[Room]:
     scratch.mkdir()
     shared.mkdir()
     shutil.copy(network.folder / "resolv.conf", shared)
-    try:
-        with _guarded() as cgroup:
-            holder = subprocess.Popen(
-                _words(cgroup, root, scratch, shared, network.client),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-            )
-            try:
-                assert holder.stdout is not None
-                _until_ready(holder.stdout)
-                yield Room(cgroup, shared, holder.pid)
-            finally:
-                holder.communicate()
-    finally:
-        shutil.rmtree(folder)
+    with _guarded(folder) as cgroup:
+        holder = subprocess.Popen(
+            _words(cgroup, root, scratch, shared, network.client),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        try:
+            assert holder.stdout is not None
+            _until_ready(holder.stdout)
+            yield Room(cgroup, shared, holder.pid)
+        finally:
+            holder.communicate()
