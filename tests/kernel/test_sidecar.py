@@ -570,3 +570,31 @@ def test_in_a_container_the_machine_is_not_what_it_looks_like(aside: Sidecar) ->
 
     assert done.returncode == 125
     assert "--cgroupns=host" in done.stderr
+
+
+# As systemd gives a service that is to have a /tmp of its own, or read-only folders.
+OWN_VIEW = ("unshare", "-m", "--propagation", "slave", "sh", "-c")
+PRIVATE = 'mount -t tmpfs none /tmp && exec "$@"'
+
+
+def test_a_service_knows_the_machines_own_programs(
+    network: Lab, watched: Path, aside: Sidecar
+) -> None:
+    words = ["--cgroup", str(watched), "--policy", str(aside.folder / "egress.toml")]
+    aside.start(*words, prefix=[*OWN_VIEW, PRIVATE, "sh"])
+
+    lab = [
+        "nsenter",
+        f"--net=/run/netns/{network.client}",
+    ]  # and no other view of files
+    for port, view in (4070, []), (4071, ["unshare", "-m"]):
+        client = [*view, sys.executable, "-I", "-c", CONNECT.format(port)]
+        subprocess.run([*lab, *inside(watched, *client)], check=True)
+
+    aside.stop()
+    aside.verified()
+    (machines,) = aside.reached(port=4070)
+    (others,) = aside.reached(port=4071)
+    assert machines["claimed"] == []
+    claims = {one["field"]: one["reason"] for one in others["claimed"]}
+    assert claims["process.exe"] == "seen from another mount namespace"

@@ -48,11 +48,13 @@ class Sidecar:
             **how,
         )
 
-    def start(self, *options: str) -> subprocess.CompletedProcess[str]:
+    def start(
+        self, *options: str, prefix: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess[str]:
         """Start it, and wait until it watches."""
         token = ["--token-file", str(self.folder / "token")]
         where = ["--evidence", str(self.folder / "evidence"), "--detach", "--json"]
-        done = self.ask(*options, *where, *token)
+        done = self.ask(*options, *where, *token, prefix=prefix)
         if done.returncode == 0:
             self.started = json.loads(done.stdout)
         return done

@@ -33,8 +33,9 @@ class Executables:
         self._proc_is_ours = proc_is_ours
         self.looked_up = 0
         """How many programs were not known from an earlier exec."""
-        self._root: int | None = None
-        """The number of the root folder that the command began in."""
+        self._roots: dict[int, int] = {}
+        """By mount namespace, the number of the root folder first seen there: the
+        command's own began in it."""
         self._batch = 0
         self._seen: dict[tuple[str, int, int], tuple[str, str | None] | None] = {}
         """What was found at paths, of which file, since the batch began."""
@@ -70,9 +71,11 @@ class Executables:
 
     def _why_view(self, event: Executed) -> str | None:
         view = self._beginning.why_view(event.mounts, event.users)
-        if self._root is None and view is None:
-            self._root = event.root  # the command's own, which nobody has changed yet
-        return view or (OTHER_ROOT if event.root != self._root else None)
+        if view is not None:
+            return view
+        # The first is the command's own, which nobody has changed yet.
+        root = self._roots.setdefault(event.mounts, event.root)
+        return OTHER_ROOT if event.root != root else None
 
     def why_seen(self, mounts: int, users: int) -> str | None:
         """Return why a path that is seen from these namespaces may be made up."""

@@ -9,6 +9,7 @@ import os
 import select
 import struct
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -26,6 +27,8 @@ _TWO_DEVICES = frozenset({"overlay", "btrfs", "bcachefs"})
 _MAX_TABLE = 1 << 24
 # include/uapi/linux/stat.h, of Linux 5.8 and later.
 _AT_EMPTY_PATH, _STATX_MNT_ID = 0x1000, 0x1000
+# The first process, and, where that lets nobody look, the kernel's own threads' first.
+_MACHINES_OWN = ("1", "2")
 _STATX_SIZE, _STATX_MNT_ID_AT = 256, 0x90
 
 CHANGED = "changed during the run"
@@ -49,18 +52,24 @@ class Mount:
 class Beginning:
     """The moment before the run: decides what may be a claim of the watched command."""
 
-    def __init__(self, home: str | None = None) -> None:
+    def __init__(self, home: str | None = None, *, machine: bool = False) -> None:
         """Remember the present time, and this process's namespaces and mounts.
 
-        `home` is the home folder of the command's user.
+        `home` is the home folder of the command's user. With `machine`, what is seen
+        from the mount namespace of the machine's first process counts as well, if its
+        root folder is this process's: a service has but a copy of that namespace.
         """
         self.home = home
         self._began_ns = time.clock_gettime_ns(_REALTIME_COARSE)
         self._offset = _offset()
         self._set_back = 0
-        self._view = _namespace("mnt"), _namespace("user")
-        self._mounts = _MountTable()
-        self._first = dict(self._mounts.now())
+        self._users = _namespace("user")
+        self._tables = {_namespace("mnt"): _MountTable("self")}
+        if machine and (process := _machines_own(self._users)) is not None:
+            view = _namespace("mnt", process)
+            if view not in self._tables:
+                self._tables[view] = _MountTable(process)
+        self._first = self._mounts()
 
     def is_older(self, status: os.stat_result) -> bool:
         """Tell whether the file with this `status` was not changed in this run."""
@@ -83,7 +92,7 @@ class Beginning:
         Raises OSError.
         """
         number = _mount_of(descriptor)
-        mount = self._mounts.now().get(number)
+        mount = self._mounts().get(number)
         if mount is None:
             return ELSEWHERE
         if self._first.get(number) != mount:
@@ -97,7 +106,7 @@ class Beginning:
 
         Raises OSError.
         """
-        mount = self._mounts.now().get(_mount_of(descriptor))
+        mount = self._mounts().get(_mount_of(descriptor))
         return mount is not None and mount.kind in _TWO_DEVICES
 
     def why_view(self, mounts: int, users: int) -> str | None:
@@ -105,9 +114,9 @@ class Beginning:
 
         `mounts` and `users` are the inode numbers of its mount and user namespaces.
         """
-        if mounts != self._view[0]:
+        if mounts not in self._tables:
             return ELSEWHERE
-        return OTHER_USERS if users != self._view[1] else None
+        return OTHER_USERS if users != self._users else None
 
     def read(self, path: str, limit: int) -> tuple[bytes | None, str | None]:
         """Return the content of a regular file, and why it may have been changed.
@@ -142,15 +151,21 @@ class Beginning:
             os.close(descriptor)
 
     def close(self) -> None:
-        """Close the table of mounts."""
-        self._mounts.close()
+        """Close the tables of mounts."""
+        for table in self._tables.values():
+            table.close()
+
+    # A mount's id is that of no other, in whichever namespace (fs/namespace.c).
+    def _mounts(self) -> dict[int, Mount]:
+        tables = [table.now() for table in self._tables.values()]
+        return tables[0] if len(tables) == 1 else tables[0] | tables[1]
 
 
 class _MountTable:
-    """The mounts of this process's mount namespace, by mount id."""
+    """The mounts of a process's mount namespace, by mount id."""
 
-    def __init__(self) -> None:
-        self._fd = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+    def __init__(self, process: str) -> None:
+        self._fd = os.open(f"/proc/{process}/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
         self._changes = select.poll()
         self._changes.register(self._fd, select.POLLPRI)
         self._known = self._read()
@@ -194,8 +209,20 @@ def _mount_of(descriptor: int) -> int:
     return int(struct.unpack_from("=Q", found, _STATX_MNT_ID_AT)[0])
 
 
-def _namespace(kind: str) -> int:
-    return Path(f"/proc/self/ns/{kind}").stat().st_ino
+def _namespace(kind: str, process: str = "self") -> int:
+    return Path(f"/proc/{process}/ns/{kind}").stat().st_ino
+
+
+# A process in the machine's own mount namespace; None if ours is no copy of that, or if
+# none can be looked at: it takes rights (CAP_SYS_PTRACE). In a container, the root
+# folder is another. For who sees all processes: in a pid namespace, 1 is another.
+def _machines_own(users: int) -> str | None:
+    for process in _MACHINES_OWN:
+        with suppress(OSError):
+            root = f"/proc/{process}/root/."
+            if _namespace("user", process) == users and os.path.samefile(root, "/"):  # noqa: PTH121 -- links as the kernel follows them
+                return process
+    return None
 
 
 # How far the clock is ahead of the time since boot: it changes when the clock is set.

@@ -48,7 +48,10 @@ def make_state(options: RunOptions, identifier: str) -> RunState:
     """Return the state of a new run that is called `identifier`."""
     clock = Clock()
     names = Names()
-    beginning = Beginning(host.home_of(options.user.uid))
+    beginning = Beginning(
+        host.home_of(options.user.uid),
+        machine=options.standing is not None and host.proc_is_ours(),
+    )
     processes = Processes(
         proc_is_ours=host.proc_is_ours(), argv=options.argv, beginning=beginning
     )

@@ -3,8 +3,10 @@
 import base64
 import hashlib
 import ipaddress
+import json
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -275,3 +277,35 @@ def test_a_package_without_a_name_is_not_the_one_that_it_lies_in(
     (inner.parent / "package.json").write_text("{}")
 
     assert Packages(now()).owner(Place(str(inner / "addon.node"))) is None
+
+
+# What a service gets: a copy of the machine's mount namespace, with a /tmp of its own.
+SERVICE = (
+    "import json, os, sys; from egressmon.files.beginning import Beginning; "
+    "machine = Beginning(machine=True); own = Beginning(); "
+    "views = [os.stat(f'/proc/{one}/ns/mnt').st_ino for one in "
+    "('2', 'self', sys.argv[1])]; "
+    "user = os.stat('/proc/self/ns/user').st_ino; "
+    "print(json.dumps([[b.why_view(v, user) for v in views] for b in (machine, own)]"
+    " + [machine.why_claimed(os.open('/proc/2/root/etc/passwd', os.O_RDONLY))]))"
+)
+
+
+def view_of(process: str) -> int:
+    return Path(f"/proc/{process}/ns/mnt").stat().st_ino
+
+
+def test_a_copy_of_the_machines_view_is_the_machines_view() -> None:
+    here, first = view_of("self"), view_of("2")
+    if os.geteuid() != 0 or here != first:
+        pytest.skip("needs root, in the machine's own mount namespace")
+    with subprocess.Popen(["unshare", "-m", "cat"], stdin=subprocess.PIPE) as other:
+        while view_of(str(other.pid)) == here:
+            pass
+        words = ["unshare", "-m", sys.executable, "-I", "-c", SERVICE, str(other.pid)]
+        done = subprocess.run(words, check=True, stdout=subprocess.PIPE)
+
+    machine, own, claim = json.loads(done.stdout)
+    assert machine == [None, None, ELSEWHERE]
+    assert own == [ELSEWHERE, None, ELSEWHERE]
+    assert claim is None
