@@ -5,8 +5,9 @@ from collections.abc import Generator
 import pytest
 
 from support.engines.daemons import building, dockerd
+from support.engines.page import Row
 from support.engines.room import Room
-from support.engines.told import Row, report, seen, told
+from support.engines.told import report, seen, told
 from support.lab import SERVER4
 from support.sidecars import Sidecar
 
@@ -110,7 +111,7 @@ def test_docker_in_docker(room: Room, aside: Sidecar) -> None:
     ports = range(4260, 4265)
     (room.shared / "inner.sh").write_text(INNER)
     places = ["--volume=/usr:/usr:ro", "--volume=/etc:/etc", "--volume=/shared:/shared"]
-    for place in ("/run:exec", "/store:exec", "/var", "/tmp:exec", "/root"):
+    for place in ("/run:exec", "/store:exec", "/var", "/tmp:exec", "/root"):  # noqa: S108 -- the container's
         places += ["--tmpfs", place]
     script = ["/bin/bash", "-eu", "/shared/inner.sh", *map(str, ports)]
     room.do("docker", "run", "--rm", "--privileged", *places, "skeleton", *script)

@@ -82,7 +82,7 @@ def as_user(*words: str) -> list[str]:
 
 
 def building(room: Room, image: str, ports: range) -> str:
-    """Make a folder with a Dockerfile whose steps connect; return its path in the room."""
+    """Make a Dockerfile whose steps connect; return its folder's path in the room."""
     folder = room.shared / f"build-{ports.start}"
     folder.mkdir()
     steps = "".join(f"RUN /connect 10.213.7.2 {port}\n" for port in ports)

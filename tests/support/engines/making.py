@@ -1,4 +1,4 @@
-"""Make a Debian root folder with container engines in it, once; it is kept in the cache.
+"""Make a Debian root folder with container engines in it, once, and keep it.
 
 Its packages come from the machine's own Debian mirror, and Debian's signatures are
 checked. The folder is root's, and nothing that runs in it writes to it (room.py).
@@ -68,7 +68,7 @@ def _locked(path: Path) -> Generator[None]:
 def _make(folder: Path) -> None:
     if shutil.which("mmdebstrap") is None:
         raise ArchiveError("not installed: mmdebstrap (scripts/test-engines does)")
-    print(f"engines: making a root folder of Debian {SUITE}", file=sys.stderr)
+    sys.stderr.write(f"engines: making a root folder of Debian {SUITE}\n")
     folder.mkdir(mode=0o755)
     target = folder / "root"
     unread = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _UNREAD]

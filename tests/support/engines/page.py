@@ -19,14 +19,15 @@ _ABOUT = """\
 # Containers
 
 Written by `scripts/test-engines --write`: what `egressmon sidecar --all` told of the
-containers of real engines, one test a row. The engines are those of Debian {suite}, in a room
-of their own beside the machine (tests/support/engines).
+containers of real engines, a test for each row. The engines are those of Debian
+{suite}, in a room of their own beside the machine (tests/support/engines).
 
 * **seen**: connections that are in the evidence with the right destination and the
-  container's own program, of all that were made. Most programs there connect at once and end.
+  container's own program, of all that were made. Most programs there connect at once,
+  and end.
 * **known**: those of them that say which container it was.
-* **name**: whether the destination has the name that was asked for; `-` where the program
-  went to an address.
+* **name**: whether the destination has the name that was asked for; `-` where the
+  program went to an address.
 
 """
 _SEEN = re.compile(r"(\d+) of (\d+)")
