@@ -70,8 +70,11 @@ _NAMED = ("post_bind4", "post_bind6", *_ADDRESS)
 _WHOLE = ("sock_create", "sock_release", "egress", "ingress")
 SCOPE = tuple(_cgroup("scope", what) for what in _NAMED)
 # Instead of these, on a scope that was there before: they refuse nothing, and are not
-# loaded for others.
-FOUND = tuple(_cgroup("found", what) for what in _NAMED)
+# loaded for others. The last one tells which step of a CI job a process begins.
+FOUND = (
+    *(_cgroup("found", what) for what in _NAMED),
+    _life("environment", "sched_process_exec", "found"),
+)
 # Beside these: which cgroups come and go. Without them, new ones have no name.
 FOUND_CGROUPS = (
     _life("cgroup_made", "cgroup_mkdir", "found"),

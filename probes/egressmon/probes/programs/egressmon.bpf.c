@@ -8,6 +8,7 @@
  */
 #include "traffic.bpf.h"
 #include "escape.bpf.h"
+#include "step.bpf.h"
 
 /* Attached for a moment, where the agent cannot see the scope's level itself. */
 SEC("cgroup/sock_create")
@@ -106,6 +107,13 @@ SEC("raw_tp/cgroup_rmdir")
 int found_cgroup_gone(struct bpf_raw_tracepoint_args *ctx)
 {
 	on_cgroup((KERNEL_STRUCT(cgroup) *)ctx->args[0], (const char *)ctx->args[1], 0);
+	return 0;
+}
+
+SEC("raw_tp/sched_process_exec")
+int found_environment(struct bpf_raw_tracepoint_args *ctx)
+{
+	on_step((kernel_task *)ctx->args[0]);
 	return 0;
 }
 

@@ -4,7 +4,7 @@
  *
  * wire.py parses this file, so its grammar is small: u8 u16 u32 u64 char, fixed arrays,
  * numbers by #define. Every event begins with its time and kind and has no padding. It may
- * be followed by a payload (exec: arguments; dns: the payload of a packet; stack: registers
+ * be followed by a payload (exec: arguments; environment: variables; dns: the payload of a packet; stack: registers
  * and a stack; frames: an array of struct frame; code: two texts and a line table). Ports
  * are in host byte order; an address is sixteen bytes, IPv4 as ::ffff:a.b.c.d.
  *
@@ -27,6 +27,7 @@
 #define KIND_ESCAPE 11
 #define KIND_ACCEPT 12 /* a peer connects to a listener */
 #define KIND_CGROUP 13 /* a cgroup is made or removed */
+#define KIND_ENVIRONMENT 14
 
 #define FLAG_REFUSED 1
 #define FLAG_CANARY 2
@@ -94,6 +95,8 @@
 #define CGROUP_PATH_SIZE 512
 #define PAYLOAD_SMALL 512
 #define PAYLOAD_LARGE 4096
+#define ENVIRONMENT_SMALL 8192
+#define ENVIRONMENT_LARGE 24576
 #define REGISTERS 34 /* as the architecture with the most; unused ones are zero */
 #define STACK_BYTES 16384
 #define TEMPLATE_WORDS 24
@@ -205,6 +208,22 @@ struct exec_event {
 	u64 cgroup;
 	char comm[COMM_SIZE];
 	char path[PATH_SIZE];
+};
+
+/*
+ * The environment with which a process executes a program, if a CI system's agent or a
+ * container engine is its parent: payload_size bytes follow, as execve(2) was given them.
+ */
+struct environment_event {
+	u64 ktime_ns;
+	u32 kind;
+	u32 tgid;
+	u64 start_ns;
+	u32 parent;
+	u32 total_size;
+	u32 payload_size;
+	u32 spare;
+	char parent_comm[COMM_SIZE];
 };
 
 struct flow_event {
