@@ -18,6 +18,7 @@ from egressmon.events.glance import kind_of as kind_number
 from egressmon.events.model import (
     CodeObject,
     DnsPacket,
+    Environment,
     Escape,
     Event,
     Executed,
@@ -254,6 +255,8 @@ class Pipeline:
             case Stack() | Frames() | CodeObject():
                 if self._attributor is not None:
                     self._attributor.on_stack(event)
+            case Environment():
+                self._processes.environment(event)
             case Escape() | Forked() | Executed() | Exited():
                 self._process_lifecycle(event)
 

@@ -5,18 +5,20 @@ import select
 import signal
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextlib import suppress
 
 from egressmon.text import from_bytes
-from egressmon.values import dataclass
+from egressmon.values import dataclass, replace
 
 _MAX_STAT = 4096
 _MAX_ARGUMENTS = 4096
+_MAX_ENVIRONMENT = 32768
+_MAX_ENVIRONMENTS = 256
 _KERNEL_THREAD = 0x200000  # PF_KTHREAD, include/linux/sched.h
 _PATIENCE_S = 2.0
 _HEAD = struct.Struct("=II")
-"""A pid, and how many bytes of arguments follow."""
+"""A pid, and how many bytes of what was read follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +43,46 @@ class Existing:
     """The number of its user namespace; 0: unknown."""
     is_machines: bool = False
     """Whether it has the machine's root folder, and our user namespace."""
+    session: int = 0
+    """The pid of its session's leader; 0: unknown."""
+    environment: bytes | None = None
+    """As its program was executed; None: it may tell of no step, or is not readable."""
 
 
-def found(pids: Iterable[int]) -> list[Existing]:
+def found(
+    pids: Iterable[int], starters: Container[str] = frozenset()
+) -> list[Existing]:
     """Return those of `pids` that are there, but for the kernel's own threads.
 
+    The environment is that of children of processes whose names are among `starters`.
     It takes rights to read what others run (CAP_SYS_PTRACE), and 2 s at most for their
     arguments: those lie in memory that a process can make whoever reads it wait for.
     """
     wanted = list(pids)
-    arguments = _arguments(wanted)
-    each = (_look(pid, arguments.get(pid)) for pid in wanted)
-    return [one for one in each if one is not None]
+    arguments = _contents(wanted, "cmdline", _MAX_ARGUMENTS)
+    each = (look(pid, arguments.get(pid)) for pid in wanted)
+    known = {one.pid: one for one in each if one is not None}
+    return _with_environments(known, starters)
 
 
-def _look(pid: int, arguments: bytes | None) -> Existing | None:
+def _with_environments(
+    known: dict[int, Existing], starters: Container[str]
+) -> list[Existing]:
+    parents = {pid: known.get(one.parent) for pid, one in known.items()}
+    wanted = [
+        pid
+        for pid, parent in parents.items()
+        if parent is not None and parent.comm in starters
+    ]
+    texts = _contents(wanted[:_MAX_ENVIRONMENTS], "environ", _MAX_ENVIRONMENT)
+    return [
+        replace(one, environment=texts.get(pid)) if pid in texts else one
+        for pid, one in known.items()
+    ]
+
+
+def look(pid: int, arguments: bytes | None = None) -> Existing | None:
+    """Return the process `pid`; None: it is not there, or a thread of the kernel's."""
     folder = f"/proc/{pid}"
     try:
         head, _, tail = _read(f"{folder}/stat", _MAX_STAT).rpartition(b")")
@@ -67,6 +94,7 @@ def _look(pid: int, arguments: bytes | None) -> Existing | None:
             parent=int(words[1]),
             uid=os.stat(folder).st_uid,  # noqa: PTH116 -- text in
             comm=from_bytes(head.partition(b"(")[2]),
+            session=int(words[3]),
             ticks=int(words[19]),
             exe=(exe := _program_of(folder)),
             is_there=exe is not None and _is_same(exe, f"{folder}/exe"),
@@ -108,12 +136,14 @@ def _namespace(folder: str, kind: str) -> int:
 
 
 # In a process of its own, which may be made to wait for ever.
-def _arguments(pids: list[int]) -> dict[int, bytes]:
+def _contents(pids: list[int], name: str, limit: int) -> dict[int, bytes]:
+    if not pids:
+        return {}
     read, write = os.pipe()
     reader = os.fork()
     if not reader:
         os.close(read)
-        _send_arguments(pids, write)
+        _send_contents(pids, write, name, limit)
     os.close(write)
     data = _until(read, time.monotonic() + _PATIENCE_S)
     os.close(read)
@@ -122,13 +152,13 @@ def _arguments(pids: list[int]) -> dict[int, bytes]:
     return _unpacked(data)
 
 
-def _send_arguments(pids: list[int], write: int) -> None:
+def _send_contents(pids: list[int], write: int, name: str, limit: int) -> None:
     status = 1
     try:
         with open(write, "wb", buffering=0) as out:
             for pid in pids:
                 with suppress(OSError):
-                    text = _read(f"/proc/{pid}/cmdline", _MAX_ARGUMENTS)
+                    text = _read(f"/proc/{pid}/{name}", limit)
                     out.write(_HEAD.pack(pid, len(text)) + text)
         status = 0
     finally:
@@ -148,11 +178,11 @@ def _until(read: int, deadline: float) -> bytes:
 
 
 def _unpacked(data: bytes) -> dict[int, bytes]:
-    arguments: dict[int, bytes] = {}
+    contents: dict[int, bytes] = {}
     place = 0
     while place + _HEAD.size <= len(data):
         pid, size = _HEAD.unpack_from(data, place)
         place += _HEAD.size + size
         if place <= len(data):
-            arguments[pid] = data[place - size : place]
-    return arguments
+            contents[pid] = data[place - size : place]
+    return contents

@@ -2,16 +2,25 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from typing import TypeAlias
 
+from egressmon.attribution.descent import (
+    UNKNOWN,
+    Descent,
+    of_child,
+    of_program,
+    with_step,
+)
 from egressmon.attribution.executables import Executables, why_preloaded
 from egressmon.attribution.existing import Existing
 from egressmon.attribution.mount_ages import MountAges
+from egressmon.attribution.steps import starts_steps, step_of
 from egressmon.clock import ahead_ns
 from egressmon.events.model import (
     FLAG_OWNERLESS,
+    Environment,
     Escape,
     Executed,
     Exited,
@@ -19,7 +28,7 @@ from egressmon.events.model import (
     Traffic,
 )
 from egressmon.evidence.code_records import ClaimRecord
-from egressmon.evidence.records import Actor
+from egressmon.evidence.records import Actor, Origin
 from egressmon.files.beginning import Beginning
 from egressmon.sanitise import sanitise_argv
 from egressmon.sanitise.argv_mode import ArgvMode
@@ -80,6 +89,7 @@ class Process:
     argv: list[str] | None = None
     argv_cut: bool = False
     """Whether the argument list was longer than what is kept."""
+    descent: Descent = UNKNOWN
     exec_id: int = 0
     """The number of the program among those it ran, as the kernel counts execs."""
     alive: bool = True
@@ -112,12 +122,15 @@ class Processes:
         proc_is_ours: bool,
         argv: ArgvMode = "masked",
         beginning: Beginning | None = None,
+        strangers: Descent = UNKNOWN,
     ) -> None:
         """`argv` is how much of command lines is kept.
 
         `proc_is_ours` says that /proc has the same pids as the kernel's events.
         `beginning` is the moment before the run, by default now.
+        `strangers` is what processes have by descent whose parents are not known.
         """
+        self._strangers = strangers
         self._argv: ArgvMode = argv
         beginning = beginning or Beginning()
         self._known: dict[int, Process] = {}
@@ -140,6 +153,9 @@ class Processes:
             event.pid, event.start_ns, event.parent, event.uid, event.comm
         )
         process.exec_id = event.exec_id
+        process.descent = self._strangers
+        if parent is not None:
+            process.descent = of_child(parent.descent, parent.exe)
         if parent is not None and parent.exec_id == event.exec_id:
             process.exe = parent.exe
             process.exe_claimed = parent.exe_claimed
@@ -150,11 +166,13 @@ class Processes:
         self._know(process)
         return process
 
-    def add_existing(self, found: Iterable[Existing]) -> None:
+    def add_existing(
+        self, found: Iterable[Existing], descents: Mapping[int, Descent]
+    ) -> None:
         """Add processes that began before they were watched.
 
         When exactly each began, and the number of its program, is what its first event
-        says: it has executed no other since.
+        says: it has executed no other since. `descents` is what each has by descent.
         """
         for one in found:
             argv, is_cut = None, False
@@ -175,6 +193,7 @@ class Processes:
                 exec_id=_ANY,
                 mounts=one.mounts,
                 is_machines=one.is_machines,
+                descent=descents.get(one.pid, self._strangers),
             )
             self.mount_ages.note(one.mounts, process.start_ns)
             self._know(process)
@@ -232,10 +251,46 @@ class Processes:
             exec_id=event.exec_id,
             earlier=self._earlier(event),
             mounts=event.mounts,
+            descent=of_program(self._descent(event), exe),
         )
         self.mount_ages.note(event.mounts, event.ktime_ns)
         self._know(process)
         return process
+
+    def _descent(self, event: Executed) -> Descent:
+        process = self._known.get(event.pid)
+        if process is None or process.start_ns != event.start_ns:
+            return self._strangers
+        return process.descent
+
+    def environment(self, event: Environment) -> None:
+        """Learn which step of a CI job a process begins, if its environment tells.
+
+        What started it must be a program that starts steps.
+        """
+        process, parent = self._known.get(event.pid), self._known.get(event.parent)
+        if process is None or process.start_ns != event.start_ns:
+            return
+        if parent is None or not starts_steps(parent.exe):
+            return
+        step = step_of(event.content, is_cut=len(event.content) < event.size)
+        descent = with_step(process.descent, step)
+        if descent is not process.descent:
+            changed = replace(process, descent=descent)
+            changed.serial = next(_SERIALS)
+            self._know(changed)
+
+    def origin(self, event: Traffic) -> tuple[Origin | None, str | None]:
+        """Return what `event` belongs to, and why that is not known."""
+        if event.flags & FLAG_OWNERLESS or not event.pid:
+            return None, "whose it is, is not known"
+        self._meet(event.pid, event.start_ns, event.exec_id)
+        process = self._known.get(event.pid)
+        if process is None or process.start_ns != event.start_ns:
+            return None, "its process is not known"
+        if process.descent.origin is None:
+            return None, f"the beginning of its process is not known: {LOST}"
+        return process.descent.origin, None
 
     # Return the command line, sanitised, and whether words are missing. As commands
     # repeat, they are remembered, but for those in which a secret was masked.
@@ -355,6 +410,7 @@ class Processes:
             argv=program.argv,
             argv_cut=program.argv_cut,
             ancestry=self.ancestry(process) if process else [],
+            step=process.descent.step if process else None,
         ), why
 
     def is_lost(self, event: Traffic) -> bool:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from egressmon.attribution.jobs import find_job
 from egressmon.cli.requests import SidecarRequest
 from egressmon.cli.watch import nearest_policy
 from egressmon.errors import EvidenceError, UsageError
@@ -98,6 +99,7 @@ def _run(
             place=place,
             token_digest=digest,
             starter=user.uid,
+            job=find_job(os.getppid()),
             segments=segments,
             folder=run_folder,
             before=before,

@@ -11,6 +11,7 @@ from egressmon.events.model import (
     CgroupChanged,
     CodeObject,
     DnsPacket,
+    Environment,
     Escape,
     EscapeMeans,
     Event,
@@ -36,6 +37,7 @@ _FRAMES = CONSTANTS["KIND_FRAMES"]
 _CODE = CONSTANTS["KIND_CODE"]
 _ESCAPE = CONSTANTS["KIND_ESCAPE"]
 _CGROUP = CONSTANTS["KIND_CGROUP"]
+_ENVIRONMENT = CONSTANTS["KIND_ENVIRONMENT"]
 _OPERATIONS = {
     CONSTANTS["KIND_CONNECT"]: "connect",
     CONSTANTS["KIND_SENDMSG"]: "send",
@@ -53,6 +55,7 @@ _NAMES = {
     _CODE: "code",
     _ESCAPE: "escape",
     _CGROUP: "cgroup",
+    _ENVIRONMENT: "environment",
 }
 _PROCESS_EVENT = LAYOUTS["process_event"]
 _EXEC_EVENT = LAYOUTS["exec_event"]
@@ -63,6 +66,7 @@ _FRAMES_EVENT = LAYOUTS["frames_event"]
 _CODE_EVENT = LAYOUTS["code_event"]
 _ESCAPE_EVENT = LAYOUTS["escape_event"]
 _CGROUP_EVENT = LAYOUTS["cgroup_event"]
+_ENVIRONMENT_EVENT = LAYOUTS["environment_event"]
 _REGISTERS = LAYOUTS["registers"]
 # struct frame of event.h; its offset in the code is signed.
 _FRAME = struct.Struct("=QIi")
@@ -188,6 +192,16 @@ def _executed(data: bytes) -> Executed:
         os.makedev(device >> 20, device & 0xFFFFF), mounts, users, preload,
         arguments, size, exec_id, place, root, inside, cgroup,
     )  # fmt: skip
+
+
+def _environment(data: bytes) -> Environment:
+    ktime, _, pid, start, parent, size, kept, _, _ = _ENVIRONMENT_EVENT.unpack_from(
+        data
+    )
+    content = data[_ENVIRONMENT_EVENT.size : _ENVIRONMENT_EVENT.size + kept]
+    if len(content) != kept:
+        raise DecodeError(f"environment event: {len(content)} of {kept} bytes")
+    return Environment(ktime, pid, start, parent, content, size)
 
 
 def _flow(data: bytes) -> Flow:
@@ -341,5 +355,6 @@ _READERS = {
     _CODE: (_CODE_EVENT, _code),
     _ESCAPE: (_ESCAPE_EVENT, _escape),
     _CGROUP: (_CGROUP_EVENT, _cgroup),
+    _ENVIRONMENT: (_ENVIRONMENT_EVENT, _environment),
     **dict.fromkeys(_OPERATIONS, (_FLOW_EVENT, _flow)),
 }

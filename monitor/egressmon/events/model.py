@@ -99,6 +99,22 @@ class Executed(NamedTuple):
     cgroup: int = 0
 
 
+class Environment(NamedTuple):
+    """The environment with which a process executed a program.
+
+    Only of children of what starts the steps of CI jobs.
+    """
+
+    ktime_ns: int
+    pid: int
+    start_ns: int
+    parent: int
+    content: bytes
+    """The variables, each ended by a zero byte; the last may be cut."""
+    size: int
+    """The size of the whole environment in bytes."""
+
+
 class Exited(NamedTuple):
     """The last thread of a process of the scope ended."""
 
@@ -296,6 +312,7 @@ Event: TypeAlias = (
     Forked
     | Executed
     | Exited
+    | Environment
     | Flow
     | DnsPacket
     | Stack

@@ -19,6 +19,9 @@ from egressmon.values import dataclass, field
 
 SCHEMA = "egressmon/2"
 
+Origin: TypeAlias = Literal["job", "container", "engine", "machine"]
+"""What a connection belongs to: a CI job, a container, a container engine, the rest."""
+StepSystem: TypeAlias = Literal["github", "gitlab", "buildkite", "jenkins"]
 RunVerdict: TypeAlias = Literal["clean", "violations", "incomplete"]
 
 
@@ -64,6 +67,8 @@ class RunStart:
     policy_kind: Literal["file", "default", "learning"] = "file"
     heartbeat_ms: int | None = None
     """How often a run that lasts says that it goes on; None: it does not."""
+    job: str | None = None
+    """The root of the job of whoever started a sidecar; None: it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,41 @@ class ProcessRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a CI job, as the environment of its first process says: a claim."""
+
+    system: StepSystem
+    name: str | None
+    """Its id, or else its name; None: its variables have none."""
+    job: str | None
+    variables: dict[str, str]
+    """Those that are kept, masked."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """A step of a CI job. The records of processes refer to it by its digest."""
+
+    TYPE: ClassVar[str] = "step"
+
+    digest: str
+    system: StepSystem
+    name: str | None
+    job: str | None
+    variables: dict[str, str]
+    claimed: bool = True
+    """Always: who starts a process chooses its environment."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepReference:
+    """A step as the record of a process has it: its name, and its record's digest."""
+
+    name: str | None
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Actor:
     """The process behind a connection, a look-up or an escape."""
 
@@ -107,6 +147,8 @@ class Actor:
     ancestry: list[str]
     container: str | None = None
     argv_cut: bool = False
+    step: Step | None = None
+    """The step of a CI job that it is of by descent; None: none is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +166,7 @@ class ActorRecord:
     argv_cut: bool
     ancestry: list[str]
     container: str | None
+    step: StepReference | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +243,8 @@ class DnsRecord:
     place: int | None = 0
     """Where the asker is: 0 is the machine itself, others have a `place` record; None:
     nobody's."""
+    origin: Origin | None = None
+    origin_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +277,8 @@ class ConnectionRecord:
     claimed: list[ClaimRecord] = field(default_factory=list[ClaimRecord])
     place: int | None = 0
     """As in `DnsRecord`: only what was looked up there names the peer."""
+    origin: Origin | None = None
+    origin_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -470,6 +517,8 @@ class RunEnd:
     """How many secrets were masked in the records, by kind."""
     policies: list[PolicyCounts] = field(default_factory=list[PolicyCounts])
     """In their order, if the policy was read again during the run."""
+    origins: dict[str, int] = field(default_factory=dict[str, int])
+    """How many connections there are of each origin; `unknown` is one."""
 
 
 Record: TypeAlias = (
@@ -481,6 +530,7 @@ Record: TypeAlias = (
     | EscapeRecord
     | StackRecord
     | ActorRecord
+    | StepRecord
     | NativeRecord
     | CanaryRecord
     | PhaseRecord

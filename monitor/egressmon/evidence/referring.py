@@ -23,11 +23,14 @@ from egressmon.evidence.records import (
     DnsRecord,
     EscapeRecord,
     Record,
+    Step,
+    StepRecord,
+    StepReference,
 )
 
 _DIGEST_BYTES = 16
 
-ValueRecord: TypeAlias = StackRecord | ActorRecord | NativeRecord
+ValueRecord: TypeAlias = StackRecord | ActorRecord | StepRecord | NativeRecord
 """A record that others refer to by its digest."""
 
 
@@ -62,9 +65,19 @@ def referring(record: Record) -> tuple[object, tuple[ValueRecord, ...]]:
 def _actor(process: Actor, values: list[ValueRecord]) -> ActorReference:
     names = gate.names(ActorRecord)[1:]
     content = gate.Fields({name: getattr(process, name) for name in names})
+    if process.step is not None:
+        content["step"] = _step(process.step, values)
     digest = digest_of(content)
     values.append(ActorRecord(digest, **content))
     return ActorReference(process.pid, process.tid, process.comm, digest)
+
+
+def _step(step: Step, values: list[ValueRecord]) -> StepReference:
+    content = gate.Fields({name: getattr(step, name) for name in gate.names(Step)})
+    content["claimed"] = True
+    digest = digest_of(content)
+    values.append(StepRecord(digest, **content))
+    return StepReference(step.name, digest)
 
 
 def _module(module: ModuleRecord, values: list[ValueRecord]) -> ModuleReference:

@@ -12,11 +12,15 @@ from egressmon.evidence.records import (
     EscapeRecord,
     ProcessRecord,
     Record,
+    Step,
 )
 from egressmon.values import dataclass, field
 
 _MAX_GROUPS = 10_000
 _MAX_ESCAPES = 20
+_MAX_STEPS = 1000
+UNKNOWN_ORIGIN = "unknown"
+"""Counts what has no known origin."""
 
 
 class Group(NamedTuple):
@@ -59,6 +63,10 @@ class Tally:
     """Connections that bypassed the sockets of their own language."""
     other_bypasses: Counter[str] = field(default_factory=Counter[str])
     """Those of them that are no violation, by module: no group tells of them."""
+    origins: Counter[str] = field(default_factory=Counter[str])
+    """Connections by what they belong to."""
+    steps: Counter[str] = field(default_factory=Counter[str])
+    """Connections by the step of a CI job that they are said to be of."""
     unattributed: int = 0
     """Connections whose process is unknown."""
     unknown_modules: int = 0
@@ -110,6 +118,8 @@ class Tally:
         counts[record.verdict] += times
 
     def _attribution(self, record: ConnectionRecord) -> None:
+        self.origins[record.origin or UNKNOWN_ORIGIN] += 1
+        self._step(record.process)
         if record.module is None:
             self.unknown_modules += 1
         if record.process is None:
@@ -120,6 +130,14 @@ class Tally:
             self.bypasses += 1
             if record.verdict != "violation":
                 self._other_bypass(module_label(record))
+
+    def _step(self, process: Actor | None) -> None:
+        if process is None or process.step is None:
+            return
+        label = step_label(process.step)
+        if label not in self.steps and len(self.steps) >= _MAX_STEPS:
+            label = "others"
+        self.steps[label] += 1
 
     def _other_bypass(self, label: str) -> None:
         if len(self.other_bypasses) >= _MAX_GROUPS and label not in self.other_bypasses:
@@ -252,6 +270,12 @@ def _look_up(record: DnsRecord) -> tuple[str, str]:
 
 def _why(reason: str) -> str:
     return _RESOLVER.sub(r"\1", _REPEATED.sub(r"\1 it", reason))
+
+
+def step_label(step: Step) -> str:
+    """Return which step of which job it is, for people."""
+    names = [name for name in (step.job, step.name) if name]
+    return "/".join(dict.fromkeys(names)) or step.system
 
 
 def program_label(process: Actor | None) -> str:

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import orjson
 
-_KINDS = frozenset({"stack", "actor", "module"})
+_KINDS = frozenset({"stack", "actor", "module", "step"})
 _STACKS = ("stack", "created_by", "started_by")
 _ENVELOPE = frozenset({
     "schema", "type", "seq", "time", "run", "phase", "prev", "cut"
@@ -36,6 +36,8 @@ class Values:
             self._remember(record, line)
             return record
         record = self._within(record, "process")
+        if isinstance(process := record.get("process"), dict):
+            record = record | {"process": self._within(cast("Json", process), "step")}
         record = self._within(record, "module")
         code = record.get("code")
         if isinstance(code, dict):

@@ -5,6 +5,7 @@ from functools import partial
 
 from egressmon.attribution.existing import Existing, found
 from egressmon.attribution.stage import Attributor
+from egressmon.attribution.steps import STARTERS
 from egressmon.keeping.keeper import KeeperSetup
 from egressmon.keeping.launch import Launched, flush_output, launch
 from egressmon.keeping.signals import SignalRelay
@@ -72,7 +73,7 @@ def arm(
 def _admit_existing(sensor: Sensor, scope: Scope) -> list[Existing]:
     if not isinstance(scope, FoundScope):
         return []
-    existing = found(scope.members())
+    existing = found(scope.members(), STARTERS)
     sensor.engine.admit(one.pid for one in existing)
     return existing
 

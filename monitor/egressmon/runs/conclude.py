@@ -75,6 +75,7 @@ def end_record(found: Findings) -> RunEnd:
         duration_ms=found.duration_ms,
         masked=masked_so_far(),
         policies=found.policies,
+        origins=dict(found.tally.origins),
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, TypeAlias
 
 from egressmon.attribution import Level
+from egressmon.attribution.descent import JobRoot
 from egressmon.evidence.anchoring import Anchor
 from egressmon.evidence.records import Outlived
 from egressmon.evidence.segments import Segments
@@ -51,6 +52,8 @@ class Standing:
     """The run before, in the folder of the evidence; None: there is none."""
     open_policy: Callable[[], int] | None = None
     """Opens the policy's file again, as who started it; None: there is none."""
+    job: JobRoot | None = None
+    """The root of the job of that user; None: it is not known."""
     told: int | None = None
     """An open pipe, where who started it is told that it watches."""
     heartbeat_s: float = 10.0

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from egressmon.attribution.descent import of_existing
 from egressmon.attribution.stage import Attributor, attribute_with
 from egressmon.errors import UnfinishedError, UsageError
 from egressmon.evidence.anchoring import Anchor
@@ -77,7 +78,10 @@ class Session:
             watchers.append(self._control)
         for address, name in read_hosts_file(Path("/etc/hosts")):
             state.knowledge.names.learn(address, name, "hosts-file")
-        state.knowledge.processes.add_existing(live.armed.existing)
+        standing, existing = state.options.standing, live.armed.existing
+        job = standing.job if standing is not None else None
+        descents = of_existing(existing, job)
+        state.knowledge.processes.add_existing(existing, descents)
         own = {
             live.attributor.helper if live.attributor is not None else None,
             live.armed.keeper_setup.relay.witness.pid,

@@ -7,6 +7,7 @@ from egressmon import host
 from egressmon.attribution.stage import Attributor
 from egressmon.evidence.records import BlindSpot, RunStart
 from egressmon.runs.arming import Armed
+from egressmon.runs.plan import Standing
 from egressmon.runs.state import RunState
 from egressmon.sanitise import sanitise_argv
 from egressmon.sensor import blind_spots
@@ -72,7 +73,14 @@ def start_record(
         heartbeat_ms=round(options.standing.heartbeat_s * 1000)
         if options.standing is not None
         else None,
+        job=_job(options.standing),
     )
+
+
+def _job(standing: Standing | None) -> str | None:
+    if standing is None or standing.job is None:
+        return None
+    return str(standing.job)
 
 
 def _cwd() -> str | None:

@@ -4,6 +4,7 @@ import ipaddress
 from pathlib import Path
 
 from egressmon import host
+from egressmon.attribution.descent import OF_COMMAND, UNKNOWN
 from egressmon.attribution.processes import Processes
 from egressmon.clock import Clock
 from egressmon.evidence.segmented import SegmentedEvidence
@@ -53,7 +54,10 @@ def make_state(options: RunOptions, identifier: str) -> RunState:
         machine=options.standing is not None and host.proc_is_ours(),
     )
     processes = Processes(
-        proc_is_ours=host.proc_is_ours(), argv=options.argv, beginning=beginning
+        proc_is_ours=host.proc_is_ours(),
+        argv=options.argv,
+        beginning=beginning,
+        strangers=UNKNOWN if options.standing is not None else OF_COMMAND,
     )
     policy = options.loaded.policy
     resolver = _resolver(is_lasting=options.standing is not None)

@@ -6,7 +6,7 @@ from egressmon.attribution.processes import LOST, Processes
 from egressmon.attribution.result import Attribute, Attribution, unknown
 from egressmon.events.model import Traffic
 from egressmon.evidence.code_records import ClaimRecord, CodeRecord, ModuleRecord
-from egressmon.evidence.records import Actor
+from egressmon.evidence.records import Actor, Origin
 from egressmon.naming.asked import Asker
 from egressmon.values import dataclass
 
@@ -23,6 +23,8 @@ class CallerFields(TypedDict):
     bypass: bool | None
     code: CodeRecord | None
     code_reason: str | None
+    origin: Origin | None
+    origin_reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,10 @@ class Caller:
     process_reason: str | None
     """Why the process is not, or not wholly, known."""
     source: Attribution
+    origin: Origin | None = None
+    """What it belongs to."""
+    origin_reason: str | None = None
+    """Why that is not known."""
 
     def fields(self) -> CallerFields:
         """Return what a record says of the caller."""
@@ -47,6 +53,8 @@ class Caller:
             bypass=source.bypass,
             code=source.code,
             code_reason=source.code_reason,
+            origin=self.origin,
+            origin_reason=self.origin_reason,
         )
 
 
@@ -65,7 +73,8 @@ class Callers:
         # A lost exec leaves it open which program runs, so whose mappings these are.
         lost = self._processes.is_lost(event)
         source = unknown(LOST) if lost else self._attribute(event)
-        return Caller(*self._processes.actor(event), source)
+        actor, reason = self._processes.actor(event)
+        return Caller(actor, reason, source, *self._processes.origin(event))
 
     def asker(self, event: Traffic) -> Asker | None:
         """Return the thread behind `event`, as one that asks for names."""

@@ -14,6 +14,7 @@ from egressmon.policy.judging.questions import Destination, Listener
 from egressmon.sensor.canary import CanaryWatch
 from egressmon.verdicts.callers import Caller, Callers
 from egressmon.verdicts.origins import origin_of
+from egressmon.verdicts.unjudged import unjudged
 from egressmon.verdicts.unsent import unsent
 
 WhoListens: TypeAlias = Callable[[Address, int, int], Listener]
@@ -157,10 +158,12 @@ class Connections:
     ) -> Verdict:
         if flow.operation == "accept":
             is_local = target.listener is not None
-            return judge.accepted(flow.address, is_local=is_local)
+            accepted = judge.accepted(flow.address, is_local=is_local)
+            return unjudged(accepted, caller.origin, judge.policy)
         origin = origin_of(caller.process, caller.source, claims)
         verdict = judge.sent(target, origin, may_translate=self._may_translate)
-        return (unsent(flow, verdict) if self._excuses_unsent else None) or verdict
+        excused = unsent(flow, verdict) if self._excuses_unsent else None
+        return excused or unjudged(verdict, caller.origin, judge.policy)
 
     def _lookup_names(
         self, flow: Flow, listener: Listener | None, known: Names

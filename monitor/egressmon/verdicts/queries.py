@@ -23,6 +23,7 @@ from egressmon.sensor.canary import CanaryWatch
 from egressmon.verdicts.callers import Caller, Callers
 from egressmon.verdicts.repeated_lookups import Parts, RepeatedLookups
 from egressmon.verdicts.repeats import Repeats
+from egressmon.verdicts.unjudged import unjudged
 
 _TCP = 6
 _BILLION = 1_000_000_000
@@ -110,6 +111,13 @@ class Queries:
 
     # The probes report it again each time the socket's unread bytes have doubled.
     def _unread(self, packet: DnsPacket) -> DnsRecord:
+        caller, place = self._callers.lookup(packet), self._places.of(packet)
+        why = (
+            f"{packet.total_size} bytes or more to port 53 were not read: more than is "
+            "read of one socket"
+        )
+        unread = Verdict("violation", None, why)
+        verdict = unjudged(unread, caller.origin, place.judge.policy)
         return DnsRecord(
             protocol=protocol_name(packet.protocol),
             resolver=str(packet.server),
@@ -121,19 +129,22 @@ class Queries:
             answer_count=None,
             unread_bytes=packet.total_size,
             trusted=False,
-            verdict="violation",
-            rule=None,
-            reason=f"{packet.total_size} bytes or more to port 53 were not read: more "
-            "than is read of one socket",
-            place=self._places.of(packet).number,
-            **self._callers.lookup(packet).fields(),
+            verdict=verdict.word,
+            rule=verdict.rule,
+            reason=verdict.reason,
+            place=place.number,
+            **caller.fields(),
         )
 
     def _record(self, exchange: Exchange[Caller]) -> DnsRecord:
         place = self._places.of(exchange.packet)
         self._note_asking(exchange.packet, place)
         doubt = self._doubt(exchange, place)
-        verdict = self._verdict(exchange, doubt, place)
+        verdict = unjudged(
+            self._verdict(exchange, doubt, place),
+            exchange.asker.origin,
+            place.judge.policy,
+        )
         if doubt is None:
             self._learn(exchange, place.names)
         packet = exchange.packet

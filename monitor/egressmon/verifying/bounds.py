@@ -3,10 +3,12 @@
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeGuard, cast, get_args
 
 from egressmon.evidence.gate import MAX_TEXT
+from egressmon.evidence.records import Origin
 from egressmon.evidence.segmented import LOST
+from egressmon.evidence.tally import UNKNOWN_ORIGIN
 from egressmon.sanitise.catalog import KINDS
 from egressmon.sensor.blind_spots import ALWAYS, KnownBlindSpot
 from egressmon.sensor.canary import INET6_BLOCK, INET_BLOCKS
@@ -17,7 +19,8 @@ Json = dict[str, Any]
 _NEGATIVE = re.compile(rb"[:,\[]-[0-9]")
 _DIGEST = re.compile(r"blake3:[0-9a-f]{64}", re.ASCII)
 _POLICY_DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
-_VERDICTS = frozenset({"allowed", "violation", "local"})
+_VERDICTS = frozenset({"allowed", "violation", "local", "recorded"})
+_ORIGINS = frozenset({*get_args(Origin), UNKNOWN_ORIGIN})
 _MASKED = frozenset(kind.name for kind in KINDS)
 _TOLD_OF = frozenset({*CONSEQUENCES, "unreadable", "unread", LOST})
 _NEWER = frozenset({"missed_cgroup"})
@@ -109,8 +112,9 @@ def _end(record: Json) -> str | None:
         ("losses", LOSSES | {LOST} | _NEWER),
         ("masked", _MASKED),
         ("canaries", frozenset({"sent", "seen"})),
+        ("origins", _ORIGINS),
     ):
-        if unknown := record[name].keys() - known:
+        if unknown := record.get(name, {}).keys() - known:
             return f"`{name}` has {_first(unknown)}, which it cannot have"
     if missing := LOSSES - record["losses"].keys():
         return f"`losses` has no {_first(missing)}, which every run counts"
@@ -156,8 +160,26 @@ def _escape(record: Json) -> str | None:
     return None
 
 
+def _step(record: Json) -> str | None:
+    return None if record["claimed"] else "`claimed` is false, and a step always is one"
+
+
 def _connection(record: Json) -> str | None:
-    return _port(record["dst"]["port"]) or _port(record.get("local_port"))
+    return (
+        _origin(record)
+        or _port(record["dst"]["port"])
+        or _port(record.get("local_port"))
+    )
+
+
+# Of what was written before there were origins, none is said, and no reason.
+def _origin(record: Json) -> str | None:
+    origin, reason = record.get("origin"), record.get("origin_reason")
+    if origin is not None and reason is not None:
+        return f"`origin` is {origin}, and `origin_reason` says why it is not known"
+    if record["verdict"] == "recorded" and origin != "machine":
+        return f"`verdict` is recorded, and `origin` is {origin}"
+    return None
 
 
 def _port(port: int | None) -> str | None:
@@ -200,4 +222,6 @@ _CHECKS: dict[str, Callable[[Json], str | None]] = {
     "phase": _phase,
     "escape": _escape,
     "connection": _connection,
+    "dns": _origin,
+    "step": _step,
 }

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from egressmon.evidence.segmented import LOST
+from egressmon.evidence.tally import UNKNOWN_ORIGIN
 from egressmon.reports.outcome import NOT_RUN
 from egressmon.values import dataclass, field
 
@@ -40,6 +41,8 @@ class Counts:
         default_factory=list[tuple[str, str | None]]
     )
     """The (name, outcome) of each that ended."""
+    origins: Counter[str] = field(default_factory=Counter[str])
+    """Connections by origin."""
     probes: int = 0
     """Violations that egressmon made itself, as a plan asked for."""
     _launcher: int | None = None
@@ -76,6 +79,7 @@ class Counts:
         self.fields["unknown_modules"] += times * (record["module"] is None)
         self.fields["unknown_code"] += times * (record["code_status"] == "unknown")
         self.fields["bypasses"] += times * (record["bypass"] is True)
+        self.origins[record.get("origin") or UNKNOWN_ORIGIN] += times
 
     def _phase(self, record: Json) -> None:
         if record["event"] == "end" and len(self.phases) < _MAX_KINDS:
@@ -137,6 +141,8 @@ class Counts:
         counts = {"connections": self.connections, "queries": self.queries}
         if not end["losses"].get("left_out"):  # canaries are counted as they are made
             counts["canaries"] = self.canaries
+        if "origins" in end:  # it came later
+            counts["origins"] = self.origins
         for name, counted in counts.items():
             if _positive(end[name]) != _positive(counted):
                 yield f"`{name}` is {end[name]}, and the records have {dict(counted)}"

@@ -223,6 +223,7 @@ class Examining:
         if not has_right_digest(body, record):
             self._wrong("reference", f"({kind}) has not the digest that it says", place)
             return
+        self._resolve(tuple(references(record)), place)
         self._facts.remember(record["digest"], fact_of(kind, record, len(body)))
 
     def _resolve(

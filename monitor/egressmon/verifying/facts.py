@@ -9,7 +9,7 @@ from egressmon.text import unescape
 from egressmon.values import dataclass
 
 Json = dict[str, Any]
-KINDS = frozenset({"stack", "actor", "module"})
+KINDS = frozenset({"stack", "actor", "module", "step"})
 _DIGEST_BYTES = 16
 _HEX = 2 * _DIGEST_BYTES
 _BEFORE = b'"digest":"'
@@ -123,6 +123,9 @@ def _text(value: str | None) -> str | None:
 def references(record: Json) -> list[tuple[str, str]]:
     """Return the (kind, digest) of each value that `record` refers to."""
     found: list[tuple[str, str]] = []
+    if record["type"] == "actor":
+        step = record.get("step")
+        return [("step", step["digest"])] if step is not None else []
     for name, kind in (("process", "actor"), ("module", "module")):
         if (value := record.get(name)) is not None:
             found.append((kind, value["digest"]))

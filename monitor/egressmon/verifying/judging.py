@@ -23,6 +23,7 @@ from egressmon.sanitise.counting import MASK
 from egressmon.text import escape, unescape
 from egressmon.values import dataclass
 from egressmon.verdicts.origins import origin_of
+from egressmon.verdicts.unjudged import unjudged
 from egressmon.verdicts.unsent import excused, is_for_documentation
 from egressmon.verifying.facts import File
 from egressmon.verifying.learned import Learned
@@ -44,6 +45,7 @@ _RESTS_ON = (
     "bypass", "claimed",
 )  # fmt: skip
 _INPUTS = ("dst.names", "claimed", "name", "answers")
+_REFUSED = frozenset({"violation", "recorded"})
 _MAX_MADE_BYTES = 8 << 20
 _ENTRY_BYTES = 500  # about what else each takes
 _LISTENERS: tuple[Listener, ...] = ("scope", "nobody", "outside", "unknown")
@@ -146,7 +148,7 @@ class Rejudging:
         if listener is not None:
             is_loopback = ipaddress.ip_address(address).is_loopback
             return Outcome(resting=RECEIVER if is_loopback else OWN_ADDRESS)
-        if record["verdict"] == "violation" or record["op"] == "accept":
+        if record["verdict"] in _REFUSED or record["op"] == "accept":
             return SAME
         meant = {*names_for_verdict(names)}
         for one, name in zip(record["dst"]["names"], names, strict=True):
@@ -169,8 +171,15 @@ class Rejudging:
         target = self._target(record, names, listener)
         if record["op"] == "accept":
             address = cast("Address", target.address)
-            return self._judge.accepted(address, is_local=listener is not None)
-        return self._judge.sent(target, origin, may_translate=self._may_translate)
+            verdict = self._judge.accepted(address, is_local=listener is not None)
+        else:
+            verdict = self._judge.sent(
+                target, origin, may_translate=self._may_translate
+            )
+        return self._unjudged(verdict, record)
+
+    def _unjudged(self, verdict: Verdict, record: Json) -> Verdict:
+        return unjudged(verdict, record.get("origin"), self._judge.policy)
 
     # As verdicts/connections.py has it.
     def _target(
@@ -203,22 +212,38 @@ class Rejudging:
         """Judge a look-up; then its answer may be learned from."""
         self._enter(record)
         if record["name"] is None:
-            return _of_no_message(record)
+            return self._of_no_message(record)
         name = unescape(record["name"])
         resolver = ipaddress.ip_address(record["resolver"])
         if record["trusted"] and resolver not in self._judge.resolvers:
             return Outcome(wrong=f"it is trusted, and {resolver} is no resolver's")
         origins = self._learned.aliases.origins((name,))
-        verdict = self._judge.query(name, resolver, Asked(origins))
+        verdict = self._queried(record, name, resolver, Asked(origins))
         if _is_same(record, verdict, may_go_on=True):
             return SAME
-        if record["verdict"] == "violation" and record["rule"] is None:
+        if self._rests_on_packet(record):
             return Outcome(resting=PACKET)
         if certain := self._certainly_wrong(record):
             return certain
         hidden = _is_hidden([name], record)
         rests = Outcome(resting=MASKED) if hidden else None
         return rests or self._pointer(record, name, resolver) or _wrong(record, verdict)
+
+    def _queried(
+        self, record: Json, name: str, resolver: Address, asked: Asked
+    ) -> Verdict:
+        return self._unjudged(self._judge.query(name, resolver, asked), record)
+
+    # A violation by no rule is one for what is in the message, and so is one that is
+    # not judged as the policy says.
+    def _rests_on_packet(self, record: Json) -> bool:
+        unruled = self._unjudged(Verdict("violation", None, ""), record)
+        return (record["verdict"], record["rule"]) == (unruled.word, unruled.rule)
+
+    def _of_no_message(self, record: Json) -> Outcome:
+        if self._rests_on_packet(record):
+            return Outcome(resting=PACKET)
+        return Outcome(wrong="it has no name, and is no violation")
 
     # A look-up of the name of an address that the run knew by a name.
     def _pointer(self, record: Json, name: str, resolver: Address) -> Outcome | None:
@@ -227,25 +252,18 @@ class Rejudging:
             return None
         origins = self._learned.aliases.origins((name,))
         asked = Asked(origins, is_learned=True)
-        if not _is_same(
-            record, self._judge.query(name, resolver, asked), may_go_on=True
-        ):
+        verdict = self._queried(record, name, resolver, asked)
+        if not _is_same(record, verdict, may_go_on=True):
             return None
         known = self._learned.knows(str(address))
         return SAME if known else Outcome(resting=HOSTS)
-
-
-def _of_no_message(record: Json) -> Outcome:
-    if record["verdict"] == "violation" and record["rule"] is None:
-        return Outcome(resting=PACKET)
-    return Outcome(wrong="it has no name, and is no violation")
 
 
 # All that a verdict on a connection rests on, but for what made it.
 def _key(record: Json) -> bytes:
     parts = [record[name] for name in _RESTS_ON]
     parts += [record["process"] is None, "cut" in record]
-    parts.append(record.get("place", MACHINE))
+    parts += [record.get("place", MACHINE), record.get("origin")]
     return orjson.dumps(parts)
 
 

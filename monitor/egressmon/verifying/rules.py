@@ -11,6 +11,7 @@ from typing import Any
 from egressmon.policy.judging.entries import Entry
 from egressmon.policy.judging.judge import Judge, Verdict
 from egressmon.policy.judging.questions import Destination
+from egressmon.verdicts.unjudged import RULE
 
 Json = dict[str, Any]
 _ENTRY = re.compile(r"(allow|deny)\[(0|[1-9]\d{0,8})\]", re.ASCII)
@@ -26,6 +27,8 @@ def unknown_rule(judge: Judge, record: Json) -> str | None:
     rule = record["rule"]
     others = _OF_CONNECTIONS if record["type"] == "connection" else _OF_QUERIES
     if rule in others:
+        return None
+    if rule == RULE and judge.policy.origins.machine == "record":
         return None
     found = _ENTRY.fullmatch(rule)
     if found and int(found[2]) < len(getattr(judge.policy, found[1])):

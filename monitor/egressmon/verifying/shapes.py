@@ -22,7 +22,7 @@ from egressmon.evidence import gate
 from egressmon.evidence.records import WRITTEN_AS, Record
 
 ENVELOPE = ("schema", "type", "seq", "time", "run", "phase", "prev")
-VERDICTS = frozenset({"allowed", "violation", "local"})
+VERDICTS = frozenset({"allowed", "violation", "local", "recorded"})
 Complaint: TypeAlias = str | None
 """What is wrong with a value, beginning with the name of the field; None: nothing."""
 _Check: TypeAlias = Callable[[Any], Complaint]

@@ -33,7 +33,7 @@ def older(pid: int = 100, mounts: int = OWN[0]) -> Existing:
 @pytest.fixture
 def processes() -> Processes:
     known = Processes(proc_is_ours=True)
-    known.add_existing([older()])
+    known.add_existing([older()], {})
     return known
 
 
@@ -105,7 +105,7 @@ def test_what_it_ran_before_its_first_exec_is_remembered(processes: Processes) -
 
 def test_what_sees_other_files_is_a_claim() -> None:
     known = Processes(proc_is_ours=True)
-    known.add_existing([older(mounts=1)])
+    known.add_existing([older(mounts=1)], {})
 
     process = known.get(100)
     assert process is not None

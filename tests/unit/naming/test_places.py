@@ -56,7 +56,7 @@ class Machine:
         canaries = CanaryWatch()
         canaries.begin(make_plan())
         processes = Processes(proc_is_ours=False)
-        processes.add_existing([_existing(ENGINE, "dockerd")])
+        processes.add_existing([_existing(ENGINE, "dockerd")], {})
         trusted = frozenset(map(ipaddress.ip_address, (RESOLVER, STUB)))
         self.pipeline = assemble(
             Judge(POLICY, trusted),

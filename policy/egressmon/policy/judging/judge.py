@@ -22,7 +22,7 @@ from egressmon.values import dataclass
 if TYPE_CHECKING:
     from egressmon.policy.language.model import AnyPolicy
 
-Word: TypeAlias = Literal["allowed", "violation", "local"]
+Word: TypeAlias = Literal["allowed", "violation", "local", "recorded"]
 
 _FROM = "accept.from"
 

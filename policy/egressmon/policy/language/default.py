@@ -33,6 +33,12 @@ class Accept(NamedTuple):
     sources: Literal["local"] = "local"
 
 
+class Origins(NamedTuple):
+    """What is judged of what a sidecar sees."""
+
+    machine: Literal["judge"] = "judge"
+
+
 class Default(NamedTuple):
     """The default policy, with the attributes of model.py's `Policy`."""
 
@@ -45,6 +51,7 @@ class Default(NamedTuple):
     local: Local = Local()
     command: Command = Command()
     accept: Accept = Accept()
+    origins: Origins = Origins()
 
 
 DEFAULT = Default()

@@ -194,6 +194,16 @@ class Accept(_Table):
     )
 
 
+class Origins(_Table):
+    """What is judged of what a sidecar sees."""
+
+    machine: Literal["judge", "record"] = Field(
+        default="judge",
+        description="record: what is neither of the job, nor of a container or its "
+        "engine, is recorded, and no violation",
+    )
+
+
 class Policy(_Table):
     """A whole policy file."""
 
@@ -216,6 +226,7 @@ class Policy(_Table):
     local: Local = Local()
     command: Command = Command()
     accept: Accept = Accept()
+    origins: Origins = Origins()
 
 
 AnyPolicy: TypeAlias = Policy | Default

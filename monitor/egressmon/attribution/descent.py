@@ -1,0 +1,179 @@
+"""What a process has by descent: what it belongs to, and a CI job's step.
+
+Both begin at a process that is known for what it is, and pass to all that it starts.
+Nothing here rests on what a process says of itself, but for the step, a claim.
+"""
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+
+from egressmon.attribution.existing import Existing
+from egressmon.attribution.steps import starts_steps, step_of
+from egressmon.evidence.records import Origin, Step
+from egressmon.values import dataclass
+
+WORKERS = frozenset({"Runner.Worker", "gitlab-runner", "buildkite-agent"})
+"""The programs of CI systems whose children are jobs. Jenkins's is any `java`."""
+ENGINES = frozenset(
+    {
+        "dockerd",
+        "docker-proxy",
+        "docker-init",
+        "containerd",
+        "containerd-shim",
+        "containerd-shim-runc-v1",
+        "containerd-shim-runc-v2",
+        "buildkitd",
+        "podman",
+        "conmon",
+        "netavark",
+        "aardvark-dns",
+        "pasta",
+        "pasta.avx2",
+        "passt",
+        "slirp4netns",
+        "rootlesskit",
+        "rootlessport",
+        "crio",
+        "k3s",
+        "kubelet",
+    }
+)
+"""The programs of container engines, and of their helpers."""
+_MAX_ANCESTORS = 64
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+@dataclass(frozen=True, slots=True)
+class Descent:
+    """What a process belongs to by its descent."""
+
+    origin: Origin | None
+    """None: not known. A process in a container still has that of its parent here."""
+    step: Step | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRoot:
+    """The process at the root of the job of whoever started a sidecar."""
+
+    pid: int
+    ticks: int
+    """When it began, as `Existing` has it."""
+    comm: str
+    is_runner: bool
+    """Whether it is a CI system's, whose children are the job; else it is the job's."""
+
+    def __str__(self) -> str:
+        """Return it as the evidence has it."""
+        what = "children of" if self.is_runner else "session of"
+        return f"{what} {self.comm} ({self.pid})"
+
+
+UNKNOWN = Descent(None)
+OF_COMMAND = Descent("job")
+"""Of all that a command starts, which is watched."""
+_MACHINE = Descent("machine")
+
+
+def of_child(parent: Descent, exe: str | None) -> Descent:
+    """Return what the child of a process has, which runs `exe`."""
+    if parent.origin != "job" and _name(exe) in WORKERS:
+        return Descent("job", parent.step)
+    return parent
+
+
+def of_program(before: Descent, exe: str | None) -> Descent:
+    """Return what a process has once it runs `exe`: an engine is one of the machine."""
+    if before.origin == "machine" and exe is not None and is_engine(exe):
+        return Descent("engine", before.step)
+    return before
+
+
+def with_step(before: Descent, step: Step | None) -> Descent:
+    """Return what a process has whose environment tells of `step`.
+
+    None within a step can say that it is another.
+    """
+    return (
+        before
+        if step is None or before.step is not None
+        else Descent(before.origin, step)
+    )
+
+
+@lru_cache(maxsize=1024)
+def is_engine(exe: str) -> bool:
+    """Tell whether `exe` is an engine's program, which only root can replace."""
+    if _name(exe) not in ENGINES or not exe.startswith("/"):
+        return False
+    place = exe
+    while True:
+        try:
+            status = os.stat(place)  # noqa: PTH116 -- text in
+        except (OSError, ValueError):
+            return False
+        if status.st_uid or status.st_mode & _OTHERS_WRITE:
+            return False
+        if place == "/":
+            return True
+        place = os.path.dirname(place)  # noqa: PTH120 -- text in
+
+
+def of_existing(found: Iterable[Existing], job: JobRoot | None) -> dict[int, Descent]:
+    """Return what each of the processes `found` has, by pid; `job` is the caller's."""
+    known = {one.pid: one for one in found}
+    steps = dict(_steps(known))
+    return {pid: _descent(one, known, job, steps) for pid, one in known.items()}
+
+
+def _steps(known: Mapping[int, Existing]) -> Iterator[tuple[int, Step]]:
+    for pid, one in known.items():
+        parent = known.get(one.parent)
+        if one.environment is None or parent is None or not starts_steps(parent.exe):
+            continue
+        is_cut = not one.environment.endswith(b"\0")
+        if (step := step_of(one.environment, is_cut=is_cut)) is not None:
+            yield pid, step
+
+
+def _descent(
+    one: Existing,
+    known: Mapping[int, Existing],
+    job: JobRoot | None,
+    steps: Mapping[int, Step],
+) -> Descent:
+    above = _upwards(one, known)
+    step = next((steps[up.pid] for up in reversed(above) if up.pid in steps), None)
+    if _is_of_job(above, job):
+        return Descent("job", step)
+    is_engines = any(up.exe is not None and is_engine(up.exe) for up in above)
+    return Descent("engine" if is_engines else "machine", step)
+
+
+# Itself, and those above it.
+def _upwards(one: Existing, known: Mapping[int, Existing]) -> list[Existing]:
+    found = [one]
+    while len(found) < _MAX_ANCESTORS:
+        parent = known.get(found[-1].parent)
+        if parent is None or parent in found:
+            break
+        found.append(parent)
+    return found
+
+
+def _is_of_job(above: list[Existing], job: JobRoot | None) -> bool:
+    if any(_name(up.exe) in WORKERS for up in above[1:]):
+        return True
+    if job is None:
+        return False
+    if not job.is_runner and above[0].session == job.pid:
+        return True
+    roots = above[1:] if job.is_runner else above
+    return any((up.pid, up.ticks) == (job.pid, job.ticks) for up in roots)
+
+
+def _name(exe: str | None) -> str:
+    return (exe or "").rpartition("/")[2]
