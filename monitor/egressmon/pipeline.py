@@ -16,6 +16,7 @@ from egressmon.events.decode import DecodeError, decode, kind_of
 from egressmon.events.glance import ended_in
 from egressmon.events.glance import kind_of as kind_number
 from egressmon.events.model import (
+    CgroupChanged,
     CodeObject,
     DnsPacket,
     Environment,
@@ -255,6 +256,8 @@ class Pipeline:
             case Stack() | Frames() | CodeObject():
                 if self._attributor is not None:
                     self._attributor.on_stack(event)
+            case CgroupChanged():
+                pass
             case Environment():
                 self._processes.environment(event)
             case Escape() | Forked() | Executed() | Exited():

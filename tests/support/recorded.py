@@ -164,4 +164,5 @@ def _end(tally: Tally, unreadable: int, lost: int) -> RunEnd:
         canaries={"sent": 2, "seen": 2}, evidence="whole", sent_packets=9,
         sent_bytes=900, command_status=0, command_signal=None, exit_status=status,
         outlived=[], duration_ms=100, masked={},
+        origins=dict(tally.origins),
     )  # fmt: skip

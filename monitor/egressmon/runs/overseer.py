@@ -176,12 +176,20 @@ def _answer(outcome: Outcome, overseer: Overseer) -> dict[str, Any]:
         "records": outcome.evidence_records,
         "connections": end.connections,
         "queries": end.queries,
+        "origins": end.origins,
+        "steps": _steps(outcome),
         "incomplete_reasons": [
             _cut(why) for why in end.incomplete_reasons[:_MAX_SHOWN]
         ],
         "violations": overseer.shown,
         "policies": overseer.policies(),
     }
+
+
+# The most frequent ones.
+def _steps(outcome: Outcome) -> dict[str, int]:
+    steps = outcome.tally.steps.most_common(_MAX_SHOWN)
+    return {_cut(name): count for name, count in steps}
 
 
 def _cut(text: str) -> str:

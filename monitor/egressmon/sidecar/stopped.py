@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard, cast
 
 from egressmon.sidecar.client import AskError
-from egressmon.values import dataclass
+from egressmon.values import dataclass, field
 
 INCOMPLETE = 121
 STATUSES = (0, 120, INCOMPLETE)
@@ -42,6 +42,10 @@ class Stopped:
     incomplete_reasons: list[str]
     violations: list[Violation]
     """The first 50."""
+    origins: dict[str, int] = field(default_factory=dict[str, int])
+    """Connections, by what they belong to."""
+    steps: dict[str, int] = field(default_factory=dict[str, int])
+    """Connections, by the step of a CI job; the 50 with the most."""
 
 
 def stopped_of(answer: Mapping[str, Any]) -> Stopped:
@@ -74,6 +78,8 @@ def stopped_of(answer: Mapping[str, Any]) -> Stopped:
         violations=[
             _violation(one) for one in _items(answer, "violations")[:MAX_LISTED]
         ],
+        origins=_counts(answer, "origins") if "origins" in answer else {},
+        steps=_counts(answer, "steps") if "steps" in answer else {},
     )
 
 

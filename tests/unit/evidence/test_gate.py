@@ -75,18 +75,18 @@ def line_of(record: Record) -> bytes:
     *values, line = os.pread(file.fileno(), 1 << 20, 0).splitlines()
     evidence.close()
     assert evidence.failure is None
-    for value in values:
-        check_value(value, line)
+    for place, value in enumerate(values):
+        check_value(value, b"".join([*values[place + 1 :], line]))
     return line
 
 
-def check_value(value: bytes, line: bytes) -> None:
-    """Assert all that must hold for the line `value`, to which `line` refers."""
+def check_value(value: bytes, lines: bytes) -> None:
+    """Assert all that must hold for the line `value`, to which some of `lines` refers."""
     kind = next(one for one in get_args(ValueRecord) if one.TYPE.encode() in value[:60])
     found = check(value, kind)
     if kind is not StackRecord:  # of a stack, any digest was drawn
         check_digest(found)
-        assert f'"digest":"{found["digest"]}"'.encode() in line
+        assert f'"digest":"{found["digest"]}"'.encode() in lines
 
 
 def check(line: bytes, kind: type) -> dict[str, Any]:

@@ -4,9 +4,10 @@
  *
  * wire.py parses this file, so its grammar is small: u8 u16 u32 u64 char, fixed arrays,
  * numbers by #define. Every event begins with its time and kind and has no padding. It may
- * be followed by a payload (exec: arguments; environment: variables; dns: the payload of a packet; stack: registers
- * and a stack; frames: an array of struct frame; code: two texts and a line table). Ports
- * are in host byte order; an address is sixteen bytes, IPv4 as ::ffff:a.b.c.d.
+ * be followed by a payload (exec: arguments; environment: variables; dns: the payload of a
+ * packet; stack: registers and a stack; frames: an array of struct frame; code: two texts and a
+ * line table). Ports are in host byte order; an address is sixteen bytes, IPv4 as
+ * ::ffff:a.b.c.d.
  *
  * Unless something else is said, ktime_ns and other times are in ns since boot, tgid is a
  * process id and tid a thread id, both as in the first pid namespace.
