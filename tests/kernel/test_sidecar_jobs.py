@@ -8,7 +8,7 @@ from collections.abc import Generator
 import pytest
 
 from support.lab import Lab
-from support.runners import Runner, runner
+from support.runners import Runner, github, runner
 from support.sidecars import Json, Sidecar, sidecar
 from support.watching import EGRESSMON
 
@@ -101,7 +101,6 @@ def test_what_a_step_says_in_its_own_environment_makes_no_other_step(
         begin(aside, job, "--all", "--attribution", "process")
         inner = "Runner.Worker"
         script = (
-            f"cp {sys.executable} {aside.folder}/deep 2>/dev/null; "
             f"GITHUB_ACTION=other exec -a {inner} bash -c 'bash -c \""
             ": > /dev/tcp/10.213.7.2/4501\" 2>/dev/null; true'"
         )
@@ -127,35 +126,18 @@ def test_what_is_of_the_machine_may_be_recorded_and_not_judged(network: Lab) -> 
 
 
 @pytest.mark.parametrize(
-    ("agent", "environment", "job", "step"),
+    ("agent", "environment"),
     [
-        (
-            "gitlab-runner",
-            {"CI_JOB_ID": "9", "CI_JOB_NAME": "unit", "CI_JOB_STAGE": "test"},
-            "9",
-            "unit",
-        ),
+        ("gitlab-runner", {"CI_JOB_ID": "job-9", "CI_JOB_NAME": "the step"}),
         (
             "buildkite-agent",
-            {"BUILDKITE_JOB_ID": "b-1", "BUILDKITE_LABEL": ":go: test"},
-            "b-1",
-            ":go: test",
+            {"BUILDKITE_JOB_ID": "job-9", "BUILDKITE_LABEL": "the step"},
         ),
-        (
-            "java",
-            {"BUILD_TAG": "jenkins-x-3", "STAGE_NAME": "Build"},
-            "jenkins-x-3",
-            "Build",
-        ),
+        ("java", {"BUILD_TAG": "job-9", "STAGE_NAME": "the step"}),
     ],
 )
 def test_each_ci_system_has_its_steps(
-    network: Lab,
-    aside: Sidecar,
-    agent: str,
-    environment: dict[str, str],
-    job: str,
-    step: str,
+    network: Lab, aside: Sidecar, agent: str, environment: dict[str, str]
 ) -> None:
     with runner(aside.folder, agent) as one:
         words = ["sidecar", "--all", "--policy", str(aside.folder / "egress.toml")]
@@ -173,9 +155,9 @@ def test_each_ci_system_has_its_steps(
 
     (made,) = aside.reached(port=4520)
     assert made["origin"] == "job"
-    assert made["process"]["step"]["name"] == step
+    assert made["process"]["step"]["name"] == "the step"
     records = [one for one in aside.verified() if one["type"] == "step"]
-    assert {one["job"] for one in records} == {job}
+    assert {one["job"] for one in records} == {"job-9"}
     assert all(one["claimed"] for one in records)
 
 
@@ -186,23 +168,19 @@ def test_a_job_that_began_before_is_known_by_its_agent(
         "import socket, sys\n"
         "for line in sys.stdin: socket.socket().connect_ex(('10.213.7.2', int(line)))\n"
     )
-    script = f"{sys.executable} -I -c \"$0\" < {aside.folder}/fifo"
+    script = f'{sys.executable} -I -c "$0" < {aside.folder}/fifo'
     fifo = aside.folder / "fifo"
     subprocess.run(["mkfifo", str(fifo)], check=True)
     with runner(aside.folder) as job:
         assert job.process.stdin is not None
         words = [*network.enter(), "bash", "-c", f"{script}; true", waits]
-        from support.runners import github  # noqa: PLC0415
-
         asked = {
             "words": words,
             "environment": {**job.environment, **github("older")},
         }
         print(json.dumps(asked), file=job.process.stdin, flush=True)
         with fifo.open("w") as line:  # until it has been opened there
-            done = aside.start(
-                "--all", "--policy", str(aside.folder / "egress.toml")
-            )
+            done = aside.start("--all", "--policy", str(aside.folder / "egress.toml"))
             assert done.returncode == 0, done.stderr
             print(4530, file=line, flush=True)
         assert job.process.stdout is not None

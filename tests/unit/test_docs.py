@@ -30,6 +30,7 @@ from egressmon.policy.language.model import (
     Deny,
     Dns,
     Local,
+    Origins,
     Policy,
 )
 from egressmon.probes.wire import CONSTANTS
@@ -169,15 +170,16 @@ def test_every_nested_field_is_documented(nested: type) -> None:
         ("local.", Local),
         ("accept.", Accept),
         ("command.", Command),
+        ("origins.", Origins),
     ],
 )
 def test_every_policy_key_is_documented(
     prefix: str,
-    model: type[Policy | Allow | By | Deny | Dns | Local | Accept | Command],
+    model: type[Policy | Allow | By | Deny | Dns | Local | Accept | Command | Origins],
 ) -> None:
     keys = set(re.findall(r"^\| `([\w.]+)` \|", POLICY, re.MULTILINE))
     for name, field in model.model_fields.items():
-        if name not in {"by", "dns", "local", "accept", "command"}:
+        if name not in {"by", "dns", "local", "accept", "command", "origins"}:
             assert prefix + (field.alias or name) in keys
 
 

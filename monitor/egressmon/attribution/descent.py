@@ -12,7 +12,7 @@ from functools import lru_cache
 from egressmon.attribution.existing import Existing
 from egressmon.attribution.steps import starts_steps, step_of
 from egressmon.evidence.records import Origin, Step
-from egressmon.values import dataclass
+from egressmon.values import dataclass, replace
 
 WORKERS = frozenset({"Runner.Worker", "gitlab-runner", "buildkite-agent"})
 """The programs of CI systems whose children are jobs. Jenkins's is any `java`."""
@@ -53,6 +53,8 @@ class Descent:
     origin: Origin | None
     """None: not known. A process in a container still has that of its parent here."""
     step: Step | None = None
+    begins_jobs: bool = False
+    """Whether its children are the job, and itself is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ _MACHINE = Descent("machine")
 
 def of_child(parent: Descent, exe: str | None) -> Descent:
     """Return what the child of a process has, which runs `exe`."""
-    if parent.origin != "job" and _name(exe) in WORKERS:
+    if parent.begins_jobs or (parent.origin != "job" and _name(exe) in WORKERS):
         return Descent("job", parent.step)
     return parent
 
@@ -88,7 +90,7 @@ def of_child(parent: Descent, exe: str | None) -> Descent:
 def of_program(before: Descent, exe: str | None) -> Descent:
     """Return what a process has once it runs `exe`: an engine is one of the machine."""
     if before.origin == "machine" and exe is not None and is_engine(exe):
-        return Descent("engine", before.step)
+        return replace(before, origin="engine")
     return before
 
 
@@ -100,7 +102,7 @@ def with_step(before: Descent, step: Step | None) -> Descent:
     return (
         before
         if step is None or before.step is not None
-        else Descent(before.origin, step)
+        else replace(before, step=step)
     )
 
 
@@ -150,7 +152,8 @@ def _descent(
     if _is_of_job(above, job):
         return Descent("job", step)
     is_engines = any(up.exe is not None and is_engine(up.exe) for up in above)
-    return Descent("engine" if is_engines else "machine", step)
+    is_root = job is not None and job.is_runner and _is(one, job)
+    return Descent("engine" if is_engines else "machine", step, begins_jobs=is_root)
 
 
 # Itself, and those above it.
@@ -172,7 +175,11 @@ def _is_of_job(above: list[Existing], job: JobRoot | None) -> bool:
     if not job.is_runner and above[0].session == job.pid:
         return True
     roots = above[1:] if job.is_runner else above
-    return any((up.pid, up.ticks) == (job.pid, job.ticks) for up in roots)
+    return any(_is(up, job) for up in roots)
+
+
+def _is(one: Existing, job: JobRoot) -> bool:
+    return (one.pid, one.ticks) == (job.pid, job.ticks)
 
 
 def _name(exe: str | None) -> str:

@@ -6,7 +6,7 @@ from typing import TextIO
 
 from egressmon.evidence.anchoring import anchor_of
 from egressmon.reports.page import Page
-from egressmon.reports.wording import plural
+from egressmon.reports.wording import counted, plural
 from egressmon.reports.workflow import Annotation, cell, write_annotations
 from egressmon.sidecar.stopped import Stopped
 from egressmon.text import guarded, printable, unguarded
@@ -53,7 +53,7 @@ def markdown(stopped: Stopped) -> str:
     lines += [f"- {cell(one)}" for one in _doubts(stopped)]
     if more := _more(stopped):
         lines.append(f"- {cell(more)}")
-    lines += [f"- {cell(one)}" for one in _where(stopped)]
+    lines += [f"- {cell(one)}" for one in (*_places(stopped), *_where(stopped))]
     return "\n".join([*lines, ""])
 
 
@@ -62,7 +62,8 @@ def _print_lines(stopped: Stopped, stream: TextIO) -> None:
     for one in stopped.violations:
         text = f"{one.destination} by {one.process}: {one.reason}"
         stream.write(f"  violation {printable(text, _MAX_LINE)}\n")
-    facts = [*_doubts(stopped), _more(stopped), *_where(stopped), _anchor(stopped)]
+    facts = [*_doubts(stopped), _more(stopped), *_places(stopped)]
+    facts += [*_where(stopped), _anchor(stopped)]
     stream.writelines(f"  {printable(fact, _MAX_LINE)}\n" for fact in facts if fact)
     stream.flush()
 
@@ -105,6 +106,13 @@ def _more(stopped: Stopped) -> str:
     total = sum(one.get("violation", 0) for one in counts)
     left = total - len(stopped.violations)
     return f"{plural(left, 'more violation')} in the evidence" if left > 0 else ""
+
+
+def _places(stopped: Stopped) -> Iterator[str]:
+    if stopped.origins:
+        yield f"by origin: {counted(stopped.origins)}"
+    if stopped.steps:
+        yield f"by step (claimed): {counted(stopped.steps)}"
 
 
 def _where(stopped: Stopped) -> Iterator[str]:

@@ -10,7 +10,7 @@ from egressmon.evidence.masking import redacted
 from egressmon.reports.outcome import NOT_RUN, Outcome
 from egressmon.reports.paper import Paper
 from egressmon.reports.rows import rows
-from egressmon.reports.wording import plural
+from egressmon.reports.wording import counted, plural
 
 _STYLES = {"clean": "bold green", "violations": "bold red", "incomplete": "bold yellow"}
 _MAX_ROWS = 20
@@ -28,7 +28,12 @@ _NO_DOUBTS = {
     "missed_code": "functions without a name",
     "missed_mapping": "mappings not told of",
 }
-_WORDS = (("violation", "in violation"), ("allowed", "allowed"), ("local", "local"))
+_WORDS = (
+    ("violation", "in violation"),
+    ("allowed", "allowed"),
+    ("local", "local"),
+    ("recorded", "recorded only"),
+)
 
 
 class Summary:
@@ -131,6 +136,7 @@ def _details(outcome: Outcome) -> Iterator[str]:
     facts, where = _evidence(outcome)
     yield from outcome.notes
     yield from _doubts(outcome)
+    yield from _places(outcome)
     yield facts
     named = redacted(str(outcome.policy)) if outcome.policy else "none found"
     policy = f"policy: {named} ({outcome.enforce})"
@@ -141,6 +147,15 @@ def _details(outcome: Outcome) -> Iterator[str]:
         digests = ", then ".join(one.policy_digest for one in outcome.end.policies)
         yield f"it was reloaded: judged by {digests}"
     yield where
+
+
+# Where connections come from, if not all from one command.
+def _places(outcome: Outcome) -> Iterator[str]:
+    tally = outcome.tally
+    if set(tally.origins) - {"job"}:
+        yield f"by origin: {counted(tally.origins)}"
+    if tally.steps:
+        yield f"by step (claimed): {counted(tally.steps)}"
 
 
 # What may be missing or needs a look, a line each.

@@ -110,7 +110,9 @@ class Rejudging:
         names = _names(record)
         origin = _origin(record, exe, files)
         for listener in (None, *_LISTENERS):
-            verdict = self._connection(record, names, origin, listener)
+            verdict = self._unjudged(
+                self._connection(record, names, origin, listener), record
+            )
             if _is_same(record, verdict):
                 return self._reached(record, names, listener)
         if self._is_unsent(record, names, origin):
@@ -121,7 +123,8 @@ class Rejudging:
         texts += [text for one in files for text in (one.path, one.package)]
         if _is_hidden(texts, record):
             return Outcome(resting=MASKED)
-        return _wrong(record, self._connection(record, names, origin, None))
+        verdict = self._connection(record, names, origin, None)
+        return _wrong(record, self._unjudged(verdict, record))
 
     def _is_unsent(self, record: Json, names: list[Name], origin: Origin) -> bool:
         address = ipaddress.ip_address(record["dst"]["ip"])
@@ -171,12 +174,8 @@ class Rejudging:
         target = self._target(record, names, listener)
         if record["op"] == "accept":
             address = cast("Address", target.address)
-            verdict = self._judge.accepted(address, is_local=listener is not None)
-        else:
-            verdict = self._judge.sent(
-                target, origin, may_translate=self._may_translate
-            )
-        return self._unjudged(verdict, record)
+            return self._judge.accepted(address, is_local=listener is not None)
+        return self._judge.sent(target, origin, may_translate=self._may_translate)
 
     def _unjudged(self, verdict: Verdict, record: Json) -> Verdict:
         return unjudged(verdict, record.get("origin"), self._judge.policy)

@@ -81,7 +81,7 @@ def line_of(record: Record) -> bytes:
 
 
 def check_value(value: bytes, lines: bytes) -> None:
-    """Assert all that must hold for the line `value`, to which some of `lines` refers."""
+    """Assert all that must hold for `value`, to which one of `lines` refers."""
     kind = next(one for one in get_args(ValueRecord) if one.TYPE.encode() in value[:60])
     found = check(value, kind)
     if kind is not StackRecord:  # of a stack, any digest was drawn

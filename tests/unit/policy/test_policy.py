@@ -634,6 +634,7 @@ WHOLE: dict[str, Any] = {
     "local": {"listeners": "any"},
     "command": {"allow_sudo": True},
     "accept": {"from": ["192.0.2.1"]},
+    "origins": {"machine": "record"},
 }
 
 

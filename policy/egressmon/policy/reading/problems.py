@@ -18,6 +18,7 @@ from egressmon.policy.language.model import (
     Deny,
     Dns,
     Local,
+    Origins,
     Policy,
 )
 from egressmon.policy.reading.lines import line_of
@@ -31,6 +32,7 @@ _TABLES: dict[tuple[str, ...], type[BaseModel]] = {
     ("local",): Local,
     ("accept",): Accept,
     ("command",): Command,
+    ("origins",): Origins,
 }
 _TABLES_OF_ENTRIES = {"allow", "deny"}
 _EXPECTED = {
