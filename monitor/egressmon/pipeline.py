@@ -256,12 +256,14 @@ class Pipeline:
             case Stack() | Frames() | CodeObject():
                 if self._attributor is not None:
                     self._attributor.on_stack(event)
-            case CgroupChanged():
-                pass
-            case Environment():
-                self._processes.environment(event)
+            case Environment() | CgroupChanged():
+                self._note_surroundings(event)
             case Escape() | Forked() | Executed() | Exited():
                 self._process_lifecycle(event)
+
+    def _note_surroundings(self, event: Environment | CgroupChanged) -> None:
+        if isinstance(event, Environment):
+            self._processes.environment(event)
 
     # If the attribution fails, the record is written all the same, and the error is
     # raised after that.

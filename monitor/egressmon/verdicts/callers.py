@@ -10,6 +10,8 @@ from egressmon.evidence.records import Actor, Origin
 from egressmon.naming.asked import Asker
 from egressmon.values import dataclass
 
+_UNKNOWN_CONTAINER = "unknown:"
+
 
 class CallerFields(TypedDict):
     """The fields that connection and look-up records have in common."""
@@ -74,7 +76,17 @@ class Callers:
         lost = self._processes.is_lost(event)
         source = unknown(LOST) if lost else self._attribute(event)
         actor, reason = self._processes.actor(event)
-        return Caller(actor, reason, source, *self._processes.origin(event))
+        return Caller(actor, reason, source, *self._origin(event, actor))
+
+    # What is in a container is of that, whoever started it.
+    def _origin(
+        self, event: Traffic, actor: Actor | None
+    ) -> tuple[Origin | None, str | None]:
+        if actor is None or actor.container is None:
+            return self._processes.origin(event)
+        if actor.container.startswith(_UNKNOWN_CONTAINER):
+            return None, "whether it is in a container is not known"
+        return "container", None
 
     def asker(self, event: Traffic) -> Asker | None:
         """Return the thread behind `event`, as one that asks for names."""
