@@ -264,6 +264,8 @@ class Pipeline:
     def _note_surroundings(self, event: Environment | CgroupChanged) -> None:
         if isinstance(event, Environment):
             self._processes.environment(event)
+        else:
+            self._processes.on_cgroup(event)
 
     # If the attribution fails, the record is written all the same, and the error is
     # raised after that.
@@ -339,6 +341,8 @@ class Pipeline:
             argv_cut=process.argv_cut,
             started=self._clock.rfc3339(process.start_ns),
             claimed=process.claims() if isinstance(event, Executed) else [],
+            container=self._processes.container_of(process),
+            pid_inside=process.pid_inside,
         )
 
     def _exit_record(self, event: Exited) -> ProcessRecord:
@@ -358,4 +362,6 @@ class Pipeline:
             exit=ProcessExit(
                 status=None if signal else event.code >> 8, signal=signal or None
             ),
+            container=self._processes.container_of(process),
+            pid_inside=process.pid_inside if process else None,
         )

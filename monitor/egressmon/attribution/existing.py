@@ -15,6 +15,7 @@ _MAX_STAT = 4096
 _MAX_ARGUMENTS = 4096
 _MAX_ENVIRONMENT = 32768
 _MAX_ENVIRONMENTS = 256
+_MAX_STATUS = 8192
 _KERNEL_THREAD = 0x200000  # PF_KTHREAD, include/linux/sched.h
 _PATIENCE_S = 2.0
 _HEAD = struct.Struct("=II")
@@ -47,6 +48,8 @@ class Existing:
     """The pid of its session's leader; 0: unknown."""
     environment: bytes | None = None
     """As its program was executed; None: it may tell of no step, or is not readable."""
+    pid_inside: int = 0
+    """Its pid in its own pid namespace; 0: unknown."""
 
 
 def found(
@@ -103,6 +106,7 @@ def look(pid: int, arguments: bytes | None = None) -> Existing | None:
             users=(users := _namespace(folder, "user")),
             is_machines=users == _namespace("/proc/self", "user")
             and _is_same("/", f"{folder}/root"),
+            pid_inside=_inside(_read(f"{folder}/status", _MAX_STATUS)),
         )
     except (OSError, ValueError, IndexError):
         return None  # it has ended meanwhile
@@ -132,6 +136,14 @@ def _is_same(path: str, link: str) -> bool:
 def _namespace(folder: str, kind: str) -> int:
     with suppress(OSError):
         return os.stat(f"{folder}/ns/{kind}").st_ino  # noqa: PTH116 -- text in
+    return 0
+
+
+# The last of its numbers is that of the innermost pid namespace (proc_pid_status(5)).
+def _inside(status: bytes) -> int:
+    for line in status.splitlines():
+        if line.startswith(b"NSpid:"):
+            return int(line.split()[-1])
     return 0
 
 

@@ -4,7 +4,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from egressmon.attribution.descent import (
     UNKNOWN,
@@ -20,6 +20,7 @@ from egressmon.attribution.steps import starts_steps, step_of
 from egressmon.clock import ahead_ns
 from egressmon.events.model import (
     FLAG_OWNERLESS,
+    CgroupChanged,
     Environment,
     Escape,
     Executed,
@@ -60,6 +61,21 @@ Caused: TypeAlias = Traffic | Escape
 """The events whose records name the process behind them."""
 
 
+class Containers(Protocol):
+    """Knows which containers there are, by their cgroups."""
+
+    def on_change(self, event: CgroupChanged) -> None:
+        """Follow cgroups that come and go."""
+        ...
+
+    def key_of(self, cgroup: int, *, is_inside: bool) -> str | None:
+        """Return the key of the container that a cgroup is of; None: of none.
+
+        `is_inside` says that the process is in a pid namespace of its own.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """What a process runs, or ran before; `argv` is sanitised."""
@@ -93,6 +109,10 @@ class Process:
     exec_id: int = 0
     """The number of the program among those it ran, as the kernel counts execs."""
     alive: bool = True
+    cgroup: int = 0
+    """The id of its cgroup, as its last event has it; 0: unknown."""
+    pid_inside: int | None = None
+    """Its pid in its own pid namespace, if that is another number."""
     earlier: dict[int, Program] = field(default_factory=dict[int, Program])
     """What it ran before, by `exec_id`: a socket may be older than the program."""
     mounts: int = 0
@@ -142,6 +162,24 @@ class Processes:
         self._executables = Executables(beginning, proc_is_ours=proc_is_ours)
         self.proc_is_ours = proc_is_ours
         self.mount_ages = MountAges()
+        self.containers: Containers | None = None
+        """None: which containers there are is not asked."""
+
+    def on_cgroup(self, event: CgroupChanged) -> None:
+        """Follow cgroups that come and go."""
+        if self.containers is not None:
+            self.containers.on_change(event)
+
+    def container_of(self, process: Process | None, cgroup: int = 0) -> str | None:
+        """Return the key of the container in which a process is, or was.
+
+        `cgroup` is where it was at a call; 0: where its last event has it.
+        """
+        number = cgroup or (process.cgroup if process is not None else 0)
+        if self.containers is None or not number:
+            return None
+        is_inside = process is not None and process.pid_inside is not None
+        return self.containers.key_of(number, is_inside=is_inside)
 
     def forked(self, event: Forked) -> Process:
         """Add a child process, which runs the program of its parent, and return it.
@@ -156,6 +194,8 @@ class Processes:
         process.descent = self._strangers
         if parent is not None:
             process.descent = of_child(parent.descent, parent.exe)
+        process.cgroup = event.cgroup
+        process.pid_inside = _inside(event.pid, event.pid_inside)
         if parent is not None and parent.exec_id == event.exec_id:
             process.exe = parent.exe
             process.exe_claimed = parent.exe_claimed
@@ -194,6 +234,7 @@ class Processes:
                 mounts=one.mounts,
                 is_machines=one.is_machines,
                 descent=descents.get(one.pid, self._strangers),
+                pid_inside=_inside(one.pid, one.pid_inside),
             )
             self.mount_ages.note(one.mounts, process.start_ns)
             self._know(process)
@@ -249,6 +290,8 @@ class Processes:
             argv=argv,
             argv_cut=is_cut or event.arguments_size > len(event.arguments),
             exec_id=event.exec_id,
+            cgroup=event.cgroup,
+            pid_inside=_inside(event.pid, event.pid_inside),
             earlier=self._earlier(event),
             mounts=event.mounts,
             descent=of_program(self._descent(event), exe),
@@ -411,6 +454,8 @@ class Processes:
             argv_cut=program.argv_cut,
             ancestry=self.ancestry(process) if process else [],
             step=process.descent.step if process else None,
+            container=self.container_of(process, event.cgroup),
+            pid_inside=process.pid_inside if process else None,
         ), why
 
     def is_lost(self, event: Traffic) -> bool:
@@ -468,3 +513,8 @@ def _program(process: Process | None, event: Caused) -> tuple[Program, str | Non
     else:
         program = process.earlier.get(event.exec_id, _UNKNOWN)
     return program, None if program.exe is not None else f"what it runs: {LOST}"
+
+
+# In which number a process is known inside, if it is another than outside.
+def _inside(pid: int, pid_inside: int) -> int | None:
+    return pid_inside if pid_inside not in {0, pid} else None

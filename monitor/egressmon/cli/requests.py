@@ -133,6 +133,8 @@ class SidecarRequest(NamedTuple):
     """How often, in seconds, the evidence says that it goes on."""
     canaries: float
     """How often, in seconds, the probes are tested."""
+    engine_sockets: list[tuple[Literal["docker", "podman"], str]]
+    """Where these container engines are asked."""
     quiet: bool
     verbose: bool
     starter: tuple[int, int] | None

@@ -107,6 +107,7 @@ def _run(
             told=request.told,
             heartbeat_s=request.heartbeat,
             canaries_s=request.canaries,
+            engine_sockets=dict(request.engine_sockets),
         ),
     )
     try:
@@ -229,4 +230,6 @@ def _detached(
     ):
         if value is not None:
             words += [f"--{name}", str(value)]
+    for engine, path in request.engine_sockets:
+        words += ["--engine-socket", f"{engine}={path}"]
     return detaching.Order(words, user, request.token_file, request.as_json)

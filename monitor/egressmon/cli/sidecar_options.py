@@ -153,6 +153,16 @@ def _add_start_options(sub: argparse.ArgumentParser) -> None:
         help="go on in another file when one is so old (default: %(default)s)",
     )
     add_evidence_limit(sub, "16GB")
+    sub.add_argument(
+        "--engine-socket",
+        dest="engine_sockets",
+        metavar="ENGINE=PATH",
+        type=_engine_socket,
+        action="append",
+        default=[],
+        help="ask ENGINE (docker, podman) about containers at PATH (default: "
+        "docker=/run/docker.sock, podman=/run/podman/podman.sock)",
+    )
     add_attribution_options(sub)
     sub.add_argument("--quiet", action="store_true", help="say nothing but errors")
     # What a sidecar is told by the one that started it with --detach.
@@ -173,6 +183,15 @@ def _segment_age(text: str) -> float:
     if (found := duration(text)) < _LEAST_S:
         raise argparse.ArgumentTypeError(f"{text!r}: write {_LEAST_S:g}s or more")
     return found
+
+
+def _engine_socket(text: str) -> tuple[str, str]:
+    engine, _, path = text.partition("=")
+    if engine not in {"docker", "podman"} or not path.startswith("/"):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: write docker=PATH or podman=PATH, with a path from the root"
+        )
+    return engine, path
 
 
 def _ids(text: str) -> tuple[int, int]:

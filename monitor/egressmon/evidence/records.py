@@ -96,6 +96,10 @@ class ProcessRecord:
     started: str
     exit: ProcessExit | None = None
     claimed: list[ClaimRecord] = field(default_factory=list[ClaimRecord])
+    container: str | None = None
+    """The key of the container in which it is; None: in none, as far as is known."""
+    pid_inside: int | None = None
+    """Its pid in its own pid namespace, if that is another number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +153,8 @@ class Actor:
     argv_cut: bool = False
     step: Step | None = None
     """The step of a CI job that it is of by descent; None: none is known."""
+    pid_inside: int | None = None
+    """As in `ProcessRecord`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +173,7 @@ class ActorRecord:
     ancestry: list[str]
     container: str | None
     step: StepReference | None = None
+    pid_inside: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,6 +441,36 @@ class PolicyRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerRecord:
+    """Who a container is: at its first sight, and again once its engine has answered.
+
+    Other records refer to it by its key.
+    """
+
+    TYPE: ClassVar[str] = "container"
+
+    key: str
+    engine: str
+    id: str | None
+    cgroup: str | None
+    """The path of its cgroup, from the hierarchy's root."""
+    made_by: int | None
+    """The uid of who made that cgroup, and so could choose its name."""
+    outer: str | None
+    """The key of the container in which it is."""
+    name: str | None
+    image: str | None
+    labels: list[str]
+    labels_cut: bool
+    pid: int | None
+    """Its first process, as its engine says."""
+    confirmed: bool
+    """Whether its engine, and who made the cgroup, leave no doubt about its id."""
+    reason: str | None
+    """Why it is not confirmed, or has no name."""
+
+
+@dataclass(frozen=True, slots=True)
 class UnreadableRecord:
     """An event that could not be processed; later events still are."""
 
@@ -539,6 +576,7 @@ Record: TypeAlias = (
     | PolicyRecord
     | GapRecord
     | ClockRecord
+    | ContainerRecord
     | UnreadableRecord
     | LossRecord
     | SegmentRecord

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from egressmon.attribution.existing import Existing, found
 from egressmon.attribution.stage import Attributor
@@ -18,7 +19,10 @@ from egressmon.sensor.inherited import adopt
 from egressmon.sensor.scope import Scope
 from egressmon.sensor.sensor import Sensor
 from egressmon.sensor.surroundings import NetworkWatch, Surroundings, look_around
-from egressmon.values import dataclass
+from egressmon.values import dataclass, replace
+
+if TYPE_CHECKING:
+    from egressmon.containers.around import Around
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class Armed:
     command inherits."""
     existing: list[Existing]
     """What was in the scope before it was watched."""
+    around: "Around | None" = None
+    """By what containers are known; None: there is no need to know them."""
 
 
 def arm(
@@ -64,9 +70,34 @@ def arm(
     close = partial(_close_agents_files, child, attributor, network, options)
     keeper_setup = _set_up_keeper(sensor, scope, options, child, close)
     existing = _admit_existing(sensor, scope)
+    around = _look_for_containers(scope, options)
+    if around is not None:
+        both = partial(_close_both, close, around)
+        keeper_setup = replace(keeper_setup, close_agents_files=both)
     return Armed(
-        keeper_setup, plan, escalation, surroundings, network, doubts, existing
+        keeper_setup,
+        plan,
+        escalation,
+        surroundings,
+        network,
+        doubts,
+        existing,
+        around,
     )
+
+
+def _close_both(close: Callable[[], None], around: "Around") -> None:
+    around.close()
+    close()
+
+
+# Last of all: no other process is to have the agent's end of the asker's socket.
+def _look_for_containers(scope: Scope, options: RunOptions) -> "Around | None":
+    if not isinstance(scope, FoundScope) or options.standing is None:
+        return None
+    from egressmon.containers import around  # noqa: PLC0415 -- only where it is used
+
+    return around.look_around(scope.root, options.standing.engine_sockets)
 
 
 # What ran before, once its forks and execs are seen: so nothing is missed in between.

@@ -75,6 +75,9 @@ class Overseer:
                 pid, uid = map(int, self._reloading.asker().split()[:2])
                 self._server.ask_by_signal("reload", pid, uid)
         self._poll_for({self._reloading.fileno(), *self._server.descriptors()})
+        if self._session.containers is not None:
+            with self._session.isolated("asking container engines"):
+                self._session.containers.attend()
         now = time.monotonic()
         with self._session.isolated("testing the probes"):
             if self._session.round is not None:

@@ -24,6 +24,7 @@ from egressmon.sensor.escalation import SudoQuery
 from egressmon.values import dataclass, field
 
 if TYPE_CHECKING:
+    from egressmon.containers.paths import Engine
     from egressmon.sidecar.listening import Place
 
 Enforce: TypeAlias = Literal["report", "fail"]
@@ -58,6 +59,8 @@ class Standing:
     """An open pipe, where who started it is told that it watches."""
     heartbeat_s: float = 10.0
     canaries_s: float = 60.0
+    engine_sockets: dict["Engine", str] = field(default_factory=dict["Engine", str])
+    """Where container engines are asked, if that is not where they usually are."""
 
     def leave_to_agent(self) -> None:
         """Close, in the keeper, what the agent uses; the folder stays locked here."""

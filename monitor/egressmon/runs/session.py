@@ -85,6 +85,7 @@ class Session:
         own = {
             live.attributor.helper if live.attributor is not None else None,
             live.armed.keeper_setup.relay.witness.pid,
+            live.armed.around.asker if live.armed.around is not None else None,
         }
         self._pipeline = self._assemble(listeners, own)
         self._follower = Follower(

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from egressmon import host
 from egressmon.evidence.records import (
@@ -33,11 +33,16 @@ from egressmon.sensor.canary import Attempt
 from egressmon.sidecar.permissions import Caller
 from egressmon.values import dataclass
 
+if TYPE_CHECKING:
+    from egressmon.containers.known import Containers
+
 WAITING = ["/bin/sleep", "infinity"]
 _MAX_CGROUP = 8192
 _POLL_S = 0.1
 _ROUND_S = 30.0
 _MAX_DOUBTS = 100
+_ENGINES_S = 3.0
+"""How long the run's end waits for what container engines are asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ class StandingSession(Session):
 
     overseer: Overseer
     reloading: Reloading
+    containers: "Containers | None" = None
     round: "Round | None" = None
     """The canaries that were sent and not yet recorded."""
 
@@ -62,6 +68,10 @@ class StandingSession(Session):
         if standing is None:
             raise TypeError("not a run that lasts")
         self.isolated = self._isolated
+        around = self._live.armed.around
+        if around is not None:
+            self.containers = around.containers(self.record)
+            self._state.knowledge.processes.containers = self.containers
         self.overseer = Overseer(self, standing)
         self.reloading = Reloading(
             self._state, self._recorder, self._live.keeper.open_policy
@@ -263,6 +273,9 @@ class StandingSession(Session):
             self._see_end(setup.child.pid)
         with self._isolated("recording attempts"):
             self.overseer.tell_attempts()
+        if self.containers is not None:
+            with self._isolated("waiting for container engines"):
+                self.containers.finish(_ENGINES_S)
         with self._isolated("testing the probes"):
             self.look_at_round(is_last=True)
         with self._isolated("recording the last heartbeat"):

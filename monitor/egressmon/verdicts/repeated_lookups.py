@@ -73,7 +73,7 @@ class RepeatedLookups:
             return self._callers.lookup(packet)
         key = (
             packet.pid, packet.tid, packet.uid, packet.comm, packet.start_ns,
-            packet.exec_id, packet.flags, basis,
+            packet.exec_id, packet.flags, packet.cgroup, basis,
         )  # fmt: skip
         known = self._askers.get(key)
         if known is None:

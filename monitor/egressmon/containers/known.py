@@ -1,0 +1,196 @@
+"""Which container a process is in: told once as a claim, and again by its engine."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+from egressmon.containers.cgroups import Cgroup, Cgroups
+from egressmon.containers.paths import Claim, claim_of, unknown_claim
+from egressmon.containers.questions import Answer, Questions
+from egressmon.events.model import CgroupChanged
+from egressmon.evidence.records import ContainerRecord
+from egressmon.values import replace
+
+_MAX_KNOWN = 8192
+_MAX_CACHED = 65536
+_SEARCH_EVERY_S = 1.0
+_UNASKED = "its engine was not asked yet"
+_NAMELESS = "a pid namespace of its own is all that tells of it"
+_PATHLESS = (
+    "the path of its cgroup is not known: what told of it was lost, or there were too "
+    "many cgroups"
+)
+
+
+Tell: TypeAlias = Callable[[ContainerRecord], None]
+
+
+class Containers:
+    """The containers by their cgroups: claims first, then what engines say."""
+
+    def __init__(
+        self,
+        cgroups: Cgroups,
+        questions: Questions,
+        record: Tell,
+        search: Callable[[], Iterable[Cgroup]],
+    ) -> None:
+        """Tell `record` of each container, and have `search` walk the hierarchy anew.
+
+        That is done where a cgroup is not known, once in a second at most.
+        """
+        self._cgroups = cgroups
+        self._questions = questions
+        self._record = record
+        self._search = search
+        self._next_search = 0.0
+        self._keys: dict[tuple[int, bool], str | None] = {}
+        self._known: OrderedDict[str, ContainerRecord] = OrderedDict()
+
+    def on_change(self, event: CgroupChanged) -> None:
+        """Follow cgroups that come and go."""
+        self._cgroups.on_change(event)
+
+    def key_of(self, cgroup: int, *, is_inside: bool) -> str | None:
+        """Return the key of the container that the cgroup with that id is of.
+
+        None: of none. `is_inside` says that a process of it is in a pid namespace of
+        its own, as those of containers are. 0 as the id: it is not known.
+        """
+        if not cgroup:
+            return None
+        known = self._keys.get((cgroup, is_inside), "")
+        if known != "":
+            return known
+        key = self._meet(cgroup, is_inside=is_inside)
+        if len(self._keys) >= _MAX_CACHED:
+            self._keys.clear()
+        self._keys[cgroup, is_inside] = key
+        return key
+
+    def attend(self) -> None:
+        """Ask engines, and record what they say; wait for nothing."""
+        self._questions.attend()
+
+    def finish(self, patience_s: float) -> None:
+        """Wait so long for what is asked, then record that it was not answered."""
+        until = time.monotonic() + patience_s
+        while not self._questions.is_idle and time.monotonic() < until:
+            self._questions.attend()
+            time.sleep(0.01)
+        self._questions.give_up("the run ended before its engine answered")
+        self._questions.close()
+
+    def _meet(self, number: int, *, is_inside: bool) -> str | None:
+        cgroup = self._cgroups.lookup(number) or self._sought(number)
+        if cgroup is None:
+            return self._unknown(number)
+        claim = claim_of(cgroup.path)
+        if claim is None:
+            if not is_inside:
+                return None
+            claim = unknown_claim(cgroup.path)
+        return self._container(claim, cgroup)
+
+    def _sought(self, number: int) -> Cgroup | None:
+        if time.monotonic() < self._next_search:
+            return None
+        self._next_search = time.monotonic() + _SEARCH_EVERY_S
+        self._cgroups.add(self._search())
+        return self._cgroups.lookup(number)
+
+    # `below` is the container's own cgroup, or one that it has made.
+    def _container(self, claim: Claim, below: Cgroup) -> str:
+        is_own = below.path == claim.path
+        own = below if is_own else self._cgroups.at(claim.path) or below
+        key = claim.key(own.id)
+        if key in self._known:
+            return key
+        outer = None
+        if claim.outer is not None and (inner := claim_of(claim.outer)) is not None:
+            outer = self._container(inner, below)
+        self._tell(claim, own, key, outer)
+        return key
+
+    def _tell(self, claim: Claim, own: Cgroup, key: str, outer: str | None) -> None:
+        reason: str | None = _NAMELESS
+        if claim.engine != "cgroup":
+            reason = self._questions.ask(
+                claim, lambda answer: self._answered(key, claim, own, answer)
+            )
+        self._put(
+            replace(
+                _record(key, claim.engine, reason or _UNASKED),
+                id=claim.id,
+                cgroup=claim.path,
+                made_by=own.maker if own.path == claim.path else None,
+                outer=outer,
+            )
+        )
+
+    def _unknown(self, number: int) -> str:
+        key = f"unknown:@{number}"
+        if key not in self._known:
+            self._put(_record(key, "unknown", _PATHLESS))
+        return key
+
+    def _answered(self, key: str, claim: Claim, own: Cgroup, answer: Answer) -> None:
+        before = self._known.get(key)
+        if before is None:
+            return  # there were too many others since
+        if answer.facts is None:
+            self._put(replace(before, reason=answer.reason))
+            return
+        facts, doubt = answer.facts, _doubt(claim, own, answer)
+        self._put(
+            replace(
+                before,
+                name=facts.name,
+                image=facts.image,
+                labels=list(facts.labels),
+                labels_cut=facts.labels_cut,
+                pid=facts.pid,
+                confirmed=doubt is None,
+                reason=doubt or (None if facts.name else "its engine says no name"),
+            )
+        )
+
+    def _put(self, record: ContainerRecord) -> None:
+        self._known[record.key] = record
+        if len(self._known) > _MAX_KNOWN:
+            self._known.popitem(last=False)
+        self._record(record)
+
+
+def _record(key: str, engine: str, reason: str) -> ContainerRecord:
+    return ContainerRecord(
+        key=key,
+        engine=engine,
+        id=None,
+        cgroup=None,
+        made_by=None,
+        outer=None,
+        name=None,
+        image=None,
+        labels=[],
+        labels_cut=False,
+        pid=None,
+        confirmed=False,
+        reason=reason,
+    )
+
+
+# Anybody to whom a part of the hierarchy was given can name a cgroup there as another's
+# container: what an engine of root's says holds for cgroups that root made.
+def _doubt(claim: Claim, own: Cgroup, answer: Answer) -> str | None:
+    facts = answer.facts
+    if facts is not None and facts.id is not None and facts.id != claim.id:
+        return "its engine told of another container"
+    if answer.owner:
+        return f"what was asked about it belongs to user {answer.owner}"
+    if own.maker:
+        return f"user {own.maker} made its cgroup, and may have given it any name"
+    if own.path != claim.path:
+        return "who made its cgroup is not known"
+    return None
