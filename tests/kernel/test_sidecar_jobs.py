@@ -8,9 +8,8 @@ from collections.abc import Generator
 import pytest
 
 from support.lab import Lab
-from support.runners import Runner, github, runner
+from support.runners import github, runner
 from support.sidecars import Json, Sidecar, sidecar
-from support.watching import EGRESSMON
 
 FAIL = 'enforce = "fail"\n'
 RECORD = '[origins]\nmachine = "record"\n'
@@ -37,16 +36,6 @@ def aside() -> Generator[Sidecar]:
         yield one
 
 
-def begin(one: Sidecar, job: Runner, *options: str) -> None:
-    """Start it in a step of its own, as the job's first."""
-    words = ["sidecar", *options, "--policy", str(one.folder / "egress.toml")]
-    words += ["--evidence", str(one.folder / "evidence"), "--detach", "--json"]
-    words += ["--token-file", str(one.folder / "token"), "--runtime", one.runtime]
-    done = job.step("start", *EGRESSMON, *words)
-    assert done.returncode == 0, done.stderr
-    one.started = json.loads(done.stdout)
-
-
 def connect(network: Lab, port: int) -> None:
     """Connect from outside the job."""
     script = f"import socket; socket.socket().connect_ex(('10.213.7.2', {port}))"
@@ -70,7 +59,7 @@ def test_each_connection_of_three_steps_is_at_its_step(
 ) -> None:
     wanted: dict[int, tuple[str, str | None]] = {}
     with runner(aside.folder) as job:
-        begin(aside, job, "--all", "--attribution", "process")
+        aside.start_in(job, "--all", "--attribution", "process")
         for number, name in enumerate(("setup", "__run_2", "tests")):
             first = 4200 + 100 * number
             script = _SHORT.format(first=first)
@@ -98,7 +87,7 @@ def test_what_a_step_says_in_its_own_environment_makes_no_other_step(
     network: Lab, aside: Sidecar
 ) -> None:
     with runner(aside.folder) as job:
-        begin(aside, job, "--all", "--attribution", "process")
+        aside.start_in(job, "--all", "--attribution", "process")
         inner = "Runner.Worker"
         script = (
             f"GITHUB_ACTION=other exec -a {inner} bash -c 'bash -c \""
@@ -112,7 +101,7 @@ def test_what_a_step_says_in_its_own_environment_makes_no_other_step(
 
 def test_what_is_of_the_machine_may_be_recorded_and_not_judged(network: Lab) -> None:
     with sidecar(FAIL + RECORD) as one, runner(one.folder) as job:
-        begin(one, job, "--all", "--attribution", "process")
+        one.start_in(job, "--all", "--attribution", "process")
         connect(network, 4510)
         job.step("only", *network.enter(), "bash", "-c", ": > /dev/tcp/10.213.7.2/4511")
         one.stop()
@@ -140,15 +129,8 @@ def test_each_ci_system_has_its_steps(
     network: Lab, aside: Sidecar, agent: str, environment: dict[str, str]
 ) -> None:
     with runner(aside.folder, agent) as one:
-        words = ["sidecar", "--all", "--policy", str(aside.folder / "egress.toml")]
-        words += ["--evidence", str(aside.folder / "evidence"), "--detach", "--json"]
-        words += ["--runtime", aside.runtime, "--attribution", "process"]
-        done = one.run(
-            *EGRESSMON, *words, "--token-file", str(aside.folder / "token"),
-            environment=environment,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        aside.started = json.loads(done.stdout)
+        options = ["--all", "--attribution", "process"]
+        aside.start_in(one, *options, environment=environment)
         script = ": > /dev/tcp/10.213.7.2/4520"
         one.run(*network.enter(), "bash", "-c", script, environment=environment)
     aside.stop()

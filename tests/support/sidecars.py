@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from egressmon.sensor.scope import find_root
 from egressmon.verifying.anchors import Anchors
 from egressmon.verifying.place import verify
 from egressmon.verifying.result import Result, Wanted
+from support.runners import Runner, github
 from support.watching import EGRESSMON, read_records
 
 Json = dict[str, Any]
@@ -58,6 +59,21 @@ class Sidecar:
         if done.returncode == 0:
             self.started = json.loads(done.stdout)
         return done
+
+    def start_in(
+        self,
+        job: Runner,
+        *options: str,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start it in a step of `job`'s, the first, with the test's policy."""
+        words = ["sidecar", *options, "--policy", str(self.folder / "egress.toml")]
+        words += ["--evidence", str(self.folder / "evidence"), "--detach", "--json"]
+        words += ["--token-file", str(self.folder / "token"), "--runtime", self.runtime]
+        tells = environment if environment is not None else github("start")
+        done = job.run(*EGRESSMON, *words, environment=tells)
+        assert done.returncode == 0, done.stderr
+        self.started = json.loads(done.stdout)
 
     def stop(self, *options: str) -> tuple[int, Json]:
         """Conclude the run; return the status, and what was answered."""

@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from typing import Literal
 
 from egressmon.attribution.existing import Existing
 from egressmon.attribution.steps import starts_steps, step_of
@@ -43,6 +44,7 @@ ENGINES = frozenset(
 )
 """The programs of container engines, and of their helpers."""
 _MAX_ANCESTORS = 64
+_KINDS = {"runner": "children of", "session": "session of", "process": "process"}
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -65,13 +67,17 @@ class JobRoot:
     ticks: int
     """When it began, as `Existing` has it."""
     comm: str
-    is_runner: bool
-    """Whether it is a CI system's, whose children are the job; else it is the job's."""
+    kind: Literal["runner", "session", "process"]
+    """Its children are the job; or it leads a session, or is a process, that is."""
+
+    @property
+    def is_runner(self) -> bool:
+        """Whether it is a CI system's, and no part of the job."""
+        return self.kind == "runner"
 
     def __str__(self) -> str:
         """Return it as the evidence has it."""
-        what = "children of" if self.is_runner else "session of"
-        return f"{what} {self.comm} ({self.pid})"
+        return f"{_KINDS[self.kind]} {self.comm} ({self.pid})"
 
 
 UNKNOWN = Descent(None)
@@ -172,7 +178,7 @@ def _is_of_job(above: list[Existing], job: JobRoot | None) -> bool:
         return True
     if job is None:
         return False
-    if not job.is_runner and above[0].session == job.pid:
+    if job.kind == "session" and above[0].session == job.pid:
         return True
     roots = above[1:] if job.is_runner else above
     return any(_is(up, job) for up in roots)

@@ -16,6 +16,7 @@ _MAX_ARGUMENTS = 4096
 _MAX_ENVIRONMENT = 32768
 _MAX_ENVIRONMENTS = 256
 _MAX_STATUS = 8192
+_MAX_ABOVE = 4096
 _KERNEL_THREAD = 0x200000  # PF_KTHREAD, include/linux/sched.h
 _PATIENCE_S = 2.0
 _HEAD = struct.Struct("=II")
@@ -66,6 +67,19 @@ def found(
     each = (look(pid, arguments.get(pid)) for pid in wanted)
     known = {one.pid: one for one in each if one is not None}
     return _with_environments(known, starters)
+
+
+def above(found: list[Existing]) -> list[Existing]:
+    """Return the ancestors of the processes `found` that are not among these."""
+    known = {one.pid for one in found}
+    missing = {one.parent for one in found} - known - {0}
+    others: list[Existing] = []
+    while missing and len(others) < _MAX_ABOVE:
+        known |= missing
+        new = [one for pid in missing if (one := look(pid)) is not None]
+        others += new
+        missing = {one.parent for one in new} - known - {0}
+    return others
 
 
 def _with_environments(

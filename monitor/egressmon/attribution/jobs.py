@@ -23,14 +23,14 @@ def find_job(
     for one in above:
         name = _name(one)
         if name in WORKERS or (name == _JENKINS and one.comm == _JENKINS):
-            return JobRoot(one.pid, one.ticks, one.comm, is_runner=True)
+            return JobRoot(one.pid, one.ticks, one.comm, kind="runner")
     caller = _caller(above)
     if caller is None or not caller.session:
         return None
     leader = look_at(caller.session)
     if leader is None:  # it has ended, and the session has not
-        return JobRoot(caller.session, 0, caller.comm, is_runner=False)
-    return JobRoot(leader.pid, leader.ticks, leader.comm, is_runner=False)
+        return JobRoot(caller.session, 0, caller.comm, kind="session")
+    return JobRoot(leader.pid, leader.ticks, leader.comm, kind="session")
 
 
 # From itself upwards, but for the machine's first process.

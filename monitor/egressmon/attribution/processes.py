@@ -332,7 +332,7 @@ class Processes:
         if process is None or process.start_ns != event.start_ns:
             return None, "its process is not known"
         if process.descent.origin is None:
-            return None, f"the beginning of its process is not known: {LOST}"
+            return None, "its process began outside what is watched, or " + LOST
         return process.descent.origin, None
 
     # Return the command line, sanitised, and whether words are missing. As commands

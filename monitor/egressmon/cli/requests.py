@@ -108,7 +108,11 @@ class SidecarRequest(NamedTuple):
     """`egressmon sidecar`: watch until stopped."""
 
     cgroup: str | None
-    """The cgroup that is watched; None: the whole machine."""
+    """The cgroup that is watched; None: the whole machine, or as the next two say."""
+    pid: int | None
+    """The process that is watched, with what it starts."""
+    job: Literal["auto"] | None
+    """Whether the job of the caller is."""
     policy: str | None
     policy_digest: str | None
     enforce: Literal["report", "fail"] | None

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from egressmon.attribution.jobs import find_job
 from egressmon.cli.requests import SidecarRequest
+from egressmon.cli.sidecar_scope import job_of, lineage_of, require_process, scope_words
 from egressmon.cli.watch import nearest_policy
 from egressmon.errors import EvidenceError, UsageError
 from egressmon.evidence.segment_folder import PlainFolder
@@ -41,6 +41,8 @@ def sidecar(request: SidecarRequest, arguments: list[str]) -> int:
             "nobody could conclude the run: its token would go nowhere",
             "give --json (it is printed), or --token-file FILE",
         )
+    if request.pid is not None:
+        require_process(request.pid)
     privilege.become_root(arguments, quiet=request.quiet)
     user = _starter(request)
     with acting_as(user):
@@ -71,6 +73,8 @@ def _run(
     identifier = run.run_identifier()
     folder = make_folder(request.evidence, user.gid)
     watched = Path(request.cgroup) if request.cgroup is not None else None
+    job = job_of(request)
+    lineage = lineage_of(request, job)
     engine = load_for_found(frames=request.attribution == "full")
     before = _run_before(folder)
     run_folder = RunFolder(folder, identifier)
@@ -99,7 +103,8 @@ def _run(
             place=place,
             token_digest=digest,
             starter=user.uid,
-            job=find_job(os.getppid()),
+            lineage=lineage,
+            job=job,
             segments=segments,
             folder=run_folder,
             before=before,
@@ -166,8 +171,7 @@ def _opener(loaded: LoadedPolicy, user: User) -> Callable[[], int] | None:
 
 # What the evidence names as its command: no secret is in it.
 def _words(request: SidecarRequest) -> list[str]:
-    scope = ["--cgroup", request.cgroup] if request.cgroup is not None else ["--all"]
-    return ["egressmon", "sidecar", *scope]
+    return ["egressmon", "sidecar", *scope_words(request)]
 
 
 def _report(outcome: Outcome, request: SidecarRequest) -> None:
@@ -213,7 +217,7 @@ def _detached(
 ) -> detaching.Order:
     runtime = os.path.abspath(request.runtime)  # noqa: PTH100 -- text
     words = ["--starter", f"{user.uid}:{user.gid}", "--runtime", runtime]
-    words += ["--cgroup", request.cgroup] if request.cgroup is not None else ["--all"]
+    words += scope_words(request)
     if loaded.path is not None and loaded.digest is not None:
         policy = str(loaded.path.absolute())
         words += ["--policy", policy, "--policy-digest", loaded.digest]

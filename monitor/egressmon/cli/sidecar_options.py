@@ -65,6 +65,8 @@ def require_asking(parsed: argparse.Namespace) -> None:
     watching = {
         "all": "--all",
         "cgroup": "--cgroup",
+        "pid": "--pid",
+        "job": "--job",
         "policy": "--policy",
         "policy_digest": "--policy-digest",
         "enforce": "--enforce",
@@ -104,6 +106,17 @@ def _add_scope_options(sub: argparse.ArgumentParser) -> None:
         metavar="PATH",
         type=file_name,
         help="watch the cgroup at PATH, and those below it",
+    )
+    scope.add_argument(
+        "--pid",
+        metavar="PID",
+        type=_pid,
+        help="watch that process, and what it has started and starts",
+    )
+    scope.add_argument(
+        "--job",
+        choices=("auto",),
+        help="watch the caller's CI job alone, and the container engines that run",
     )
 
 
@@ -169,6 +182,12 @@ def _add_start_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--starter", type=_ids, help=argparse.SUPPRESS)
     sub.add_argument("--token-digest", type=bytes.fromhex, help=argparse.SUPPRESS)
     sub.add_argument("--told", type=int, help=argparse.SUPPRESS)
+
+
+def _pid(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or int(text) >= 1 << 22:
+        raise argparse.ArgumentTypeError(f"{text!r}: write the number of a process")
+    return int(text)
 
 
 def _segment_size(text: str) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from egressmon.attribution.existing import Existing, found
+from egressmon.attribution.existing import Existing, above, found, look
 from egressmon.attribution.stage import Attributor
 from egressmon.attribution.steps import STARTERS
 from egressmon.keeping.keeper import KeeperSetup
@@ -16,6 +16,7 @@ from egressmon.sensor.canary import Plan
 from egressmon.sensor.escalation import Escalation, runs_as_root
 from egressmon.sensor.found_scope import FoundScope
 from egressmon.sensor.inherited import adopt
+from egressmon.sensor.lineage_scope import LineageScope
 from egressmon.sensor.scope import Scope
 from egressmon.sensor.sensor import Sensor
 from egressmon.sensor.surroundings import NetworkWatch, Surroundings, look_around
@@ -23,6 +24,8 @@ from egressmon.values import dataclass, replace
 
 if TYPE_CHECKING:
     from egressmon.containers.around import Around
+
+_MAX_SWEEPS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Armed:
     """What was in the scope before it was watched."""
     around: "Around | None" = None
     """By what containers are known; None: there is no need to know them."""
+    above: list[Existing]
+    """Who is above these, and not in the scope."""
 
 
 def arm(
@@ -84,6 +89,9 @@ def arm(
         existing,
         around,
     )
+        keeper_setup, plan, escalation, surroundings, network, doubts, existing,
+        above(existing),
+    )  # fmt: skip
 
 
 def _close_both(close: Callable[[], None], around: "Around") -> None:
@@ -104,8 +112,29 @@ def _look_for_containers(scope: Scope, options: RunOptions) -> "Around | None":
 def _admit_existing(sensor: Sensor, scope: Scope) -> list[Existing]:
     if not isinstance(scope, FoundScope):
         return []
+    if isinstance(scope, LineageScope):
+        return _admit_lineage(sensor, scope)
     existing = found(scope.members(), STARTERS)
     sensor.engine.admit(one.pid for one in existing)
+    return existing
+
+
+# Again and again, until nothing new is found: what a process forked before it was
+# admitted is found by its parent, and what it forks later is seen.
+def _admit_lineage(sensor: Sensor, scope: LineageScope) -> list[Existing]:
+    known: dict[int, Existing] = {}
+    for _ in range(_MAX_SWEEPS):
+        new = [pid for pid in scope.members() if pid not in known]
+        if not new:
+            break
+        sensor.engine.admit(new)
+        known.update((pid, one) for pid in new if (one := look(pid)) is not None)
+        gone = [pid for pid in new if pid not in known]
+        sensor.engine.dismiss(gone)
+        if len(gone) == len(new):
+            break
+    existing = found(known, STARTERS)
+    sensor.engine.dismiss(known.keys() - {one.pid for one in existing})
     return existing
 
 

@@ -14,9 +14,11 @@ from egressmon.keeping.split import split
 from egressmon.probes.engine import Engine
 from egressmon.reports.outcome import Outcome
 from egressmon.runs.arming import arm
+from egressmon.runs.plan import Standing
 from egressmon.runs.session import Live, Session
 from egressmon.runs.state import RunState
 from egressmon.sensor.found_scope import FoundScope, find_scope
+from egressmon.sensor.lineage_scope import make_lineage_scope
 from egressmon.sensor.scope import make_scope
 from egressmon.sensor.sensor import Sensor
 from egressmon.verdicts.listeners import Listeners
@@ -40,7 +42,7 @@ def execute(
     # From here to the end nothing is left behind if a signal asks for an end.
     block_forwarded()
     standing = state.options.standing
-    scope = make_scope() if standing is None else find_scope(standing.watched)
+    scope = make_scope() if standing is None else _standing_scope(standing)
     attributor = attributor_for(state.options.attribution, engine, state.beginning)
     sensor = Sensor(engine, scope, state.faults, callers=attributor is not None)
     try:
@@ -62,6 +64,12 @@ def execute(
             return session(state, live, listeners, on_record).execute()
         finally:
             _close(sensor, attributor, state.faults)
+
+
+def _standing_scope(standing: Standing) -> FoundScope:
+    if standing.lineage is not None:
+        return make_lineage_scope(standing.lineage)
+    return find_scope(standing.watched)
 
 
 # It needs more, which the runs of commands do without.

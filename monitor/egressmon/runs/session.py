@@ -80,7 +80,7 @@ class Session:
             state.knowledge.names.learn(address, name, "hosts-file")
         standing, existing = state.options.standing, live.armed.existing
         job = standing.job if standing is not None else None
-        descents = of_existing(existing, job)
+        descents = of_existing([*existing, *live.armed.above], job)
         state.knowledge.processes.add_existing(existing, descents)
         own = {
             live.attributor.helper if live.attributor is not None else None,

@@ -25,11 +25,13 @@ from egressmon.keeping.signals import EndRequest
 from egressmon.naming.place_files import GONE, MACHINES, PlaceFiles, Viewer, look
 from egressmon.naming.places import Look
 from egressmon.reports.outcome import Outcome
+from egressmon.runs.follow import is_running
 from egressmon.runs.gaps import Beats, gap_before
 from egressmon.runs.overseer import Overseer
 from egressmon.runs.reloading import Reloading
 from egressmon.runs.session import Session
 from egressmon.sensor.canary import Attempt
+from egressmon.sensor.lineage_scope import LineageScope
 from egressmon.sidecar.permissions import Caller
 from egressmon.values import dataclass
 
@@ -108,6 +110,9 @@ class StandingSession(Session):
     def is_inside(self, pid: int) -> bool:
         """Tell whether the process `pid` is in the scope."""
         scope = self._live.scope
+        if isinstance(scope, LineageScope):
+            process = self._state.knowledge.processes.get(pid)
+            return process is not None and is_running(process)
         parts = scope.watched.relative_to(scope.root).parts
         place = "".join(f"/{part}" for part in parts)
         with suppress(OSError):

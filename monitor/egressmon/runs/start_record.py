@@ -54,7 +54,7 @@ def start_record(
         kernel=host.kernel(),
         machine=os.uname().machine,
         host=os.uname().nodename,
-        scope=str(scope.watched),
+        scope=scope.described,
         user=options.user.uid,
         command=sanitise_argv(command, options.argv),
         argv=options.argv,

@@ -7,6 +7,7 @@ from egressmon.evidence.records import BlindSpot
 from egressmon.probes.engine import Engine
 from egressmon.sensor.escalation import Escalation
 from egressmon.sensor.found_scope import FoundScope
+from egressmon.sensor.lineage_scope import LineageScope
 from egressmon.sensor.scope import Scope
 from egressmon.sensor.surroundings import Surroundings
 from egressmon.values import replace
@@ -160,6 +161,14 @@ class KnownBlindSpot(Enum):
         "without its process",
         "start egressmon before what it is to watch",
     )
+    LEFT_BEHIND = BlindSpot(
+        "left-behind",
+        "the processes that are watched are known by who started them",
+        "what they had started before, and whose parent had ended by then, is not "
+        "watched; nor is what they have others start (systemd, cron, container engines "
+        "that are not watched)",
+        "watch the whole machine, or the cgroup in which they are",
+    )
     UNCOUNTED_SKIPS = BlindSpot(
         "uncounted-skips",
         "the kernel does not count the probes that it skips",
@@ -207,6 +216,7 @@ def declared(  # noqa: PLR0913 -- what a run depends on
         KnownBlindSpot.SYSTEM_CALLS: not engine.watches_calls,
         KnownBlindSpot.RING_SOCKETS: not engine.watches_rings,
         KnownBlindSpot.EXISTING_SOCKETS: is_found,
+        KnownBlindSpot.LEFT_BEHIND: isinstance(scope, LineageScope),
         KnownBlindSpot.UNCOUNTED_SKIPS: not engine.counts_skipped,
     }
     # Nothing is outside the whole machine.

@@ -52,12 +52,7 @@ def find_scope(watched: Path | None) -> FoundScope:
 
     Raises `ScopeError`, also where what looks like the machine is a container.
     """
-    if not host.hierarchy_is_whole() or not host.proc_is_ours():
-        raise ScopeError(
-            "this is a container, from which the machine's cgroups and processes are "
-            "not seen",
-            _CONTAINED + _OPTIONS,
-        )
+    require_machine()
     root = find_root()
     place = root if watched is None else _below(root, watched)
     try:
@@ -68,6 +63,16 @@ def find_scope(watched: Path | None) -> FoundScope:
             "run as root, and name a cgroup that may have others below it",
         ) from error
     return FoundScope(path, fd, root=root, watched=place)
+
+
+def require_machine() -> None:
+    """Raise `ScopeError` where what looks like the machine is a container."""
+    if not host.hierarchy_is_whole() or not host.proc_is_ours():
+        raise ScopeError(
+            "this is a container, from which the machine's cgroups and processes are "
+            "not seen",
+            _CONTAINED + _OPTIONS,
+        )
 
 
 def _below(root: Path, watched: Path) -> Path:

@@ -83,6 +83,13 @@ class Scope:
         self.watched = path
         """The cgroup whose processes are watched."""
         self.watched_fd = fd
+        self.mapped_fd: int | None = None
+        """The cgroup of whose processes mappings are told; None: `watched_fd`."""
+
+    @property
+    def described(self) -> str:
+        """Return what is watched, for people."""
+        return str(self.watched)
 
     def let_go(self) -> None:
         """Close the open folders, in a process that leaves the cgroup to another."""

@@ -127,7 +127,8 @@ class Sensor:
         if not self._callers:
             return
         try:
-            self._side_band = SideBand(self._scope.watched_fd)
+            watched, mapped = self._scope.watched_fd, self._scope.mapped_fd
+            self._side_band = SideBand(watched if mapped is None else mapped)
         except OSError as error:
             self.no_mappings = blind_spots.perf_refusal(error)
         self.intake = Intake(self.engine, self._side_band, self._faults)

@@ -341,6 +341,11 @@ class Engine:
         for pid in pids:
             self._loaded.update("lineage", struct.pack("=I", pid), member)
 
+    def dismiss(self, pids: Iterable[int]) -> None:
+        """Count no process of these numbers to the scope. Raises OSError."""
+        for pid in pids:
+            self._loaded.delete("lineage", struct.pack("=I", pid))
+
     def remember(self, key: bytes, template: bytes) -> None:
         """Have the probes recognise a call site: `template_key`, `call_site`."""
         self._loaded.update("templates", key, template)

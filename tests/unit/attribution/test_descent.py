@@ -73,7 +73,7 @@ def test_an_agent_that_only_the_climb_knows_begins_jobs() -> None:
     java = [process(5, 1, "/usr/bin/java", 5), process(6, 5, "/bin/sh", 6)]
     root = find_job(6, {one.pid: one for one in java}.get)
 
-    assert root == JobRoot(5, 105, "java", is_runner=True)
+    assert root == JobRoot(5, 105, "java", kind="runner")
     found = of_existing(java, root)
     assert [found[pid].origin for pid in (5, 6)] == ["machine", "job"]
     assert of_child(found[5], "/usr/bin/java").origin == "job"
@@ -90,7 +90,7 @@ def test_without_an_agent_the_job_is_the_callers_session() -> None:
     ]
     root = find_job(33, {one.pid: one for one in shells}.get)
 
-    assert root == JobRoot(31, 131, "bash", is_runner=False)
+    assert root == JobRoot(31, 131, "bash", kind="session")
     found = of_existing(shells, root)
     assert {pid: one.origin for pid, one in found.items()} == {
         30: "machine", 31: "job", 32: "job", 33: "job", 34: "job"
@@ -103,7 +103,7 @@ def test_what_systemd_starts_has_no_job() -> None:
 
 
 def test_another_process_by_the_number_of_the_root_is_not_it() -> None:
-    root = JobRoot(20, 1, "cron", is_runner=True)
+    root = JobRoot(20, 1, "cron", kind="runner")
     later = [*RUNNER, process(21, 20, "/bin/sh", 21)]
 
     assert of_existing(later, root)[21].origin == "machine"
