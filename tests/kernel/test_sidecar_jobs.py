@@ -61,7 +61,7 @@ def test_each_connection_of_three_steps_is_at_its_step(
     with runner(aside.folder) as job:
         aside.start_in(job, "--all", "--attribution", "process")
         for number, name in enumerate(("setup", "__run_2", "tests")):
-            first = 4200 + 100 * number
+            first = 21200 + 100 * number
             script = _SHORT.format(first=first)
             done = job.step(name, *network.enter(), "bash", "-c", script)
             assert done.returncode == 0, done.stderr
@@ -73,7 +73,8 @@ def test_each_connection_of_three_steps_is_at_its_step(
     assert status in {120, 121}  # others run on this machine, too
     assert answer["concluded"]
     aside.verified()
-    assert places(aside.reached(ip="10.213.7.2")) == wanted
+    found = places(aside.reached(ip="10.213.7.2"))  # others may have such a lab
+    assert {port: found.get(port) for port in wanted} == wanted
     assert answer["origins"]["job"] == 3 * _EACH
     steps = {f"build/{name}": _EACH for name in ("setup", "__run_2", "tests")}
     assert answer["steps"] == steps
