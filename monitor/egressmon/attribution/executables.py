@@ -4,6 +4,7 @@ import os
 from typing import NamedTuple
 
 from egressmon import files
+from egressmon.attribution.helpers import helper_of
 from egressmon.events.model import PRELOAD_NONE, PRELOAD_SET, Executed
 from egressmon.files.beginning import OTHER_ROOT, Beginning
 from egressmon.text import from_bytes
@@ -80,6 +81,10 @@ class Executables:
     def why_seen(self, mounts: int, users: int) -> str | None:
         """Return why a path that is seen from these namespaces may be made up."""
         return self._beginning.why_view(mounts, users)
+
+    def helper(self, event: Executed) -> str | None:
+        """Return which helper of container engines it is; None: it is none."""
+        return helper_of(event.path, lambda found: self._is_of(found, event))
 
     def known_status(self, event: Executed) -> os.stat_result | None:
         """Return what stat(2) says of a file that ran before; None: unknown."""

@@ -15,6 +15,7 @@ from egressmon.attribution.descent import (
 )
 from egressmon.attribution.executables import Executables, why_preloaded
 from egressmon.attribution.existing import Existing
+from egressmon.attribution.helpers import helper_of
 from egressmon.attribution.mount_ages import MountAges
 from egressmon.attribution.steps import starts_steps, step_of
 from egressmon.clock import ahead_ns
@@ -117,6 +118,8 @@ class Process:
     """What it ran before, by `exec_id`: a socket may be older than the program."""
     mounts: int = 0
     """The number of its mount namespace; 0: unknown."""
+    helper: str | None = None
+    """Which helper of container engines it runs; None: it is none."""
     is_machines: bool = False
     """Whether it was there before, and sees the machine's own root folder."""
     serial: int = field(default_factory=_SERIALS.__next__, compare=False, repr=False)
@@ -162,6 +165,8 @@ class Processes:
         self._executables = Executables(beginning, proc_is_ours=proc_is_ours)
         self.proc_is_ours = proc_is_ours
         self.mount_ages = MountAges()
+        self.helpers: frozenset[str] = frozenset()
+        """Which helpers of container engines were seen."""
         self.containers: Containers | None = None
         """None: which containers there are is not asked."""
 
@@ -202,6 +207,7 @@ class Processes:
             process.preloaded = parent.preloaded
             process.argv = parent.argv
             process.argv_cut = parent.argv_cut
+            process.helper = parent.helper
         process.mounts = parent.mounts if parent is not None else 0
         self._know(process)
         return process
@@ -235,6 +241,7 @@ class Processes:
                 is_machines=one.is_machines,
                 descent=descents.get(one.pid, self._strangers),
                 pid_inside=_inside(one.pid, one.pid_inside),
+                helper=self._helper_found(one),
             )
             self.mount_ages.note(one.mounts, process.start_ns)
             self._know(process)
@@ -295,6 +302,7 @@ class Processes:
             earlier=self._earlier(event),
             mounts=event.mounts,
             descent=of_program(self._descent(event), exe),
+            helper=self._helper(event),
         )
         self.mount_ages.note(event.mounts, event.ktime_ns)
         self._know(process)
@@ -334,6 +342,40 @@ class Processes:
         if process.descent.origin is None:
             return None, "its process began outside what is watched, or " + LOST
         return process.descent.origin, None
+
+    def _helper(self, event: Executed) -> str | None:
+        helper = self._executables.helper(event)
+        if helper is not None:
+            self.helpers |= {helper}
+        return helper
+
+    def _helper_found(self, one: Existing) -> str | None:
+        if one.exe is None or not one.is_there:
+            return None
+        # That this is the file that it runs was found out as root.
+        helper = helper_of(one.exe, lambda found: _is_at(found, one.exe))
+        if helper is not None:
+            self.helpers |= {helper}
+        return helper
+
+    def helper(self, event: Traffic) -> Process | None:
+        """Return the process behind `event`, if it is a helper of container engines."""
+        process = self._known.get(event.pid)
+        if process is None or process.helper is None:
+            return None
+        self._meet(event.pid, event.start_ns, event.exec_id)
+        process = self._known[event.pid]
+        is_it = (process.start_ns, process.exec_id) == (event.start_ns, event.exec_id)
+        return process if is_it else None
+
+    def is_helper(self, pid: int) -> bool:
+        """Tell whether the process with this pid is a helper of container engines."""
+        process = self._known.get(pid)
+        return process is not None and process.helper is not None
+
+    def users(self, event: Traffic) -> frozenset[int]:
+        """Return the user ids of the process behind `event` and of those above it."""
+        return frozenset((event.uid, *(one.uid for one in self._upwards(event.pid))))
 
     # Return the command line, sanitised, and whether words are missing. As commands
     # repeat, they are remembered, but for those in which a secret was masked.
@@ -503,6 +545,10 @@ class Processes:
     def alive(self) -> list[Process]:
         """Return the processes that have not ended."""
         return [process for process in self._known.values() if process.alive]
+
+
+def _is_at(place: int, path: str | None) -> bool:
+    return os.readlink(f"/proc/self/fd/{place}") == path  # noqa: PTH115 -- text out
 
 
 def _program(process: Process | None, event: Caused) -> tuple[Program, str | None]:

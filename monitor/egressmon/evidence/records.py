@@ -208,6 +208,15 @@ class Translated:
 
 
 @dataclass(frozen=True, slots=True)
+class Relayed:
+    """What a helper of a container engine repeats: another process's connection."""
+
+    helper: str
+    place: int | None
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
 class Peer:
     """The other end of a connection: where it goes, or where it comes from."""
 
@@ -286,6 +295,8 @@ class ConnectionRecord:
     """As in `DnsRecord`: only what was looked up there names the peer."""
     origin: Origin | None = None
     origin_reason: str | None = None
+    relayed: Relayed | None = None
+    """For whom a helper made it; such a connection is counted where it was begun."""
 
 
 @dataclass(frozen=True, slots=True)

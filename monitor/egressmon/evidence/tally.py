@@ -88,6 +88,8 @@ class Tally:
         `group` is what `group_of` says of it, if somebody asked already.
         """
         match record:
+            case ConnectionRecord() if record.relayed is not None:
+                pass  # counted as it was begun
             case ConnectionRecord():
                 self._verdict(record, self.seen_connections, group)
                 if written:

@@ -45,10 +45,10 @@ class Armed:
     command inherits."""
     existing: list[Existing]
     """What was in the scope before it was watched."""
-    around: "Around | None" = None
-    """By what containers are known; None: there is no need to know them."""
     above: list[Existing]
     """Who is above these, and not in the scope."""
+    around: "Around | None" = None
+    """By what containers are known; None: there is no need to know them."""
 
 
 def arm(
@@ -80,17 +80,8 @@ def arm(
         both = partial(_close_both, close, around)
         keeper_setup = replace(keeper_setup, close_agents_files=both)
     return Armed(
-        keeper_setup,
-        plan,
-        escalation,
-        surroundings,
-        network,
-        doubts,
-        existing,
-        around,
-    )
         keeper_setup, plan, escalation, surroundings, network, doubts, existing,
-        above(existing),
+        above=above(existing), around=around,
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Join the stages to a pipeline, for a run and for tests that replay events."""
 
 from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING
 
 from egressmon.attribution.processes import Processes
 from egressmon.attribution.result import Attribute
@@ -20,6 +21,9 @@ from egressmon.verdicts.connections import Connections, Locality, WhoListens
 from egressmon.verdicts.queries import Queries
 from egressmon.verdicts.repeated import Lines, RepeatedConnections
 from egressmon.verdicts.repeated_lookups import Basis, RepeatedLookups
+
+if TYPE_CHECKING:
+    from egressmon.verdicts.relays import Relays
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ def assemble(  # noqa: PLR0913 -- the stages
     )
     callers = Callers(processes, attribute)
     places = Places(names, judge, _where(knowledge, look, sink))
+    relays = _relays(processes) if look is not None else None
     connections = Connections(
         places,
         callers,
@@ -80,6 +85,7 @@ def assemble(  # noqa: PLR0913 -- the stages
         before_unnamed,
         may_translate=may_translate,
         excuses_unsent=excuses_unsent,
+        relays=relays,
     )
     basis = _basis(processes, attributor)
     lookups = (
@@ -121,6 +127,17 @@ def _where(knowledge: Knowledge, look: Look | None, sink: Sink) -> Where | None:
         return process.comm if process is not None else ""
 
     return Where(lambda: knowledge.canaries.netns, look, comm, sink)
+
+
+def _relays(processes: Processes) -> "Relays":
+    from egressmon.verdicts.relays import Relays  # noqa: PLC0415 -- for a sidecar alone
+
+    return Relays(
+        processes.helper,
+        processes.users,
+        lambda: processes.helpers,
+        processes.is_helper,
+    )
 
 
 # What it rests on who made a flow or a look-up.

@@ -95,6 +95,8 @@ class Overseer:
         """Keep `record` if it is one of the first violations."""
         if not isinstance(record, ConnectionRecord) or record.verdict != "violation":
             return
+        if record.relayed is not None:
+            return  # it was told where it was begun
         if len(self.shown) < _MAX_SHOWN:
             name = record.dst.names[0].name if record.dst.names else record.dst.ip
             actor = record.process

@@ -1,9 +1,10 @@
 """Make a connection record of each flow: its caller, names and verdict."""
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from egressmon.events.decode import protocol_name
+from egressmon.events.glance import FlowHead
 from egressmon.events.model import FLAG_FOREIGN, Address, Flow
 from egressmon.evidence.code_records import ClaimRecord
 from egressmon.evidence.records import ConnectionRecord, NameRecord, Peer, Translated
@@ -16,6 +17,9 @@ from egressmon.verdicts.callers import Caller, Callers
 from egressmon.verdicts.origins import origin_of
 from egressmon.verdicts.unjudged import unjudged
 from egressmon.verdicts.unsent import unsent
+
+if TYPE_CHECKING:
+    from egressmon.verdicts.relays import Relays
 
 WhoListens: TypeAlias = Callable[[Address, int, int], Listener]
 """Returns who receives at (address, port, IP protocol number) on this machine."""
@@ -75,6 +79,7 @@ class Connections:
         *,
         may_translate: bool = False,
         excuses_unsent: bool = False,
+        relays: "Relays | None" = None,
     ) -> None:
         """`places` have the names and the judge of each place.
 
@@ -82,9 +87,11 @@ class Connections:
 
         It is the last chance to learn one. `may_translate` says that the command itself
         may have its packets sent elsewhere (NAT). `excuses_unsent`: what goes nowhere,
-        as another run's canaries do, is no violation.
+        as another run's canaries do, is no violation. `relays` know what is made for
+        others; None: nothing is told as that.
         """
         self._excuses_unsent = excuses_unsent
+        self._relays = relays
         self.places = places
         self._callers = callers
         self._locality = locality
@@ -115,10 +122,14 @@ class Connections:
         )
         caller = self._callers.lookup(flow)
         claims = self._callers.claims(flow, caller)
-        verdict = self._verdict(place.judge, flow, target, caller, claims)
+        again = self._relays.verdict(flow) if self._relays is not None else None
+        verdict, relayed = again or (
+            self._verdict(place.judge, flow, target, caller, claims),
+            None,
+        )
         if not names and listener is None and _wants_name(flow, verdict):
             self.unnamed.add(flow.address)
-        return ConnectionRecord(
+        record = ConnectionRecord(
             op=flow.operation,
             protocol=protocol,
             family="inet" if flow.address.version == 4 else "inet6",
@@ -132,8 +143,18 @@ class Connections:
             local_port=flow.local_port or None,
             claimed=claims,
             place=place.number,
+            relayed=relayed,
             **caller.fields(),
         )
+        if self._relays is not None and relayed is None:
+            self._relays.note(flow, record)
+        return record
+
+    def is_of_relay(self, head: FlowHead) -> bool:
+        """Tell whether a helper may repeat it, or it may be what a helper repeats."""
+        if self._relays is None or not self._relays.are_there:
+            return False
+        return self._relays.may_repeat(head, is_home=self.places.of(head).is_home)
 
     def basis(self, here: Here, address: Address) -> tuple[int | None, ...]:
         """Return all that `record` rests on, besides the flow and who made it.

@@ -95,7 +95,7 @@ class RepeatedConnections:
     def record(self, data: bytes, kind: int) -> bool:
         """Record the event in `data`, of that `kind`; False if it is to be decoded."""
         head = flow_head(data) if kind in FLOWS else None
-        if head is None or _is_odd(head):
+        if head is None or _is_odd(head) or self._connections.is_of_relay(head):
             return False
         key = self._key(head, data)
         line = self._known.get(key) if key is not None else None

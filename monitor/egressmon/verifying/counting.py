@@ -73,6 +73,8 @@ class Counts:
             self._life(kind, record)
 
     def _connection(self, record: Json, times: int) -> None:
+        if record.get("relayed") is not None:
+            return  # counted as it was begun
         self.connections[record["verdict"]] += times
         self._probe(record, times)
         self.fields["unattributed_flows"] += times * (record["process"] is None)
