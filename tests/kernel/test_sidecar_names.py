@@ -3,6 +3,7 @@
 Two network namespaces play containers, each with NAT to a resolver as Docker makes it.
 """
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Generator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from support import pasta
 from support.lab import HTTP_PORT, SERVER4, SERVER6, Lab, lab, name_server
 from support.sidecars import Json, Sidecar, sidecar
 
@@ -140,3 +142,48 @@ def test_a_container_that_answers_itself_names_nothing(
     asked = [one for one in aside.records() if one["type"] == "dns"]
     assert asked
     assert not any(one["trusted"] for one in asked)
+
+
+@pytest.mark.skipif(pasta.why_not() is not None, reason=str(pasta.why_not()))
+def test_what_pasta_repeats_is_told_as_that_and_counted_once(
+    aside: Sidecar,
+    can_load: None,  # noqa: ARG001 -- order
+) -> None:
+    with lab() as network, pasta.rootless(network) as enter:
+        way = ["ip", "-n", network.client, "route", "add", "default", "via", SERVER4]
+        subprocess.run(way, check=True)
+        begin(aside)
+        run(enter, DIRECT)
+        aside.stop()
+
+    first, again = reached(aside)
+    assert (first["relayed"], first["verdict"]) == (None, "violation")
+    assert again["relayed"] == {
+        "helper": "pasta",
+        "place": first["place"],
+        "pid": first["process"]["pid"],
+    }
+    assert (again["verdict"], again["rule"]) == (first["verdict"], first["rule"])
+    assert again["place"] not in {first["place"], None}
+    records = aside.verified()
+    made = [one for one in records if one["type"] == "connection"]
+    counted = sum(one["verdict"] == "violation" for one in made) - 1
+    assert records[-1]["connections"]["violation"] == counted
+
+
+@pytest.mark.skipif(pasta.why_not() is not None, reason=str(pasta.why_not()))
+def test_a_program_that_is_called_pasta_is_no_helper(
+    aside: Sidecar,
+    can_load: None,  # noqa: ARG001 -- order
+) -> None:
+    copy = aside.folder / "pasta"
+    shutil.copy(str(pasta.PASTA), copy)
+    with lab() as network, pasta.rootless(network) as enter:
+        way = ["ip", "-n", network.client, "route", "add", "default", "via", SERVER4]
+        subprocess.run(way, check=True)
+        begin(aside)
+        place = enter.index(str(pasta.PASTA))
+        run([*enter[:place], str(copy), *enter[place + 1 :]], DIRECT)
+        aside.stop()
+
+    assert [one["relayed"] for one in reached(aside)] == [None, None]
