@@ -8,7 +8,7 @@ from support.engines.daemons import building, dockerd
 from support.engines.page import Row
 from support.engines.room import Room
 from support.engines.told import report, seen, told
-from support.lab import SERVER4
+from support.lab import OTHER_PORT, SERVER4
 from support.sidecars import Sidecar
 
 ENGINE = "docker.io"
@@ -69,6 +69,20 @@ def test_a_name_in_a_network_of_the_users(room: Room, aside: Sidecar) -> None:
     names = {name["name"] for one in found for name in one["dst"]["names"]}
     how = "`docker run --network NET`, by a name (127.0.0.11)"
     seen(found, ENGINE, how, 1, name="yes" if "four.example.test" in names else "no")
+
+
+def test_what_the_engine_itself_reaches(room: Room, aside: Sidecar) -> None:
+    pulled = room.run("docker", "pull", f"{SERVER4}:{OTHER_PORT}/image")
+    aside.stop()
+
+    assert pulled.status != 0  # there is no registry
+    found = {
+        one["process"]["exe"]
+        for one in aside.reached(ip=SERVER4, port=OTHER_PORT)
+        if one["op"] == "connect"
+    }
+    assert found == {"/usr/sbin/dockerd"}
+    report(Row(ENGINE, "`docker pull`, by the daemon", 1, 1))
 
 
 @pytest.mark.parametrize("builder", ["0", "1"])

@@ -39,6 +39,11 @@ def told(aside: Sidecar, ports: Iterable[int], exe: str = "/connect") -> list[Js
     return found
 
 
+def doubts(aside: Sidecar) -> str:
+    """Return why its run is incomplete; "" if it is not."""
+    return "; ".join(aside.records()[-1]["incomplete_reasons"])
+
+
 def general(cgroup: str) -> str:
     """Return a cgroup's path with `ID` in place of what differs by container."""
     return _SHORT_ID.sub("ID", _ID.sub("ID", cgroup))
