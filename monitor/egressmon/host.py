@@ -97,3 +97,14 @@ def process_start_s() -> float:
 def age_ms(began_s: float) -> int:
     """Return how many milliseconds have passed since `began_s` (seconds since boot)."""
     return max(0, round((time.clock_gettime(time.CLOCK_BOOTTIME) - began_s) * 1000))
+
+
+def is_there(pid: int) -> bool:
+    """Tell whether any process has `pid`, by asking for the right to signal it."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -132,7 +132,29 @@ class Pipeline:
         self._lost_mappings = 0
         self._lines = lines
         self.repeated = repeated
+        self.forgotten = {"processes": 0}
+        """What was let go of, by what it was."""
         self._put_lookup = lookups.put if lookups is not None else sink
+
+    def tidy(self, is_there: Callable[[int], bool]) -> None:
+        """Let go of what nothing will be told of any more, in a run that lasts.
+
+        `is_there` tells whether any process has a pid. Not while events are waiting
+        that were there before the last call.
+        """
+        now_ns = self._clock.now_ns()
+        for record, ktime_ns in self.queries.expire(now_ns):
+            self._put_lookup(record, ktime_ns)
+        lost = self._processes.sweep(is_there)
+        self.forgotten["processes"] += len(lost)
+        if self._attributor is not None:
+            for one in lost:
+                self._attributor.on_exit(one.pid, now_ns)
+
+    def counts_of_forgotten(self) -> dict[str, int]:
+        """Return how much was let go of: ended processes, and so on."""
+        beyond = self.connections.unnamed_beyond
+        return {**self.forgotten, "unnamed_addresses": beyond}
 
     def settle(self) -> None:
         """Record what was judged and is held back."""

@@ -2,7 +2,7 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 from typing import Protocol, TypeAlias
 
@@ -169,6 +169,8 @@ class Processes:
         """Which helpers of container engines were seen."""
         self.containers: Containers | None = None
         """None: which containers there are is not asked."""
+        self._missing: dict[int, int] = {}
+        """Those that were gone at the last sweep, with their serial numbers."""
 
     def on_cgroup(self, event: CgroupChanged) -> None:
         """Follow cgroups that come and go."""
@@ -408,12 +410,31 @@ class Processes:
         process = self._known.get(event.pid)
         if process is None:
             return None
+        self._end(process, event.ktime_ns)
+        return process
+
+    def _end(self, process: Process, ktime_ns: int) -> None:
         process.alive = False
-        self._ended[event.pid] = event.ktime_ns
+        self._ended[process.pid] = ktime_ns
         if len(self._ended) > _MAX_ENDED:
             self._known.pop(self._ended.popitem(last=False)[0], None)
             self._lineages.clear()
-        return process
+
+    def sweep(self, is_there: Callable[[int], bool]) -> list[Process]:
+        """Take those for ended whose end was lost, and return them.
+
+        `is_there` tells whether any process has a pid. Whoever is gone in two sweeps,
+        between which all events were read, will not be told of any more.
+        """
+        gone = {one.pid: one for one in self.alive() if not is_there(one.pid)}
+        lost = [
+            one for pid, one in gone.items() if self._missing.get(pid) == one.serial
+        ]
+        for one in lost:
+            del gone[one.pid]
+            self._end(one, one.start_ns)
+        self._missing = {pid: one.serial for pid, one in gone.items()}
+        return lost
 
     def get(self, pid: int) -> Process | None:
         """Return the process that has, or last had, the id `pid`."""

@@ -380,6 +380,8 @@ class HeartbeatRecord:
     """How many probes still are attached; None: that could not be asked."""
     probes: int | None
     """How many should be."""
+    forgotten: dict[str, int] = field(default_factory=dict[str, int])
+    """What was let go of to bound the memory, by what it was."""
 
 
 @dataclass(frozen=True, slots=True)

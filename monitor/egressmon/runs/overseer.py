@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from egressmon.runs.standing import StandingSession
 
 _MAX_SHOWN = 50
+_TIDY_S = 60.0
+"""Longer than any event waits to be read."""
 _MAX_TEXT = 300
 
 
@@ -41,6 +43,7 @@ class Overseer:
         now = time.monotonic()
         self.beats = session.beats(standing.heartbeat_s)
         self._next_canaries = now + standing.canaries_s
+        self._next_tidying = now + _TIDY_S
         self.run = session.run
         self.phase: str | None = None
         self.shown: list[dict[str, Any]] = []
@@ -85,6 +88,10 @@ class Overseer:
             elif now >= self._next_canaries:
                 self._next_canaries = now + self._standing.canaries_s
                 self._session.begin_round()
+        if now >= self._next_tidying:
+            self._next_tidying = now + _TIDY_S
+            with self._session.isolated("tidying up"):
+                self._session.tidy()
         if self.beats.is_due():
             with self._session.isolated("recording a gap"):
                 self._session.record_gaps(self.beats.begin())

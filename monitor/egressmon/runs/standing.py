@@ -171,6 +171,11 @@ class StandingSession(Session):
         for record in self._live.sensor.prove("during", canaries, attempts):
             self._recorder.record(record)
 
+    def tidy(self) -> None:
+        """Let go of what nothing will be told of any more."""
+        if self._state.knowledge.processes.proc_is_ours:
+            self._pipeline.tidy(host.is_there)
+
     def beats(self, every_s: float) -> Beats:
         """Return what tells when heartbeats are due."""
         return Beats(every_s, self._state.clock)
@@ -194,6 +199,7 @@ class StandingSession(Session):
                 losses=self._live.sensor.losses(),
                 attached=attached,
                 probes=probes,
+                forgotten=self._pipeline.counts_of_forgotten(),
             )
         )
         if attached is None or attached != probes:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 WhoListens: TypeAlias = Callable[[Address, int, int], Listener]
 """Returns who receives at (address, port, IP protocol number) on this machine."""
 
+_MAX_UNNAMED = 65536
 _WITH_PORTS = frozenset({"tcp", "udp", "sctp", "udplite", "33"})
 
 
@@ -99,6 +100,8 @@ class Connections:
         self._may_translate = may_translate
         self.unnamed: set[Address] = set()
         """Addresses of other machines that had no name, except trusted resolvers."""
+        self.unnamed_beyond = 0
+        """Connections to such addresses beyond the 65,536 that are kept."""
 
     def record(self, flow: Flow) -> ConnectionRecord:
         """Return the record of `flow`."""
@@ -128,7 +131,7 @@ class Connections:
             None,
         )
         if not names and listener is None and _wants_name(flow, verdict):
-            self.unnamed.add(flow.address)
+            self._note_unnamed(flow.address)
         record = ConnectionRecord(
             op=flow.operation,
             protocol=protocol,
@@ -155,6 +158,12 @@ class Connections:
         if self._relays is None or not self._relays.are_there:
             return False
         return self._relays.may_repeat(head, is_home=self.places.of(head).is_home)
+
+    def _note_unnamed(self, address: Address) -> None:
+        if len(self.unnamed) < _MAX_UNNAMED:
+            self.unnamed.add(address)
+        elif address not in self.unnamed:
+            self.unnamed_beyond += 1
 
     def basis(self, here: Here, address: Address) -> tuple[int | None, ...]:
         """Return all that `record` rests on, besides the flow and who made it.

@@ -94,6 +94,13 @@ class Queries:
         """Yield the look-ups that were judged and are held back."""
         yield from self._repeats.close()
 
+    def expire(self, now_ns: int) -> Iterator[tuple[DnsRecord, int]]:
+        """Yield the look-ups that an answer is waited for no longer."""
+        for exchange in self.watch.expire(now_ns):
+            yield from self._repeats.add(
+                self._record(exchange), exchange.packet.ktime_ns
+            )
+
     def close(self, now_ns: int) -> Iterator[tuple[DnsRecord, int]]:
         """Yield the look-ups without an answer, and bytes that form no message."""
         for exchange in self.watch.close(now_ns):

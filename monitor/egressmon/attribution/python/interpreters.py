@@ -33,6 +33,7 @@ from egressmon.probes.kernel.sideband import (
 from egressmon.values import replace
 
 _MAX_KNOWN = 4096
+_MAX_EXECUTED = 65536
 _NO_ROOM = "too many interpreters are known already"
 
 
@@ -92,6 +93,8 @@ class Interpreters:
         """Return the interpreter in the file that a process mapped, if there is one."""
         match record:
             case Executed():
+                if len(self._executed) >= _MAX_EXECUTED:
+                    self._executed.clear()  # of processes whose end was lost, mostly
                 self._executed.add(record.pid)
             case Mapped():
                 return self._on_mapping(record)

@@ -23,6 +23,7 @@ from egressmon.naming.dns.trust import Answerers
 from egressmon.values import dataclass, replace
 
 _MAX_OPEN = 8192
+_PATIENCE_NS = 120 * 1_000_000_000
 _UDP = 17
 _RAW = "a raw socket sent it: whether and as what it arrives is not known"
 _EXTRAS = "it carries more than its question"
@@ -112,6 +113,18 @@ class DnsWatch(Generic[Asker]):
             )
         else:
             yield from self._on_sent(packet)
+
+    def expire(self, now_ns: int) -> Iterator[Exchange[Asker]]:
+        """Yield the queries that have waited for an answer for two minutes.
+
+        No resolver of a program's waits for so long. `now_ns` is kernel time.
+        """
+        while self._open:
+            key, oldest = next(iter(self._open.items()))
+            if now_ns - oldest.packet.ktime_ns < _PATIENCE_NS:
+                return
+            del self._open[key]
+            yield _unanswered(oldest, now_ns, "no answer was seen")
 
     def close(self, now_ns: int) -> Iterator[Exchange[Asker]]:
         """Yield the queries without an answer, and the bytes that are in no message."""
