@@ -28,7 +28,8 @@ from egressmon.runs.state import make_state
 from egressmon.sidecar import detaching, tokens
 from egressmon.sidecar.folder import make_folder
 from egressmon.sidecar.listening import Place
-from egressmon.startup import descriptors
+from egressmon.sidecar.notifying import Notifier, notifier_of
+from egressmon.startup import descriptors, environment
 from egressmon.text import printable
 
 _PATH = b"PATH=/usr/sbin:/usr/bin:/sbin:/bin"
@@ -108,6 +109,7 @@ def _run(
             segments=segments,
             folder=run_folder,
             before=before,
+            notifier=_notifier(),
             open_policy=_opener(loaded, user),
             told=request.told,
             heartbeat_s=request.heartbeat,
@@ -142,6 +144,14 @@ def _segments(
             f"evidence cannot be written to {folder.path}: {error.strerror}",
             "name a folder on a disk with room, with --evidence",
         ) from error
+
+
+# Of root's own environment: whom a user names is not told by the keeper.
+def _notifier() -> Notifier | None:
+    if privilege.invoking_user().uid:
+        return None
+    block = environment.original()
+    return notifier_of(environment.variables(block), os.getpid())
 
 
 # Before this run has files there. It is opened only: who reads it has no rights.

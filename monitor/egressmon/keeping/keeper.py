@@ -20,6 +20,7 @@ from egressmon.files import Kind, open_here
 from egressmon.keeping.launch import Launched, send_from_scope
 from egressmon.keeping.protocol import (
     CHANGED,
+    COUNTS,
     ELEMENTS,
     MAX_REQUEST,
     NUMBER,
@@ -71,6 +72,8 @@ class KeeperSetup:
     """Where the evidence is written; None: in a file that is open from the start."""
     open_policy: Callable[[], int] | None = None
     """Opens the run's policy again; None: it was in no file."""
+    notify: Callable[[int, int, int], None] | None = None
+    """Tells the service manager the run's state, and two counts; None: nobody asks."""
     release: Callable[[], None] | None = None
     """Called last of all, with root's rights."""
 
@@ -102,6 +105,7 @@ class Keeper:
             Service.END: self._end,
             Service.ATTACHED: self._attached,
             Service.REPLACE: self._replace,
+            Service.NOTIFY: self._notify,
         }
         self._opening: dict[int, Callable[[int, bytes], int]] = {
             Service.OPEN: self._open,
@@ -171,6 +175,11 @@ class Keeper:
 
     def _reopen_segment(self, _detail: int, data: bytes) -> int:
         return _detached(self._segments().open_again(_number(data)))
+
+    def _notify(self, state: int, counts: bytes) -> None:
+        connections, violations = COUNTS.unpack(counts)
+        if self._setup.notify is not None:
+            self._setup.notify(state, connections, violations)
 
     # The agent cannot name another file.
     def _open_policy(self, _detail: int, _data: bytes) -> int:

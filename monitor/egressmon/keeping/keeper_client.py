@@ -14,6 +14,7 @@ from egressmon.files import Kind, open_here
 from egressmon.keeping.protocol import (
     ANSWER,
     CHANGED,
+    COUNTS,
     ELEMENTS,
     FIRST,
     LAST,
@@ -66,6 +67,10 @@ class KeeperClient:
         It is what its path names now.
         """
         return self._opened(Service.OPEN_POLICY, 0, b"")
+
+    def notify(self, state: int, connections: int, violations: int) -> None:
+        """Tell the service manager, if there is one, that the run is in `state`."""
+        self._ask(Service.NOTIFY, state, COUNTS.pack(connections, violations))
 
     def replace_manifest(self, data: bytes) -> None:
         """Have `data` in the manifest of the evidence's segments."""

@@ -16,6 +16,8 @@ ANSWER = struct.Struct("=i")
 """An errno, or 0 for success. JSON follows, or a descriptor comes with it."""
 ELEMENTS = struct.Struct("=II")
 """The number of a map's elements, and how many numbers are in each."""
+COUNTS = struct.Struct("=QQ")
+"""How many connections were seen, and how many of them in violation."""
 NUMBER = struct.Struct("=I")
 """The number of a segment of the evidence."""
 MAX_REQUEST = 8192
@@ -72,6 +74,8 @@ class Service(IntEnum):
     """Take a piece of the run's manifest. The detail is `FIRST` and `LAST`."""
     OPEN_POLICY = 32
     """Open the policy that was named at the start, as it is now."""
+    NOTIFY = 33
+    """Tell the service manager. The detail is what, the rest is `COUNTS`."""
 
 
 def answer(code: int, rest: Any = None) -> bytes:

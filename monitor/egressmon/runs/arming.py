@@ -11,7 +11,7 @@ from egressmon.keeping.keeper import KeeperSetup
 from egressmon.keeping.launch import Launched, flush_output, launch
 from egressmon.keeping.signals import SignalRelay
 from egressmon.keeping.witness import Witness
-from egressmon.runs.plan import RunOptions
+from egressmon.runs.plan import RunOptions, Standing
 from egressmon.sensor.canary import Plan
 from egressmon.sensor.escalation import Escalation, runs_as_root
 from egressmon.sensor.found_scope import FoundScope
@@ -174,8 +174,18 @@ def _set_up_keeper(
         is_standing=options.standing is not None,
         segments=options.standing.folder if options.standing else None,
         open_policy=options.standing.open_policy if options.standing else None,
+        notify=_notify(options.standing) if options.standing else None,
         release=options.standing.place.release if options.standing else None,
     )
+
+
+def _notify(standing: Standing) -> Callable[[int, int, int], None] | None:
+    notifier = standing.notifier
+    if notifier is None:
+        return None
+    from egressmon.sidecar.notifying import State  # noqa: PLC0415 -- a sidecar's alone
+
+    return lambda state, *counts: notifier.tell(State(state), *counts)
 
 
 # To be called in the keeper, which inherits these. Only the agent uses them: left open

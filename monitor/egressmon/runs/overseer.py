@@ -10,6 +10,7 @@ from egressmon.evidence.records import ConnectionRecord, ControlRecord, Record
 from egressmon.reports.outcome import Outcome
 from egressmon.runs.plan import Standing
 from egressmon.sidecar.control import ControlServer
+from egressmon.sidecar.notifying import State
 from egressmon.sidecar.permissions import Caller
 from egressmon.text import printable
 
@@ -44,6 +45,7 @@ class Overseer:
         self.beats = session.beats(standing.heartbeat_s)
         self._next_canaries = now + standing.canaries_s
         self._next_tidying = now + _TIDY_S
+        self._next_watchdog = now
         self.run = session.run
         self.phase: str | None = None
         self.shown: list[dict[str, Any]] = []
@@ -92,11 +94,20 @@ class Overseer:
             self._next_tidying = now + _TIDY_S
             with self._session.isolated("tidying up"):
                 self._session.tidy()
+        self._feed_watchdog(now)
         if self.beats.is_due():
             with self._session.isolated("recording a gap"):
                 self._session.record_gaps(self.beats.begin())
             with self._session.isolated("recording a heartbeat"):
                 self._session.record_heartbeat()
+
+    def _feed_watchdog(self, now: float) -> None:
+        notifier = self._standing.notifier
+        if notifier is None or notifier.watchdog_s is None:
+            return
+        if now >= self._next_watchdog:
+            self._next_watchdog = now + notifier.watchdog_s
+            self._session.notify(State.WATCHDOG)
 
     def on_record(self, record: Record) -> None:
         """Keep `record` if it is one of the first violations."""

@@ -27,6 +27,7 @@ from egressmon.values import dataclass, field
 if TYPE_CHECKING:
     from egressmon.containers.paths import Engine
     from egressmon.sidecar.listening import Place
+    from egressmon.sidecar.notifying import Notifier
 
 Enforce: TypeAlias = Literal["report", "fail"]
 """What violations do to the exit status: nothing, or make it 120."""
@@ -58,6 +59,8 @@ class Standing:
     """The processes that are watched, instead; None: `watched` says what is."""
     job: JobRoot | None = None
     """The root of the job of that user; None: it is not known."""
+    notifier: "Notifier | None" = None
+    """Whom the keeper tells how the run is doing; None: nobody asks."""
     told: int | None = None
     """An open pipe, where who started it is told that it watches."""
     heartbeat_s: float = 10.0

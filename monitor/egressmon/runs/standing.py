@@ -32,6 +32,7 @@ from egressmon.runs.reloading import Reloading
 from egressmon.runs.session import Session
 from egressmon.sensor.canary import Attempt
 from egressmon.sensor.lineage_scope import LineageScope
+from egressmon.sidecar.notifying import State
 from egressmon.sidecar.permissions import Caller
 from egressmon.values import dataclass
 
@@ -137,7 +138,20 @@ class StandingSession(Session):
 
     def reload(self, caller: Caller, reason: str) -> str:
         """Judge by the policy as it is now; return why not, or ""."""
-        return self.reloading.reload(self._pipeline, caller, reason)
+        self.notify(State.RELOADING)
+        try:
+            return self.reloading.reload(self._pipeline, caller, reason)
+        finally:
+            self.notify(State.READY)
+
+    def notify(self, state: State) -> None:
+        """Tell the service manager, if there is one."""
+        standing = self._state.options.standing
+        if standing is None or standing.notifier is None:
+            return
+        counts = self._state.tally.seen_connections
+        with self._isolated("telling the service manager"):
+            self._live.keeper.notify(state, counts.total(), counts["violation"])
 
     def _policies(self) -> list[PolicyCounts]:
         return self.reloading.policies()
@@ -238,6 +252,7 @@ class StandingSession(Session):
 
     def _start_command(self) -> None:
         super()._start_command()
+        self.notify(State.READY)
         standing = self._state.options.standing
         if standing is None or standing.told is None:
             return
@@ -280,6 +295,7 @@ class StandingSession(Session):
     # Nothing ends with this run but the process that waits for it.
     def _wind_up(self) -> None:
         setup, ending = self._live.armed.keeper_setup, self._state.ending
+        self.notify(State.STOPPING)
         with self._isolated("seeing the end"):
             self._see_end(setup.child.pid)
         with self._isolated("recording attempts"):
