@@ -4,7 +4,7 @@ import shlex
 
 # The root file system is an overlay of two 9p shares and a tmpfs: the host's own files,
 # read-only; above them the kernel's modules and headers; on top, what the guest writes.
-_NINE_P = "mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000"
+NINE_P = "mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000"
 
 INIT = f"""#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /dev /m
@@ -14,13 +14,13 @@ for module in $(cat /modules/order); do insmod /modules/$module; done
 mount -t tmpfs -o mode=755 tmpfs /m
 cd /m
 mkdir host layer upper work root
-{_NINE_P},ro,cache=loose host host
-{_NINE_P},ro,cache=loose layer layer
+{NINE_P},ro,cache=loose host host
+{NINE_P},ro,cache=loose layer layer
 mount -t overlay -o lowerdir=layer:host,upperdir=upper,workdir=work overlay root
 cd root
 mount -t tmpfs -o mode=755 tmpfs run
 mkdir run/vmtest run/lock
-{_NINE_P},cache=none control run/vmtest
+{NINE_P},cache=none control run/vmtest
 mount --move /dev dev
 mkdir dev/pts dev/shm
 mount -t devpts devpts dev/pts
@@ -53,7 +53,7 @@ def main_script(
 ) -> str:
     """Return the shell script that runs `command` in `folder` and saves its status."""
     mounts = "\n".join(
-        f"{_NINE_P},cache=mmap writable{number} {shlex.quote(path)}"
+        f"{NINE_P},cache=mmap writable{number} {shlex.quote(path)}"
         for number, path in enumerate(writable)
     )
     words = [f"{name}={value}" for name, value in environment.items()]

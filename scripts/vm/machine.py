@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+import booted
 import guest
 from kernels import Kernel
 
@@ -39,7 +40,9 @@ class Task:
     """A command, and the virtual machine that it runs in.
 
     `writable` are the host's folders that it can write; `append` are options of the
-    kernel's command line.
+    kernel's command line; `root` is the folder with the guest's files. With `script`,
+    systemd boots those, and a shell of its runs that text in place of `command`, in
+    systemd's environment and without `writable`.
     """
 
     command: list[str]
@@ -50,6 +53,8 @@ class Task:
     memory: str = "1G"
     cpus: int = 1
     limit_s: float = 300
+    root: str = "/"
+    script: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,15 +87,9 @@ def run(kernel: Kernel, task: Task, out: IO[bytes], err: IO[bytes]) -> Result:
 def _run(
     kernel: Kernel, task: Task, control: Path, streams: list[tuple[str, IO[bytes]]]
 ) -> Result:
-    script = guest.main_script(
-        command=task.command,
-        environment=task.environment,
-        folder=task.folder,
-        host=os.uname().nodename,
-        writable=task.writable,
-    )
-    (control / "main").write_text(script, errors="surrogateescape")
-    first = _first_file_system(kernel, control / "initramfs")
+    (control / "main").write_text(_main_script(task), errors="surrogateescape")
+    init = guest.INIT if task.script is None else booted.INIT
+    first = _first_file_system(kernel, control / "initramfs", init)
     began = time.monotonic()
     wall = time.time()
     sources = [((control / name).open("w+b"), to) for name, to in streams]
@@ -107,6 +106,18 @@ def _run(
         _pass_on(source, to)
         source.close()
     return _result(control, wall, time.monotonic() - began, late=late)
+
+
+def _main_script(task: Task) -> str:
+    if task.script is not None:
+        return booted.main_script(task.script)
+    return guest.main_script(
+        command=task.command,
+        environment=task.environment,
+        folder=task.folder,
+        host=os.uname().nodename,
+        writable=task.writable,
+    )
 
 
 # From the files that the guest wrote to `control`; `wall` is when it was started.
@@ -128,7 +139,7 @@ def _words(kernel: Kernel, task: Task, control: Path, first: Path) -> list[str]:
     words += ["-kernel", str(kernel.image), "-initrd", str(first)]
     words += ["-append", f"{_APPEND} {task.append}"]
     words += ["-serial", f"file:{control}/console"]
-    shares = [("host", "/", True), ("layer", str(kernel.layer), True)]
+    shares = [("host", task.root, True), ("layer", str(kernel.layer), True)]
     shares += [("control", str(control), False)]
     shares += [
         (f"writable{number}", path, False) for number, path in enumerate(task.writable)
@@ -141,13 +152,13 @@ def _words(kernel: Kernel, task: Task, control: Path, first: Path) -> list[str]:
 
 
 # The initramfs: busybox, the modules that mount the root file system, and the script.
-def _first_file_system(kernel: Kernel, target: Path) -> Path:
+def _first_file_system(kernel: Kernel, target: Path, init: str) -> Path:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         (root / "bin").mkdir()
         (root / "bin/busybox").write_bytes(Path("/bin/busybox").read_bytes())
         (root / "bin/busybox").chmod(0o755)
-        (root / "init").write_text(guest.INIT)
+        (root / "init").write_text(init)
         (root / "init").chmod(0o755)
         (root / "modules").mkdir()
         for module in kernel.modules.iterdir():
