@@ -177,7 +177,7 @@ def test_without_an_answer_the_container_is_a_claim_with_the_reason(
         with engines.engine(socket, serve) as asked:
             begin(aside)
             short_containers(network, parent, [identifier])
-            # The answer comes when it is too late, or the run's end does: both are told.
+            # The answer may come too late, or the end of the run: both are told.
             status, _ = aside.stop()
         assert set(asked) == {identifier}
 

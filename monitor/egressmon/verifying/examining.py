@@ -5,6 +5,7 @@ from typing import Any, cast
 import orjson
 
 from egressmon.evidence.gate import MAX_RECORD
+from egressmon.verifying import containers
 from egressmon.verifying.bounds import beyond
 from egressmon.verifying.counting import Counts
 from egressmon.verifying.envelope import Head
@@ -73,6 +74,7 @@ class Examining:
         self._once = Once()
         self._phases = PhaseMarks()
         self.places = Places()
+        self._containers = containers.MetContainers()
         self.rejudging: Rejudging | None = None
         self.counts = Counts()
         self.judgements: dict[str | None, int] = {}
@@ -112,6 +114,8 @@ class Examining:
         if (other := self._phases.add(record)) is not None:
             # A mark may be among what is left out.
             self._judged.add("sequence", other, place.number, place.offset)
+        if (lost := self._containers.add(record)) is not None:
+            self._judged.add("reference", lost, place.number, place.offset)
         if kind in KINDS:
             self._value(kind, record, body, place)
             return record
@@ -213,6 +217,8 @@ class Examining:
             complaint = f"`verdict` is {record['verdict']}, which is none"
         if complaint is None and kind == "connection":
             complaint = contradiction(record)
+        if complaint is None and kind == "container":
+            complaint = containers.contradiction(record)
         if complaint is None:
             complaint = beyond(kind, record, line)
         if complaint is not None:
