@@ -78,7 +78,7 @@ def claim_of(path: str) -> Claim | None:
     `path` begins at the hierarchy's root and can be anything.
     """
     found: Claim | None = None
-    for engine, identifier, own in _claims(path):
+    for engine, identifier, own in _claims(path) if path.startswith("/") else ():
         outer = found.path if found is not None else None
         found = Claim(engine, identifier, own, outer)
     return found

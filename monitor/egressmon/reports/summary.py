@@ -27,6 +27,7 @@ _NO_DOUBTS = {
     "missed_frames": "Python stacks unknown",
     "missed_code": "functions without a name",
     "missed_mapping": "mappings not told of",
+    "missed_cgroup": "cgroups not told of",
 }
 _WORDS = (
     ("violation", "in violation"),

@@ -152,6 +152,13 @@ class KnownBlindSpot(Enum):
         "sockets of other families than IP's may be made or connected there unseen",
         "Linux 6.4 or later; kernel.io_uring_disabled",
     )
+    CONTAINERS = BlindSpot(
+        "containers",
+        "the tracepoints cgroup_mkdir and cgroup_rmdir cannot be attached to",
+        "in which container a process is, is not known of those that begin and end "
+        "between two walks of the hierarchy",
+        "run egressmon as root, on a kernel with these tracepoints",
+    )
     EXISTING_SOCKETS = BlindSpot(
         "existing-sockets",
         "who made a socket before the run is not known to the probes",
@@ -217,6 +224,7 @@ def declared(  # noqa: PLR0913 -- what a run depends on
         KnownBlindSpot.RING_SOCKETS: not engine.watches_rings,
         KnownBlindSpot.EXISTING_SOCKETS: is_found,
         KnownBlindSpot.LEFT_BEHIND: isinstance(scope, LineageScope),
+        KnownBlindSpot.CONTAINERS: is_found and not engine.watches_cgroups,
         KnownBlindSpot.UNCOUNTED_SKIPS: not engine.counts_skipped,
     }
     # Nothing is outside the whole machine.

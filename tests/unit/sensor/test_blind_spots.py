@@ -20,6 +20,7 @@ def engine(*, able: bool) -> Engine:
         root_hooks=able,
         watches_calls=able,
         watches_rings=able,
+        watches_cgroups=able,
         counts_skipped=able,
         frames=object() if able else None,
         no_frames="no frames",
