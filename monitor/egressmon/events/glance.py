@@ -65,6 +65,7 @@ class FlowHead(NamedTuple):
     frames_ns: int
     address: bytes
     netns: int
+    cgroup: int
 
 
 def kind_of(data: bytes) -> int:
@@ -116,11 +117,11 @@ def flow_head(data: bytes) -> FlowHead | None:
     if len(data) != _FLOW_EVENT.size:
         return None
     (
-        ktime, _, pid, _, netns, _, tid, _, flags, _, _, port, receiver, _, _, _, _, _,
-        stack_ns, frames_ns, peer, _, _,
+        ktime, _, pid, _, netns, cgroup, tid, _, flags, _, _, port, receiver, _, _, _,
+        _, _, stack_ns, frames_ns, peer, _, _,
     ) = _FLOW_EVENT.unpack(data)  # fmt: skip
     return FlowHead(
-        ktime, pid, tid, flags, port, receiver, stack_ns, frames_ns, peer, netns
+        ktime, pid, tid, flags, port, receiver, stack_ns, frames_ns, peer, netns, cgroup
     )
 
 

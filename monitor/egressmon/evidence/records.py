@@ -308,6 +308,8 @@ class PlaceRecord:
     number: int
     netns: int
     """The kernel's cookie of it."""
+    container: str | None
+    """The key of the container there, as in `ActorRecord`; None: none that is known."""
     pid: int
     """The process by which it was met."""
     comm: str

@@ -1,7 +1,8 @@
 """Where names are looked up: what was learned in one place names nothing in another.
 
 A place is a network namespace: there, other servers may answer at the same addresses,
-and the same address may be another machine's. The machine itself is place 0.
+and the same address may be another machine's. Containers that share one are places of
+their own, too. The machine itself is place 0.
 """
 
 import ipaddress
@@ -36,6 +37,8 @@ class Here(Protocol):
     def pid(self) -> int: ...
     @property
     def netns(self) -> int: ...
+    @property
+    def cgroup(self) -> int: ...
 
 
 Look: TypeAlias = Callable[[int], "PlaceFiles"]
@@ -44,9 +47,13 @@ Tell: TypeAlias = Callable[[PlaceRecord, int], None]
 """Called with each record, and its kernel time in ns."""
 
 
+_Key: TypeAlias = tuple[int, str | None]
+"""A network namespace, and which container it is."""
+
+
 @dataclass(slots=True)
 class Place:
-    """A network namespace, and what is known there."""
+    """A network namespace, or a container in one, and what is known there."""
 
     number: int | None
     """None: nobody's, so that it is not known where."""
@@ -55,6 +62,7 @@ class Place:
     is_home: bool = False
     version: int = 0
     """Another number once its judge is another, so that verdicts may be, too."""
+    container: str | None = None
     looks: int = 0
     """How often its files may still be looked at, as a process was gone."""
     servers: frozenset[Address] = frozenset()
@@ -72,6 +80,8 @@ class Where(NamedTuple):
     look: Look
     comm: Callable[[int], str]
     """Returns the name of the process with this pid."""
+    container: Callable[[Here], str | None]
+    """Returns which container it is; None: none, as far as is known."""
     tell: Tell
 
 
@@ -86,7 +96,8 @@ class Places:
         self.home = Place(HOME, names, judge, is_home=True)
         self._nowhere = Place(None, Names(names), judge)
         self._where = where
-        self._known: OrderedDict[int, Place] = OrderedDict()
+        self._known: OrderedDict[_Key, Place] = OrderedDict()
+        self._taints: OrderedDict[int, list[str]] = OrderedDict()
         self._count = 0
         self._dropped = 0
 
@@ -101,24 +112,29 @@ class Places:
         where = self._where
         if where is None:
             return self.home
-        if not event.netns:
+        home = where.home()
+        if not event.netns or home is None:
             return self._nowhere
-        if event.netns == where.home():
+        container = where.container(event)
+        if container is None and event.netns == home:
             return self.home
-        place = self._known.get(event.netns)
+        key = event.netns, container
+        place = self._known.get(key)
         if place is None:
-            place = self._add(event.netns)
+            place = self._add(key)
         else:
-            self._known.move_to_end(event.netns)
+            self._known.move_to_end(key)
         if place.looks and event.pid:
             self._look(place, event, where)
         return place
 
-    def _add(self, netns: int) -> Place:
+    def _add(self, key: _Key) -> Place:
         self._count += 1
         place = Place(self._count, Names(self.home.names), self._judge())
         place.looks = _MAX_LOOKS
-        self._known[netns] = place
+        place.container = key[1]
+        place.taints = self._taints_of(key[0])
+        self._known[key] = place
         if len(self._known) > _MAX_PLACES:
             _, oldest = self._known.popitem(last=False)
             self._dropped += oldest.names.dropped
@@ -165,11 +181,22 @@ class Places:
             return judge.at(judge.resolvers, search)
         return judge.at(judge.resolvers.union(servers, (_EMBEDDED,)), search)
 
+    def taint(self, event: Here, why: str) -> None:
+        """Note `why` what is answered by this machine in a network is another's word.
 
-def taint(place: Place, why: str) -> None:
-    """Note `why` what this machine answers in `place` may be another's word."""
-    if why not in place.taints and len(place.taints) < _MAX_TAINTS:
-        place.taints.append(why)
+        It is asked in the name of all that are in that network.
+        """
+        taints = self._taints_of(event.netns)
+        if why not in taints and len(taints) < _MAX_TAINTS:
+            taints.append(why)
+
+    # One list for all places of a network.
+    def _taints_of(self, netns: int) -> list[str]:
+        taints = self._taints.setdefault(netns, [])
+        self._taints.move_to_end(netns)
+        if len(self._taints) > _MAX_PLACES:
+            self._taints.popitem(last=False)
+        return taints
 
 
 def _record(place: Place, event: Here, comm: str, found: "PlaceFiles") -> PlaceRecord:
@@ -177,6 +204,7 @@ def _record(place: Place, event: Here, comm: str, found: "PlaceFiles") -> PlaceR
     return PlaceRecord(
         number=place.number,
         netns=event.netns,
+        container=place.container,
         pid=event.pid,
         comm=comm,
         resolvers=sorted(map(str, place.judge.resolvers)),

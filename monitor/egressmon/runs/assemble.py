@@ -11,7 +11,7 @@ from egressmon.events.glance import FlowHead
 from egressmon.events.model import DnsPacket
 from egressmon.faults import Faults
 from egressmon.naming.names import Names
-from egressmon.naming.places import Look, Places, Where
+from egressmon.naming.places import Here, Look, Places, Where
 from egressmon.pipeline import Pipeline, Sink
 from egressmon.policy.judging.judge import Judge
 from egressmon.sensor.canary import CanaryWatch
@@ -126,7 +126,11 @@ def _where(knowledge: Knowledge, look: Look | None, sink: Sink) -> Where | None:
         process = knowledge.processes.get(pid)
         return process.comm if process is not None else ""
 
-    return Where(lambda: knowledge.canaries.netns, look, comm, sink)
+    def container(event: Here) -> str | None:
+        process = knowledge.processes.get(event.pid)
+        return knowledge.processes.container_of(process, event.cgroup)
+
+    return Where(lambda: knowledge.canaries.netns, look, comm, container, sink)
 
 
 def _relays(processes: Processes) -> "Relays":

@@ -15,7 +15,7 @@ from egressmon.events.model import (
 from egressmon.evidence.records import DnsRecord
 from egressmon.naming.dns.exchanges import DnsWatch, Exchange
 from egressmon.naming.names import Names
-from egressmon.naming.places import Place, Places, taint
+from egressmon.naming.places import Place, Places
 from egressmon.policy.judging.judge import Verdict
 from egressmon.policy.judging.pointers import pointed_address
 from egressmon.policy.judging.questions import Asked
@@ -195,12 +195,14 @@ class Queries:
     # A resolver that an engine has in the container's namespace, such as Docker's, asks
     # those servers that whoever started the container chose.
     def _note_asking(self, packet: DnsPacket, place: Place) -> None:
-        if place.is_home or packet.server in place.judge.resolvers:
+        if (
+            packet.netns == self._canaries.netns
+            or packet.server in place.judge.resolvers
+        ):
             return
         if self._is_machines is not None and self._is_machines(packet):
-            taint(
-                place, f"what answers there asked {packet.server}, which is not trusted"
-            )
+            why = f"what answers there asked {packet.server}, which is not trusted"
+            self._places.taint(packet, why)
 
     # Names are learned only from a trusted resolver in the scope's first network
     # namespace: in another one, any process can answer at 127.0.0.53.

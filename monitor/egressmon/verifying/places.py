@@ -10,6 +10,7 @@ from egressmon.verifying.learned import Learned
 
 Json = dict[str, Any]
 HOME = 0
+_SAME = ("netns", "container")
 _MAX_PLACES = 4096
 
 
@@ -44,8 +45,8 @@ class Places:
         before = self._told.get(number)
         if before is None and number != len(self._told) + 1:
             return f"tells of place {number}, and the last one was {len(self._told)}"
-        if before is not None and before["netns"] != record["netns"]:
-            return f"place {number} is another namespace than before"
+        if before is not None and any(before[one] != record[one] for one in _SAME):
+            return f"place {number} is another than before"
         self._told[number] = record
         self._lessons += 1
         resolvers = frozenset(map(ipaddress.ip_address, record["resolvers"]))

@@ -17,6 +17,7 @@ from egressmon.events.model import (
     DNS_TRANSLATED,
     FLAG_CANARY,
     FLAG_INGRESS,
+    CgroupChanged,
 )
 from egressmon.evidence.records import (
     ConnectionRecord,
@@ -55,7 +56,7 @@ class Machine:
         self.names, self.looks = Names(), 0
         canaries = CanaryWatch()
         canaries.begin(make_plan())
-        processes = Processes(proc_is_ours=False)
+        self.processes = processes = Processes(proc_is_ours=False)
         processes.add_existing([_existing(ENGINE, "dockerd")], {})
         trusted = frozenset(map(ipaddress.ip_address, (RESOLVER, STUB)))
         self.pipeline = assemble(
@@ -305,3 +306,39 @@ def test_places_are_bounded() -> None:
     again = machine.connect(A)
 
     assert (again.verdict, again.place) == ("violation", 602)
+
+
+def test_containers_that_share_a_network_are_places_of_their_own() -> None:
+    machine = Machine()
+    machine.processes.containers = _Containers()
+    machine.query(HOME, RESOLVER, cgroup=70)
+
+    made = [machine.connect(HOME, cgroup=one) for one in (70, 71, 0)]
+
+    assert [one.verdict for one in made] == ["allowed", "violation", "violation"]
+    assert [one.place for one in made] == [1, 2, 0]
+    assert [one.container for one in machine.places()] == ["c70", "c71"]
+
+
+def test_what_an_engine_asks_in_a_network_is_asked_for_all_containers_there() -> None:
+    machine = Machine()
+    machine.processes.containers = _Containers()
+    machine.connect(A, cgroup=70)
+    machine.answers(A, EMBEDDED, ENGINE)
+    machine.query(A, FOREIGN, tgid=ENGINE, start_ns=_started(ENGINE), cookie=9)
+
+    query = machine.query(A, EMBEDDED, traits=BY_STUB | DNS_TRANSLATED, cgroup=70)
+
+    assert FOREIGN in query.reason
+
+
+class _Containers:
+    """Takes each cgroup for a container."""
+
+    def on_change(self, event: CgroupChanged) -> None:
+        """Have nothing to follow."""
+
+    def key_of(self, cgroup: int, *, is_inside: bool) -> str | None:
+        """Return the cgroup's own key."""
+        assert not is_inside
+        return f"c{cgroup}" if cgroup else None
