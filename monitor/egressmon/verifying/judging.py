@@ -6,7 +6,6 @@ follows neither from the record nor from such a thing is wrong.
 """
 
 import ipaddress
-from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -30,6 +29,7 @@ from egressmon.verifying.facts import File
 from egressmon.verifying.learned import Learned
 from egressmon.verifying.places import HOME as MACHINE
 from egressmon.verifying.places import Places
+from egressmon.verifying.relayed import Begun
 from egressmon.verifying.rules import by_address, unknown_rule
 
 Json = dict[str, Any]
@@ -48,7 +48,6 @@ _RESTS_ON = (
 )  # fmt: skip
 _INPUTS = ("dst.names", "claimed", "name", "answers")
 _REFUSED = frozenset({"violation", "recorded"})
-_MAX_PROCESSES = 65536
 _MAX_MADE_BYTES = 8 << 20
 _ENTRY_BYTES = 500  # about what else each takes
 _LISTENERS: tuple[Listener, ...] = ("scope", "nobody", "outside", "unknown")
@@ -83,17 +82,16 @@ class Rejudging:
         self._may_translate = may_translate
         self._made: dict[tuple[bytes, str | None, tuple[File, ...]], Outcome] = {}
         self._version, self._bytes = places.version, 0
-        self._words: OrderedDict[
-            tuple[int | None, int], set[tuple[str, str | None]]
-        ] = OrderedDict()
+        self._begun = Begun()
 
     def connection(
         self, record: Json, exe: str | None, files: tuple[File, ...]
     ) -> Outcome:
         """Judge a connection that the program `exe` made by way of `files`."""
         if record.get("relayed") is not None:
-            return self._relayed(record)
-        self._made_by(record)
+            why = self._begun.why_not(record)
+            return Outcome(wrong=why, resting=None if why else RELAYED)
+        self._begun.add(record)
         self._enter(record)
         if self._places.version != self._version or self._bytes > _MAX_MADE_BYTES:
             self._version, self._bytes = self._places.version, 0
@@ -106,23 +104,6 @@ class Rejudging:
                 self._made[key] = made
                 self._bytes += len(key[0]) + _ENTRY_BYTES
         return made
-
-    # Which verdicts each process's own connections had, for those that are repeated.
-    def _made_by(self, record: Json) -> None:
-        if record["process"] is None:
-            return
-        key = record.get("place", MACHINE), record["process"]["pid"]
-        words = self._words.setdefault(key, set())
-        words.add((record["verdict"], record["rule"]))
-        if len(self._words) > _MAX_PROCESSES:
-            self._words.popitem(last=False)
-
-    def _relayed(self, record: Json) -> Outcome:
-        relayed = record["relayed"]
-        words = self._words.get((relayed["place"], relayed["pid"]), set())
-        if (record["verdict"], record["rule"]) in words:
-            return Outcome(resting=RELAYED)
-        return Outcome(wrong="it repeats a connection that is not before it")
 
     # What follows is judged as where the record's process is.
     def _enter(self, record: Json) -> None:

@@ -62,7 +62,7 @@ class Machine:
         self.pipeline = assemble(
             Judge(POLICY, trusted),
             Knowledge(self.names, processes, canaries),
-            who_listens=lambda *_: "nobody",
+            who_listens=lambda _a, _b, _c: "nobody",
             before_unnamed=lambda: None,
             attribute=lambda _: unknown("a test"),
             attributor=None,

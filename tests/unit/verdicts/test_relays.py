@@ -31,18 +31,19 @@ class Run:
 
     def note(self, verdict: str = "allowed", **fields: Any) -> None:
         """Have a process of the container's make a connection."""
-        made = event(**{"netns": CONTAINER, "uid": 100_000, **fields})
+        known: dict[str, Any] = {"netns": CONTAINER, "uid": 100_000, **fields}
+        made = event(**known)
         self.relays.note(made, record(verdict))
 
     def repeated(self, **fields: Any) -> str | None:
         """Return the verdict on what the helper makes; None: it is its own."""
-        known = {"tgid": HELPER, "netns": MACHINE, "uid": USER, "ktime_ns": SECOND}
+        known: dict[str, Any] = {"tgid": HELPER, "netns": MACHINE, "uid": USER}
         found = self.relays.verdict(event(**{**known, **fields}))
         return found[0].word if found is not None else None
 
 
 def event(ip: str = "203.0.113.9", port: int = 443, **fields: Any) -> Flow:
-    known = {"ktime_ns": SECOND, **fields}
+    known: dict[str, Any] = {"ktime_ns": SECOND, **fields}
     made = decode(flow(ip, port, known.pop("kind", "KIND_CONNECT"), **known))
     assert isinstance(made, Flow)
     return made
