@@ -9,7 +9,7 @@ import pytest
 
 from support.lab import Lab
 from support.runners import github, runner
-from support.sidecars import Json, Sidecar, sidecar
+from support.sidecars import Json, Sidecar, cgroup, sidecar
 
 FAIL = 'enforce = "fail"\n'
 RECORD = '[origins]\nmachine = "record"\n'
@@ -171,3 +171,26 @@ def test_a_job_that_began_before_is_known_by_its_agent(
     aside.stop()
 
     assert places(aside.reached(port=4530)) == {4530: ("job", "older")}
+
+
+def test_what_is_in_a_container_is_of_it_whoever_started_that(
+    network: Lab, aside: Sidecar
+) -> None:
+    with cgroup() as parent, runner(aside.folder) as job:
+        aside.start_in(job, "--all", "--attribution", "process")
+        own = parent / f"docker-{'a1' * 32}.scope"
+        own.mkdir()
+        enter = f"echo $$ > {own}/cgroup.procs"
+        words = ["bash", "-c", f"{enter}; : > /dev/tcp/10.213.7.2/4540"]
+        job.step("of a job", *network.enter(), *words)
+        with runner(aside.folder, "containerd-shim-runc-v2") as shim:
+            words = ["bash", "-c", f"{enter}; (: > /dev/tcp/10.213.7.2/4541); true"]
+            shim.step("of an engine", *network.enter(), *words)
+    aside.stop()
+
+    aside.verified()
+    found = places([*aside.reached(port=4540), *aside.reached(port=4541)])
+    assert found == {
+        4540: ("container", "of a job"),
+        4541: ("container", "of an engine"),
+    }

@@ -32,19 +32,9 @@ def process(
 ) -> Existing:
     comm = exe.rpartition("/")[2][:15]
     return Existing(
-        pid,
-        parent,
-        0,
-        comm,
-        100 + pid,
-        exe,
-        True,
-        None,
-        1,
-        1,
-        session=session,
-        environment=environment,
-    )
+        pid, parent, 0, comm, 100 + pid, exe, True, None, 1, 1,
+        session=session, environment=environment,
+    )  # fmt: skip
 
 
 RUNNER = [
