@@ -10,7 +10,10 @@ from support.engines import making
 from support.engines.page import Page, Row, read, rows, text
 
 PAGE = Path(__file__).parents[2] / "docs/containers.md"
-ROW = Row("podman", "`podman run`", 10, 9, 8, "yes", "/libpod-ID", "late", "5.4")
+ROW = Row(
+    *("podman", "`podman run`", 10, 9, 8, 7, "podman", "yes", "/libpod-ID", "late"),
+    version="5.4",
+)
 
 
 def test_the_page_is_what_would_be_written_of_what_it_says() -> None:

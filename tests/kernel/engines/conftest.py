@@ -44,10 +44,12 @@ def room(root: Path, build: Callable[[str], str], can_load: None) -> Generator[R
 
 
 @pytest.fixture
-def aside() -> Generator[Sidecar]:
+def aside(room: Room) -> Generator[Sidecar]:
     """A sidecar of the whole machine, that watches; it only reports."""
     with sidecar() as one:
-        policy = ["--policy", str(one.folder / "egress.toml")]
-        done = one.start("--all", *policy)
+        options = ["--policy", str(one.folder / "egress.toml")]
+        for engine in ("docker", "podman"):
+            options += ["--engine-socket", f"{engine}={room.shared}/{engine}.sock"]
+        done = one.start("--all", *options)
         assert done.returncode == 0, done.stderr
         yield one

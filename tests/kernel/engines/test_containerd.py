@@ -28,9 +28,9 @@ def daemon(room: Room) -> Generator[None]:
 
 # What ctr asks for by itself is a controller that a hybrid machine does not have there.
 def test_programs_that_end_at_once(room: Room, aside: Sidecar) -> None:
-    bundles(room, "/default", PORTS)
+    bundles(room, "/ctr-test", PORTS)
     each = 'ctr run --rm --config "/shared/bundles/$port/config.json" "ctr-$port"'
     room.do("sh", "-euc", f"for port; do {each}; done", "sh", *map(str, PORTS))
     aside.stop()
 
-    seen(told(aside, PORTS), "containerd", "`ctr run --config`", len(PORTS))
+    seen(aside, told(aside, PORTS), "containerd", "`ctr run --config`", len(PORTS))

@@ -46,7 +46,9 @@ def test_programs_that_end_at_once(room: Room, aside: Sidecar) -> None:
     room.do(*each(ports, f"docker run --rm image /connect {SERVER4} $port"))
     aside.stop()
 
-    seen(told(aside, ports), ENGINE, "`docker run --rm`, ends at once", len(ports))
+    seen(
+        aside, told(aside, ports), ENGINE, "`docker run --rm`, ends at once", len(ports)
+    )
 
 
 def test_who_enters_a_container(room: Room, aside: Sidecar) -> None:
@@ -56,7 +58,10 @@ def test_who_enters_a_container(room: Room, aside: Sidecar) -> None:
     aside.stop()
     room.do("docker", "rm", "-f", "entered")
 
-    seen(told(aside, ports), ENGINE, "`docker exec`", len(ports))
+    who = seen(aside, told(aside, ports), ENGINE, "`docker exec`", len(ports))
+    assert [(one["name"], one["image"], one["confirmed"]) for one in who] == [
+        ("entered", "image", True)
+    ] * len(ports)
 
 
 def test_a_name_in_a_network_of_the_users(room: Room, aside: Sidecar) -> None:
@@ -68,7 +73,14 @@ def test_a_name_in_a_network_of_the_users(room: Room, aside: Sidecar) -> None:
     found = told(aside, [80], "/bin/busybox")
     names = {name["name"] for one in found for name in one["dst"]["names"]}
     how = "`docker run --network NET`, by a name (127.0.0.11)"
-    seen(found, ENGINE, how, 1, name="yes" if "four.example.test" in names else "no")
+    seen(
+        aside,
+        found,
+        ENGINE,
+        how,
+        1,
+        name="yes" if "four.example.test" in names else "no",
+    )
 
 
 def test_what_the_engine_itself_reaches(room: Room, aside: Sidecar) -> None:
@@ -94,7 +106,7 @@ def test_the_steps_of_a_build(room: Room, aside: Sidecar, builder: str) -> None:
     aside.stop()
 
     how = "`docker build`, " + ("legacy builder" if builder == "0" else "buildkit")
-    seen(told(aside, ports), ENGINE, how, len(ports))
+    seen(aside, told(aside, ports), ENGINE, how, len(ports))
 
 
 def test_a_published_port_is_reached_by_way_of_the_proxy(
@@ -131,4 +143,7 @@ def test_docker_in_docker(room: Room, aside: Sidecar) -> None:
     room.do("docker", "run", "--rm", "--privileged", *places, "skeleton", *script)
     aside.stop()
 
-    seen(told(aside, ports), ENGINE, "docker in docker", len(ports))
+    who = seen(aside, told(aside, ports), ENGINE, "docker in docker", len(ports))
+    outer = {one["outer"] for one in who}
+    assert len(outer) == 1
+    assert None not in outer

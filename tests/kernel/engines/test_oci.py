@@ -20,4 +20,4 @@ def test_each_container_is_seen_from_its_first_instruction(
     room.do("sh", "-euc", f"for port in {ports}; do {each}; done")
     aside.stop()
 
-    seen(told(aside, PORTS), runtime, f"`{runtime} run`", len(PORTS))
+    seen(aside, told(aside, PORTS), runtime, f"`{runtime} run`", len(PORTS))

@@ -1,10 +1,12 @@
 """podman as root and as a user, and buildah."""
 
+from collections.abc import Generator
+
 import pytest
 
 from support.engines.daemons import add_user, as_user, building, set_podman_up
 from support.engines.room import Room
-from support.engines.told import doubts, seen, told
+from support.engines.told import incomplete, seen, told
 from support.lab import SERVER4
 from support.sidecars import Sidecar
 
@@ -12,10 +14,19 @@ IMAGE = "localhost/image:1"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def podman(room: Room) -> None:
-    """Podman for root and for a user."""
+def podman(room: Room) -> Generator[None]:
+    """Podman for root, with its socket, and for a user."""
     set_podman_up(room)
     add_user(room)
+    words = ["podman", "system", "service", "--time=0", "unix:///shared/podman.sock"]
+    service = room.start("podman.log", *words)
+    try:
+        while room.run("podman", "--url", words[-1], "version").status:
+            assert service.poll() is None
+        yield
+    finally:
+        service.kill()
+        service.wait()
 
 
 def run(*options: str) -> list[str]:
@@ -40,7 +51,7 @@ def test_roots_containers(
     room.do(*run(*options), *map(str, ports))
     aside.stop()
 
-    seen(told(aside, ports), "podman", how, len(ports))
+    seen(aside, told(aside, ports), "podman", how, len(ports))
 
 
 def test_a_name_in_a_network_of_the_users(room: Room, aside: Sidecar) -> None:
@@ -52,7 +63,14 @@ def test_a_name_in_a_network_of_the_users(room: Room, aside: Sidecar) -> None:
     found = told(aside, [80], "/bin/busybox")
     names = {name["name"] for one in found for name in one["dst"]["names"]}
     how = "`podman run --network NET`, by a name (aardvark-dns)"
-    seen(found, "podman", how, 1, name="yes" if "four.example.test" in names else "no")
+    seen(
+        aside,
+        found,
+        "podman",
+        how,
+        1,
+        name="yes" if "four.example.test" in names else "no",
+    )
 
 
 @pytest.mark.parametrize(("network", "first"), [("pasta", 4350), ("slirp4netns", 4360)])
@@ -72,9 +90,9 @@ def test_a_users_containers(
     assert helpers == {network}  # in the machine's network, by what relays
     how = f"rootless, `podman run --network={network}`"
     notes = f"and once more by {network}, from the machine's network"
-    if "TUN" in doubts(aside):
+    if "TUN" in incomplete(aside):
         notes += "; the run is `incomplete`, for the TUN device"
-    seen(told(aside, ports), "podman", how, len(ports), notes=notes)
+    seen(aside, told(aside, ports), "podman", how, len(ports), notes=notes)
 
 
 @pytest.mark.parametrize(("isolation", "first"), [("oci", 4370), ("chroot", 4380)])
@@ -86,4 +104,4 @@ def test_the_steps_of_a_build(
     aside.stop()
 
     how = f"`buildah bud --isolation={isolation}`"
-    seen(told(aside, ports), "buildah", how, len(ports))
+    seen(aside, told(aside, ports), "buildah", how, len(ports))

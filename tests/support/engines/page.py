@@ -25,7 +25,8 @@ containers of real engines, a test for each row. The engines are those of Debian
 * **seen**: connections that are in the evidence with the right destination and the
   container's own program, of all that were made. Most programs there connect at once,
   and end.
-* **known**: those of them that say which container it was.
+* **known**: those of them that say which container it was, and **as** what, by the path
+  of its cgroup; **confirmed**: those whose engine told its name and image, too.
 * **name**: whether the destination has the name that was asked for; `-` where the
   program went to an address.
 
@@ -37,8 +38,9 @@ _SEEN = re.compile(r"(\d+) of (\d+)")
 class Row:
     """How the containers of an engine were seen.
 
-    `of` connections were made, `seen` of them were seen, and of those `known` with the
-    container. `name` is whether a name was found, "" if none was asked for.
+    `of` connections were made, `seen` of them were seen, of those `known` with the
+    container, and of those `confirmed` by its engine. `name` is whether a name was
+    found, "" if none was asked for.
     """
 
     engine: str
@@ -46,6 +48,8 @@ class Row:
     of: int
     seen: int
     known: int = 0
+    confirmed: int = 0
+    told_as: str = ""
     name: str = ""
     cgroup: str = ""
     notes: str = ""
@@ -63,8 +67,8 @@ class Page:
 
 
 _COLUMNS = (
-    *("engine", "version", "how started", "seen", "known", "name", "cgroup"),
-    "notes",
+    *("engine", "version", "how started", "seen", "known", "as", "confirmed", "name"),
+    *("cgroup", "notes"),
 )
 
 
@@ -79,8 +83,9 @@ def text(page: Page) -> str:
 def _cells(row: Row) -> list[str]:
     cgroup = f"`{row.cgroup}`" if row.cgroup else "-"
     seen = [f"{row.seen} of {row.of}", f"{row.known} of {row.seen}"]
+    who = [row.told_as or "-", f"{row.confirmed} of {row.known}"]
     more = [row.name or "-", cgroup, row.notes or "-"]
-    return [row.engine, row.version, row.how, *seen, *more]
+    return [row.engine, row.version, row.how, *seen, *who, *more]
 
 
 def read(text: str) -> Page:
@@ -96,10 +101,14 @@ def read(text: str) -> Page:
 
 
 def _row(cells: list[str]) -> Row:
-    engine, version, how, seen, known, *more = cells
-    (one, of), (certain, _) = (_numbers(cell) for cell in (seen, known))
-    name, cgroup, notes = ("" if cell == "-" else cell.strip("`") for cell in more)
-    return Row(engine, how, of, one, certain, name, cgroup, notes, version)
+    engine, version, how, seen, known, told_as, confirmed, *more = cells
+    (one, of), (certain, _), (sure, _) = map(_numbers, (seen, known, confirmed))
+    told_as, name, cgroup, notes = (
+        "" if cell == "-" else cell.strip("`") for cell in (told_as, *more)
+    )
+    return Row(
+        engine, how, of, one, certain, sure, told_as, name, cgroup, notes, version
+    )
 
 
 def _numbers(cell: str) -> tuple[int, int]:

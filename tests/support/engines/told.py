@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +17,11 @@ Json = dict[str, Any]
 # Where the rows are collected, a line of JSON for each.
 REPORT = "EGRESSMON_ENGINES_REPORT"
 _ID = re.compile(r"[0-9a-f]{64}")
-_SHORT_ID = re.compile(r"(?<=buildkit/)[0-9a-z]{25}|(?<=/buildah-buildah)\d+")
+_ROOM = re.compile(r"^/engines-\d+-[0-9a-f]+")
+# buildkit's, buildah's, and those that bundles.py makes.
+_SHORT_ID = re.compile(
+    r"(?<=buildkit/)[0-9a-z]{25}|(?<=buildah-buildah)\d+|(?<=-test/)\d+"
+)
 
 
 def told(aside: Sidecar, ports: Iterable[int], exe: str = "/connect") -> list[Json]:
@@ -39,14 +44,20 @@ def told(aside: Sidecar, ports: Iterable[int], exe: str = "/connect") -> list[Js
     return found
 
 
-def doubts(aside: Sidecar) -> str:
+def incomplete(aside: Sidecar) -> str:
     """Return why its run is incomplete; "" if it is not."""
     return "; ".join(aside.records()[-1]["incomplete_reasons"])
 
 
-def general(cgroup: str) -> str:
-    """Return a cgroup's path with `ID` in place of what differs by container."""
-    return _SHORT_ID.sub("ID", _ID.sub("ID", cgroup))
+def containers(aside: Sidecar) -> dict[str, Json]:
+    """Return what was last said of each container, by its key."""
+    return {one["key"]: one for one in aside.records() if one["type"] == "container"}
+
+
+def _general(cgroup: str | None) -> str:
+    """Return a cgroup's path in a room, with `ID` in place of what differs."""
+    inside = _ROOM.sub("", cgroup or "")
+    return _SHORT_ID.sub("ID", _ID.sub("ID", inside))
 
 
 def report(row: Row) -> None:
@@ -56,8 +67,27 @@ def report(row: Row) -> None:
             print(json.dumps(asdict(row)), file=file)
 
 
-def seen(found: list[Json], engine: str, how: str, of: int, **more: str) -> None:
-    """Report how containers were seen, and assert that all of them were."""
-    known = [one for one in found if one["process"]["container"] is not None]
-    report(Row(engine, how, of, len(found), len(known), **more))
+def seen(
+    aside: Sidecar, found: list[Json], engine: str, how: str, of: int, **more: str
+) -> list[Json]:
+    """Report how containers were seen, and assert that all of them were.
+
+    Return what was said of the containers, one for each connection that is in one.
+    """
+    known = containers(aside)
+    keys = [one["process"]["container"] for one in found]
+    who = [known[key] for key in keys if key is not None]
+    doubts = Counter(one["reason"] for one in who if not one["confirmed"])
+    said = [f"{times} unconfirmed: {reason}" for reason, times in doubts.items()]
+    notes = "; ".join([more.pop("notes", ""), *said]).strip("; ")
+    row = Row(
+        *(engine, how, of, len(found), len(who)),
+        confirmed=sum(one["confirmed"] for one in who),
+        told_as=", ".join(sorted({one["engine"] for one in who})),
+        cgroup=", ".join(sorted({_general(one["cgroup"]) for one in who})),
+        notes=notes,
+        **more,
+    )
+    report(row)
     assert len(found) == of, f"{len(found)} of {of} seen"
+    return who
