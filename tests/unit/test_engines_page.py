@@ -11,7 +11,12 @@ from support.engines.page import Page, Row, read, rows, text
 
 PAGE = Path(__file__).parents[2] / "docs/containers.md"
 ROW = Row(
-    *("podman", "`podman run`", 10, 9, 8, 7, "podman", "yes", "/libpod-ID", "late"),
+    *("podman", "`podman run`", 10, 9, 8, 7),
+    told_as="podman",
+    name="yes",
+    cgroup="/libpod-ID",
+    origin="container",
+    notes="`late`, 2 of them",
     version="5.4",
 )
 

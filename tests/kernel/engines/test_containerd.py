@@ -5,6 +5,7 @@ from collections.abc import Generator
 import pytest
 
 from support.engines.bundles import bundles
+from support.engines.page import Row
 from support.engines.room import Room
 from support.engines.told import seen, told
 from support.sidecars import Sidecar
@@ -33,4 +34,4 @@ def test_programs_that_end_at_once(room: Room, aside: Sidecar) -> None:
     room.do("sh", "-euc", f"for port; do {each}; done", "sh", *map(str, PORTS))
     aside.stop()
 
-    seen(aside, told(aside, PORTS), "containerd", "`ctr run --config`", len(PORTS))
+    seen(aside, told(aside, PORTS), Row("containerd", "`ctr run --config`", len(PORTS)))

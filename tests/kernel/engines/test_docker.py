@@ -46,9 +46,12 @@ def test_programs_that_end_at_once(room: Room, aside: Sidecar) -> None:
     room.do(*each(ports, f"docker run --rm image /connect {SERVER4} $port"))
     aside.stop()
 
-    seen(
-        aside, told(aside, ports), ENGINE, "`docker run --rm`, ends at once", len(ports)
-    )
+    row = Row(ENGINE, "`docker run --rm`, ends at once", len(ports))
+    who = seen(aside, told(aside, ports), row)
+    assert {one["engine"] for one in who} == {"docker"}
+    assert len({one["id"] for one in who}) == len(ports)
+    assert {one["image"] for one in who if one["confirmed"]} == {"image"}
+    assert all(one["name"] for one in who if one["confirmed"])
 
 
 def test_who_enters_a_container(room: Room, aside: Sidecar) -> None:
@@ -58,7 +61,7 @@ def test_who_enters_a_container(room: Room, aside: Sidecar) -> None:
     aside.stop()
     room.do("docker", "rm", "-f", "entered")
 
-    who = seen(aside, told(aside, ports), ENGINE, "`docker exec`", len(ports))
+    who = seen(aside, told(aside, ports), Row(ENGINE, "`docker exec`", len(ports)))
     assert [(one["name"], one["image"], one["confirmed"]) for one in who] == [
         ("entered", "image", True)
     ] * len(ports)
@@ -76,10 +79,7 @@ def test_a_name_in_a_network_of_the_users(room: Room, aside: Sidecar) -> None:
     seen(
         aside,
         found,
-        ENGINE,
-        how,
-        1,
-        name="yes" if "four.example.test" in names else "no",
+        Row(ENGINE, how, 1, name="yes" if "four.example.test" in names else "no"),
     )
 
 
@@ -106,7 +106,7 @@ def test_the_steps_of_a_build(room: Room, aside: Sidecar, builder: str) -> None:
     aside.stop()
 
     how = "`docker build`, " + ("legacy builder" if builder == "0" else "buildkit")
-    seen(aside, told(aside, ports), ENGINE, how, len(ports))
+    seen(aside, told(aside, ports), Row(ENGINE, how, len(ports)))
 
 
 def test_a_published_port_is_reached_by_way_of_the_proxy(
@@ -143,7 +143,7 @@ def test_docker_in_docker(room: Room, aside: Sidecar) -> None:
     room.do("docker", "run", "--rm", "--privileged", *places, "skeleton", *script)
     aside.stop()
 
-    who = seen(aside, told(aside, ports), ENGINE, "docker in docker", len(ports))
+    who = seen(aside, told(aside, ports), Row(ENGINE, "docker in docker", len(ports)))
     outer = {one["outer"] for one in who}
     assert len(outer) == 1
     assert None not in outer

@@ -3,6 +3,7 @@
 import pytest
 
 from support.engines.bundles import bundles
+from support.engines.page import Row
 from support.engines.room import Room
 from support.engines.told import seen, told
 from support.sidecars import Sidecar
@@ -20,4 +21,4 @@ def test_each_container_is_seen_from_its_first_instruction(
     room.do("sh", "-euc", f"for port in {ports}; do {each}; done")
     aside.stop()
 
-    seen(aside, told(aside, PORTS), runtime, f"`{runtime} run`", len(PORTS))
+    seen(aside, told(aside, PORTS), Row(runtime, f"`{runtime} run`", len(PORTS)))

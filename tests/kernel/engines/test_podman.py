@@ -5,6 +5,7 @@ from collections.abc import Generator
 import pytest
 
 from support.engines.daemons import add_user, as_user, building, set_podman_up
+from support.engines.page import Row
 from support.engines.room import Room
 from support.engines.told import incomplete, seen, told
 from support.lab import SERVER4
@@ -51,7 +52,7 @@ def test_roots_containers(
     room.do(*run(*options), *map(str, ports))
     aside.stop()
 
-    seen(aside, told(aside, ports), "podman", how, len(ports))
+    seen(aside, told(aside, ports), Row("podman", how, len(ports)))
 
 
 def test_a_name_in_a_network_of_the_users(room: Room, aside: Sidecar) -> None:
@@ -66,10 +67,7 @@ def test_a_name_in_a_network_of_the_users(room: Room, aside: Sidecar) -> None:
     seen(
         aside,
         found,
-        "podman",
-        how,
-        1,
-        name="yes" if "four.example.test" in names else "no",
+        Row("podman", how, 1, name="yes" if "four.example.test" in names else "no"),
     )
 
 
@@ -92,7 +90,7 @@ def test_a_users_containers(
     notes = f"and once more by {network}, from the machine's network"
     if "TUN" in incomplete(aside):
         notes += "; the run is `incomplete`, for the TUN device"
-    seen(aside, told(aside, ports), "podman", how, len(ports), notes=notes)
+    seen(aside, told(aside, ports), Row("podman", how, len(ports), notes=notes))
 
 
 @pytest.mark.parametrize(("isolation", "first"), [("oci", 4370), ("chroot", 4380)])
@@ -104,4 +102,4 @@ def test_the_steps_of_a_build(
     aside.stop()
 
     how = f"`buildah bud --isolation={isolation}`"
-    seen(aside, told(aside, ports), "buildah", how, len(ports))
+    seen(aside, told(aside, ports), Row("buildah", how, len(ports)))

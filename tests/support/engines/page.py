@@ -27,6 +27,7 @@ containers of real engines, a test for each row. The engines are those of Debian
   and end.
 * **known**: those of them that say which container it was, and **as** what, by the path
   of its cgroup; **confirmed**: those whose engine told its name and image, too.
+* **origin**: whose connections they are, as the records say.
 * **name**: whether the destination has the name that was asked for; `-` where the
   program went to an address.
 
@@ -46,12 +47,13 @@ class Row:
     engine: str
     how: str
     of: int
-    seen: int
+    seen: int = 0
     known: int = 0
     confirmed: int = 0
     told_as: str = ""
     name: str = ""
     cgroup: str = ""
+    origin: str = ""
     notes: str = ""
     version: str = ""
 
@@ -68,7 +70,7 @@ class Page:
 
 _COLUMNS = (
     *("engine", "version", "how started", "seen", "known", "as", "confirmed", "name"),
-    *("cgroup", "notes"),
+    *("cgroup", "origin", "notes"),
 )
 
 
@@ -84,7 +86,7 @@ def _cells(row: Row) -> list[str]:
     cgroup = f"`{row.cgroup}`" if row.cgroup else "-"
     seen = [f"{row.seen} of {row.of}", f"{row.known} of {row.seen}"]
     who = [row.told_as or "-", f"{row.confirmed} of {row.known}"]
-    more = [row.name or "-", cgroup, row.notes or "-"]
+    more = [row.name or "-", cgroup, row.origin or "-", row.notes or "-"]
     return [row.engine, row.version, row.how, *seen, *who, *more]
 
 
@@ -103,11 +105,17 @@ def read(text: str) -> Page:
 def _row(cells: list[str]) -> Row:
     engine, version, how, seen, known, told_as, confirmed, *more = cells
     (one, of), (certain, _), (sure, _) = map(_numbers, (seen, known, confirmed))
-    told_as, name, cgroup, notes = (
-        "" if cell == "-" else cell.strip("`") for cell in (told_as, *more)
+    told_as, name, cgroup, origin, notes = (
+        "" if cell == "-" else cell for cell in (told_as, *more)
     )
     return Row(
-        engine, how, of, one, certain, sure, told_as, name, cgroup, notes, version
+        *(engine, how, of, one, certain, sure),
+        told_as=told_as,
+        name=name,
+        cgroup=cgroup.strip("`"),
+        origin=origin,
+        notes=notes,
+        version=version,
     )
 
 

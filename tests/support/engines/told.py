@@ -5,7 +5,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,27 +67,29 @@ def report(row: Row) -> None:
             print(json.dumps(asdict(row)), file=file)
 
 
-def seen(
-    aside: Sidecar, found: list[Json], engine: str, how: str, of: int, **more: str
-) -> list[Json]:
-    """Report how containers were seen, and assert that all of them were.
+def seen(aside: Sidecar, found: list[Json], row: Row) -> list[Json]:
+    """Report that these connections of containers were seen, and assert that all were.
 
-    Return what was said of the containers, one for each connection that is in one.
+    `row` says what was made, and how. Return what was said of the containers, one for
+    each connection that is in one.
     """
     known = containers(aside)
     keys = [one["process"]["container"] for one in found]
     who = [known[key] for key in keys if key is not None]
     doubts = Counter(one["reason"] for one in who if not one["confirmed"])
     said = [f"{times} unconfirmed: {reason}" for reason, times in doubts.items()]
-    notes = "; ".join([more.pop("notes", ""), *said]).strip("; ")
-    row = Row(
-        *(engine, how, of, len(found), len(who)),
+    told = replace(
+        row,
+        seen=len(found),
+        known=len(who),
         confirmed=sum(one["confirmed"] for one in who),
         told_as=", ".join(sorted({one["engine"] for one in who})),
         cgroup=", ".join(sorted({_general(one["cgroup"]) for one in who})),
-        notes=notes,
-        **more,
+        origin=", ".join(
+            sorted({str(one.get("origin") or "") for one in found} - {""})
+        ),
+        notes="; ".join(filter(None, [row.notes, *said])),
     )
-    report(row)
-    assert len(found) == of, f"{len(found)} of {of} seen"
+    report(told)
+    assert told.seen == row.of, f"{told.seen} of {row.of} seen"
     return who
