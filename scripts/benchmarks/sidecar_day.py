@@ -5,7 +5,7 @@ sidecar_day.py [HOURS [LEVEL]]     print the resident memory after each of HOURS
 In an hour of 3,600 s there are 2 processes (fork, exec, exit), 4 connections and 1 DNS
 look-up a second; one exit of 500 is lost, as by a full ring. There are 2,000 names, of
 which some answers are new addresses each time. All hours are of the same seconds, one
-after the other: the first minute fills what is filled, and the rest must not grow. The
+after the other: what is kept fills up to its bounds, and must not grow from there. The
 evidence goes nowhere, so that only what is kept counts.
 """
 

@@ -521,6 +521,23 @@ class Processes:
             pid_inside=process.pid_inside if process else None,
         ), why
 
+    def existing_actor(self, pid: int) -> Actor | None:
+        """Return the process `pid` as it was found; None: it is not known."""
+        process = self._known.get(pid)
+        if process is None:
+            return None
+        return Actor(
+            pid=pid,
+            tid=pid,
+            ppid=process.parent,
+            uid=process.uid,
+            comm=process.comm,
+            exe=process.exe,
+            argv=process.argv,
+            argv_cut=process.argv_cut,
+            ancestry=self.ancestry(process),
+        )
+
     def is_lost(self, event: Traffic) -> bool:
         """Tell whether events about the process behind `event` were lost.
 

@@ -433,6 +433,22 @@ class ClockRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ExistingRecord:
+    """A TCP connection that was there before a run that lasts; it is not judged."""
+
+    TYPE: ClassVar[str] = "existing"
+
+    protocol: Literal["tcp"]
+    dst: str
+    port: int
+    local: str
+    local_port: int
+    process: Actor | None
+    """One that has it open."""
+    process_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyRecord:
     """The policy of a run that lasts was read again: what follows is judged by it."""
 
@@ -589,6 +605,7 @@ Record: TypeAlias = (
     | HeartbeatRecord
     | ControlRecord
     | PolicyRecord
+    | ExistingRecord
     | GapRecord
     | ClockRecord
     | ContainerRecord

@@ -22,6 +22,7 @@ from egressmon.evidence.records import (
     ConnectionRecord,
     DnsRecord,
     EscapeRecord,
+    ExistingRecord,
     Record,
     Step,
     StepRecord,
@@ -29,6 +30,7 @@ from egressmon.evidence.records import (
 )
 
 _DIGEST_BYTES = 16
+_WITH_PROCESS = (ConnectionRecord, DnsRecord, EscapeRecord, ExistingRecord)
 
 ValueRecord: TypeAlias = StackRecord | ActorRecord | StepRecord | NativeRecord
 """A record that others refer to by its digest."""
@@ -48,13 +50,13 @@ def referring(record: Record) -> tuple[object, tuple[ValueRecord, ...]]:
         fields = _fields(record)
         del fields["digest"]
         return fields, ()
-    if not isinstance(record, ConnectionRecord | DnsRecord | EscapeRecord):
+    if not isinstance(record, _WITH_PROCESS):
         return record, ()
     fields = _fields(record)
     values: list[ValueRecord] = []
     if record.process is not None:
         fields["process"] = _actor(record.process, values)
-    if not isinstance(record, EscapeRecord):
+    if isinstance(record, ConnectionRecord | DnsRecord):
         if record.module is not None:
             fields["module"] = _module(record.module, values)
         if isinstance(record.code, CodeRecord):

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from egressmon.attribution import existing_sockets
 from egressmon.attribution.existing import Existing, above, found, look
+from egressmon.attribution.existing_sockets import Sockets
 from egressmon.attribution.stage import Attributor
 from egressmon.attribution.steps import STARTERS
 from egressmon.keeping.keeper import KeeperSetup
@@ -47,6 +49,8 @@ class Armed:
     """What was in the scope before it was watched."""
     above: list[Existing]
     """Who is above these, and not in the scope."""
+    sockets: Sockets
+    """The connections that it had, then."""
     around: "Around | None" = None
     """By what containers are known; None: there is no need to know them."""
 
@@ -75,13 +79,14 @@ def arm(
     close = partial(_close_agents_files, child, attributor, network, options)
     keeper_setup = _set_up_keeper(sensor, scope, options, child, close)
     existing = _admit_existing(sensor, scope)
+    sockets = _existing_sockets(existing)
     around = _look_for_containers(scope, options)
     if around is not None:
         both = partial(_close_both, close, around)
         keeper_setup = replace(keeper_setup, close_agents_files=both)
     return Armed(
         keeper_setup, plan, escalation, surroundings, network, doubts, existing,
-        above=above(existing), around=around,
+        above=above(existing), sockets=sockets, around=around,
     )  # fmt: skip
 
 
@@ -127,6 +132,13 @@ def _admit_lineage(sensor: Sensor, scope: LineageScope) -> list[Existing]:
     existing = found(known, STARTERS)
     sensor.engine.dismiss(known.keys() - {one.pid for one in existing})
     return existing
+
+
+# After the probes are attached: what is connected later is seen by them.
+def _existing_sockets(existing: list[Existing]) -> Sockets:
+    if not existing:
+        return Sockets([])
+    return existing_sockets.found(one.pid for one in existing)
 
 
 def _surroundings(scope: Scope, options: RunOptions) -> Surroundings:

@@ -15,6 +15,7 @@ from egressmon import host
 from egressmon.evidence.records import (
     BlindSpot,
     ClockRecord,
+    ExistingRecord,
     GapRecord,
     HeartbeatRecord,
     PhaseRecord,
@@ -280,8 +281,30 @@ class StandingSession(Session):
         super()._record_start()
         with self._isolated("looking at the run before"):
             self._record_gap_before()
+        with self._isolated("recording connections from before"):
+            self._record_existing()
         for rendered, ktime_ns in held:
             self._recorder.put(rendered, ktime_ns)
+
+    def _record_existing(self) -> None:
+        sockets = self._live.armed.sockets
+        processes = self._state.knowledge.processes
+        for one in sockets.found:
+            actor = processes.existing_actor(one.pid)
+            self._recorder.record(
+                ExistingRecord(
+                    protocol="tcp",
+                    dst=one.address,
+                    port=one.port,
+                    local=one.local_address,
+                    local_port=one.local_port,
+                    process=actor,
+                    process_reason=None if actor is not None else "it has ended",
+                )
+            )
+        if sockets.why_not_all is not None:
+            why = f"connections from before may be missing: {sockets.why_not_all}"
+            self.doubt(why)
 
     def _record_gap_before(self) -> None:
         standing = self._state.options.standing
