@@ -86,7 +86,7 @@ def _found(pids: Iterable[int], owners: dict[int, int]) -> Iterator[ExistingSock
     for pid in pids:
         for name in ("tcp", "tcp6"):
             with suppress(OSError):
-                yield from _in_table(_table(f"/proc/{pid}/net/{name}"), owners)
+                yield from in_table(_table(f"/proc/{pid}/net/{name}"), owners)
 
 
 def _table(path: str) -> bytes:
@@ -94,7 +94,11 @@ def _table(path: str) -> bytes:
         return file.read(_MAX_TABLE)
 
 
-def _in_table(data: bytes, owners: dict[int, int]) -> Iterator[ExistingSocket]:
+def in_table(data: bytes, owners: dict[int, int]) -> Iterator[ExistingSocket]:
+    """Yield the connections in `data`, a table as proc_pid_net(5) has it.
+
+    `owners` are the processes by the inodes of their sockets; others are left out.
+    """
     for line in data.splitlines()[1:]:
         words = line.split()
         with suppress(ValueError, IndexError):

@@ -197,7 +197,10 @@ def _notify(standing: Standing) -> Callable[[int, int, int], None] | None:
         return None
     from egressmon.sidecar.notifying import State  # noqa: PLC0415 -- a sidecar's alone
 
-    return lambda state, *counts: notifier.tell(State(state), *counts)
+    def notify(state: int, connections: int, violations: int) -> None:
+        notifier.tell(State(state), connections, violations)
+
+    return notify
 
 
 # To be called in the keeper, which inherits these. Only the agent uses them: left open

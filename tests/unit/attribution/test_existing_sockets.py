@@ -20,7 +20,7 @@ def table(local: bytes, remote: bytes, state: bytes = b"01") -> bytes:
 
 
 def read(data: bytes) -> list[ExistingSocket]:
-    return list(existing_sockets._in_table(data, {77: 5}))  # noqa: SLF001 -- pure
+    return list(existing_sockets.in_table(data, {77: 5}))
 
 
 @LITTLE

@@ -151,7 +151,7 @@ class Hands:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.awake_ns, self.boot_ns, self.wall_ns = 0, 10**12, 1_800_000_000 * 10**9
-        monkeypatch.setattr(time, "clock_gettime_ns", lambda _: self.boot_ns)
+        monkeypatch.setattr(time, "clock_gettime_ns", self.now_ns)
         monkeypatch.setattr(time, "time_ns", lambda: self.wall_ns)
 
     def go_on(self, seconds: int) -> None:
@@ -161,6 +161,9 @@ class Hands:
     def sleep(self, seconds: int) -> None:
         self.boot_ns += seconds * 10**9
         self.wall_ns += seconds * 10**9
+
+    def now_ns(self, _: int) -> int:
+        return self.boot_ns
 
     def now_s(self) -> float:
         return self.awake_ns / 10**9
