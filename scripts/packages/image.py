@@ -1,4 +1,4 @@
-"""Write a container image of one layer, for `docker load` and whatever reads OCI layouts.
+"""Write a container image of one layer, for engines and whatever reads OCI layouts.
 
 image.py ROOT.tar FOLDER VERSION ARCHITECTURE
 
@@ -78,7 +78,7 @@ def files_of(version: str, architecture: str, layer: bytes) -> dict[str, bytes]:
 
 
 def write(path: Path, files: dict[str, bytes]) -> None:
-    """Write `files` into the tar file `path`: always the same bytes for the same files."""
+    """Write `files` into the tar file `path`: the same files give the same bytes."""
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
         for name, data in sorted(files.items()):
             entry = tarfile.TarInfo(name)

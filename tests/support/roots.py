@@ -18,6 +18,9 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ENTER = """
 mount --bind "$0" "$0"
 for name in proc sys dev; do mount --rbind /$name "$0/$name"; done
+# As on a machine that was booted with cgroup v2 alone.
+umount -R "$0/sys/fs/cgroup"
+mount -t cgroup2 none "$0/sys/fs/cgroup"
 mkdir -p "$0/old"
 cd "$0"
 pivot_root . old

@@ -69,6 +69,11 @@ def test_a_jobs_connection_is_seen_and_its_program_is_no_claim(seen: Json) -> No
     assert reached["claimed"] == []
 
 
+def test_a_stop_without_the_token_is_no_conclusion(seen: Json) -> None:
+    assert seen["refused"] == 121
+    assert only(seen["first"], "end")["complete"] is False
+
+
 def test_a_reload_does_not_end_it(seen: Json) -> None:
     assert seen["after reload"]["status"] == 0, seen["reloaded"]
 
@@ -77,19 +82,26 @@ def test_the_token_concludes_a_run_and_the_next_begins(seen: Json) -> None:
     answer = json.loads(seen["stopped"]["out"])
 
     assert answer["concluded"] is True
-    assert only(seen["second"], "end")["verdict"] != "incomplete", answer
+    assert only(seen["second"], "end")["complete"] is True
 
 
 def test_it_is_started_again_when_it_is_killed(seen: Json) -> None:
     assert seen["killed"] == 0
     assert seen["restarts"] >= 1
-    assert seen["third"]["last"] != "run.end" or (
-        only(seen["third"], "end")["verdict"] == "incomplete"
-    )
+    assert seen["third"]["end"] == []
     assert only(seen["fourth"], "reached")["dst"]["port"] == 4303
 
 
 def test_systemds_stop_concludes_nothing(seen: Json) -> None:
     assert seen["stop"]["status"] == 0
-    assert seen["inactive"] in {"inactive", "failed"}
-    assert only(seen["fourth"], "end")["verdict"] == "incomplete"
+    assert seen["inactive"] == "failed"  # as its status is 121
+    end = only(seen["fourth"], "end")
+    assert end["complete"] is False
+    assert "SIGTERM from process 1" in end["incomplete_reasons"][0]
+
+
+def test_what_it_leaves_can_be_verified(seen: Json) -> None:
+    found = seen["verified"]["out"]
+
+    assert found.count("NOT AS RECORDED") == 1, found  # the one that was killed
+    assert "the run has no end" in found
