@@ -5,9 +5,11 @@ from collections import Counter
 from typing import NamedTuple
 
 from egressmon.evidence.code_records import CodeRecord, ModuleFile
+from egressmon.evidence.container_tally import ContainerTally
 from egressmon.evidence.records import (
     Actor,
     ConnectionRecord,
+    ContainerRecord,
     DnsRecord,
     EscapeRecord,
     ProcessRecord,
@@ -77,6 +79,7 @@ class Tally:
     """Escapes that make the evidence incomplete, by reason."""
     ungrouped: int = 0
     """Violations that are in no group, because there are too many groups."""
+    containers: ContainerTally = field(default_factory=ContainerTally)
     _alive: set[int] = field(default_factory=set[int])
     _seen_alive: set[int] = field(default_factory=set[int])
 
@@ -92,6 +95,7 @@ class Tally:
                 pass  # counted as it was begun
             case ConnectionRecord():
                 self._verdict(record, self.seen_connections, group)
+                self.containers.add(record)
                 if written:
                     self.connections[record.verdict] += 1
                     self._attribution(record)
@@ -99,6 +103,8 @@ class Tally:
                 self._verdict(record, self.seen_queries, group)
                 if written:
                     self.queries[record.verdict] += record.count
+            case ContainerRecord():
+                self.containers.meet(record)
             case EscapeRecord(doubt=True):
                 self._escape(record.reason)
             case ProcessRecord():

@@ -13,6 +13,7 @@ from egressmon.reports.rows import rows
 from egressmon.reports.wording import counted, plural
 
 _STYLES = {"clean": "bold green", "violations": "bold red", "incomplete": "bold yellow"}
+_MAX_CONTAINERS = 10
 _MAX_ROWS = 20
 # Besides the probes' own losses (lost_*), the counts that make a run incomplete in
 # runs/conclude.py.
@@ -172,11 +173,28 @@ def _doubts(outcome: Outcome) -> Iterator[str]:
         yield f"{addresses} without a name"
     if end.bypasses:
         yield _bypasses(outcome)
+    yield from _by_container(outcome)
     if end.unattributed_flows:
         yield f"{plural(end.unattributed_flows, 'flow')} without a process"
     if end.outlived:
         names = ", ".join(f"{one.comm} ({one.pid})" for one in end.outlived[:10])
         yield f"still running, no longer watched: {names}"
+
+
+# Their names are claims where their engine did not confirm them.
+def _by_container(outcome: Outcome) -> Iterator[str]:
+    found = outcome.tally.containers
+    most = found.connections.most_common(_MAX_CONTAINERS)
+    if not most:
+        return
+    rest = found.connections.total() - sum(count for _, count in most)
+    parts: list[str] = []
+    for key, count in most:
+        bad = found.violations[key]
+        suffix = f" ({plural(bad, 'violation')})" if bad else ""
+        parts.append(f"{redacted(found.label(key))} {count}{suffix}")
+    more = f", {rest} of others" if rest else ""
+    yield f"connections by container: {', '.join(parts)}{more}"
 
 
 # Those in violation are in the rows.
