@@ -15,6 +15,7 @@ from egressmon.values import replace
 _MAX_KNOWN = 8192
 _MAX_CACHED = 65536
 _SEARCH_EVERY_S = 1.0
+_TURN_S = 0.01
 _UNASKED = "its engine was not asked yet"
 _NAMELESS = "a pid namespace of its own is all that tells of it"
 _PATHLESS = (
@@ -73,12 +74,16 @@ class Containers:
         """Ask engines, and record what they say; wait for nothing."""
         self._questions.attend()
 
-    def finish(self, patience_s: float) -> None:
-        """Wait so long for what is asked, then record that it was not answered."""
+    def finish(self, patience_s: float, meanwhile: Callable[[], None]) -> None:
+        """Wait so long for what is asked, then record that it was not answered.
+
+        `meanwhile` is called again and again, as other things go on.
+        """
         until = time.monotonic() + patience_s
         while not self._questions.is_idle and time.monotonic() < until:
+            meanwhile()
             self._questions.attend()
-            time.sleep(0.01)
+            time.sleep(_TURN_S)
         self._questions.give_up("the run ended before its engine answered")
         self._questions.close()
 

@@ -323,9 +323,8 @@ class StandingSession(Session):
             self._see_end(setup.child.pid)
         with self._isolated("recording attempts"):
             self.overseer.tell_attempts()
-        if self.containers is not None:
-            with self._isolated("waiting for container engines"):
-                self.containers.finish(_ENGINES_S)
+        with self._isolated("waiting for container engines"):
+            self._wait_for_engines()
         with self._isolated("testing the probes"):
             self.look_at_round(is_last=True)
         with self._isolated("recording the last heartbeat"):
@@ -341,6 +340,15 @@ class StandingSession(Session):
             return
         ending.doubts.append(f"the run was not concluded: {self._why()}")
         ending.status, ending.signal = 0, None
+
+    # What else is told of meanwhile is read, as the time for that is bounded, too.
+    def _wait_for_engines(self) -> None:
+        if self.containers is None:
+            return
+        patience_s = min(_ENGINES_S, self._catch_up.left_s() / 2)
+        self.containers.finish(
+            patience_s, lambda: self._pipeline.drain(self._live.sensor.read)
+        )
 
     def _why(self) -> str:
         if self.overseer.asked_by is not None:

@@ -197,7 +197,10 @@ def test_without_the_asker_it_is_told(told: Run) -> None:
 
 def test_at_the_end_what_was_not_answered_is_told(told: Run) -> None:
     told.containers.key_of(5, is_inside=False)
-    told.containers.finish(0.0)
+    turns: list[int] = []
+    told.containers.finish(0.05, lambda: turns.append(1))
+
+    assert turns
 
     assert "the run ended before" in (told.records[-1].reason or "")
 
