@@ -77,6 +77,7 @@ def short_containers(network: Lab, parent: Path, ids: list[str]) -> None:
 def until_told(one: Sidecar, *texts: str) -> None:
     """Wait until all of `texts` are in its evidence, which is read back at the end."""
     deadline = time.monotonic() + PATIENCE_S
+    written = ""
     while time.monotonic() < deadline:
         written = b"".join(path.read_bytes() for path in one.segments()).decode()
         if all(text in written for text in texts):
