@@ -18,7 +18,6 @@ from egressmon.sensor.canary import Plan
 from egressmon.sensor.escalation import Escalation, runs_as_root
 from egressmon.sensor.found_scope import FoundScope
 from egressmon.sensor.inherited import adopt
-from egressmon.sensor.lineage_scope import LineageScope
 from egressmon.sensor.scope import Scope
 from egressmon.sensor.sensor import Sensor
 from egressmon.sensor.surroundings import NetworkWatch, Surroundings, look_around
@@ -108,7 +107,7 @@ def _look_for_containers(scope: Scope, options: RunOptions) -> "Around | None":
 def _admit_existing(sensor: Sensor, scope: Scope) -> list[Existing]:
     if not isinstance(scope, FoundScope):
         return []
-    if isinstance(scope, LineageScope):
+    if scope.goes_by_lineage:
         return _admit_lineage(sensor, scope)
     existing = found(scope.members(), STARTERS)
     sensor.engine.admit(one.pid for one in existing)
@@ -117,7 +116,7 @@ def _admit_existing(sensor: Sensor, scope: Scope) -> list[Existing]:
 
 # Again and again, until nothing new is found: what a process forked before it was
 # admitted is found by its parent, and what it forks later is seen.
-def _admit_lineage(sensor: Sensor, scope: LineageScope) -> list[Existing]:
+def _admit_lineage(sensor: Sensor, scope: FoundScope) -> list[Existing]:
     known: dict[int, Existing] = {}
     for _ in range(_MAX_SWEEPS):
         new = [pid for pid in scope.members() if pid not in known]

@@ -21,11 +21,11 @@ from egressmon.reports.page import Page
 from egressmon.runs.catch_up import DEFAULT_S
 from egressmon.sanitise.argv_mode import ArgvMode
 from egressmon.sensor.escalation import SudoQuery
-from egressmon.sensor.lineage_scope import Lineage
 from egressmon.values import dataclass, field
 
 if TYPE_CHECKING:
     from egressmon.containers.paths import Engine
+    from egressmon.sensor.lineage_scope import Lineage
     from egressmon.sidecar.listening import Place
     from egressmon.sidecar.notifying import Notifier
 
@@ -55,7 +55,7 @@ class Standing:
     """The run before, in the folder of the evidence; None: there is none."""
     open_policy: Callable[[], int] | None = None
     """Opens the policy's file again, as who started it; None: there is none."""
-    lineage: Lineage | None = None
+    lineage: "Lineage | None" = None
     """The processes that are watched, instead; None: `watched` says what is."""
     job: JobRoot | None = None
     """The root of the job of that user; None: it is not known."""

@@ -18,7 +18,6 @@ from egressmon.runs.plan import Standing
 from egressmon.runs.session import Live, Session
 from egressmon.runs.state import RunState
 from egressmon.sensor.found_scope import FoundScope, find_scope
-from egressmon.sensor.lineage_scope import make_lineage_scope
 from egressmon.sensor.scope import make_scope
 from egressmon.sensor.sensor import Sensor
 from egressmon.verdicts.listeners import Listeners
@@ -68,6 +67,10 @@ def execute(
 
 def _standing_scope(standing: Standing) -> FoundScope:
     if standing.lineage is not None:
+        from egressmon.sensor.lineage_scope import (  # noqa: PLC0415 -- only for such
+            make_lineage_scope,
+        )
+
         return make_lineage_scope(standing.lineage)
     return find_scope(standing.watched)
 

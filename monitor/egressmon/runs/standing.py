@@ -32,7 +32,7 @@ from egressmon.runs.overseer import Overseer
 from egressmon.runs.reloading import Reloading
 from egressmon.runs.session import Session
 from egressmon.sensor.canary import Attempt
-from egressmon.sensor.lineage_scope import LineageScope
+from egressmon.sensor.found_scope import FoundScope
 from egressmon.sidecar.notifying import State
 from egressmon.sidecar.permissions import Caller
 from egressmon.values import dataclass
@@ -112,7 +112,7 @@ class StandingSession(Session):
     def is_inside(self, pid: int) -> bool:
         """Tell whether the process `pid` is in the scope."""
         scope = self._live.scope
-        if isinstance(scope, LineageScope):
+        if isinstance(scope, FoundScope) and scope.goes_by_lineage:
             process = self._state.knowledge.processes.get(pid)
             return process is not None and is_running(process)
         parts = scope.watched.relative_to(scope.root).parts

@@ -7,7 +7,6 @@ from egressmon.evidence.records import BlindSpot
 from egressmon.probes.engine import Engine
 from egressmon.sensor.escalation import Escalation
 from egressmon.sensor.found_scope import FoundScope
-from egressmon.sensor.lineage_scope import LineageScope
 from egressmon.sensor.scope import Scope
 from egressmon.sensor.surroundings import Surroundings
 from egressmon.values import replace
@@ -223,8 +222,9 @@ def declared(  # noqa: PLR0913 -- what a run depends on
         KnownBlindSpot.SYSTEM_CALLS: not engine.watches_calls,
         KnownBlindSpot.RING_SOCKETS: not engine.watches_rings,
         KnownBlindSpot.EXISTING_SOCKETS: is_found,
-        KnownBlindSpot.LEFT_BEHIND: isinstance(scope, LineageScope),
         KnownBlindSpot.CONTAINERS: is_found and not engine.watches_cgroups,
+        KnownBlindSpot.LEFT_BEHIND: isinstance(scope, FoundScope)
+        and scope.goes_by_lineage,
         KnownBlindSpot.UNCOUNTED_SKIPS: not engine.counts_skipped,
     }
     # Nothing is outside the whole machine.

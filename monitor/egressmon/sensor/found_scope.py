@@ -20,6 +20,9 @@ _OPTIONS = "--cgroupns=host --pid=host)"
 class FoundScope(Scope):
     """A cgroup that others made, and one of our own below it, which is `path`."""
 
+    goes_by_lineage = False
+    """Whether processes are in it by who started them, and not by their cgroup."""
+
     def __init__(self, path: Path, fd: int, *, root: Path, watched: Path) -> None:
         """`path` and `fd` are those of our own; `watched` is the other."""
         super().__init__(path, fd, root=root)

@@ -43,6 +43,8 @@ class Seen:
 class LineageScope(FoundScope):
     """Processes of the machine; the cgroup `path` has but those that send canaries."""
 
+    goes_by_lineage = True
+
     def __init__(self, path: Path, fd: int, *, root: Path, lineage: Lineage) -> None:
         """`path` and `fd` are those of a cgroup of our own."""
         super().__init__(path, fd, root=root, watched=path)

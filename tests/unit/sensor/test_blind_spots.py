@@ -11,6 +11,7 @@ from egressmon.probes.engine import Engine
 from egressmon.sensor.blind_spots import ALWAYS, KnownBlindSpot, declared, of_command
 from egressmon.sensor.escalation import Escalation
 from egressmon.sensor.found_scope import FoundScope
+from egressmon.sensor.lineage_scope import LineageScope
 from egressmon.sensor.surroundings import Surroundings
 
 
@@ -34,7 +35,7 @@ def test_each_one_is_declared_where_nothing_can_be_seen(
     monkeypatch.setattr(host, "proc_is_ours", lambda: False)
     monkeypatch.setattr(host, "hierarchy_is_whole", lambda: False)
     worst = Surroundings(may_change_network=True, same_user_runs=True)
-    scope = object.__new__(FoundScope)
+    scope = object.__new__(LineageScope)
     scope.watched, scope.root = Path("/cgroup/part"), Path("/cgroup")
     escalation = Escalation(as_root="root", can_sudo="sudo", withheld_by=None)
 
