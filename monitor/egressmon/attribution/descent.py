@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Literal
 
 from egressmon.attribution.existing import Existing
-from egressmon.attribution.steps import starts_steps, step_of
 from egressmon.evidence.records import Origin, Step
 from egressmon.values import dataclass, replace
 
@@ -133,11 +132,16 @@ def is_engine(exe: str) -> bool:
 def of_existing(found: Iterable[Existing], job: JobRoot | None) -> dict[int, Descent]:
     """Return what each of the processes `found` has, by pid; `job` is the caller's."""
     known = {one.pid: one for one in found}
-    steps = dict(_steps(known))
+    steps = dict(_steps(known)) if known else {}
     return {pid: _descent(one, known, job, steps) for pid, one in known.items()}
 
 
 def _steps(known: Mapping[int, Existing]) -> Iterator[tuple[int, Step]]:
+    from egressmon.attribution.steps import (  # noqa: PLC0415 -- only a sidecar's
+        starts_steps,
+        step_of,
+    )
+
     for pid, one in known.items():
         parent = known.get(one.parent)
         if one.environment is None or parent is None or not starts_steps(parent.exe):

@@ -17,7 +17,6 @@ from egressmon.attribution.executables import Executables, why_preloaded
 from egressmon.attribution.existing import Existing
 from egressmon.attribution.helpers import helper_of
 from egressmon.attribution.mount_ages import MountAges
-from egressmon.attribution.steps import starts_steps, step_of
 from egressmon.clock import ahead_ns
 from egressmon.events.model import (
     FLAG_OWNERLESS,
@@ -321,6 +320,11 @@ class Processes:
 
         What started it must be a program that starts steps.
         """
+        from egressmon.attribution.steps import (  # noqa: PLC0415 -- only a sidecar's
+            starts_steps,
+            step_of,
+        )
+
         process, parent = self._known.get(event.pid), self._known.get(event.parent)
         if process is None or process.start_ns != event.start_ns:
             return

@@ -8,7 +8,7 @@ from egressmon.attribution import existing_sockets
 from egressmon.attribution.existing import Existing, above, found, look
 from egressmon.attribution.existing_sockets import Sockets
 from egressmon.attribution.stage import Attributor
-from egressmon.attribution.steps import STARTERS
+from egressmon.errors import ScopeError
 from egressmon.keeping.keeper import KeeperSetup
 from egressmon.keeping.launch import Launched, flush_output, launch
 from egressmon.keeping.signals import SignalRelay
@@ -107,8 +107,10 @@ def _look_for_containers(scope: Scope, options: RunOptions) -> "Around | None":
 def _admit_existing(sensor: Sensor, scope: Scope) -> list[Existing]:
     if not isinstance(scope, FoundScope):
         return []
+    from egressmon.attribution.steps import STARTERS  # noqa: PLC0415 -- a sidecar's
+
     if scope.goes_by_lineage:
-        return _admit_lineage(sensor, scope)
+        return found(_admit_lineage(sensor, scope), STARTERS)
     existing = found(scope.members(), STARTERS)
     sensor.engine.admit(one.pid for one in existing)
     return existing
@@ -116,21 +118,20 @@ def _admit_existing(sensor: Sensor, scope: Scope) -> list[Existing]:
 
 # Again and again, until nothing new is found: what a process forked before it was
 # admitted is found by its parent, and what it forks later is seen.
-def _admit_lineage(sensor: Sensor, scope: FoundScope) -> list[Existing]:
-    known: dict[int, Existing] = {}
+def _admit_lineage(sensor: Sensor, scope: FoundScope) -> set[int]:
+    known: set[int] = set()
     for _ in range(_MAX_SWEEPS):
         new = [pid for pid in scope.members() if pid not in known]
         if not new:
-            break
+            return known
         sensor.engine.admit(new)
-        known.update((pid, one) for pid in new if (one := look(pid)) is not None)
-        gone = [pid for pid in new if pid not in known]
-        sensor.engine.dismiss(gone)
-        if len(gone) == len(new):
-            break
-    existing = found(known, STARTERS)
-    sensor.engine.dismiss(known.keys() - {one.pid for one in existing})
-    return existing
+        there = {pid for pid in new if look(pid) is not None}
+        known |= there
+        sensor.engine.dismiss(set(new) - there)  # its end was not seen, or it was
+    raise ScopeError(
+        "what is to be watched starts processes faster than they are found",
+        "watch the whole machine (--all), or a cgroup",
+    )
 
 
 # After the probes are attached: what is connected later is seen by them.
