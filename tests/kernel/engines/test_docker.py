@@ -7,7 +7,7 @@ import pytest
 from support.engines.daemons import building, dockerd
 from support.engines.page import Row
 from support.engines.room import Room
-from support.engines.told import report, seen, told
+from support.engines.told import origins, report, seen, told
 from support.lab import OTHER_PORT, SERVER4
 from support.sidecars import Sidecar
 
@@ -88,13 +88,11 @@ def test_what_the_engine_itself_reaches(room: Room, aside: Sidecar) -> None:
     aside.stop()
 
     assert pulled.status != 0  # there is no registry
-    found = {
-        one["process"]["exe"]
-        for one in aside.reached(ip=SERVER4, port=OTHER_PORT)
-        if one["op"] == "connect"
-    }
-    assert found == {"/usr/sbin/dockerd"}
-    report(Row(ENGINE, "`docker pull`, by the daemon", 1, 1))
+    reached = aside.reached(ip=SERVER4, port=OTHER_PORT)
+    found = [one for one in reached if one["op"] == "connect"]
+    assert {one["process"]["exe"] for one in found} == {"/usr/sbin/dockerd"}
+    how = "`docker pull`, by the daemon"
+    report(Row(ENGINE, how, 1, 1, origin=origins(found), notes="the engine's own"))
 
 
 @pytest.mark.parametrize("builder", ["0", "1"])
@@ -123,14 +121,14 @@ def test_a_published_port_is_reached_by_way_of_the_proxy(
     made = [one for one in aside.verified() if one["type"] == "connection"]
     asked = [one for one in made if one["dst"]["ip"] == "127.0.0.1"]
     assert "local" in {one["verdict"] for one in asked if one["dst"]["port"] == 8080}
-    passed = {
-        one["process"]["exe"]
+    passed = [
+        one
         for one in made
         if one["dst"]["port"] == 8080 and one["dst"]["ip"].startswith("172.")
-    }
-    assert passed == {"/usr/sbin/docker-proxy"}
+    ]
+    assert {one["process"]["exe"] for one in passed} == {"/usr/sbin/docker-proxy"}
     how = "published port, by `docker-proxy`"
-    report(Row(ENGINE, how, 1, 1, notes="the proxy's connection is the engine's own"))
+    report(Row(ENGINE, how, 1, 1, origin=origins(passed), notes="the engine's own"))
 
 
 def test_docker_in_docker(room: Room, aside: Sidecar) -> None:

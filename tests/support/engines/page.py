@@ -29,7 +29,8 @@ containers of real engines, a test for each row. The engines are those of Debian
   of its cgroup; **confirmed**: those whose engine told its name and image, too.
 * **origin**: whose connections they are, as the records say.
 * **name**: whether the destination has the name that was asked for; `-` where the
-  program went to an address.
+  program went to an address. The engines see other mounts than the machine's first
+  process, so that they are the machine's own services is not taken for granted here.
 
 """
 _SEEN = re.compile(r"(\d+) of (\d+)")

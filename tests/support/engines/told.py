@@ -67,6 +67,11 @@ def report(row: Row) -> None:
             print(json.dumps(asdict(row)), file=file)
 
 
+def origins(found: list[Json]) -> str:
+    """Return what these connections belong to, as their records say; or ""."""
+    return ", ".join(sorted({one["origin"] for one in found if one.get("origin")}))
+
+
 def seen(aside: Sidecar, found: list[Json], row: Row) -> list[Json]:
     """Report that these connections of containers were seen, and assert that all were.
 
@@ -85,9 +90,7 @@ def seen(aside: Sidecar, found: list[Json], row: Row) -> list[Json]:
         confirmed=sum(one["confirmed"] for one in who),
         told_as=", ".join(sorted({one["engine"] for one in who})),
         cgroup=", ".join(sorted({_general(one["cgroup"]) for one in who})),
-        origin=", ".join(
-            sorted({str(one.get("origin") or "") for one in found} - {""})
-        ),
+        origin=origins(found),
         notes="; ".join(filter(None, [row.notes, *said])),
     )
     report(told)
