@@ -46,16 +46,16 @@ class LastLine:
 
 
 def find_before(folder: PlainFolder) -> Before | None:
-    """Return the newest run in `folder` that is not going on; None: there is none."""
+    """Return the newest run in `folder` that began and is not going on, if any."""
     last: dict[str, int] = {}
     for name in _first(folder.names(), _MAX_NAMES):
         found = named(name)
         if found is not None and len(found[0]) <= _MAX_RUN:
             last[found[0]] = max(last.get(found[0], 0), found[1])
     for run in sorted(last, reverse=True)[:_MAX_RUNS]:
-        file, is_written = _opened(folder, run, last[run])
-        if not is_written:
-            return Before(run, file) if file is not None else None
+        file = _opened(folder, run, last[run])
+        if file is not None:
+            return Before(run, file)
     return None
 
 
@@ -64,24 +64,23 @@ def _first(names: Iterable[str], count: int) -> Iterable[str]:
         yield name
 
 
-# The last file may be empty: whoever wrote it was killed there.
-def _opened(
-    folder: PlainFolder, run: str, number: int
-) -> tuple[IO[bytes] | None, bool]:
+# The last file may be empty: whoever wrote it was killed there. None: the run goes on,
+# did not begin, or is not there as a run is.
+def _opened(folder: PlainFolder, run: str, number: int) -> IO[bytes] | None:
     for one in (number, number - 1):
         if not one:
-            break
+            return None
         try:
             file = folder.open_again(segment_name(run, one))
         except OSError:
-            return None, False
+            return None
         if one == number and _is_written(file):
             file.close()
-            return None, True
+            return None
         if os.fstat(file.fileno()).st_size:
-            return file, False
+            return file
         file.close()
-    return None, False
+    return None
 
 
 def _is_written(file: IO[bytes]) -> bool:

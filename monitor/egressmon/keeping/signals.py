@@ -136,7 +136,7 @@ class SignalRelay:
     # Whether it asks for no end.
     def _is_for_us(self, info: signal.struct_siginfo) -> bool:
         if info.si_signo == signal.SIGHUP and info.si_code != _SI_KERNEL:
-            self.reloading.set(f"{info.si_pid} {info.si_uid}")
+            self.reloading.set(f"{info.si_pid} {info.si_uid} ")
             return True
         return info.si_signo not in ENDING
 

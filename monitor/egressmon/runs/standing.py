@@ -318,7 +318,7 @@ class StandingSession(Session):
     # Nothing ends with this run but the process that waits for it.
     def _wind_up(self) -> None:
         setup, ending = self._live.armed.keeper_setup, self._state.ending
-        self.notify(State.STOPPING)
+        self.notify(State.CONCLUDING)
         with self._isolated("seeing the end"):
             self._see_end(setup.child.pid)
         with self._isolated("recording attempts"):
@@ -372,4 +372,5 @@ class StandingSession(Session):
     def _conclude(self, blind_spots: list[BlindSpot]) -> Outcome:
         outcome = super()._conclude(blind_spots)
         self.overseer.answer(outcome)
+        self.notify(State.STOPPING)
         return outcome

@@ -14,6 +14,7 @@ from enum import IntEnum
 _MAX_PATH = 107
 _MAX_DIGITS = 18
 _LEAST_S = 0.5
+_CONCLUDING_US = 3600 * 1_000_000
 
 
 class State(IntEnum):
@@ -25,7 +26,9 @@ class State(IntEnum):
     """It goes on."""
     RELOADING = 3
     """It reads its policy again."""
-    STOPPING = 4
+    CONCLUDING = 4
+    """It reads its evidence back, which takes as long as that is large."""
+    STOPPING = 5
     """It ends."""
 
 
@@ -45,6 +48,7 @@ class Notifier:
             State.READY: f"READY=1\n{status}",
             State.WATCHDOG: f"WATCHDOG=1\n{status}",
             State.RELOADING: f"RELOADING=1\nMONOTONIC_USEC={_monotonic_us()}",
+            State.CONCLUDING: f"WATCHDOG_USEC={_CONCLUDING_US}\n{status}",
             State.STOPPING: f"STOPPING=1\n{status}",
         }[state]
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:

@@ -138,6 +138,13 @@ def test_whatever_the_last_line_is_it_was_no_end(
     assert (found.since, found.doubt, found.before) == (None, True, RUN)
 
 
+def test_a_start_that_failed_hides_no_run(tmp_path: Path) -> None:
+    put(tmp_path, RUN, 1, LAST % now())
+    put(tmp_path, LATER, 1, b"")
+
+    assert run_before(tmp_path) == RUN
+
+
 def test_other_files_are_nobodys(tmp_path: Path) -> None:
     (tmp_path / f"{RUN}-000001.jsonl").symlink_to("/etc/passwd")
     (tmp_path / "notes.txt").write_text("")

@@ -20,6 +20,7 @@ def block(**fields: str) -> dict[bytes, bytes]:
         (State.READY, "READY=1"),
         (State.WATCHDOG, "WATCHDOG=1"),
         (State.RELOADING, "RELOADING=1"),
+        (State.CONCLUDING, "WATCHDOG_USEC=3600000000"),
         (State.STOPPING, "STOPPING=1"),
     ],
 )
