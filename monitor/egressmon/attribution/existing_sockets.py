@@ -37,7 +37,7 @@ class Sockets:
 
     found: list[ExistingSocket]
     why_not_all: str | None = None
-    """Why there may be more; None: these are all that a process has open."""
+    """Why there may be more; None: these are all of those that may be looked at."""
 
 
 def found(pids: Iterable[int]) -> Sockets:
@@ -51,7 +51,7 @@ def found(pids: Iterable[int]) -> Sockets:
     owners: dict[int, int] = {}
     spaces: dict[int, int] = {}
     """A process of each network namespace, by its number."""
-    looked_at = unseen = 0
+    looked_at = 0
     for pid in pids:
         if time.monotonic() > deadline or looked_at >= _MAX_DESCRIPTORS:
             why = "there were too many descriptors to look at"
@@ -61,12 +61,8 @@ def found(pids: Iterable[int]) -> Sockets:
             for inode in _sockets_of(pid):
                 looked_at += 1
                 owners.setdefault(inode, pid)
-        except FileNotFoundError:
-            continue  # it has ended
         except OSError:
-            unseen += 1
-    if unseen:
-        why = why or f"the descriptors of {unseen} processes could not be looked at"
+            continue  # it has ended, or may not be looked at
     made = list(_found(spaces.values(), owners))
     if len(made) > MAX_FOUND:
         why = f"there are more than {MAX_FOUND}"
