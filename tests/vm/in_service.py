@@ -36,6 +36,7 @@ def shown(name: str) -> str:
 def watching(than: str = "") -> str:
     """Wait until another run than `than` watches, and return what it is called."""
     deadline = time.monotonic() + PATIENCE_S
+    asked: dict[str, Any] = {}
     while time.monotonic() < deadline:
         asked = say("egressmon", "sidecar", "status", "--json")
         if asked["status"] == 0:
