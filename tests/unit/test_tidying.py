@@ -8,6 +8,7 @@ import dns.message
 import pytest
 
 from egressmon import host
+from egressmon.policy.judging.judge import Judge
 from egressmon.policy.language.model import Policy
 from egressmon.verdicts import connections
 from support.events import dns as dns_event
@@ -103,3 +104,20 @@ def test_addresses_without_a_name_are_kept_up_to_a_bound(
 def test_whether_a_process_is_there() -> None:
     assert host.is_there(1)
     assert not host.is_there(2**22 + 1)
+
+
+def test_what_is_remembered_belongs_to_its_policy(replay: Replay) -> None:
+    same = flow("198.18.0.1", 443)
+    for _ in range(3):
+        replay.pipeline.feed([same])
+    assert replay.pipeline.repeated is not None
+    assert replay.pipeline.repeated.size == 1
+    entry = {"cidr": "198.18.0.1/32", "ports": [443], "reason": "it is"}
+    policy = Policy.model_validate({"version": 1, "allow": [entry]})
+
+    replay.pipeline.settle()
+    replay.pipeline.judge_by(Judge(policy, frozenset()), lambda: None)
+    for _ in range(3):
+        replay.pipeline.feed([same])
+
+    assert replay.tally.connections == {"violation": 3, "allowed": 3}
