@@ -130,7 +130,7 @@ def test_an_engine_is_one_of_roots_alone(
     assert not is_engine("dockerd")
     assert not is_engine("/no/such/dockerd")
     assert not is_engine("/usr/bin/env")
-    monkeypatch.setattr(descent, "is_engine", lambda _exe: True)
+    monkeypatch.setattr(descent, "is_engine", bool)
     assert of_program(MACHINE, "/usr/bin/dockerd").origin == "engine"
     assert of_program(Descent("job"), "/usr/bin/dockerd").origin == "job"
     assert of_program(Descent(None), "/usr/bin/dockerd").origin is None
