@@ -116,7 +116,7 @@ def is_engine(exe: str) -> bool:
     """Tell whether `exe` is an engine's program, which only root can replace."""
     if _name(exe) not in ENGINES or not exe.startswith("/"):
         return False
-    place = exe
+    place: str = exe
     while True:
         try:
             status = os.stat(place)  # noqa: PTH116 -- text in
@@ -126,7 +126,7 @@ def is_engine(exe: str) -> bool:
             return False
         if place == "/":
             return True
-        place = os.path.dirname(place)  # noqa: PTH120 -- text in
+        place = place.rpartition("/")[0] or "/"
 
 
 def of_existing(found: Iterable[Existing], job: JobRoot | None) -> dict[int, Descent]:
