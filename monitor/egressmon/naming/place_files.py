@@ -138,9 +138,13 @@ def _hosts(
     pairs = parse_hosts(read.text)[:_MAX_NAMES]
     if device is None:
         return tuple(pairs)
-    kept = tuple(pair for pair in pairs if not pair[0].is_global)
+    kept = tuple(
+        (address, name)
+        for address, name in pairs
+        if not address.is_global and ("." not in name or _is_private(name))
+    )
     if len(kept) < len(pairs):
-        reasons.append("hosts: an address of the internet is named there")
+        reasons.append("hosts: a name or an address of the internet is there")
     return kept
 
 

@@ -73,12 +73,28 @@ def pairs(found: PlaceFiles) -> list[tuple[str, str]]:
 
 
 def test_what_the_engine_put_there_is_believed(engine: Callable[[str], None]) -> None:
-    engine("172.18.0.2 db\n203.0.113.9 api.example.org\n8.8.8.8 dns.example.org\n")
+    engine("172.18.0.2 db\n172.17.0.1 host.docker.internal\n")
 
     found = at()
 
-    assert pairs(found) == [("172.18.0.2", "db"), ("203.0.113.9", "api.example.org")]
-    assert "hosts: an address of the internet is named there" in found.reasons
+    assert pairs(found) == [
+        ("172.18.0.2", "db"),
+        ("172.17.0.1", "host.docker.internal"),
+    ]
+    assert not any(one.startswith("hosts") for one in found.reasons)
+
+
+# docker run --add-host: who starts a container has it put there.
+@pytest.mark.parametrize("line", ["10.0.0.5 api.example.org", "8.8.8.8 db"])
+def test_names_and_addresses_of_the_internet_are_not(
+    engine: Callable[[str], None], line: str
+) -> None:
+    engine(f"172.18.0.2 db\n{line}\n")
+
+    found = at()
+
+    assert pairs(found) == [("172.18.0.2", "db")]
+    assert "hosts: a name or an address of the internet is there" in found.reasons
 
 
 @pytest.mark.parametrize(
