@@ -37,7 +37,7 @@ class Sockets:
 
     found: list[ExistingSocket]
     why_not_all: str | None = None
-    """Why there may be more; None: these are all of those that may be looked at."""
+    """Why there may be more; None: these are all."""
 
 
 def found(pids: Iterable[int]) -> Sockets:
@@ -61,8 +61,10 @@ def found(pids: Iterable[int]) -> Sockets:
             for inode in _sockets_of(pid):
                 looked_at += 1
                 owners.setdefault(inode, pid)
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended
         except OSError:
-            continue  # it has ended, or may not be looked at
+            why = "some processes may not be looked at"
     made = list(_found(spaces.values(), owners))
     if len(made) > MAX_FOUND:
         why = f"there are more than {MAX_FOUND}"
