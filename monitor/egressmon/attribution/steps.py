@@ -18,6 +18,8 @@ STARTERS = frozenset(
         "java",
         "containerd-shim",
         "conmon",
+        "runc",
+        "crun",
     }
 )
 """The names (comm) of what starts steps, as the probes compare them (step.bpf.h)."""

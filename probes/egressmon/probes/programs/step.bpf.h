@@ -22,7 +22,8 @@ struct name {
 
 /*
  * The agents of GitHub, GitLab, Buildkite and Jenkins, and what containers are children of:
- * "Runner.Worker", "gitlab-runner", "buildkite-agent", "java"; "containerd-shim", "conmon".
+ * "Runner.Worker", "gitlab-runner", "buildkite-agent", "java"; "containerd-shim", "conmon",
+ * and "runc" and "crun", which may not have left their child to one of these yet.
  */
 static __always_inline bool starts_steps(const struct name *name)
 {
@@ -40,6 +41,8 @@ static __always_inline bool starts_steps(const struct name *name)
 	case 0x6176616a:			   /* java */
 		return !second;
 	case 0x6e6f6d6e6f63: /* conmon */
+	case 0x636e7572:     /* runc */
+	case 0x6e757263:     /* crun */
 		return !second;
 	}
 	return false;
