@@ -10,7 +10,7 @@ import pytest
 from egressmon.sensor.scope import find_root
 from support.roots import Root, root
 
-pytestmark = [pytest.mark.userspace, pytest.mark.long, pytest.mark.alone]
+pytestmark = [pytest.mark.userspace, pytest.mark.packages, pytest.mark.alone]
 
 BUILD = Path(__file__).parents[2] / "scripts/build-image"
 SOCKET = "unix:///run/docker.sock"

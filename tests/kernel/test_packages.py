@@ -9,7 +9,7 @@ import pytest
 
 from support.roots import Root, root
 
-pytestmark = [pytest.mark.userspace, pytest.mark.long]
+pytestmark = [pytest.mark.userspace, pytest.mark.packages]
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 HOME = "/usr/lib/egressmon"

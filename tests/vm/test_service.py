@@ -21,6 +21,7 @@ SCENARIO = Path(__file__).with_name("in_service.py")
 PACKAGES = ("python3.11", "libbpf1", "systemd", "systemd-sysv", "dbus", "iproute2")
 SCRIPT = "exec /usr/bin/python3.11 -I /root/in_service.py"
 Json = dict[str, Any]
+pytestmark = pytest.mark.packages
 
 
 @pytest.fixture(scope="module")
