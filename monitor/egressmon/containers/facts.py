@@ -58,11 +58,14 @@ def facts_of_answer(data: bytes) -> Facts:
     if status[1] != b"200":
         raise FactsError(f"its engine answered with HTTP status {status[1].decode()}")
     found = _object(body)
+    identifier = _text(found.get("Id"))
+    if identifier is None:
+        raise FactsError("its engine's answer does not say of which container it is")
     config, state = _inner(found, "Config"), _inner(found, "State")
     labels, is_cut = _labels(_inner(config, "Labels").items())
     name = _text(found.get("Name"))
     return Facts(
-        id=_text(found.get("Id")),
+        id=identifier,
         name=name.removeprefix("/") if name is not None else None,
         image=_text(config.get("Image")),
         labels=labels,
@@ -111,7 +114,7 @@ def _first(notes: _Json, names: tuple[str, ...]) -> str | None:
 
 
 def _pid(value: object) -> int | None:
-    if isinstance(value, int) and 0 < value <= _MAX_PID:
+    if isinstance(value, int) and value is not True and 0 < value <= _MAX_PID:
         return int(value)
     return None
 

@@ -42,10 +42,14 @@ class PolicyResolution:
             threading.Thread(target=self._work, daemon=True)
             for _ in range(min(len(hosts), _WORKERS))
         ]
+        self._is_started = False
         self._waited = False
 
     def start(self) -> None:
-        """Start to resolve, and return at once."""
+        """Start to resolve, if that was not done yet, and return at once."""
+        if self._is_started:
+            return
+        self._is_started = True
         for thread in self._threads:
             thread.start()
 
@@ -67,6 +71,7 @@ class PolicyResolution:
         """
         if not self._waited:
             self._waited = True
+            self.start()  # whatever has already been seen
             deadline = time.monotonic() + _PATIENCE_S
             for thread in self._threads:
                 thread.join(max(0.0, deadline - time.monotonic()))

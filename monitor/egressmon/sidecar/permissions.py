@@ -90,7 +90,12 @@ def _reload(caller: Caller, *, token_fits: bool, has_token: bool) -> Decision:
         return _allowed("with the token")
     if caller.uid != ROOT:
         return _refused("only root, or who has the token, may reload the policy")
-    if caller.is_inside or not caller.is_pinned:
+    if not caller.is_pinned:
+        return _refused(
+            "who asked was gone before it could be told whether it is watched: use the "
+            "token, or ask from a process that goes on"
+        )
+    if caller.is_inside:
         return _refused("what is watched may reload the policy with the token alone")
     return _allowed("by root, outside of what is watched")
 

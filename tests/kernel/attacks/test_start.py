@@ -281,7 +281,7 @@ def test_a_virtual_environment_of_roots_runs(venv: Path, tmp_path: Path) -> None
         ("lib/*/site-packages", 0o757, "can be written by everybody"),
         ("lib/*/site-packages/egressmon/cli/main.py", None, f"belongs to uid {NOBODY}"),
         (
-            "lib/*/site-packages/egressmon/probes/programs/*.o",
+            "lib/*/site-packages/egressmon/probes/programs/*/*.o",
             0o664,
             "can be written by gid 0",
         ),
