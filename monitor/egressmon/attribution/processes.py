@@ -20,6 +20,7 @@ from egressmon.attribution.mount_ages import MountAges
 from egressmon.clock import ahead_ns
 from egressmon.events.model import (
     FLAG_OWNERLESS,
+    FLAG_UNASKED,
     CgroupChanged,
     Environment,
     Escape,
@@ -40,6 +41,7 @@ _OWNERLESS = (
     "the kernel named no owner of the packet's socket: a kernel thread made it, or "
     "somebody outside the scope"
 )
+_UNASKED = "the kernel sent it by itself, by a socket that no process has"
 _MAX_ENDED = 4096
 _MAX_VIEWERS = 4
 _MAX_ANCESTORS = 32
@@ -502,7 +504,7 @@ class Processes:
         comes with the process's start time and the number of its program.
         """
         if isinstance(event, Traffic) and event.flags & FLAG_OWNERLESS:
-            return None, _OWNERLESS
+            return None, _UNASKED if event.flags & FLAG_UNASKED else _OWNERLESS
         self._meet(event.pid, event.start_ns, event.exec_id)
         if not event.pid:
             return None, "a kernel thread made the socket, for nobody that it names"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from egressmon.events.decode import protocol_name
 from egressmon.events.glance import FlowHead
-from egressmon.events.model import FLAG_FOREIGN, Address, Flow
+from egressmon.events.model import FLAG_FOREIGN, FLAG_UNASKED, Address, Flow
 from egressmon.evidence.code_records import ClaimRecord
 from egressmon.evidence.records import ConnectionRecord, NameRecord, Peer, Translated
 from egressmon.naming.names import Name, Names, names_for_verdict
@@ -15,6 +15,7 @@ from egressmon.policy.judging.questions import Destination, Listener
 from egressmon.sensor.canary import CanaryWatch
 from egressmon.verdicts.callers import Caller, Callers
 from egressmon.verdicts.origins import origin_of
+from egressmon.verdicts.unasked import unasked
 from egressmon.verdicts.unjudged import unjudged
 from egressmon.verdicts.unsent import unsent
 
@@ -149,7 +150,8 @@ class Connections:
             relayed=relayed,
             **caller.fields(),
         )
-        if self._relays is not None and relayed is None:
+        is_made = relayed is None and not flow.flags & FLAG_UNASKED
+        if self._relays is not None and is_made:
             self._relays.note(flow, record)
         return record
 
@@ -193,6 +195,7 @@ class Connections:
         origin = origin_of(caller.process, caller.source, claims)
         verdict = judge.sent(target, origin, may_translate=self._may_translate)
         excused = unsent(flow, verdict) if self._excuses_unsent else None
+        excused = excused or unasked(flow, verdict)
         return excused or unjudged(verdict, caller.origin, judge.policy)
 
     def _lookup_names(
@@ -200,7 +203,7 @@ class Connections:
     ) -> tuple[Name, ...]:
         asker = self._callers.asker(flow)
         names = known.of(flow.address, flow.ktime_ns, asker)
-        if names or listener is not None or flow.operation == "accept":
+        if names or listener is not None or not _may_be_named(flow):
             return names
         self.before_unnamed()
         return known.of(flow.address, flow.ktime_ns, asker)
@@ -231,8 +234,13 @@ def _translated(
     return Destination(address, port, protocol, listener=listener)
 
 
+# Nobody looked up whoever comes by itself, or is answered by the kernel.
+def _may_be_named(flow: Flow) -> bool:
+    return flow.operation != "accept" and not flow.flags & FLAG_UNASKED
+
+
 def _wants_name(flow: Flow, verdict: Verdict) -> bool:
-    return flow.operation != "accept" and verdict.rule != "dns.resolvers"
+    return _may_be_named(flow) and verdict.rule != "dns.resolvers"
 
 
 def _peer(target: Destination, names: tuple[Name, ...]) -> Peer:

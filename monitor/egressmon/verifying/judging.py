@@ -22,6 +22,7 @@ from egressmon.policy.judging.questions import Asked, Destination, Listener, Ori
 from egressmon.sanitise.counting import MASK
 from egressmon.text import escape, unescape
 from egressmon.values import dataclass
+from egressmon.verdicts import unasked
 from egressmon.verdicts.origins import origin_of
 from egressmon.verdicts.unjudged import unjudged
 from egressmon.verdicts.unsent import excused, is_for_documentation
@@ -38,6 +39,7 @@ OWN_ADDRESS = (
     "that an address was the machine's own, and who receives there (the kernel's word)"
 )
 RELAYED = "that a helper repeats a container's connection (the kernel's word)"
+UNASKED = "that the kernel itself sent it (the kernel's word)"
 UNSENT = "that no packet of it left (the kernel's word)"
 HOSTS = "names from the machine's /etc/hosts or resolver"
 MASKED = "texts that are masked or cut"
@@ -122,6 +124,8 @@ class Rejudging:
             )
             if _is_same(record, verdict):
                 return self._reached(record, names, listener)
+        if _is_unasked(record):
+            return Outcome(resting=UNASKED)
         if self._is_unsent(record, names, origin):
             return Outcome(resting=UNSENT)
         if certain := self._certainly_wrong(record):
@@ -263,6 +267,15 @@ class Rejudging:
             return None
         known = self._learned.knows(str(address))
         return SAME if known else Outcome(resting=HOSTS)
+
+
+# A process could have sent whatever else says so.
+def _is_unasked(record: Json) -> bool:
+    return (
+        (record["op"], record["process"]) == ("packet", None)
+        and record["protocol"] in unasked.PROTOCOLS
+        and _is_same(record, Verdict("local", None, unasked.REASON))
+    )
 
 
 # All that a verdict on a connection rests on, but for what made it.

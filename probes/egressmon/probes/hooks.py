@@ -119,6 +119,7 @@ MAPS = (
     "answerers",
     "uncertain",
     "expected",
+    "forged",
     "templates",
 )
 # Those that only the frames' object has; it shares MAPS.

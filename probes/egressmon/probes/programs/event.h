@@ -37,8 +37,9 @@
 #define FLAG_OWNERLESS 128
 #define FLAG_STACK_LOST 256
 #define FLAG_FRAMES_LOST 512
-#define FLAG_UNSENT 2048 /* no packet of it had left as it was given up */
-#define FLAG_UNREAD 1024 /* total_size bytes were not read, because of the quota */
+#define FLAG_UNSENT 2048  /* no packet of it had left as it was given up */
+#define FLAG_UNASKED 4096 /* the kernel sent it by itself */
+#define FLAG_UNREAD 1024  /* total_size bytes were not read, because of the quota */
 
 /* Who receives the packets of a flow. */
 #define RECEIVER_REMOTE 0  /* they leave this machine */

@@ -97,10 +97,13 @@ KERNEL_STRUCT(sock)
 	KERNEL_FIELD(sock, KERNEL_STRUCT(pid) *, sk_peer_pid);
 	KERNEL_FIELD(sock, KERNEL_STRUCT(sock_reuseport) *, sk_reuseport_cb);
 	KERNEL_FIELD(sock, struct socket_cgroup, sk_cgrp_data);
+	KERNEL_FIELD(sock, void *, sk_socket);
+	KERNEL_FIELD(sock, u8, sk_kern_sock);
 };
 
 KERNEL_STRUCT(socket)
 {
+	KERNEL_FIELD(socket, void *, file);
 	KERNEL_FIELD(socket, KERNEL_STRUCT(sock) *, sk);
 };
 

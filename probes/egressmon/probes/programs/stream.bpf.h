@@ -14,6 +14,7 @@
 #define NEWS_KIND 0xff
 #define NEWS_DNS 0x100
 #define NEWS_CANARY 0x200
+#define NEWS_UNASKED 0x400
 #define AGAIN 0x80
 #define KIND_AGAIN 0xfe	 /* known, if the same receives it as before */
 #define KIND_STREAM 0xfd /* what a packet of TCP is, was not looked at yet */

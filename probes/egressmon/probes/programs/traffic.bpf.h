@@ -5,6 +5,7 @@
 
 #include "delivery.bpf.h"
 #include "dns.bpf.h"
+#include "unasked.bpf.h"
 
 /* The canary's loopback datagram proves both packet hooks. */
 static __always_inline bool is_canary(const struct packet *packet)
@@ -151,6 +152,7 @@ SUBPROGRAM int egress_news(struct __sk_buff *skb, u32 kind, u32 flags)
 	if (!TWO_WAYS || !parse_plain(skb, &packet))
 		parse(skb, &packet);
 	as_announced(skb, sk, state, &packet);
+	packet.target.spare = flags & FLAG_UNASKED;
 	FORGET(packet);
 	if (packet.is_translated)
 		flow.sent_to = &packet.sent_to;
@@ -209,7 +211,7 @@ SUBPROGRAM int egress_flow(struct __sk_buff *skb, u32 flags)
 	struct glance glance;
 	struct bpf_sock *sk = skb->sk;
 	struct socket_state *state;
-	u32 kind;
+	u32 kind, unasked = 0;
 
 	count_total(skb);
 	if (sk)
@@ -228,11 +230,16 @@ SUBPROGRAM int egress_flow(struct __sk_buff *skb, u32 flags)
 	if (!flags && is_canary(&packet))
 		return KIND_PACKET | NEWS_CANARY;
 	as_announced(skb, sk, state, &packet);
+	if (sk && sk->type == SOCK_RAW && forget(skb, is_unasked(skb))) {
+		unasked = NEWS_UNASKED;
+		/* Told of by itself: what else goes there is no less news. */
+		packet.target.spare = FLAG_UNASKED;
+	}
 	if (packet.target.protocol == PROTOCOL_TCP && (!sk || sk->type == SOCK_STREAM))
 		kind = kind_in_stream(skb, sk, state, &packet);
 	else
 		kind = count_datagram(skb, state, &packet);
-	kind = forget(skb, kind);
+	kind = forget(skb, kind | unasked);
 	if (is_dns(&packet.target) || is_dns(&packet.source) || packet.is_fragment)
 		return kind | NEWS_DNS;
 	return kind;
@@ -241,10 +248,10 @@ SUBPROGRAM int egress_flow(struct __sk_buff *skb, u32 flags)
 static __always_inline void tell_egress(struct __sk_buff *skb, u32 flags)
 {
 	u32 news = forget(skb, egress_flow(skb, flags));
+	u32 told = news & NEWS_CANARY ? FLAG_CANARY : flags;
 
-	if ((news & NEWS_KIND) &&
-	    forget(skb, egress_news(skb, news & NEWS_KIND,
-				    news & NEWS_CANARY ? FLAG_CANARY : flags)))
+	told |= news & NEWS_UNASKED ? FLAG_UNASKED : 0;
+	if ((news & NEWS_KIND) && forget(skb, egress_news(skb, news & NEWS_KIND, told)))
 		expect(skb);
 	if (news & NEWS_DNS)
 		dns_egress(skb, flags);
