@@ -84,6 +84,17 @@ def reached(one: Sidecar) -> list[Json]:
     return sorted(ours, key=lambda one: int(one["seq"]))
 
 
+def devices(one: Sidecar) -> list[Json]:
+    """Return the TUN devices that were set up by something called pasta."""
+    return [
+        record
+        for record in one.records()
+        if record["type"] == "escape"
+        and record["what"] == "tun-device"
+        and record["process"]["argv"][0].endswith("/pasta")
+    ]
+
+
 def run(enter: list[str], code: str) -> None:
     subprocess.run([*enter, sys.executable, "-I", "-c", code], check=True)
 
@@ -155,6 +166,8 @@ def test_what_pasta_repeats_is_told_as_that_and_counted_once(
         run(enter, DIRECT)
         aside.stop()
 
+    (tun,) = devices(aside)
+    assert tun["doubt"] is False
     first, again = reached(aside)
     assert (first["relayed"], first["verdict"]) == (None, "violation")
     assert again["relayed"] == {
@@ -186,3 +199,4 @@ def test_a_program_that_is_called_pasta_is_no_helper(
         aside.stop()
 
     assert [one["relayed"] for one in reached(aside)] == [None, None]
+    assert [one["doubt"] for one in devices(aside)] == [True]

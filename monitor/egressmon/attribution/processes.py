@@ -366,7 +366,7 @@ class Processes:
             self.helpers |= {helper}
         return helper
 
-    def helper(self, event: Traffic) -> Process | None:
+    def helper(self, event: Caused) -> Process | None:
         """Return the process behind `event`, if it is a helper of container engines."""
         process = self._known.get(event.pid)
         if process is None or process.helper is None:

@@ -3,6 +3,7 @@
 import re
 import socket
 
+from egressmon.attribution.helpers import NETWORK_HELPERS
 from egressmon.attribution.processes import Processes
 from egressmon.events.model import Escape
 from egressmon.evidence.records import EscapeRecord
@@ -32,6 +33,9 @@ def record(event: Escape, processes: Processes) -> EscapeRecord | None:
         return None  # it has ended, so the probes took it for one outside
     what, reason = _meaning(event)
     process, why_not = processes.actor(event)
+    told = "a process outside the scope listens there: what it is asked is not seen"
+    if event.means == "tun" and (helper := _carrier(event, processes)) is not None:
+        reason, told = None, by_helper(helper)
     return EscapeRecord(
         what=what,
         family=family_name(event.family) if event.family else None,
@@ -40,9 +44,24 @@ def record(event: Escape, processes: Processes) -> EscapeRecord | None:
         process=process,
         process_reason=why_not,
         doubt=reason is not None,
-        reason=reason
-        or "a process outside the scope listens there: what it is asked is not seen",
+        reason=reason or told,
     )
+
+
+def by_helper(helper: str) -> str:
+    """Return why a TUN device that such a `helper` has set up casts no doubt."""
+    return (
+        f"{helper} carries by it what a container's network sends: that is seen as it "
+        "is begun there, and once more as the helper makes it"
+    )
+
+
+# What is preloaded into a helper may be anybody's code.
+def _carrier(event: Escape, processes: Processes) -> str | None:
+    process = processes.helper(event)
+    if process is None or process.preloaded is not None:
+        return None
+    return process.helper if process.helper in NETWORK_HELPERS else None
 
 
 # What was reached, and why the run's evidence is incomplete then; None: it is not.

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeGuard, cast, get_args
 
+from egressmon.attribution.helpers import NETWORK_HELPERS
 from egressmon.evidence.gate import MAX_TEXT
 from egressmon.evidence.records import Origin
 from egressmon.evidence.segmented import LOST
@@ -14,6 +15,7 @@ from egressmon.sensor.blind_spots import ALWAYS, KnownBlindSpot
 from egressmon.sensor.canary import INET6_BLOCK, INET_BLOCKS
 from egressmon.sensor.sensor import CONSEQUENCES
 from egressmon.text import unescape
+from egressmon.verdicts.escapes import by_helper
 
 Json = dict[str, Any]
 _NEGATIVE = re.compile(rb"[:,\[]-[0-9]")
@@ -39,6 +41,8 @@ _RESERVED = (
     *(ipaddress.ip_network(f"{one}/24") for one in INET_BLOCKS),
     ipaddress.ip_network(f"{INET6_BLOCK}/32"),
 )
+_CARRIER = "tun-device"
+_CARRIED = frozenset(map(by_helper, NETWORK_HELPERS))
 _HARMLESS = "unix-socket"
 """The only way out that need not make a run incomplete."""
 _HIGHEST_PORT = 65535
@@ -155,6 +159,8 @@ def _phase(record: Json) -> str | None:
 
 
 def _escape(record: Json) -> str | None:
+    if record["what"] == _CARRIER and record["reason"] in _CARRIED:
+        return None if record["process"] is not None else "a helper without a process"
     if not record["doubt"] and record["what"] != _HARMLESS:
         return f"`doubt` is false, and {record['what']} always is one"
     return None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from egressmon.attribution.processes import Processes
+from egressmon.attribution.processes import Caused, Process, Processes
 from egressmon.events.decode import decode
 from egressmon.events.model import Escape
 from egressmon.evidence.records import EscapeRecord
@@ -74,3 +74,33 @@ def test_a_listener_of_the_scope_that_ended_is_no_escape() -> None:
     processes.executed(ran)  # type: ignore[arg-type]
 
     assert record(escape("UNIX", b"/tmp/docker.sock", peer=7), processes) is None
+
+
+class Carrying(Processes):
+    """Processes of which one is a helper of container engines."""
+
+    def __init__(self, kind: str, preloaded: str | None) -> None:
+        super().__init__(proc_is_ours=False)
+        self.one = Process(100, 1, 1, 1, kind, helper=kind, preloaded=preloaded)
+
+    def helper(self, event: Caused) -> Process | None:
+        return self.one if event.pid == self.one.pid else None
+
+
+@pytest.mark.parametrize(
+    ("kind", "preloaded", "doubt"),
+    [
+        ("pasta", None, False),
+        ("slirp4netns", None, False),
+        ("docker-proxy", None, True),
+        ("pasta", "LD_PRELOAD is set", True),
+    ],
+)
+def test_the_device_of_a_network_helper_is_declared(
+    kind: str, preloaded: str | None, *, doubt: bool
+) -> None:
+    found = record(escape("TUN"), Carrying(kind, preloaded))
+
+    assert found is not None
+    assert (found.what, found.doubt) == ("tun-device", doubt)
+    assert (kind in found.reason) is not doubt
