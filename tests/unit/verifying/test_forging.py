@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from egressmon.verdicts.unasked import REASON
 from egressmon.verifying.anchors import Anchors
 from egressmon.verifying.findings import Finding
 from egressmon.verifying.place import verify
@@ -132,6 +133,13 @@ def other_pid(records: list[Json]) -> None:
     violation(records)["process"]["pid"] += 1
 
 
+# A process has sent it.
+def by_the_kernel(records: list[Json]) -> None:
+    violation(records).update(verdict="local", rule=None, reason=REASON)
+    connections = {"allowed": 2, "local": 1}
+    end(records).update(connections=connections, verdict="clean", exit_status=0)
+
+
 def same_canary(records: list[Json]) -> None:
     first, second, *_ = of(records, "canary")
     second.update(first)
@@ -155,6 +163,7 @@ FORGERIES: list[tuple[Callable[[list[Json]], object], str]] = [
     (at_another_port, "verdict"),
     (no_such_rule_of_names, "verdict"),
     (left_out, "verdict"),
+    (by_the_kernel, "verdict"),
     (other_pid, "reference"),
     (same_canary, "sequence"),
     (rename, "schema"),
