@@ -125,9 +125,12 @@ class Sidecar:
 
 
 @contextmanager
-def sidecar(policy: str = "") -> Generator[Sidecar]:
-    """Yield a sidecar that is not started yet; end what is left of it."""
-    folder = Path(tempfile.mkdtemp(prefix="egressmon-test-", dir=ROOTS))
+def sidecar(policy: str = "", where: str | Path = ROOTS) -> Generator[Sidecar]:
+    """Yield a sidecar that is not started yet; end what is left of it.
+
+    `where` its folder is, only root may write.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="egressmon-test-", dir=where))
     folder.chmod(0o755)
     (folder / "egress.toml").write_text(f"version = 1\n{policy}")
     one = Sidecar(folder)

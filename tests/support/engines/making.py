@@ -25,6 +25,7 @@ PACKAGES = (
     *("docker-cli", "docker-buildx", "netavark", "aardvark-dns", "passt"),
     *("slirp4netns", "uidmap", "fuse-overlayfs", "iptables", "nftables"),
     *("busybox-static", "ca-certificates", "iproute2", "procps"),
+    "libexpat1",  # the machine's Python wants it
 )
 # Pages that nobody reads there: they are a third of what would be unpacked.
 _UNREAD = ("man", "doc", "locale", "info")

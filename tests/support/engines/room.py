@@ -10,6 +10,7 @@ import select
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -19,9 +20,10 @@ from typing import IO
 
 from egressmon.sensor.scope import find_root
 from support.lab import SERVER4, Lab
-from support.sidecars import inside
+from support.sidecars import ROOTS, inside
 
 _HERE = Path(__file__).parent
+REPOSITORY = _HERE.parents[2]
 PATIENCE_S = 120
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -43,11 +45,16 @@ class Room:
     holder: int = 0
     environment: dict[str, str] = field(default_factory=dict[str, str])
 
-    def enter(self, *words: str) -> list[str]:
-        """Return the words that run `words` in the room."""
+    def enter(self, *words: str, sees_machine: bool = False) -> list[str]:
+        """Return the words that run `words` in the room.
+
+        With `sees_machine`, all cgroups are seen, as they are on the machine.
+        """
         variables = {"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8"}
         variables |= self.environment
-        spaces = ("--mount", "--uts", "--ipc", "--net", "--cgroup")
+        spaces = ["--mount", "--uts", "--ipc", "--net"]
+        if not sees_machine:
+            spaces.append("--cgroup")
         return inside(
             self.cgroup / "host",
             *("nsenter", f"--target={self.holder}", *spaces),
@@ -100,7 +107,21 @@ def _words(
         cgroup,
         *("nsenter", f"--net=/run/netns/{net}", "unshare", *new),
         *("bash", str(_HERE / "room.sh"), str(root), str(scratch), str(shared)),
+        *map(str, [find_root(), *_ours()]),
     )
+
+
+# What egressmon needs to run in the room: its checkout, and this Python.
+def _ours() -> list[Path]:
+    base = Path(sys.base_prefix)
+    if base != Path("/usr"):
+        return [REPOSITORY, base]
+    library = Path(sysconfig.get_path("stdlib"))
+    names = [Path(sys.executable)]
+    while names[-1].is_symlink():
+        names.append(names[-1].parent / names[-1].readlink())
+    outside = [one for one in names if not one.is_relative_to(REPOSITORY)]
+    return [REPOSITORY, *outside, library]
 
 
 @contextmanager
@@ -130,7 +151,7 @@ def room(root: Path, network: Lab) -> Generator[Room]:
     """
     default = ("ip", "-n", network.client, "route", "replace", "default", "via")
     subprocess.run([*default, SERVER4], check=True)
-    folder = Path(tempfile.mkdtemp(prefix="egressmon-engines-"))
+    folder = Path(tempfile.mkdtemp(prefix="egressmon-engines-", dir=ROOTS))
     folder.chmod(0o755)
     scratch, shared = folder / "scratch", folder / "shared"
     scratch.mkdir()

@@ -1,16 +1,19 @@
-# room.sh ROOT SCRATCH SHARED: become a process in a machine made of the folder ROOT, say
+# room.sh ROOT SCRATCH SHARED CGROUPS PATH...: become a process in a machine made of the folder ROOT, say
 # "ready", and stay until the input ends. Started in new mount, cgroup, ipc and host name
 # namespaces, and in the cgroup that is to be the room's root; the pids are the machine's.
 #
 # ROOT is not written to: what is written is in memory, and gone with the namespace.
-# SHARED appears as /shared; it holds the room's resolv.conf.
+# SHARED appears as /shared, and by its own name, too; it holds the room's resolv.conf.
+# CGROUPS, the machine's hierarchy, is at /cgroups, for who is in no cgroup namespace.
+# Each PATH is there as it is on the machine: what a program that is run there needs.
 set -eu
-root=$1 scratch=$2 shared=$3 new=$2/new
+root=$1 scratch=$2 shared=$3 cgroups=$4 new=$2/new
+shift 4
 
 mount -t tmpfs -o mode=755 none "$scratch"
 mkdir "$scratch/upper" "$scratch/work" "$new"
 mount -t overlay -o "lowerdir=$root,upperdir=$scratch/upper,workdir=$scratch/work" none "$new"
-mkdir "$new/old" "$new/shared" "$new/store"
+mkdir "$new/old" "$new/shared" "$new/store" "$new/cgroups"
 cp "$shared/resolv.conf" "$new/etc/resolv.conf"
 
 mount -t proc none "$new/proc"
@@ -39,6 +42,16 @@ mount -t tmpfs -o mode=1777 none "$new/dev/shm"
 mount -t mqueue none "$new/dev/mqueue"
 
 mount --bind "$shared" "$new/shared"
+mount --bind "$cgroups" "$new/cgroups"
+for path in "$shared" "$@"; do
+    if [ -d "$path" ]; then
+        mkdir -p "$new$path"
+    else
+        mkdir -p "$new${path%/*}"
+        : >"$new$path"
+    fi
+    mount --bind "$path" "$new$path"
+done
 hostname engines
 cd "$new"
 pivot_root . old # not chroot: runc cannot pivot inside one
