@@ -70,10 +70,10 @@ class Containers(Protocol):
         """Follow cgroups that come and go."""
         ...
 
-    def key_of(self, cgroup: int, *, is_inside: bool) -> str | None:
+    def key_of(self, cgroup: int, *, inside: str | None) -> str | None:
         """Return the key of the container that a cgroup is of; None: of none.
 
-        `is_inside` says that the process is in a pid namespace of its own.
+        `inside` is the pid namespace of its own that the process is in.
         """
         ...
 
@@ -115,6 +115,8 @@ class Process:
     """The id of its cgroup, as its last event has it; 0: unknown."""
     pid_inside: int | None = None
     """Its pid in its own pid namespace, if that is another number."""
+    inside: str | None = None
+    """The first process in that namespace, as far as is known; None: in none."""
     earlier: dict[int, Program] = field(default_factory=dict[int, Program])
     """What it ran before, by `exec_id`: a socket may be older than the program."""
     mounts: int = 0
@@ -186,8 +188,8 @@ class Processes:
         number = cgroup or (process.cgroup if process is not None else 0)
         if self.containers is None or not number:
             return None
-        is_inside = process is not None and process.pid_inside is not None
-        return self.containers.key_of(number, is_inside=is_inside)
+        inside = process.inside if process is not None else None
+        return self.containers.key_of(number, inside=inside)
 
     def forked(self, event: Forked) -> Process:
         """Add a child process, which runs the program of its parent, and return it.
@@ -204,6 +206,7 @@ class Processes:
             process.descent = of_child(parent.descent, parent.exe)
         process.cgroup = event.cgroup
         process.pid_inside = _inside(event.pid, event.pid_inside)
+        process.inside = _first_inside(process, parent)
         if parent is not None and parent.exec_id == event.exec_id:
             process.exe = parent.exe
             process.exe_claimed = parent.exe_claimed
@@ -243,7 +246,8 @@ class Processes:
                 mounts=one.mounts,
                 is_machines=one.is_machines,
                 descent=descents.get(one.pid, self._strangers),
-                pid_inside=_inside(one.pid, one.pid_inside),
+                pid_inside=(inside := _inside(one.pid, one.pid_inside)),
+                inside=f"m{one.mounts}" if inside is not None else None,
                 helper=self._helper_found(one),
             )
             self.mount_ages.note(one.mounts, process.start_ns)
@@ -307,6 +311,9 @@ class Processes:
             descent=of_program(self._descent(event), exe),
             helper=self._helper(event),
         )
+        before = self._known.get(event.pid)
+        is_same = before is not None and before.start_ns == event.start_ns
+        process.inside = _first_inside(process, before if is_same else None)
         self.mount_ages.note(event.mounts, event.ktime_ns)
         self._know(process)
         return process
@@ -603,6 +610,16 @@ def _program(process: Process | None, event: Caused) -> tuple[Program, str | Non
     else:
         program = process.earlier.get(event.exec_id, _UNKNOWN)
     return program, None if program.exe is not None else f"what it runs: {LOST}"
+
+
+# A pid and clock ticks since boot, as /proc/PID/stat has them: nobody else ever has both.
+# Numbers of namespaces are used again. What enters one from outside is told apart.
+def _first_inside(process: Process, before: Process | None) -> str | None:
+    if process.pid_inside is None:
+        return None
+    if before is not None and before.inside is not None:
+        return before.inside
+    return f"{process.pid}.{process.start_ns // _TICK_NS}"
 
 
 # In which number a process is known inside, if it is another than outside.

@@ -45,6 +45,11 @@ class Facts:
 class FactsError(ValueError):
     """The answer says nothing of the container; the text says why."""
 
+    def __init__(self, why: str, *, may_pass: bool = False) -> None:
+        """`may_pass` says that the engine may answer otherwise when asked again."""
+        super().__init__(why)
+        self.may_pass = may_pass
+
 
 def facts_of_answer(data: bytes) -> Facts:
     """Return what the engine's HTTP response `data` says; raises `FactsError`."""
@@ -56,7 +61,10 @@ def facts_of_answer(data: bytes) -> Facts:
     if int(status[1]) == _NOT_FOUND:
         raise FactsError("its engine knows no such container, or none any more")
     if status[1] != b"200":
-        raise FactsError(f"its engine answered with HTTP status {status[1].decode()}")
+        raise FactsError(
+            f"its engine answered with HTTP status {status[1].decode()}",
+            may_pass=status[1].startswith(b"5"),
+        )
     found = _object(body)
     identifier = _text(found.get("Id"))
     if identifier is None:

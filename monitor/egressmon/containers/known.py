@@ -46,28 +46,28 @@ class Containers:
         self._record = record
         self._search = search
         self._next_search = 0.0
-        self._keys: dict[tuple[int, bool], str | None] = {}
+        self._keys: dict[tuple[int, str | None], str | None] = {}
         self._known: OrderedDict[str, ContainerRecord] = OrderedDict()
 
     def on_change(self, event: CgroupChanged) -> None:
         """Follow cgroups that come and go."""
         self._cgroups.on_change(event)
 
-    def key_of(self, cgroup: int, *, is_inside: bool) -> str | None:
+    def key_of(self, cgroup: int, *, inside: str | None) -> str | None:
         """Return the key of the container that the cgroup with that id is of.
 
-        None: of none. `is_inside` says that a process of it is in a pid namespace of
-        its own, as those of containers are. 0 as the id: it is not known.
+        None: of none. `inside` is in which pid namespace of its own, as those of
+        containers are, a process of it is; None: in none. 0 as the id: it is not known.
         """
         if not cgroup:
             return None
-        known = self._keys.get((cgroup, is_inside), "")
+        known = self._keys.get((cgroup, inside), "")
         if known != "":
             return known
-        key = self._meet(cgroup, is_inside=is_inside)
+        key = self._meet(cgroup, inside)
         if len(self._keys) >= _MAX_CACHED:
             self._keys.clear()
-        self._keys[cgroup, is_inside] = key
+        self._keys[cgroup, inside] = key
         return key
 
     def attend(self) -> None:
@@ -87,15 +87,15 @@ class Containers:
         self._questions.give_up("the run ended before its engine answered")
         self._questions.close()
 
-    def _meet(self, number: int, *, is_inside: bool) -> str | None:
+    def _meet(self, number: int, inside: str | None) -> str | None:
         cgroup = self._cgroups.lookup(number) or self._sought(number)
         if cgroup is None:
             return self._unknown(number)
         claim = claim_of(cgroup.path)
         if claim is None:
-            if not is_inside:
+            if inside is None:
                 return None
-            claim = unknown_claim(cgroup.path)
+            claim = unknown_claim(cgroup.path, inside)
         return self._container(claim, cgroup)
 
     def _sought(self, number: int) -> Cgroup | None:

@@ -57,6 +57,8 @@ class Claim:
     """The container's own cgroup; what it makes itself is below."""
     outer: str | None = None
     """The cgroup of the container in which it is one itself."""
+    inside: str | None = None
+    """Its pid namespace, where others may be in the same cgroup."""
 
     def key(self, cgroup: int) -> str:
         """Return a short name for it, which nothing else has: ids of cgroups are new.
@@ -64,7 +66,8 @@ class Claim:
         `cgroup` is the id of the container's own.
         """
         size = _SHORT if self.has_hash else _MAX_NAME
-        return f"{self.engine}:{self.id[:size]}@{cgroup}"
+        key = f"{self.engine}:{self.id[:size]}@{cgroup}"
+        return key if self.inside is None else f"{key}+{self.inside}"
 
     @property
     def has_hash(self) -> bool:
@@ -84,10 +87,14 @@ def claim_of(path: str) -> Claim | None:
     return found
 
 
-def unknown_claim(path: str) -> Claim:
-    """Return what there is to say of a container whose path says nothing."""
+def unknown_claim(path: str, inside: str) -> Claim:
+    """Return what there is to say of a container whose path says nothing.
+
+    It may share its cgroup with others, and with who started it: what it has alone is
+    its pid namespace, `inside`.
+    """
     last = path.rstrip("/").rpartition("/")[2]
-    return Claim("cgroup", last or "/", path)
+    return Claim("cgroup", last or "/", path, inside=inside)
 
 
 # From the outermost to the innermost: engine, id, and the path up to there.

@@ -56,6 +56,8 @@ class _Question:
     """Those that are asked where that is not there."""
     on_answer: Answered
     tries: int = 0
+    reason: str | None = None
+    """Why the one before, which was there, says nothing."""
 
 
 class Questions:
@@ -161,20 +163,32 @@ class Questions:
         if one is None:
             return
         if told == Told.ABSENT and one.others:
-            following = replace(one, source=one.others[0], others=one.others[1:])
-            self._waiting.appendleft(following)
+            self._turn_to_others(one)
         elif told in {Told.LATE, Told.REFUSED} and one.tries + 1 < _MAX_TRIES:
             self._waiting.append(replace(one, tries=one.tries + 1))
         elif told == Told.ALL:
-            source = self._sources[one.source]
-            one.on_answer(_read(source, data[ANSWER.size :], owner))
+            self._read(one, data[ANSWER.size :], owner)
         else:
-            one.on_answer(Answer(None, _REASONS[Told(told)], owner))
+            why = one.reason or _REASONS[Told(told)]
+            one.on_answer(Answer(None, why, owner))
 
+    def _turn_to_others(self, one: _Question) -> None:
+        following = replace(one, source=one.others[0], others=one.others[1:])
+        self._waiting.appendleft(following)
 
-def _read(source: Source, data: bytes, owner: int) -> Answer:
-    read = facts_of_answer if source.kind == "socket" else facts_of_bundle
-    try:
-        return Answer(read(data), None, owner)
-    except FactsError as error:
-        return Answer(None, str(error), owner)
+    # An engine that is about to remove a container, or has, may know less of it than
+    # what is in its files.
+    def _read(self, one: _Question, data: bytes, owner: int) -> None:
+        is_socket = self._sources[one.source].kind == "socket"
+        read = facts_of_answer if is_socket else facts_of_bundle
+        try:
+            facts = read(data)
+        except FactsError as error:
+            if error.may_pass and one.tries + 1 < _MAX_TRIES:
+                self._waiting.append(replace(one, tries=one.tries + 1))
+            elif is_socket and one.others:
+                self._turn_to_others(replace(one, reason=str(error)))
+            else:
+                one.on_answer(Answer(None, one.reason or str(error), owner))
+        else:
+            one.on_answer(Answer(facts, None, owner))

@@ -23,7 +23,14 @@ from egressmon.evidence.records import (
     Record,
 )
 from egressmon.keeping.signals import EndRequest
-from egressmon.naming.place_files import GONE, MACHINES, PlaceFiles, Viewer, look
+from egressmon.naming.place_files import (
+    GONE,
+    MACHINES,
+    PlaceFiles,
+    Viewer,
+    look,
+    served_addresses,
+)
 from egressmon.naming.places import Look
 from egressmon.reports.outcome import Outcome
 from egressmon.runs.follow import is_running
@@ -35,7 +42,7 @@ from egressmon.sensor.canary import Attempt
 from egressmon.sensor.found_scope import FoundScope
 from egressmon.sidecar.notifying import State
 from egressmon.sidecar.permissions import Caller
-from egressmon.values import dataclass
+from egressmon.values import dataclass, replace
 
 if TYPE_CHECKING:
     from egressmon.containers.known import Containers
@@ -100,7 +107,8 @@ class StandingSession(Session):
                 found = look(Viewer(viewer, wall), machines)
                 if found.is_read:
                     break
-            return found
+            # Whether its process is gone or not, by what its engine serves it.
+            return replace(found, servers=(*found.servers, *served_addresses()))
 
         return look_at
 

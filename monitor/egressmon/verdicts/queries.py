@@ -14,6 +14,7 @@ from egressmon.events.model import (
 )
 from egressmon.evidence.records import DnsRecord
 from egressmon.naming.dns.exchanges import DnsWatch, Exchange
+from egressmon.naming.dns.servers import Servers
 from egressmon.naming.names import Names
 from egressmon.naming.places import Place, Places
 from egressmon.policy.judging.judge import Verdict
@@ -58,6 +59,7 @@ class Queries:
         self._canaries = canaries
         self._may_translate = may_translate
         self._is_machines = is_machines
+        self._servers = Servers(is_machines) if is_machines is not None else None
         self._repeats = Repeats(phase_at)
         self._repeated = repeated
         self.watch = (
@@ -75,6 +77,8 @@ class Queries:
 
         The time is that of the look-up's first packet.
         """
+        if self._servers is not None:
+            self._servers.note(packet, self._places.home.judge.resolvers)
         if (
             packet.protocol == _TCP
             and packet.traits & DNS_BEGIN
@@ -217,9 +221,18 @@ class Queries:
             why = "another network namespace"
         elif place.taints and packet.server.is_loopback:
             why = place.taints[0]
+        elif served := self._doubt_server(packet):
+            why = served
         elif self._may_translate and _leaves_translated(packet):
             why = "it was sent elsewhere (NAT), as the command itself may have arranged"
         return f"the answer names nothing: {why}" if why else None
+
+    # Its loopback addresses are a network's own: naming/dns/trust.py.
+    def _doubt_server(self, packet: DnsPacket) -> str | None:
+        trusted = self._places.home.judge.resolvers
+        if self._servers is None or packet.server in trusted:
+            return None
+        return None if packet.server.is_loopback else self._servers.doubt(packet.server)
 
 
 # By the parts alone: a record is kept by them.

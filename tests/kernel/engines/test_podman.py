@@ -7,7 +7,14 @@ import pytest
 from support.engines.daemons import add_user, as_user, building, set_podman_up
 from support.engines.page import Row
 from support.engines.room import Room
-from support.engines.told import incomplete, seen, told
+from support.engines.told import (
+    asked_by,
+    incomplete,
+    looked_up,
+    other_resolver,
+    seen,
+    told,
+)
 from support.lab import SERVER4
 from support.sidecars import Sidecar
 
@@ -62,13 +69,25 @@ def test_a_name_in_a_network_of_the_users(room: Room, aside: Sidecar) -> None:
     aside.stop()
 
     found = told(aside, [80], "/bin/busybox")
-    names = {name["name"] for one in found for name in one["dst"]["names"]}
+    assert looked_up(found) == ["four.example.test"]
+    asked = aside.reached(ip="10.89.0.1", port=53)
+    assert {one["reason"] for one in asked} == {"a trusted resolver"}
     how = "`podman run --network NET`, by a name (aardvark-dns)"
-    seen(
-        aside,
-        found,
-        Row("podman", how, 1, name="yes" if "four.example.test" in names else "no"),
-    )
+    seen(aside, found, Row("podman", how, 1, name="yes"))
+
+
+def test_a_name_from_a_server_that_was_chosen_is_not_known(
+    room: Room, aside: Sidecar
+) -> None:
+    with other_resolver(room.network) as other:
+        room.do("podman", "network", "create", "chosen")
+        fetch = ["/bin/busybox", "wget", "-qO-", "http://four.example.test/"]
+        run = ["podman", "run", "--rm", "--network=chosen", f"--dns={other}", IMAGE]
+        assert room.do(*run, *fetch) == "hello"
+    aside.stop()
+
+    assert looked_up(told(aside, [80], "/bin/busybox")) == []
+    assert other in " ".join(asked_by(aside, "/bin/busybox"))
 
 
 @pytest.mark.parametrize(("network", "first"), [("pasta", 4350), ("slirp4netns", 4360)])

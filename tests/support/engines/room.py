@@ -42,7 +42,8 @@ class Room:
 
     cgroup: Path
     shared: Path
-    holder: int = 0
+    holder: int
+    network: Lab
     environment: dict[str, str] = field(default_factory=dict[str, str])
 
     def enter(self, *words: str, sees_machine: bool = False) -> list[str]:
@@ -166,6 +167,6 @@ def room(root: Path, network: Lab) -> Generator[Room]:
         try:
             assert holder.stdout is not None
             _until_ready(holder.stdout)
-            yield Room(cgroup, shared, holder.pid)
+            yield Room(cgroup, shared, holder.pid, network)
         finally:
             holder.communicate()

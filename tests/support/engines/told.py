@@ -3,14 +3,16 @@
 import json
 import os
 import re
+import subprocess
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from support.engines.page import Row
-from support.lab import SERVER4
+from support.lab import SERVER4, Lab
 from support.sidecars import Sidecar
 
 Json = dict[str, Any]
@@ -65,6 +67,35 @@ def report(row: Row) -> None:
     if where := os.environ.get(REPORT):
         with Path(where).open("a") as file:
             print(json.dumps(asdict(row)), file=file)
+
+
+def looked_up(found: list[Json]) -> list[str]:
+    """Return the names that the programs of these connections had looked up."""
+    names = [name for one in found for name in one["dst"]["names"]]
+    return sorted({one["name"] for one in names if one["source"] == "dns"})
+
+
+def asked_by(aside: Sidecar, exe: str) -> list[str]:
+    """Return what is said of each look-up of `exe`."""
+    return [
+        one["reason"]
+        for one in aside.records()
+        if one["type"] == "dns"
+        and one["process"] is not None
+        and one["process"]["exe"] == exe
+    ]
+
+
+@contextmanager
+def other_resolver(network: Lab) -> Generator[str]:
+    """Yield an address at which the network's name server is not trusted."""
+    address = "198.51.100.53"
+    words = ["ip", "-n", network.server, "address"]
+    subprocess.run([*words, "add", f"{address}/32", "dev", "lo"], check=True)
+    try:
+        yield address
+    finally:
+        subprocess.run([*words, "del", f"{address}/32", "dev", "lo"], check=True)
 
 
 def origins(found: list[Json]) -> str:

@@ -76,7 +76,7 @@ def told() -> Generator[Run]:
 
 
 def test_a_container_is_a_claim_and_then_confirmed(told: Run) -> None:
-    key = told.containers.key_of(5, is_inside=False)
+    key = told.containers.key_of(5, inside=None)
     ((number, which, identifier),) = told.requests()
     told.answer(number, Told.ALL, said())
 
@@ -90,29 +90,36 @@ def test_a_container_is_a_claim_and_then_confirmed(told: Run) -> None:
 
 
 def test_it_is_told_and_asked_about_once(told: Run) -> None:
-    keys = {told.containers.key_of(5, is_inside=each) for each in (True, False, True)}
+    keys = {told.containers.key_of(5, inside=each) for each in ("7.1", None, "8.1")}
 
     assert len(keys) == 1
     assert len(told.records) == len(told.requests()) == 1
 
 
 def test_what_is_in_none_has_no_key(told: Run) -> None:
-    assert told.containers.key_of(1, is_inside=False) is None
-    assert told.containers.key_of(0, is_inside=True) is None
+    assert told.containers.key_of(1, inside=None) is None
+    assert told.containers.key_of(0, inside="7.1") is None
     assert told.records == []
 
 
 def test_a_pid_namespace_is_a_container_without_a_name(told: Run) -> None:
-    assert told.containers.key_of(1, is_inside=True) == "cgroup:/@1"
+    assert told.containers.key_of(1, inside="7.1") == "cgroup:/@1+7.1"
     (record,) = told.records
     assert record.reason == "a pid namespace of its own is all that tells of it"
+
+
+def test_two_that_share_a_cgroup_are_not_one(told: Run) -> None:
+    keys = [told.containers.key_of(1, inside=one) for one in ("7.1", "8.1", None)]
+
+    assert keys == ["cgroup:/@1+7.1", "cgroup:/@1+8.1", None]
+    assert [one.key for one in told.records] == keys[:2]
 
 
 def test_a_cgroup_that_is_not_known_is_searched_for_and_told(told: Run) -> None:
     told.searched.append(Cgroup(9, "/system.slice", 0))
 
-    assert told.containers.key_of(9, is_inside=False) is None
-    assert told.containers.key_of(10, is_inside=False) == "unknown:@10"
+    assert told.containers.key_of(9, inside=None) is None
+    assert told.containers.key_of(10, inside=None) == "unknown:@10"
     assert told.searches == 1
     (record,) = told.records
     assert record.engine == "unknown"
@@ -122,7 +129,7 @@ def test_a_cgroup_that_is_not_known_is_searched_for_and_told(told: Run) -> None:
 def test_one_in_another_is_told_after_it_and_not_asked_about(told: Run) -> None:
     inner = Cgroup(6, f"{PLACE}/docker/{'ef' * 32}", 0)
     told.searched.append(inner)
-    key = told.containers.key_of(6, is_inside=True)
+    key = told.containers.key_of(6, inside="7.1")
 
     outer, own = told.records
     assert own.key == key
@@ -143,7 +150,7 @@ def test_a_doubt_is_told(
     told: Run, maker: int, owner: int, identifier: str, why: str
 ) -> None:
     told.searched.append(Cgroup(7, f"/user/docker-{ID}.scope", maker))
-    told.containers.key_of(7, is_inside=False)
+    told.containers.key_of(7, inside=None)
     ((number, _, _),) = told.requests()
     told.answer(number, Told.ALL, said(identifier), owner)
 
@@ -153,7 +160,7 @@ def test_a_doubt_is_told(
 
 
 def test_where_one_source_is_not_there_the_next_is_asked(told: Run) -> None:
-    told.containers.key_of(5, is_inside=False)
+    told.containers.key_of(5, inside=None)
     ((number, first, _),) = told.requests()
     told.answer(number, Told.ABSENT)
     ((number, second, _),) = told.requests()
@@ -164,7 +171,7 @@ def test_where_one_source_is_not_there_the_next_is_asked(told: Run) -> None:
 
 
 def test_who_does_not_answer_is_asked_three_times(told: Run) -> None:
-    told.containers.key_of(5, is_inside=False)
+    told.containers.key_of(5, inside=None)
     for _ in range(3):
         ((number, _, _),) = told.requests()
         told.answer(number, Told.LATE)
@@ -173,13 +180,42 @@ def test_who_does_not_answer_is_asked_three_times(told: Run) -> None:
     assert "did not answer 3 times" in (told.records[-1].reason or "")
 
 
+def test_an_engine_that_is_not_sure_is_asked_again_and_then_its_files(
+    told: Run,
+) -> None:
+    told.containers.key_of(5, inside=None)
+    kinds: list[str] = []
+    for _ in range(4):
+        ((number, which, _),) = told.requests()
+        kinds.append(KNOWN[which].kind)
+        if KNOWN[which].kind == "socket":
+            told.answer(number, Told.ALL, response(b"{}", "500 Oh"))
+        else:
+            told.answer(number, Told.ABSENT)
+
+    assert kinds == ["socket", "socket", "socket", "file"]
+    assert told.requests() == []
+    assert told.records[-1].reason == "its engine answered with HTTP status 500"
+
+
+def test_what_an_engine_has_forgotten_its_files_may_tell(told: Run) -> None:
+    told.containers.key_of(5, inside=None)
+    ((number, _, _),) = told.requests()
+    told.answer(number, Told.ALL, response(b"{}", "404 Not Found"))
+    ((number, which, _),) = told.requests()
+    told.answer(number, Told.ALL, b"no JSON")
+
+    assert KNOWN[which].kind == "file"
+    assert "knows no such container" in (told.records[-1].reason or "")
+
+
 def test_too_many_at_once_wait_and_too_many_of_those_are_told(told: Run) -> None:
     count = MAX_AT_ONCE + MAX_WAITING + 10
     told.searched += [
         Cgroup(100 + one, f"/docker/{one:064x}", 0) for one in range(count)
     ]
     for one in range(count):
-        told.containers.key_of(100 + one, is_inside=False)
+        told.containers.key_of(100 + one, inside=None)
 
     assert len(told.requests()) == MAX_AT_ONCE
     left = [one for one in told.records if "too many" in (one.reason or "")]
@@ -187,7 +223,7 @@ def test_too_many_at_once_wait_and_too_many_of_those_are_told(told: Run) -> None
 
 
 def test_without_the_asker_it_is_told(told: Run) -> None:
-    told.containers.key_of(5, is_inside=False)
+    told.containers.key_of(5, inside=None)
     told.requests()
     told.asker.close()
     told.containers.attend()
@@ -196,7 +232,7 @@ def test_without_the_asker_it_is_told(told: Run) -> None:
 
 
 def test_at_the_end_what_was_not_answered_is_told(told: Run) -> None:
-    told.containers.key_of(5, is_inside=False)
+    told.containers.key_of(5, inside=None)
     turns: list[int] = []
     told.containers.finish(0.05, lambda: turns.append(1))
 
@@ -207,14 +243,14 @@ def test_at_the_end_what_was_not_answered_is_told(told: Run) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"x", struct.pack("=IBI", 99, 77, 0), b"y" * 40])
 def test_no_answer_of_the_askers_is_fatal(told: Run, data: bytes) -> None:
-    told.containers.key_of(5, is_inside=False)
+    told.containers.key_of(5, inside=None)
     told.requests()
     told.asker.send(data)
     told.containers.attend()
 
 
 def test_each_record_is_about_what_was_told_before(told: Run) -> None:
-    told.containers.key_of(5, is_inside=False)
+    told.containers.key_of(5, inside=None)
     ((number, _, _),) = told.requests()
     told.answer(number, Told.HUGE)
 

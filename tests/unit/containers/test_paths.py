@@ -90,8 +90,8 @@ def test_a_key_is_short_and_of_one_cgroup_alone() -> None:
 
 
 def test_what_no_path_tells_of_has_the_name_of_its_cgroup() -> None:
-    assert unknown_claim("/runc-test/some-name").id == "some-name"
-    assert unknown_claim("/").id == "/"
+    assert unknown_claim("/runc-test/some-name", "7.1").id == "some-name"
+    assert unknown_claim("/", "7.1").id == "/"
 
 
 PIECES = st.sampled_from(["/", ID, "docker", "-", ".scope", ":", "\0", "é"])
@@ -108,4 +108,4 @@ def test_any_path_has_one_claim_or_none(path: str) -> None:
 @given(st.text())
 def test_any_text_at_all_is_survived(path: str) -> None:
     claim_of(path)
-    unknown_claim(path)
+    unknown_claim(path, "7.1")

@@ -338,7 +338,7 @@ class _Containers:
     def on_change(self, event: CgroupChanged) -> None:
         """Have nothing to follow."""
 
-    def key_of(self, cgroup: int, *, is_inside: bool) -> str | None:
+    def key_of(self, cgroup: int, *, inside: str | None) -> str | None:
         """Return the cgroup's own key."""
-        assert not is_inside
+        assert inside is None
         return f"c{cgroup}" if cgroup else None

@@ -9,6 +9,7 @@ from egressmon.events.model import (
     Address,
     DnsPacket,
 )
+from egressmon.naming.dns.servers import UNKNOWN
 
 _MAX_SERVERS = 65536
 _TCP = 6
@@ -55,7 +56,7 @@ class Answerers:
             if self._is_trusted is None:
                 return "the scope itself receives there"
             if not any((one, server) in self._believed for one in places):
-                return "who answers there is not known to be the machine's own service"
+                return UNKNOWN
         if self._is_full or any((one, server) in self._servers for one in places):
             return "the scope itself sent from that address and port"
         if answer.traits & DNS_LOOPBACK & ~question.traits:
