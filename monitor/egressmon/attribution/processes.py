@@ -612,8 +612,8 @@ def _program(process: Process | None, event: Caused) -> tuple[Program, str | Non
     return program, None if program.exe is not None else f"what it runs: {LOST}"
 
 
-# A pid and clock ticks since boot, as /proc/PID/stat has them: nobody else ever has both.
-# Numbers of namespaces are used again. What enters one from outside is told apart.
+# A pid and clock ticks since boot, as /proc/PID/stat has them: none else has both,
+# while numbers of namespaces are used again. What enters from outside is told apart.
 def _first_inside(process: Process, before: Process | None) -> str | None:
     if process.pid_inside is None:
         return None

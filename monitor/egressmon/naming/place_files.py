@@ -8,7 +8,6 @@ names if the file is as the engine left it and they lead to no address of the in
 import ipaddress
 import os
 import stat
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,10 +27,6 @@ _COARSE_NS = 20_000_000
 _PRIVATE = ("local", "internal", "home.arpa", "dns.podman")
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _FIB = Path("/proc/net/fib_trie")
-_SOCKETS = Path("/proc/net/udp")
-_MAX_SOCKETS = 1 << 20
-_MAX_SERVED = 64
-_DNS_PORT = "0035"
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,31 +210,3 @@ def own_addresses(read: Callable[[], str] = _FIB.read_text) -> frozenset[Address
         elif words[:3] == ["/32", "host", "LOCAL"]:
             found.add(ipaddress.ip_address(last))
     return frozenset(found)
-
-
-def _sockets() -> str:
-    with _SOCKETS.open("rb") as file:
-        return file.read(_MAX_SOCKETS).decode("ascii", "replace")
-
-
-def served_addresses(read: Callable[[], str] = _sockets) -> tuple[Address, ...]:
-    """Return this machine's IPv4 addresses at which a program of root's serves DNS.
-
-    Those of the agent's network namespace to which a UDP socket is bound, and no
-    others: so podman's server (aardvark-dns) answers on the bridge of each network.
-    """
-    try:
-        lines = read().splitlines()[1:]
-    except OSError:
-        return ()
-    found = set[Address]()
-    for line in lines:
-        words = line.split()
-        if len(words) < 8 or words[7] != "0":
-            continue
-        number, _, port = words[1].partition(":")
-        if port == _DNS_PORT and len(found) < _MAX_SERVED:
-            found.add(ipaddress.ip_address(struct.pack("=I", int(number, 16))))
-    return tuple(
-        sorted(one for one in found if not (one.is_loopback or one.is_unspecified))
-    )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _MAX_PLACES = 512
 _MAX_LOOKS = 8
 _MAX_TAINTS = 8
+_MAX_SERVED = 64
 HOME = 0
 _EMBEDDED = ipaddress.ip_address("127.0.0.11")
 """Docker's resolver, in each network of its own: who answers there counts."""
@@ -97,6 +98,7 @@ class Places:
         self._nowhere = Place(None, Names(names), judge)
         self._where = where
         self._known: OrderedDict[_Key, Place] = OrderedDict()
+        self._served: list[Address] = []
         self._taints: OrderedDict[int, list[str]] = OrderedDict()
         self._count = 0
         self._dropped = 0
@@ -150,7 +152,7 @@ class Places:
         if place.told is not None and not found.is_read:
             return
         place.version += 1
-        place.servers = frozenset(found.servers)
+        place.servers = frozenset((*found.servers, *self._served))
         place.judge = self._judge(place.servers, found.search)
         for address, name in found.hosts:
             place.names.learn(address, name, "hosts-file")
@@ -180,6 +182,27 @@ class Places:
         if judge.policy.dns.resolvers != "system":
             return judge.at(judge.resolvers, search)
         return judge.at(judge.resolvers.union(servers, (_EMBEDDED,)), search)
+
+    def serve(self, event: Here, server: Address) -> None:
+        """Note that a service of the machine's answers at `server`, in its network.
+
+        It may be asked in all places. Those that were told of are told of anew.
+        """
+        where, home = self._where, self.home.judge.resolvers
+        if where is None or event.netns != where.home() or server.is_loopback:
+            return
+        if server in home or server in self._served or len(self._served) >= _MAX_SERVED:
+            return
+        self._served.append(server)
+        for place in self._known.values():
+            if place.told is None or server in place.servers:
+                continue
+            place.version += 1
+            place.servers |= {server}
+            place.judge = self._judge(place.servers, place.judge.search)
+            resolvers = sorted(map(str, place.judge.resolvers))
+            place.told = replace(place.told, resolvers=resolvers)
+            where.tell(place.told, event.ktime_ns)
 
     def taint(self, event: Here, why: str) -> None:
         """Note `why` what is answered by this machine in a network is another's word.

@@ -75,6 +75,7 @@ class Overseer:
         """Do what is asked or due; do not wait for anything."""
         with self._session.isolated("being asked of the run"):
             self._server.attend()
+            self._session.served.look()
         if self._reloading.is_set():
             with self._session.isolated("being asked by a signal"):
                 pid, uid = map(int, self._reloading.asker().split()[:2])

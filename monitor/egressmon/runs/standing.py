@@ -29,9 +29,9 @@ from egressmon.naming.place_files import (
     PlaceFiles,
     Viewer,
     look,
-    served_addresses,
 )
 from egressmon.naming.places import Look
+from egressmon.naming.served import Served
 from egressmon.reports.outcome import Outcome
 from egressmon.runs.follow import is_running
 from egressmon.runs.gaps import Beats, gap_before
@@ -71,6 +71,8 @@ class StandingSession(Session):
     overseer: Overseer
     reloading: Reloading
     containers: "Containers | None" = None
+    served: Served
+    """Where this machine serves DNS to containers."""
     round: "Round | None" = None
     """The canaries that were sent and not yet recorded."""
 
@@ -92,7 +94,8 @@ class StandingSession(Session):
     def _look(self) -> Look | None:
         state = self._state
         state.knowledge.canaries.netns = host.own_network()
-        own = host.own_mounts()
+        self.served = Served()
+        own, served = host.own_mounts(), self.served
         processes, machines = state.knowledge.processes, state.judge.search
 
         def look_at(pid: int) -> PlaceFiles:
@@ -108,7 +111,7 @@ class StandingSession(Session):
                 if found.is_read:
                     break
             # Whether its process is gone or not, by what its engine serves it.
-            return replace(found, servers=(*found.servers, *served_addresses()))
+            return replace(found, servers=(*found.servers, *served.addresses()))
 
         return look_at
 

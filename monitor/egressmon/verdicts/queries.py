@@ -78,7 +78,9 @@ class Queries:
         The time is that of the look-up's first packet.
         """
         if self._servers is not None:
-            self._servers.note(packet, self._places.home.judge.resolvers)
+            trusted = self._places.home.judge.resolvers
+            if self._servers.note(packet, trusted):
+                self._places.serve(packet, packet.server)
         if (
             packet.protocol == _TCP
             and packet.traits & DNS_BEGIN

@@ -59,7 +59,8 @@ def test_roots_containers(
     room.do(*run(*options), *map(str, ports))
     aside.stop()
 
-    seen(aside, told(aside, ports), Row("podman", how, len(ports)))
+    who = seen(aside, told(aside, ports), Row("podman", how, len(ports)))
+    assert len({one["key"] for one in who}) == len(ports)
 
 
 def test_a_name_in_a_network_of_the_users(room: Room, aside: Sidecar) -> None:
@@ -109,7 +110,8 @@ def test_a_users_containers(
     notes = f"and once more by {network}, from the machine's network"
     if "TUN" in incomplete(aside):
         notes += "; the run is `incomplete`, for the TUN device"
-    seen(aside, told(aside, ports), Row("podman", how, len(ports), notes=notes))
+    who = seen(aside, told(aside, ports), Row("podman", how, len(ports), notes=notes))
+    assert len({one["key"] for one in who}) == len(ports)
 
 
 @pytest.mark.parametrize(("isolation", "first"), [("oci", 4370), ("chroot", 4380)])

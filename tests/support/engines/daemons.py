@@ -34,7 +34,7 @@ cat >/etc/containers/storage.conf <<END
 [storage]
 driver="overlay"
 graphroot="/store/podman"
-runroot="/run/podman"
+runroot="/run/containers/storage"
 END
 podman import -q /shared/image.tar localhost/image:1
 """

@@ -28,9 +28,9 @@ containers of real engines, a test for each row. The engines are those of Debian
 * **known**: those of them that say which container it was, and **as** what, by the path
   of its cgroup; **confirmed**: those whose engine told its name and image, too.
 * **origin**: whose connections they are, as the records say.
-* **name**: whether the destination has the name that was asked for; `-` where the
-  program went to an address. The engines see other mounts than the machine's first
-  process, so that they are the machine's own services is not taken for granted here.
+* **name**: whether the destination has the name that its program had looked up, by the
+  engine's resolver; `-` where the program went to an address. The sidecar has the
+  engines' root folder and network, as on a machine that they are of.
 
 """
 _SEEN = re.compile(r"(\d+) of (\d+)")

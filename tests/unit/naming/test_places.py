@@ -288,6 +288,83 @@ def test_what_an_engines_resolver_is_told_by_a_chosen_server_is_not_believed() -
     assert machine.connect(A).verdict == "violation"
 
 
+def bridge(machine: Machine) -> None:
+    machine.files[100] = PlaceFiles(servers=(ipaddress.ip_address(GATEWAY),))
+
+
+def test_an_engines_server_on_a_bridge_names_what_it_answers() -> None:
+    machine = Machine()
+    bridge(machine)
+    machine.connect(A)
+    machine.answers(HOME, GATEWAY, ENGINE)
+
+    query = machine.query(A, GATEWAY)
+
+    assert (query.trusted, query.verdict) == (True, "allowed"), query.reason
+    assert [machine.connect(one).verdict for one in (A, B)] == ["allowed", "violation"]
+
+
+def test_who_was_not_seen_to_answer_at_a_bridge_names_nothing() -> None:
+    machine = Machine()
+    bridge(machine)
+
+    query = machine.query(A, GATEWAY)  # by NAT to a container, perhaps
+
+    assert not query.trusted
+    assert "is not known to be the machine's own service" in query.reason
+    assert machine.connect(A).verdict == "violation"
+
+
+@pytest.mark.parametrize("first", [ENGINE, FAKE])
+def test_a_container_that_answers_from_a_bridges_address_names_nothing(
+    first: int,
+) -> None:
+    machine = Machine()
+    bridge(machine)
+    for pid in (first, ENGINE + FAKE - first):
+        machine.answers(HOME, GATEWAY, pid)
+
+    assert not machine.query(A, GATEWAY).trusted
+    assert machine.connect(A).verdict == "violation"
+
+
+def test_what_an_engines_server_asked_of_a_chosen_one_is_not_believed() -> None:
+    machine = Machine()
+    bridge(machine)
+    engine = {"tgid": ENGINE, "start_ns": _started(ENGINE), "cookie": 9}
+    # Its question alone is enough: how it is answered may be made unreadable.
+    machine.feed(lookup(FOREIGN, netns=HOME, **engine)[0])
+    machine.answers(HOME, GATEWAY, ENGINE)
+
+    query = machine.query(A, GATEWAY)
+
+    assert FOREIGN in query.reason
+    assert machine.connect(A).verdict == "violation"
+
+
+def test_where_a_service_of_the_machines_was_seen_to_answer_all_may_ask() -> None:
+    machine = Machine()
+    machine.files[100] = PlaceFiles(reasons=("gone",), is_read=False)
+    machine.connect(A)
+    machine.answers(HOME, GATEWAY, FAKE)
+    machine.answers(A, GATEWAY, ENGINE)  # at an address of the container's own
+    assert machine.query(A, GATEWAY).verdict == "violation"
+
+    machine = Machine()
+    machine.files[100] = PlaceFiles(reasons=("gone",), is_read=False)
+    machine.connect(A)
+    machine.answers(HOME, GATEWAY, ENGINE)
+
+    assert machine.query(A, GATEWAY).trusted
+    assert machine.query(B, GATEWAY).trusted
+    assert [GATEWAY in one.resolvers for one in machine.places()] == [
+        False,
+        True,
+        True,
+    ]
+    assert [one.number for one in machine.places()] == [1, 1, 2]
+
+
 def test_the_machines_own_stub_is_believed_if_it_was_there_before() -> None:
     machine = Machine()
 

@@ -34,27 +34,32 @@ class Servers:
         self._asked: dict[_Process, Address] = {}
         self._is_full = False
 
-    def note(self, packet: DnsPacket, trusted: frozenset[Address]) -> None:
-        """Note what `packet` tells; `trusted` are the machine's own resolvers."""
+    def note(self, packet: DnsPacket, trusted: frozenset[Address]) -> bool:
+        """Note what `packet` tells; `trusted` are the machine's own resolvers.
+
+        Return whether it is an answer of a service of the machine's.
+        """
         if packet.traits & DNS_SCOPE_ANSWERS:
-            self._note_answer(packet)
-        elif packet.flags & FLAG_INGRESS or packet.server in trusted:
-            return
-        elif _process(packet) not in self._asked and self._is_machines(packet):
+            return self._note_answer(packet)
+        if packet.flags & FLAG_INGRESS or packet.server in trusted:
+            return False
+        if _process(packet) not in self._asked and self._is_machines(packet):
             if len(self._asked) < _MAX_SERVERS:
                 self._asked[_process(packet)] = packet.server
             else:
                 self._is_full = True
+        return False
 
-    def _note_answer(self, packet: DnsPacket) -> None:
+    def _note_answer(self, packet: DnsPacket) -> bool:
         if not self._is_machines(packet):
-            return
+            return False
         if len(self._answer) < _MAX_SERVERS or packet.server in self._answer:
             who = self._answer.setdefault(packet.server, set())
             if len(who) < _MAX_EACH:
                 who.add(_process(packet))
             else:
                 self._is_full = True
+        return True
 
     def doubt(self, server: Address) -> str | None:
         """Return why what `server`, one of this machine's, answers names nothing."""
@@ -65,7 +70,9 @@ class Servers:
             return _TOO_MANY
         for one in who:
             if one in self._asked:
-                return f"what answers there asked {self._asked[one]}, which is not trusted"
+                return (
+                    f"what answers there asked {self._asked[one]}, which is not trusted"
+                )
         return None
 
 
