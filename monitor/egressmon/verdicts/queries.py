@@ -1,6 +1,7 @@
 """Make a look-up record of each DNS exchange, and learn names from its answer."""
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from egressmon.events.decode import protocol_name
 from egressmon.events.model import (
@@ -14,7 +15,6 @@ from egressmon.events.model import (
 )
 from egressmon.evidence.records import DnsRecord
 from egressmon.naming.dns.exchanges import DnsWatch, Exchange
-from egressmon.naming.dns.servers import Servers
 from egressmon.naming.names import Names
 from egressmon.naming.places import Place, Places
 from egressmon.policy.judging.judge import Verdict
@@ -25,6 +25,9 @@ from egressmon.verdicts.callers import Caller, Callers
 from egressmon.verdicts.repeated_lookups import Parts, RepeatedLookups
 from egressmon.verdicts.repeats import Repeats
 from egressmon.verdicts.unjudged import unjudged
+
+if TYPE_CHECKING:
+    from egressmon.naming.dns.servers import Servers
 
 _TCP = 6
 _BILLION = 1_000_000_000
@@ -59,7 +62,7 @@ class Queries:
         self._canaries = canaries
         self._may_translate = may_translate
         self._is_machines = is_machines
-        self._servers = Servers(is_machines) if is_machines is not None else None
+        self._servers = _servers(is_machines) if is_machines is not None else None
         self._repeats = Repeats(phase_at)
         self._repeated = repeated
         self.watch = (
@@ -235,6 +238,14 @@ class Queries:
         if self._servers is None or packet.server in trusted:
             return None
         return None if packet.server.is_loopback else self._servers.doubt(packet.server)
+
+
+def _servers(is_machines: Callable[[DnsPacket], bool]) -> "Servers":
+    from egressmon.naming.dns.servers import (  # noqa: PLC0415 -- only a sidecar's
+        Servers,
+    )
+
+    return Servers(is_machines)
 
 
 # By the parts alone: a record is kept by them.

@@ -15,12 +15,12 @@ from egressmon.events.model import (
     Address,
     DnsPacket,
 )
+from egressmon.naming.dns.trust import UNKNOWN
 
 _MAX_SERVERS = 1024
 _MAX_EACH = 64
 _Process: TypeAlias = tuple[int, int]
 """Its pid, and when it began (ns since boot)."""
-UNKNOWN = "who answers there is not known to be the machine's own service"
 _TOO_MANY = "more programs ask for names there than are followed"
 
 

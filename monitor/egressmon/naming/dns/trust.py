@@ -9,8 +9,8 @@ from egressmon.events.model import (
     Address,
     DnsPacket,
 )
-from egressmon.naming.dns.servers import UNKNOWN
 
+UNKNOWN = "who answers there is not known to be the machine's own service"
 _MAX_SERVERS = 65536
 _TCP = 6
 
