@@ -37,7 +37,7 @@ class Sockets:
 
     found: list[ExistingSocket]
     why_not_all: str | None = None
-    """Why there may be more; None: these are all."""
+    """Why there may be more; None: these are all of those that may be looked at."""
 
 
 def found(pids: Iterable[int]) -> Sockets:
@@ -61,10 +61,8 @@ def found(pids: Iterable[int]) -> Sockets:
             for inode in _sockets_of(pid):
                 looked_at += 1
                 owners.setdefault(inode, pid)
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # it has ended
         except OSError:
-            why = "some processes may not be looked at"
+            continue  # it has ended, or may not be looked at
     made = list(_found(spaces.values(), owners))
     if len(made) > MAX_FOUND:
         why = f"there are more than {MAX_FOUND}"

@@ -78,12 +78,3 @@ def test_more_than_can_be_looked_at_is_said(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(existing_sockets, "_MAX_DESCRIPTORS", 0)
 
     assert existing_sockets.found([os.getpid()]).why_not_all is not None
-
-
-def test_who_may_not_be_looked_at_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: str) -> list[str]:
-        raise PermissionError
-
-    monkeypatch.setattr(os, "listdir", refuse)
-
-    assert existing_sockets.found([os.getpid()]).why_not_all is not None
