@@ -16,7 +16,7 @@ from support.watching import EGRESSMON, Watched, watch
 
 PACKAGE = Path(libbpf.__file__).parents[1]
 PROBES = PACKAGE / "programs"
-OBJECT = PROBES / libbpf.OBJECT_NAME
+OBJECT = PROBES / platform.machine() / libbpf.OBJECT_NAME
 BCC = Path("/usr/lib/python3/dist-packages/bcc")
 MODULES = Path("/lib/modules")
 
