@@ -227,7 +227,8 @@ def test_the_command_line(server: Server, tmp_path: Path) -> None:
 
     assert (status.returncode, status.stdout) == (0, "verdict: clean\n")
     assert json.loads(as_json.stdout) == {"ok": True, "verdict": "clean"}
-    assert (mark.returncode, mark.stdout, mark.stderr) == (0, "", "")
+    anchor = "egressmon anchor run=R seq=0 head=blake3:0\n"
+    assert (mark.returncode, mark.stdout, mark.stderr) == (0, anchor, "")
     assert no_mark.returncode == 2
     assert "cannot be printed" in no_mark.stderr
     assert (reload.returncode, reload.stderr) == (0, "")

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import yaml
 
-from egressmon.services.unit import text_of
 from support.runner import Job
 from support.stand_in import TOKEN, StandIn, ended
 
@@ -125,18 +124,13 @@ def test_no_input_has_a_hyphen_which_a_shell_could_not_read() -> None:
     assert all(re.fullmatch("[a-z_]+", name) for name in METADATA["inputs"])
 
 
-def test_the_daemon_set_has_the_capabilities_of_the_unit() -> None:
+def test_the_daemon_set_is_in_the_machines_namespaces() -> None:
     (text,) = blocks("yaml", "Kubernetes and ARC")
     pod: dict[str, Any] = yaml.safe_load(text)["spec"]["template"]["spec"]
     (container,) = pod["containers"]
 
-    added = {
-        f"CAP_{one}" for one in container["securityContext"]["capabilities"]["add"]
-    }
-
-    lines = text_of("/bin/true", None).splitlines()
-    unit = [line for line in lines if line.startswith("CapabilityBoundingSet=")]
-    assert added == {word for line in unit for word in line.partition("=")[2].split()}
+    assert container["securityContext"] == {"privileged": True}
+    assert (pod["hostPID"], pod["hostNetwork"]) == (True, True)
 
 
 def test_what_is_yaml_can_be_read() -> None:
