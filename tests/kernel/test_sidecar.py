@@ -63,6 +63,7 @@ def connect(lab: Lab, cgroup: Path, port: int) -> int:
     return process.pid
 
 
+@pytest.mark.smoke
 def test_a_cgroup_is_watched_from_before_to_after(
     network: Lab, watched: Path, aside: Sidecar
 ) -> None:

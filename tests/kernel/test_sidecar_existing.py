@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from support.lab import Lab
 from support.sidecars import cgroup, inside, sidecar
 
@@ -25,6 +27,7 @@ def own_address(lab: Lab) -> str:
     return subprocess.check_output(words, text=True).split()[3].partition("/")[0]
 
 
+@pytest.mark.smoke
 def test_a_connection_from_before_is_recorded(network: Lab) -> None:
     address = own_address(network)
     with cgroup() as watched, sidecar('enforce = "fail"\n') as one:

@@ -55,6 +55,7 @@ def of(records: list[Json], kind: str) -> list[Json]:
     return [one for one in records if one["type"] == kind]
 
 
+@pytest.mark.smoke
 def test_after_a_kill_the_next_run_tells_of_the_gap(
     watched: Path, aside: Sidecar
 ) -> None:

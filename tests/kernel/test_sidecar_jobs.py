@@ -53,6 +53,7 @@ def places(made: list[Json]) -> dict[int, tuple[str | None, str | None]]:
     return found
 
 
+@pytest.mark.smoke
 def test_each_connection_of_three_steps_is_at_its_step(
     network: Lab, aside: Sidecar
 ) -> None:

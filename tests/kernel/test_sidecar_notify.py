@@ -7,6 +7,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from support.sidecars import PATIENCE_S, Sidecar, cgroup, sidecar
 from support.watching import EGRESSMON
 
@@ -60,6 +62,7 @@ def unit(one: Sidecar, watched: Path) -> Generator[Manager]:
         manager.close()
 
 
+@pytest.mark.smoke
 def test_the_manager_is_told_by_the_main_process() -> None:
     with cgroup() as watched, sidecar() as one, unit(one, watched) as manager:
         main = manager.process.pid

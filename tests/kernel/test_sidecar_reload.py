@@ -69,6 +69,7 @@ def of(records: list[Json], kind: str) -> list[Json]:
     return [one for one in records if one["type"] == kind]
 
 
+@pytest.mark.smoke
 def test_each_connection_is_judged_by_the_policy_of_its_time(
     network: Lab, watched: Path, aside: Sidecar
 ) -> None:

@@ -73,6 +73,7 @@ def connections(status: Json) -> int:
     return sum(dict[str, int](status["connections"]).values())
 
 
+@pytest.mark.smoke
 def test_evidence_goes_on_in_further_files(
     network: Lab, watched: Path, aside: Sidecar
 ) -> None:
