@@ -1,29 +1,46 @@
 """A sidecar as a unit's main process: what systemd would be told, and when."""
 
+import json
 import os
 import socket
 import subprocess
-from collections.abc import Generator
+import sys
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from support.sidecars import PATIENCE_S, Sidecar, cgroup, sidecar
+from support.lab import Lab
+from support.sidecars import PATIENCE_S, Sidecar, cgroup, inside, sidecar
 from support.watching import EGRESSMON
+
+# Runs egressmon from files that nobody but root may read.
+ROOTS_OWN = """
+import os, sys
+class RootsOwn:
+    def find_spec(self, name, path=None, target=None):
+        if os.geteuid() and name.startswith("egressmon"):
+            raise ImportError(f"{name} cannot be read")
+sys.meta_path.insert(0, RootsOwn())
+from egressmon.start import main
+main()
+"""
 
 
 class Manager:
     """Stands for systemd: its end of the socket, and the unit's main process."""
 
-    def __init__(self, one: Sidecar, watched: Path) -> None:
+    def __init__(
+        self, one: Sidecar, watched: Path, program: Sequence[str] = EGRESSMON
+    ) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(one.folder / "notify"))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._socket.settimeout(PATIENCE_S)
         self.process = subprocess.Popen(
             [
-                *(*EGRESSMON, "sidecar", "--cgroup", str(watched), "--quiet"),
+                *(*program, "sidecar", "--cgroup", str(watched), "--quiet"),
                 *("--policy", str(one.folder / "egress.toml")),
                 *("--evidence", str(one.folder / "evidence")),
                 *("--runtime", one.runtime),
@@ -54,8 +71,10 @@ class Manager:
 
 
 @contextmanager
-def unit(one: Sidecar, watched: Path) -> Generator[Manager]:
-    manager = Manager(one, watched)
+def unit(
+    one: Sidecar, watched: Path, program: Sequence[str] = EGRESSMON
+) -> Generator[Manager]:
+    manager = Manager(one, watched, program)
     try:
         yield manager
     finally:
@@ -76,3 +95,24 @@ def test_the_manager_is_told_by_the_main_process() -> None:
         assert one.ask("stop", *token).returncode == 0
         assert manager.until("STOPPING=1") == main
         assert manager.process.wait(PATIENCE_S) == 0
+
+
+def test_nothing_is_imported_once_the_rights_are_gone(network: Lab) -> None:
+    program = [sys.executable, "-I", "-c", ROOTS_OWN]
+    script = (
+        "dig +tries=1 +time=2 four.example.test >/dev/null; "
+        "/bin/bash -c ': > /dev/tcp/10.213.7.2/4601'; true"
+    )
+    with cgroup() as watched, sidecar() as one, unit(one, watched, program) as manager:
+        manager.until("READY=1")
+        token = ["--token-file", str(one.folder / "token")]
+        words = [*network.enter(), *inside(watched, "bash", "-c", script)]
+        subprocess.run(words, check=True, stderr=subprocess.DEVNULL)
+        assert one.ask("mark", "build").returncode == 0
+        assert one.ask("reload", *token).returncode == 0
+        done = one.ask("stop", "--json", *token)
+        answer = json.loads(done.stdout)
+
+    assert (done.returncode, answer["incomplete_reasons"]) == (0, [])
+    assert sum(answer["queries"].values()) >= 1
+    assert sum(answer["connections"].values()) >= 1

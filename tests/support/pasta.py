@@ -16,7 +16,9 @@ _TUN = Path("/dev/net/tun")
 
 
 def why_not() -> str | None:
-    """Return why pasta cannot be run here; None: it can."""
+    """Return why pasta cannot be run here; None: it can, or not to be is a failure."""
+    if os.environ.get("EGRESSMON_KERNEL_TESTS") == "1":
+        return None
     if PASTA is None:
         return "there is no pasta (apt-get install passt)"
     return None if _TUN.exists() else "there is no /dev/net/tun"

@@ -244,6 +244,7 @@ def _detached(
     ):
         if value is not None:
             words += [f"--{name}", str(value)]
+    words += ["--verbose"] if request.verbose else []
     for engine, path in request.engine_sockets:
         words += ["--engine-socket", f"{engine}={path}"]
     return detaching.Order(words, user, request.token_file, request.as_json)

@@ -12,6 +12,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from egressmon import host
+from egressmon.attribution import steps
+from egressmon.attribution.packages import rpm
 from egressmon.evidence.records import (
     BlindSpot,
     ClockRecord,
@@ -23,6 +25,7 @@ from egressmon.evidence.records import (
     Record,
 )
 from egressmon.keeping.signals import EndRequest
+from egressmon.naming.dns import servers
 from egressmon.naming.place_files import (
     GONE,
     MACHINES,
@@ -43,10 +46,14 @@ from egressmon.sensor.found_scope import FoundScope
 from egressmon.sidecar.notifying import State
 from egressmon.sidecar.permissions import Caller
 from egressmon.values import dataclass, replace
+from egressmon.verdicts import relays
 
 if TYPE_CHECKING:
     from egressmon.containers.known import Containers
 
+# What is needed once the rights are gone is imported before: egressmon's files may be
+# root's alone.
+IMPORTED_BEFORE = (relays, rpm, servers, steps)
 WAITING = ["/bin/sleep", "infinity"]
 _MAX_CGROUP = 8192
 _POLL_S = 0.1

@@ -54,6 +54,7 @@ class Place:
         except BaseException:
             os.close(self._folder)
             raise
+        self._held: tuple[int, ...] = (self._folder, self._lock)
 
     def sign(self) -> None:
         """Say in the lock that it is this process's, as after a fork."""
@@ -62,9 +63,13 @@ class Place:
             os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
 
     def leave(self) -> None:
-        """Let go of folder and lock, but not of the listening socket."""
-        os.close(self._folder)
-        os.close(self._lock)
+        """Let go of folder and lock, but not of the listening socket.
+
+        Once is enough, and more does no harm: what went wrong is to be told then.
+        """
+        held, self._held = self._held, ()
+        for descriptor in held:
+            os.close(descriptor)
 
     def release(self) -> None:
         """Remove the socket, if it is still this one, and let another sidecar come.
@@ -73,7 +78,7 @@ class Place:
         """
         self.listener.close()
         with suppress(OSError):
-            if _identity(self._folder) == self._ours:
+            if self._held and _identity(self._folder) == self._ours:
                 os.unlink(SOCKET, dir_fd=self._folder)
         self.leave()
 
