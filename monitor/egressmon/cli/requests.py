@@ -1,11 +1,14 @@
 """The parsed command lines of the verbs, as typed values."""
 
 import argparse
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from egressmon.attribution import Level
 from egressmon.probes.loaders.loading import Choice
 from egressmon.sanitise.argv_mode import ArgvMode
+
+if TYPE_CHECKING:
+    from egressmon.containers.wanted import Wanted
 
 
 class RunRequest(NamedTuple):
@@ -113,6 +116,8 @@ class SidecarRequest(NamedTuple):
     """The process that is watched, with what it starts."""
     job: Literal["auto"] | None
     """Whether the job of the caller is."""
+    containers: list["Wanted"]
+    """Which containers are watched alone; empty: that is not asked."""
     policy: str | None
     policy_digest: str | None
     enforce: Literal["report", "fail"] | None

@@ -114,6 +114,7 @@ def _run(
             told=request.told,
             heartbeat_s=request.heartbeat,
             canaries_s=request.canaries,
+            wanted=tuple(request.containers),
             engine_sockets=dict(request.engine_sockets),
         ),
     )

@@ -1,7 +1,7 @@
 """The options of `egressmon sidecar`, which has verbs of its own."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from egressmon.cli.options import (
     Add,
@@ -17,6 +17,9 @@ from egressmon.cli.options import (
 from egressmon.errors import UsageError
 from egressmon.reports.forms import FORMS
 from egressmon.sidecar.requests import VERBS
+
+if TYPE_CHECKING:
+    from egressmon.containers.wanted import Wanted
 
 DEFAULT_FOLDER = "/run/egressmon"
 INSTALL_SERVICE = "install-service"
@@ -65,6 +68,7 @@ def require_asking(parsed: argparse.Namespace) -> None:
     watching = {
         "all": "--all",
         "cgroup": "--cgroup",
+        "containers": "--container",
         "pid": "--pid",
         "job": "--job",
         "policy": "--policy",
@@ -106,6 +110,16 @@ def _add_scope_options(sub: argparse.ArgumentParser) -> None:
         metavar="PATH",
         type=file_name,
         help="watch the cgroup at PATH, and those below it",
+    )
+    scope.add_argument(
+        "--container",
+        dest="containers",
+        metavar="NAME|ID|label=NAME[=VALUE]",
+        type=_container,
+        action="append",
+        default=[],
+        help="watch the containers of that name, id (12 digits or more) or label "
+        "alone, which may start later; once for each",
     )
     scope.add_argument(
         "--pid",
@@ -182,6 +196,17 @@ def _add_start_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--starter", type=_ids, help=argparse.SUPPRESS)
     sub.add_argument("--token-digest", type=bytes.fromhex, help=argparse.SUPPRESS)
     sub.add_argument("--told", type=int, help=argparse.SUPPRESS)
+
+
+def _container(text: str) -> "Wanted":
+    from egressmon.containers.wanted import (  # noqa: PLC0415 -- for this option alone
+        wanted_of,
+    )
+
+    try:
+        return wanted_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from error
 
 
 def _pid(text: str) -> int:

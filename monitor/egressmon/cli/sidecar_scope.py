@@ -17,6 +17,10 @@ def scope_words(request: SidecarRequest) -> list[str]:
         return ["--cgroup", request.cgroup]
     if request.pid is not None:
         return ["--pid", str(request.pid)]
+    if request.containers:
+        return [
+            word for one in request.containers for word in ("--container", str(one))
+        ]
     return ["--job", request.job] if request.job is not None else ["--all"]
 
 

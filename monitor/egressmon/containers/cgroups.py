@@ -11,6 +11,8 @@ from egressmon.values import dataclass
 MAX_CGROUPS = 16384
 MAX_GONE = 4096
 _MAX_LEVELS = 64
+_MAX_OWN = 8192
+_REMOVED = " (deleted)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,26 @@ def _folders(path: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
         return  # it was removed meanwhile
 
 
+def members() -> dict[int, str]:
+    """Return of each process of the machine the path of its cgroup."""
+    found: dict[int, str] = {}
+    for name in os.listdir("/proc"):  # noqa: PTH208 -- text
+        if name.isdecimal() and (path := path_of(int(name))) is not None:
+            found[int(name)] = path
+    return found
+
+
+def path_of(pid: int) -> str | None:
+    """Return the path of the cgroup in which `pid` is; None: it has ended."""
+    try:
+        with open(f"/proc/{pid}/cgroup", "rb") as file:  # noqa: PTH123 -- bounded
+            lines = file.read(_MAX_OWN).split(b"\n")
+    except OSError:
+        return None
+    paths = [line[3:] for line in lines if line.startswith(b"0::")]
+    return from_bytes(paths[0]).removesuffix(_REMOVED) if paths else None
+
+
 class Cgroups:
     """What is known of each cgroup, bounded; one that is gone is kept for a while.
 
@@ -92,6 +114,10 @@ class Cgroups:
     def lookup(self, number: int) -> Cgroup | None:
         """Return the cgroup with that id; None: it is not known."""
         return self._known.get(number)
+
+    def all(self) -> list[Cgroup]:
+        """Return what is known of all."""
+        return list(self._known.values())
 
     def at(self, path: str) -> Cgroup | None:
         """Return the newest cgroup that was made at `path`."""

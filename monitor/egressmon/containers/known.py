@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from egressmon.containers.cgroups import Cgroup, Cgroups
+from egressmon.containers.choice import Choice
 from egressmon.containers.paths import Claim, claim_of, unknown_claim
 from egressmon.containers.questions import Answer, Questions
 from egressmon.events.model import CgroupChanged
@@ -17,6 +18,7 @@ _MAX_CACHED = 65536
 _SEARCH_EVERY_S = 1.0
 _TURN_S = 0.01
 _UNASKED = "its engine was not asked yet"
+_ENDED = "the run ended before its engine answered"
 _NAMELESS = "a pid namespace of its own is all that tells of it"
 _PATHLESS = (
     "the path of its cgroup is not known: what told of it was lost, or there were too "
@@ -36,11 +38,16 @@ class Containers:
         questions: Questions,
         record: Tell,
         search: Callable[[], Iterable[Cgroup]],
+        choice: Choice | None = None,
     ) -> None:
         """Tell `record` of each container, and have `search` walk the hierarchy anew.
 
-        That is done where a cgroup is not known, once in a second at most.
+        That is done where a cgroup is not known, once in a second at most. `choice`
+        judges which are watched; None: nobody asks.
         """
+        self._choice = choice
+        self._inner: dict[str, list[str]] = {}
+        """By container, those in it that are watched if it is, which is open yet."""
         self._cgroups = cgroups
         self._questions = questions
         self._record = record
@@ -52,6 +59,21 @@ class Containers:
     def on_change(self, event: CgroupChanged) -> None:
         """Follow cgroups that come and go."""
         self._cgroups.on_change(event)
+        if self._choice is None or not event.is_made or event.is_cut:
+            return
+        if claim_of(event.path) is not None:
+            self.key_of(event.cgroup, inside=None)  # to ask as early as can be
+
+    def meet_existing(self) -> None:
+        """Ask about the containers that are there, before anything happens in them."""
+        for one in self._cgroups.all():
+            if claim_of(one.path) is not None:
+                self.key_of(one.id, inside=None)
+
+    def key_at(self, path: str, *, inside: str | None) -> str | None:
+        """Return the key of the container that the cgroup now at `path` is of."""
+        cgroup = self._cgroups.at(path)
+        return self.key_of(cgroup.id, inside=inside) if cgroup is not None else None
 
     def key_of(self, cgroup: int, *, inside: str | None) -> str | None:
         """Return the key of the container that the cgroup with that id is of.
@@ -73,6 +95,22 @@ class Containers:
     def attend(self) -> None:
         """Ask engines, and record what they say; wait for nothing."""
         self._questions.attend()
+        if self._choice is not None:
+            self._give_up(self._choice.late())
+
+    def settle(self, why: str, keys: Iterable[str] | None = None) -> None:
+        """Have what is still open about containers watched, because of `why`.
+
+        `keys` are those that this is about; None: all.
+        """
+        if self._choice is not None:
+            left = self._choice.open()
+            self._give_up(left if keys is None else set(left) & set(keys), why)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an engine may still answer."""
+        return not self._questions.is_idle
 
     def finish(self, patience_s: float, meanwhile: Callable[[], None]) -> None:
         """Wait so long for what is asked, then record that it was not answered.
@@ -84,8 +122,9 @@ class Containers:
             meanwhile()
             self._questions.attend()
             time.sleep(_TURN_S)
-        self._questions.give_up("the run ended before its engine answered")
+        self._questions.give_up(_ENDED)
         self._questions.close()
+        self.settle(_ENDED)
 
     def _meet(self, number: int, inside: str | None) -> str | None:
         cgroup = self._cgroups.lookup(number) or self._sought(number)
@@ -131,7 +170,8 @@ class Containers:
                 cgroup=claim.path,
                 made_by=own.maker if own.path == claim.path else None,
                 outer=outer,
-            )
+            ),
+            is_open=reason is None,
         )
 
     def _unknown(self, number: int) -> str:
@@ -158,14 +198,37 @@ class Containers:
                 pid=facts.pid,
                 confirmed=doubt is None,
                 reason=doubt or (None if facts.name else "its engine says no name"),
-            )
+            ),
+            is_whole=facts.id is not None,
         )
 
-    def _put(self, record: ContainerRecord) -> None:
+    def _put(
+        self, record: ContainerRecord, *, is_open: bool = False, is_whole: bool = False
+    ) -> None:
+        if self._choice is not None:
+            record = self._choice.judged(record, is_open=is_open, is_whole=is_whole)
+        self._keep(record)
+
+    def _keep(self, record: ContainerRecord) -> None:
         self._known[record.key] = record
         if len(self._known) > _MAX_KNOWN:
             self._known.popitem(last=False)
         self._record(record)
+        if record.watched == "open" and record.outer is not None:
+            self._inner.setdefault(record.outer, []).append(record.key)
+        elif record.watched != "open":
+            for inner in self._inner.pop(record.key, ()):
+                if inner in self._known:
+                    self._put(self._known[inner])
+
+    def _give_up(self, keys: Iterable[str], *why: str) -> None:
+        if self._choice is None:
+            return
+        for key in keys:
+            if (one := self._known.get(key)) is not None:
+                self._keep(self._choice.given_up(one, *why))
+            else:
+                self._choice.forget(key)
 
 
 def _record(key: str, engine: str, reason: str) -> ContainerRecord:

@@ -23,6 +23,9 @@ Origin: TypeAlias = Literal["job", "container", "engine", "machine"]
 """What a connection belongs to: a CI job, a container, a container engine, the rest."""
 StepSystem: TypeAlias = Literal["github", "gitlab", "buildkite", "jenkins"]
 RunVerdict: TypeAlias = Literal["clean", "violations", "incomplete"]
+Watched: TypeAlias = Literal["yes", "no", "doubt", "open"]
+"""Whether a container is watched; `doubt`: it is, as it is not known to be another;
+`open`: its engine has not answered yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -499,6 +502,10 @@ class ContainerRecord:
     """Whether its engine, and who made the cgroup, leave no doubt about its id."""
     reason: str | None
     """Why it is not confirmed, or has no name."""
+    watched: Watched | None = None
+    """None: whatever is in the scope is."""
+    watched_reason: str | None = None
+    """Why it is in doubt, or as another is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -555,6 +562,20 @@ class PolicyCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class ChoiceCounts:
+    """What became of the containers, of which only some were to be watched."""
+
+    wanted: list[str]
+    unmatched: list[str]
+    """What no container was proved to be: such a run is incomplete."""
+    containers: dict[str, int]
+    """By whether they are watched, as in `ContainerRecord`."""
+    connections: dict[str, int]
+    """Those that were not recorded: of `other` containers, and `outside` of all."""
+    queries: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class RunEnd:
     """The last record: what was seen, what was lost, and the verdict on the run."""
 
@@ -587,6 +608,8 @@ class RunEnd:
     """In their order, if the policy was read again during the run."""
     origins: dict[str, int] = field(default_factory=dict[str, int])
     """How many connections there are of each origin; `unknown` is one."""
+    choice: ChoiceCounts | None = None
+    """None: all in the scope was watched."""
 
 
 Record: TypeAlias = (

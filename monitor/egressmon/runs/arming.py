@@ -52,6 +52,8 @@ class Armed:
     """The connections that it had, then."""
     around: "Around | None" = None
     """By what containers are known; None: there is no need to know them."""
+    is_part: bool = False
+    """Whether only what some containers do is recorded."""
 
 
 def arm(
@@ -86,6 +88,7 @@ def arm(
     return Armed(
         keeper_setup, plan, escalation, surroundings, network, doubts, existing,
         above=above(existing), sockets=sockets, around=around,
+        is_part=options.standing is not None and bool(options.standing.wanted),
     )  # fmt: skip
 
 
@@ -100,7 +103,10 @@ def _look_for_containers(scope: Scope, options: RunOptions) -> "Around | None":
         return None
     from egressmon.containers import around  # noqa: PLC0415 -- only where it is used
 
-    return around.look_around(scope.root, options.standing.engine_sockets)
+    standing = options.standing
+    return around.look_around(
+        scope.root, standing.engine_sockets, with_members=bool(standing.wanted)
+    )
 
 
 # What ran before, once its forks and execs are seen: so nothing is missed in between.
@@ -143,8 +149,9 @@ def _existing_sockets(existing: list[Existing]) -> Sockets:
 
 def _surroundings(scope: Scope, options: RunOptions) -> Surroundings:
     if isinstance(scope, FoundScope):
+        chooses = options.standing is not None and bool(options.standing.wanted)
         return Surroundings(
-            may_change_network=True, same_user_runs=not scope.is_machine
+            may_change_network=True, same_user_runs=chooses or not scope.is_machine
         )
     return look_around(options.user.uid)
 

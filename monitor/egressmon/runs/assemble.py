@@ -51,6 +51,7 @@ def assemble(  # noqa: PLR0913 -- the stages
     lines: Lines | None = None,
     look: Look | None = None,
     is_machine: bool = False,
+    is_part: bool = False,
     excuses_unsent: bool = False,
     own: frozenset[int] = frozenset(),
     phase_at: Callable[[int], str | None] = lambda _ktime_ns: None,
@@ -63,7 +64,8 @@ def assemble(  # noqa: PLR0913 -- the stages
     `is_over` says whether the time for events is over.
     `may_translate` says that the command itself may have its packets sent elsewhere.
     `is_machine` says that all processes of this machine are in the scope, `own` which
-    of them are egressmon's: what they send is left out.
+    of them are egressmon's: what they send is left out. `is_part`: only what some of
+    its containers do is recorded.
     `look` returns what is believed of how a process looks names up: each network
     namespace then has names of its own (None: all have the same).
     `excuses_unsent` says that canaries of other runs, which go nowhere, are none.
@@ -81,7 +83,7 @@ def assemble(  # noqa: PLR0913 -- the stages
     connections = Connections(
         places,
         callers,
-        Locality(who_listens, canaries, is_machine=is_machine),
+        Locality(who_listens, canaries, is_machine=is_machine, is_part=is_part),
         before_unnamed,
         may_translate=may_translate,
         excuses_unsent=excuses_unsent,

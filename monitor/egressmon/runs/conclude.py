@@ -1,7 +1,7 @@
 """Conclude a run: its verdict, the reasons why it is incomplete, its exit status."""
 
 from egressmon.evidence.output import EvidenceState
-from egressmon.evidence.records import PolicyCounts, RunEnd, RunVerdict
+from egressmon.evidence.records import ChoiceCounts, PolicyCounts, RunEnd, RunVerdict
 from egressmon.evidence.segmented import LOST
 from egressmon.evidence.tally import Tally
 from egressmon.faults import Faults
@@ -39,6 +39,8 @@ class Findings:
     duration_ms: int
     policies: list[PolicyCounts]
     """By policy, if there was more than one."""
+    choice: ChoiceCounts | None = None
+    """What became of the containers, if only some were to be watched."""
 
 
 def end_record(found: Findings) -> RunEnd:
@@ -76,6 +78,7 @@ def end_record(found: Findings) -> RunEnd:
         masked=masked_so_far(),
         policies=found.policies,
         origins=dict(found.tally.origins),
+        choice=found.choice,
     )
 
 

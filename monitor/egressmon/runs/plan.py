@@ -25,6 +25,7 @@ from egressmon.values import dataclass, field
 
 if TYPE_CHECKING:
     from egressmon.containers.paths import Engine
+    from egressmon.containers.wanted import Wanted
     from egressmon.sensor.lineage_scope import Lineage
     from egressmon.sidecar.listening import Place
     from egressmon.sidecar.notifying import Notifier
@@ -65,6 +66,8 @@ class Standing:
     """An open pipe, where who started it is told that it watches."""
     heartbeat_s: float = 10.0
     canaries_s: float = 60.0
+    wanted: "tuple[Wanted, ...]" = ()
+    """Which containers are watched, of all of the machine; empty: all that is there."""
     engine_sockets: dict["Engine", str] = field(default_factory=dict["Engine", str])
     """Where container engines are asked, if that is not where they usually are."""
 

@@ -36,6 +36,8 @@ class Recorder:
         self._faults = state.faults
         self._watchers = watchers
         self._held: list[tuple[Rendered, int]] | None = None
+        self.admits: Callable[[Rendered, int], bool] | None = None
+        """Tells whether what was rendered is to be recorded now; None: all is."""
         self._on_record = on_record
 
     def record(self, record: Record) -> None:
@@ -52,6 +54,11 @@ class Recorder:
 
     def put(self, rendered: Rendered, ktime_ns: int) -> None:
         """Record what was `rendered`, with the time `ktime_ns`."""
+        if self.admits is None or self.admits(rendered, ktime_ns):
+            self.put_admitted(rendered, ktime_ns)
+
+    def put_admitted(self, rendered: Rendered, ktime_ns: int) -> None:
+        """Record what was `rendered`, and is of what is watched."""
         if self._held is not None:
             self._held.append((rendered, ktime_ns))
             return

@@ -12,7 +12,13 @@ from egressmon.attribution.stage import Attributor, attribute_with
 from egressmon.errors import UnfinishedError, UsageError
 from egressmon.evidence.anchoring import Anchor
 from egressmon.evidence.output import EvidenceState
-from egressmon.evidence.records import BlindSpot, PolicyCounts, Record, RunEnd
+from egressmon.evidence.records import (
+    BlindSpot,
+    ChoiceCounts,
+    PolicyCounts,
+    Record,
+    RunEnd,
+)
 from egressmon.keeping.keeper_client import KeeperClient
 from egressmon.naming.names import read_hosts_file
 from egressmon.naming.places import Look
@@ -113,6 +119,7 @@ class Session:
         )
 
     def _assemble(self, listeners: Listeners, own: set[int | None]) -> Pipeline:
+        standing = self._state.options.standing
         state, attributor = self._state, self._live.attributor
         level = state.options.attribution
         return assemble(
@@ -130,7 +137,8 @@ class Session:
             lines=self._recorder,
             look=self._look(),
             is_machine=listeners.is_machine,
-            excuses_unsent=state.options.standing is not None,
+            is_part=standing is not None and bool(standing.wanted),
+            excuses_unsent=standing is not None,
             own=frozenset(one for one in (*own, os.getpid(), os.getppid()) if one),
             phase_at=state.evidence.phases.at,
         )
@@ -333,6 +341,10 @@ class Session:
     def _policies(self) -> list[PolicyCounts]:
         return []
 
+    # Only a run that lasts chooses.
+    def _choice(self) -> ChoiceCounts | None:
+        return None
+
     def _findings(self, evidence_state: EvidenceState) -> Findings:
         state = self._state
         return Findings(
@@ -348,6 +360,7 @@ class Session:
             evidence_lost=state.evidence.lost,
             duration_ms=(state.clock.now_ns() - state.began_ns) // 1_000_000,
             policies=self._policies(),
+            choice=self._choice(),
         )
 
 

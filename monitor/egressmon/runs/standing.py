@@ -6,6 +6,7 @@ that it is executed and ends is seen as any command's is, and proves as much.
 
 import json
 import os
+import sys
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from egressmon import host
 from egressmon.attribution import steps
 from egressmon.attribution.packages import rpm
+from egressmon.containers.choice import Choice
 from egressmon.evidence.records import (
     BlindSpot,
+    ChoiceCounts,
     ClockRecord,
     ExistingRecord,
     GapRecord,
@@ -36,6 +39,7 @@ from egressmon.naming.place_files import (
 from egressmon.naming.places import Look
 from egressmon.naming.served import Served
 from egressmon.reports.outcome import Outcome
+from egressmon.runs.chosen import Chosen
 from egressmon.runs.follow import is_running
 from egressmon.runs.gaps import Beats, gap_before
 from egressmon.runs.overseer import Overseer
@@ -43,6 +47,7 @@ from egressmon.runs.reloading import Reloading
 from egressmon.runs.session import Session
 from egressmon.sensor.canary import Attempt
 from egressmon.sensor.found_scope import FoundScope
+from egressmon.sidecar.matching import not_there_yet
 from egressmon.sidecar.notifying import State
 from egressmon.sidecar.permissions import Caller
 from egressmon.values import dataclass, replace
@@ -59,6 +64,7 @@ _MAX_CGROUP = 8192
 _POLL_S = 0.1
 _ROUND_S = 30.0
 _MAX_DOUBTS = 100
+_FIRST_S, _TURN_S = 1.0, 0.01
 _ENGINES_S = 3.0
 """How long the run's end waits for what container engines are asked."""
 
@@ -78,6 +84,8 @@ class StandingSession(Session):
     overseer: Overseer
     reloading: Reloading
     containers: "Containers | None" = None
+    chosen: Chosen | None = None
+    """Those of them that are watched; None: all that is in the scope is."""
     served: Served
     """Where this machine serves DNS to containers."""
     round: "Round | None" = None
@@ -90,8 +98,11 @@ class StandingSession(Session):
         self.isolated = self._isolated
         around = self._live.armed.around
         if around is not None:
-            self.containers = around.containers(self.record)
+            choice = Choice(standing.wanted) if standing.wanted else None
+            self.containers = around.containers(self._tell_container, choice)
             self._state.knowledge.processes.containers = self.containers
+            if choice is not None:
+                self.chosen = Chosen(choice, self.containers, self._recorder)
         self.overseer = Overseer(self, standing)
         self.reloading = Reloading(
             self._state, self._recorder, self._live.keeper.open_policy
@@ -130,6 +141,8 @@ class StandingSession(Session):
     def is_inside(self, pid: int) -> bool:
         """Tell whether the process `pid` is in the scope."""
         scope = self._live.scope
+        if self.chosen is not None:
+            return self.chosen.is_inside(pid)
         if isinstance(scope, FoundScope) and scope.goes_by_lineage:
             process = self._state.knowledge.processes.get(pid)
             return process is not None and is_running(process)
@@ -158,6 +171,8 @@ class StandingSession(Session):
     def reload(self, caller: Caller, reason: str) -> str:
         """Judge by the policy as it is now; return why not, or ""."""
         self.notify(State.RELOADING)
+        if self.containers is not None:  # what is kept was judged by the old policy
+            self.containers.settle("the policy was read again before that was known")
         try:
             return self.reloading.reload(self._pipeline, caller, reason)
         finally:
@@ -172,8 +187,17 @@ class StandingSession(Session):
         with self._isolated("telling the service manager"):
             self._live.keeper.notify(state, counts.total(), counts["violation"])
 
+    # What was kept until it was known whose it is, is recorded after who that is.
+    def _tell_container(self, record: Record) -> None:
+        self.record(record)
+        if self.chosen is not None:
+            self.chosen.release()
+
     def _policies(self) -> list[PolicyCounts]:
         return self.reloading.policies()
+
+    def _choice(self) -> ChoiceCounts | None:
+        return self.chosen.counts() if self.chosen is not None else None
 
     def begin_phase(self, name: str, before: str | None) -> None:
         """Begin the phase `name` now, and end the one `before`, if any."""
@@ -263,6 +287,7 @@ class StandingSession(Session):
             "processes": tally.processes,
             "policies": self.reloading.digests(),
             "doubts": len(self._state.ending.doubts) + len(tally.escapes),
+            **(self.chosen.status() if self.chosen is not None else {}),
         }
 
     # Nobody waits for a file here: who started it is told once it really watches.
@@ -271,6 +296,7 @@ class StandingSession(Session):
 
     def _start_command(self) -> None:
         super()._start_command()
+        unmatched = self._unmatched_at_start()
         self.notify(State.READY)
         standing = self._state.options.standing
         if standing is None or standing.told is None:
@@ -280,6 +306,7 @@ class StandingSession(Session):
             "socket": standing.place.path,
             "evidence": self._state.options.evidence_path,
             "pid": os.getppid(),
+            **({"unmatched": unmatched} if self.chosen is not None else {}),
         }
         try:
             os.write(standing.told, json.dumps(told).encode() + b"\n")
@@ -289,9 +316,30 @@ class StandingSession(Session):
             self.end()
         os.close(standing.told)
 
+    # Whoever starts it is told what is not there yet, which may be a mistake. An engine
+    # that takes its time is not waited for.
+    def _unmatched_at_start(self) -> list[str]:
+        if self.chosen is None or self.containers is None:
+            return []
+        until = time.monotonic() + _FIRST_S
+        while self.containers.is_waiting and time.monotonic() < until:
+            self._pipeline.drain(self._live.sensor.read)
+            self.containers.attend()
+            time.sleep(_TURN_S)
+        unmatched = self.chosen.choice.unmatched()
+        standing = self._state.options.standing
+        if standing is not None and standing.told is None and unmatched:
+            sys.stderr.write(not_there_yet(unmatched))
+        return unmatched
+
     def _prove(self) -> list[BlindSpot]:
         self._pipeline.tracker.command = self._live.armed.keeper_setup.child.pid
         self._recorder.hold()  # what others do before all canaries are seen
+        if self.chosen is not None:
+            around = self._live.armed.around
+            members = around.members if around is not None else {}
+            processes = self._state.knowledge.processes
+            self.chosen.begin(members, processes, host.own_network() or 0)
         return super()._prove()
 
     def _record_start(self) -> None:
@@ -302,7 +350,7 @@ class StandingSession(Session):
         with self._isolated("recording connections from before"):
             self._record_existing()
         for rendered, ktime_ns in held:
-            self._recorder.put(rendered, ktime_ns)
+            self._recorder.put_admitted(rendered, ktime_ns)
 
     def _record_existing(self) -> None:
         sockets = self._live.armed.sockets
@@ -388,6 +436,9 @@ class StandingSession(Session):
         pass
 
     def _conclude(self, blind_spots: list[BlindSpot]) -> Outcome:
+        if self.chosen is not None:
+            for doubt in self.chosen.doubts():
+                self.doubt(doubt)
         outcome = super()._conclude(blind_spots)
         self.overseer.answer(outcome)
         self.notify(State.STOPPING)

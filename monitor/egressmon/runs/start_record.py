@@ -36,6 +36,7 @@ def blind_spots_of(
         surroundings=armed.surroundings,
         scope=scope,
         frames=frames,
+        is_part=armed.is_part,
     ) + blind_spots.of_command(armed.escalation)
 
 
@@ -54,7 +55,7 @@ def start_record(
         kernel=host.kernel(),
         machine=os.uname().machine,
         host=os.uname().nodename,
-        scope=scope.described,
+        scope=_described(scope, options.standing),
         user=options.user.uid,
         command=sanitise_argv(command, options.argv),
         argv=options.argv,
@@ -75,6 +76,12 @@ def start_record(
         else None,
         job=_job(options.standing),
     )
+
+
+def _described(scope: Scope, standing: Standing | None) -> str:
+    if standing is None or not standing.wanted:
+        return scope.described
+    return f"containers: {', '.join(map(str, standing.wanted))}"
 
 
 def _job(standing: Standing | None) -> str | None:

@@ -175,6 +175,15 @@ class KnownBlindSpot(Enum):
         "that are not watched)",
         "watch the whole machine, or the cgroup in which they are",
     )
+    OTHER_THAN_CHOSEN = BlindSpot(
+        "chosen-containers",
+        "of the machine, only some of its containers are watched",
+        "what was not started in a container is not recorded, also if one of them had "
+        "it started or asked it: engines (image pulls, builds, containers that it has "
+        "them start), services, a process that left its container before the start; "
+        "whoever may give an engine orders chooses what containers are called",
+        "watch the whole machine (--all)",
+    )
     UNCOUNTED_SKIPS = BlindSpot(
         "uncounted-skips",
         "the kernel does not count the probes that it skips",
@@ -203,16 +212,18 @@ def declared(  # noqa: PLR0913 -- what a run depends on
     surroundings: Surroundings,
     scope: Scope | None = None,
     frames: bool = False,
+    is_part: bool = False,
 ) -> list[BlindSpot]:
     """Return the blind spots that this machine, `engine` and `surroundings` cause.
 
     `no_mappings` says why the kernel does not report mappings, `no_creators` why the
     creators of tasks are not noted; each is empty if there is no obstacle. `frames`
     says whether Python frames are to be read. Call it after `engine.attach_root`.
-    `scope` matters where it was there before the run.
+    `scope` matters where it was there before the run. `is_part`: only what some of its
+    containers do is recorded.
     """
     is_found = isinstance(scope, FoundScope)
-    is_machine = isinstance(scope, FoundScope) and scope.is_machine
+    is_machine = isinstance(scope, FoundScope) and scope.is_machine and not is_part
     holds = {
         KnownBlindSpot.KERNEL_NETWORKING: surroundings.may_change_network,
         KnownBlindSpot.SAME_USER: surroundings.same_user_runs,
@@ -225,6 +236,7 @@ def declared(  # noqa: PLR0913 -- what a run depends on
         KnownBlindSpot.CONTAINERS: is_found and not engine.watches_cgroups,
         KnownBlindSpot.LEFT_BEHIND: isinstance(scope, FoundScope)
         and scope.goes_by_lineage,
+        KnownBlindSpot.OTHER_THAN_CHOSEN: is_part,
         KnownBlindSpot.UNCOUNTED_SKIPS: not engine.counts_skipped,
     }
     # Nothing is outside the whole machine.

@@ -10,6 +10,7 @@ from contextlib import suppress
 from egressmon.errors import SensorError
 from egressmon.privileges.privilege import User, acting_as
 from egressmon.sidecar import tokens
+from egressmon.sidecar.matching import not_there_yet
 from egressmon.text import printable
 from egressmon.values import dataclass
 
@@ -101,6 +102,9 @@ def detach(order: Order) -> int:
             with acting_as(order.user), suppress(OSError):
                 os.unlink(order.token_file)  # noqa: PTH108 -- it is new, and no token
         raise SensorError("the sidecar did not begin to watch", "see above")
+    unmatched = told.get("unmatched")
+    if isinstance(unmatched, list) and unmatched:
+        sys.stderr.write(not_there_yet([str(one) for one in unmatched]))
     if order.as_json:
         shown = {**told, "token": token} if order.token_file is None else told
         sys.stdout.write(json.dumps(shown) + "\n")

@@ -41,18 +41,28 @@ class Locality:
         canaries: CanaryWatch,
         *,
         is_machine: bool = False,
+        is_part: bool = False,
     ) -> None:
         """`who_listens` asks sock_diag, which sees the agent's network namespace only.
 
         `canaries` knows which namespace that is. `is_machine` says that all processes
-        of this machine are in the scope.
+        of this machine are in the scope; `is_part`, that not all of them are recorded:
+        who receives in the machine's own network may be one of these.
         """
         self._is_machine = is_machine
+        self._is_part = is_part
         self._who_listens = who_listens
         self._canaries = canaries
 
     def listener(self, flow: Flow) -> Listener | None:
         """Return who receives what `flow` sends; None if it leaves this machine."""
+        listener = self._listener(flow)
+        if not self._is_part or listener != "scope":
+            return listener
+        is_own = flow.netns and flow.netns != self._canaries.netns
+        return "scope" if is_own else "outside"
+
+    def _listener(self, flow: Flow) -> Listener | None:
         if flow.receiver == "remote":
             return None
         if flow.receiver == "shared" and self._is_machine:
