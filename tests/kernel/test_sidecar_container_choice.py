@@ -46,7 +46,7 @@ def identifier() -> str:
 
 
 def begin(one: Sidecar, *wanted: str) -> subprocess.CompletedProcess[str]:
-    """Start it for the containers `wanted`, with an engine's socket of the test's own."""
+    """Start it for the containers `wanted`, with an engine of the test's own."""
     options = [word for each in wanted for word in ("--container", each)]
     where = f"docker={one.folder / 'docker.sock'}"
     policy = ["--policy", str(one.folder / "egress.toml"), "--attribution", "process"]
@@ -72,7 +72,7 @@ def serve(
 
 
 def contained(place: Path, *words: str) -> None:
-    """Run `words` in a network of their own, as the container whose cgroup is `place`."""
+    """Run `words` in a network of their own, in the container's cgroup `place`."""
     place.mkdir(exist_ok=True)
     subprocess.run(inside(place, "unshare", "--net", *words), check=True)
 
@@ -277,7 +277,7 @@ def test_what_is_there_before_is_watched_and_who_shares_its_network(
     assert end(aside)["choice"]["unmatched"] == ["proxy-of-none"]
 
 
-def test_what_is_watched_may_mark_and_not_stop(aside: Sidecar, parent: Path) -> None:
+def test_what_is_watched_may_mark_and_not_reload(aside: Sidecar, parent: Path) -> None:
     web, other = identifier(), identifier()
     names = {web: "web", other: "db"}
     with engines.engine(aside.folder / "docker.sock", serve(names)):
@@ -285,13 +285,15 @@ def test_what_is_watched_may_mark_and_not_stop(aside: Sidecar, parent: Path) -> 
         for one in names:
             connect(parent / f"docker-{one}.scope", BASE + 1)
         until(lambda: not aside.status()["containers"]["open"])
-        within = inside(parent / f"docker-{web}.scope")
-        assert aside.ask("mark", "build", prefix=within).returncode == 0
-        refused = aside.ask("stop", "--json", prefix=within)
-        assert (refused.returncode, "inside" in refused.stderr) == (1, True)
         assert aside.status()["containers"]["yes"] == 1
+        within, beside = (inside(parent / f"docker-{one}.scope") for one in names)
+        assert aside.ask("mark", "build", prefix=within).returncode == 0
+        assert aside.ask("reload", prefix=within).returncode == 1
+        assert aside.ask("reload", prefix=beside).returncode == 0
         status, _ = aside.stop()
 
     assert status == 0
     found = [one for one in aside.verified() if one["type"] == "control"]
-    assert [one["inside"] for one in found] == [True, True, False]
+    told = [(one["verb"], one["allowed"], one["inside"]) for one in found]
+    assert told[:2] == [("mark", True, True), ("reload", False, True)]
+    assert told[-1] == ("stop", True, False)
