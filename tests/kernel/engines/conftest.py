@@ -44,16 +44,26 @@ def room(root: Path, build: Callable[[str], str], can_load: None) -> Generator[R
 
 
 @pytest.fixture
-def aside(room: Room) -> Generator[Sidecar]:
-    """A sidecar of the whole machine, that watches; it only reports.
+def begin(room: Room) -> Generator[Callable[..., Sidecar]]:
+    """Starts a sidecar of what the words given to it name; it only reports.
 
     It has the engines' root folder and network, as on a machine that they are of.
     """
     with sidecar(where=room.shared) as one:
-        options = ["--policy", str(one.folder / "egress.toml")]
-        for engine in ("docker", "podman"):
-            options += ["--engine-socket", f"{engine}={room.shared}/{engine}.sock"]
-        seen_from = room.enter(sees_machine=True)
-        done = one.start("--all", *options, prefix=seen_from)
-        assert done.returncode == 0, done.stderr
-        yield one
+
+        def started(*scope: str) -> Sidecar:
+            options = ["--policy", str(one.folder / "egress.toml")]
+            for engine in ("docker", "podman"):
+                options += ["--engine-socket", f"{engine}={room.shared}/{engine}.sock"]
+            seen_from = room.enter(sees_machine=True)
+            done = one.start(*scope, *options, prefix=seen_from)
+            assert done.returncode == 0, done.stderr
+            return one
+
+        yield started
+
+
+@pytest.fixture
+def aside(begin: Callable[..., Sidecar]) -> Sidecar:
+    """A sidecar of the whole machine, that watches."""
+    return begin("--all")

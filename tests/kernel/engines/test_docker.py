@@ -1,6 +1,6 @@
 """docker: what is run, entered, built and published."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import pytest
 
@@ -9,6 +9,7 @@ from support.engines.page import Row
 from support.engines.room import Room
 from support.engines.told import (
     asked_by,
+    containers,
     looked_up,
     origins,
     other_resolver,
@@ -60,6 +61,31 @@ def test_programs_that_end_at_once(room: Room, aside: Sidecar) -> None:
     assert len({one["id"] for one in who}) == len(ports)
     assert {one["image"] for one in who if one["confirmed"]} == {"image"}
     assert all(one["name"] for one in who if one["confirmed"])
+
+
+def test_those_that_are_chosen_by_name_or_label(
+    room: Room, begin: Callable[..., Sidecar]
+) -> None:
+    aside = begin("--container", "web", "--container", "label=tier=job")
+    named, labelled, others = range(4300, 4310), range(4310, 4320), range(4320, 4330)
+    for ports, option in ((named, "--name=web"), (labelled, "--label=tier=job")):
+        room.do(
+            *each(ports, f"docker run --rm {option} image /connect {SERVER4} $port")
+        )
+    room.do(*each(others, f"docker run --rm --name=db image /connect {SERVER4} $port"))
+    aside.stop()
+
+    ports = [*named, *labelled]
+    how = "`docker run --rm`, `sidecar --container NAME` and `label=`"
+    who = seen(aside, told(aside, ports), Row(ENGINE, how, len(ports)))
+    assert {one["watched"] for one in who} <= {"yes", "doubt"}
+    # Who is gone before the engine answers is watched, with the reason.
+    watched = {one["process"]["container"] for one in told(aside, others)}
+    known = containers(aside)
+    assert {known[one]["watched"] for one in watched} <= {"doubt"}
+    last = aside.records()[-1]
+    assert last["choice"]["unmatched"] == []
+    assert len(watched) + last["choice"]["connections"]["other"] >= len(others)
 
 
 def test_who_enters_a_container(room: Room, aside: Sidecar) -> None:

@@ -1,6 +1,7 @@
 """OCI bundles, which runc, crun and containerd's ctr run as they are."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,19 @@ def specification(room: Room) -> dict[str, Any]:
     return found
 
 
-def bundles(room: Room, cgroup: str, ports: range) -> Path:
+def bundles(
+    room: Room, cgroup: str, ports: range, names: Mapping[int, str] | None = None
+) -> Path:
     """Make a bundle for each port, in /shared/bundles/PORT; return that folder.
 
     Its container connects to that port of the test network's server, and ends. Its
-    cgroup is `CGROUP/PORT`.
+    cgroup is `CGROUP/PORT`, or has the one of `names` that is the port's.
     """
     base = specification(room)
     folder = room.shared / "bundles"
     for port in ports:
         base["process"]["args"] = ["/connect", SERVER4, str(port)]
-        base["linux"]["cgroupsPath"] = f"{cgroup}/{port}"
+        base["linux"]["cgroupsPath"] = f"{cgroup}/{(names or {}).get(port, port)}"
         (folder / str(port)).mkdir(parents=True, exist_ok=True)
         (folder / str(port) / "config.json").write_text(json.dumps(base))
     return folder
