@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import socket
 import subprocess
 import sys
 import time
@@ -60,7 +61,7 @@ def serve(
 ) -> engines.Serve:
     """Return an engine that knows containers by their ids."""
 
-    def answer(connection: engines.socket.socket, asked: str) -> None:
+    def answer(connection: socket.socket, asked: str) -> None:
         if asked not in names:
             engines.unknown(connection, asked)
             return
@@ -174,15 +175,15 @@ def test_what_is_not_known_is_watched(
     aside: Sidecar, parent: Path, answer: engines.Serve | None, reason: str
 ) -> None:
     one = identifier()
-    socket = aside.folder / "docker.sock"
-    with engines.engine(socket, answer or engines.unknown):
+    path = aside.folder / "docker.sock"
+    with engines.engine(path, answer or engines.unknown):
         begin(aside, "web")
         if answer is None:
-            socket.rename(aside.folder / "gone")
+            path.rename(aside.folder / "gone")
         connect(parent / f"docker-{one}.scope", BASE + 1)
         until(lambda: told(aside, reason))
         if answer is None:
-            (aside.folder / "gone").rename(socket)
+            (aside.folder / "gone").rename(path)
         status, stopped = aside.stop()
 
     assert ports(aside) == {1}
@@ -297,3 +298,37 @@ def test_what_is_watched_may_mark_and_not_reload(aside: Sidecar, parent: Path) -
     told = [(one["verb"], one["allowed"], one["inside"]) for one in found]
     assert told[:2] == [("mark", True, True), ("reload", False, True)]
     assert told[-1] == ("stop", True, False)
+
+
+# Beside it, it reaches itself.
+REACH = """
+import socket, subprocess, sys
+socket.socket(socket.AF_UNIX).connect({launcher!r})
+own = socket.socket(socket.AF_UNIX)
+own.bind({own!r})
+own.listen()
+again = "import socket; socket.socket(socket.AF_UNIX).connect({own!r})"
+subprocess.run([sys.executable, "-I", "-c", again], check=True)
+"""
+
+
+def test_a_container_that_reaches_an_engine_is_told_of(
+    aside: Sidecar, parent: Path
+) -> None:
+    web = identifier()
+    path, own = str(aside.folder / "podman.sock"), str(aside.folder / "own.sock")
+    code = REACH.format(launcher=path, own=own)
+    listener = socket.socket(socket.AF_UNIX)
+    with listener, engines.engine(aside.folder / "docker.sock", serve({web: "web"})):
+        listener.bind(path)
+        listener.listen()
+        begin(aside, "web")
+        words = (sys.executable, "-I", "-c", code)
+        contained(parent / f"docker-{web}.scope", *words)
+        until(lambda: not aside.status()["containers"]["open"])
+        status, answer = aside.stop()
+
+    found = [one for one in aside.verified() if one["type"] == "escape"]
+    assert [(one["what"], one["path"]) for one in found] == [("launcher", path)]
+    assert status == 121
+    assert "what was started through it is not watched" in str(answer)

@@ -172,6 +172,8 @@ class Processes:
         """Which helpers of container engines were seen."""
         self.containers: Containers | None = None
         """None: which containers there are is not asked."""
+        self.is_part = False
+        """Whether only what some of the containers do is recorded."""
         self._missing: dict[int, int] = {}
         """Those that were gone at the last sweep, with their serial numbers."""
 
@@ -533,6 +535,17 @@ class Processes:
             container=self.container_of(process, event.cgroup),
             pid_inside=process.pid_inside if process else None,
         ), why
+
+    def is_own_listener(self, event: Escape) -> bool:
+        """Tell whether the scope itself listens where `event` has a socket connected.
+
+        Where only some containers are recorded, that is the same container.
+        """
+        listener = self._known.get(event.peer)
+        if listener is None or not self.is_part:
+            return listener is not None
+        own = self.container_of(self._known.get(event.pid), event.cgroup)
+        return own is not None and own == self.container_of(listener)
 
     def existing_actor(self, pid: int) -> Actor | None:
         """Return the process `pid` as it was found; None: it is not known."""

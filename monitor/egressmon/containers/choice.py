@@ -57,7 +57,7 @@ class Choice:
 
     def counts(self) -> dict[str, int]:
         """Return how many containers are known as watched, another, and so on."""
-        found = dict.fromkeys(("yes", "no", "doubt", "open"), 0)
+        found: dict[str, int] = dict.fromkeys(("yes", "no", "doubt", "open"), 0)
         for one in self._known.values():
             found[one.watched] += 1
         return found

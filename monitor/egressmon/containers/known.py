@@ -70,6 +70,11 @@ class Containers:
             if claim_of(one.path) is not None:
                 self.key_of(one.id, inside=None)
 
+    def cgroup_at(self, path: str) -> int:
+        """Return the id of the cgroup that is at `path` now; 0: unknown."""
+        cgroup = self._cgroups.at(path)
+        return cgroup.id if cgroup is not None else 0
+
     def key_at(self, path: str, *, inside: str | None) -> str | None:
         """Return the key of the container that the cgroup now at `path` is of."""
         cgroup = self._cgroups.at(path)

@@ -67,6 +67,7 @@ def arm(
     sensor.attach()
     if attributor is not None:
         attributor.begin()
+    sensor.engine.is_part = options.chooses
     plan = sensor.arm()
     surroundings = _surroundings(scope, options)
     network, no_network_watch = _watch_network(surroundings, options)
@@ -88,7 +89,7 @@ def arm(
     return Armed(
         keeper_setup, plan, escalation, surroundings, network, doubts, existing,
         above=above(existing), sockets=sockets, around=around,
-        is_part=options.standing is not None and bool(options.standing.wanted),
+        is_part=options.chooses,
     )  # fmt: skip
 
 
@@ -149,9 +150,9 @@ def _existing_sockets(existing: list[Existing]) -> Sockets:
 
 def _surroundings(scope: Scope, options: RunOptions) -> Surroundings:
     if isinstance(scope, FoundScope):
-        chooses = options.standing is not None and bool(options.standing.wanted)
         return Surroundings(
-            may_change_network=True, same_user_runs=chooses or not scope.is_machine
+            may_change_network=True,
+            same_user_runs=options.chooses or not scope.is_machine,
         )
     return look_around(options.user.uid)
 

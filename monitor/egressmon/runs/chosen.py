@@ -37,6 +37,10 @@ class Chosen:
         `home` is the machine's own network namespace.
         """
         self._processes = processes
+        for pid, path in members.items():
+            process = processes.get(pid)
+            if process is not None and not process.cgroup:
+                process.cgroup = self._containers.cgroup_at(path)
         own = {pid: self._key(pid, path) for pid, path in members.items()}
         found = {pid: self._with_ancestors(pid, own, processes) for pid in own}
         self._admission.begin(found, home)

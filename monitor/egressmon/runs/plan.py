@@ -122,6 +122,11 @@ class RunOptions:
     """A running query whether sudo lets the user become root."""
 
     @property
+    def chooses(self) -> bool:
+        """Whether only what some containers do is recorded."""
+        return self.standing is not None and bool(self.standing.wanted)
+
+    @property
     def may_gain(self) -> bool:
         """Whether the command may gain rights by executing set-uid programs (sudo)."""
         policy = self.loaded.policy

@@ -119,7 +119,6 @@ class Session:
         )
 
     def _assemble(self, listeners: Listeners, own: set[int | None]) -> Pipeline:
-        standing = self._state.options.standing
         state, attributor = self._state, self._live.attributor
         level = state.options.attribution
         return assemble(
@@ -137,8 +136,8 @@ class Session:
             lines=self._recorder,
             look=self._look(),
             is_machine=listeners.is_machine,
-            is_part=standing is not None and bool(standing.wanted),
-            excuses_unsent=standing is not None,
+            is_part=state.options.chooses,
+            excuses_unsent=state.options.standing is not None,
             own=frozenset(one for one in (*own, os.getpid(), os.getppid()) if one),
             phase_at=state.evidence.phases.at,
         )

@@ -102,6 +102,7 @@ class StandingSession(Session):
             self.containers = around.containers(self._tell_container, choice)
             self._state.knowledge.processes.containers = self.containers
             if choice is not None:
+                self._state.knowledge.processes.is_part = True
                 self.chosen = Chosen(choice, self.containers, self._recorder)
         self.overseer = Overseer(self, standing)
         self.reloading = Reloading(

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from typing import cast
 
 from egressmon.errors import SensorError
 from egressmon.privileges.privilege import User, acting_as
@@ -102,9 +103,8 @@ def detach(order: Order) -> int:
             with acting_as(order.user), suppress(OSError):
                 os.unlink(order.token_file)  # noqa: PTH108 -- it is new, and no token
         raise SensorError("the sidecar did not begin to watch", "see above")
-    unmatched = told.get("unmatched")
-    if isinstance(unmatched, list) and unmatched:
-        sys.stderr.write(not_there_yet([str(one) for one in unmatched]))
+    unmatched = cast("list[str]", told.get("unmatched", []))
+    sys.stderr.write(not_there_yet(unmatched))
     if order.as_json:
         shown = {**told, "token": token} if order.token_file is None else told
         sys.stdout.write(json.dumps(shown) + "\n")

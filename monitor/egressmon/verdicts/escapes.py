@@ -29,8 +29,9 @@ def family_name(number: int) -> str:
 
 def record(event: Escape, processes: Processes) -> EscapeRecord | None:
     """Return the record of `event`; None if the scope itself listens there."""
-    if event.means == "unix" and processes.get(event.peer) is not None:
-        return None  # it has ended, so the probes took it for one outside
+    # It may have ended, so that the probes took it for one outside.
+    if event.means == "unix" and processes.is_own_listener(event):
+        return None
     what, reason = _meaning(event)
     process, why_not = processes.actor(event)
     told = "a process outside the scope listens there: what it is asked is not seen"

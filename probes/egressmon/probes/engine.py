@@ -201,6 +201,8 @@ class Engine:
         self.own_level = self.own_id = 0
         """As these, of the cgroup below the scope from which canaries are sent; zeros:
         they are sent from the scope's own."""
+        self.is_part = False
+        """Whether only a part of the scope is recorded: its processes reach others."""
         self.hierarchy_is_whole = False
         """Whether the root cgroup is the machine's, and not that of a namespace."""
         self.stack_bytes = 0
@@ -317,6 +319,7 @@ class Engine:
             scope_id=self.scope_id,
             own_level=self.own_level,
             own_id=self.own_id,
+            is_part=self.is_part,
             sees_arrivals=self.hierarchy_is_whole and self.root_hooks,
         )
         if canary is not None:

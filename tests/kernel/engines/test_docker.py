@@ -69,15 +69,14 @@ def test_those_that_are_chosen_by_name_or_label(
     aside = begin("--container", "web", "--container", "label=tier=job")
     named, labelled, others = range(4300, 4310), range(4310, 4320), range(4320, 4330)
     for ports, option in ((named, "--name=web"), (labelled, "--label=tier=job")):
-        room.do(
-            *each(ports, f"docker run --rm {option} image /connect {SERVER4} $port")
-        )
+        run = f"docker run --rm {option} image /connect {SERVER4} $port"
+        room.do(*each(ports, run))
     room.do(*each(others, f"docker run --rm --name=db image /connect {SERVER4} $port"))
     aside.stop()
 
-    ports = [*named, *labelled]
+    chosen = [*named, *labelled]
     how = "`docker run --rm`, `sidecar --container NAME` and `label=`"
-    who = seen(aside, told(aside, ports), Row(ENGINE, how, len(ports)))
+    who = seen(aside, told(aside, chosen), Row(ENGINE, how, len(chosen)))
     assert {one["watched"] for one in who} <= {"yes", "doubt"}
     # Who is gone before the engine answers is watched, with the reason.
     watched = {one["process"]["container"] for one in told(aside, others)}

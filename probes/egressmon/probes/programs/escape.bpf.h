@@ -181,6 +181,15 @@ static __always_inline void emit_socket_escape(kernel_task *task, u32 family)
 	emit_escape(task, &escape);
 }
 
+/* Whether who listens may be another than those that are recorded. */
+static __always_inline bool is_another(kernel_task *task, u32 listener)
+{
+	struct settings *set = settings_set();
+	u32 own = READ(task, tgid);
+
+	return !in_lineage(listener) || (set && set->is_part && listener != own);
+}
+
 /* Whom a UNIX socket is connected to. */
 static __always_inline void on_connected(kernel_task *task, u32 number)
 {
@@ -189,7 +198,7 @@ static __always_inline void on_connected(kernel_task *task, u32 number)
 	escape.socket = socket_behind(task, number);
 	if (!escape.socket || family_of(escape.socket) != AF_UNIX)
 		return;
-	if (!in_lineage(listener_of(escape.socket)))
+	if (is_another(task, listener_of(escape.socket)))
 		emit_escape(task, &escape);
 }
 

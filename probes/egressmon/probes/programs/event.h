@@ -157,6 +157,8 @@ struct settings {
 	u32 sees_arrivals; /* whether all that arrives on this machine passes a probe */
 	u32 own_level;	   /* of the cgroup below the scope from which canaries are sent, */
 	u64 own_id;	   /* and its id; 0: they are sent from the scope's own */
+	u32 is_part;	   /* whether the agent records but some of the scope */
+	u32 unused_settings;
 };
 
 /*
