@@ -7,7 +7,7 @@ from typing import Any, TypeGuard, cast, get_args
 
 from egressmon.attribution.helpers import NETWORK_HELPERS
 from egressmon.evidence.gate import MAX_TEXT
-from egressmon.evidence.records import Origin
+from egressmon.evidence.records import Origin, Watched
 from egressmon.evidence.segmented import LOST
 from egressmon.evidence.tally import UNKNOWN_ORIGIN
 from egressmon.sanitise.catalog import KINDS
@@ -23,6 +23,8 @@ _DIGEST = re.compile(r"blake3:[0-9a-f]{64}", re.ASCII)
 _POLICY_DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 _VERDICTS = frozenset({"allowed", "violation", "local", "recorded"})
 _ORIGINS = frozenset({*get_args(Origin), UNKNOWN_ORIGIN})
+_WATCHED = frozenset(get_args(Watched))
+_LEFT_OUT = frozenset({"other", "outside"})
 _MASKED = frozenset(kind.name for kind in KINDS)
 _TOLD_OF = frozenset({*CONSEQUENCES, "unreadable", "unread", LOST})
 _NEWER = frozenset({"missed_cgroup"})
@@ -120,8 +122,26 @@ def _end(record: Json) -> str | None:
     ):
         if unknown := record.get(name, {}).keys() - known:
             return f"`{name}` has {_first(unknown)}, which it cannot have"
+    if (complaint := _choice(record.get("choice"))) is not None:
+        return complaint
     if missing := LOSSES - record["losses"].keys():
         return f"`losses` has no {_first(missing)}, which every run counts"
+    return None
+
+
+# None: all in the scope was watched.
+def _choice(choice: Json | None) -> str | None:
+    if choice is None:
+        return None
+    if not choice["wanted"] or not {*choice["unmatched"]} <= {*choice["wanted"]}:
+        return "`choice` has in `unmatched` what nobody wanted, or wanted nothing"
+    for name, known in (
+        ("containers", _WATCHED),
+        ("connections", _LEFT_OUT),
+        ("queries", _LEFT_OUT),
+    ):
+        if unknown := choice[name].keys() - known:
+            return f"`choice` has {_first(unknown)} in `{name}`, which it cannot have"
     return None
 
 

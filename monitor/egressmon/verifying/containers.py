@@ -39,10 +39,22 @@ class MetContainers:
 
 def contradiction(record: Json) -> str | None:
     """Return why no container can be as `record` says; None: it can."""
+    if (complaint := _of_choice(record)) is not None:
+        return complaint
     if not record["confirmed"]:
         return None if record["reason"] else "is not confirmed, and does not say why"
     if record["made_by"] != 0:
         return "is confirmed, and its cgroup was not made by root"
     if record["id"] is None or record["cgroup"] is None:
         return "is confirmed, and has no id or no cgroup"
+    return None
+
+
+# Where nothing is chosen, or in what was written before that could be, it is not said.
+def _of_choice(record: Json) -> str | None:
+    watched = record.get("watched")
+    if watched == "no" and not record["confirmed"] and record["outer"] is None:
+        return "is left out, and not confirmed to be another"
+    if watched == "doubt" and not record["watched_reason"]:
+        return "is watched in doubt, and does not say why"
     return None

@@ -53,6 +53,8 @@ def test_of_very_many_none_is_missed() -> None:
         {"id": None},
         {"cgroup": None},
         {"confirmed": False},
+        {"confirmed": False, "reason": "why", "watched": "no"},
+        {"watched": "doubt", "watched_reason": None},
     ],
 )
 def test_what_cannot_be_is_told(fields: Json) -> None:
