@@ -46,6 +46,7 @@ def test_each_one_is_declared_where_nothing_can_be_seen(
         surroundings=worst,
         scope=scope,
         frames=True,
+        is_part=True,
     )
 
     names = [spot.name for spot in (*found, *of_command(escalation))]
