@@ -212,7 +212,8 @@ class Counts:
             yield f"evidence that was {end['evidence']}"
         if self.canaries["seen"] == 0:
             yield "no canary that was seen"
-        if (end.get("choice") or {}).get("unmatched"):
+        choice: Json | None = end.get("choice")
+        if choice is not None and choice["unmatched"]:
             yield "a container that is wanted and was not there"
 
 

@@ -71,7 +71,7 @@ class Run:
         return {name: dict(found) for name, found in self.admission.dropped.items()}
 
 
-def of(kind: type, pid: int | None, key: str | None, **fields: Any) -> Record:
+def of(kind: type[Any], pid: int | None, key: str | None, **fields: Any) -> Record:
     made: Any = object.__new__(kind)
     actor = object.__new__(Actor)
     object.__setattr__(actor, "pid", pid)
@@ -169,7 +169,7 @@ def test_what_is_open_is_kept_in_its_order(
     run.choice.fates["new"] = fate
     run.admission.release()
 
-    kinds = [type(one) for one in run.put]
+    kinds: list[Any] = [type(one) for one in run.put]
     assert kinds == ([ProcessRecord, ConnectionRecord] if is_put else [])
     others = {} if is_put else {"other": 1}
     assert run.dropped()["connections"] == others
