@@ -9,10 +9,13 @@ from itertools import pairwise
 import pytest
 
 from egressmon.containers.cgroups import Cgroup, Cgroups
+from egressmon.containers.choice import Choice
 from egressmon.containers.known import Containers
 from egressmon.containers.protocol import ANSWER, MAX_AT_ONCE, REQUEST, Told
 from egressmon.containers.questions import MAX_WAITING, Questions
 from egressmon.containers.sources import KNOWN
+from egressmon.containers.wanted import Wanted
+from egressmon.events.model import CgroupChanged
 from egressmon.evidence.records import ContainerRecord
 from support.container_engines import inspected, response
 
@@ -54,8 +57,7 @@ def said(identifier: str = ID, name: str = "web") -> bytes:
     return response(json.dumps(inspected(identifier, name)).encode())
 
 
-@pytest.fixture
-def told() -> Generator[Run]:
+def run(choice: Choice | None = None) -> Generator[Run]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     cgroups = Cgroups([Cgroup(1, "/", 0), Cgroup(5, PLACE, 0)])
     with ours, theirs:
@@ -70,9 +72,15 @@ def told() -> Generator[Run]:
             Questions(theirs, KNOWN),
             lambda record: one.records.append(record),  # noqa: PLW0108 -- made below
             search,
+            choice,
         )
         one = Run(ours, containers)
         yield one
+
+
+@pytest.fixture
+def told() -> Generator[Run]:
+    yield from run()
 
 
 def test_a_container_is_a_claim_and_then_confirmed(told: Run) -> None:
@@ -256,3 +264,50 @@ def test_each_record_is_about_what_was_told_before(told: Run) -> None:
 
     assert all(one.key == other.key for one, other in pairwise(told.records))
     assert told.records[-1].reason == "what its engine says is too long"
+
+
+@pytest.fixture
+def chosen() -> Generator[Run]:
+    """The same, where the containers that are called `web` are to be watched."""
+    yield from run(Choice((Wanted("name", "web"),)))
+
+
+@pytest.mark.parametrize(("name", "watched"), [("web", "yes"), ("db", "no")])
+def test_what_is_in_another_is_told_again_once_that_is_known(
+    chosen: Run, name: str, watched: str
+) -> None:
+    chosen.searched.append(Cgroup(6, f"{PLACE}/docker/{'ef' * 32}", 0))
+    key = chosen.containers.key_of(6, inside=None)
+    ((number, _, _),) = chosen.requests()
+    assert [one.watched for one in chosen.records] == ["open", "open"]
+    chosen.answer(number, Told.ALL, said(name=name))
+
+    outer, inner = chosen.records[2:]
+    assert (outer.name, outer.watched) == (name, watched)
+    assert (inner.key, inner.watched) == (key, watched)
+
+
+def test_what_is_settled_is_told_with_the_reason(chosen: Run) -> None:
+    key = chosen.containers.key_of(5, inside=None)
+    chosen.containers.settle("why", ["another"])
+    assert len(chosen.records) == 1
+    chosen.containers.settle("why")
+
+    last = chosen.records[-1]
+    assert (last.key, last.watched, last.watched_reason) == (key, "doubt", "why")
+
+
+def test_a_container_is_asked_about_as_its_cgroup_is_made(chosen: Run) -> None:
+    path = f"/docker/{'ab' * 32}"
+    chosen.containers.on_change(
+        CgroupChanged(1, 1, 9, is_made=True, path=path, uid=0, is_cut=False)
+    )
+
+    assert [one[2] for one in chosen.requests()] == ["ab" * 32]
+
+
+def test_those_that_are_there_are_asked_about(chosen: Run) -> None:
+    chosen.containers.meet_existing()
+
+    assert [one[2] for one in chosen.requests()] == [ID]
+    assert chosen.containers.is_waiting
