@@ -144,6 +144,8 @@ class SidecarRequest(NamedTuple):
     """How often, in seconds, the probes are tested."""
     engine_sockets: list[tuple[Literal["docker", "podman"], str]]
     """Where these container engines are asked."""
+    keep_probes: str | None
+    """The folder in a bpffs where the probes stay; None: with the service manager."""
     quiet: bool
     verbose: bool
     starter: tuple[int, int] | None

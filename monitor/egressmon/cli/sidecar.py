@@ -4,8 +4,10 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from egressmon.cli.requests import SidecarRequest
+from egressmon.cli.sidecar_kept import Left, engine_of, find_left
 from egressmon.cli.sidecar_scope import job_of, lineage_of, require_process, scope_words
 from egressmon.cli.watch import nearest_policy
 from egressmon.errors import EvidenceError, UsageError
@@ -18,7 +20,6 @@ from egressmon.policy.reading.place import READ
 from egressmon.privileges import privilege
 from egressmon.privileges.confinement import with_rights_of
 from egressmon.privileges.privilege import User, acting_as
-from egressmon.probes.loaders.loading import load_for_found
 from egressmon.reports.interface import tell_all
 from egressmon.reports.outcome import Outcome
 from egressmon.runs import run
@@ -55,28 +56,39 @@ def sidecar(request: SidecarRequest, arguments: list[str]) -> int:
             sys.stderr.write(f"egressmon: policy: {printable(remark)}\n")
     # Nobody is handed what the caller left open, but for what tells it of the start.
     told = os.dup(request.told) if request.told is not None else None
+    notifier = _notifier()
+    left = find_left(notifier, request.keep_probes)
     descriptors.hand_down()
     request = request._replace(told=told)
     place = Place(request.runtime)
     try:
-        return _run(request, loaded, user, place)
+        return _run(request, loaded, user, _Around(place, notifier, left))
     except BaseException:
         place.release()
         raise
+
+
+class _Around(NamedTuple):
+    """What the sidecar has to do with."""
+
+    place: Place
+    notifier: Notifier | None
+    left: Left
 
 
 def _run(
     request: SidecarRequest,
     loaded: LoadedPolicy,
     user: User,
-    place: Place,
+    around: _Around,
 ) -> int:
     identifier = run.run_identifier()
     folder = make_folder(request.evidence, user.gid)
     watched = Path(request.cgroup) if request.cgroup is not None else None
     job = job_of(request)
     lineage = lineage_of(request, job)
-    engine = load_for_found(frames=request.attribution == "full")
+    is_by_lineage = lineage is not None
+    engine, kept = engine_of(around.left, request, identifier, by_lineage=is_by_lineage)
     before = _run_before(folder)
     run_folder = RunFolder(folder, identifier)
     segments = _segments(folder, run_folder, identifier, request)
@@ -101,7 +113,7 @@ def _run(
         standing=Standing(
             watched=watched,
             words=_words(request),
-            place=place,
+            place=around.place,
             token_digest=digest,
             starter=user.uid,
             lineage=lineage,
@@ -109,7 +121,9 @@ def _run(
             segments=segments,
             folder=run_folder,
             before=before,
-            notifier=_notifier(),
+            notifier=around.notifier,
+            kept=kept,
+            not_kept=kept.why_not if kept is not None else "",
             open_policy=_opener(loaded, user),
             told=request.told,
             heartbeat_s=request.heartbeat,
@@ -245,6 +259,8 @@ def _detached(
     ):
         if value is not None:
             words += [f"--{name}", str(value)]
+    if request.keep_probes is not None:
+        words += ["--keep-probes", os.path.abspath(request.keep_probes)]  # noqa: PTH100 -- text
     words += ["--verbose"] if request.verbose else []
     for engine, path in request.engine_sockets:
         words += ["--engine-socket", f"{engine}={path}"]

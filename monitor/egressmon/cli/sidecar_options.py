@@ -181,6 +181,13 @@ def _add_start_options(sub: argparse.ArgumentParser) -> None:
     )
     add_evidence_limit(sub, "16GB")
     sub.add_argument(
+        "--keep-probes",
+        metavar="DIR",
+        type=file_name,
+        help="keep the probes in DIR, a folder of root's in a bpffs, so that a sidecar "
+        "that is started there after a crash misses nothing",
+    )
+    sub.add_argument(
         "--engine-socket",
         dest="engine_sockets",
         metavar="ENGINE=PATH",

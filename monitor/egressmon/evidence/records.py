@@ -425,6 +425,36 @@ class GapRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class RestartRecord:
+    """The run goes on where another one was cut off: the probes stayed attached."""
+
+    TYPE: ClassVar[str] = "restart"
+
+    before: str
+    """The run before."""
+    before_head: str | None
+    """The digest of its last line; None: its evidence is not here, or not readable."""
+    ended: bool | None
+    """Whether that line is its end; None: it is not known."""
+    since: str | None
+    """When that line was written; None: it is not known."""
+    until: str
+    """From when on somebody reads again."""
+    kept_by: Literal["systemd", "bpffs"]
+    waiting: int
+    """How many events nobody had read."""
+    again: int
+    """How many were read by the run before, and perhaps not recorded: they are read
+    again, so that the evidence of both may have them."""
+    losses: dict[str, int]
+    """What was lost since the run before last recorded losses, by kind."""
+    doubt: bool
+    """Whether this run is incomplete for it."""
+    reason: str | None
+    """Why."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClockRecord:
     """Somebody set the machine's clock: the times of the run go on as they were."""
 
@@ -630,6 +660,7 @@ Record: TypeAlias = (
     | PolicyRecord
     | ExistingRecord
     | GapRecord
+    | RestartRecord
     | ClockRecord
     | ContainerRecord
     | UnreadableRecord

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from egressmon.files import Kind, open_here
 from egressmon.keeping.launch import Launched, send_from_scope
@@ -42,10 +42,15 @@ from egressmon.startup import dispositions, patience
 from egressmon.startup.stored_types import open_folder, store
 from egressmon.values import dataclass
 
+if TYPE_CHECKING:
+    from egressmon.keeping.kept import Keeping
+
 _MAX_PATH = 4096
 _MAX_NUMBERS = 1024
 _MAX_PIDS = 4096
 _INCOMPLETE, _CANNOT = 121, 125
+_IN_ORDER = frozenset({0, 120, _INCOMPLETE})
+"""How an agent ends whose evidence has its end."""
 _BY_INTERRUPT = 128 + signal.SIGINT
 
 
@@ -74,6 +79,8 @@ class KeeperSetup:
     """Opens the run's policy again; None: it was in no file."""
     notify: Callable[[int, int, int], None] | None = None
     """Tells the service manager the run's state, and two counts; None: nobody asks."""
+    kept: "Keeping | None" = None
+    """Keeps the probes for a run that follows; None: nobody does."""
     release: Callable[[], None] | None = None
     """Called last of all, with root's rights."""
 
@@ -212,6 +219,8 @@ class Keeper:
         slots, width = ELEMENTS.unpack(data) if len(data) == ELEMENTS.size else (0, 0)
         if not 0 < slots * width <= _MAX_NUMBERS:
             raise ValueError(slots)
+        if self._setup.kept is not None and READ[which] == "counters":
+            self._setup.kept.note(self._setup.engine)
         return self._setup.engine.parts[0].totals(READ[which], slots, width)
 
     def _skipped(self, part: int, _data: bytes) -> dict[str, int | None]:
@@ -235,6 +244,8 @@ class Keeper:
         if self.is_started:
             raise ValueError("already started")
         self.is_started = True
+        if self._setup.kept is not None:
+            self._setup.kept.begin(self._setup.engine)
         try:
             return self._setup.child.go()
         except OSError:
@@ -281,6 +292,7 @@ class Keeper:
         failure = self._call_at_end()
         if self.is_started:
             _keep_types(self._setup.engine)
+        self._end_keeping(status)
         self._setup.engine.close()
         if self._setup.ends_scope:
             self._setup.scope.kill()
@@ -296,6 +308,16 @@ class Keeper:
         if os.WIFEXITED(status):
             return self._as_the_command(os.WEXITSTATUS(status))
         return self._status_of_killed_agent(os.WTERMSIG(status))
+
+    def _end_keeping(self, status: int) -> None:
+        if self._setup.kept is None:
+            return
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else _CANNOT
+        self._setup.kept.end(
+            began=self.is_started,
+            in_order=code in _IN_ORDER,
+            by_signal=self._setup.relay.was_asked_to_end,
+        )
 
     # A shell ends its script or loop if what it waited for was ended by SIGINT, but not
     # if that exits with 130.

@@ -90,6 +90,8 @@ class SignalRelay:
         """Somebody wants what can be read again to be: told as a pid and a user id."""
         self.interrupted_by: int | None = None
         """The signal that keeps the command from being started."""
+        self.was_asked_to_end = False
+        """Whether any signal has asked for that, in the process that gets them."""
         self._may_interrupt = True
         self._lock = threading.Lock()
         self._grouped: dict[int, float] = {}
@@ -121,6 +123,7 @@ class SignalRelay:
                 continue
             asks_for_end = info.si_signo in ENDING - dispositions.ignored()
             if asks_for_end:
+                self.was_asked_to_end = True
                 self.ending.set(_asker(info))
             with self._lock:
                 if asks_for_end and self._may_interrupt:

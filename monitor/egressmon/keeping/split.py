@@ -66,6 +66,8 @@ def _become_agent(
     setup.scope.let_go()
     if setup.segments is not None:
         setup.segments.let_go()
+    if setup.kept is not None:
+        setup.kept.let_go()
     _import_what_is_hidden()
     keeper = KeeperClient(connection)
     keeper.take_over(setup.engine)

@@ -78,6 +78,8 @@ def arm(
     child = launch(
         scope, plan, options.user, options.command, may_gain=options.may_gain
     )
+    if options.standing is not None and options.standing.kept is not None:
+        options.standing.kept.hold(sensor.engine)
     close = partial(_close_agents_files, child, attributor, network, options)
     keeper_setup = _set_up_keeper(sensor, scope, options, child, close)
     existing = _admit_existing(sensor, scope)
@@ -195,6 +197,7 @@ def _set_up_keeper(
         segments=options.standing.folder if options.standing else None,
         open_policy=options.standing.open_policy if options.standing else None,
         notify=_notify(options.standing) if options.standing else None,
+        kept=options.standing.kept if options.standing else None,
         release=options.standing.place.release if options.standing else None,
     )
 

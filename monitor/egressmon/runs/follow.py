@@ -145,6 +145,7 @@ class Follower:
             self._may_rest = tells_of_processes_alone(batch.events)
             with self._sensor.intake.working():
                 self._pipeline.process(batch)
+            self._sensor.mark_recorded()
             self._record_losses()
         except Exception as error:  # noqa: BLE001 -- later events must be read
             self._faults.note("reading events", error)

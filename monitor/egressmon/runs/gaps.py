@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from egressmon.clock import Clock
 from egressmon.evidence.records import ClockRecord, GapRecord
 from egressmon.evidence.unended import Before, last_line
+from egressmon.values import replace
 
 _BILLION = 1_000_000_000
 _SILENCE_S = 10.0
@@ -34,7 +35,7 @@ def gap_before(
         before.file.close()
     if line is not None and line.is_end:
         return _without_run(until) if was_left else None
-    if line is None or (since := _moment(line.time)) is None:
+    if line is None or (since := moment(line.time)) is None:
         reason = "the run before did not end, and its last line cannot be read"
         return GapRecord(None, until, reason, doubt=True, before=before.run)
     booted = clock.rfc3339(0)
@@ -52,13 +53,27 @@ def gap_before(
     )
 
 
+def gap_of_refusal(gap: GapRecord | None, why: str, until: str) -> GapRecord:
+    """Return the gap before this run, whose probes it did not take up: `why`.
+
+    `gap` is what is known of it by its evidence.
+    """
+    reason = f"the probes of the run before were not taken up: {why}"
+    if gap is None:
+        return GapRecord(None, until, reason, doubt=True)
+    return replace(gap, reason=f"{gap.reason}; {reason}", doubt=True)
+
+
 def _without_run(until: str) -> GapRecord:
     reason = "a sidecar was here that did not end, and its evidence is elsewhere"
     return GapRecord(None, until, reason, doubt=True)
 
 
-# As the records of this run have it, so that texts compare as times do.
-def _moment(text: str | None) -> str | None:
+def moment(text: str | None) -> str | None:
+    """Return the time in `text`, in a form in which texts compare as times do.
+
+    None: it is not in the form that records have.
+    """
     if text is None or len(text) != len("2026-11-22T09:30:00.000000001Z"):
         return None
     try:

@@ -26,6 +26,7 @@ from egressmon.values import dataclass, field
 if TYPE_CHECKING:
     from egressmon.containers.paths import Engine
     from egressmon.containers.wanted import Wanted
+    from egressmon.keeping.kept import Keeping
     from egressmon.sensor.lineage_scope import Lineage
     from egressmon.sidecar.listening import Place
     from egressmon.sidecar.notifying import Notifier
@@ -68,6 +69,11 @@ class Standing:
     canaries_s: float = 60.0
     wanted: "tuple[Wanted, ...]" = ()
     """Which containers are watched, of all of the machine; empty: all that is there."""
+    kept: "Keeping | None" = None
+    """Keeps the probes for a run that follows; None: nobody does."""
+    not_kept: str = ""
+    """Why the probes of the run before were not taken up; empty: none were there, or
+    they were."""
     engine_sockets: dict["Engine", str] = field(default_factory=dict["Engine", str])
     """Where container engines are asked, if that is not where they usually are."""
 

@@ -48,6 +48,8 @@ def execute(
         armed = arm(sensor, attributor, scope, state.options)
     except BaseException:
         _close(sensor, attributor, state.faults)
+        if standing is not None and standing.kept is not None:
+            standing.kept.end(began=False, in_order=False, by_signal=False)
         engine.close()
         scope.remove()
         raise

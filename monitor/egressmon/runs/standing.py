@@ -26,6 +26,7 @@ from egressmon.evidence.records import (
     PhaseRecord,
     PolicyCounts,
     Record,
+    RestartRecord,
 )
 from egressmon.keeping.signals import EndRequest
 from egressmon.naming.dns import servers
@@ -41,9 +42,10 @@ from egressmon.naming.served import Served
 from egressmon.reports.outcome import Outcome
 from egressmon.runs.chosen import Chosen
 from egressmon.runs.follow import is_running
-from egressmon.runs.gaps import Beats, gap_before
+from egressmon.runs.gaps import Beats, gap_before, gap_of_refusal
 from egressmon.runs.overseer import Overseer
 from egressmon.runs.reloading import Reloading
+from egressmon.runs.restarts import restart_after
 from egressmon.runs.session import Session
 from egressmon.sensor.canary import Attempt
 from egressmon.sensor.found_scope import FoundScope
@@ -341,6 +343,9 @@ class StandingSession(Session):
             members = around.members if around is not None else {}
             processes = self._state.knowledge.processes
             self.chosen.begin(members, processes, host.own_network() or 0)
+        kept = self._live.sensor.engine.kept
+        if kept is not None:
+            self._state.knowledge.canaries.not_before_ns = kept.since_ns
         return super()._prove()
 
     def _record_start(self) -> None:
@@ -377,10 +382,26 @@ class StandingSession(Session):
         standing = self._state.options.standing
         if standing is None:
             return
+        kept, clock = self._live.sensor.engine.kept, self._state.clock
+        if kept is not None and standing.kept is not None:
+            losses = self._live.sensor.losses()
+            by = standing.kept.store.by
+            self._record_restart(
+                restart_after(standing.before, kept, by, losses, clock)
+            )
+            return
         was_left = standing.place.was_left
-        gap = gap_before(standing.before, self._state.clock, was_left=was_left)
+        gap = gap_before(standing.before, clock, was_left=was_left)
+        if standing.not_kept:
+            until = clock.rfc3339(clock.now_ns())
+            gap = gap_of_refusal(gap, standing.not_kept, until)
         if gap is not None:
             self.record_gaps([gap])
+
+    def _record_restart(self, restart: RestartRecord) -> None:
+        self._recorder.record(restart)
+        if restart.reason is not None:
+            self.doubt(f"there is a gap: {restart.reason}")
 
     # Nothing ends with this run but the process that waits for it.
     def _wind_up(self) -> None:
@@ -441,6 +462,7 @@ class StandingSession(Session):
             for doubt in self.chosen.doubts():
                 self.doubt(doubt)
         outcome = super()._conclude(blind_spots)
+        self._live.sensor.mark_recorded()
         self.overseer.answer(outcome)
         self.notify(State.STOPPING)
         return outcome

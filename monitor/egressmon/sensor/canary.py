@@ -143,6 +143,8 @@ class CanaryWatch:
     def __init__(self) -> None:
         self._port = 0
         self._seen: set[tuple[str, Address, int]] = set()
+        self.not_before_ns = 0
+        """Those that are older are of a run before (CLOCK_BOOTTIME, nanoseconds)."""
         self.netns: int | None = None
         """The network namespace (inode) from which canaries were sent, once known."""
 
@@ -153,6 +155,8 @@ class CanaryWatch:
 
     def on_flow(self, flow: Flow) -> None:
         """Note `flow`, an event with the canary flag."""
+        if flow.ktime_ns < self.not_before_ns:
+            return
         self.netns = flow.netns or self.netns
         if flow.flags & FLAG_REFUSED:
             kind = flow.operation

@@ -57,7 +57,7 @@ def find_scope(watched: Path | None) -> FoundScope:
     """
     require_machine()
     root = find_root()
-    place = root if watched is None else _below(root, watched)
+    place = watched_folder(root, watched)
     try:
         path, fd = make_below(place)
     except OSError as error:
@@ -66,6 +66,14 @@ def find_scope(watched: Path | None) -> FoundScope:
             "run as root, and name a cgroup that may have others below it",
         ) from error
     return FoundScope(path, fd, root=root, watched=place)
+
+
+def watched_folder(root: Path, watched: Path | None) -> Path:
+    """Return the folder of the cgroup `watched` below `root`; None: `root` itself.
+
+    Raises `ScopeError` if it is none.
+    """
+    return root if watched is None else _below(root, watched)
 
 
 def require_machine() -> None:

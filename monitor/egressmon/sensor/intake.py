@@ -28,6 +28,8 @@ class Batch:
     mapped: list[SideRecord]
     lost_mappings: int
     """How many records of mappings were lost since the beginning of the run."""
+    taken: tuple[int, ...] = ()
+    """Up to where in the rings all events were taken by then."""
 
     @property
     def size(self) -> int:
@@ -98,15 +100,17 @@ class Intake:
     # The mappings are read after the events, so that none made before them is missing.
     def _read(self) -> Batch:
         events = self._engine.read()
+        taken = self._engine.taken
         if self._side_band is None:
-            return Batch(events, [], 0)
+            return Batch(events, [], 0, taken)
         mapped: list[SideRecord] = []
         try:
             mapped = self._side_band.read()
         except Exception as error:  # noqa: BLE001 -- the events must not be lost with it
             self._faults.note("reading what was mapped", error)
             self._unread_mappings += 1
-        return Batch(events, mapped, self._side_band.lost + self._unread_mappings)
+        lost = self._side_band.lost + self._unread_mappings
+        return Batch(events, mapped, lost, taken)
 
     def _empty(self) -> None:
         while self._next_tick():

@@ -69,6 +69,7 @@ class Sensor:
         self._side_band: SideBand | None = None
         self._lost_mappings = 0
         self._reported: dict[str, int] = {}
+        self._taken: tuple[int, ...] = ()
 
     def attach(self) -> None:
         """Attach all probes to the scope.
@@ -137,7 +138,13 @@ class Sensor:
         """Return the next batch; it has no events if there are none now."""
         batch = self.intake.next_batch()
         self._lost_mappings = batch.lost_mappings
+        self._taken = batch.taken
         return batch
+
+    def mark_recorded(self) -> None:
+        """Note that what was read is recorded: nobody after us need read it again."""
+        if self._taken:
+            self.engine.mark(self._taken)
 
     def close(self) -> None:
         """Stop reading ahead, and close the side band. The engine is left open."""

@@ -7,13 +7,14 @@ numbers: the agent, which asks for it, could name another main process otherwise
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from enum import IntEnum
 
 _MAX_PATH = 107
 _MAX_DIGITS = 18
 _LEAST_S = 0.5
+_PATIENCE_S = 5.0
 _CONCLUDING_US = 3600 * 1_000_000
 
 
@@ -54,6 +55,19 @@ class Notifier:
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
             out.setblocking(False)
             out.sendto(text.encode(), self._address)
+
+    def send(self, text: str, descriptors: Sequence[int] = ()) -> None:
+        """Send it `text`, and copies of `descriptors`: wait 5 s at most.
+
+        Raises OSError.
+        """
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
+            out.settimeout(_PATIENCE_S)
+            out.connect(self._address)
+            if descriptors:
+                socket.send_fds(out, [text.encode()], list(descriptors))
+            else:
+                out.send(text.encode())
 
 
 def notifier_of(environment: Mapping[bytes, bytes], pid: int) -> Notifier | None:

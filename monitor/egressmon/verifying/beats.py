@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 Json = dict[str, Any]
-BEATING = frozenset({"heartbeat", "gap"})
+BEATING = frozenset({"heartbeat", "gap", "restart"})
 _SLACK_S = 10.0
 """As much later may one come on a machine that has much to do (`runs/gaps.py`)."""
 
@@ -27,13 +27,17 @@ class Beats:
         self._last = None
 
     def take(self, record: Json) -> str | None:
-        """Note a `heartbeat`, a `gap` or the end.
+        """Note a `heartbeat`, a `gap`, a `restart` or the end.
 
         Return which silence was before it, that no gap in the evidence tells of; None:
         there was none.
         """
         last, self._last = self._last, record["time"]
-        if record["type"] == "gap" or self._every_s is None or last is None:
+        if (
+            record["type"] in {"gap", "restart"}
+            or self._every_s is None
+            or last is None
+        ):
             return None
         silent_s = _second(record["time"]) - _second(last)
         if silent_s <= 2 * self._every_s + _SLACK_S:

@@ -237,6 +237,17 @@ def _gap(record: Json) -> str | None:
     return None
 
 
+def _restart(record: Json) -> str | None:
+    if (wrong := _gap(record)) is not None:
+        return wrong
+    is_lossy = any(name.startswith("lost_") for name in record["losses"])
+    if record["doubt"] != (record["reason"] is not None):
+        return "`doubt` is not as `reason` has it"
+    if is_lossy and not record["doubt"]:
+        return "`losses` has events that were lost, and `doubt` is false"
+    return None
+
+
 _CHECKS: dict[str, Callable[[Json], str | None]] = {
     "run.start": _start,
     "run.end": _end,
@@ -245,6 +256,7 @@ _CHECKS: dict[str, Callable[[Json], str | None]] = {
     "segment": _segment,
     "policy": _policy,
     "gap": _gap,
+    "restart": _restart,
     "phase": _phase,
     "escape": _escape,
     "connection": _connection,

@@ -69,7 +69,7 @@ class Counts:
             self.doubts["an escape"] += times
         elif kind == "phase":
             self._phase(record)
-        elif kind in {"heartbeat", "gap"}:
+        elif kind in {"heartbeat", "gap", "restart"}:
             self._life(kind, record)
 
     def _connection(self, record: Json, times: int) -> None:
@@ -89,7 +89,7 @@ class Counts:
 
     # Of a run that lasts.
     def _life(self, kind: str, record: Json) -> None:
-        if kind == "gap":
+        if kind in {"gap", "restart"}:
             if record["doubt"]:
                 self.doubts["a gap, when nobody watched"] += 1
         elif record["attached"] != record["probes"]:

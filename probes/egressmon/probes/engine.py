@@ -108,14 +108,30 @@ class Loaded:
             os.close(descriptor)
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What an earlier run left: probes that are attached, and events that wait."""
+
+    run: str
+    """Its identifier."""
+    since_ns: int
+    """When this was taken up (CLOCK_BOOTTIME, in nanoseconds)."""
+    waiting: int
+    """How many events nobody had read."""
+    again: int
+    """How many were read and perhaps not recorded: they are read again."""
+    overwritten: int
+    """In how many rings such events are overwritten."""
+
+
 class FrameProbes:
     """The programs that read Python frames; `Engine` attaches them."""
 
-    def __init__(self, loaded: Loaded) -> None:
-        """Take ownership of `loaded`."""
+    def __init__(self, loaded: Loaded, generation: int = 0) -> None:
+        """Take ownership of `loaded`; its searches were of `generation` at last."""
         self.loaded = loaded
         self._count = 0
-        self._generation = 0
+        self._generation = generation
 
     def add(self, interpreter: bytes) -> bool:
         """Register a build of CPython, a `struct interpreter`, with the probes.
@@ -207,8 +223,12 @@ class Engine:
         """Whether the root cgroup is the machine's, and not that of a namespace."""
         self.stack_bytes = 0
         """How many bytes of a caller's stack to copy; takes effect in arm_canary()."""
+        self.kept: Kept | None = None
+        """What was taken up of an earlier run; None: nothing, all was loaded."""
         self._loaded = loaded
         self._links: list[int] = []
+        self._kept_links: dict[str, int] = {}
+        """Links that are there already, by their program's name."""
         self._rings = Rings([Ring(loaded.maps[name], _RINGS[name]) for name in _RINGS])
 
     def attach(self, scope_fd: int) -> None:
@@ -228,6 +248,23 @@ class Engine:
         self.watches_cgroups = all(map(self._attach_if_there, FOUND_CGROUPS))
         self._attach_scope(scope_fd, FOUND)
         self._attach_each(SCOPE, own_fd)
+        self._drop_kept()
+
+    def take_up(self, kept: Kept, links: dict[str, int]) -> None:
+        """Attach by `links`, which are there already, by name; take ownership of them.
+
+        For the first attach_root() and attach_found() that follow.
+        """
+        self.kept, self._kept_links = kept, dict(links)
+
+    @property
+    def links(self) -> dict[str, int]:
+        """The links of what is attached, by their program's name."""
+        return dict(zip(self.hooks, self._links, strict=True))
+
+    def _drop_kept(self) -> None:
+        while self._kept_links:
+            os.close(self._kept_links.popitem()[1])
 
     def _attach_scope(self, scope_fd: int, named: tuple[Hook, ...]) -> None:
         self._loaded.update("scope", bytes(4), struct.pack("=i", scope_fd))
@@ -278,7 +315,9 @@ class Engine:
 
     def _attach(self, hook: Hook, cgroup: int) -> None:
         program = self._program(hook)
-        if hook.tracepoint is not None:
+        if hook.program in self._kept_links:
+            link = self._kept_links.pop(hook.program)
+        elif hook.tracepoint is not None:
             link = bpf.attach_to_tracepoint(program, hook.tracepoint)
         elif hook.attach_type is not None:
             link = bpf.attach_to_cgroup(program, cgroup, hook.attach_type)
@@ -369,6 +408,25 @@ class Engine:
         return self._rings.read(_BATCH, _BATCH_BYTES)
 
     @property
+    def taken(self) -> tuple[int, ...]:
+        """Up to where all events were returned by read(), for mark()."""
+        return self._rings.taken
+
+    def look_back(self) -> tuple[int, list[int | None]]:
+        """Return how many events wait, and go back to where mark() was called.
+
+        With it comes for each ring how many are read again; None: they are overwritten.
+        """
+        return self._rings.waiting(), self._rings.go_back()
+
+    def mark(self, taken: tuple[int, ...]) -> None:
+        """Note that what `taken` was after a read() is done with: none is read again.
+
+        Whoever takes up the rings after us begins there.
+        """
+        self._rings.mark(taken)
+
+    @property
     def is_pressed(self) -> bool:
         """Whether the last read() stopped at its limit, with more events to come."""
         return self._rings.is_cut
@@ -438,7 +496,8 @@ class Engine:
             self.frames.loaded = parts[1]
 
     def close(self) -> None:
-        """Detach all programs and close everything."""
+        """Detach all programs that nobody else keeps, and close everything."""
+        self._drop_kept()
         while self._links:
             os.close(self._links.pop())
         self._rings.close()

@@ -99,7 +99,8 @@ class CallSites:
         self._retired: OrderedDict[int, CallSite] = OrderedDict()
         """What the probes recognised until lately: events of it are on their way."""
         self._of_process: dict[int, set[bytes]] = {}
-        self._next = 1
+        self._next = kernel_ns()
+        """No number of a run before: events of its call sites may be on their way."""
 
     def lookup(self, number: int) -> CallSite | None:
         """Return the site that the probes call by `number`; None if it is forgotten."""

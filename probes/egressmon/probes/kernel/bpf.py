@@ -60,7 +60,8 @@ def _number() -> int:
     return architecture.bpf_call
 
 
-def _bpf(command: int, attributes: bytes | ctypes.Array[ctypes.c_char]) -> int:
+def call(command: int, attributes: bytes | ctypes.Array[ctypes.c_char]) -> int:
+    """Call bpf(2) with a `union bpf_attr`, and return what it returns."""
     result = _system_call()(_number(), command, attributes, len(attributes))
     if result < 0:
         code = ctypes.get_errno()
@@ -74,7 +75,7 @@ def attach_to_cgroup(program: int, cgroup: int, attach_type: int) -> int:
     Needs Linux 5.7.
     """
     attributes = struct.pack("=IIII", program, cgroup, attach_type, 0)
-    return _bpf(_LINK_CREATE, attributes)
+    return call(_LINK_CREATE, attributes)
 
 
 def attach_to_tracepoint(program: int, name: str) -> int:
@@ -82,10 +83,10 @@ def attach_to_tracepoint(program: int, name: str) -> int:
 
     A `tp_btf` program was loaded for its tracepoint; the kernel then accepts no name.
     """
-    (kind,) = struct.unpack_from("=I", _information(program, _INFO_SIZE)[0])
+    (kind,) = struct.unpack_from("=I", information(program, _INFO_SIZE)[0])
     text = ctypes.create_string_buffer(name.encode())
     where = 0 if kind == _TRACING else ctypes.addressof(text)
-    return _bpf(_RAW_TRACEPOINT_OPEN, struct.pack("=QII", where, program, 0))
+    return call(_RAW_TRACEPOINT_OPEN, struct.pack("=QII", where, program, 0))
 
 
 def attach_to_return(program: int, path: str, offset: int, pid: int = -1) -> int:
@@ -137,14 +138,14 @@ def update(table: int, key: bytes, value: bytes) -> None:
     """Set the element of the map `table` at `key`."""
     keys, values = ctypes.create_string_buffer(key), ctypes.create_string_buffer(value)
     where = ctypes.addressof(keys), ctypes.addressof(values)
-    _bpf(_MAP_UPDATE_ELEM, struct.pack("=IxxxxQQQ", table, *where, 0))
+    call(_MAP_UPDATE_ELEM, struct.pack("=IxxxxQQQ", table, *where, 0))
 
 
 def lookup(table: int, key: bytes, size: int) -> bytes:
     """Return the element of the map `table` at `key`, which has `size` bytes."""
     keys, value = ctypes.create_string_buffer(key), ctypes.create_string_buffer(size)
     where = ctypes.addressof(keys), ctypes.addressof(value)
-    _bpf(_MAP_LOOKUP_ELEM, struct.pack("=IxxxxQQQ", table, *where, 0))
+    call(_MAP_LOOKUP_ELEM, struct.pack("=IxxxxQQQ", table, *where, 0))
     return value.raw
 
 
@@ -153,13 +154,13 @@ def delete(table: int, key: bytes) -> None:
     keys = ctypes.create_string_buffer(key)
     attributes = struct.pack("=IxxxxQ", table, ctypes.addressof(keys))
     with suppress(FileNotFoundError):
-        _bpf(_MAP_DELETE_ELEM, attributes)
+        call(_MAP_DELETE_ELEM, attributes)
 
 
 def element_sizes(table: int) -> tuple[int, int]:
     """Return the sizes of a key and a value of the map `table`, in bytes."""
     # struct bpf_map_info: type, id, key_size, value_size.
-    key, value = struct.unpack_from("=II", _information(table, _MAP_INFO_SIZE)[0], 8)
+    key, value = struct.unpack_from("=II", information(table, _MAP_INFO_SIZE)[0], 8)
     return key, value
 
 
@@ -171,14 +172,14 @@ def lookup_per_cpu(table: int, slot: int, width: int = 1) -> list[int]:
     values = (ctypes.c_uint64 * (possible_cpus() * width))()
     key = ctypes.c_uint32(slot)
     where = ctypes.addressof(key), ctypes.addressof(values)
-    _bpf(_MAP_LOOKUP_ELEM, struct.pack("=IxxxxQQQ", table, *where, 0))
+    call(_MAP_LOOKUP_ELEM, struct.pack("=IxxxxQQQ", table, *where, 0))
     return [sum(values[place::width]) for place in range(width)]
 
 
 def tag(program: int) -> str:
     """Return the kernel's hash of the instructions of `program`, maps left out."""
     # struct bpf_prog_info: type, id, tag.
-    return _information(program, _INFO_SIZE)[0][8:16].hex()
+    return information(program, _INFO_SIZE)[0][8:16].hex()
 
 
 def is_attached(link: int) -> bool:
@@ -187,7 +188,7 @@ def is_attached(link: int) -> bool:
     Anybody with rights can detach one from a cgroup (BPF_LINK_DETACH), which has no id
     in it then (bpf_cgroup_link_fill_link_info in kernel/bpf/cgroup.c). Raises OSError.
     """
-    kind, _, _, cgroup = _LINK_INFO.unpack_from(_information(link, _LINK_INFO_SIZE)[0])
+    kind, _, _, cgroup = _LINK_INFO.unpack_from(information(link, _LINK_INFO_SIZE)[0])
     return bool(kind != _CGROUP_LINK or cgroup)
 
 
@@ -196,20 +197,23 @@ def skipped_runs(program: int) -> int | None:
 
     This is `recursion_misses` of `struct bpf_prog_info`; None before Linux 5.12.
     """
-    info, known = _information(program, _INFO_SIZE)
+    info, known = information(program, _INFO_SIZE)
     if known < _SKIPPED_AT + 8:
         return None
     return int.from_bytes(info[_SKIPPED_AT : _SKIPPED_AT + 8], sys.byteorder)
 
 
-# Returns the kernel's description of a program or map (`size` bytes, with zeros behind
-# those that it knows), and how many bytes it knows.
-def _information(descriptor: int, size: int) -> tuple[bytes, int]:
+def information(descriptor: int, size: int) -> tuple[bytes, int]:
+    """Return the kernel's description of a program, a map or a link.
+
+    It has `size` bytes, with zeros behind those that the kernel knows; with it comes
+    how many bytes it knows.
+    """
     info = ctypes.create_string_buffer(size)
     attributes = ctypes.create_string_buffer(
         struct.pack("=IIQ", descriptor, size, ctypes.addressof(info))
     )
-    _bpf(_OBJ_GET_INFO_BY_FD, attributes)
+    call(_OBJ_GET_INFO_BY_FD, attributes)
     (known,) = struct.unpack_from("=I", attributes, 4)
     return info.raw, known
 

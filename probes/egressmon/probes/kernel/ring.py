@@ -5,6 +5,7 @@ import select
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from itertools import chain
 from operator import itemgetter
@@ -21,6 +22,8 @@ class Ring:
     """Reads a ring buffer map through its shared pages, without a system call.
 
     Layout: the consumer's page (which only we write), the producers' page, the data.
+    The kernel reads the first word of the consumer's page alone. The second has up to
+    where all records are done with (`mark`), for who reads on after us.
     The kernel offers to map the data twice in a row, so that no record wraps; as that
     would count as twice the memory, it is mapped once, and _copy() joins the parts.
     """
@@ -40,6 +43,7 @@ class Ring:
         self._words = memoryview(self._pages)[page:].cast("I")
         self._data = memoryview(self._pages)[page : page + size]
         self._fence = threading.Lock()
+        self._position = self._consumed[0]
         self.is_cut = False
         """Whether the last read() stopped at a limit, and not at the end."""
         self.is_busy = False
@@ -104,6 +108,53 @@ class Ring:
         self.is_cut = position >= end or len(spans) >= limit
         return spans
 
+    @property
+    def position(self) -> int:
+        """Up to where records were read, in bytes since the ring was made."""
+        return self._position
+
+    def mark(self, position: int) -> None:
+        """Note that all records before `position` are done with."""
+        self._consumed[1] = position
+
+    def waiting(self) -> int:
+        """Return how many records nobody has read."""
+        return self._count(self._consumed[0], self._produced[0])
+
+    def go_back(self) -> int | None:
+        """Have what was read and is not done with read again: return how many records.
+
+        None if they are overwritten, or nobody can say: they are passed over.
+        """
+        consumed, marked = self._consumed[0], self._consumed[1]
+        if marked == consumed:
+            return 0
+        if not self._is_there(marked, consumed):
+            return None
+        with self._fence:
+            self._consumed[0] = marked
+        # Programs write on: what they wrote before they knew may be there by now.
+        if not self._is_there(marked, consumed):
+            with self._fence:
+                self._consumed[0] = consumed
+            return None
+        self._position = marked
+        return self._count(marked, consumed)
+
+    def _is_there(self, start: int, end: int) -> bool:
+        is_place = 0 <= start <= end and not start % 8
+        return is_place and self._produced[0] - start <= self._size
+
+    def _count(self, position: int, end: int) -> int:
+        found, limit = 0, min(end, position + self._size)
+        while position < limit:
+            word = self._words[(position & self._mask) // _WORD]
+            if word & _BUSY:
+                break
+            found += not word & _DISCARDED
+            position += ((word & ~_DISCARDED) + _HEADER + 7) & ~7
+        return found
+
     def close(self) -> None:
         """Unmap the ring's pages; the descriptor stays open."""
         for view in (self._consumed, self._produced, self._words, self._data):
@@ -120,15 +171,22 @@ class _Source:
         self.held: list[tuple[int, bytes]] = []
         self.last_ns = 0
         """The time of the newest record that was read."""
+        self.taken = ring.position
+        """Up to where all records were taken."""
+        self._read: deque[tuple[int, int]] = deque()
+        """Of each fill with records that are held: its `last_ns`, and its end."""
 
     def fill(self, limit: int, room: int) -> None:
         """Read more records, unless `limit` of them are held already."""
         if len(self.held) >= limit:
             return
-        for data in self.ring.read(limit, room):
+        records = self.ring.read(limit, room)
+        for data in records:
             time_ns = int.from_bytes(data[:8], sys.byteorder)
             self.last_ns = max(self.last_ns, time_ns)
             self.held.append((time_ns, data))
+        if records:
+            self._read.append((self.last_ns, self.ring.position))
 
     @property
     def is_behind(self) -> bool:
@@ -137,6 +195,8 @@ class _Source:
 
     def take(self, until_ns: int) -> list[tuple[int, bytes]]:
         """Remove and return the held records that are not newer than `until_ns`."""
+        while self._read and self._read[0][0] <= until_ns:
+            self.taken = self._read.popleft()[1]
         taken = [one for one in self.held if one[0] <= until_ns]
         if len(taken) == len(self.held):
             self.held = []
@@ -167,6 +227,27 @@ class Rings:
     def descriptors(self) -> set[int]:
         """The descriptors that fileno() needs to be open."""
         return {self.fileno(), *(source.ring.fileno() for source in self._sources)}
+
+    @property
+    def taken(self) -> tuple[int, ...]:
+        """Up to where all records of each ring were returned by read()."""
+        return tuple(source.taken for source in self._sources)
+
+    def waiting(self) -> int:
+        """Return how many records nobody has read."""
+        return sum(source.ring.waiting() for source in self._sources)
+
+    def go_back(self) -> list[int | None]:
+        """Call Ring.go_back() for each ring, before the first read()."""
+        found = [source.ring.go_back() for source in self._sources]
+        for source in self._sources:
+            source.taken = source.ring.position
+        return found
+
+    def mark(self, taken: tuple[int, ...]) -> None:
+        """Note that what `taken` was after a read() is done with."""
+        for source, position in zip(self._sources, taken, strict=True):
+            source.ring.mark(position)
 
     @property
     def is_cut(self) -> bool:

@@ -10,7 +10,7 @@ import errno
 import os
 import struct
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from itertools import chain
@@ -34,6 +34,7 @@ from egressmon.probes.hooks import (
     WHOLE,
     Hook,
 )
+from egressmon.probes.kernel.objects import MapShape
 from egressmon.probes.loaders import obstacles
 from egressmon.probes.loaders.beside import Beside
 from egressmon.probes.wire import HEADER, digest
@@ -63,6 +64,10 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_object__find_program_by_name": (_POINTER, [_POINTER, ctypes.c_char_p]),
     "bpf_map__fd": (ctypes.c_int, [_POINTER]),
     "bpf_map__reuse_fd": (ctypes.c_int, [_POINTER, ctypes.c_int]),
+    "bpf_map__type": (ctypes.c_uint32, [_POINTER]),
+    "bpf_map__key_size": (ctypes.c_uint32, [_POINTER]),
+    "bpf_map__value_size": (ctypes.c_uint32, [_POINTER]),
+    "bpf_map__max_entries": (ctypes.c_uint32, [_POINTER]),
     "bpf_program__fd": (ctypes.c_int, [_POINTER]),
     "bpf_program__set_autoload": (ctypes.c_int, [_POINTER, ctypes.c_bool]),
     "libbpf_major_version": (ctypes.c_uint32, []),
@@ -135,6 +140,27 @@ def _missing(folder: Path, name: str) -> ProbeError:
 def images(folder: Path = _PROGRAMS) -> list[bytes]:
     """Return all precompiled objects in `folder`; raises ProbeError."""
     return [load_object(folder, name) for name in (OBJECT_NAME, FRAMES_OBJECT_NAME)]
+
+
+def shapes(image: bytes, names: Iterable[str]) -> dict[str, MapShape]:
+    """Return what the maps `names` of the object in `image` are made as.
+
+    Raises ProbeError, and OSError if it has no such map.
+    """
+    probes = _opened(image, b"", ())
+    try:
+        found = {name: _find(probes, "map", name) for name in names}
+        return {
+            name: MapShape(
+                library().bpf_map__type(one),
+                library().bpf_map__key_size(one),
+                library().bpf_map__value_size(one),
+                library().bpf_map__max_entries(one),
+            )
+            for name, one in found.items()
+        }
+    finally:
+        library().bpf_object__close(probes)
 
 
 def load(
@@ -257,10 +283,9 @@ def _load(wanted: _Wanted) -> Loaded:
             return _attempt(wanted, lines)
 
 
-def _attempt(wanted: _Wanted, lines: Sequence[str] = ()) -> Loaded:
-    image = wanted.image
-    path = ctypes.create_string_buffer(wanted.types)
-    where = ctypes.addressof(path) if wanted.types else 0
+def _opened(image: bytes, types: bytes, lines: Sequence[str]) -> int:
+    path = ctypes.create_string_buffer(types)
+    where = ctypes.addressof(path) if types else 0
     options = _OPEN_OPTIONS.pack(_OPEN_OPTIONS.size, where)
     probes = _call("bpf_object__open_mem", image, len(image), options)
     if not probes:
@@ -269,6 +294,11 @@ def _attempt(wanted: _Wanted, lines: Sequence[str] = ()) -> Loaded:
             "install egressmon again, or run ./scripts/build-probes",
             "\n".join(lines),
         )
+    return probes
+
+
+def _attempt(wanted: _Wanted, lines: Sequence[str] = ()) -> Loaded:
+    probes = _opened(wanted.image, wanted.types, lines)
     try:
         for name, descriptor in wanted.shared.items():
             found = _call("bpf_object__find_map_by_name", probes, name.encode())
