@@ -1,17 +1,32 @@
 """A sidecar that is started again goes on: what happened in between is in its evidence."""
 
+import mmap
+import os
+import struct
 import subprocess
-from collections.abc import Generator
+import sys
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
 
+from egressmon.probes.kernel import bpf, objects
+from egressmon.probes.loaders import kept
+from egressmon.sidecar.store import NAME
 from support.lab import Lab
 from support.managers import Manager, manager
 from support.sidecars import Json, Sidecar, cgroup, inside, sidecar
 
 TIMES = 20
 CONNECT = "for port in $(seq 4001 {last}); do : > /dev/tcp/10.213.7.2/$port; done; true"
+# As many as the ring of connections cannot hold.
+MANY = """
+import socket
+one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for number in range(40000):
+    one.sendto(b"", ("10.213.7.2", 5000 + number % 1000))
+"""
+_LINK_DETACH = 34
 
 
 @pytest.fixture
@@ -47,6 +62,30 @@ def of(records: list[Json], kind: str) -> list[Json]:
     return [one for one in records if one["type"] == kind]
 
 
+def name_of(descriptor: int) -> bytes:
+    is_map = objects.kind_of(descriptor) == "map"
+    return objects.map_facts(descriptor).name if is_map else b""
+
+
+def facts_of(service: Manager) -> int:
+    """Return the map that says what the others are."""
+    return next(one for _, one in service.store if name_of(one) == kept.FACTS)
+
+
+def change_facts(service: Manager, place: int, data: bytes) -> None:
+    table = facts_of(service)
+    facts = bytearray(bpf.lookup(table, bytes(4), 4096))
+    facts[place : place + len(data)] = data
+    bpf.update(table, bytes(4), bytes(facts))
+
+
+def mark_nothing(descriptor: int) -> None:
+    """Have nothing in a ring done with, if it is one."""
+    if name_of(descriptor) in {b"events", b"life", b"lookups", b"calls"}:
+        with mmap.mmap(descriptor, mmap.PAGESIZE, mmap.MAP_SHARED) as own:
+            own[8:16] = bytes(8)
+
+
 @pytest.mark.smoke
 def test_what_is_connected_after_a_kill_is_in_the_next_run(
     network: Lab, watched: Path, aside: Sidecar, service: Manager
@@ -67,3 +106,242 @@ def test_what_is_connected_after_a_kill_is_in_the_next_run(
     assert ports(aside) == [*range(4001, 4001 + TIMES)]
     assert status == 0
     assert service.store == []
+
+
+@pytest.mark.smoke
+def test_what_is_connected_between_two_runs_in_order_is_in_the_second(
+    network: Lab, watched: Path, aside: Sidecar, service: Manager
+) -> None:
+    service.start()
+    first = aside.started["run"]
+    service.end()
+    connect(network, watched)
+    service.start()
+    status = service.stop()
+
+    (restart,) = of(aside.records(), "restart")
+    assert (restart["before"], restart["ended"]) == (first, True)
+    assert (restart["doubt"], restart["again"]) == (False, 0)
+    assert ports(aside) == [*range(4001, 4001 + TIMES)]
+    assert status == 0
+
+
+def test_a_third_run_goes_on_from_the_second(
+    network: Lab, watched: Path, aside: Sidecar, service: Manager
+) -> None:
+    service.start()
+    service.kill()
+    service.start()
+    second = aside.started["run"]
+    kept = len(service.store)
+    service.kill()
+    connect(network, watched)
+    service.start()
+    status = service.stop()
+
+    (restart,) = of(aside.records(), "restart")
+    assert restart["before"] == second
+    assert restart["before_head"] is not None
+    assert ports(aside) == [*range(4001, 4001 + TIMES)]
+    assert (status, service.store) == (0, [])
+    assert kept > 0
+
+
+def test_what_was_read_and_not_recorded_is_read_again(
+    network: Lab, watched: Path, aside: Sidecar, service: Manager
+) -> None:
+    service.start()
+    connect(network, watched, 5)
+    while len(ports(aside)) < 5:
+        pass
+    service.kill()
+    for _, one in service.store:
+        mark_nothing(one)
+    service.start()
+    status = service.stop()
+
+    (restart,) = of(aside.records(), "restart")
+    assert restart["again"] >= 5
+    assert ports(aside) == [*range(4001, 4006)]
+    assert status == 0
+
+
+def test_what_a_full_ring_lost_is_said(
+    network: Lab, watched: Path, aside: Sidecar, service: Manager
+) -> None:
+    service.start()
+    service.kill()
+    words = [sys.executable, "-I", "-c", MANY]
+    subprocess.run([*network.enter(), *inside(watched, *words)], check=True)
+    service.start()
+    status = service.stop()
+
+    (restart,) = of(aside.records(), "restart")
+    assert restart["losses"].get("lost_flow", 0) > 0, restart
+    assert restart["doubt"]
+    assert "lost_flow" in restart["reason"]
+    assert status == 121
+
+
+def test_losses_of_the_run_before_are_not_those_of_the_next(
+    network: Lab, watched: Path, aside: Sidecar, service: Manager
+) -> None:
+    service.start()
+    service.kill()
+    words = [sys.executable, "-I", "-c", MANY]
+    subprocess.run([*network.enter(), *inside(watched, *words)], check=True)
+    service.start()
+    beats = len(of(aside.records(), "heartbeat"))
+    while len(of(aside.records(), "heartbeat")) < beats + 30:  # 3 s: it asks each 1 s
+        pass
+    service.end()
+    service.start()
+    status = service.stop()
+
+    (restart,) = of(aside.records(), "restart")
+    assert restart["losses"] == {}
+    assert status == 0
+
+
+def another_version(service: Manager) -> None:
+    change_facts(service, 16, bytes(32))
+
+
+def another_boot(service: Manager) -> None:
+    change_facts(service, 48, b"0" * 36)
+
+
+def no_run(service: Manager) -> None:
+    change_facts(service, 116, b"\x1b[2J")
+
+
+def another_kind(service: Manager) -> None:
+    read, write = os.pipe()
+    os.close(write)
+    service.store.append((NAME, read))
+
+
+def one_less(service: Manager) -> None:
+    place = next(
+        place
+        for place, (_, one) in enumerate(service.store)
+        if objects.kind_of(one) == "link"
+    )
+    os.close(service.store.pop(place)[1])
+
+
+def no_facts(service: Manager) -> None:
+    table = facts_of(service)
+    service.store = [one for one in service.store if one[1] != table]
+    os.close(table)
+
+
+def two_facts(service: Manager) -> None:
+    service.store.append((NAME, objects.make_array(kept.FACTS, 4096, 2)))
+
+
+def another_size(service: Manager) -> None:
+    """Have a small map said to be the ring of connections."""
+    ring = next(one for _, one in service.store if name_of(one) == b"events")
+    small = objects.make_array(b"events", 8, 1)
+    facts = bpf.lookup(facts_of(service), bytes(4), 4096)
+    old, new = (struct.pack("=I", objects.map_facts(one).id) for one in (ring, small))
+    place = facts.index(old, 180)
+    change_facts(service, place, new)
+    service.store.append((NAME, small))
+
+
+def another_program(service: Manager) -> None:
+    """Have one program said to be another one."""
+    facts = bpf.lookup(facts_of(service), bytes(4), 4096)
+    change_facts(service, 180, facts[184:188])
+
+
+def too_many(service: Manager) -> None:
+    service.store += [(NAME, os.dup(facts_of(service))) for _ in range(200)]
+
+
+@pytest.mark.parametrize(
+    ("do", "why"),
+    [
+        (another_version, "the probes, or their events, are of another version"),
+        (another_boot, "they are of another boot of the machine"),
+        (no_run, "it is not said of which run they are"),
+        (another_kind, "something else than maps, programs and links"),
+        (one_less, "one is missing: the link"),
+        (no_facts, "0 of them say what the others are"),
+        (two_facts, "2 of them say what the others are"),
+        (another_size, "the map events is of another kind or size"),
+        (another_program, "attaches another program"),
+        (too_many, "there are 254 of them"),
+    ],
+)
+def test_what_does_not_fit_is_a_gap(
+    aside: Sidecar, service: Manager, do: Callable[[Manager], None], why: str
+) -> None:
+    service.start()
+    killed = aside.started["run"]
+    service.kill()
+    do(service)
+    service.start()
+    status = service.stop()
+
+    records = aside.records()
+    (gap,) = of(records, "gap")
+    assert of(records, "restart") == []
+    assert why in gap["reason"]
+    assert (gap["before"], gap["doubt"]) == (killed, True)
+    assert (status, service.store) == (121, [])
+
+
+def test_another_scope_is_a_gap(aside: Sidecar, service: Manager) -> None:
+    service.start()
+    service.end()
+    with cgroup() as other:
+        service.watch("--cgroup", str(other))
+        service.start()
+        assert service.stop() == 121
+
+    (gap,) = of(aside.records(), "gap")
+    assert "something else was watched" in gap["reason"]
+
+
+def test_other_names_are_not_looked_at(aside: Sidecar, service: Manager) -> None:
+    service.start()
+    service.kill()
+    service.start(names=["other"] * len(service.store))
+    status = service.stop()
+
+    (gap,) = of(aside.records(), "gap")
+    assert gap["reason"] == "the run before did not end: it was killed"
+    assert status == 121
+
+
+def test_a_detached_probe_is_a_gap(aside: Sidecar, service: Manager) -> None:
+    service.start()
+    service.kill()
+    for _, one in service.store:
+        if objects.kind_of(one) == "link" and objects.link_facts(one).cgroup:
+            bpf.call(_LINK_DETACH, struct.pack("=I", one))
+            break
+    service.start()
+    status = service.stop()
+
+    (gap,) = of(aside.records(), "gap")
+    assert "was detached meanwhile" in gap["reason"]
+    assert status == 121
+
+
+@pytest.mark.smoke
+def test_a_killed_one_leaves_nothing_that_the_next_does_not_remove(
+    watched: Path, aside: Sidecar, service: Manager
+) -> None:
+    service.start()
+    service.kill()
+    for left in watched.glob("egressmon-*"):
+        while "populated 1" in (left / "cgroup.events").read_text():
+            pass
+    service.start()
+    assert len([*watched.glob("egressmon-*")]) == 1
+    service.stop()
+    assert [*watched.glob("egressmon-*")] == []

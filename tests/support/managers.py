@@ -1,6 +1,7 @@
 """Stands for systemd: its notify socket, and its store of descriptors."""
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -15,10 +16,10 @@ from support.watching import EGRESSMON
 # Becomes a program with the descriptors that are named first at 3 and on, as sd_listen_fds(3)
 # has it.
 _HAND_OVER = """
-import os, sys
+import fcntl, os, sys
 names, count = sys.argv[1], int(sys.argv[2])
 given = [int(one) for one in sys.argv[3:3 + count]]
-apart = [os.dup2(os.dup(one), 500 + place, inheritable=False) for place, one in enumerate(given)]
+apart = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 500) for one in given]
 for place, one in enumerate(apart):
     os.dup2(one, 3 + place, inheritable=True)
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(count), LISTEN_FDNAMES=names)
@@ -33,19 +34,27 @@ class Manager:
     def __init__(self, one: Sidecar, *options: str) -> None:
         """`options` say what the service `one` is to watch."""
         self._one = one
-        self._words = [
-            *(*EGRESSMON, "sidecar", *options, "--quiet"),
-            *("--policy", str(one.folder / "egress.toml")),
-            *("--evidence", str(one.folder / "evidence")),
-            *("--runtime", one.runtime),
-            *("--token-file", str(one.folder / "token")),
-        ]
+        self._options = options
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(one.folder / "notify"))
         self._socket.settimeout(PATIENCE_S)
         self.store: list[tuple[str, int]] = []
         """What the service left here: names and descriptors."""
         self.process: subprocess.Popen[bytes] | None = None
+
+    def watch(self, *options: str) -> None:
+        """Have it watch what `options` say, when it is started next."""
+        self._options = options
+
+    def _words(self) -> list[str]:
+        one = self._one
+        return [
+            *(*EGRESSMON, "sidecar", *self._options, "--quiet"),
+            *("--policy", str(one.folder / "egress.toml")),
+            *("--evidence", str(one.folder / "evidence")),
+            *("--runtime", one.runtime, "--heartbeat", "100ms"),
+            *("--token-file", str(one.folder / "token")),
+        ]
 
     def start(self, *, names: Sequence[str] | None = None) -> None:
         """Start it with all that is stored, and wait until it is ready.
@@ -55,10 +64,10 @@ class Manager:
         (self._one.folder / "token").unlink(missing_ok=True)
         given = [one for _, one in self.store]
         said = names if names is not None else [name for name, _ in self.store]
-        words = [*map(str, given), *self._words]
+        words = [*map(str, given), *self._words()]
         listen = [sys.executable, "-I", "-c", _HAND_OVER, ":".join(said)]
         self.process = subprocess.Popen(
-            [*listen, str(len(given)), *words] if given else self._words,
+            [*listen, str(len(given)), *words] if given else self._words(),
             env={**os.environ, "NOTIFY_SOCKET": str(self._one.folder / "notify")},
             pass_fds=given,
             stderr=subprocess.PIPE,
@@ -72,12 +81,16 @@ class Manager:
 
     def until(self, first: str) -> None:
         """Do what is asked until the service says this."""
-        while self._attend() != first:
-            pass
+        while (
+            not select.select([self._socket], [], [], 1)[0] or self._attend() != first
+        ):
+            assert self.process is not None
+            if self.process.poll() is not None:
+                raise AssertionError(self.process.communicate()[1].decode())
 
     # Do what the next message asks; return its first line.
-    def _attend(self, how: int = 0) -> str:
-        data, found, _, _ = socket.recv_fds(self._socket, 4096, _MOST, how)
+    def _attend(self) -> str:
+        data, found, _, _ = socket.recv_fds(self._socket, 4096, _MOST)
         said = data.decode().split("\n")
         lines = dict(one.split("=", 1) for one in said)
         if "FDSTORE" in lines:
@@ -90,9 +103,11 @@ class Manager:
     def _finish(self) -> int:
         assert self.process is not None
         self.process.communicate(timeout=PATIENCE_S)
+        self._socket.setblocking(False)
         with suppress(BlockingIOError):
             while True:
-                self._attend(socket.MSG_DONTWAIT)
+                self._attend()
+        self._socket.settimeout(PATIENCE_S)
         return self.process.returncode
 
     def drop(self, name: str | None = None) -> None:
@@ -132,9 +147,11 @@ class Manager:
 
     def close(self) -> None:
         """End what still runs."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            self.process.communicate()
+        if self.process is not None:
+            if self.process.poll() is None:
+                self.process.terminate()
+            with suppress(ValueError):  # it was killed
+                self.process.communicate()
         self._one.started = {}
         self.drop()
         self._socket.close()

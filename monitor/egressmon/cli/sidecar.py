@@ -89,7 +89,7 @@ def _run(
     lineage = lineage_of(request, job)
     is_by_lineage = lineage is not None
     engine, kept = engine_of(around.left, request, identifier, by_lineage=is_by_lineage)
-    before = _run_before(folder)
+    before = _run_before(folder, engine.kept.run if engine.kept else None)
     run_folder = RunFolder(folder, identifier)
     segments = _segments(folder, run_folder, identifier, request)
     digest = _digest(request, user)
@@ -170,9 +170,9 @@ def _notifier() -> Notifier | None:
 
 
 # Before this run has files there. It is opened only: who reads it has no rights.
-def _run_before(folder: PlainFolder) -> Before | None:
+def _run_before(folder: PlainFolder, wanted: str | None) -> Before | None:
     try:
-        return find_before(folder)
+        return find_before(folder, wanted)
     except OSError as error:
         raise EvidenceError(
             f"the evidence's folder {folder.path} cannot be read: {error.strerror}",

@@ -45,14 +45,18 @@ class LastLine:
     is_end: bool
 
 
-def find_before(folder: PlainFolder) -> Before | None:
-    """Return the newest run in `folder` that began and is not going on, if any."""
+def find_before(folder: PlainFolder, wanted: str | None = None) -> Before | None:
+    """Return the newest run in `folder` that began and is not going on, if any.
+
+    If `wanted` is such a run, it is returned.
+    """
     last: dict[str, int] = {}
     for name in _first(folder.names(), _MAX_NAMES):
         found = named(name)
         if found is not None and len(found[0]) <= _MAX_RUN:
             last[found[0]] = max(last.get(found[0], 0), found[1])
-    for run in sorted(last, reverse=True)[:_MAX_RUNS]:
+    newest = sorted(last, key=lambda run: (run == wanted, run), reverse=True)
+    for run in newest[:_MAX_RUNS]:
         file = _opened(folder, run, last[run])
         if file is not None:
             return Before(run, file)

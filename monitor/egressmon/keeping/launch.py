@@ -8,7 +8,10 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from egressmon.errors import ScopeError
-from egressmon.privileges.confinement import refuse_new_privileges
+from egressmon.privileges.confinement import (
+    end_with_parent,
+    refuse_new_privileges,
+)
 from egressmon.privileges.privilege import User, drop_to
 from egressmon.sensor.canary import (
     Attempt,
@@ -95,16 +98,19 @@ def launch(
     command: list[bytes],
     *,
     may_gain: bool,
+    only_waits: bool = False,
 ) -> Launched:
     """Fork the command's process, which enters `scope`, sends canaries and waits.
 
     Nobody waits for it here: to enter a cgroup takes the kernel some 15 ms (it waits
     until all processors have passed an idle moment). Once started, `command` runs as
-    `user`; with `may_gain` it may gain rights by executing set-uid programs (sudo).
+    `user`; with `may_gain` it may gain rights by executing set-uid programs (sudo). One
+    that `only_waits` ends with the caller, however that ends.
     """
     go_read, go_write = os.pipe()
     report_read, report_write = os.pipe()
     failure_read, failure_write = os.pipe()
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
         for fd in (go_write, report_read, failure_read):
@@ -113,7 +119,8 @@ def launch(
         def become() -> None:
             if os.read(go_read, 1) != _GO:
                 os._exit(0)  # abandon() was called, or the parent ended
-            _become_command(user, command, failure_write, may_gain=may_gain)
+            waits_for = parent if only_waits else None
+            _become_command(user, command, failure_write, waits_for, may_gain=may_gain)
 
         _enter_and_report(scope, plan, report_write, become)
     for fd in (go_read, report_write, failure_write):
@@ -154,7 +161,12 @@ def _enter_and_report(
 
 
 def _become_command(
-    user: User, command: list[bytes], failure: int, *, may_gain: bool
+    user: User,
+    command: list[bytes],
+    failure: int,
+    waits_for: int | None,
+    *,
+    may_gain: bool,
 ) -> None:
     try:
         dispositions.restore()
@@ -163,6 +175,10 @@ def _become_command(
         if not may_gain:
             refuse_new_privileges()
         drop_to(user)
+        if waits_for is not None:
+            end_with_parent(signal.SIGKILL)
+            if os.getppid() != waits_for:
+                os._exit(0)  # it ended before
         streams.close_at_exec()
         path = user.environment.get(b"PATH", os.defpath.encode())
         _exec(command, path, user.block)

@@ -76,7 +76,12 @@ def arm(
         doubts.append(no_network_watch)
     escalation = _examine_escalation(options)
     child = launch(
-        scope, plan, options.user, options.command, may_gain=options.may_gain
+        scope,
+        plan,
+        options.user,
+        options.command,
+        may_gain=options.may_gain,
+        only_waits=options.standing is not None,
     )
     if options.standing is not None and options.standing.kept is not None:
         options.standing.kept.hold(sensor.engine)
