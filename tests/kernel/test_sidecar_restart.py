@@ -23,8 +23,15 @@ CONNECT = "for port in $(seq 4001 {last}); do : > /dev/tcp/10.213.7.2/$port; don
 MANY = """
 import socket
 one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-for number in range(40000):
-    one.sendto(b"", ("10.213.7.2", 5000 + number % 1000))
+for number in range(22000):
+    one.sendto(b"", ("10.213.7.2", 5000 + number))
+"""
+CALL = """
+import socket
+def reach():
+    with socket.socket() as one:
+        one.connect_ex(("10.213.7.2", {port}))
+reach()
 """
 _LINK_DETACH = 34
 
@@ -56,6 +63,10 @@ def connect(network: Lab, watched: Path, times: int = TIMES) -> None:
 
 def ports(one: Sidecar) -> list[int]:
     return sorted(found["dst"]["port"] for found in one.reached(ip="10.213.7.2"))
+
+
+def beats(one: Sidecar) -> int:
+    return sum(file.read_bytes().count(b'"heartbeat"') for file in one.segments())
 
 
 def of(records: list[Json], kind: str) -> list[Json]:
@@ -177,12 +188,13 @@ def test_what_a_full_ring_lost_is_said(
     status = service.stop()
 
     (restart,) = of(aside.records(), "restart")
-    assert restart["losses"].get("lost_flow", 0) > 0, restart
+    assert restart["losses"].get("lost_flow", 0) > 0
     assert restart["doubt"]
     assert "lost_flow" in restart["reason"]
     assert status == 121
 
 
+@pytest.mark.long
 def test_losses_of_the_run_before_are_not_those_of_the_next(
     network: Lab, watched: Path, aside: Sidecar, service: Manager
 ) -> None:
@@ -191,8 +203,8 @@ def test_losses_of_the_run_before_are_not_those_of_the_next(
     words = [sys.executable, "-I", "-c", MANY]
     subprocess.run([*network.enter(), *inside(watched, *words)], check=True)
     service.start()
-    beats = len(of(aside.records(), "heartbeat"))
-    while len(of(aside.records(), "heartbeat")) < beats + 30:  # 3 s: it asks each 1 s
+    seen = beats(aside)
+    while beats(aside) < seen + 30:  # 3 s: it asks each 1 s
         pass
     service.end()
     service.start()
@@ -345,3 +357,64 @@ def test_a_killed_one_leaves_nothing_that_the_next_does_not_remove(
     assert len([*watched.glob("egressmon-*")]) == 1
     service.stop()
     assert [*watched.glob("egressmon-*")] == []
+
+
+def test_python_code_is_known_again_after_a_restart(
+    network: Lab, watched: Path, aside: Sidecar, service: Manager
+) -> None:
+    def call(port: int) -> None:
+        script = CALL.format(port=port)
+        words = [sys.executable, "-I", "-c", script]
+        subprocess.run([*network.enter(), *inside(watched, *words)], check=True)
+
+    service.start()
+    call(4001)
+    service.kill()
+    call(4002)
+    service.start()
+    call(4003)
+    status = service.stop()
+
+    (dead,) = aside.reached(port=4002)
+    (after,) = aside.reached(port=4003)
+    assert dead["code_status"] == "unknown"
+    assert dead["code_reason"]
+    assert dead["process"]["exe"] == after["process"]["exe"]
+    assert after["code_status"] == "known", after["code_reason"]
+    assert status == 0
+
+
+def test_a_process_that_began_before_and_ended_meanwhile_is_known_by_its_name(
+    network: Lab, watched: Path, aside: Sidecar, service: Manager
+) -> None:
+    service.start()
+    script = "echo; read line; : > /dev/tcp/10.213.7.2/4001"
+    words = [*network.enter(), *inside(watched, "bash", "-c", script)]
+    with subprocess.Popen(
+        words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as waits:
+        assert waits.stdout is not None
+        waits.stdout.readline()
+        while pid_of(waits.pid, aside) is None:
+            pass
+        service.kill()
+        waits.communicate("go\n")
+    service.start()
+    status = service.stop()
+
+    (found,) = aside.reached(port=4001)
+    actor = found["process"]
+    assert (actor["comm"], actor["exe"]) == ("bash", None)
+    assert found["process_reason"]
+    assert found["origin"] is None
+    assert status == 0
+
+
+def pid_of(pid: int, one: Sidecar) -> Json | None:
+    """Return the record that a process has executed bash, once it is there."""
+    found = (line for line in of(one.records(), "process") if line["comm"] == "bash")
+    return next((line for line in found if line["pid"] == pid), None)

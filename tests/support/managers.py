@@ -86,6 +86,12 @@ class Manager:
         ):
             assert self.process is not None
             if self.process.poll() is not None:
+        assert self.process is not None
+        while True:
+            if select.select([self._socket], [], [], 1)[0]:
+                if self._attend() == first:
+                    return
+            elif self.process.poll() is not None:
                 raise AssertionError(self.process.communicate()[1].decode())
 
     # Do what the next message asks; return its first line.

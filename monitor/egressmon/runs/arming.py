@@ -65,6 +65,8 @@ def arm(
     """
     flush_output()
     sensor.attach()
+    if sensor.engine.kept is not None:
+        sensor.intake.read_ahead()  # the rings may be full, and lose the canaries
     if attributor is not None:
         attributor.begin()
     sensor.engine.is_part = options.chooses

@@ -18,6 +18,8 @@ _TICK_S = 0.01
 _MAX_IDLE = 50
 """After how many ticks without work the thread waits to be woken."""
 _MAX_BYTES = 8 << 20
+_MAX_AHEAD = 32 << 20
+"""More than all rings hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,20 @@ class Intake:
             batch = self._waiting.popleft()
             self._bytes -= batch.size
             return batch
+
+    def read_ahead(self) -> None:
+        """Empty the rings, once: so that there is room for what comes next."""
+        while self._bytes < _MAX_AHEAD and (events := self._engine.read()):
+            self._put(Batch(events, [], 0, self._engine.taken))
+
+    def begin_with(self, other: "Intake") -> None:
+        """Begin with what `other` has read ahead."""
+        for batch in other._waiting:
+            self._put(batch)
+
+    def _put(self, batch: Batch) -> None:
+        self._waiting.append(batch)
+        self._bytes += batch.size
 
     @property
     def has_more(self) -> bool:
@@ -139,7 +155,6 @@ class Intake:
     def _read_ahead(self) -> None:
         while self._bytes < _MAX_BYTES and self._engine.is_filling:
             batch = self._read()
-            self._waiting.append(batch)
-            self._bytes += batch.size
+            self._put(batch)
             if not batch.events:
                 return  # the probes are still writing the next one

@@ -132,7 +132,9 @@ class Sensor:
             self._side_band = SideBand(watched if mapped is None else mapped)
         except OSError as error:
             self.no_mappings = blind_spots.perf_refusal(error)
+        before = self.intake
         self.intake = Intake(self.engine, self._side_band, self._faults)
+        self.intake.begin_with(before)
 
     def read(self) -> Batch:
         """Return the next batch; it has no events if there are none now."""
