@@ -13,8 +13,8 @@ from pathlib import Path
 from support.sidecars import PATIENCE_S, Sidecar
 from support.watching import EGRESSMON
 
-# Becomes a program with the descriptors that are named first at 3 and on, as sd_listen_fds(3)
-# has it.
+# Becomes a program with the descriptors that are named first at 3 and on, as
+# sd_listen_fds(3) has it.
 _HAND_OVER = """
 import fcntl, os, sys
 names, count = sys.argv[1], int(sys.argv[2])
@@ -22,7 +22,8 @@ given = [int(one) for one in sys.argv[3:3 + count]]
 apart = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 500) for one in given]
 for place, one in enumerate(apart):
     os.dup2(one, 3 + place, inheritable=True)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(count), LISTEN_FDNAMES=names)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(count))
+os.environ["LISTEN_FDNAMES"] = names
 os.execvp(sys.argv[3 + count], sys.argv[3 + count:])
 """
 _MOST = 253

@@ -88,10 +88,18 @@ class Keeping:
         `began` says whether the evidence has, `in_order` that it has its end.
         `by_signal` says that a signal asked for that.
         """
-        if not began and not self.is_fresh:
-            return  # the next one may go on where this one could not
         is_restart = by_signal and self.store.outlives_signals
-        if not began or (in_order and not is_restart):
+        if not began:
+            # By these, canaries may not have been seen: then the next one needs others.
+            is_over = self.is_fresh or not is_restart
+        else:
+            is_over = in_order and not is_restart
+        if is_over:
+            self.store.forget()
+
+    def abandon(self) -> None:
+        """Empty the store where nothing was begun, if only this run's own is there."""
+        if self.is_fresh:
             self.store.forget()
 
     def let_go(self) -> None:

@@ -91,7 +91,7 @@ class Launched:
         os.waitpid(self.pid, 0)
 
 
-def launch(
+def launch(  # noqa: PLR0913 -- what the command is started with
     scope: Scope,
     plan: Plan,
     user: User,

@@ -49,7 +49,7 @@ def execute(
     except BaseException:
         _close(sensor, attributor, state.faults)
         if standing is not None and standing.kept is not None:
-            standing.kept.end(began=False, in_order=False, by_signal=False)
+            standing.kept.abandon()
         engine.close()
         scope.remove()
         raise

@@ -77,8 +77,13 @@ class Intake:
 
     def begin_with(self, other: "Intake") -> None:
         """Begin with what `other` has read ahead."""
-        for batch in other._waiting:
+        for batch in other.ahead:
             self._put(batch)
+
+    @property
+    def ahead(self) -> tuple[Batch, ...]:
+        """What was read ahead, oldest first."""
+        return tuple(self._waiting)
 
     def _put(self, batch: Batch) -> None:
         self._waiting.append(batch)
