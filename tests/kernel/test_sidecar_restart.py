@@ -33,7 +33,7 @@ def reach():
         one.connect_ex(("10.213.7.2", {port}))
 reach()
 """
-_LINK_DETACH = 34
+_LINK_GET_FD_BY_ID, _LINK_DETACH = 30, 34
 
 
 @pytest.fixture
@@ -117,6 +117,30 @@ def test_what_is_connected_after_a_kill_is_in_the_next_run(
     assert ports(aside) == [*range(4001, 4001 + TIMES)]
     assert status == 0
     assert service.store == []
+    (found,) = aside.verify().found
+    assert found.kind == "truncated"  # of the one that was killed
+    assert killed in found.path
+    (remark,) = (one.remarks for one in aside.verify().files if one.run == killed)
+    assert remark == [f"the run {aside.started['run']} follows it, and names its end"]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_is_cut_off_of_the_run_before_is_found(
+    aside: Sidecar, service: Manager, count: int
+) -> None:
+    service.start()
+    last = aside.segments()[-1]
+    service.kill()
+    service.start()
+    service.stop()
+    lines = last.read_bytes().splitlines(keepends=True)
+    last.write_bytes(b"".join(lines[:-count]))
+
+    messages = [one.message for one in aside.verify().found if str(last) == one.path]
+    what = (
+        f"the run {aside.started['run']} follows it, and names another last line of it"
+    )
+    assert what in messages
 
 
 @pytest.mark.smoke
@@ -273,6 +297,21 @@ def too_many(service: Manager) -> None:
     service.store += [(NAME, os.dup(facts_of(service))) for _ in range(200)]
 
 
+def link_of(service: Manager) -> int:
+    """Return the id of a link that is kept."""
+    links = (one for _, one in service.store if objects.kind_of(one) == "link")
+    return objects.link_facts(next(links)).id
+
+
+def wait_until_gone(link: int) -> None:
+    """Wait until nobody has the link with this id."""
+    while True:
+        try:
+            os.close(bpf.call(_LINK_GET_FD_BY_ID, struct.pack("=II", link, 0)))
+        except FileNotFoundError:
+            return
+
+
 @pytest.mark.parametrize(
     ("do", "why"),
     [
@@ -292,10 +331,11 @@ def test_what_does_not_fit_is_a_gap(
     aside: Sidecar, service: Manager, do: Callable[[Manager], None], why: str
 ) -> None:
     service.start()
-    killed = aside.started["run"]
+    killed, link = aside.started["run"], link_of(service)
     service.kill()
     do(service)
     service.start()
+    wait_until_gone(link)
     status = service.stop()
 
     records = aside.records()

@@ -86,6 +86,8 @@ class PinFolder:
         with suppress(OSError):
             for name in self._names():
                 with suppress(OSError):
+                    os.rmdir(name, dir_fd=self._folder)  # nothing of ours
+                with suppress(OSError):
                     os.unlink(name, dir_fd=self._folder)
 
     def let_go(self) -> None:

@@ -180,6 +180,9 @@ class EvidenceFile:
             self.findings.add("policy", what, place.number, place.offset)
 
     def _note_beat(self, record: Json, place: Place) -> None:
+        before, head = record.get("before"), record.get("before_head")
+        if before is not None and head is not None:
+            self.verified.follows = before, head
         silence = self._beats.take(record)
         doubts, remarks = self._examining.counts.doubts, self.verified.remarks
         if silence is None or len(doubts) >= _MAX_SILENCES:

@@ -122,5 +122,7 @@ class Verified:
     """What to know of the run that is no fault."""
     unjudged: str | None = None
     """Why no verdict was made again."""
+    follows: tuple[str, str] | None = None
+    """The run before it, and the digest of that one's last line, as it says."""
     unproven: list[str] = field(default_factory=list[str])
     """Why no summary may say that the run passed; probes of a plan are no reason."""

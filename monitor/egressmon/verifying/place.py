@@ -1,7 +1,7 @@
 """Verify what is at a path: a file of evidence, or a directory with some."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -202,7 +202,25 @@ class _Directory:
             runs[self._name(files.paths[0])] = found
             self._same_as_before(self._name(files.paths[-1]), found, made)
             self._same_policy(found)
+        self._follow(runs.values())
         return dict(sorted(runs.items()))
+
+    # A run says with which line the one before it ended, when that was cut off or went
+    # on in it: nobody can have cut off more since.
+    def _follow(self, runs: Iterable[Verified]) -> None:
+        known = {run.run: run for run in runs if not run.is_part}
+        for run in known.values():
+            before = known.get(run.follows[0]) if run.follows is not None else None
+            if run.follows is None or before is None or before is run:
+                continue
+            if before.head == run.follows[1]:
+                before.remarks.append(
+                    f"the run {run.run} follows it, and names its end"
+                )
+                continue
+            what = f"the run {run.run} follows it, and names another last line of it"
+            path = before.more[-2] if len(before.more) > 1 else before.path
+            self._result.found.append(Finding("truncated", path, what))
 
     # Those of `paths` that are of no proof below, and of a run that began.
     def _begun(self, paths: set[str], made: Made) -> set[str]:

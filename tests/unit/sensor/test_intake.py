@@ -18,6 +18,7 @@ class Ring:
         self.left = [bytes([number]) * size for number in range(count)]
         self.read_by: list[str] = []
         self.emptied = threading.Event()
+        self.taken: tuple[int, ...] = ()
 
     @property
     def is_filling(self) -> bool:

@@ -225,3 +225,90 @@ def test_an_older_time_at_the_end_holds_nothing_back_for_good(pair: Pair) -> Non
         timed(8),
         timed(9, b"younger"),
     ]
+
+
+def test_what_was_read_and_not_marked_is_read_again(producer: Producer) -> None:
+    first = Ring(producer.fd, SIZE)
+    for payload in (b"one", b"two", b"three"):
+        producer.put(payload)
+    first.read(1, SIZE)
+    first.mark(first.position)
+    assert first.read(9, SIZE) == [b"two", b"three"]
+    producer.put(b"four")
+    first.close()
+    second = Ring(producer.fd, SIZE)
+
+    assert second.waiting() == 1
+    assert second.go_back() == 2
+    assert second.read(9, SIZE) == [b"two", b"three", b"four"]
+    second.close()
+
+
+def test_what_is_all_marked_is_not_read_again(producer: Producer) -> None:
+    first = Ring(producer.fd, SIZE)
+    producer.put(b"one")
+    first.read(9, SIZE)
+    first.mark(first.position)
+    first.close()
+    second = Ring(producer.fd, SIZE)
+
+    assert second.go_back() == 0
+    assert second.read(9, SIZE) == []
+    second.close()
+
+
+def test_what_is_overwritten_is_not_read_again(producer: Producer) -> None:
+    first = Ring(producer.fd, SIZE)
+    producer.put(b"one")
+    first.read(9, SIZE)
+    for number in range(SIZE // 16):
+        producer.put(b"%8d" % number)
+    first.close()
+    second = Ring(producer.fd, SIZE)
+
+    assert second.go_back() is None
+    assert second.waiting() == SIZE // 16
+    assert second.read(1, SIZE) == [b"%8d" % 0]
+    second.close()
+
+
+@pytest.mark.parametrize("mark", [4, 1 << 40, 2**64 - 8])
+def test_a_mark_that_is_none_is_not_believed(producer: Producer, mark: int) -> None:
+    producer.put(b"one")
+    first = Ring(producer.fd, SIZE)
+    first.read(9, SIZE)
+    first.close()
+    struct.pack_into("=Q", producer.memory, 8, mark)
+    second = Ring(producer.fd, SIZE)
+
+    assert second.go_back() is None
+    assert second.read(9, SIZE) == []
+    second.close()
+
+
+def test_only_what_was_returned_is_taken(pair: Pair) -> None:
+    (first, second), rings = pair
+    first.put(timed(1))
+    second.put(timed(2))
+    behind = second.put(timed(3), BUSY)
+    first.put(timed(4))
+
+    assert rings.read(10, SIZE) == [timed(1), timed(2)]
+    assert rings.taken == (0, 16)  # 1 came with 4
+    second.commit(behind, 8)
+    assert rings.read(10, SIZE) == [timed(3), timed(4)]
+    assert rings.taken == (32, 32)
+
+
+def test_several_rings_go_back_together(pair: Pair) -> None:
+    (first, second), rings = pair
+    first.put(timed(1))
+    assert rings.read(10, SIZE) == [timed(1)]
+    rings.mark(rings.taken)
+    second.put(timed(2))
+    assert rings.read(10, SIZE) == [timed(2)]
+    first.put(timed(3))
+
+    assert rings.waiting() == 1
+    assert rings.go_back() == [0, 1]
+    assert rings.taken == (16, 0)
