@@ -50,6 +50,8 @@ from egressmon.verdicts.repeated import Lines, RepeatedConnections
 from egressmon.verdicts.repeated_lookups import RepeatedLookups
 
 _MAX_UNREADABLE = 100
+# How long an event may wait to be read until what it refers to is let go of.
+_WAITING_NS = 120 * 1_000_000_000
 # As many batches as the full rings can hold; a batch has at most 4096 events, or half
 # a megabyte, of each ring.
 _MAX_DRAIN_BATCHES = 64
@@ -134,6 +136,7 @@ class Pipeline:
         self.repeated = repeated
         self.forgotten = {"processes": 0}
         """What was let go of, by what it was."""
+        self._lookups = lookups
         self._put_lookup = lookups.put if lookups is not None else sink
 
     def tidy(self, is_there: Callable[[int], bool]) -> None:
@@ -145,8 +148,14 @@ class Pipeline:
         now_ns = self._clock.now_ns()
         for record, ktime_ns in self.queries.expire(now_ns):
             self._put_lookup(record, ktime_ns)
-        lost = self._processes.sweep(is_there)
+        lost = self._processes.sweep(is_there, now_ns)
         self.forgotten["processes"] += len(lost)
+        self._processes.forget(now_ns)
+        done = self._processes.done(now_ns, is_there)
+        self.connections.places.forget(now_ns - _WAITING_NS, done)
+        for kept in (self.repeated, self._lookups):
+            if kept is not None:
+                kept.turn()
         if self._attributor is not None:
             for one in lost:
                 self._attributor.on_exit(one.pid, now_ns)

@@ -1,6 +1,7 @@
 """The processes of the scope, built from the kernel's fork, exec and exit events."""
 
 import os
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
@@ -15,6 +16,7 @@ from egressmon.attribution.descent import (
 )
 from egressmon.attribution.executables import Executables, why_preloaded
 from egressmon.attribution.existing import Existing
+from egressmon.attribution.forgetting import forgettable, unfinished
 from egressmon.attribution.helpers import helper_of
 from egressmon.attribution.mount_ages import MountAges
 from egressmon.clock import ahead_ns
@@ -131,6 +133,8 @@ class Process:
     @property
     def program(self) -> Program:
         """The program that it runs now."""
+        if self.exe is None and self.argv is None and not self.argv_cut:
+            return _UNKNOWN
         return Program(self.exe, self.argv, self.argv_cut)
 
     def claims(self) -> list[ClaimRecord]:
@@ -294,6 +298,7 @@ class Processes:
         self._meet(event.pid, event.start_ns, event.exec_id - 1)
         argv, is_cut = self._command(event.arguments)
         exe, exe_claimed = self._executables.of(event, mapped)
+        exe = sys.intern(exe)
         process = Process(
             pid=event.pid,
             start_ns=event.start_ns,
@@ -404,7 +409,7 @@ class Processes:
         if words and not words[-1]:
             words.pop()
         given = [from_bytes(word) for word in words[:_MAX_ARGUMENTS]]
-        argv = sanitise_argv(given, self._argv)
+        argv = [*map(sys.intern, sanitise_argv(given, self._argv))]  # words repeat
         if argv == given and len(given) == len(words) and len(arguments) < _MAX_COMMAND:
             if len(self._commands) >= _MAX_COMMANDS:
                 self._commands.clear()
@@ -430,12 +435,44 @@ class Processes:
 
     def _end(self, process: Process, ktime_ns: int) -> None:
         process.alive = False
+        self._ended.pop(process.pid, None)
         self._ended[process.pid] = ktime_ns
         if len(self._ended) > _MAX_ENDED:
             self._known.pop(self._ended.popitem(last=False)[0], None)
             self._lineages.clear()
 
-    def sweep(self, is_there: Callable[[int], bool]) -> list[Process]:
+    def forget(self, now_ns: int) -> int:
+        """Let go of those that ended long ago, and return how many these are."""
+        over = list(forgettable(self._known, self._ended, now_ns))
+        for pid in over:
+            del self._ended[pid]
+            self._known.pop(pid, None)
+        if over:
+            self._lineages.clear()
+        return len(over)
+
+    def done(
+        self, now_ns: int, is_there: Callable[[int], bool]
+    ) -> Callable[[tuple[int, int]], bool]:
+        """Return what tells whether a process, and all that it began, is done.
+
+        It is asked of a pid and of when that process began. One that is not known is
+        done if no process has its pid (`is_there`), or a later one.
+        """
+        acting = unfinished(self._known, self._ended, now_ns)
+
+        def is_done(key: tuple[int, int]) -> bool:
+            if key in acting:
+                return False
+            pid, start_ns = key
+            known = self._known.get(pid)
+            if known is not None and known.start_ns >= start_ns:
+                return True
+            return not is_there(pid)
+
+        return is_done
+
+    def sweep(self, is_there: Callable[[int], bool], now_ns: int) -> list[Process]:
         """Take those for ended whose end was lost, and return them.
 
         `is_there` tells whether any process has a pid. Whoever is gone in two sweeps,
@@ -447,7 +484,7 @@ class Processes:
         ]
         for one in lost:
             del gone[one.pid]
-            self._end(one, one.start_ns)
+            self._end(one, now_ns)
         self._missing = {pid: one.serial for pid, one in gone.items()}
         return lost
 

@@ -135,7 +135,7 @@ def protocol_name(number: int) -> str:
     return _PROTOCOLS.get(number) or str(number)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def address(data: bytes) -> Address:
     """Return 16 bytes as an address; an IPv4-mapped one is IPv4 (RFC 4291)."""
     if data.startswith(_IPV4_MAPPED):

@@ -19,25 +19,26 @@ from egressmon.evidence.records import (
     Record,
     RunStart,
 )
+from egressmon.recent import Recent
 from egressmon.sanitise import sanitise_place
 from egressmon.sanitise.catalog import IN_NAME
 from egressmon.sanitise.counting import MASK, hidden, masked_so_far, recount
 from egressmon.sanitise.tokens import tokens_in_name
 
-_MAX_REMEMBERED = 20_000
+_MAX_REMEMBERED = 4096
 _MAX_TEXT = 512
 _KEY = secrets.token_bytes(16)
 
 _AnyRecord = TypeVar("_AnyRecord", bound=Record)
 
 # Texts without secrets, to save work. A text with a secret must not be kept in memory.
-_harmless: set[str | None] = {None}
+_harmless = Recent[str, bool](_MAX_REMEMBERED)
 
 
 def sanitise_record(record: _AnyRecord) -> _AnyRecord:
     """Return `record` with the tokens in its names and paths masked."""
     for text in _texts(record):
-        if text not in _harmless and not _is_harmless(text):
+        if text is not None and not (_harmless.get(text) or _is_harmless(text)):
             return cast("_AnyRecord", _walked(record))
     return record
 
@@ -91,15 +92,11 @@ def _all(value: object) -> Iterator[str | None]:
             yield from _all(getattr(value, field.name))
 
 
-def _is_harmless(text: str | None) -> bool:
-    if text is None:
-        return True
+def _is_harmless(text: str) -> bool:
     if is_masked(text):
         return False  # it is masked again, and counted, as the record is written
     if len(text) <= _MAX_TEXT:
-        if len(_harmless) >= _MAX_REMEMBERED:
-            _harmless.clear()
-        _harmless.add(text)
+        _harmless.put(text, True)  # noqa: FBT003 -- the value
     return True
 
 

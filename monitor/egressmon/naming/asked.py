@@ -1,7 +1,7 @@
 """Which names each process asked for: on a shared address, its own are meant."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, TypeAlias
 
 from egressmon.events.model import Address
@@ -14,10 +14,11 @@ its process, a process that it descends from, or any other process."""
 ProcessKey: TypeAlias = tuple[int, int]
 """A process: its pid and when it began (ns since boot), as pids are used again."""
 
-_MAX_PLACES = 65536
+_MAX_PLACES = 16384
 _MAX_NAMES = 256
 _MAX_THREADS = 64
-_Turns: TypeAlias = dict[int, int]  # by thread: when it asked last, in turns
+_Turns: TypeAlias = tuple[tuple[int, int], ...]
+# Of each thread: when it asked last, in turns. The thread that asked last is last.
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +58,31 @@ class Asked:
         place = asker.process, address
         names = self._places.setdefault(place, {})
         self._places.move_to_end(place)
-        turns = names.pop(name, {})
-        turns.pop(asker.thread, None)
-        turns[asker.thread] = self._turn
-        names[name] = turns
-        for bounded, limit in (
-            (turns, _MAX_THREADS), (names, _MAX_NAMES), (self._places, _MAX_PLACES)
-        ):  # fmt: skip
-            if len(bounded) > limit:
-                del bounded[next(iter(bounded))]  # type: ignore[arg-type]
-                self.forgotten += 1
+        others = [one for one in names.pop(name, ()) if one[0] != asker.thread]
+        if len(others) >= _MAX_THREADS:
+            del others[0]
+            self.forgotten += 1
+        names[name] = (*others, (asker.thread, self._turn))
+        if len(names) > _MAX_NAMES:
+            del names[next(iter(names))]
+            self.forgotten += 1
+        if len(self._places) > _MAX_PLACES:
+            self._places.popitem(last=False)
+            self.forgotten += 1
         return self._turn
+
+    def forget(
+        self, is_done: Callable[[ProcessKey], bool], is_named: Callable[[Address], bool]
+    ) -> None:
+        """Let go of what is asked for no more: no answer of `nearest` changes by it.
+
+        That is, where a process `is_done`, and none that descends from it will connect
+        any more; and where nothing of what it asked for `is_named` any more.
+        """
+        done = {key: is_done(key) for key in {key for key, _ in self._places}}
+        for process, address in list(self._places):
+            if done[process] or not is_named(address):
+                del self._places[process, address]
 
     def nearest(self, address: Address, asker: Asker | None) -> Mapping[str, Asking]:
         """Return what `asker` asked for at `address`, or else its nearest ancestor."""
@@ -80,7 +95,7 @@ class Asked:
             names = self._places.get((ancestor, address))
             if names:
                 return {
-                    name: Asking("ancestor", max(turns.values()))
+                    name: Asking("ancestor", turns[-1][1])
                     for name, turns in names.items()
                 }
         return {}
@@ -88,7 +103,8 @@ class Asked:
 
 def _own(names: Mapping[str, _Turns], thread: int) -> Iterator[tuple[str, Asking]]:
     for name, turns in names.items():
-        if thread in turns:
-            yield name, Asking("thread", turns[thread])
+        turn = next((turn for one, turn in turns if one == thread), None)
+        if turn is not None:
+            yield name, Asking("thread", turn)
         else:
-            yield name, Asking("process", max(turns.values()))
+            yield name, Asking("process", turns[-1][1])

@@ -2,14 +2,14 @@
 
 import ipaddress
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from egressmon.events.model import Address
 from egressmon.naming.absent import Absent
 from egressmon.naming.aliases import Aliases
-from egressmon.naming.asked import Asked, AskedBy, Asker, Asking
+from egressmon.naming.asked import Asked, AskedBy, Asker, Asking, ProcessKey
 from egressmon.policy.language.names import canonical
 from egressmon.policy.language.search import NO_SEARCH, SearchList
 from egressmon.values import dataclass
@@ -138,6 +138,26 @@ class Names:
             oldest, dropped = self._known.popitem(last=False)
             del self._versions[oldest]
             self.dropped += len(dropped)
+
+    def forget(self, now_ns: int, is_done: Callable[[ProcessKey], bool]) -> int:
+        """Let go of the names that no longer hold at `now_ns`, kernel time.
+
+        So of what processes asked for that are done: `Asked.forget`. Return how many
+        names these were. No event from before `now_ns` may come any more.
+        """
+        before = sum(map(len, self._known.values()))
+        for address, names in list(self._known.items()):
+            for key in [key for key, one in names.items() if not _holds(one, now_ns)]:
+                del names[key]
+            if not names:
+                del self._known[address]
+                del self._versions[address]
+        self._asked.forget(is_done, self._is_named)
+        self.aliases.forget(now_ns - GRACE_NS)
+        return before - sum(map(len, self._known.values()))
+
+    def _is_named(self, address: Address) -> bool:
+        return bool(self._of(address))
 
     def basis(self, address: Address) -> tuple[int, ...]:
         """Return all that the names of `address` rest on, and what is said of them.

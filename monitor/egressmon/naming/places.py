@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from egressmon.events.model import Address
 from egressmon.evidence.records import PlaceRecord
+from egressmon.naming.asked import ProcessKey
 from egressmon.naming.names import Names
 from egressmon.policy.judging.judge import Judge
 from egressmon.policy.language.search import NO_SEARCH, SearchList
@@ -129,6 +130,11 @@ class Places:
         if place.looks and event.pid:
             self._look(place, event, where)
         return place
+
+    def forget(self, now_ns: int, is_done: Callable[[ProcessKey], bool]) -> int:
+        """Let go of names in all places, as `Names.forget` does; return how many."""
+        places = (self.home, self._nowhere, *self._known.values())
+        return sum(one.names.forget(now_ns, is_done) for one in places)
 
     def _add(self, key: _Key) -> Place:
         self._count += 1

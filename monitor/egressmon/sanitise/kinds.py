@@ -2,6 +2,7 @@
 
 import re
 
+from egressmon.recent import Recent
 from egressmon.sanitise.catalog import ARGUMENT, COOKIE, NAMED
 from egressmon.sanitise.counting import hidden
 from egressmon.sanitise.secret_names import is_harmless, is_no_value, is_secret_name
@@ -10,11 +11,11 @@ from egressmon.sanitise.text import cut, mask_text
 _NUMBERS = re.compile(r"\d+:\d+")
 _ORACLE = re.compile(r"(?P<user>[^/@\s]+)/(?P<secret>[^\s]+?)(?P<db>@[^@\s]*)?")
 _WHOLE = re.compile(r"(?P<name>[\w.$/:@+-]{1,256}+)=(?P<value>.+)", re.DOTALL)
-_MAX_REMEMBERED = 20_000
+_MAX_REMEMBERED = 4096
 _MAX_WORD = 256
 
 # Words without secrets, to save work. A word with a secret must not stay in memory.
-harmless: set[str] = set()
+harmless = Recent[str, bool](_MAX_REMEMBERED)
 
 
 def masked(kind: str, value: str) -> str:
@@ -73,7 +74,7 @@ def masked_by_name(name: str, value: str) -> str:
 
 def masked_word(word: str) -> str:
     """Return `word` with secrets masked; in NAME=VALUE, all of a secret's VALUE."""
-    if word in harmless:
+    if harmless.get(word):
         return word
     found = _WHOLE.match(word)
     if found is not None and "://" not in found["name"]:
@@ -86,13 +87,11 @@ def masked_word(word: str) -> str:
 
 
 def _text(word: str) -> str:
-    if word in harmless:
+    if harmless.get(word):
         return word
     shown = mask_text(word)
     if shown == word and len(word) <= _MAX_WORD:
-        if len(harmless) >= _MAX_REMEMBERED:
-            harmless.clear()
-        harmless.add(word)
+        harmless.put(word, True)  # noqa: FBT003 -- the value
     return shown
 
 

@@ -62,7 +62,7 @@ _BEGINS_HARMLESS = frozenset(
 )
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1024)
 def words_of(name: str) -> tuple[str, ...]:
     """Return the words that make up `name`, in small letters."""
     return tuple(word.lower() for word in _WORDS.findall(name[-_MAX_NAME:]))
@@ -84,7 +84,7 @@ def _is_secret(name: str) -> bool:
     return False
 
 
-_cached = lru_cache(maxsize=8192)(_is_secret)
+_cached = lru_cache(maxsize=1024)(_is_secret)
 
 
 def _is_about_secret(words: tuple[str, ...], index: int, word: str) -> bool:

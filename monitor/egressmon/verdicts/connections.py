@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 WhoListens: TypeAlias = Callable[[Address, int, int], Listener]
 """Returns who receives at (address, port, IP protocol number) on this machine."""
 
-_MAX_UNNAMED = 65536
+_MAX_UNNAMED = 16384
 _WITH_PORTS = frozenset({"tcp", "udp", "sctp", "udplite", "33"})
 
 
@@ -112,7 +112,7 @@ class Connections:
         self.unnamed: set[Address] = set()
         """Addresses of other machines that had no name, except trusted resolvers."""
         self.unnamed_beyond = 0
-        """Connections to such addresses beyond the 65,536 that are kept."""
+        """Connections to such addresses beyond the 16,384 that are kept."""
 
     def record(self, flow: Flow) -> ConnectionRecord:
         """Return the record of `flow`."""

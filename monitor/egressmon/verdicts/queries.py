@@ -109,6 +109,7 @@ class Queries:
             yield from self._repeats.add(
                 self._record(exchange), exchange.packet.ktime_ns
             )
+        yield from self._repeats.expire(now_ns)
 
     def close(self, now_ns: int) -> Iterator[tuple[DnsRecord, int]]:
         """Yield the look-ups without an answer, and bytes that form no message."""
@@ -193,7 +194,7 @@ class Queries:
             return
         self.left_out += response.left_out
         expires = exchange.ended_ns + response.ttl * _BILLION
-        names.aliases.learn(query.name, response.aliases)
+        names.aliases.learn(query.name, response.aliases, expires)
         if query.kind in {"A", "AAAA"} and exchange.violation is None:
             is_there = response.status != "NXDOMAIN"
             names.absent.note(query.name, is_there=is_there)

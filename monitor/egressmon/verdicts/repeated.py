@@ -5,7 +5,6 @@ but for its time, cookie and references, and what each stage says that its answe
 on (`basis`). A test compares what is written with and without this, byte by byte.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeAlias
@@ -17,12 +16,13 @@ from egressmon.evidence.records import ConnectionRecord, Record
 from egressmon.evidence.rendering import Rendered
 from egressmon.faults import Faults
 from egressmon.probes.wire import CONSTANTS
+from egressmon.recent import Recent
 from egressmon.values import dataclass
 from egressmon.verdicts.connections import Connections
 
 _MAX_LINES = 4096
 _MAX_BYTES = 8 << 20
-_MAX_ONCE = 1 << 16
+_MAX_ONCE = 2 * _MAX_LINES
 # Who listens must be asked each time.
 _ASKED = frozenset({CONSTANTS["RECEIVER_SHARED"], CONSTANTS["RECEIVER_ASK"]})
 Basis: TypeAlias = Callable[[FlowHead], Hashable]
@@ -63,7 +63,8 @@ class _Line:
 class RepeatedConnections:
     """A bounded number of rendered connections.
 
-    A line is kept at its second sight: most calls are made once.
+    A line is kept at its second sight: most calls are made once. What was not used
+    between two calls of `turn` is let go of.
     """
 
     def __init__(
@@ -77,9 +78,8 @@ class RepeatedConnections:
         self._basis = basis
         self._out = lines
         self._faults = faults
-        self._known: OrderedDict[Hashable, _Line] = OrderedDict()
-        self._bytes = 0
-        self._once: set[int] = set()
+        self._known = Recent[Hashable, _Line](_MAX_LINES, _MAX_BYTES, _size)
+        self._once = Recent[int, bool](_MAX_ONCE)
 
     @property
     def size(self) -> int:
@@ -90,7 +90,11 @@ class RepeatedConnections:
         """Forget all lines: another policy judges from now on."""
         self._known.clear()
         self._once.clear()
-        self._bytes = 0
+
+    def turn(self) -> None:
+        """Let go of the lines that were not used since the last turn."""
+        self._known.turn()
+        self._once.turn()
 
     def record(self, data: bytes, kind: int) -> bool:
         """Record the event in `data`, of that `kind`; False if it is to be decoded."""
@@ -101,7 +105,8 @@ class RepeatedConnections:
         line = self._known.get(key) if key is not None else None
         if line is not None and line.wants_name:
             self._connections.before_unnamed()
-            line = self._known.get(self._key(head, data))
+            key = self._key(head, data)
+            line = self._known.get(key) if key is not None else None
         if line is not None and line.holds(head.ktime_ns):
             self._out.put(line.rendered, head.ktime_ns)
         else:
@@ -129,26 +134,21 @@ class RepeatedConnections:
         key = self._key(head, data)
         if key is None or self._faults.count != faults:
             return
-        if hash(key) in self._once:
+        if self._once.get(hash(key)):
             self._keep(key, rendered, flow, record)
         else:
-            if len(self._once) >= _MAX_ONCE:
-                self._once.clear()
-            self._once.add(hash(key))
+            self._once.put(hash(key), True)  # noqa: FBT003 -- the value
 
     def _keep(
         self, key: Hashable, rendered: Rendered, flow: Flow, record: ConnectionRecord
     ) -> None:
         until = self._connections.until_ns(flow)
         wants_name = not record.dst.names and flow.receiver == "remote"
-        before = self._known.pop(key, None)
-        if before is not None:
-            self._bytes -= len(before.rendered.body)
-        self._known[key] = _Line(rendered, flow.ktime_ns, until, wants_name)
-        self._bytes += len(rendered.body)
-        while len(self._known) > _MAX_LINES or self._bytes > _MAX_BYTES:
-            oldest = self._known.popitem(last=False)[1]
-            self._bytes -= len(oldest.rendered.body)
+        self._known.put(key, _Line(rendered, flow.ktime_ns, until, wants_name))
+
+
+def _size(line: _Line) -> int:
+    return len(line.rendered.body)
 
 
 def _is_odd(head: FlowHead) -> bool:

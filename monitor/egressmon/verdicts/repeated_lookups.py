@@ -6,9 +6,8 @@ which nothing changes, and a line by its record. What a look-up teaches is learn
 time. A test compares what is written with and without this, byte by byte.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias
 
 from egressmon.events.glance import FlowHead
 from egressmon.events.model import Address, DnsPacket
@@ -18,6 +17,7 @@ from egressmon.faults import Faults
 from egressmon.naming.dns.message import Message
 from egressmon.naming.dns.messages import Messages
 from egressmon.policy.judging.judge import Verdict
+from egressmon.recent import Recent
 from egressmon.verdicts.callers import Caller, Callers
 from egressmon.verdicts.repeated import Lines
 
@@ -26,9 +26,6 @@ _MAX_ANSWERS = 16  # of a record that is kept
 _MAX_BYTES = 4 << 20  # of lines
 Basis: TypeAlias = Callable[[FlowHead | DnsPacket], Hashable]
 """Returns all that an answer about who sent it rests on; None: that cannot be said."""
-
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
 
 
 class Parts(NamedTuple):
@@ -55,16 +52,24 @@ class RepeatedLookups:
 
         An answer during which something failed, as `faults` has it, is not kept.
         """
-        self.read = Messages().read
+        self._messages = Messages()
+        self.read = self._messages.read
         self._callers = callers
         self._basis = basis
         self._lines = lines
         self._faults = faults
-        self._askers: OrderedDict[Hashable, Caller] = OrderedDict()
-        self._records: OrderedDict[Hashable, tuple[Parts, DnsRecord]] = OrderedDict()
-        self._seen: OrderedDict[int, DnsRecord] = OrderedDict()
-        self._rendered: OrderedDict[int, tuple[DnsRecord, Rendered]] = OrderedDict()
-        self._bytes = 0
+        self._askers = Recent[Hashable, Caller](_MAX_KEPT)
+        self._records = Recent[Hashable, tuple[Parts, DnsRecord]](_MAX_KEPT)
+        self._seen = Recent[int, DnsRecord](_MAX_KEPT)
+        self._rendered = Recent[int, tuple[DnsRecord, Rendered]](
+            _MAX_KEPT, _MAX_BYTES, _size
+        )
+
+    def turn(self) -> None:
+        """Let go of what was not used since the last turn."""
+        self._messages.turn()
+        for kept in (self._askers, self._records, self._seen, self._rendered):
+            kept.turn()
 
     def who_asks(self, packet: DnsPacket) -> Caller:
         """Return who sent `packet`, to be asked as it comes."""
@@ -80,7 +85,7 @@ class RepeatedLookups:
             faults = self._faults.count
             known = self._callers.lookup(packet)
             if self._faults.count == faults:
-                _keep(self._askers, key, known)
+                self._askers.put(key, known)
         return known
 
     def record(self, parts: Parts, make: Callable[[Parts], DnsRecord]) -> DnsRecord:
@@ -96,7 +101,7 @@ class RepeatedLookups:
             return known[1]
         record = make(parts)
         if len(record.answers) <= _MAX_ANSWERS:
-            _keep(self._records, key, (parts, record))
+            self._records.put(key, (parts, record))
         return record
 
     def put(self, record: DnsRecord, ktime_ns: int) -> None:
@@ -107,21 +112,12 @@ class RepeatedLookups:
             return
         rendered = self._lines.prepare(record)
         self._lines.put(rendered, ktime_ns)
-        if id(record) in self._seen:
-            self._keep_line(record, rendered)
+        if self._seen.get(id(record)) is not None:
+            self._seen.pop(id(record))
+            self._rendered.put(id(record), (record, rendered))
         else:
-            _keep(self._seen, id(record), record)
-
-    def _keep_line(self, record: DnsRecord, rendered: Rendered) -> None:
-        del self._seen[id(record)]
-        self._rendered[id(record)] = record, rendered
-        self._bytes += len(rendered.body)
-        while len(self._rendered) > _MAX_KEPT or self._bytes > _MAX_BYTES:
-            _, (_, oldest) = self._rendered.popitem(last=False)
-            self._bytes -= len(oldest.body)
+            self._seen.put(id(record), record)
 
 
-def _keep(kept: OrderedDict[_Key, _Value], key: _Key, value: _Value) -> None:
-    kept[key] = value
-    if len(kept) > _MAX_KEPT:
-        kept.popitem(last=False)
+def _size(kept: tuple[DnsRecord, Rendered]) -> int:
+    return len(kept[1].body)

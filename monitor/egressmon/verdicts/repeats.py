@@ -13,6 +13,7 @@ from egressmon.values import dataclass, replace
 
 _IN_FULL = 8
 _MAX_GROUPS = 1024
+_QUIET_NS = 600 * 1_000_000_000
 
 Timed: TypeAlias = tuple[DnsRecord, int]
 """A record with its kernel time in nanoseconds."""
@@ -34,7 +35,8 @@ class _Group:
 class Repeats:
     """Holds equal look-ups back until as many are waiting as were yielded before.
 
-    The first eight of a group are yielded at once.
+    The first eight of a group are yielded at once. In a run that lasts, a group is
+    forgotten once none of it came for ten minutes (`expire`).
     """
 
     def __init__(
@@ -60,6 +62,13 @@ class Repeats:
             yield from _flush(group)
         if len(self._groups) > _MAX_GROUPS:
             yield from _flush(self._groups.popitem(last=False)[1])
+
+    def expire(self, now_ns: int) -> Iterator[Timed]:
+        """Yield what is held back of look-ups that came no more for ten minutes."""
+        for key, group in list(self._groups.items()):
+            if group.last[1] < now_ns - _QUIET_NS:
+                del self._groups[key]
+                yield from _flush(group)
 
     def close(self) -> Iterator[Timed]:
         """Yield all that is still held back."""

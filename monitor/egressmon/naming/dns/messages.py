@@ -1,8 +1,7 @@
 """Read DNS messages of which most are like earlier ones but for their identifiers."""
 
-from collections import OrderedDict
-
 from egressmon.naming.dns.message import Message, parse
+from egressmon.recent import Recent
 
 _MAX_KEPT = 512
 _MAX_SIZE = 512  # bytes of a message
@@ -12,7 +11,11 @@ class Messages:
     """Reads messages, and keeps a bounded number of what was read."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[bytes, Message] = OrderedDict()
+        self._known = Recent[bytes, Message](_MAX_KEPT)
+
+    def turn(self) -> None:
+        """Let go of the messages that did not come since the last turn."""
+        self._known.turn()
 
     def read(self, data: bytes) -> Message:
         """Return the message in `data`, as `read_message` does.
@@ -26,7 +29,5 @@ class Messages:
         message, wire = parse(data)
         # A name may go on in the header, and so begin with the identifier's bytes.
         if len(data) <= _MAX_SIZE and not wire.has_name_in_header:
-            self._known[rest] = message
-            if len(self._known) > _MAX_KEPT:
-                self._known.popitem(last=False)
+            self._known.put(rest, message)
         return message
