@@ -134,7 +134,7 @@ class Pipeline:
         self._lost_mappings = 0
         self._lines = lines
         self.repeated = repeated
-        self.forgotten = {"processes": 0}
+        self.forgotten = {"processes": 0, "members": 0}
         """What was let go of, by what it was."""
         self._lookups = lookups
         self._put_lookup = lookups.put if lookups is not None else sink

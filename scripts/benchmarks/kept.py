@@ -61,11 +61,14 @@ def _parts(name: str, one: object) -> list[tuple[str, object]]:
         items = cast("dict[object, object]", one).items()
         return [(f"{name}[{str(key)[:20]}]", value) for key, value in items]
     for kind in type(one).__mro__:
-        for slot in cast("tuple[str, ...]", getattr(kind, "__slots__", ())):
-            if hasattr(one, slot):
-                found.append((f"{name}.{slot}", getattr(one, slot)))
-    for key, value in getattr(one, "__dict__", {}).items():
-        found.append((f"{name}.{key}", value))
+        slots = cast("tuple[str, ...]", getattr(kind, "__slots__", ()))
+        found += [
+            (f"{name}.{slot}", getattr(one, slot))
+            for slot in slots
+            if hasattr(one, slot)
+        ]
+    own = cast("dict[str, object]", getattr(one, "__dict__", {}))
+    found += [(f"{name}.{key}", value) for key, value in own.items()]
     return found or [(f"{name}/", part) for part in gc.get_referents(one)]
 
 

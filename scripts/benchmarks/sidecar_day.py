@@ -25,8 +25,10 @@ from pathlib import Path
 from typing import Any, cast
 
 os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
-_HERE = Path(__file__).parent
-sys.path += [str(_HERE), str(_HERE.parents[1] / "tests")]
+sys.path.append(str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parents[2] / "tests"))
+
+from kept import containers
 
 from egressmon import files
 from egressmon.clock import Clock
@@ -34,7 +36,6 @@ from egressmon.events.model import FLAG_INGRESS
 from egressmon.evidence.writer import STDOUT, Evidence
 from egressmon.policy.language.model import Policy
 from egressmon.sensor.intake import Batch
-from kept import containers
 from support.events import dns, event, flow
 from support.replaying import RESOLVER, RUN, ProcessesGone, Replay
 

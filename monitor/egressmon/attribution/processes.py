@@ -1,7 +1,6 @@
 """The processes of the scope, built from the kernel's fork, exec and exit events."""
 
 import os
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
@@ -119,7 +118,7 @@ class Process:
     """Its pid in its own pid namespace, if that is another number."""
     inside: str | None = None
     """The first process in that namespace, as far as is known; None: in none."""
-    earlier: dict[int, Program] = field(default_factory=dict[int, Program])
+    earlier: tuple[tuple[int, Program], ...] = ()
     """What it ran before, by `exec_id`: a socket may be older than the program."""
     mounts: int = 0
     """The number of its mount namespace; 0: unknown."""
@@ -298,7 +297,6 @@ class Processes:
         self._meet(event.pid, event.start_ns, event.exec_id - 1)
         argv, is_cut = self._command(event.arguments)
         exe, exe_claimed = self._executables.of(event, mapped)
-        exe = sys.intern(exe)
         process = Process(
             pid=event.pid,
             start_ns=event.start_ns,
@@ -409,21 +407,19 @@ class Processes:
         if words and not words[-1]:
             words.pop()
         given = [from_bytes(word) for word in words[:_MAX_ARGUMENTS]]
-        argv = [*map(sys.intern, sanitise_argv(given, self._argv))]  # words repeat
+        argv = sanitise_argv(given, self._argv)
         if argv == given and len(given) == len(words) and len(arguments) < _MAX_COMMAND:
             if len(self._commands) >= _MAX_COMMANDS:
                 self._commands.clear()
             self._commands[arguments] = argv
         return argv, len(words) > len(argv)
 
-    def _earlier(self, event: Executed) -> dict[int, Program]:
+    def _earlier(self, event: Executed) -> tuple[tuple[int, Program], ...]:
         process = self._known.get(event.pid)
         if process is None or process.start_ns != event.start_ns:
-            return {}
-        earlier = {**process.earlier, process.exec_id: process.program}
-        while len(earlier) > _MAX_PROGRAMS:
-            del earlier[next(iter(earlier))]
-        return earlier
+            return ()
+        others = (one for one in process.earlier if one[0] != process.exec_id)
+        return (*others, (process.exec_id, process.program))[-_MAX_PROGRAMS:]
 
     def exited(self, event: Exited) -> Process | None:
         """Record the end of a process, and return it; None if it was never seen."""
@@ -612,7 +608,8 @@ class Processes:
             return False
         if process.start_ns != event.start_ns:
             return True
-        return event.exec_id not in {process.exec_id, *process.earlier}
+        known = process.exec_id, *(number for number, _ in process.earlier)
+        return event.exec_id not in known
 
     def viewers(self, pid: int) -> list[int]:
         """Return those that `pid` descends from and that see the same mounts: few."""
@@ -658,7 +655,7 @@ def _program(process: Process | None, event: Caused) -> tuple[Program, str | Non
     if process.exec_id == event.exec_id:
         program = process.program
     else:
-        program = process.earlier.get(event.exec_id, _UNKNOWN)
+        program = dict(process.earlier).get(event.exec_id, _UNKNOWN)
     return program, None if program.exe is not None else f"what it runs: {LOST}"
 
 

@@ -96,7 +96,7 @@ def _is_harmless(text: str) -> bool:
     if is_masked(text):
         return False  # it is masked again, and counted, as the record is written
     if len(text) <= _MAX_TEXT:
-        _harmless.put(text, True)  # noqa: FBT003 -- the value
+        _harmless.put(text, True)
     return True
 
 

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-_MAX = 4096
+_MAX = 2048
 _MAX_BYTES = 64 << 20
 """Of the lines of remembered values: a reader has to keep them."""
 

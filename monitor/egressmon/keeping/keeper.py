@@ -16,8 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from egressmon import host
 from egressmon.files import Kind, open_here
 from egressmon.keeping.launch import Launched, send_from_scope
+from egressmon.keeping.lineage import Lineage
 from egressmon.keeping.protocol import (
     CHANGED,
     COUNTS,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from egressmon.keeping.kept import Keeping
 
 _MAX_PATH = 4096
+_LINEAGE = "lineage"
 _MAX_NUMBERS = 1024
 _MAX_PIDS = 4096
 _INCOMPLETE, _CANNOT = 121, 125
@@ -92,6 +95,7 @@ class Keeper:
         self._setup = setup
         self._connection = connection
         self._sizes = _sizes(setup.engine)
+        self._lineage = _lineage(setup.engine)
         self._status: int | None = None
         """The command's wait status (waitpid(2)); None until it was waited for."""
         self.is_started = False
@@ -113,6 +117,7 @@ class Keeper:
             Service.ATTACHED: self._attached,
             Service.REPLACE: self._replace,
             Service.NOTIFY: self._notify,
+            Service.SWEEP: self._sweep,
         }
         self._opening: dict[int, Callable[[int, bytes], int]] = {
             Service.OPEN: self._open,
@@ -276,6 +281,9 @@ class Keeper:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._setup.child.pidfd, signal.SIGKILL)
 
+    def _sweep(self, _detail: int, _data: bytes) -> int:
+        return self._lineage.sweep() if self._lineage is not None else 0
+
     def _attached(self, _detail: int, _data: bytes) -> tuple[int, int]:
         return self._setup.engine.attached()
 
@@ -375,6 +383,12 @@ def _sizes(engine: Engine) -> dict[str, tuple[int, int, int]]:
         for name in CHANGED
         if name in maps
     }
+
+
+def _lineage(engine: Engine) -> Lineage | None:
+    tables = (part.maps[_LINEAGE] for part in engine.parts if _LINEAGE in part.maps)
+    table = next(tables, None)
+    return Lineage(table, host.is_there) if table is not None else None
 
 
 def _number(data: bytes) -> int:

@@ -134,6 +134,10 @@ class KeeperClient:
         found: list[int] = self._ask(Service.PIDS)[0]
         return found
 
+    def sweep(self) -> int:
+        """Remove members of the scope whose process is gone, and return how many."""
+        return int(self._ask(Service.SWEEP)[0])
+
     def end(self) -> None:
         """End the process that stands for a command; raises OSError."""
         self._ask(Service.END)

@@ -76,6 +76,8 @@ class Service(IntEnum):
     """Open the policy that was named at the start, as it is now."""
     NOTIFY = 33
     """Tell the service manager. The detail is what, the rest is `COUNTS`."""
+    SWEEP = 48
+    """Remove members of the scope whose process is gone, and return how many."""
 
 
 def answer(code: int, rest: Any = None) -> bytes:

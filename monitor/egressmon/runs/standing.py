@@ -235,6 +235,7 @@ class StandingSession(Session):
         """Let go of what nothing will be told of any more."""
         if self._state.knowledge.processes.proc_is_ours:
             self._pipeline.tidy(host.is_there)
+            self._pipeline.forgotten["members"] += self._live.keeper.sweep()
 
     def beats(self, every_s: float) -> Beats:
         """Return what tells when heartbeats are due."""

@@ -91,7 +91,7 @@ def _text(word: str) -> str:
         return word
     shown = mask_text(word)
     if shown == word and len(word) <= _MAX_WORD:
-        harmless.put(word, True)  # noqa: FBT003 -- the value
+        harmless.put(word, True)
     return shown
 
 

@@ -137,7 +137,7 @@ class RepeatedConnections:
         if self._once.get(hash(key)):
             self._keep(key, rendered, flow, record)
         else:
-            self._once.put(hash(key), True)  # noqa: FBT003 -- the value
+            self._once.put(hash(key), True)
 
     def _keep(
         self, key: Hashable, rendered: Rendered, flow: Flow, record: ConnectionRecord

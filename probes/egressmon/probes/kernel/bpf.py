@@ -20,8 +20,11 @@ from egressmon.probes.errors import ProbeError
 _MAP_LOOKUP_ELEM = 1
 _MAP_UPDATE_ELEM = 2
 _MAP_DELETE_ELEM = 3
+_MAP_GET_NEXT_KEY = 4
 _OBJ_GET_INFO_BY_FD = 15
 _RAW_TRACEPOINT_OPEN = 17
+_MAP_LOOKUP_AND_DELETE_ELEM = 21
+_NOEXIST = 1
 _LINK_CREATE = 28
 _TRACING = 26  # enum bpf_prog_type
 # struct perf_event_attr, include/uapi/linux/perf_event.h
@@ -147,6 +150,39 @@ def lookup(table: int, key: bytes, size: int) -> bytes:
     where = ctypes.addressof(keys), ctypes.addressof(value)
     call(_MAP_LOOKUP_ELEM, struct.pack("=IxxxxQQQ", table, *where, 0))
     return value.raw
+
+
+def add(table: int, key: bytes, value: bytes) -> None:
+    """Set the element of the map `table` at `key`, where there must be none yet."""
+    keys, values = ctypes.create_string_buffer(key), ctypes.create_string_buffer(value)
+    where = ctypes.addressof(keys), ctypes.addressof(values)
+    _bpf(_MAP_UPDATE_ELEM, struct.pack("=IxxxxQQQ", table, *where, _NOEXIST))
+
+
+def take(table: int, key: bytes, size: int) -> bytes:
+    """Remove the element of the hash map `table` at `key`, and return it: `size` bytes.
+
+    In one step, since Linux 5.14.
+    """
+    keys, value = ctypes.create_string_buffer(key), ctypes.create_string_buffer(size)
+    where = ctypes.addressof(keys), ctypes.addressof(value)
+    _bpf(_MAP_LOOKUP_AND_DELETE_ELEM, struct.pack("=IxxxxQQQ", table, *where, 0))
+    return value.raw
+
+
+def next_key(table: int, key: bytes | None, size: int) -> bytes | None:
+    """Return the key of `size` bytes behind `key` in the map `table`; None: no more.
+
+    It is the first one if `key` is None, or not in the map.
+    """
+    at = ctypes.create_string_buffer(key) if key is not None else None
+    found = ctypes.create_string_buffer(size)
+    where = ctypes.addressof(at) if at is not None else 0, ctypes.addressof(found)
+    try:
+        _bpf(_MAP_GET_NEXT_KEY, struct.pack("=IxxxxQQQ", table, *where, 0))
+    except FileNotFoundError:
+        return None
+    return found.raw
 
 
 def delete(table: int, key: bytes) -> None:
