@@ -13,6 +13,7 @@ from egressmon.attribution.processes import Processes
 from egressmon.attribution.stage import Attributor
 from egressmon.clock import Clock
 from egressmon.events.decode import DecodeError, decode, kind_of
+from egressmon.events.decode import forget as forget_addresses
 from egressmon.events.glance import ended_in
 from egressmon.events.glance import kind_of as kind_number
 from egressmon.events.model import (
@@ -29,6 +30,7 @@ from egressmon.events.model import (
     Frames,
     Stack,
 )
+from egressmon.evidence.masking import forget_unused
 from egressmon.evidence.records import (
     EscapeRecord,
     LossRecord,
@@ -153,6 +155,8 @@ class Pipeline:
         self._processes.forget(now_ns)
         done = self._processes.done(now_ns, is_there)
         self.connections.places.forget(now_ns - _WAITING_NS, done)
+        forget_addresses()
+        forget_unused()
         for kept in (self.repeated, self._lookups):
             if kept is not None:
                 kept.turn()

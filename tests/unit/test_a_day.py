@@ -1,5 +1,7 @@
 """A run that lasts keeps what is in use, by number, however long it lasts."""
 
+# ruff: noqa: SLF001 -- what is kept is nobody's to see
+
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, cast
@@ -59,8 +61,13 @@ class Machine:
     def connect(self, pid: int, address: str) -> str:
         """Have a process connect; return the verdict."""
         before = self.replay.tally.seen_connections.copy()
-        one = {"tgid": pid, "tid": pid, "start_ns": pid, "ktime_ns": self.now}
-        self._feed(flow(address, 443, **one))
+        one: dict[str, object] = {
+            "tgid": pid,
+            "tid": pid,
+            "start_ns": pid,
+            "ktime_ns": self.now,
+        }
+        self._feed(flow(address, 443, "KIND_CONNECT", **one))
         (verdict,) = self.replay.tally.seen_connections - before
         return verdict
 

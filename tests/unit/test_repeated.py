@@ -616,5 +616,5 @@ def test_what_is_remembered_is_bounded(tmp_path: Path) -> None:
 
     kept = replay.pipeline.repeated
     assert kept is not None
-    assert 2048 < kept.size <= 4096
+    assert kept.size == 4096
     assert replay.finish().count(b'"type":"connection"') == 18000

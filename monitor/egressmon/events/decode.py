@@ -135,12 +135,17 @@ def protocol_name(number: int) -> str:
     return _PROTOCOLS.get(number) or str(number)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=4096)
 def address(data: bytes) -> Address:
     """Return 16 bytes as an address; an IPv4-mapped one is IPv4 (RFC 4291)."""
     if data.startswith(_IPV4_MAPPED):
         return ipaddress.IPv4Address(data[12:])
     return ipaddress.IPv6Address(data)
+
+
+def forget() -> None:
+    """Let go of what is remembered of earlier events, to save memory."""
+    address.cache_clear()
 
 
 @lru_cache(maxsize=1024)

@@ -20,12 +20,12 @@ from egressmon.evidence.records import (
     RunStart,
 )
 from egressmon.recent import Recent
-from egressmon.sanitise import sanitise_place
+from egressmon.sanitise import kinds, sanitise_place
 from egressmon.sanitise.catalog import IN_NAME
 from egressmon.sanitise.counting import MASK, hidden, masked_so_far, recount
 from egressmon.sanitise.tokens import tokens_in_name
 
-_MAX_REMEMBERED = 4096
+_MAX_REMEMBERED = 8192
 _MAX_TEXT = 512
 _KEY = secrets.token_bytes(16)
 
@@ -33,6 +33,12 @@ _AnyRecord = TypeVar("_AnyRecord", bound=Record)
 
 # Texts without secrets, to save work. A text with a secret must not be kept in memory.
 _harmless = Recent[str, bool](_MAX_REMEMBERED)
+
+
+def forget_unused() -> None:
+    """Let go of the texts and words that were not met since the last call."""
+    _harmless.turn()
+    kinds.harmless.turn()
 
 
 def sanitise_record(record: _AnyRecord) -> _AnyRecord:

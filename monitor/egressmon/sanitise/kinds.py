@@ -11,7 +11,7 @@ from egressmon.sanitise.text import cut, mask_text
 _NUMBERS = re.compile(r"\d+:\d+")
 _ORACLE = re.compile(r"(?P<user>[^/@\s]+)/(?P<secret>[^\s]+?)(?P<db>@[^@\s]*)?")
 _WHOLE = re.compile(r"(?P<name>[\w.$/:@+-]{1,256}+)=(?P<value>.+)", re.DOTALL)
-_MAX_REMEMBERED = 4096
+_MAX_REMEMBERED = 8192
 _MAX_WORD = 256
 
 # Words without secrets, to save work. A word with a secret must not stay in memory.

@@ -5,6 +5,7 @@ but for its time, cookie and references, and what each stage says that its answe
 on (`basis`). A test compares what is written with and without this, byte by byte.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeAlias
@@ -45,7 +46,7 @@ class Lines(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Line:
     rendered: Rendered
     since_ns: int
@@ -53,6 +54,8 @@ class _Line:
     """Until when its names hold; None: to the end of the run."""
     wants_name: bool
     """Whether another name might be learned at the last moment."""
+    turn: int
+    """In which turn it was last used."""
 
     def holds(self, ktime_ns: int) -> bool:
         return self.since_ns <= ktime_ns and (
@@ -78,7 +81,9 @@ class RepeatedConnections:
         self._basis = basis
         self._out = lines
         self._faults = faults
-        self._known = Recent[Hashable, _Line](_MAX_LINES, _MAX_BYTES, _size)
+        self._known: OrderedDict[Hashable, _Line] = OrderedDict()
+        self._bytes = 0
+        self._turn = 0
         self._once = Recent[int, bool](_MAX_ONCE)
 
     @property
@@ -90,11 +95,15 @@ class RepeatedConnections:
         """Forget all lines: another policy judges from now on."""
         self._known.clear()
         self._once.clear()
+        self._bytes = 0
 
     def turn(self) -> None:
         """Let go of the lines that were not used since the last turn."""
-        self._known.turn()
         self._once.turn()
+        for key, line in list(self._known.items()):
+            if line.turn < self._turn:
+                self._bytes -= len(self._known.pop(key).rendered.body)
+        self._turn += 1
 
     def record(self, data: bytes, kind: int) -> bool:
         """Record the event in `data`, of that `kind`; False if it is to be decoded."""
@@ -108,6 +117,7 @@ class RepeatedConnections:
             key = self._key(head, data)
             line = self._known.get(key) if key is not None else None
         if line is not None and line.holds(head.ktime_ns):
+            line.turn = self._turn
             self._out.put(line.rendered, head.ktime_ns)
         else:
             self._record_anew(head, data)
@@ -144,11 +154,14 @@ class RepeatedConnections:
     ) -> None:
         until = self._connections.until_ns(flow)
         wants_name = not record.dst.names and flow.receiver == "remote"
-        self._known.put(key, _Line(rendered, flow.ktime_ns, until, wants_name))
-
-
-def _size(line: _Line) -> int:
-    return len(line.rendered.body)
+        before = self._known.pop(key, None)
+        if before is not None:
+            self._bytes -= len(before.rendered.body)
+        self._known[key] = _Line(rendered, flow.ktime_ns, until, wants_name, self._turn)
+        self._bytes += len(rendered.body)
+        while len(self._known) > _MAX_LINES or self._bytes > _MAX_BYTES:
+            oldest = self._known.popitem(last=False)[1]
+            self._bytes -= len(oldest.rendered.body)
 
 
 def _is_odd(head: FlowHead) -> bool:

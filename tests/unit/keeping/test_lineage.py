@@ -11,7 +11,7 @@ TABLE = 7
 
 
 class Map:
-    """A hash map as the kernel has it: the next key of one that is gone is the first."""
+    """A hash map as the kernel has it: behind a key that is gone comes the first."""
 
     def __init__(self) -> None:
         self.elements: dict[bytes, bytes] = {}
