@@ -82,11 +82,6 @@ class Manager:
 
     def until(self, first: str) -> None:
         """Do what is asked until the service says this."""
-        while (
-            not select.select([self._socket], [], [], 1)[0] or self._attend() != first
-        ):
-            assert self.process is not None
-            if self.process.poll() is not None:
         assert self.process is not None
         while True:
             if select.select([self._socket], [], [], 1)[0]:
