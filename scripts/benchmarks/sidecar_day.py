@@ -171,7 +171,8 @@ def _look_up(number: int, now: int, pid: int, began: int) -> Iterator[bytes]:
     who = {"tgid": pid, "tid": pid, "start_ns": began, "exec_id": 1}
     head = struct.pack(">HHHHHH", number % 65536, 0x0100, 1, 0, 0, 0)
     yield dns(RESOLVER, head + question, cookie=number + 1, ktime_ns=now, **who)
-    records, owner = [], b"\xc0\x0c"  # of the name at 12: the question's
+    records: list[bytes] = []
+    owner = b"\xc0\x0c"  # of the name at 12: the question's
     if name % 3 == 0:
         alias = b"\x06a%05d" % name + b"\x03cdn\0"
         records.append(owner + struct.pack(">HHIH", 5, 1, 60, len(alias)))
