@@ -52,7 +52,9 @@ def _below(place: str, root: object, seen: set[int]) -> Iterator[tuple[str, int,
 def _length(one: object) -> int:
     if hasattr(one, "cache_info"):
         return cast("int", one.cache_info().currsize)  # type: ignore[attr-defined]
-    return len(one) if isinstance(one, (dict, set, list)) else 0
+    if not isinstance(one, (dict, set, list)):
+        return 0
+    return len(cast("set[object]", one))
 
 
 def _parts(name: str, one: object) -> list[tuple[str, object]]:
