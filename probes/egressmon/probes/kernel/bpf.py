@@ -156,7 +156,7 @@ def add(table: int, key: bytes, value: bytes) -> None:
     """Set the element of the map `table` at `key`, where there must be none yet."""
     keys, values = ctypes.create_string_buffer(key), ctypes.create_string_buffer(value)
     where = ctypes.addressof(keys), ctypes.addressof(values)
-    _bpf(_MAP_UPDATE_ELEM, struct.pack("=IxxxxQQQ", table, *where, _NOEXIST))
+    call(_MAP_UPDATE_ELEM, struct.pack("=IxxxxQQQ", table, *where, _NOEXIST))
 
 
 def take(table: int, key: bytes, size: int) -> bytes:
@@ -166,7 +166,7 @@ def take(table: int, key: bytes, size: int) -> bytes:
     """
     keys, value = ctypes.create_string_buffer(key), ctypes.create_string_buffer(size)
     where = ctypes.addressof(keys), ctypes.addressof(value)
-    _bpf(_MAP_LOOKUP_AND_DELETE_ELEM, struct.pack("=IxxxxQQQ", table, *where, 0))
+    call(_MAP_LOOKUP_AND_DELETE_ELEM, struct.pack("=IxxxxQQQ", table, *where, 0))
     return value.raw
 
 
@@ -179,7 +179,7 @@ def next_key(table: int, key: bytes | None, size: int) -> bytes | None:
     found = ctypes.create_string_buffer(size)
     where = ctypes.addressof(at) if at is not None else 0, ctypes.addressof(found)
     try:
-        _bpf(_MAP_GET_NEXT_KEY, struct.pack("=IxxxxQQQ", table, *where, 0))
+        call(_MAP_GET_NEXT_KEY, struct.pack("=IxxxxQQQ", table, *where, 0))
     except FileNotFoundError:
         return None
     return found.raw
