@@ -4,7 +4,7 @@ import os
 import select
 import signal
 import subprocess
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -129,6 +129,18 @@ def test_only_one_sidecar_keeps_its_probes_there(
     assert "another sidecar keeps its own there" in done.stderr
 
 
+def _outside(bpffs: Path) -> Path:
+    return bpffs.parent / "plain"
+
+
+def _for_all(bpffs: Path) -> Path:
+    return bpffs
+
+
+def _nowhere(bpffs: Path) -> Path:
+    return bpffs / "not" / "there"
+
+
 def _link(bpffs: Path) -> Path:
     (bpffs / "real").mkdir(mode=0o700)
     (bpffs / "link").symlink_to(bpffs / "real")
@@ -138,16 +150,15 @@ def _link(bpffs: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (lambda bpffs: bpffs.parent / "plain", "it is in no bpffs"),
-        (lambda bpffs: bpffs, "others than root may enter it"),
-        (lambda bpffs: bpffs / "not" / "there", "No such file or directory"),
+        (_outside, "it is in no bpffs"),
+        (_for_all, "others than root may enter it"),
+        (_nowhere, "No such file or directory"),
         (_link, "Not a directory"),
     ],
 )
 def test_other_folders_are_refused(
-    watched: Path, aside: Sidecar, bpffs: Path, make: object, why: str
+    watched: Path, aside: Sidecar, bpffs: Path, make: Callable[[Path], Path], why: str
 ) -> None:
-    assert callable(make)
     done = aside.start(
         *("--cgroup", str(watched), "--policy", str(aside.folder / "egress.toml")),
         *("--keep-probes", str(make(bpffs))),

@@ -155,6 +155,7 @@ def test_what_is_connected_between_two_runs_in_order_is_in_the_second(
     status = service.stop()
 
     (restart,) = of(aside.records(), "restart")
+    assert service.answer["follows"] == first
     assert (restart["before"], restart["ended"]) == (first, True)
     assert (restart["doubt"], restart["again"]) == (False, 0)
     assert ports(aside) == [*range(4001, 4001 + TIMES)]

@@ -10,7 +10,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from support.sidecars import PATIENCE_S, Sidecar
+from support.sidecars import PATIENCE_S, Json, Sidecar
 from support.watching import EGRESSMON
 
 # Becomes a program with the descriptors that are named first at 3 and on, as
@@ -41,6 +41,8 @@ class Manager:
         self._socket.settimeout(PATIENCE_S)
         self.store: list[tuple[str, int]] = []
         """What the service left here: names and descriptors."""
+        self.answer: Json = {}
+        """What was answered to the last stop()."""
         self.process: subprocess.Popen[bytes] | None = None
 
     def watch(self, *options: str) -> None:
@@ -142,7 +144,7 @@ class Manager:
 
     def stop(self) -> int:
         """Conclude the run; return its status."""
-        status, _ = self._one.stop()
+        status, self.answer = self._one.stop()
         self.until("STOPPING=1")
         self._finish()
         return status

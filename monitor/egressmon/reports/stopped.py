@@ -8,7 +8,7 @@ from egressmon.evidence.anchoring import anchor_of
 from egressmon.reports.page import Page
 from egressmon.reports.wording import counted, plural
 from egressmon.reports.workflow import Annotation, cell, write_annotations
-from egressmon.sidecar.stopped import Stopped
+from egressmon.sidecar.stopped import Stopped, goes_on_from
 from egressmon.text import guarded, printable, unguarded
 
 _MAX_LINE = 2000
@@ -117,6 +117,8 @@ def _places(stopped: Stopped) -> Iterator[str]:
 
 def _where(stopped: Stopped) -> Iterator[str]:
     yield f"run: {stopped.run}"
+    if stopped.follows is not None:
+        yield goes_on_from(stopped.follows)
     records = plural(stopped.records, "record")
     yield f"evidence: {stopped.evidence} ({records}, head {stopped.head})"
 

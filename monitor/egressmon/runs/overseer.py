@@ -47,6 +47,8 @@ class Overseer:
         self._next_tidying = now + _TIDY_S
         self._next_watchdog = now
         self.run = session.run
+        self.follows = session.follows
+        """The run whose probes this one took up, if any."""
         self.phase: str | None = None
         self.shown: list[dict[str, Any]] = []
         """The first violations, for who asks how it goes."""
@@ -206,6 +208,7 @@ def _answer(outcome: Outcome, overseer: Overseer) -> dict[str, Any]:
             _cut(why) for why in end.incomplete_reasons[:_MAX_SHOWN]
         ],
         "violations": overseer.shown,
+        "follows": overseer.follows,
         "policies": overseer.policies(),
     }
 

@@ -52,6 +52,7 @@ from egressmon.sensor.found_scope import FoundScope
 from egressmon.sidecar.matching import not_there_yet
 from egressmon.sidecar.notifying import State
 from egressmon.sidecar.permissions import Caller
+from egressmon.sidecar.stopped import goes_on_from
 from egressmon.values import dataclass, replace
 from egressmon.verdicts import relays
 
@@ -140,6 +141,12 @@ class StandingSession(Session):
     def run(self) -> str:
         """The run's identifier."""
         return self._state.evidence.run
+
+    @property
+    def follows(self) -> str | None:
+        """The run whose probes this one took up, if any."""
+        kept = self._live.sensor.engine.kept
+        return kept.run if kept is not None else None
 
     def is_inside(self, pid: int) -> bool:
         """Tell whether the process `pid` is in the scope."""
@@ -463,6 +470,8 @@ class StandingSession(Session):
             for doubt in self.chosen.doubts():
                 self.doubt(doubt)
         outcome = super()._conclude(blind_spots)
+        if self.follows is not None:
+            outcome.notes.append(goes_on_from(self.follows))
         self._live.sensor.mark_recorded()
         self.overseer.answer(outcome)
         self.notify(State.STOPPING)

@@ -46,6 +46,13 @@ class Stopped:
     """Connections, by what they belong to."""
     steps: dict[str, int] = field(default_factory=dict[str, int])
     """Connections, by the step of a CI job; the 50 with the most."""
+    follows: str | None = None
+    """The run before, where this one goes on with its probes."""
+
+
+def goes_on_from(run: str) -> str:
+    """Return what to know of a run that took up the probes of the one called `run`."""
+    return f"it goes on from the run {run}: what that saw is in evidence of its own"
 
 
 def stopped_of(answer: Mapping[str, Any]) -> Stopped:
@@ -80,6 +87,7 @@ def stopped_of(answer: Mapping[str, Any]) -> Stopped:
         ],
         origins=_counts(answer, "origins") if "origins" in answer else {},
         steps=_counts(answer, "steps") if "steps" in answer else {},
+        follows=_text(answer, "follows") if answer.get("follows") else None,
     )
 
 

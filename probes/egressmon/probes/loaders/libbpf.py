@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import cache, partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from egressmon.probes.engine import Loaded
 from egressmon.probes.errors import ProbeError
@@ -34,11 +34,13 @@ from egressmon.probes.hooks import (
     WHOLE,
     Hook,
 )
-from egressmon.probes.kernel.objects import MapShape
 from egressmon.probes.loaders import obstacles
 from egressmon.probes.loaders.beside import Beside
 from egressmon.probes.wire import HEADER, digest
 from egressmon.values import dataclass, replace
+
+if TYPE_CHECKING:
+    from egressmon.probes.kernel.objects import MapShape
 
 OBJECT_NAME = "egressmon.bpf.o"
 FRAMES_OBJECT_NAME = "frames.bpf.o"
@@ -142,11 +144,13 @@ def images(folder: Path = _PROGRAMS) -> list[bytes]:
     return [load_object(folder, name) for name in (OBJECT_NAME, FRAMES_OBJECT_NAME)]
 
 
-def shapes(image: bytes, names: Iterable[str]) -> dict[str, MapShape]:
+def shapes(image: bytes, names: Iterable[str]) -> "dict[str, MapShape]":
     """Return what the maps `names` of the object in `image` are made as.
 
     Raises ProbeError, and OSError if it has no such map.
     """
+    from egressmon.probes.kernel.objects import MapShape  # noqa: PLC0415 -- a sidecar's
+
     probes = _opened(image, b"", ())
     try:
         found = {name: _find(probes, "map", name) for name in names}
