@@ -58,7 +58,9 @@ def ended(run: str) -> dict[str, Any]:
         for one in records
         if one["type"] == "connection" and one["dst"]["ip"] == "10.213.7.2"
     ]
-    return {"end": ends, "reached": reached, "last": records[-1]["type"]}
+    began = [one for one in records if one["type"] in {"restart", "gap"}]
+    last = records[-1]["type"]
+    return {"end": ends, "reached": reached, "last": last, "began": began}
 
 
 def connect(port: int) -> None:
@@ -99,15 +101,20 @@ def _ends(first: str) -> dict[str, Any]:
     found["stopped"] = say("sh", "-c", asked)
     third = watching(than=second)
     pid = shown("MainPID")
+    found["stored"] = int(shown("NFileDescriptorStore"))
     found["killed"] = say("kill", "-9", pid)["status"]
+    connect(4304)
     fourth = watching(than=third)
     found["restarts"] = int(shown("NRestarts"))
     connect(4303)
+    found["restarted"] = say("systemctl", "restart", UNIT)["status"]
+    fifth = watching(than=fourth)
+    connect(4305)
     found["stop"] = say("systemctl", "stop", UNIT)
     found["inactive"] = shown("ActiveState")
     for name, run in zip(
-        ("first", "second", "third", "fourth"),
-        (first, second, third, fourth),
+        ("first", "second", "third", "fourth", "fifth"),
+        (first, second, third, fourth, fifth),
         strict=True,
     ):
         found[name] = ended(run)

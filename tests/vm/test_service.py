@@ -90,13 +90,32 @@ def test_it_is_started_again_when_it_is_killed(seen: Json) -> None:
     assert seen["killed"] == 0
     assert seen["restarts"] >= 1
     assert seen["third"]["end"] == []
-    assert only(seen["fourth"], "reached")["dst"]["port"] == 4303
+
+
+# Of the second between a kill and the start that follows, nothing is missing.
+def test_it_goes_on_where_the_one_before_was_killed(seen: Json) -> None:
+    restart = only(seen["fourth"], "began")
+
+    assert seen["stored"] > 0
+    assert (restart["type"], restart["ended"]) == ("restart", False)
+    assert (restart["losses"].get("lost_flow"), restart["doubt"]) == (None, False)
+    ports = [one["dst"]["port"] for one in seen["fourth"]["reached"]]
+    assert ports == [4304, 4303]
+
+
+def test_it_goes_on_after_systemds_restart(seen: Json) -> None:
+    restart = only(seen["fifth"], "began")
+
+    assert seen["restarted"] == 0
+    assert (restart["type"], restart["ended"]) == ("restart", True)
+    assert restart["doubt"] is False
+    assert only(seen["fifth"], "reached")["dst"]["port"] == 4305
 
 
 def test_systemds_stop_concludes_nothing(seen: Json) -> None:
     assert seen["stop"]["status"] == 0
     assert seen["inactive"] == "failed"  # as its status is 121
-    end = only(seen["fourth"], "end")
+    end = only(seen["fifth"], "end")
     assert end["complete"] is False
     assert "SIGTERM from process 1" in end["incomplete_reasons"][0]
 
