@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from egressmon.verifying.beats import Beats
 
 
@@ -29,10 +31,11 @@ def test_the_first_one_can_be_missing() -> None:
     assert begun().take(at(31)) is not None
 
 
-def test_a_gap_that_is_told_of_is_none_more() -> None:
+@pytest.mark.parametrize("kind", ["gap", "restart"])
+def test_a_gap_that_is_told_of_is_none_more(kind: str) -> None:
     beats = begun()
 
-    assert beats.take(at(300, "gap")) is None
+    assert beats.take(at(300, kind)) is None
     assert beats.take(at(301)) is None
 
 

@@ -44,6 +44,15 @@ def escape(records: list[Json]) -> None:
     )  # fmt: skip
 
 
+def restart(records: list[Json], **other: object) -> None:
+    fields: Json = {
+        "before": "one", "before_head": None, "ended": None, "since": None,
+        "until": "2026-01-01T00:00:00.000000000Z", "kept_by": "systemd", "waiting": 1,
+        "again": 0, "losses": {}, "doubt": False, "reason": None,
+    }  # fmt: skip
+    put_in(records, "restart", **fields | other)
+
+
 FORGERIES: list[tuple[Callable[[list[Json]], object], str]] = [
     (lambda all_: all_[0].update(hooks=[]), "`hooks` is empty"),
     (lambda all_: all_[0].update(blind_spots=[]), "`blind_spots` has no"),
@@ -73,7 +82,21 @@ FORGERIES: list[tuple[Callable[[list[Json]], object], str]] = [
     (lambda all_: loss(all_, "evidence", 0), "`count` is 0"),
     (lambda all_: all_[-1]["losses"].update(evidence=-1), "`evidence` is negative"),
     (escape, "`doubt` is false"),
+    (lambda all_: restart(all_, losses={"lost_flow": 1}), "`doubt` is false"),
+    (lambda all_: restart(all_, doubt=True), "`doubt` is not as `reason` has it"),
+    (lambda all_: restart(all_, before_head="blake3:0"), "`before_head` is no digest"),
+    (lambda all_: restart(all_, since="2027"), "`since` is later than `until`"),
+    (lambda all_: restart(all_, kept_by="me"), "`kept_by` is me"),
+    (lambda all_: restart(all_, losses={"lost_hope": 1}), "`losses` has lost_hope"),
+    (lambda all_: restart(all_, waiting=-1), "`waiting` is negative"),
 ]
+
+
+def test_a_restart_as_it_is_written_is_none(evidence: Path) -> None:
+    forge(evidence, restart)
+
+    found = verify(str(evidence), Wanted()).found
+    assert not any("(restart)" in one.message for one in found), found
 
 
 @pytest.mark.parametrize(("change", "what"), FORGERIES)
