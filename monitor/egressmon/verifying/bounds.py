@@ -240,8 +240,6 @@ def _gap(record: Json) -> str | None:
 def _restart(record: Json) -> str | None:
     if (wrong := _gap(record)) is not None:
         return wrong
-    if record["kept_by"] not in {"systemd", "bpffs"}:
-        return f"`kept_by` is {record['kept_by']}"
     if unknown := record["losses"].keys() - CONSEQUENCES.keys():
         return f"`losses` has {_first(unknown)}, which is none"
     is_lossy = any(name.startswith("lost_") for name in record["losses"])

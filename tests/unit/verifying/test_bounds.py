@@ -86,7 +86,7 @@ FORGERIES: list[tuple[Callable[[list[Json]], object], str]] = [
     (lambda all_: restart(all_, doubt=True), "`doubt` is not as `reason` has it"),
     (lambda all_: restart(all_, before_head="blake3:0"), "`before_head` is no digest"),
     (lambda all_: restart(all_, since="2027"), "`since` is later than `until`"),
-    (lambda all_: restart(all_, kept_by="me"), "`kept_by` is me"),
+    (lambda all_: restart(all_, kept_by="me"), "`kept_by` is none of its words"),
     (lambda all_: restart(all_, losses={"lost_hope": 1}), "`losses` has lost_hope"),
     (lambda all_: restart(all_, waiting=-1), "`waiting` is negative"),
 ]
