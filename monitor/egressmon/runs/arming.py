@@ -21,10 +21,13 @@ from egressmon.sensor.inherited import adopt
 from egressmon.sensor.scope import Scope
 from egressmon.sensor.sensor import Sensor
 from egressmon.sensor.surroundings import NetworkWatch, Surroundings, look_around
+from egressmon.startup import patience
 from egressmon.values import dataclass, replace
 
 if TYPE_CHECKING:
     from egressmon.containers.around import Around
+    from egressmon.keeping.kept import Keeping
+    from egressmon.probes.engine import Engine
 
 _MAX_SWEEPS = 100
 
@@ -86,7 +89,7 @@ def arm(
         only_waits=options.standing is not None,
     )
     if options.standing is not None and options.standing.kept is not None:
-        options.standing.kept.hold(sensor.engine)
+        _keep(options.standing.kept, sensor.engine)
     close = partial(_close_agents_files, child, attributor, network, options)
     keeper_setup = _set_up_keeper(sensor, scope, options, child, close)
     existing = _admit_existing(sensor, scope)
@@ -105,6 +108,15 @@ def arm(
 def _close_both(close: Callable[[], None], around: "Around") -> None:
     around.close()
     close()
+
+
+def _keep(kept: "Keeping", engine: "Engine") -> None:
+    kept.hold(engine)
+    if kept.failure:
+        patience.say(
+            f"egressmon: the probes are not kept ({kept.failure}): a crash will "
+            "leave a gap\n"
+        )
 
 
 # Last of all: no other process is to have the agent's end of the asker's socket.
