@@ -39,7 +39,7 @@ def test_neither_number_nor_bytes_are_exceeded(puts: list[tuple[int, bytes]]) ->
 
         assert len(kept) <= 20
         assert len(set(kept)) == len(kept)
-        values = [kept._new.get(one, kept._old.get(one)) for one in kept]  # noqa: SLF001
+        values = [kept._new.get(one, kept._old.get(one)) for one in kept]  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         assert sum(len(one) for one in values if one is not None) <= 400
 
 

@@ -84,11 +84,16 @@ class CallSites:
     """
 
     def __init__(
-        self, memory: CallSiteMemory, architecture: Architecture | None
+        self,
+        memory: CallSiteMemory,
+        architecture: Architecture | None,
+        first: int | None = None,
     ) -> None:
         """`memory` is the probes' map; stacks are from a machine of `architecture`.
 
-        Without an architecture no stack is unwound, and no site recognised.
+        Without an architecture no stack is unwound, and no site recognised. Sites are
+        numbered from `first`, by default from the time on: no site has a number of a
+        run before, events of whose call sites may be on their way.
         """
         self._memory = memory
         self._architecture = architecture
@@ -99,8 +104,7 @@ class CallSites:
         self._retired: OrderedDict[int, CallSite] = OrderedDict()
         """What the probes recognised until lately: events of it are on their way."""
         self._of_process: dict[int, set[bytes]] = {}
-        self._next = kernel_ns()
-        """No number of a run before: events of its call sites may be on their way."""
+        self._next = kernel_ns() if first is None else first
 
     def lookup(self, number: int) -> CallSite | None:
         """Return the site that the probes call by `number`; None if it is forgotten."""

@@ -110,7 +110,7 @@ def test_a_site_is_where_the_machine_of_the_stack_has_its_program_counter() -> N
         words[machine.program_counter] = 0x1000
         words[machine.registers[machine.stack_pointer]] = 0x7000
         probes = Probes()
-        sites = CallSites(probes, machine)
+        sites = CallSites(probes, machine, 1)
         for _ in range(2):
             copied = Stack(1, 7, 7, "copied", 99, 0, tuple(words), b"")
             offer(sites, copied, CHAIN, judge)
@@ -122,7 +122,7 @@ def test_a_site_is_where_the_machine_of_the_stack_has_its_program_counter() -> N
 
 def test_a_site_is_told_at_its_second_call() -> None:
     probes = Probes()
-    sites = CallSites(probes, MACHINE)
+    sites = CallSites(probes, MACHINE, 1)
 
     offer(sites, stack(), CHAIN, judge)
     assert not probes.sites
@@ -143,7 +143,7 @@ def test_a_site_is_told_at_its_second_call() -> None:
 
 def test_a_process_that_is_gone_is_forgotten_once_its_events_are_read() -> None:
     probes = Probes()
-    sites = CallSites(probes, MACHINE)
+    sites = CallSites(probes, MACHINE, 1)
     for place in (0x1000, 0x2000):
         for pid in (7, 8):
             for _ in range(2):
@@ -172,7 +172,7 @@ def test_a_site_stands_while_what_it_goes_through_is_mapped() -> None:
 
 def told(unwound: Unwound) -> list[CallSite]:
     """Return the call site of which the probes are told after two such calls."""
-    sites = CallSites(Probes(), MACHINE)
+    sites = CallSites(Probes(), MACHINE, 1)
     for _ in range(2):
         offer(sites, stack(), unwound, judge)
     return [site for number in (1, 2) if (site := sites.lookup(number))]
@@ -210,7 +210,7 @@ def test_a_site_is_known_up_to_what_was_replaced(later: Mapping, known: int) -> 
 def test_code_in_no_file_stays_code_in_no_file() -> None:
     space = mapped(mapping(PLUG, b"//anon"), mapping(PLUG, b"//anon", since_ns=9))
     before, now = mapped(mapping(PLUG, b"//anon")), recall(space)
-    sites = CallSites(Probes(), MACHINE)
+    sites = CallSites(Probes(), MACHINE, 1)
 
     offer(sites, stack(), recall(before), judge)
     offer(sites, stack(), now, judge)
@@ -223,7 +223,7 @@ def test_code_in_no_file_stays_code_in_no_file() -> None:
 # As where libraries take turns at one address: each call is another's.
 def test_a_call_before_the_mappings_changed_does_not_count() -> None:
     probes = Probes()
-    sites = CallSites(probes, MACHINE)
+    sites = CallSites(probes, MACHINE, 1)
 
     for turn in range(4):
         name = b"/plugA" if turn % 2 else b"/plugB"
@@ -240,7 +240,7 @@ def test_a_call_before_the_mappings_changed_does_not_count() -> None:
 
 def test_a_site_that_changed_is_copied_and_told_again() -> None:
     probes = Probes()
-    sites = CallSites(probes, MACHINE)
+    sites = CallSites(probes, MACHINE, 1)
     for _ in range(2):
         offer(sites, stack(), CHAIN, judge)
     site = sites.lookup(1)
@@ -258,7 +258,7 @@ def test_a_site_that_changed_is_copied_and_told_again() -> None:
 
 def test_a_site_that_the_probes_dropped_is_told_again() -> None:
     probes = Probes()
-    sites = CallSites(probes, MACHINE)
+    sites = CallSites(probes, MACHINE, 1)
     for _ in range(2):
         offer(sites, stack(), CHAIN, judge)
     probes.sites.clear()  # their map keeps what was used last
@@ -274,13 +274,13 @@ def test_a_site_that_the_probes_did_not_take_is_told_again() -> None:
             raise OSError(len(key), len(template))
 
     probes = Full()
-    sites = CallSites(probes, MACHINE)
+    sites = CallSites(probes, MACHINE, 1)
     for _ in range(2):
         offer(sites, stack(), CHAIN, judge)
     assert sites.lookup(1) is None
 
     asked: list[int] = []
-    sites = CallSites(probes, MACHINE)
+    sites = CallSites(probes, MACHINE, 1)
     for _ in range(3):
         site = sites.recurring(stack(), CHAIN)
         if site is not None:
@@ -291,7 +291,7 @@ def test_a_site_that_the_probes_did_not_take_is_told_again() -> None:
 
 def test_only_what_the_words_verify_is_judged() -> None:
     probes = Probes()
-    sites = CallSites(probes, MACHINE)
+    sites = CallSites(probes, MACHINE, 1)
     judged: list[Unwound] = []
     frames = [frame(0x1001, None), frame(0x2002, 8), frame(0x3003, None)]
     frames.append(frame(0x3004, 40))
@@ -310,7 +310,7 @@ def test_only_what_the_words_verify_is_judged() -> None:
 
 def test_a_bounded_number_is_kept() -> None:
     probes = Probes()
-    sites = CallSites(probes, MACHINE)
+    sites = CallSites(probes, MACHINE, 1)
     for place in range(5000):
         for _ in range(2):
             offer(sites, stack(place=place), CHAIN, judge)
@@ -351,7 +351,7 @@ def test_a_call_without_a_stack_needs_none() -> None:
 
 def test_a_site_whose_words_do_not_reach_the_caller_is_copied_each_time() -> None:
     probes = Probes()
-    sites = CallSites(probes, MACHINE)
+    sites = CallSites(probes, MACHINE, 1)
 
     for _ in range(3):
         offer(sites, stack(), CHAIN, lambda _: unknown("too short"))
@@ -361,7 +361,7 @@ def test_a_site_whose_words_do_not_reach_the_caller_is_copied_each_time() -> Non
 
 def test_a_site_is_told_once_however_many_stacks_are_on_their_way() -> None:
     probes = Probes()
-    sites = CallSites(probes, MACHINE)
+    sites = CallSites(probes, MACHINE, 1)
     offer(sites, stack(), CHAIN, judge)
     offer(sites, stack(), CHAIN, judge)
     (template,) = probes.sites.values()
@@ -375,7 +375,7 @@ def test_a_site_is_told_once_however_many_stacks_are_on_their_way() -> None:
 
 def test_other_words_at_a_site_take_the_place_of_those_before() -> None:
     probes = Probes()
-    sites = CallSites(probes, MACHINE)
+    sites = CallSites(probes, MACHINE, 1)
     other = chain(frame(0x1001, None), frame(0x2004, 8), frame(0x3003, 24))
     for calls in (CHAIN, CHAIN, other):
         offer(sites, stack(), calls, judge)
