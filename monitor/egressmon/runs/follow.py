@@ -4,7 +4,7 @@ import os
 import select
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Protocol
 
 from egressmon import files
@@ -27,8 +27,9 @@ _LOSS_EVERY_S = 1.0
 # Each turn costs as much as some processes do, which wake the reader one by one.
 # While only programs are executed that were looked at before, nothing is lost by a
 # longer wait: otherwise a process may be gone before its program is looked at.
-_TURN_S, _LONG_TURN_S = 0.003, 0.01
-_NAP_S = 0.001
+_TURN_S, _LONG_TURN_S = 0.003, 0.02
+_LISTEN_S = 0.05
+"""How often what is due is looked for, unless somebody asks."""
 _PATIENCE_S = 2.0  # the wait before a message tells what is being waited for
 _MAX_STAT = 4096
 
@@ -79,6 +80,7 @@ class Follower:
         self._control = control
         self._next_loss_check = 0.0
         self._next_turn = 0.0
+        self._next_listening = 0.0
         self._looked_up = 0
         self._may_rest = False
         self._own = {os.getpid(), os.getppid(), *own}
@@ -108,18 +110,33 @@ class Follower:
         if self._control is not None:
             poller.register(self._control, select.POLLIN)
         timeout = _POLL_MS
-        while not any(fd == pidfd for fd, _ in poller.poll(timeout)):
-            self._listen(poller)
-            if timeout:
-                self._rest()
-            timeout = self._read_once()
+        pressure = self._sensor.engine.pressure()
+        resting = select.poll()
+        resting.register(pidfd, select.POLLIN)
+        resting.register(pressure, select.POLLIN)
+        try:
+            while pidfd not in (ready := {fd for fd, _ in poller.poll(timeout)}):
+                self._listen(ready, poller)
+                if timeout:
+                    self._rest(resting)
+                timeout = self._read_once()
+        finally:
+            pressure.close()
         reap(self._keeper, ending)
 
-    # `poller` waits for the channel as long as there is somebody at its other end.
-    def _listen(self, poller: "select.poll | None" = None) -> None:
+    # `poller` waits for the channel as long as there is somebody at its other end;
+    # `ready` is what may be read now. What is due by the clock can wait for a moment.
+    def _listen(
+        self, ready: Container[int] = (), poller: "select.poll | None" = None
+    ) -> None:
         control = self._control
         if control is None:
             return
+        now = time.monotonic()
+        is_due = poller is None or now >= self._next_listening
+        if not is_due and control.fileno() not in ready:
+            return
+        self._next_listening = now + _LISTEN_S
         control.listen()
         if not control.is_open:
             self._control = None
@@ -127,12 +144,12 @@ class Follower:
                 poller.unregister(control)
 
     # Let a moment pass since the last turn began. What comes alone is read at once; and
-    # as soon as there are calls, whose stacks fill a ring until they are answered.
-    def _rest(self) -> None:
-        while self._may_rest and time.monotonic() < self._next_turn:
-            if self._sensor.engine.is_filling:
-                break
-            time.sleep(_NAP_S)
+    # as soon as there are calls, whose stacks fill a ring until they are answered:
+    # `resting` ends then, or as the command does.
+    def _rest(self, resting: "select.poll") -> None:
+        left_s = self._next_turn - time.monotonic()
+        if self._may_rest and left_s > 0 and not self._sensor.engine.is_filling:
+            resting.poll(left_s * 1000)
         looked_up = self._processes.looked_up
         turn_s = _LONG_TURN_S if looked_up == self._looked_up else _TURN_S
         self._looked_up = looked_up

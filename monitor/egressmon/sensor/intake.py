@@ -11,11 +11,14 @@ from contextlib import contextmanager
 
 from egressmon.faults import Faults
 from egressmon.probes.engine import Engine
+from egressmon.probes.kernel.ring import Pressure
 from egressmon.probes.kernel.sideband import SideBand, SideRecord
 from egressmon.values import dataclass
 
 _TICK_S = 0.01
-_MAX_IDLE = 50
+_LONG_TICK_S = 0.1
+"""While nothing fills up: the probes end the wait, but for the ring of processes."""
+_MAX_IDLE = 5
 """After how many ticks without work the thread waits to be woken."""
 _MAX_BYTES = 8 << 20
 _MAX_AHEAD = 32 << 20
@@ -59,6 +62,7 @@ class Intake:
         """Set while the thread waits to be woken, as there was nothing to do."""
         self._wake = threading.Event()
         self._ended = threading.Event()
+        self._pressure: Pressure | None = None
         self._thread: threading.Thread | None = None
 
     def next_batch(self) -> Batch:
@@ -96,15 +100,21 @@ class Intake:
 
     def start(self) -> None:
         """Start the thread that empties the rings while the caller is in `working`."""
-        self._thread = threading.Thread(target=self._empty, daemon=True)
+        self._pressure = self._engine.pressure()
+        self._thread = threading.Thread(
+            target=self._empty, args=(self._pressure,), daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:
         """End the thread; `next_batch` can still be called."""
         self._ended.set()
         self._wake.set()
-        if self._thread is not None:
+        if self._pressure is not None and self._thread is not None:
+            self._pressure.end()
             self._thread.join()
+            self._pressure.close()
+            self._pressure = None
 
     @contextmanager
     def working(self) -> Generator[None]:
@@ -133,8 +143,8 @@ class Intake:
         lost = self._side_band.lost + self._unread_mappings
         return Batch(events, mapped, lost, taken)
 
-    def _empty(self) -> None:
-        while self._next_tick():
+    def _empty(self, pressure: Pressure) -> None:
+        while self._next_tick(pressure):
             if not self._is_busy:
                 continue
             with self._lock:
@@ -146,7 +156,7 @@ class Intake:
 
     # Wait for the next time to look at the rings; returns False at the end. The caller
     # looks whether this is parked only after it has said that it is busy.
-    def _next_tick(self) -> bool:
+    def _next_tick(self, pressure: Pressure) -> bool:
         self._idle = 0 if self._is_busy else self._idle + 1
         if self._idle > _MAX_IDLE:
             self._wake.clear()
@@ -155,7 +165,10 @@ class Intake:
                 self._wake.wait()
             self.parked.clear()
             self._idle = 0
-        return not self._ended.wait(_TICK_S)
+        if self._engine.is_filling:
+            return not self._ended.wait(_TICK_S)
+        pressure.wait(_LONG_TICK_S)
+        return not self._ended.is_set()
 
     def _read_ahead(self) -> None:
         while self._bytes < _MAX_BYTES and self._engine.is_filling:

@@ -29,7 +29,7 @@ from egressmon.probes.hooks import (
     Hook,
 )
 from egressmon.probes.kernel import bpf
-from egressmon.probes.kernel.ring import Ring, Rings
+from egressmon.probes.kernel.ring import Pressure, Ring, Rings
 from egressmon.probes.wire import CONSTANTS, STRUCTS
 from egressmon.values import dataclass
 
@@ -402,6 +402,13 @@ class Engine:
         A wait for it only ends when a ring fills up: wake_flags() in maps.bpf.h.
         """
         return self._rings.fileno()
+
+    def pressure(self) -> Pressure:
+        """Return what tells when a ring fills up, but for that of processes.
+
+        Each exec wakes whoever waits for that one.
+        """
+        return self._rings.pressure(list(_RINGS).index("life"))
 
     def read(self) -> list[bytes]:
         """Return the next batch of events, oldest first; [] if there are none now."""

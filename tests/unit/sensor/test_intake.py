@@ -7,6 +7,7 @@ import pytest
 
 from egressmon.faults import Faults
 from egressmon.probes.engine import Engine
+from egressmon.probes.kernel.ring import Pressure
 from egressmon.probes.kernel.sideband import Ended, SideBand, SideRecord
 from egressmon.sensor.intake import Intake
 
@@ -28,12 +29,31 @@ class Ring:
     def is_pressed(self) -> bool:
         return bool(self.left)
 
+    def pressure(self) -> Pressure:
+        return cast("Pressure", Pressed())
+
     def read(self) -> list[bytes]:
         self.read_by.append(threading.current_thread().name)
         batch = [self.left.pop(0)] if self.left else []
         if not self.left:
             self.emptied.set()
         return batch
+
+
+class Pressed:
+    """Stands for what tells when a ring fills up: nothing tells, until the end."""
+
+    def __init__(self) -> None:
+        self._ended = threading.Event()
+
+    def wait(self, timeout_s: float) -> bool:
+        return self._ended.wait(timeout_s)
+
+    def end(self) -> None:
+        self._ended.set()
+
+    def close(self) -> None:
+        pass
 
 
 class Band:

@@ -1,12 +1,14 @@
 """Read BPF ring buffers (Documentation/bpf/ringbuf.rst), in order of time."""
 
 import mmap
+import os
 import select
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from operator import itemgetter
 
@@ -205,6 +207,40 @@ class _Source:
         return taken
 
 
+class Pressure:
+    """Waits until the probes wake the reader, as a ring is filling up (maps.bpf.h).
+
+    Other than a poll of the rings, it does not end at once while there are records.
+    """
+
+    def __init__(self, rings: Iterable[Ring]) -> None:
+        self._epoll = select.epoll()
+        self._ended = os.eventfd(0, os.EFD_CLOEXEC)
+        self._epoll.register(self._ended, select.EPOLLIN)
+        for ring in rings:
+            self._epoll.register(ring.fileno(), select.EPOLLIN | select.EPOLLET)
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable once it is time to read."""
+        return self._epoll.fileno()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for `timeout_s` at most; return whether a ring was filling up.
+
+        It may also be true for nothing, once, after records came slowly.
+        """
+        return bool(self._epoll.poll(timeout_s))
+
+    def end(self) -> None:
+        """Let each wait end at once from now on."""
+        os.eventfd_write(self._ended, 1)
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        self._epoll.close()
+        os.close(self._ended)
+
+
 class Rings:
     """Several rings, read as one in order of time; records begin with a 64-bit time.
 
@@ -286,6 +322,11 @@ class Rings:
         merged = list(chain.from_iterable(taken))
         merged.sort(key=itemgetter(0))
         return [data for _, data in merged]
+
+    def pressure(self, but: int) -> "Pressure":
+        """Return what tells when a ring fills up, other than number `but`."""
+        rings = [source.ring for source in self._sources]
+        return Pressure(rings[:but] + rings[but + 1 :])
 
     def close(self) -> None:
         """Unmap the rings' pages."""

@@ -96,6 +96,8 @@ class SideBand:
         self.whole_machine = False
         """Whether processes outside the scope are recorded, too."""
         self._rings: list[_Ring] = []
+        self._online = os.open(_ONLINE, os.O_RDONLY | os.O_CLOEXEC)
+        """The kernel's list of CPUs, made anew for who reads from its start."""
         self._told = ""
         """What the kernel last said of which CPUs are online."""
         self._watched: set[int] = set()
@@ -108,16 +110,19 @@ class SideBand:
             self.close()
             raise
 
+    def _read_online(self) -> str:
+        return os.pread(self._online, mmap.PAGESIZE, 0).decode()
+
     def _open(self, cgroup: int) -> None:
         try:
             self._open_all(cgroup, _FLAG_CGROUP)
         except OSError:
-            self.close()
+            self._close_rings()
             self.whole_machine = True
             self._open_all(-1, 0)
 
     def _open_all(self, target: int, flags: int) -> None:
-        self._told = _online()
+        self._told = self._read_online()
         self._watched = parse_cpus(self._told)
         for cpu in sorted(self._watched):
             self._rings.append(_Ring(_open_event(target, cpu, flags)))
@@ -139,7 +144,7 @@ class SideBand:
     # A CPU that comes online has no ring, and one that was offline has none any more:
     # the kernel takes a CPU's events away as it goes (perf_event_exit_cpu()).
     def _count_unwatched(self) -> int:
-        told = _online()
+        told = self._read_online()
         if told != self._told:
             self._told = told
             online = parse_cpus(told)
@@ -149,17 +154,14 @@ class SideBand:
 
     def close(self) -> None:
         """Stop watching."""
+        self._close_rings()
+        if self._online >= 0:
+            os.close(self._online)
+            self._online = -1
+
+    def _close_rings(self) -> None:
         while self._rings:
             self._rings.pop().close()
-
-
-# Asked for each batch: pathlib takes four times as long.
-def _online() -> str:
-    descriptor = os.open(_ONLINE, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(descriptor, mmap.PAGESIZE).decode()
-    finally:
-        os.close(descriptor)
 
 
 class _Ring:
