@@ -17,6 +17,7 @@ from egressmon.keeping.keeper_client import KeeperClient
 from egressmon.keeping.launch import Launched
 from egressmon.keeping.signals import EndRequest
 from egressmon.pipeline import Pipeline
+from egressmon.probes.wire import CONSTANTS
 from egressmon.runs.catch_up import CatchUp
 from egressmon.runs.plan import Ending
 from egressmon.sensor.sensor import Sensor
@@ -28,6 +29,8 @@ _LOSS_EVERY_S = 1.0
 # While only programs are executed that were looked at before, nothing is lost by a
 # longer wait: otherwise a process may be gone before its program is looked at.
 _TURN_S, _LONG_TURN_S = 0.003, 0.02
+# For so long after something was read, a new program may not wake the reader (event.h).
+_ASLEEP_MS = CONSTANTS["WAKE_EVERY_MS"] + 2
 _LISTEN_S = 0.05
 """How often what is due is looked for, unless somebody asks."""
 _PATIENCE_S = 2.0  # the wait before a message tells what is being waited for
@@ -81,6 +84,7 @@ class Follower:
         self._next_loss_check = 0.0
         self._next_turn = 0.0
         self._next_listening = 0.0
+        self._asleep_until = 0.0
         self._looked_up = 0
         self._may_rest = False
         self._own = {os.getpid(), os.getppid(), *own}
@@ -117,7 +121,7 @@ class Follower:
         try:
             while pidfd not in (ready := {fd for fd, _ in poller.poll(timeout)}):
                 self._listen(ready, poller)
-                if timeout:
+                if not self._sensor.intake.has_more:
                     self._rest(resting)
                 timeout = self._read_once()
         finally:
@@ -160,6 +164,8 @@ class Follower:
         try:
             batch = self._sensor.read()
             self._may_rest = tells_of_processes_alone(batch.events)
+            if batch.events:
+                self._asleep_until = time.monotonic() + _ASLEEP_MS / 1000
             with self._sensor.intake.working():
                 self._pipeline.process(batch)
             self._sensor.mark_recorded()
@@ -169,7 +175,13 @@ class Follower:
             # The ring is still readable, so that poll() would return at once, for ever.
             time.sleep(_POLL_MS / 1000)
             return _POLL_MS
-        return 0 if self._sensor.intake.has_more else _POLL_MS
+        return self._patience_ms(is_empty=not batch.events)
+
+    # If processes were told of, `_rest` waits instead.
+    def _patience_ms(self, *, is_empty: bool) -> int:
+        if self._sensor.intake.has_more or (self._may_rest and not is_empty):
+            return 0
+        return _ASLEEP_MS if time.monotonic() < self._asleep_until else _POLL_MS
 
     def _record_losses(self) -> None:
         now = time.monotonic()

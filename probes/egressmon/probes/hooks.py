@@ -114,6 +114,7 @@ MAPS = (
     "settings",
     "scope",
     "lineage",
+    "woken",
     "sockets",
     "peers",
     "answerers",

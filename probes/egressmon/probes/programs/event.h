@@ -89,6 +89,7 @@
 #define RING_LIFE_BYTES 2097152 /* processes, and attempts to leave the scope */
 #define RING_DNS_BYTES 2097152
 #define RING_CALLS_BYTES 4194304 /* stacks, frames and code */
+#define WAKE_EVERY_MS 3		 /* the most often that a new program wakes the reader */
 
 #define COMM_SIZE 16
 #define ADDRESS_SIZE 16

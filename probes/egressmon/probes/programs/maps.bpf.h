@@ -104,9 +104,25 @@ static __always_inline void submit_call(void *event)
 	bpf_ringbuf_submit(event, wake_flags(MAP(calls), RING_CALLS_BYTES));
 }
 
-/* Submit and wake the agent: it may have to read a new program before its first call. */
+/* When a new program last woke the reader. */
+DEFINE_MAP(woken, ARRAY, u32, u64, 1, 0);
+
+/*
+ * Submit and wake the agent: it may have to read a new program before its first call. That
+ * costs whoever executes it 10 us, so not again at once: for longer than WAKE_EVERY_MS
+ * after it has read anything, the reader looks by itself.
+ */
 static __always_inline void submit_now(void *event)
 {
+	WIDE_KEY(first, 0);
+	u64 *last = bpf_map_lookup_elem(MAP(woken), &first);
+	u64 now = bpf_ktime_get_boot_ns();
+
+	if (!last || now - *last < WAKE_EVERY_MS * 1000000) {
+		submit_life(event);
+		return;
+	}
+	*last = now;
 	bpf_ringbuf_submit(event, BPF_RB_FORCE_WAKEUP);
 }
 
