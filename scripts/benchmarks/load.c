@@ -5,6 +5,8 @@
  *                   many a second were made
  * load spawn N      N times fork, exec (of this program, which ends at once) and exit
  * load spawns R S   that R times a second for S seconds; prints how many a second
+ * load fork N       fork and exit N times; prints ns for each
+ * load call N       make N system calls that do nothing; prints ns for each
  * load send N       send N datagrams on loopback; prints ns for each
  */
 #include <arpa/inet.h>
@@ -12,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -96,6 +99,21 @@ static void spawn(const char *program, int count)
 		spawn_one(program);
 }
 
+static void fork_only(int count)
+{
+	for (int i = 0; i < count; i++) {
+		if (!fork())
+			_exit(0);
+		wait(NULL);
+	}
+}
+
+static void call(int count)
+{
+	for (int i = 0; i < count; i++)
+		syscall(SYS_getppid);
+}
+
 static void wait_until(long long due)
 {
 	struct timespec until = {due / 1000000000LL, due % 1000000000LL};
@@ -152,6 +170,10 @@ int main(int argc, char **argv)
 		tcp(count);
 	else if (!strcmp(argv[1], "spawn"))
 		spawn(argv[0], count);
+	else if (!strcmp(argv[1], "fork"))
+		fork_only(count);
+	else if (!strcmp(argv[1], "call"))
+		call(count);
 	else if (!strcmp(argv[1], "send"))
 		send_datagrams(count);
 	else

@@ -4,7 +4,11 @@ bench.py sidecar [ROUNDS]
 
 Under `--all`: an idle machine, short processes, and connections at a rate. Then loops
 of a neighbour: without a sidecar, with one that watches another cgroup, and with one
-that watches the machine; they take turns.
+that watches the machine; they take turns. With EGRESSMON_AGAINST=FOLDER, another
+checkout takes turns with this one in all but the idle machine.
+
+With OWN_CGROUP=1, only what the sidecar uses, and it watches a cgroup in which the load
+runs: on a machine on which others work, their processes do not count.
 """
 
 import json
@@ -12,11 +16,11 @@ import os
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,9 +28,11 @@ from bench import Bench, alternate, output, show
 
 from egressmon.sensor.scope import find_root
 
-SIDECAR = [sys.executable, "-I", "-m", "egressmon", "sidecar"]
+HERE = Path(__file__).parents[2]
+OWN_CGROUP = bool(os.environ.get("OWN_CGROUP"))
 IDLE_S = 30
 LOADS = {
+    "300 short processes a second": ("spawns 300 10", 3_000),
     "1,000 short processes a second": ("spawns 1000 10", 10_000),
     "2,000 short processes, at once": ("spawn 2000", 2_000),
     "10,000 connects a second": ("rate 10000 5", 50_000),
@@ -35,6 +41,8 @@ LOOPS = {
     "TCP connect": ("tcp 20000", "us", 0.001),
     "UDP packet": ("send 200000", "us", 0.001),
     "short process": ("spawn 2000", "us", 0.001),
+    "fork and exit": ("fork 4000", "us", 0.001),
+    "system call": ("call 1000000", "us", 0.001),
 }
 SETTLED_S = 0.5
 
@@ -49,8 +57,10 @@ class Usage(NamedTuple):
 class Running:
     """A sidecar that runs."""
 
-    def __init__(self, folder: Path, *which: str) -> None:
-        """Start one that watches `which`; its folders are in `folder`."""
+    def __init__(self, root: Path, folder: Path, *which: str) -> None:
+        """Start that of `root`, watching `which`; its folders are in `folder`."""
+        python = f"{root}/.venv/bin/python"
+        self._words = [python, "-I", "-m", "egressmon", "sidecar"]
         self._runtime = ["--runtime", str(folder / "run")]
         self._token = ["--token-file", str(folder / "token")]
         evidence = ["--evidence", str(folder / "evidence")]
@@ -90,10 +100,9 @@ class Running:
                 memory += int(line.split()[1]) if line.startswith("Pss:") else 0
         return Usage(used, memory / 1024)
 
-    @staticmethod
-    def _ask(*words: str) -> str:
+    def _ask(self, *words: str) -> str:
         done = subprocess.run(
-            [*SIDECAR, *words], check=False, capture_output=True, text=True
+            [*self._words, *words], check=False, capture_output=True, text=True
         )
         if not done.stdout:
             raise SystemExit(done.stderr)
@@ -108,12 +117,12 @@ def _children(pid: int) -> list[int]:
 
 
 @contextmanager
-def running(*which: str) -> Generator[Running]:
-    """Yield a sidecar that watches `which`; it may be stopped before the end."""
+def running(root: Path, *which: str) -> Generator[Running]:
+    """Yield one of `root` that watches `which`; it may be stopped before the end."""
     folder = Path(tempfile.mkdtemp(prefix="egressmon-bench-", dir="/run"))
     folder.chmod(0o755)
     try:
-        one = Running(folder, *which)
+        one = Running(root, folder, *which)
         try:
             yield one
         finally:
@@ -122,12 +131,63 @@ def running(*which: str) -> Generator[Running]:
         shutil.rmtree(folder)
 
 
+@contextmanager
+def cgroup() -> Generator[Path | None]:
+    """Yield a new cgroup if the load is to have one; None: it is the machine's."""
+    if not OWN_CGROUP:
+        yield None
+        return
+    own = find_root() / f"bench-{os.getpid()}"
+    own.mkdir()
+    try:
+        yield own
+    finally:
+        _remove(own)
+
+
+# The last of its processes, or the sidecar's own below it, may be going still.
+def _remove(own: Path) -> None:
+    for _ in range(50):
+        try:
+            own.rmdir()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+
+
+def which_of(own: Path | None) -> tuple[str, ...]:
+    """Return the options by which a sidecar watches `own`, or the machine."""
+    return ("--all",) if own is None else ("--cgroup", str(own))
+
+
+def words_in(own: Path | None, words: list[str]) -> list[str]:
+    """Return `words` as a command that runs in the cgroup `own`."""
+    if own is None:
+        return words
+    return ["sh", "-c", 'echo $$ >"$0/cgroup.procs"; exec "$@"', str(own), *words]
+
+
+class Once(NamedTuple):
+    """What one run used: seconds of processor time, MB at its end, and its losses."""
+
+    used_s: float
+    memory_mb: float
+    lost: int
+
+
 class Sidecar(Bench):
     """The measurements of a sidecar."""
 
+    def __init__(self, folder: Path, rounds: int) -> None:
+        super().__init__(folder, rounds)
+        self._roots = {"now": HERE}
+        if other := os.environ.get("EGRESSMON_AGAINST"):
+            self._roots = {"before": Path(other), **self._roots}
+
     def idle(self) -> None:
         """Measure what it uses while the machine does nothing of note."""
-        with running("--all") as one:
+        with running(HERE, "--all") as one:
             before = one.usage()
             time.sleep(IDLE_S)
             after = one.usage()
@@ -136,42 +196,45 @@ class Sidecar(Bench):
 
     def busy(self, title: str, load: str, count: int, rounds: int) -> None:
         """Measure what it uses for each of `count` things that `load` does."""
-        costs: list[float] = []
-        memory: list[float] = []
-        lost = 0
+        print(f"\n{title}", flush=True)
+        runs: dict[str, list[Once]] = {name: [] for name in self._roots}
         for _ in range(rounds):
-            with running("--all") as one:
-                before = one.usage()
-                subprocess.run(
-                    [self._load, *load.split()], check=True, capture_output=True
-                )
-                after = one.usage()
-                costs.append((after.used_s - before.used_s) / count * 1e6)
-                memory.append(after.memory_mb)
-                one.stop()
-                lost += one.lost()
-        print(
-            f"\n{title}: {statistics.median(costs):.0f} us each "
-            f"(least {min(costs):.0f}), {max(memory):.0f} MB at most, lost {lost}",
-            flush=True,
-        )
+            for name, root in self._roots.items():
+                runs[name].append(self._once(root, load))
+        for name, found in runs.items():
+            costs = [one.used_s / count * 1e6 for one in found]
+            print(
+                f"  {name:<7} {statistics.median(costs):.0f} us each "
+                f"(least {min(costs):.0f}), {max(one.memory_mb for one in found):.0f} "
+                f"MB at most, lost {sum(one.lost for one in found)}",
+                flush=True,
+            )
+
+    def _once(self, root: Path, load: str) -> "Once":
+        words = [self._load, *load.split()]
+        with cgroup() as own, running(root, *which_of(own)) as one:
+            before = one.usage()
+            subprocess.run(words_in(own, words), check=True, capture_output=True)
+            after = one.usage()
+            one.stop()
+            return Once(after.used_s - before.used_s, after.memory_mb, one.lost())
 
     def neighbour(self, title: str, load: str, unit: str, scale: float) -> None:
         """Measure a loop without a sidecar, outside its scope and inside."""
         words = [self._load, *load.split()]
         other = find_root() / f"bench-{os.getpid()}"
 
-        def under(*which: str) -> float:
-            with running(*which):
+        def under(root: Path, *which: str) -> float:
+            with running(root, *which):
                 return output(words)
 
         other.mkdir()
         try:
-            ways = {
-                "no sidecar": lambda: output(words),
-                "outside": lambda: under("--cgroup", str(other)),
-                "inside": lambda: under("--all"),
-            }
+            ways = {"no sidecar": lambda: output(words)}
+            for name, root in self._roots.items():
+                outside = partial(under, root, "--cgroup", str(other))
+                ways |= {f"outside, {name}": outside}
+                ways |= {f"inside, {name}": partial(under, root, "--all")}
             show(f"{title} loop, each", unit, scale, alternate(ways, self._rounds))
         finally:
             other.rmdir()
@@ -180,8 +243,11 @@ class Sidecar(Bench):
 def compare(folder: Path, rounds: int) -> None:
     """Print all of it."""
     bench = Sidecar(folder, rounds)
-    bench.idle()
+    if not OWN_CGROUP:
+        bench.idle()
     for title, (load, count) in LOADS.items():
         bench.busy(title, load, count, rounds)
+    if OWN_CGROUP:
+        return
     for title, (load, unit, scale) in LOOPS.items():
         bench.neighbour(title, load, unit, scale)
