@@ -102,7 +102,7 @@ def _ends(first: str) -> dict[str, Any]:
     third = watching(than=second)
     pid = shown("MainPID")
     found["stored"] = int(shown("NFileDescriptorStore"))
-    found["killed"] = say("kill", "-9", pid)["status"]
+    found["killed"] = say("sh", "-c", f"kill -9 {int(pid)}")["status"]
     connect(4304)
     fourth = watching(than=third)
     found["restarts"] = int(shown("NRestarts"))
