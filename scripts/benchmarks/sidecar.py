@@ -181,6 +181,8 @@ class Sidecar(Bench):
 
     def __init__(self, folder: Path, rounds: int) -> None:
         super().__init__(folder, rounds)
+        # As those of most programs: where only the owner may look, the keeper is asked.
+        folder.chmod(0o755)
         self._roots = {"now": HERE}
         if other := os.environ.get("EGRESSMON_AGAINST"):
             self._roots = {"before": Path(other), **self._roots}
