@@ -191,7 +191,8 @@ def test_what_is_not_known_is_watched(
     assert found["watched"] == "doubt"
     assert reason in found["watched_reason"]
     assert status == 121
-    assert stopped["incomplete_reasons"] == ["no container matched --container web"]
+    # Other tests may reach engines of their own meanwhile.
+    assert "no container matched --container web" in stopped["incomplete_reasons"]
     assert end(aside)["choice"]["unmatched"] == ["web"]
 
 

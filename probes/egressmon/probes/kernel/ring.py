@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from operator import itemgetter
