@@ -387,6 +387,8 @@ class HeartbeatRecord:
     """How many should be."""
     forgotten: dict[str, int] = field(default_factory=dict[str, int])
     """What was let go of to bound the memory, by what it was."""
+    before: int | None = 0
+    """Violations of the runs that this one goes on from; None: that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -448,6 +450,8 @@ class RestartRecord:
     again, so that the evidence of both may have them."""
     losses: dict[str, int]
     """What was lost since the run before last recorded losses, by kind."""
+    violations: int | None
+    """Of the run before, and of those that it went on from; None: it is not known."""
     doubt: bool
     """Whether this run is incomplete for it."""
     reason: str | None

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from egressmon.clock import Clock
+from egressmon.evidence.predecessor import violations_of
 from egressmon.evidence.records import RestartRecord
 from egressmon.evidence.unended import Before, LastLine, last_line
 from egressmon.probes.engine import Kept
@@ -20,13 +21,14 @@ def restart_after(
 
     `before` is the newest run in the folder of the evidence, `losses` what was lost
     since the run before recorded any. The run is incomplete if something is missing
-    that somebody did in between.
+    that somebody did in between, and unless the run before had no violations: whoever
+    has this run's verdict would not hear of them.
     """
-    line = _last_of(before, kept.run)
+    line, violations = _last_of(before, kept.run)
     until = clock.rfc3339(kept.since_ns)
     since = moment(line.time) if line is not None else None
     lost = {name: count for name, count in losses.items() if count}
-    reason = _why_not_whole(kept, lost)
+    reason = _why_not_whole(kept, lost, violations)
     return RestartRecord(
         before=kept.run,
         before_head=line.head if line is not None else None,
@@ -37,24 +39,33 @@ def restart_after(
         waiting=kept.waiting,
         again=kept.again,
         losses=lost,
+        violations=violations,
         doubt=reason is not None,
         reason=reason,
     )
 
 
-def _last_of(before: Before | None, run: str) -> LastLine | None:
+def _last_of(before: Before | None, run: str) -> tuple[LastLine | None, int | None]:
     if before is None:
-        return None
+        return None, None
     try:
-        return last_line(before.file) if before.run == run else None
+        if before.run != run:
+            return None, None
+        return last_line(before.file), violations_of(before.file)
     except OSError:
-        return None
+        return None, None
     finally:
         before.file.close()
 
 
-def _why_not_whole(kept: Kept, lost: dict[str, int]) -> str | None:
+def _why_not_whole(
+    kept: Kept, lost: dict[str, int], violations: int | None
+) -> str | None:
     found: list[str] = []
+    if violations is None:
+        found.append("whether the run before had violations is not known")
+    elif violations:
+        found.append(f"the run before had violations: {violations}")
     if kept.overwritten:
         found.append(
             "events that the run before had read, and perhaps not recorded, are "

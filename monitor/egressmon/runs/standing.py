@@ -94,6 +94,9 @@ class StandingSession(Session):
     round: "Round | None" = None
     """The canaries that were sent and not yet recorded."""
 
+    _before: int | None = 0
+    """Violations of the runs that this one goes on from; None: not known."""
+
     def _listen(self) -> Overseer:
         standing = self._state.options.standing
         if standing is None:
@@ -268,6 +271,7 @@ class StandingSession(Session):
                 attached=attached,
                 probes=probes,
                 forgotten=self._pipeline.counts_of_forgotten(),
+                before=self._before,
             )
         )
         if attached is None or attached != probes:
@@ -408,8 +412,9 @@ class StandingSession(Session):
 
     def _record_restart(self, restart: RestartRecord) -> None:
         self._recorder.record(restart)
+        self._before = restart.violations
         if restart.reason is not None:
-            self.doubt(f"there is a gap: {restart.reason}")
+            self.doubt(f"it goes on from another run: {restart.reason}")
 
     # Nothing ends with this run but the process that waits for it.
     def _wind_up(self) -> None:

@@ -91,7 +91,7 @@ class Counts:
     def _life(self, kind: str, record: Json) -> None:
         if kind in {"gap", "restart"}:
             if record["doubt"]:
-                self.doubts["a gap, when nobody watched"] += 1
+                self.doubts["a gap, or a run before that is in doubt"] += 1
         elif record["attached"] != record["probes"]:
             self.doubts["a probe that was detached"] += 1
 

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from egressmon.clock import Clock, kernel_ns
 from egressmon.evidence.output import digest_of_line
 from egressmon.evidence.records import RestartRecord
@@ -14,7 +16,11 @@ from egressmon.runs.restarts import restart_after
 
 RUN = "20260101T000000Z-00000001"
 LATER = "20260102T000000Z-00000002"
-LINE = b'{"type":"%s","time":"2001-01-01T00:00:00.000000001Z"}'
+LINE = (
+    b'{"type":"%s","time":"2001-01-01T00:00:00.000000001Z",'
+    b'"connections":{"allowed":3},"queries":{},"before":0}'
+)
+VIOLATION = b'{"type":"connection","verdict":"violation"}'
 
 
 def restart(
@@ -63,7 +69,43 @@ def test_evidence_that_is_elsewhere_is_not_known(tmp_path: Path) -> None:
     assert found.since is None
 
 
+BEAT = LINE % b"heartbeat"
+
+
+@pytest.mark.parametrize(
+    ("lines", "violations"),
+    [
+        ([b'{"type":"run.start"}', VIOLATION], 1),
+        ([b'{"type":"run.start"}'], 0),
+        ([BEAT, VIOLATION, b'{"type":"dns","verdict":"violation","count":4}'], 5),
+        ([BEAT.replace(b"allowed", b"violation"), VIOLATION], 4),
+        ([VIOLATION, BEAT], 0),
+        ([BEAT.replace(b'"before":0', b'"before":7')], 7),
+        ([BEAT.replace(b'"before":0', b'"before":null')], None),
+        ([BEAT.replace(b'"before":0', b'"before":-7')], None),
+        ([BEAT.replace(b'"queries":{}', b'"queries":[]')], None),
+        ([BEAT.replace(b":3", b":true").replace(b"allowed", b"violation")], None),
+        ([b'{"type":"restart","violations":2}', VIOLATION], 3),
+        ([b'{"type":"restart"}', VIOLATION], None),
+        ([VIOLATION], None),
+        ([BEAT, b"not JSON", VIOLATION], None),
+        ([BEAT, b'{"type":"dns","verdict":"violation","count":-4}'], None),
+    ],
+)
+def test_the_violations_of_the_run_before(
+    tmp_path: Path, lines: list[bytes], violations: int | None
+) -> None:
+    (tmp_path / f"{RUN}-000001.jsonl").write_bytes(b"\n".join([*lines, b""]))
+
+    found = restart(tmp_path)
+
+    assert found.violations == violations
+    assert found.doubt is (violations != 0)
+
+
 def test_what_was_lost_is_a_doubt(tmp_path: Path) -> None:
+    put(tmp_path, RUN, b"heartbeat")
+
     found = restart(tmp_path, {"lost_flow": 5})
 
     assert found.doubt
