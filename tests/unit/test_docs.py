@@ -29,6 +29,7 @@ from egressmon.policy.language.model import (
     Command,
     Deny,
     Dns,
+    Guard,
     Local,
     Origins,
     Policy,
@@ -171,15 +172,18 @@ def test_every_nested_field_is_documented(nested: type) -> None:
         ("accept.", Accept),
         ("command.", Command),
         ("origins.", Origins),
+        ("guard.", Guard),
     ],
 )
 def test_every_policy_key_is_documented(
     prefix: str,
-    model: type[Policy | Allow | By | Deny | Dns | Local | Accept | Command | Origins],
+    model: type[
+        Policy | Allow | By | Deny | Dns | Local | Accept | Command | Origins | Guard
+    ],
 ) -> None:
     keys = set(re.findall(r"^\| `([\w.]+)` \|", POLICY, re.MULTILINE))
     for name, field in model.model_fields.items():
-        if name not in {"by", "dns", "local", "accept", "command", "origins"}:
+        if name not in {"by", "dns", "local", "accept", "command", "origins", "guard"}:
             assert prefix + (field.alias or name) in keys
 
 

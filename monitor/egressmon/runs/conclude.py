@@ -76,6 +76,7 @@ def end_record(found: Findings) -> RunEnd:
         masked=masked_so_far(),
         policies=found.policies,
         origins=dict(found.tally.origins),
+        guard=dict(found.tally.guard),
     )
 
 

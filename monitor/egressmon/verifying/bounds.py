@@ -7,6 +7,7 @@ from typing import Any, TypeGuard, cast, get_args
 
 from egressmon.attribution.helpers import NETWORK_HELPERS
 from egressmon.evidence.gate import MAX_TEXT
+from egressmon.evidence.guard_records import GuardState
 from egressmon.evidence.records import Origin
 from egressmon.evidence.segmented import LOST
 from egressmon.evidence.tally import UNKNOWN_ORIGIN
@@ -23,6 +24,7 @@ _DIGEST = re.compile(r"blake3:[0-9a-f]{64}", re.ASCII)
 _POLICY_DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 _VERDICTS = frozenset({"allowed", "violation", "local", "recorded"})
 _ORIGINS = frozenset({*get_args(Origin), UNKNOWN_ORIGIN})
+_GUARD = frozenset(get_args(GuardState))
 _MASKED = frozenset(kind.name for kind in KINDS)
 _TOLD_OF = frozenset({*CONSEQUENCES, "unreadable", "unread", LOST})
 _NEWER = frozenset({"missed_cgroup"})
@@ -117,6 +119,7 @@ def _end(record: Json) -> str | None:
         ("masked", _MASKED),
         ("canaries", frozenset({"sent", "seen"})),
         ("origins", _ORIGINS),
+        ("guard", _GUARD),
     ):
         if unknown := record.get(name, {}).keys() - known:
             return f"`{name}` has {_first(unknown)}, which it cannot have"

@@ -39,6 +39,13 @@ class Origins(NamedTuple):
     machine: Literal["judge"] = "judge"
 
 
+class Guard(NamedTuple):
+    """What is known of guards inside the processes."""
+
+    functions: tuple[str, ...] = ()
+    bypass: Literal["report"] = "report"
+
+
 class Default(NamedTuple):
     """The default policy, with the attributes of model.py's `Policy`."""
 
@@ -52,6 +59,7 @@ class Default(NamedTuple):
     command: Command = Command()
     accept: Accept = Accept()
     origins: Origins = Origins()
+    guard: Guard = Guard()
 
 
 DEFAULT = Default()

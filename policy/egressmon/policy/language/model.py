@@ -11,6 +11,7 @@ from egressmon.policy.language.routes import Route
 from egressmon.policy.language.values import (
     Cidr,
     EntryPorts,
+    GuardFunction,
     Host,
     NameToLookUp,
     Pattern,
@@ -204,6 +205,22 @@ class Origins(_Table):
     )
 
 
+class Guard(_Table):
+    """What is known of guards inside the processes, and what passes them by."""
+
+    functions: tuple[GuardFunction, ...] = Field(
+        default=(),
+        examples=[["pytest_socket:guarded_connect"]],
+        description='functions of other guards, as "module:function": a connection '
+        "with one on its Python stack went through it",
+    )
+    bypass: Literal["report", "violation"] = Field(
+        default="report",
+        description="violation: what leaves a guarded process around its guard is one, "
+        "unless it stays on this machine",
+    )
+
+
 class Policy(_Table):
     """A whole policy file."""
 
@@ -227,6 +244,7 @@ class Policy(_Table):
     command: Command = Command()
     accept: Accept = Accept()
     origins: Origins = Origins()
+    guard: Guard = Guard()
 
 
 AnyPolicy: TypeAlias = Policy | Default

@@ -17,6 +17,7 @@ from egressmon.policy.language.model import (
     Command,
     Deny,
     Dns,
+    Guard,
     Local,
     Origins,
     Policy,
@@ -33,6 +34,7 @@ _TABLES: dict[tuple[str, ...], type[BaseModel]] = {
     ("accept",): Accept,
     ("command",): Command,
     ("origins",): Origins,
+    ("guard",): Guard,
 }
 _TABLES_OF_ENTRIES = {"allow", "deny"}
 _EXPECTED = {
