@@ -449,6 +449,28 @@ def add_scan(add: Add, name: str) -> None:
     sub.add_argument("--verbose", action="store_true", help="show tracebacks")
 
 
+def add_reconcile(add: Add, name: str) -> None:
+    """Add the verb `reconcile`."""
+    sub = add(
+        name,
+        help="compare the kernel's evidence with a guard's ledger",
+        description="List what only one of the two saw: what went around the guard, "
+        "what left although it refused it, what is by a process without a ledger, and "
+        "what it let pass, but the kernel did not see.",
+        epilog="exit status: 0 they agree, 1 they do not, 2 bad usage, or one of them "
+        "does not have all",
+    )
+    sub.add_argument("evidence", metavar="EVIDENCE", type=file_name)
+    sub.add_argument("ledger", metavar="LEDGER", nargs="+", type=file_name)
+    sub.add_argument(
+        "--format",
+        choices=["text", "json"],
+        default="text",
+        help="how to print what is found (default: text)",
+    )
+    sub.add_argument("--verbose", action="store_true", help="show tracebacks")
+
+
 def add_install(add: Add, name: str) -> None:
     """Add the verb `install`."""
     sub = add(

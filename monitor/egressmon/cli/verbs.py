@@ -137,6 +137,12 @@ def _scan(parsed: argparse.Namespace, _: Call) -> int:
     return scan(ScanRequest(parsed.paths, parsed.form, parsed.allow))
 
 
+def _reconcile(parsed: argparse.Namespace, _: Call) -> int:
+    from egressmon.cli.reconcile import reconcile  # noqa: PLC0415
+
+    return reconcile(parsed.evidence, parsed.ledger, as_json=parsed.format == "json")
+
+
 def _cassettes(parsed: argparse.Namespace, _: Call) -> int:
     if parsed.cassettes_verb == "refresh":
         from egressmon.cli.refresh import refresh  # noqa: PLC0415
@@ -220,6 +226,7 @@ VERBS = {
     ),
     "policy": Verb(options.add_policy, _policy),
     "report": Verb(options.add_report, _report),
+    "reconcile": Verb(options.add_reconcile, _reconcile),
     "scan": Verb(options.add_scan, _scan),
     "cassettes": Verb(cassette_options.add_cassettes, _cassettes),
     "verify": Verb(verify_options.add_verify, _verify),
