@@ -301,10 +301,11 @@ def add_policy_options(sub: argparse.ArgumentParser) -> None:
         help="the policy (default: egress.toml, else [tool.egressmon] in "
         "pyproject.toml, searched upward)",
     )
-    _add_digest_option(sub)
+    add_digest_option(sub)
 
 
-def _add_digest_option(sub: argparse.ArgumentParser) -> None:
+def add_digest_option(sub: argparse.ArgumentParser) -> None:
+    """Add the option that binds the policy to its bytes."""
     sub.add_argument(
         "--policy-digest",
         metavar="HEX",
@@ -498,9 +499,18 @@ def add_doctor(add: Add, name: str) -> None:
 
 def add_policy(add: Add, name: str) -> None:
     """Add the verb `policy`, with verbs of its own."""
-    sub = add(name, help="check a policy file, or ask what it says")
+    sub = add(
+        name, help="check a policy file, ask what it says, or render it as a filter"
+    )
     verbs = sub.add_subparsers(dest="policy_verb", metavar="COMMAND", required=True)
-    for verb in (_add_check(verbs.add_parser), _add_explain(verbs.add_parser)):
+    from egressmon.cli import filter_options  # noqa: PLC0415 -- it imports this
+
+    for verb in (
+        _add_check(verbs.add_parser),
+        _add_explain(verbs.add_parser),
+        filter_options.add_nftables(verbs.add_parser),
+        filter_options.add_pf(verbs.add_parser),
+    ):
         verb.add_argument("--verbose", action="store_true", help="show tracebacks")
 
 
@@ -515,7 +525,7 @@ def _add_check(add: Add) -> argparse.ArgumentParser:
     check.add_argument(
         "--strict", action="store_true", help="require a reason for every allow entry"
     )
-    _add_digest_option(check)
+    add_digest_option(check)
     return check
 
 

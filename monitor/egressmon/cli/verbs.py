@@ -89,6 +89,11 @@ def _preparation(request: RunRequest, early: Preparation | None) -> Preparation 
 
 
 def _policy(parsed: argparse.Namespace, _: Call) -> int:
+    if parsed.policy_verb in {"nftables", "pf"}:
+        from egressmon.cli import filters  # noqa: PLC0415
+
+        render = filters.pf if parsed.policy_verb == "pf" else filters.nftables
+        return render(filters.FilterRequest.of(parsed))
     from egressmon.cli import policy  # noqa: PLC0415
 
     if parsed.policy_verb == "check":
