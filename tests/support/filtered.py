@@ -99,9 +99,11 @@ def applied(client: Client, *words: str) -> Generator[subprocess.CompletedProces
 class Evaluator:
     """A program in a namespace that loads rulesets and says which destinations pass."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, namespace: str, listening: Iterable[int]) -> None:
+        enter = ["nsenter", f"--net=/run/netns/{namespace}"]
+        ports = map(str, listening)
         self._process = subprocess.Popen(
-            [*client.words(), sys.executable, "-I", str(_TRIES), "serve"],
+            [*enter, sys.executable, "-I", str(_TRIES), "serve", *ports],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -1,7 +1,9 @@
 """Try destinations, and say what the kernel says at once. Run, not imported.
 
 tries.py        reads {"tries": [...], "cgroup": folder or null} from standard input
-tries.py serve  reads a line {"load": ruleset, "tries": [...]} again and again
+tries.py serve PORT...
+                reads a line {"load": ruleset, "tries": [...]} again and again, and
+                listens at each PORT
 
 A try is [protocol, address, port]; "http" and "echo" wait for the peer, and the others
 tell only whether this machine lets it out: "out", or the name of the error.
@@ -89,7 +91,13 @@ def attempt(protocol: str, address: str, port: int) -> str:
     return "out"
 
 
-def _serve() -> None:
+def _serve(ports: list[str]) -> None:
+    listening = [
+        socket.create_server(
+            ("::", int(port)), family=socket.AF_INET6, dualstack_ipv6=True
+        )
+        for port in ports
+    ]
     for line in sys.stdin:
         asked = json.loads(line)
         done = subprocess.run(
@@ -104,11 +112,13 @@ def _serve() -> None:
             said = [attempt(*one) for one in asked["tries"]]
         sys.stdout.write(f"{json.dumps(said)}\n")
         sys.stdout.flush()
+    for one in listening:
+        one.close()
 
 
 def main() -> None:
-    if sys.argv[1:] == ["serve"]:
-        _serve()
+    if sys.argv[1:2] == ["serve"]:
+        _serve(sys.argv[2:])
         return
     asked = json.load(sys.stdin)
     if asked["cgroup"]:
