@@ -145,6 +145,18 @@ def test_an_address_that_is_not_found_again_is_out_after_its_time(
         assert client.tries(("http", SERVER4, 80)) == [TCP_REFUSED]
 
 
+def test_a_name_that_is_not_found_is_refused_until_it_is(
+    client: Client, tmp_path: Path
+) -> None:
+    file = policy(tmp_path, ENTRY.format("one.example.test"))
+    with client.names(), applied(client, file) as done:
+        said = client.tries(("http", SERVER4, 80))
+
+    assert done.returncode == 1
+    assert "it has no address in the filter yet" in done.stderr
+    assert said == [TCP_REFUSED]
+
+
 def test_trusted_resolvers_are_asked_and_no_others(
     client: Client, tmp_path: Path
 ) -> None:

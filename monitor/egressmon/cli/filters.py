@@ -109,7 +109,7 @@ def _apply(
     nft.load(nft_text.ruleset(made.plan, _heading(made), elements))
     _say_notes(notes)
     _say(f"the filter was {'replaced' if before else 'applied'}, for {made.scope}")
-    return _unknown(found)
+    return _unknown(found, _KEPT if is_same else _NOTHING_YET)
 
 
 def _refresh(
@@ -126,15 +126,17 @@ def _refresh(
     _say_notes(shared_addresses(made.plan, found.addresses))
     count = sum(map(len, found.addresses.values()))
     _say(f"refreshed: {len(found.addresses)} names, {count} addresses")
-    return _unknown(found)
+    return _unknown(found, _KEPT)
 
 
+_KEPT = "what was known stays until its time is out"
+_NOTHING_YET = "it has no address in the filter yet; --refresh looks again"
 _APPLY = "apply it: egressmon policy nftables FILE --apply, with the same options"
 
 
-def _unknown(found: Found) -> int:
+def _unknown(found: Found, then: str) -> int:
     for problem in found.problems:
-        _say(f"{problem}; what was known stays until its time is out")
+        _say(f"{problem}; {then}")
     return 1 if found.problems else 0
 
 

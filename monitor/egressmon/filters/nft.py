@@ -169,5 +169,5 @@ def _refusal(errors: str) -> EgressmonError:
         )
     return FilterError(
         f"nft refuses the filter: {first}",
-        "nothing was changed; nftables 0.9.8 and Linux 5.13 have all that it needs",
+        "nothing was changed; nftables 0.9.9 and Linux 5.13 have all that it needs",
     )

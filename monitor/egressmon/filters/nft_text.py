@@ -142,9 +142,9 @@ def _chains(plan: Plan, scope: Scope) -> Iterator[str]:
     yield from _chain(
         "refused",
         (
-            # An ICMP error would wait for the next SYN: the socket is still connecting.
+            # Over IPv6, an ICMP error would only count at the next SYN, after 1 s.
             "meta l4proto tcp counter reject with tcp reset",
-            "counter reject with icmpx admin-prohibited",
+            "counter reject with icmpx type admin-prohibited",
         ),
     )
 
