@@ -28,7 +28,7 @@ def steps(page: str) -> Iterator[tuple[str, str]]:
 
 
 def pattern(expected: str) -> str:
-    """Return a regular expression: `…` stands for anything, over several lines."""
+    """Return a regular expression for `expected`, in which `…` stands for anything."""
     return ".*".join(map(re.escape, expected.split("…")))
 
 

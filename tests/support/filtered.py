@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from support.lab import Lab, name_server
 from support.watching import EGRESSMON
@@ -118,7 +118,7 @@ class Evaluator:
         self._process.stdin.flush()
         said: Any = json.loads(self._process.stdout.readline())
         assert isinstance(said, list), f"{said}\n{ruleset}"
-        return said
+        return cast("list[str]", said)
 
     def close(self) -> None:
         """End the program."""

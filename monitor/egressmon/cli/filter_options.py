@@ -9,6 +9,7 @@ _STATUSES = (
     "exit status: 0 fine, 1 the addresses of a name are not known (or, with --remove, "
     "there was no filter), 2 bad usage, or the filter could not be changed"
 )
+_USER = "a user, by name or number"
 _SHORTEST_S, _LONGEST_S = 60, 7 * 24 * 3600
 
 
@@ -42,7 +43,7 @@ def add_nftables(add: Add) -> argparse.ArgumentParser:
         type=file_name,
         help="a cgroup (v2), and those in it",
     )
-    _add_user(whose)
+    whose.add_argument("--uid", metavar="USER", help=_USER)
     sub.add_argument(
         "--lifetime",
         metavar="DURATION",
@@ -64,13 +65,9 @@ def add_pf(add: Add) -> argparse.ArgumentParser:
         epilog=_STATUSES,
     )
     sub.add_argument("file", metavar="FILE", type=file_name)
-    _add_user(sub)
+    sub.add_argument("--uid", metavar="USER", help=_USER)
     _add_shared(sub)
     return sub
-
-
-def _add_user(sub: argparse._ActionsContainer) -> None:
-    sub.add_argument("--uid", metavar="USER", help="a user, by name or number")
 
 
 def _add_shared(sub: argparse.ArgumentParser) -> None:

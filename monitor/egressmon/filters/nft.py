@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from typing import Any
 
 from egressmon.errors import EgressmonError, PrivilegeError
@@ -113,9 +114,11 @@ def remaining_in(listing: str) -> dict[str, dict[str, int]]:
     return found
 
 
-def _elements(listed: list[Any]) -> list[tuple[str, int]]:
-    inner = [one["elem"] for one in listed if isinstance(one, dict) and "elem" in one]
-    return [(str(one["val"]), int(one["expires"])) for one in inner if "expires" in one]
+def _elements(listed: list[Any]) -> Iterator[tuple[str, int]]:
+    for one in listed:
+        inner: dict[str, Any] = {} if isinstance(one, str) else one["elem"]
+        if "expires" in inner:
+            yield str(inner["val"]), int(inner["expires"])
 
 
 def _run(words: list[str], text: str = "") -> tuple[int, str, str]:

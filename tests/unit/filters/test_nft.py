@@ -1,29 +1,36 @@
 """Reading what nft says, and each way in which it fails: one line, and a hint."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from egressmon.errors import EgressmonError, PrivilegeError
 from egressmon.filters import nft
 from egressmon.filters.nft import FilterError, remaining_in
+from egressmon.startup import ownership
+
+
+def obstacle(why: str) -> Callable[[str], str]:
+    return lambda _path: why
 
 
 def program(path: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
     monkeypatch.setattr(nft, "_PROGRAMS", (str(path),))
-    monkeypatch.setattr(nft.ownership, "obstacle", lambda _: "")
+    monkeypatch.setattr(ownership, "obstacle", obstacle(""))
 
 
 def test_the_time_left_is_read_of_each_set() -> None:
-    elem = [
+    elem: list[Any] = [
         {"elem": {"val": "198.51.100.7", "timeout": 60, "expires": 59}},
         {"elem": {"val": "198.51.100.8", "comment": "x"}},
         "198.51.100.9",
     ]
-    listing = {
+    listing: dict[str, list[dict[str, Any]]] = {
         "nftables": [
             {"metainfo": {}},
             {"set": {"name": "allow0_4", "elem": elem}},
@@ -63,7 +70,7 @@ def test_root_runs_no_nft_of_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program(tmp_path / "nft", "exit 0", monkeypatch)
-    monkeypatch.setattr(nft.ownership, "obstacle", lambda _: "a folder of another's")
+    monkeypatch.setattr(ownership, "obstacle", obstacle("another's folder"))
     monkeypatch.setattr("os.geteuid", lambda: 0)
 
     with pytest.raises(FilterError, match="root would run"):
