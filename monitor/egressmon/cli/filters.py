@@ -21,6 +21,7 @@ from egressmon.policy.language.model import Policy
 from egressmon.policy.language.names import in_ascii, is_host_name
 from egressmon.policy.reading.file import LoadedPolicy, load_policy
 from egressmon.text import printable
+from egressmon.values import replace
 
 Action = Literal["print", "apply", "refresh", "remove"]
 _NOWHERE = Found({}, ())
@@ -157,6 +158,7 @@ def _filter_of(request: FilterRequest) -> _Filter:
         whole=scope.is_machine,
         narrow=request.narrow,
     )
+    plan = replace(plan, notes=(*plan.notes, *scope.notes()))
     _require_used(given, plan)
     # What decides about the rules besides the policy; addresses can be refreshed.
     options = repr((scope.cgroup, scope.uid, request.narrow, sorted(plan.hosts())))

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from egressmon.errors import ScopeError, UsageError
+from egressmon.filters.model import Note
 from egressmon.sensor.scope import find_root
 from egressmon.text import printable
 from egressmon.values import dataclass
@@ -29,6 +30,16 @@ class Scope:
     def is_machine(self) -> bool:
         """Tell whether it is the whole machine."""
         return self.cgroup is None and self.uid is None
+
+    def notes(self) -> tuple[Note, ...]:
+        """Return what of the scope's traffic passes it by."""
+        if self.uid is not None:
+            text = "a set-uid program's sockets are its owner's, and are not filtered"
+            return (Note("wider", "scope", text),)
+        if self.cgroup is not None:
+            text = "where the cgroup is made anew, nothing is filtered until --refresh"
+            return (Note("wider", "scope", text),)
+        return ()
 
     def __str__(self) -> str:
         """Return it in words."""

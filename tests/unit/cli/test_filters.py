@@ -59,6 +59,8 @@ def test_pf_is_printed(
 
     assert "table <egressmon_allow1> persist { api.example.net }" in out
     assert "pf knows the user of TCP and UDP alone" in errors
+    assert "# wider: scope: a set-uid program's sockets" in out
+    assert "wider: scope: a set-uid program's sockets" in errors
 
 
 @pytest.mark.parametrize(

@@ -61,3 +61,9 @@ def test_a_user_is_named_by_name_or_number() -> None:
 def test_what_is_no_user_is_refused(user: str) -> None:
     with pytest.raises(UsageError, match="--uid"):
         scope_of(None, user)
+
+
+def test_what_passes_a_scope_by_is_said() -> None:
+    assert "set-uid" in str(scope_of(None, "0").notes()[0])
+    assert "until --refresh" in str(cgroup_scope("job", ROOT).notes()[0])
+    assert MACHINE.notes() == ()
