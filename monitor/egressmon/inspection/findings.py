@@ -1,0 +1,55 @@
+"""What is said of native code: which file of which package, and why."""
+
+from typing import Literal, TypeAlias
+
+from egressmon.values import dataclass
+
+Manager: TypeAlias = Literal["python", "npm", "none"]
+"""Whose record says that a file is a package's; none: no record does."""
+Kind: TypeAlias = Literal[
+    "imports", "system-call", "library", "go", "packed", "loads", "needs"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a file could open connections."""
+
+    kind: Kind
+    what: str
+    """In words, untrusted."""
+    sure: bool
+    """Whether the code for it is there; else it may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A place that was not inspected, or not to its end, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """Who a file belongs to, by a package manager's record, which is untrusted."""
+
+    manager: Manager
+    name: str
+    version: str | None = None
+    import_names: tuple[str, ...] = ()
+    """The top-level names by which Python code imports it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A file with native code that could open connections."""
+
+    package: Package
+    path: str
+    reasons: tuple[Reason, ...]
+
+    @property
+    def sure(self) -> bool:
+        """Whether one of the reasons is."""
+        return any(reason.sure for reason in self.reasons)

@@ -1,0 +1,249 @@
+"""How long each x86-64 instruction is, and which constant a register holds.
+
+After Intel's Software Developer's Manual, volume 2, chapter 2 and appendix A. Only what
+64-bit code has is known; what is none is an error.
+"""
+
+import struct
+
+from egressmon.values import dataclass
+
+_PREFIXES = frozenset(b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3")
+_INVALID = frozenset(
+    b"\x06\x07\x0e\x16\x17\x1e\x1f\x27\x2f\x37\x3f\x60\x61\x82\x9a\xce\xd4\xd5\xd6\xea"
+)
+_MODRM = frozenset(
+    [row + low for row in range(0, 0x40, 8) for low in range(4)]
+    + [0x63, 0x69, 0x6B, *range(0x80, 0x90), 0xC0, 0xC1, 0xC6, 0xC7]
+    + [*range(0xD0, 0xD4), *range(0xD8, 0xE0), 0xF6, 0xF7, 0xFE, 0xFF]
+)
+_BYTE = frozenset(
+    [row + 4 for row in range(0, 0x40, 8)]
+    + [0x6A, 0x6B, *range(0x70, 0x81), 0x83, 0xA8, *range(0xB0, 0xB8), 0xC0, 0xC1]
+    + [0xC6, 0xCD, *range(0xE0, 0xE8), 0xEB]
+)
+_FULL = frozenset(
+    [row + 5 for row in range(0, 0x40, 8)]
+    + [0x68, 0x69, 0x81, 0xA9, 0xC7, 0xE8, 0xE9]
+)
+_SECOND_BARE = frozenset(
+    [*range(0x05, 0x0A), 0x0B, 0x0E, *range(0x30, 0x38), 0x77, *range(0x80, 0x90)]
+    + [0xA0, 0xA1, 0xA2, 0xA8, 0xA9, 0xAA, *range(0xC8, 0xD0)]
+)
+_SECOND_BYTE = frozenset(
+    b"\x0f\x70\x71\x72\x73\xa4\xac\xba\xc2\xc4\xc5\xc6"
+)
+_FIRST, _SECOND, _THIRD_38, _THIRD_3A = 1, 2, 3, 4
+_VECTOR_MAPS = {1: _SECOND, 2: _THIRD_38, 3: _THIRD_3A, 5: _THIRD_38, 6: _THIRD_38}
+_LONGEST = 15
+# That write no general register in the form below: mov to memory and the like, compares.
+_ONLY_READ = frozenset(b"\x38\x39\x3a\x3b\x3c\x3d\x84\x85\xa8\xa9")
+_WRITE_RM = frozenset(b"\x01\x09\x21\x29\x31\x80\x81\x83\x88\x89\xc1\xc6\xc7")
+_WRITE_REG = frozenset(b"\x03\x0b\x23\x2b\x33\x63\x8a\x8b\x8d")
+_VECTOR_MOVES = frozenset(b"\x10\x11\x14\x16\x17\x28\x29\x57\x6c\x6f\x7f\xef\x1e\x1f")
+
+
+class NoInstructionError(ValueError):
+    """The bytes are no instruction, or one that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """An instruction; `map` is 1 for opcodes of one byte, 2 for those behind 0f."""
+
+    length: int
+    map: int
+    opcode: int
+    modrm: int | None
+    rex: int
+    vector: bool
+    """Whether it has the prefix VEX or EVEX."""
+
+    @property
+    def is_system_call(self) -> bool:
+        """Whether it is `syscall`."""
+        return self.map == _SECOND and self.opcode == 0x05 and not self.vector
+
+
+def decode(code: bytes, place: int) -> Instruction:
+    """Return the instruction at `place` in `code`. Raises NoInstructionError."""
+    try:
+        found = _decoded(code, place)
+    except IndexError as error:
+        raise NoInstructionError("it is cut short") from error
+    if found.length > _LONGEST or place + found.length > len(code):
+        raise NoInstructionError("too long")
+    return found
+
+
+def _decoded(code: bytes, start: int) -> Instruction:
+    place, short = start, False
+    while code[place] in _PREFIXES:
+        short |= code[place] == 0x66
+        place += 1
+    rex = 0
+    if code[place] & 0xF0 == 0x40:
+        rex = code[place]
+        place += 1
+    opcode = code[place]
+    if opcode in {0xC4, 0xC5, 0x62} and not rex:
+        return _vector(code, start, place)
+    if opcode == 0x8F and code[place + 1] & 0x1F >= 8:
+        raise NoInstructionError("AMD's XOP, which no processor has any more")
+    place += 1
+    kind = _FIRST
+    if opcode == 0x0F:
+        kind, opcode, place = _escaped(code, place)
+    elif opcode in _INVALID:
+        raise NoInstructionError(f"{opcode:#x}")
+    return _measured(code, (start, place), (kind, opcode), rex, short=short)
+
+
+def _escaped(code: bytes, place: int) -> tuple[int, int, int]:
+    opcode = code[place]
+    if opcode == 0x38:
+        return _THIRD_38, code[place + 1], place + 2
+    if opcode == 0x3A:
+        return _THIRD_3A, code[place + 1], place + 2
+    return _SECOND, opcode, place + 1
+
+
+def _measured(
+    code: bytes, places: tuple[int, int], what: tuple[int, int], rex: int, *, short: bool
+) -> Instruction:
+    (start, place), (kind, opcode) = places, what
+    modrm = None
+    if _has_modrm(kind, opcode):
+        modrm = code[place]
+        place = _after_operand(code, place)
+    place += _immediate(kind, opcode, modrm, rex, short=short)
+    return Instruction(place - start, kind, opcode, modrm, rex, vector=False)
+
+
+# VEX of two and of three bytes, and EVEX; their bits say in which table the opcode is.
+def _vector(code: bytes, start: int, place: int) -> Instruction:
+    first = code[place]
+    if first == 0xC5:
+        kind, place = _SECOND, place + 2
+    else:
+        wide = first == 0x62
+        selected = code[place + 1] & (0x07 if wide else 0x1F)
+        if selected not in _VECTOR_MAPS:
+            raise NoInstructionError(f"table {selected}")
+        kind, place = _VECTOR_MAPS[selected], place + (4 if wide else 3)
+    opcode = code[place]
+    place += 1
+    modrm = None
+    if kind != _SECOND or opcode != 0x77:
+        modrm = code[place]
+        place = _after_operand(code, place)
+    if kind == _THIRD_3A or (kind == _SECOND and opcode in _SECOND_BYTE):
+        place += 1
+    return Instruction(place - start, kind, opcode, modrm, 0, vector=True)
+
+
+def _has_modrm(kind: int, opcode: int) -> bool:
+    if kind == _FIRST:
+        return opcode in _MODRM
+    return kind != _SECOND or opcode not in _SECOND_BARE
+
+
+def _after_operand(code: bytes, place: int) -> int:
+    mode, low = code[place] >> 6, code[place] & 7
+    place += 1
+    if mode == 3:
+        return place
+    if low == 4:
+        base = code[place] & 7
+        place += 1
+        if not mode and base == 5:
+            return place + 4
+    elif not mode and low == 5:
+        return place + 4
+    return place + (0, 1, 4)[mode]
+
+
+def _immediate(
+    kind: int, opcode: int, modrm: int | None, rex: int, *, short: bool
+) -> int:
+    full = 2 if short and not rex & 8 else 4
+    if kind == _SECOND:
+        return 4 if 0x80 <= opcode < 0x90 else int(opcode in _SECOND_BYTE)
+    if kind != _FIRST:
+        return int(kind == _THIRD_3A)
+    if opcode in _BYTE:
+        return 1
+    if opcode in {0xE8, 0xE9}:
+        return 4
+    if opcode in _FULL:
+        return full
+    if 0xB8 <= opcode <= 0xBF:
+        return 8 if rex & 8 else full
+    if opcode in {0xF6, 0xF7} and modrm is not None and modrm & 0x38 < 0x10:
+        return 1 if opcode == 0xF6 else full
+    return {0xC2: 2, 0xCA: 2, 0xC8: 3, 0xA0: 8, 0xA1: 8, 0xA2: 8, 0xA3: 8}.get(
+        opcode, 0
+    )
+
+
+class Constant:
+    """The constant that a register holds, as instructions are followed one by one.
+
+    It is forgotten by whatever could change it and is not known not to.
+    """
+
+    def __init__(self, register: int) -> None:
+        """`register` is its number: 0 for rax, 7 for rdi."""
+        self._register = register
+        self.value: int | None = None
+
+    def follow(self, code: bytes, place: int, one: Instruction) -> None:
+        """Take note of the instruction `one`, which is at `place` in `code`."""
+        if one.map == _FIRST and 0xB8 <= one.opcode <= 0xBF:
+            if (one.opcode & 7 | (one.rex & 1) << 3) == self._register:
+                self.value = _last_word(code, place + one.length)
+        elif one.opcode == 0xC7 and one.map == _FIRST and self._is_target(one):
+            self.value = _last_word(code, place + one.length)
+        elif self._is_zeroed(one):
+            self.value = 0
+        elif not self._keeps(one):
+            self.value = None
+
+    def _is_zeroed(self, one: Instruction) -> bool:
+        return (
+            one.map == _FIRST
+            and one.opcode in {0x31, 0x33}
+            and self._is_target(one)
+            and self._is_named(one)
+        )
+
+    # Whether the operand "r/m" is the register itself, and whether "reg" is.
+    def _is_target(self, one: Instruction) -> bool:
+        modrm = one.modrm
+        if modrm is None or modrm < 0xC0:
+            return False
+        return (modrm & 7 | (one.rex & 1) << 3) == self._register
+
+    def _is_named(self, one: Instruction) -> bool:
+        modrm = one.modrm or 0
+        return (modrm >> 3 & 7 | (one.rex & 4) << 1) == self._register
+
+    def _keeps(self, one: Instruction) -> bool:
+        opcode = one.opcode
+        if one.map == _SECOND:
+            return opcode in _VECTOR_MOVES or 0x80 <= opcode < 0x90
+        if one.map != _FIRST or one.vector:
+            return False
+        if 0x50 <= opcode <= 0x57 or 0x70 <= opcode < 0x80 or opcode == 0x90:
+            return True
+        if 0x58 <= opcode <= 0x5F:
+            return (opcode & 7 | (one.rex & 1) << 3) != self._register
+        if opcode in _WRITE_RM:
+            return not self._is_target(one)
+        if opcode in _WRITE_REG:
+            return not self._is_named(one)
+        return opcode in _ONLY_READ
+
+
+def _last_word(code: bytes, end: int) -> int:
+    return int(struct.unpack_from("<I", code, end - 4)[0])

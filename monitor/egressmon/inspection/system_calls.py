@@ -1,0 +1,170 @@
+"""Find instructions that call the kernel without the C library, and what for.
+
+x86-64: `0f 05`; arm64: `svc #0`. Which call it is stands in a register, mostly as a
+constant just before. Numbers: arch/x86/entry/syscalls/syscall_64.tbl and
+include/uapi/asm-generic/unistd.h of Linux.
+"""
+
+import struct
+from collections import defaultdict
+from collections.abc import Iterator
+
+from egressmon.files.elf import Elf, ElfError
+from egressmon.inspection.budget import Budget
+from egressmon.inspection.findings import Reason
+from egressmon.inspection.functions import Functions
+from egressmon.inspection.instructions import Constant, NoInstructionError, decode
+from egressmon.inspection.windows import windows
+from egressmon.values import dataclass
+
+X86_64, ARM64 = 62, 183
+"""e_machine of the two; in code of others no calls are looked for."""
+SENDING = {
+    X86_64: {
+        42: "connect", 44: "sendto", 46: "sendmsg", 307: "sendmmsg",
+        425: "io_uring_setup", 426: "io_uring_enter", 427: "io_uring_register",
+    },
+    ARM64: {
+        203: "connect", 206: "sendto", 211: "sendmsg", 269: "sendmmsg",
+        425: "io_uring_setup", 426: "io_uring_enter", 427: "io_uring_register",
+    },
+}  # fmt: skip
+"""The calls that open connections or send, by number, of each machine."""
+_MARKS = {X86_64: b"\x0f\x05", ARM64: b"\x01\x00\x00\xd4"}
+_MOST_HITS = 1 << 16
+_LONGEST_FUNCTION = 1 << 20
+_BACK = 16  # instructions of arm64
+_MOVZ = 0xD2800008  # movz x8, #imm16; without the top bit w8
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An instruction that calls the kernel."""
+
+    address: int
+    number: int | None
+    """Which call; None if that is no constant."""
+    certain: bool
+    """Whether it is an instruction; else bytes that look like one."""
+
+
+def system_calls(elf: Elf, budget: Budget) -> list[Reason]:
+    """Return what the instructions of `elf` could open connections with.
+
+    Raises ElfError and SpentError.
+    """
+    if elf.machine not in SENDING:
+        return []
+    sending = SENDING[elf.machine]
+    named: set[str] = set()
+    unknown = uncertain = 0
+    for call in _calls(elf, budget):
+        if not call.certain:
+            uncertain += 1
+        elif call.number is None:
+            unknown += 1
+        elif call.number in sending:
+            named.add(sending[call.number])
+    return list(_reasons(sorted(named), unknown, uncertain))
+
+
+def _reasons(named: list[str], unknown: int, uncertain: int) -> Iterator[Reason]:
+    if named:
+        yield Reason("system-call", f"calls the kernel for {', '.join(named)}", True)
+    if unknown:
+        what = f"calls the kernel by itself in {unknown} places, for what is not known"
+        yield Reason("system-call", what.replace("1 places", "1 place", unknown == 1), False)
+    if uncertain:
+        what = f"has the bytes of such a call in {uncertain} places"
+        yield Reason("system-call", what.replace("1 places", "1 place", uncertain == 1), False)
+
+
+def _calls(elf: Elf, budget: Budget) -> Iterator[Call]:
+    hits = list(_hits(elf, budget))
+    if elf.machine == ARM64:
+        for address in hits:
+            yield Call(address, _number_before(elf, address), certain=True)
+        return
+    functions = Functions(elf) if hits else None
+    by_function: defaultdict[tuple[int, int] | None, list[int]] = defaultdict(list)
+    for address in hits:
+        by_function[functions.around(address) if functions else None].append(address)
+    for function, addresses in by_function.items():
+        yield from _in_function(elf, function, addresses, budget)
+
+
+# The addresses of all bytes that look like the instruction.
+def _hits(elf: Elf, budget: Budget) -> Iterator[int]:
+    mark = _MARKS[elf.machine]
+    step = 4 if elf.machine == ARM64 else 1
+    count = 0
+    for segment in elf.segments:
+        if not segment.executable:
+            continue
+        pieces = windows(elf, segment.offset, segment.size, len(mark) - 1, budget)
+        for offset, data in pieces:
+            place = data.find(mark)
+            while place >= 0:
+                address = offset + place - segment.offset + segment.address
+                if not address % step:
+                    count += 1
+                    if count > _MOST_HITS:
+                        raise ElfError(f"more than {_MOST_HITS} calls of the kernel")
+                    yield address
+                place = data.find(mark, place + 1)
+
+
+# Once through the function: where the instructions begin tells which bytes are one.
+def _in_function(
+    elf: Elf, function: tuple[int, int] | None, addresses: list[int], budget: Budget
+) -> Iterator[Call]:
+    last = max(addresses)
+    if function is None:
+        yield from (Call(address, None, certain=False) for address in addresses)
+        return
+    begin, size = function[0], last - function[0] + 2
+    if size > _LONGEST_FUNCTION or not budget.may_decode(size):
+        yield from (Call(address, None, certain=False) for address in addresses)
+        return
+    code = elf.exactly(elf.offset_of(begin), size)
+    left = set(addresses)
+    register, place = Constant(0), 0
+    while place < size:
+        try:
+            one = decode(code, place)
+        except NoInstructionError:
+            break
+        if one.is_system_call:
+            address = begin + place + one.length - 2
+            if address in left:
+                yield Call(address, register.value, certain=True)
+        left.difference_update(range(begin + place, begin + place + one.length))
+        register.follow(code, place, one)
+        place += one.length
+    # Behind what could not be read as code, such as a table between functions.
+    yield from (Call(address, None, certain=False) for address in sorted(left))
+
+
+def _number_before(elf: Elf, address: int) -> int | None:
+    begin = address - _BACK * 4
+    try:
+        code = elf.exactly(elf.offset_of(begin), _BACK * 4)
+    except ElfError:
+        return None
+    for (word,) in reversed(list(struct.iter_unpack("<I", code))):
+        if word & 0x7FE0001F == _MOVZ & 0x7FE0001F:
+            return int(word >> 5 & 0xFFFF)
+        if not _leaves_x8(word):
+            return None
+    return None
+
+
+# Moves and additions to other registers; whatever else may set x8, or jump.
+def _leaves_x8(word: int) -> bool:
+    target = word & 0x1F
+    is_plain = (
+        word & 0x1F800000 in {0x12800000, 0x11000000}  # move wide, add immediate
+        or word & 0x1F000000 in {0x0A000000, 0x0B000000}  # logical, add of registers
+        or word == 0xD503201F  # nop
+    )
+    return is_plain and target != 8
