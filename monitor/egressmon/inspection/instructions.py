@@ -35,7 +35,8 @@ _SECOND_BYTE = frozenset(
 )
 _FIRST, _SECOND, _THIRD_38, _THIRD_3A = 1, 2, 3, 4
 _VECTOR_MAPS = {1: _SECOND, 2: _THIRD_38, 3: _THIRD_3A, 5: _THIRD_38, 6: _THIRD_38}
-_LONGEST = 15
+LONGEST = 15
+"""How many bytes an instruction has at most."""
 # That write no general register in the form below: mov to memory and the like, compares.
 _ONLY_READ = frozenset(b"\x38\x39\x3a\x3b\x3c\x3d\x84\x85\xa8\xa9")
 _WRITE_RM = frozenset(b"\x01\x09\x21\x29\x31\x80\x81\x83\x88\x89\xc1\xc6\xc7")
@@ -71,7 +72,7 @@ def decode(code: bytes, place: int) -> Instruction:
         found = _decoded(code, place)
     except IndexError as error:
         raise NoInstructionError("it is cut short") from error
-    if found.length > _LONGEST or place + found.length > len(code):
+    if found.length > LONGEST or place + found.length > len(code):
         raise NoInstructionError("too long")
     return found
 
@@ -186,6 +187,37 @@ def _immediate(
     )
 
 
+def is_target(one: Instruction, register: int) -> bool:
+    """Tell whether the operand of `one` that may be memory is the register itself."""
+    modrm = one.modrm
+    if modrm is None or modrm < 0xC0:
+        return False
+    return (modrm & 7 | (one.rex & 1) << 3) == register
+
+
+def is_named(one: Instruction, register: int) -> bool:
+    """Tell whether the other operand of `one` is the register."""
+    return ((one.modrm or 0) >> 3 & 7 | (one.rex & 4) << 1) == register
+
+
+# The register in the opcode's own bits, as of push, pop and mov of a constant.
+def _is_in_opcode(one: Instruction, register: int) -> bool:
+    return (one.opcode & 7 | (one.rex & 1) << 3) == register
+
+
+def loads(one: Instruction, register: int) -> bool:
+    """Tell whether `one` gives the register a new value: by mov, lea, pop or xor."""
+    if one.map != _FIRST or one.vector:
+        return False
+    if one.opcode in {0x8B, 0x8D, 0x63}:
+        return is_named(one, register)
+    if one.opcode in {0x89, 0xC7, 0x31}:
+        return is_target(one, register)
+    if 0x58 <= one.opcode <= 0x5F or 0xB8 <= one.opcode <= 0xBF:
+        return _is_in_opcode(one, register)
+    return False
+
+
 class Constant:
     """The constant that a register holds, as instructions are followed one by one.
 
@@ -199,10 +231,11 @@ class Constant:
 
     def follow(self, code: bytes, place: int, one: Instruction) -> None:
         """Take note of the instruction `one`, which is at `place` in `code`."""
+        mine = self._register
         if one.map == _FIRST and 0xB8 <= one.opcode <= 0xBF:
-            if (one.opcode & 7 | (one.rex & 1) << 3) == self._register:
+            if _is_in_opcode(one, mine):
                 self.value = _last_word(code, place + one.length)
-        elif one.opcode == 0xC7 and one.map == _FIRST and self._is_target(one):
+        elif one.map == _FIRST and one.opcode == 0xC7 and is_target(one, mine):
             self.value = _last_word(code, place + one.length)
         elif self._is_zeroed(one):
             self.value = 0
@@ -213,20 +246,9 @@ class Constant:
         return (
             one.map == _FIRST
             and one.opcode in {0x31, 0x33}
-            and self._is_target(one)
-            and self._is_named(one)
+            and is_target(one, self._register)
+            and is_named(one, self._register)
         )
-
-    # Whether the operand "r/m" is the register itself, and whether "reg" is.
-    def _is_target(self, one: Instruction) -> bool:
-        modrm = one.modrm
-        if modrm is None or modrm < 0xC0:
-            return False
-        return (modrm & 7 | (one.rex & 1) << 3) == self._register
-
-    def _is_named(self, one: Instruction) -> bool:
-        modrm = one.modrm or 0
-        return (modrm >> 3 & 7 | (one.rex & 4) << 1) == self._register
 
     def _keeps(self, one: Instruction) -> bool:
         opcode = one.opcode
@@ -237,11 +259,11 @@ class Constant:
         if 0x50 <= opcode <= 0x57 or 0x70 <= opcode < 0x80 or opcode == 0x90:
             return True
         if 0x58 <= opcode <= 0x5F:
-            return (opcode & 7 | (one.rex & 1) << 3) != self._register
+            return not _is_in_opcode(one, self._register)
         if opcode in _WRITE_RM:
-            return not self._is_target(one)
+            return not is_target(one, self._register)
         if opcode in _WRITE_REG:
-            return not self._is_named(one)
+            return not is_named(one, self._register)
         return opcode in _ONLY_READ
 
 

@@ -13,7 +13,12 @@ from egressmon.files.elf import Elf, ElfError
 from egressmon.inspection.budget import Budget
 from egressmon.inspection.findings import Reason
 from egressmon.inspection.functions import Functions
-from egressmon.inspection.instructions import Constant, NoInstructionError, decode
+from egressmon.inspection.instructions import (
+    LONGEST,
+    Constant,
+    NoInstructionError,
+    decode,
+)
 from egressmon.inspection.windows import windows
 from egressmon.values import dataclass
 
@@ -32,6 +37,7 @@ SENDING = {
 """The calls that open connections or send, by number, of each machine."""
 _MARKS = {X86_64: b"\x0f\x05", ARM64: b"\x01\x00\x00\xd4"}
 _MOST_HITS = 1 << 16
+_SMALL = frozenset({b"\0\0\0", b"\1\0\0"})  # the upper bytes of numbers below 512
 _LONGEST_FUNCTION = 1 << 20
 _BACK = 16  # instructions of arm64
 _MOVZ = 0xD2800008  # movz x8, #imm16; without the top bit w8
@@ -70,13 +76,13 @@ def system_calls(elf: Elf, budget: Budget) -> list[Reason]:
 
 def _reasons(named: list[str], unknown: int, uncertain: int) -> Iterator[Reason]:
     if named:
-        yield Reason("system-call", f"calls the kernel for {', '.join(named)}", True)
+        yield Reason("system-call", f"calls the kernel for {', '.join(named)}", sure=True)
     if unknown:
-        what = f"calls the kernel by itself in {unknown} places, for what is not known"
-        yield Reason("system-call", what.replace("1 places", "1 place", unknown == 1), False)
+        what = f"calls the kernel by itself, for what is not known ({unknown}x)"
+        yield Reason("system-call", what, sure=False)
     if uncertain:
-        what = f"has the bytes of such a call in {uncertain} places"
-        yield Reason("system-call", what.replace("1 places", "1 place", uncertain == 1), False)
+        what = f"has bytes that may be calls of the kernel ({uncertain}x)"
+        yield Reason("system-call", what, sure=False)
 
 
 def _calls(elf: Elf, budget: Budget) -> Iterator[Call]:
@@ -118,31 +124,38 @@ def _hits(elf: Elf, budget: Budget) -> Iterator[int]:
 def _in_function(
     elf: Elf, function: tuple[int, int] | None, addresses: list[int], budget: Budget
 ) -> Iterator[Call]:
-    last = max(addresses)
-    if function is None:
-        yield from (Call(address, None, certain=False) for address in addresses)
-        return
-    begin, size = function[0], last - function[0] + 2
-    if size > _LONGEST_FUNCTION or not budget.may_decode(size):
-        yield from (Call(address, None, certain=False) for address in addresses)
-        return
-    code = elf.exactly(elf.offset_of(begin), size)
+    size = max(addresses) + 2 - function[0] if function is not None else 0
     left = set(addresses)
+    if function is not None and size <= _LONGEST_FUNCTION and budget.may_decode(size):
+        code = elf.read(elf.offset_of(function[0]), size + LONGEST)
+        yield from _decoded(code, function[0], left)
+    # Where no function is known, or what is in it could not be read as code.
+    for address in sorted(left):
+        yield _by_bytes(elf, address)
+
+
+# Takes from `left` what is an instruction, or inside one.
+def _decoded(code: bytes, begin: int, left: set[int]) -> Iterator[Call]:
     register, place = Constant(0), 0
-    while place < size:
+    while left:
         try:
             one = decode(code, place)
         except NoInstructionError:
-            break
-        if one.is_system_call:
-            address = begin + place + one.length - 2
-            if address in left:
-                yield Call(address, register.value, certain=True)
-        left.difference_update(range(begin + place, begin + place + one.length))
+            return
+        address = begin + place
+        if one.is_system_call and address + one.length - 2 in left:
+            yield Call(address + one.length - 2, register.value, certain=True)
+        left.difference_update(range(address, address + one.length))
         register.follow(code, place, one)
         place += one.length
-    # Behind what could not be read as code, such as a table between functions.
-    yield from (Call(address, None, certain=False) for address in sorted(left))
+
+
+# With a small constant just before (`mov eax, 42`), seven bytes are no coincidence.
+def _by_bytes(elf: Elf, address: int) -> Call:
+    before = elf.read(elf.offset_of(address) - 5, 5)
+    if len(before) == 5 and before[0] == 0xB8 and before[2:] in _SMALL:
+        return Call(address, int.from_bytes(before[1:], "little"), certain=True)
+    return Call(address, None, certain=False)
 
 
 def _number_before(elf: Elf, address: int) -> int | None:
