@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast, get_args
 
 import pytest
+from pydantic import BaseModel
 
 from egressmon.attribution.python.offsets.versions import DEBUG_OFFSETS
 from egressmon.cli import options
@@ -34,6 +35,7 @@ from egressmon.policy.language.model import (
     Origins,
     Policy,
 )
+from egressmon.policy.language.native import Native, NativeCode
 from egressmon.probes.wire import CONSTANTS
 from egressmon.reports.summary import losses_line
 from egressmon.runs import conclude
@@ -173,6 +175,8 @@ def test_every_nested_field_is_documented(nested: type) -> None:
         ("command.", Command),
         ("origins.", Origins),
         ("guard.", Guard),
+        ("native.", Native),
+        ("native.allow.", NativeCode),
     ],
 )
 def test_every_policy_key_is_documented(
@@ -184,6 +188,11 @@ def test_every_policy_key_is_documented(
     keys = set(re.findall(r"^\| `([\w.]+)` \|", POLICY, re.MULTILINE))
     for name, field in model.model_fields.items():
         if name not in {"by", "dns", "local", "accept", "command", "origins", "guard"}:
+    model: type[BaseModel],
+) -> None:
+    keys = set(re.findall(r"^\| `([\w.]+)` \|", POLICY, re.MULTILINE))
+    for name, field in model.model_fields.items():
+        if name not in {"by", "dns", "local", "accept", "command", "origins", "native"}:
             assert prefix + (field.alias or name) in keys
 
 

@@ -148,6 +148,20 @@ def _reconcile(parsed: argparse.Namespace, _: Call) -> int:
     return reconcile(parsed.evidence, parsed.ledger, as_json=parsed.format == "json")
 
 
+def _inspect(parsed: argparse.Namespace, _: Call) -> int:
+    from egressmon.cli import inspect  # noqa: PLC0415
+
+    return inspect.inspect_native(
+        inspect.InspectRequest(
+            paths=parsed.paths,
+            python=parsed.python,
+            policy=parsed.policy,
+            form=parsed.form,
+            roots=parsed.roots,
+        )
+    )
+
+
 def _cassettes(parsed: argparse.Namespace, _: Call) -> int:
     if parsed.cassettes_verb == "refresh":
         from egressmon.cli.refresh import refresh  # noqa: PLC0415
@@ -162,6 +176,12 @@ def _cassettes(parsed: argparse.Namespace, _: Call) -> int:
     if parsed.cassettes_verb == "verify":
         return cassettes.verify(parsed.directories)
     return cassettes.compare(parsed.old, parsed.new, parsed.form)
+
+
+def _add_inspect(add: options.Add, name: str) -> None:
+    from egressmon.cli import inspect_options  # noqa: PLC0415
+
+    inspect_options.add_inspect(add, name)
 
 
 def _add_sidecar(add: options.Add, name: str) -> None:
@@ -233,6 +253,7 @@ VERBS = {
     "report": Verb(options.add_report, _report),
     "reconcile": Verb(options.add_reconcile, _reconcile),
     "scan": Verb(options.add_scan, _scan),
+    "inspect": Verb(_add_inspect, _inspect),
     "cassettes": Verb(cassette_options.add_cassettes, _cassettes),
     "verify": Verb(verify_options.add_verify, _verify),
     "install": Verb(options.add_install, _install),

@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias
 
 from egressmon.values import dataclass
 
-Manager: TypeAlias = Literal["python", "npm", "none"]
+Manager: TypeAlias = Literal["python", "npm", "debian", "apk", "rpm", "none"]
 """Whose record says that a file is a package's; none: no record does."""
 Kind: TypeAlias = Literal[
     "imports", "system-call", "library", "go", "packed", "loads", "needs"
@@ -48,6 +48,8 @@ class Finding:
     package: Package
     path: str
     reasons: tuple[Reason, ...]
+    note: str = ""
+    """Why it is nobody's although a record lists it; or nothing."""
 
     @property
     def sure(self) -> bool:

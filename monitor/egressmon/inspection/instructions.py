@@ -23,16 +23,13 @@ _BYTE = frozenset(
     + [0xC6, 0xCD, *range(0xE0, 0xE8), 0xEB]
 )
 _FULL = frozenset(
-    [row + 5 for row in range(0, 0x40, 8)]
-    + [0x68, 0x69, 0x81, 0xA9, 0xC7, 0xE8, 0xE9]
+    [row + 5 for row in range(0, 0x40, 8)] + [0x68, 0x69, 0x81, 0xA9, 0xC7, 0xE8, 0xE9]
 )
 _SECOND_BARE = frozenset(
     [*range(0x05, 0x0A), 0x0B, 0x0E, *range(0x30, 0x38), 0x77, *range(0x80, 0x90)]
     + [0xA0, 0xA1, 0xA2, 0xA8, 0xA9, 0xAA, *range(0xC8, 0xD0)]
 )
-_SECOND_BYTE = frozenset(
-    b"\x0f\x70\x71\x72\x73\xa4\xac\xba\xc2\xc4\xc5\xc6"
-)
+_SECOND_BYTE = frozenset(b"\x0f\x70\x71\x72\x73\xa4\xac\xba\xc2\xc4\xc5\xc6")
 _FIRST, _SECOND, _THIRD_38, _THIRD_3A = 1, 2, 3, 4
 _VECTOR_MAPS = {1: _SECOND, 2: _THIRD_38, 3: _THIRD_3A, 5: _THIRD_38, 6: _THIRD_38}
 LONGEST = 15
@@ -110,7 +107,12 @@ def _escaped(code: bytes, place: int) -> tuple[int, int, int]:
 
 
 def _measured(
-    code: bytes, places: tuple[int, int], what: tuple[int, int], rex: int, *, short: bool
+    code: bytes,
+    places: tuple[int, int],
+    what: tuple[int, int],
+    rex: int,
+    *,
+    short: bool,
 ) -> Instruction:
     (start, place), (kind, opcode) = places, what
     modrm = None

@@ -22,7 +22,9 @@ _NEEDED, _SEARCHED, _SEARCHED_LAST = 1, 29, 15
 _MOST_NEEDED = 1024
 _MOST_SEARCHED = 1 << 26
 _NAMES = re.compile(
-    b"\0(?:" + b"|".join(sorted(one.encode() for one in CONNECTING | SENDING_ON)) + b")\0"
+    b"\0(?:"
+    + b"|".join(sorted(one.encode() for one in CONNECTING | SENDING_ON))
+    + b")\0"
 )
 
 
@@ -39,6 +41,8 @@ class Program:
     """Why it was not inspected, or not to its end."""
     names: frozenset[str] = field(default=frozenset[str]())
     """The symbols that it imports."""
+    machine: int = 0
+    """For which kind of processor it is (e_machine); 0: not known."""
     is_python: bool = False
     """Whether it is a Python interpreter, or holds one."""
 
@@ -114,6 +118,7 @@ class _Inspection:
             tuple(searched),
             tuple(dict.fromkeys(self._problems)),
             self._imports.names if self._imports is not None else frozenset(),
+            self._elf.machine,
             self._is_python(),
         )
 
@@ -134,7 +139,11 @@ class _Inspection:
 
     def _read_libraries(self) -> None:
         self._reasons += by_symbols(self._elf)
-        can_look_up = self._imports is not None and looks_up(self._imports)
+        # Who imports connect has no need to look it up.
+        imports = self._imports
+        can_look_up = (
+            imports is not None and looks_up(imports) and "connect" not in imports.names
+        )
         self._reasons += by_texts(self._elf, self._budget, looks_up=can_look_up)
 
     def _read_needed(self, needed: list[str], searched: list[str]) -> None:

@@ -7,7 +7,7 @@ the slot with the function's address (`call [rip+…]`), or of a stub that jumps
 import re
 import struct
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from egressmon.files.elf import Elf
 from egressmon.inspection.budget import Budget
@@ -131,9 +131,7 @@ def _near(elf: Elf, stubs: set[int], budget: Budget) -> Iterator[tuple[int, int]
 
 
 # The number of each call; _UNKNOWN where it is none that is known.
-def _numbers(
-    elf: Elf, uses: list[_Use], budget: Budget
-) -> Iterator[tuple[_Use, int]]:
+def _numbers(elf: Elf, uses: list[_Use], budget: Budget) -> Iterator[tuple[_Use, int]]:
     functions = Functions(elf)
     by_function: defaultdict[tuple[int, int] | None, list[_Use]] = defaultdict(list)
     for use in uses:

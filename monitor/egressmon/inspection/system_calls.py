@@ -76,7 +76,9 @@ def system_calls(elf: Elf, budget: Budget) -> list[Reason]:
 
 def _reasons(named: list[str], unknown: int, uncertain: int) -> Iterator[Reason]:
     if named:
-        yield Reason("system-call", f"calls the kernel for {', '.join(named)}", sure=True)
+        yield Reason(
+            "system-call", f"calls the kernel for {', '.join(named)}", sure=True
+        )
     if unknown:
         what = f"calls the kernel by itself, for what is not known ({unknown}x)"
         yield Reason("system-call", what, sure=False)

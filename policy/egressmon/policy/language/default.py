@@ -46,6 +46,12 @@ class Guard(NamedTuple):
     bypass: Literal["report"] = "report"
 
 
+class Native(NamedTuple):
+    """Which native code may be installed."""
+
+    allow: tuple[()] = ()
+
+
 class Default(NamedTuple):
     """The default policy, with the attributes of model.py's `Policy`."""
 
@@ -60,6 +66,7 @@ class Default(NamedTuple):
     accept: Accept = Accept()
     origins: Origins = Origins()
     guard: Guard = Guard()
+    native: Native = Native()
 
 
 DEFAULT = Default()

@@ -1,13 +1,15 @@
 """The policy file as pydantic models: each table a frozen value, strictly checked."""
 
-from typing import Literal, Self, TypeAlias, cast
+from typing import Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from egressmon.policy.errors import RefusedError
 from egressmon.policy.language.default import Default
 from egressmon.policy.language.ports import ANY
+from egressmon.policy.language.native import Native
 from egressmon.policy.language.routes import Route
+from egressmon.policy.language.tables import Table as _Table
 from egressmon.policy.language.values import (
     Cidr,
     EntryPorts,
@@ -20,28 +22,6 @@ from egressmon.policy.language.values import (
     Sources,
     Version,
 )
-
-
-class _Table(BaseModel):
-    """A table of the file. Types are strict: `"yes"` and `1` are no booleans.
-
-    The one conversion is from list to tuple, since TOML has no tuples.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _lists_as_tuples(cls, table: object) -> object:
-        if not isinstance(table, dict):
-            return table
-        items = cast("dict[str, object]", table).items()
-        return {
-            key: tuple(cast("list[object]", value))
-            if isinstance(value, list)
-            else value
-            for key, value in items
-        }
 
 
 class By(_Table):
@@ -245,6 +225,7 @@ class Policy(_Table):
     accept: Accept = Accept()
     origins: Origins = Origins()
     guard: Guard = Guard()
+    native: Native = Native()
 
 
 AnyPolicy: TypeAlias = Policy | Default

@@ -22,6 +22,7 @@ from egressmon.policy.language.model import (
     Origins,
     Policy,
 )
+from egressmon.policy.language.native import Native, NativeCode
 from egressmon.policy.reading.lines import line_of
 
 _TABLES: dict[tuple[str, ...], type[BaseModel]] = {
@@ -35,6 +36,8 @@ _TABLES: dict[tuple[str, ...], type[BaseModel]] = {
     ("command",): Command,
     ("origins",): Origins,
     ("guard",): Guard,
+    ("native",): Native,
+    ("native", "allow"): NativeCode,
 }
 _TABLES_OF_ENTRIES = {"allow", "deny"}
 _EXPECTED = {
