@@ -11,8 +11,8 @@ def add_inspect(add: Add, name: str) -> None:
         name,
         help="find native code that could open connections by itself",
         description="Say which installed packages have native code that could open "
-        "connections by itself, past the sockets of Python or Node: by what it imports, "
-        "calls and holds. Nothing of it is run.",
+        "connections by itself, past the sockets of Python or Node: by what it "
+        "imports, calls and holds. Nothing of it is run.",
         epilog="exit status: 0 fine, 1 something is not in the policy's native.allow, "
         "2 bad usage, or something could not be inspected to its end",
     )

@@ -14,18 +14,22 @@ class Entry(Protocol):
     @property
     def package(self) -> str | None:
         """The package's name; None where a file is named."""
+        ...
 
     @property
     def file(self) -> str | None:
         """The pattern of the file's path."""
+        ...
 
     @property
     def version(self) -> tuple[str, ...]:
         """The patterns of versions; none for any."""
+        ...
 
     @property
     def reason(self) -> str:
         """Why it is allowed."""
+        ...
 
 
 def allowing(entries: Sequence[Entry], finding: Finding) -> str | None:

@@ -12,6 +12,7 @@ import re
 import urllib.parse
 from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 
 from egressmon.attribution.packages import hashes
 from egressmon.files.bounded import MAX_TEXT, read_bounded
@@ -87,7 +88,7 @@ class Site:
             if not line.strip() or line.startswith(("#", "import ", "import\t")):
                 continue
             place = os.path.normpath(posixpath.join(self.folder, line.rstrip()))
-            if os.path.isdir(place) and not f"{place}/".startswith(f"{self.folder}/"):
+            if Path(place).is_dir() and not f"{place}/".startswith(f"{self.folder}/"):
                 nobody = Package("none", "")
                 self._led[place] = owners[0].package if owners else nobody
 
@@ -157,7 +158,7 @@ def _package(place: str, name: str, metadata: str) -> Package:
     if data is None:  # an egg-info may be a file itself
         data = read_bounded(place, _MAX_METADATA) or b""
     headers = data.decode("utf-8", "surrogateescape").partition("\n\n")[0]
-    found = {key: value for key, value in reversed(_HEADER.findall(headers))}
+    found = dict(reversed(_HEADER.findall(headers)))
     stem, _, rest = name.rpartition(".")[0].partition("-")
     version = found.get("Version") or rest
     return Package(

@@ -11,7 +11,48 @@ from egressmon.inspection.system_calls import SENDING
 
 # A look-up sends to a name server what is asked, so it carries data out as well.
 CONNECTING = frozenset(
-    ["connect", "getaddrinfo", "getaddrinfo_a", "gethostbyname", "gethostbyname2", "gethostbyname_r", "gethostbyname2_r", "gethostbyaddr", "gethostbyaddr_r", "getnameinfo", "res_query", "res_nquery", "res_search", "res_nsearch", "res_send", "res_nsend", "res_querydomain", "rcmd", "rcmd_af", "rexec", "clnt_create", "clntudp_create", "clnttcp_create", "io_uring_setup", "io_uring_enter", "io_uring_enter2", "io_uring_register", "io_uring_queue_init", "io_uring_queue_init_params", "io_uring_submit", "io_uring_submit_and_wait"]
+    [
+        "connect",
+        "getaddrinfo",
+        "getaddrinfo_a",
+        "gethostbyname",
+        "gethostbyname2",
+        "gethostbyname_r",
+        "gethostbyname2_r",
+        "gethostbyaddr",
+        "gethostbyaddr_r",
+        "getnameinfo",
+        "res_query",
+        "res_nquery",
+        "res_search",
+        "res_nsearch",
+        "res_send",
+        "res_nsend",
+        "res_querydomain",
+        "rcmd",
+        "rcmd_af",
+        "rexec",
+        "clnt_create",
+        "clntudp_create",
+        "clnttcp_create",
+        "io_uring_setup",
+        "io_uring_enter",
+        "io_uring_enter2",
+        "io_uring_register",
+        "io_uring_queue_init",
+        "io_uring_queue_init_params",
+        "io_uring_submit",
+        "io_uring_submit_and_wait",
+    ][
+        *("connect", "getaddrinfo", "getaddrinfo_a", "getnameinfo"),
+        *("gethostbyname", "gethostbyname2", "gethostbyname_r", "gethostbyname2_r"),
+        *("gethostbyaddr", "gethostbyaddr_r", "res_query", "res_nquery", "res_search"),
+        *("res_nsearch", "res_send", "res_nsend", "res_querydomain"),
+        *("rcmd", "rcmd_af", "rexec", "clnt_create", "clntudp_create"),
+        *("clnttcp_create", "io_uring_setup", "io_uring_enter", "io_uring_enter2"),
+        *("io_uring_register", "io_uring_queue_init", "io_uring_queue_init_params"),
+        *("io_uring_submit", "io_uring_submit_and_wait"),
+    ]
 )
 """Functions of the C library and of liburing that do."""
 SENDING_ON = frozenset(["sendto", "sendmsg", "sendmmsg"])

@@ -4,6 +4,7 @@ import os
 import platform
 import posixpath
 import re
+from pathlib import Path
 
 from egressmon import files
 from egressmon.attribution.packages import hashes
@@ -70,7 +71,7 @@ class _Inspection:
     def _look_beside(self) -> None:
         for site in list(self._tree.sites.values()):
             for path in site.outside:
-                if os.path.lexists(path) and not os.path.isdir(path):
+                if os.path.lexists(path) and not Path(path).is_dir():
                     self._tree.look_at(path)
             self._tree.walk(site.led_to())
 

@@ -1,10 +1,8 @@
-"""How long each x86-64 instruction is, and which constant a register holds.
+"""How long each x86-64 instruction is.
 
 After Intel's Software Developer's Manual, volume 2, chapter 2 and appendix A. Only what
 64-bit code has is known; what is none is an error.
 """
-
-import struct
 
 from egressmon.values import dataclass
 
@@ -13,32 +11,50 @@ _INVALID = frozenset(
     b"\x06\x07\x0e\x16\x17\x1e\x1f\x27\x2f\x37\x3f\x60\x61\x82\x9a\xce\xd4\xd5\xd6\xea"
 )
 _MODRM = frozenset(
-    [row + low for row in range(0, 0x40, 8) for low in range(4)]
-    + [0x63, 0x69, 0x6B, *range(0x80, 0x90), 0xC0, 0xC1, 0xC6, 0xC7]
-    + [*range(0xD0, 0xD4), *range(0xD8, 0xE0), 0xF6, 0xF7, 0xFE, 0xFF]
+    [
+        *(row + low for row in range(0, 0x40, 8) for low in range(4)),
+        *(0x63, 0x69, 0x6B, *range(0x80, 0x90), 0xC0, 0xC1, 0xC6, 0xC7),
+        *(*range(0xD0, 0xD4), *range(0xD8, 0xE0), 0xF6, 0xF7, 0xFE, 0xFF),
+    ]
 )
 _BYTE = frozenset(
-    [row + 4 for row in range(0, 0x40, 8)]
-    + [0x6A, 0x6B, *range(0x70, 0x81), 0x83, 0xA8, *range(0xB0, 0xB8), 0xC0, 0xC1]
-    + [0xC6, 0xCD, *range(0xE0, 0xE8), 0xEB]
+    [
+        *(row + 4 for row in range(0, 0x40, 8)),
+        *(0x6A, 0x6B, *range(0x70, 0x81), 0x83, 0xA8, *range(0xB0, 0xB8), 0xC0),
+        *(0xC1, 0xC6, 0xCD, *range(0xE0, 0xE8), 0xEB),
+    ]
 )
 _FULL = frozenset(
-    [row + 5 for row in range(0, 0x40, 8)] + [0x68, 0x69, 0x81, 0xA9, 0xC7, 0xE8, 0xE9]
+    [row + 5 for row in range(0, 0x40, 8)]
+    + [0x68, 0x69, 0x81, 0xA9, 0xC7, 0xE8, 0xE9][
+        *(row + 5 for row in range(0, 0x40, 8)),
+        *(0x68, 0x69, 0x81, 0xA9, *range(0xB8, 0xC0), 0xC7),
+    ]
 )
+# Of the other opcodes of one byte: the bytes of their constants.
+_SIZES = {
+    **dict.fromkeys(_BYTE, 1),
+    0xE8: 4,
+    0xE9: 4,
+    0xC2: 2,
+    0xCA: 2,
+    0xC8: 3,
+    **dict.fromkeys(range(0xA0, 0xA4), 8),
+}
 _SECOND_BARE = frozenset(
-    [*range(0x05, 0x0A), 0x0B, 0x0E, *range(0x30, 0x38), 0x77, *range(0x80, 0x90)]
-    + [0xA0, 0xA1, 0xA2, 0xA8, 0xA9, 0xAA, *range(0xC8, 0xD0)]
+    [
+        *(*range(0x05, 0x0A), 0x0B, 0x0E, *range(0x30, 0x38), 0x77, *range(0x80, 0x90)),
+        *(0xA0, 0xA1, 0xA2, 0xA8, 0xA9, 0xAA, *range(0xC8, 0xD0)),
+    ]
 )
 _SECOND_BYTE = frozenset(b"\x0f\x70\x71\x72\x73\xa4\xac\xba\xc2\xc4\xc5\xc6")
 _FIRST, _SECOND, _THIRD_38, _THIRD_3A = 1, 2, 3, 4
 _VECTOR_MAPS = {1: _SECOND, 2: _THIRD_38, 3: _THIRD_3A, 5: _THIRD_38, 6: _THIRD_38}
+FIRST, SECOND, _THIRD_38, _THIRD_3A = 1, 2, 3, 4
+"""The maps of opcodes: of one byte, behind 0f, behind 0f 38, and behind 0f 3a."""
+_VECTOR_MAPS = {1: SECOND, 2: _THIRD_38, 3: _THIRD_3A, 5: _THIRD_38, 6: _THIRD_38}
 LONGEST = 15
 """How many bytes an instruction has at most."""
-# That write no general register in the form below: mov to memory and the like, compares.
-_ONLY_READ = frozenset(b"\x38\x39\x3a\x3b\x3c\x3d\x84\x85\xa8\xa9")
-_WRITE_RM = frozenset(b"\x01\x09\x21\x29\x31\x80\x81\x83\x88\x89\xc1\xc6\xc7")
-_WRITE_REG = frozenset(b"\x03\x0b\x23\x2b\x33\x63\x8a\x8b\x8d")
-_VECTOR_MOVES = frozenset(b"\x10\x11\x14\x16\x17\x28\x29\x57\x6c\x6f\x7f\xef\x1e\x1f")
 
 
 class NoInstructionError(ValueError):
@@ -60,7 +76,7 @@ class Instruction:
     @property
     def is_system_call(self) -> bool:
         """Whether it is `syscall`."""
-        return self.map == _SECOND and self.opcode == 0x05 and not self.vector
+        return self.map == SECOND and self.opcode == 0x05 and not self.vector
 
 
 def decode(code: bytes, place: int) -> Instruction:
@@ -89,7 +105,7 @@ def _decoded(code: bytes, start: int) -> Instruction:
     if opcode == 0x8F and code[place + 1] & 0x1F >= 8:
         raise NoInstructionError("AMD's XOP, which no processor has any more")
     place += 1
-    kind = _FIRST
+    kind = FIRST
     if opcode == 0x0F:
         kind, opcode, place = _escaped(code, place)
     elif opcode in _INVALID:
@@ -103,7 +119,7 @@ def _escaped(code: bytes, place: int) -> tuple[int, int, int]:
         return _THIRD_38, code[place + 1], place + 2
     if opcode == 0x3A:
         return _THIRD_3A, code[place + 1], place + 2
-    return _SECOND, opcode, place + 1
+    return SECOND, opcode, place + 1
 
 
 def _measured(
@@ -127,7 +143,7 @@ def _measured(
 def _vector(code: bytes, start: int, place: int) -> Instruction:
     first = code[place]
     if first == 0xC5:
-        kind, place = _SECOND, place + 2
+        kind, place = SECOND, place + 2
     else:
         wide = first == 0x62
         selected = code[place + 1] & (0x07 if wide else 0x1F)
@@ -137,18 +153,18 @@ def _vector(code: bytes, start: int, place: int) -> Instruction:
     opcode = code[place]
     place += 1
     modrm = None
-    if kind != _SECOND or opcode != 0x77:
+    if kind != SECOND or opcode != 0x77:
         modrm = code[place]
         place = _after_operand(code, place)
-    if kind == _THIRD_3A or (kind == _SECOND and opcode in _SECOND_BYTE):
+    if kind == _THIRD_3A or (kind == SECOND and opcode in _SECOND_BYTE):
         place += 1
     return Instruction(place - start, kind, opcode, modrm, 0, vector=True)
 
 
 def _has_modrm(kind: int, opcode: int) -> bool:
-    if kind == _FIRST:
+    if kind == FIRST:
         return opcode in _MODRM
-    return kind != _SECOND or opcode not in _SECOND_BARE
+    return kind != SECOND or opcode not in _SECOND_BARE
 
 
 def _after_operand(code: bytes, place: int) -> int:
@@ -169,105 +185,14 @@ def _after_operand(code: bytes, place: int) -> int:
 def _immediate(
     kind: int, opcode: int, modrm: int | None, rex: int, *, short: bool
 ) -> int:
-    full = 2 if short and not rex & 8 else 4
-    if kind == _SECOND:
+    if kind == SECOND:
         return 4 if 0x80 <= opcode < 0x90 else int(opcode in _SECOND_BYTE)
-    if kind != _FIRST:
+    if kind != FIRST:
         return int(kind == _THIRD_3A)
-    if opcode in _BYTE:
-        return 1
-    if opcode in {0xE8, 0xE9}:
-        return 4
-    if opcode in _FULL:
-        return full
-    if 0xB8 <= opcode <= 0xBF:
-        return 8 if rex & 8 else full
-    if opcode in {0xF6, 0xF7} and modrm is not None and modrm & 0x38 < 0x10:
-        return 1 if opcode == 0xF6 else full
-    return {0xC2: 2, 0xCA: 2, 0xC8: 3, 0xA0: 8, 0xA1: 8, 0xA2: 8, 0xA3: 8}.get(
-        opcode, 0
-    )
-
-
-def is_target(one: Instruction, register: int) -> bool:
-    """Tell whether the operand of `one` that may be memory is the register itself."""
-    modrm = one.modrm
-    if modrm is None or modrm < 0xC0:
-        return False
-    return (modrm & 7 | (one.rex & 1) << 3) == register
-
-
-def is_named(one: Instruction, register: int) -> bool:
-    """Tell whether the other operand of `one` is the register."""
-    return ((one.modrm or 0) >> 3 & 7 | (one.rex & 4) << 1) == register
-
-
-# The register in the opcode's own bits, as of push, pop and mov of a constant.
-def _is_in_opcode(one: Instruction, register: int) -> bool:
-    return (one.opcode & 7 | (one.rex & 1) << 3) == register
-
-
-def loads(one: Instruction, register: int) -> bool:
-    """Tell whether `one` gives the register a new value: by mov, lea, pop or xor."""
-    if one.map != _FIRST or one.vector:
-        return False
-    if one.opcode in {0x8B, 0x8D, 0x63}:
-        return is_named(one, register)
-    if one.opcode in {0x89, 0xC7, 0x31}:
-        return is_target(one, register)
-    if 0x58 <= one.opcode <= 0x5F or 0xB8 <= one.opcode <= 0xBF:
-        return _is_in_opcode(one, register)
-    return False
-
-
-class Constant:
-    """The constant that a register holds, as instructions are followed one by one.
-
-    It is forgotten by whatever could change it and is not known not to.
-    """
-
-    def __init__(self, register: int) -> None:
-        """`register` is its number: 0 for rax, 7 for rdi."""
-        self._register = register
-        self.value: int | None = None
-
-    def follow(self, code: bytes, place: int, one: Instruction) -> None:
-        """Take note of the instruction `one`, which is at `place` in `code`."""
-        mine = self._register
-        if one.map == _FIRST and 0xB8 <= one.opcode <= 0xBF:
-            if _is_in_opcode(one, mine):
-                self.value = _last_word(code, place + one.length)
-        elif one.map == _FIRST and one.opcode == 0xC7 and is_target(one, mine):
-            self.value = _last_word(code, place + one.length)
-        elif self._is_zeroed(one):
-            self.value = 0
-        elif not self._keeps(one):
-            self.value = None
-
-    def _is_zeroed(self, one: Instruction) -> bool:
-        return (
-            one.map == _FIRST
-            and one.opcode in {0x31, 0x33}
-            and is_target(one, self._register)
-            and is_named(one, self._register)
-        )
-
-    def _keeps(self, one: Instruction) -> bool:
-        opcode = one.opcode
-        if one.map == _SECOND:
-            return opcode in _VECTOR_MOVES or 0x80 <= opcode < 0x90
-        if one.map != _FIRST or one.vector:
-            return False
-        if 0x50 <= opcode <= 0x57 or 0x70 <= opcode < 0x80 or opcode == 0x90:
-            return True
-        if 0x58 <= opcode <= 0x5F:
-            return not _is_in_opcode(one, self._register)
-        if opcode in _WRITE_RM:
-            return not is_target(one, self._register)
-        if opcode in _WRITE_REG:
-            return not is_named(one, self._register)
-        return opcode in _ONLY_READ
-
-
-def _last_word(code: bytes, end: int) -> int:
-    return int(struct.unpack_from("<I", code, end - 4)[0])
+    full = 2 if short and not rex & 8 else 4
+    if opcode in {0xF6, 0xF7}:
+        is_test = modrm is not None and modrm & 0x38 < 0x10
+        return (1 if opcode == 0xF6 else full) * is_test
+    if 0xB8 <= opcode <= 0xBF and rex & 8:
+        return 8
+    return _SIZES[opcode] if opcode in _SIZES else full * (opcode in _FULL)

@@ -6,6 +6,7 @@ import posixpath
 import re
 from functools import cache
 
+from egressmon.files import is_regular
 from egressmon.files.bounded import read_bounded
 
 # The C library and what belongs to it, the compiler's own libraries, and the
@@ -39,7 +40,7 @@ def located(name: str, path: str, searched: tuple[str, ...]) -> str | None:
         own = [_expanded(one, origin) for one in searched if one]
         candidates = [f"{folder}/{name}" for folder in (*own, *_folders())]
     for candidate in candidates:
-        if candidate.startswith("/") and os.path.isfile(candidate):
+        if candidate.startswith("/") and is_regular(candidate):
             return os.path.realpath(candidate)
     return None
 

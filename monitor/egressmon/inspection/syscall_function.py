@@ -1,7 +1,7 @@
 """For what a file calls the C library's function `syscall`, which takes any number.
 
-x86-64: the number is in edi as it is called, mostly as a constant. A call goes by way of
-the slot with the function's address (`call [rip+…]`), or of a stub that jumps by it.
+x86-64: the number is in edi as it is called, mostly as a constant. A call goes by way
+of the slot with the function's address (`call [rip+…]`), or of a stub that jumps by it.
 """
 
 import re
@@ -13,13 +13,13 @@ from egressmon.files.elf import Elf
 from egressmon.inspection.budget import Budget
 from egressmon.inspection.functions import Functions
 from egressmon.inspection.instructions import (
+    FIRST,
     LONGEST,
-    Constant,
     Instruction,
     NoInstructionError,
     decode,
-    loads,
 )
+from egressmon.inspection.registers import Constant, loads
 from egressmon.inspection.system_calls import X86_64
 from egressmon.inspection.windows import windows
 from egressmon.values import dataclass
@@ -187,7 +187,7 @@ def _is_lost(one: Instruction, register: int | None) -> bool:
 
 # The register whose value is called, or jumped to.
 def _called(one: Instruction) -> int | None:
-    if one.map == 1 and one.opcode == 0xFF and one.modrm is not None:
-        if one.modrm & 0xF8 in {0xD0, 0xE0}:
-            return one.modrm & 7 | (one.rex & 1) << 3
-    return None
+    modrm = one.modrm
+    if one.map != FIRST or one.opcode != 0xFF or modrm is None:
+        return None
+    return modrm & 7 | (one.rex & 1) << 3 if modrm & 0xF8 in {0xD0, 0xE0} else None

@@ -13,12 +13,8 @@ from egressmon.files.elf import Elf, ElfError
 from egressmon.inspection.budget import Budget
 from egressmon.inspection.findings import Reason
 from egressmon.inspection.functions import Functions
-from egressmon.inspection.instructions import (
-    LONGEST,
-    Constant,
-    NoInstructionError,
-    decode,
-)
+from egressmon.inspection.instructions import LONGEST, NoInstructionError, decode
+from egressmon.inspection.registers import Constant
 from egressmon.inspection.windows import windows
 from egressmon.values import dataclass
 

@@ -6,6 +6,7 @@ No interpreter is run to ask it, as that would run what is inspected.
 import os
 import posixpath
 import re
+from pathlib import Path
 
 from egressmon import files
 from egressmon.errors import UsageError
@@ -16,7 +17,12 @@ from egressmon.values import dataclass
 _MAX_CONFIGURATION = 1 << 16
 _INTERPRETER = re.compile(r"(?:python|pypy)[\d.]*t?")
 _HOME = re.compile(r"^home\s*=\s*(.+)$", re.MULTILINE)
-_SYSTEM = re.compile(r"^include-system-site-packages\s*=\s*true", re.MULTILINE | re.IGNORECASE)
+_SYSTEM = re.compile(
+    r"^include-system-site-packages\s*=\s*true", re.MULTILINE | re.IGNORECASE
+)
+_SYSTEM = re.compile(
+    r"^include-system-site-packages\s*=\s*true", re.MULTILINE | re.IGNORECASE
+)
 _HINT = "name an interpreter such as .venv/bin/python, or a virtual environment"
 _LOCAL = "/usr/local"  # Debian's /usr/bin/python3 has packages there, too
 
@@ -29,11 +35,11 @@ class Target:
 
 
 def environment(path: str) -> list[Target]:
-    """Return the folders of the environment at `path`: an interpreter, or its folder.
+    """Return the folders of the environment at `path`, its interpreter or its folder.
 
     Raises UsageError.
     """
-    prefix = _prefix(os.path.abspath(path))  # noqa: PTH100
+    prefix = _prefix(os.path.abspath(path))  # noqa: PTH100 -- links stay
     configuration = read_bounded(f"{prefix}/pyvenv.cfg", _MAX_CONFIGURATION)
     if configuration is not None:
         return [Target(prefix), *_base(configuration.decode("utf-8", "replace"))]
@@ -46,7 +52,7 @@ def environment(path: str) -> list[Target]:
 
 
 def _prefix(path: str) -> str:
-    if os.path.isdir(path):
+    if Path(path).is_dir():
         return path
     folder, name = posixpath.split(path)
     if not os.path.lexists(path):
@@ -84,7 +90,7 @@ def _below(folders: list[str], *parts: tuple[str, str]) -> list[str]:
             for name in _names(folder)
             if name.startswith(begin) and name.endswith(end)
         ]
-    return [folder for folder in folders if os.path.isdir(folder)]
+    return [folder for folder in folders if Path(folder).is_dir()]
 
 
 def _names(folder: str) -> list[str]:

@@ -6,8 +6,8 @@ from pydantic import Field, model_validator
 
 from egressmon.policy.errors import RefusedError
 from egressmon.policy.language.default import Default
-from egressmon.policy.language.ports import ANY
 from egressmon.policy.language.native import Native
+from egressmon.policy.language.ports import ANY
 from egressmon.policy.language.routes import Route
 from egressmon.policy.language.tables import Table as _Table
 from egressmon.policy.language.values import (
