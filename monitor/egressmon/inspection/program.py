@@ -109,7 +109,7 @@ class _Inspection:
         self._reasons += by_name(self._name)
         needed: list[str] = []
         searched: list[str] = []
-        for step in (self._read_imports, self._read_calls, self._read_libraries):
+        for step in (self._check, self._read_imports, self._read_calls, self._read_libraries):
             self._try(step)
         self._try(lambda: self._read_needed(needed, searched))
         return Program(
@@ -129,6 +129,18 @@ class _Inspection:
             self._problems.append(f"not to its end: {error}")
         except (ElfError, struct.error, LookupError, OverflowError, OSError) as error:
             self._problems.append(f"it is damaged: {error}")
+
+    # What the readers below would take for the end of the file, or for another place.
+    def _check(self) -> None:
+        elf, end = self._elf, 0
+        for segment in elf.segments:
+            if segment.offset + segment.size > elf.file_size:
+                raise ElfError("it is cut short")
+            if segment.address < end:
+                raise ElfError("its segments lie over each other")
+            end = segment.address + segment.size
+        if elf.dynamic_address and not elf.dynamic:
+            raise ElfError("its dynamic section is empty")
 
     def _read_imports(self) -> None:
         self._imports = Imports(self._elf)

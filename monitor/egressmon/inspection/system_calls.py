@@ -157,11 +157,9 @@ def _by_bytes(elf: Elf, address: int) -> Call:
 
 
 def _number_before(elf: Elf, address: int) -> int | None:
-    begin = address - _BACK * 4
-    try:
-        code = elf.exactly(elf.offset_of(begin), _BACK * 4)
-    except ElfError:
-        return None
+    begin = elf.offset_of(address)
+    first = max(begin - _BACK * 4, elf.offset_of(elf.segment_of(address).address))
+    code = elf.exactly(first, (begin - first) // 4 * 4)
     for (word,) in reversed(list(struct.iter_unpack("<I", code))):
         if word & 0x7FE0001F == _MOVZ & 0x7FE0001F:
             return int(word >> 5 & 0xFFFF)
