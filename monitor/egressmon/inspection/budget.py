@@ -2,7 +2,7 @@
 
 _MOST_READ = 1 << 35
 _MOST_DECODED = 1 << 27
-_OF_A_FILE = 1 << 30
+_OF_A_FILE = 1 << 32
 _DECODED_OF_A_FILE = 1 << 23
 
 

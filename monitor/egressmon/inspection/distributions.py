@@ -16,7 +16,7 @@ from pathlib import Path
 
 from egressmon.attribution.packages import hashes
 from egressmon.files.bounded import MAX_TEXT, read_bounded
-from egressmon.inspection.findings import Package, Unread
+from egressmon.inspection.findings import Package, Remarks
 from egressmon.values import dataclass
 
 _HEADER = re.compile(r"^(Name|Version): *(\S+)", re.MULTILINE)
@@ -41,15 +41,20 @@ class Owner:
 class Site:
     """A folder with distributions, such as site-packages."""
 
-    def __init__(self, folder: str, names: list[str]) -> None:
-        """Read what is recorded in `folder`, of which `names` are the content."""
+    def __init__(self, folder: str, names: list[str], remarks: Remarks) -> None:
+        """Read what is recorded in `folder`, of which `names` are the content.
+
+        What cannot be read is told to `remarks`.
+        """
         self.folder = folder
-        self.unread: list[Unread] = []
+        self._remarks = remarks
         self.outside: dict[str, None] = {}
         """The files that are recorded here, and are elsewhere, such as in bin/."""
-        self._owners: defaultdict[str, list[Owner]] = defaultdict(list)
+        self.owners: defaultdict[str, list[Owner]] = defaultdict(list)
+        """Who lists each file."""
         self._room = _MAX_RECORDS
-        self._led: dict[str, Package] = {}
+        self.led: dict[str, Package] = {}
+        """The folders elsewhere that `.pth` files lead to, and whose those are."""
         self._editable: list[tuple[str, str]] = []
         self._top = _prefix(folder)
         found = sorted(name for name in names if name.endswith(_ENDS))
@@ -57,40 +62,25 @@ class Site:
             self._read(name)
         if len(found) > _MOST_DISTRIBUTIONS:
             what = f"more than {_MOST_DISTRIBUTIONS} distributions"
-            self.unread.append(Unread(folder, what))
+            self._remarks.add(folder, what)
         for name in sorted(one for one in names if one.endswith(".pth"))[:_MOST_PTH]:
             self._read_pth(name)
         self._check_editable()
-
-    def owners(self, path: str) -> list[Owner]:
-        """Return who lists the file at `path`."""
-        return self._owners.get(path, [])
-
-    def led_to(self) -> list[str]:
-        """Return the folders elsewhere that `.pth` files lead imports to."""
-        return list(self._led)
-
-    def project_of(self, path: str) -> Package | None:
-        """Return the distribution whose `.pth` file leads imports to the file."""
-        for folder, package in self._led.items():
-            if path.startswith(f"{folder}/"):
-                return package
-        return None
 
     # The lines that are no code (site.py of the standard library).
     def _read_pth(self, name: str) -> None:
         data = read_bounded(f"{self.folder}/{name}", _MAX_METADATA)
         if data is None:
-            self.unread.append(Unread(f"{self.folder}/{name}", "it cannot be read"))
+            self._remarks.add(f"{self.folder}/{name}", "it cannot be read")
             return
-        owners = self.owners(f"{self.folder}/{name}")
+        owners = self.owners.get(f"{self.folder}/{name}")
         for line in data.decode("utf-8", "surrogateescape").splitlines():
             if not line.strip() or line.startswith(("#", "import ", "import\t")):
                 continue
             place = os.path.normpath(posixpath.join(self.folder, line.rstrip()))
             if Path(place).is_dir() and not f"{place}/".startswith(f"{self.folder}/"):
                 nobody = Package("none", "")
-                self._led[place] = owners[0].package if owners else nobody
+                self.led[place] = owners[0].package if owners else nobody
 
     # An editable install whose folders code names, and no line of a .pth file.
     def _read_url(self, place: str) -> None:
@@ -101,9 +91,9 @@ class Site:
 
     def _check_editable(self) -> None:
         for place, project in self._editable:
-            if not any(f"{one}/".startswith(f"{project}/") for one in self._led):
+            if not any(f"{one}/".startswith(f"{project}/") for one in self.led):
                 what = f"it is installed from {project}, which is to be named itself"
-                self.unread.append(Unread(place, what))
+                self._remarks.add(place, what)
 
     def _read(self, name: str) -> None:
         place = posixpath.join(self.folder, name)
@@ -114,23 +104,24 @@ class Site:
         data = read_bounded(f"{place}/{record}", min(_MAX_RECORD, self._room))
         if data is None:
             if os.path.lexists(f"{place}/{record}"):
-                self.unread.append(Unread(f"{place}/{record}", "it cannot be read"))
+                self._remarks.add(f"{place}/{record}", "it cannot be read")
             return
         self._room -= len(data)
         self._note(place, package, list(_rows(data, name if is_egg else "")))
 
     def _note(self, place: str, package: Package, rows: list[list[str]]) -> None:
         whole = Package("python", package.name, package.version, _imported(rows))
+        is_told = False
         for row in rows:
             path = posixpath.normpath(posixpath.join(self.folder, row[0]))
             if not path.startswith(f"{self._top}/"):
-                shown = f"{place}/RECORD"
                 what = f"it lists a file outside of {self._top}: {path[:MAX_TEXT]}"
-                if not any(one.path == shown for one in self.unread):
-                    self.unread.append(Unread(shown, what))
+                if not is_told:
+                    self._remarks.add(f"{place}/RECORD", what)
+                is_told = True
                 continue
             digest = hashes.recorded(row[1]) if len(row) > 1 else None
-            self._owners[path].append(Owner(whole, digest))
+            self.owners[path].append(Owner(whole, digest))
             if not path.startswith(f"{self.folder}/"):
                 self.outside[path] = None
 

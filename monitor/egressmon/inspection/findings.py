@@ -9,6 +9,7 @@ Manager: TypeAlias = Literal["python", "npm", "debian", "apk", "rpm", "none"]
 Kind: TypeAlias = Literal[
     "imports", "system-call", "library", "go", "packed", "loads", "needs"
 ]
+_MOST_REMARKS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,28 @@ class Unread:
 
     path: str
     reason: str
+
+
+class Remarks:
+    """The places that were not inspected; of very many, the first and how many."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Unread, None] = {}
+        self._more = 0
+
+    def add(self, path: str, reason: str) -> None:
+        """Remember that what is at `path` was not inspected, or not to its end."""
+        one = Unread(path, reason)
+        if len(self._kept) < _MOST_REMARKS:
+            self._kept[one] = None
+        elif one not in self._kept:
+            self._more += 1
+
+    def all(self) -> tuple[Unread, ...]:
+        """Return them, in the order in which they were found."""
+        if not self._more:
+            return tuple(self._kept)
+        return (*self._kept, Unread("", f"{self._more} more are not listed"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,12 @@ class _Inspection:
         self._reasons += by_name(self._name)
         needed: list[str] = []
         searched: list[str] = []
-        for step in (self._check, self._read_imports, self._read_calls, self._read_libraries):
+        for step in (
+            self._check,
+            self._read_imports,
+            self._read_calls,
+            self._read_libraries,
+        ):
             self._try(step)
         self._try(lambda: self._read_needed(needed, searched))
         return Program(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from egressmon import files
 from egressmon.inspection.distributions import Site
-from egressmon.inspection.findings import Unread
+from egressmon.inspection.findings import Remarks
 from egressmon.inspection.program import is_native
 
 _MOST_ENTRIES = 2_000_000
@@ -27,7 +27,7 @@ class Tree:
         self.native: dict[str, None] = {}
         """The paths of all native code, in order of name in each folder."""
         self.sites: dict[str, Site] = {}
-        self.unread: list[Unread] = []
+        self.remarks = Remarks()
         self.looked_at = 0
         """How many files were opened."""
         self._entries = 0
@@ -98,9 +98,7 @@ class Tree:
             yield one
 
     def _site(self, folder: str, names: list[str]) -> None:
-        site = Site(folder, names)
-        self.sites[folder] = site
-        self.unread += site.unread
+        self.sites[folder] = Site(folder, names, self.remarks)
 
     # Whether it is a folder, to be entered.
     def _entry(self, entry: "os.DirEntry[str]") -> bool:
@@ -132,12 +130,10 @@ class Tree:
             self._not_read(path, what)
 
     def _not_read(self, path: str, why: str) -> None:
-        self.unread.append(Unread(path, why))
+        self.remarks.add(path, why)
 
     def _full(self, why: str) -> None:
-        last = Unread("", f"{why}: the rest was not looked at")
-        if last not in self.unread:
-            self.unread.append(last)
+        self.remarks.add("", f"{why}: the rest was not looked at")
 
 
 def _why(error: OSError | ValueError) -> str:

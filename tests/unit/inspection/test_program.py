@@ -162,8 +162,10 @@ def test_a_file_that_is_cut_short_is_told(tmp_path: Path, size: int) -> None:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_a_damaged_file_gives_an_answer(tmp_path: Path, seed: int) -> None:
-    source = SOCKET + CALLS + (
-        "int f(void *a) { return connect(socket(2, 1, 0), a, 16) + syscall(39); }"
+    source = (
+        SOCKET
+        + CALLS
+        + ("int f(void *a) { return connect(socket(2, 1, 0), a, 16) + syscall(39); }")
     )
     path = built(tmp_path / "a.so", source)
     data = bytearray(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Instructions that call the kernel are told from bytes, and for what from constants."""
+"""Calls of the kernel are told from other bytes, and for what they are."""
 
 import struct
 from pathlib import Path
@@ -87,7 +87,10 @@ SVC = 0xD4000001
     ("code", "expected"),
     [
         (arm64(MOV_X8 | 203 << 5, SVC), [("calls the kernel for connect", True)]),
-        (arm64(MOV_W8 | 206 << 5, 0xD2800020, SVC), [("calls the kernel for sendto", True)]),
+        (
+            arm64(MOV_W8 | 206 << 5, 0xD2800020, SVC),
+            [("calls the kernel for sendto", True)],
+        ),
         (arm64(MOV_X8 | 172 << 5, SVC), []),
         (
             arm64(0xAA0003E8, SVC),  # mov x8, x0
@@ -140,7 +143,7 @@ def test_what_is_no_instruction_is_an_error(code: str) -> None:
 
 
 def test_a_constant_is_forgotten_at_what_may_change_it() -> None:
-    code = bytes.fromhex("b82a000000" "4889d9" "8b03")  # mov; mov rcx, rbx; mov eax, …
+    code = bytes.fromhex("b82a0000004889d98b03")  # mov; mov rcx, rbx; mov eax, …
     held = Constant(0)
     seen: list[int | None] = []
     place = 0
