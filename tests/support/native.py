@@ -16,7 +16,8 @@ SHARED = ("-shared", "-fPIC")
 
 def built(path: Path, source: str, *flags: str) -> Path:
     """Compile C `source` to `path`, by default as a shared library."""
-    words = ["gcc", "-O1", "-w", "-x", "c", "-", "-o", str(path), *(flags or SHARED)]
+    words = ["gcc", "-O1", "-w", "-x", "c", "-", "-x", "none", "-o", str(path)]
+    words += flags or SHARED
     path.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(words, input=source, text=True, check=True, capture_output=True)
     return path

@@ -2,15 +2,19 @@
 
 import os
 import posixpath
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 
 from egressmon.attribution.packages import hashes
-from egressmon.attribution.packages.lookup import Packages, Place
+from egressmon.attribution.packages.system import SystemPackages
+from egressmon.files.beginning import Beginning
 from egressmon.inspection.distributions import Owner, Site
 from egressmon.inspection.findings import Package
 from egressmon.inspection.npm import npm_package
+from egressmon.values import replace
 
+_TOP = re.compile(r"/(?:site|dist)-packages/([^/.]+)")
 NOBODY = Package("none", "")
 """Stands for the package of a file that is in none."""
 
@@ -21,7 +25,8 @@ class Owners:
     def __init__(self, sites: Iterable[Site]) -> None:
         self._listed: defaultdict[str, list[Owner]] = defaultdict(list)
         self._projects: dict[str, Package] = {}
-        self._packages = Packages()
+        self._system = SystemPackages(Beginning())
+        self._of_system: dict[str, Package | None] = {}
         for site in sites:
             self._projects.update(site.led)
             for path, owners in site.owners.items():
@@ -33,9 +38,12 @@ class Owners:
         Each distribution that lists it is one, if the file is what was installed.
         """
         if path in self._listed:
-            return [_compared(path, one) for one in self._listed[path]]
+            return [self._compared(path, one) for one in self._listed[path]]
         found = self._project(path) or npm_package(os.path.abspath(path))  # noqa: PTH100 -- of text
-        return [(found or self.of_system(path) or NOBODY, "")]
+        return [(found or self._nobodys_or_systems(path), "")]
+
+    def _nobodys_or_systems(self, path: str) -> Package:
+        return replace(self.of_system(path) or NOBODY, import_names=_imported_as(path))
 
     # Whose `.pth` file leads imports to the folder that it is in.
     def _project(self, path: str) -> Package | None:
@@ -48,18 +56,32 @@ class Owners:
 
     def of_system(self, path: str) -> Package | None:
         """Return the system's package that the file at `path` belongs to."""
-        found = self._packages.of(Place(os.path.realpath(path)))
-        if found is None:
+        real = os.path.realpath(path)
+        if real not in self._of_system:
+            self._of_system[real] = self._ask(real)
+        return self._of_system[real]
+
+    def _ask(self, path: str) -> Package | None:
+        try:
+            found = self._system.owner(path, "")
+        except (OSError, ValueError):
             return None
-        match found.kind:
-            case ("debian" | "apk" | "rpm") as manager:
-                return Package(manager, found.name, found.version)
+        match found.package.kind if found is not None else None:
+            case ("debian" | "apk" | "rpm") as manager if found is not None:
+                return Package(manager, found.package.name, found.package.version)
             case _:
                 return None
 
+    # Debian strips what it builds, so that its files are not as RECORD has them.
+    def _compared(self, path: str, owner: Owner) -> tuple[Package, str]:
+        if hashes.fits(path, owner.digest) is not False:
+            return owner.package, ""
+        found = self._nobodys_or_systems(path)
+        if found.manager != "none":
+            return found, ""
+        return found, f"the RECORD of {owner.package.name} lists it with another hash"
 
-def _compared(path: str, owner: Owner) -> tuple[Package, str]:
-    if hashes.fits(path, owner.digest) is not False:
-        return owner.package, ""
-    name = owner.package.name
-    return NOBODY, f"the RECORD of {name} lists it with another hash"
+
+def _imported_as(path: str) -> tuple[str, ...]:
+    match = _TOP.search(path)
+    return (match[1],) if match is not None and match[1].isidentifier() else ()
