@@ -12,6 +12,7 @@ from egressmon.inspection.inspection import inspect
 from egressmon.inspection.targets import environment
 from egressmon.policy.reading.file import load_policy
 from egressmon.reports.native import Inspected, Judged, write
+from egressmon.startup.environment import original, variables
 from egressmon.text import printable
 
 
@@ -50,7 +51,8 @@ def inspect_native(request: InspectRequest) -> int:
 
 # The virtual environment that is active in the caller's shell, or the one that runs.
 def _active() -> str:
-    return os.environ.get("VIRTUAL_ENV") or sys.prefix
+    found = variables(original()).get(b"VIRTUAL_ENV")
+    return os.fsdecode(found) if found else sys.prefix
 
 
 def _entries(policy: str | None) -> Sequence[Entry]:

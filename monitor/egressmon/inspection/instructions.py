@@ -4,7 +4,7 @@ After Intel's Software Developer's Manual, volume 2, chapter 2 and appendix A. O
 64-bit code has is known; what is none is an error.
 """
 
-from egressmon.values import dataclass
+from typing import NamedTuple
 
 _PREFIXES = frozenset(b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3")
 _INVALID = frozenset(
@@ -61,8 +61,7 @@ class NoInstructionError(ValueError):
     """The bytes are no instruction, or one that is not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Instruction:
+class Instruction(NamedTuple):
     """An instruction; `map` is 1 for opcodes of one byte, 2 for those behind 0f."""
 
     length: int
