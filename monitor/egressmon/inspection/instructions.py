@@ -131,10 +131,13 @@ def _measured(
 ) -> Instruction:
     (start, place), (kind, opcode) = places, what
     modrm = None
-    if _has_modrm(kind, opcode):
+    if _HAVE_MODRM[kind][opcode]:
         modrm = code[place]
         place = _after_operand(code, place)
-    place += _immediate(kind, opcode, modrm, rex, short=short)
+    if kind == FIRST and opcode in _BY_PREFIX:
+        place += _by_prefix(opcode, modrm, rex, short=short)
+    else:
+        place += _CONSTANTS[kind][opcode]
     return Instruction(place - start, kind, opcode, modrm, rex, vector=False)
 
 
@@ -160,38 +163,51 @@ def _vector(code: bytes, start: int, place: int) -> Instruction:
     return Instruction(place - start, kind, opcode, modrm, 0, vector=True)
 
 
-def _has_modrm(kind: int, opcode: int) -> bool:
-    if kind == FIRST:
-        return opcode in _MODRM
-    return kind != SECOND or opcode not in _SECOND_BARE
-
-
 def _after_operand(code: bytes, place: int) -> int:
-    mode, low = code[place] >> 6, code[place] & 7
-    place += 1
-    if mode == 3:
-        return place
-    if low == 4:
-        base = code[place] & 7
-        place += 1
-        if not mode and base == 5:
-            return place + 4
-    elif not mode and low == 5:
-        return place + 4
-    return place + (0, 1, 4)[mode]
+    modrm = code[place]
+    # A base without a register (SIB) is 32 bits more.
+    if modrm & 0xC7 == 0x04 and code[place + 1] & 7 == 5:
+        return place + 6
+    return place + _OPERANDS[modrm]
 
 
-def _immediate(
-    kind: int, opcode: int, modrm: int | None, rex: int, *, short: bool
-) -> int:
-    if kind == SECOND:
-        return 4 if 0x80 <= opcode < 0x90 else int(opcode in _SECOND_BYTE)
-    if kind != FIRST:
-        return int(kind == _THIRD_3A)
-    full = 2 if short and not rex & 8 else 4
-    if opcode in {0xF6, 0xF7}:
-        is_test = modrm is not None and modrm & 0x38 < 0x10
-        return (1 if opcode == 0xF6 else full) * is_test
+# The constant is of 16 bits behind 66, of 64 for a mov to the whole register, and there
+# at all in the group f6, f7 for a test alone.
+def _by_prefix(opcode: int, modrm: int | None, rex: int, *, short: bool) -> int:
     if 0xB8 <= opcode <= 0xBF and rex & 8:
         return 8
-    return _SIZES[opcode] if opcode in _SIZES else full * (opcode in _FULL)
+    if opcode in {0xF6, 0xF7} and (modrm or 0) & 0x38 >= 0x10:
+        return 0
+    if opcode == 0xF6:
+        return 1
+    return 2 if short and not rex & 8 else 4
+
+
+# The bytes of the operand in memory or a register, from its first byte on (modrm).
+def _operand(modrm: int) -> int:
+    mode, low = modrm >> 6, modrm & 7
+    if mode == 3:
+        return 1
+    far = 4 if mode == 0 and low == 5 else 0
+    return 1 + (low == 4) + far + (0, 1, 4)[mode]
+
+
+_OPERANDS = bytes(map(_operand, range(256)))
+# By map and opcode: whether there is an operand, and the bytes of the constant.
+_HAVE_MODRM = (
+    b"",
+    bytes(opcode in _MODRM for opcode in range(256)),
+    bytes(opcode not in _SECOND_BARE for opcode in range(256)),
+    b"\1" * 256,
+    b"\1" * 256,
+)
+_CONSTANTS = (
+    b"",
+    bytes(_SIZES.get(opcode, 0) for opcode in range(256)),
+    bytes(
+        4 if 0x80 <= opcode < 0x90 else opcode in _SECOND_BYTE for opcode in range(256)
+    ),
+    bytes(256),
+    b"\1" * 256,
+)
+_BY_PREFIX = _FULL | {0xF6, 0xF7}

@@ -160,18 +160,21 @@ def test_a_file_that_is_cut_short_is_told(tmp_path: Path, size: int) -> None:
     assert inspected_at(path).problems or why(path) == [("imports connect", True)]
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_a_damaged_file_gives_an_answer(tmp_path: Path, seed: int) -> None:
+def test_a_damaged_file_gives_an_answer(tmp_path: Path) -> None:
     source = (
         SOCKET
         + CALLS
         + ("int f(void *a) { return connect(socket(2, 1, 0), a, 16) + syscall(39); }")
     )
     path = built(tmp_path / "a.so", source)
-    data = bytearray(path.read_bytes())
-    for index in range(40):
-        data[(seed * 7919 + index * 104729) % min(len(data), 4096)] ^= 1 << index % 8
-    data[:6] = b"\x7fELF\x02\x01"
-    path.write_bytes(data)
+    whole = path.read_bytes()
+    for seed in range(150):
+        data = bytearray(whole)
+        for index in range(seed % 40 + 1):
+            data[(seed * 7919 + index * 104729) % min(len(data), 4096)] ^= (
+                1 << index % 8
+            )
+        data[:6] = b"\x7fELF\x02\x01"
+        path.write_bytes(data)
 
-    inspected_at(path)
+        inspected_at(path)
