@@ -159,7 +159,7 @@ def test_import_linter_takes_the_contract(wheels: Path, tmp_path: Path) -> None:
 
 def _linted(folder: Path) -> int:
     program = Path(sys.executable).with_name("lint-imports")
-    words = [program, "--no-cache", "--config", "contract.toml"]
+    words = [str(program), "--no-cache", "--config", "contract.toml"]
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     return subprocess.run(
         words, cwd=folder, env=environment, check=False, capture_output=True

@@ -1,12 +1,12 @@
 """Small native programs and libraries, compiled or written byte by byte."""
 
-import os
 import struct
 import subprocess
 from pathlib import Path
 
-from egressmon.inspection.budget import Budget
-from egressmon.inspection.program import Program, inspected
+from egressmon.inspection.findings import Remarks
+from egressmon.inspection.program import Program
+from egressmon.inspection.programs import Programs
 
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SEGMENT = struct.Struct("<IIQQQQQQ")
@@ -38,7 +38,7 @@ def written(path: Path, code: bytes, machine: int) -> Path:
 
 def inspected_at(path: Path) -> Program:
     """Return what is known of the file at `path`."""
-    return inspected(os.open(path, os.O_RDONLY), path.name, Budget())
+    return Programs([], Remarks()).at(str(path))
 
 
 def why(path: Path) -> list[tuple[str, bool]]:

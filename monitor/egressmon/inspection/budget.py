@@ -1,7 +1,8 @@
 """How much one inspection may read: hostile files are large, and any number of them."""
 
-_MOST_READ = 1 << 35
+_MOST_READ = 1 << 34
 _MOST_DECODED = 1 << 27
+_MOST_MATCHED = 1 << 30
 _OF_A_FILE = 1 << 32
 _DECODED_OF_A_FILE = 1 << 23
 
@@ -16,6 +17,7 @@ class Budget:
     def __init__(self) -> None:
         self._read = _MOST_READ
         self._decoded = _MOST_DECODED
+        self._matched = _MOST_MATCHED
         self._of_file = _OF_A_FILE
         self._decoded_of_file = _DECODED_OF_A_FILE
 
@@ -39,4 +41,11 @@ class Budget:
             return False
         self._decoded_of_file -= size
         self._decoded -= size
+        return True
+
+    def may_match(self, size: int) -> bool:
+        """Count `size` bytes in which patterns are looked for; false if too many."""
+        if size > self._matched:
+            return False
+        self._matched -= size
         return True

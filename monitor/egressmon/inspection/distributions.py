@@ -12,6 +12,7 @@ import re
 import urllib.parse
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from egressmon.attribution.packages import hashes
@@ -26,6 +27,9 @@ _MOST_PTH = 1000
 _MAX_RECORD = 1 << 24
 _MAX_RECORDS = 1 << 28  # of one folder
 _MAX_METADATA = 1 << 20
+_MOST_ROWS = 200_000
+_MOST_FILES = 500_000
+_SOURCES = (".py", ".pyc", ".pyi")
 _MODULE_ENDS = (".py", ".so", ".pyc")
 _NO_IMPORT = (".dist-info", ".egg-info", ".libs", ".data")
 
@@ -107,7 +111,14 @@ class Site:
                 self._remarks.add(f"{place}/{record}", "it cannot be read")
             return
         self._room -= len(data)
-        self._note(place, package, list(_rows(data, name if is_egg else "")))
+        rows: list[list[str]] = []
+        try:
+            rows.extend(islice(_rows(data, name if is_egg else ""), _MOST_ROWS))
+        except csv.Error as error:
+            self._remarks.add(f"{place}/{record}", f"not to its end: {error}")
+        if len(rows) == _MOST_ROWS:
+            self._remarks.add(f"{place}/{record}", f"only {_MOST_ROWS} lines were read")
+        self._note(place, package, rows)
 
     def _note(self, place: str, package: Package, rows: list[list[str]]) -> None:
         whole = Package("python", package.name, package.version, _imported(rows))
@@ -120,6 +131,13 @@ class Site:
                     self._remarks.add(f"{place}/RECORD", what)
                 is_told = True
                 continue
+            # Sources are most files; what is native code all the same is nobody's.
+            if path.endswith(_SOURCES):
+                continue
+            if len(self.owners) >= _MOST_FILES:
+                what = f"more than {_MOST_FILES} files are recorded"
+                self._remarks.add(self.folder, what)
+                return
             digest = hashes.recorded(row[1]) if len(row) > 1 else None
             self.owners[path].append(Owner(whole, digest))
             if not path.startswith(f"{self.folder}/"):
@@ -138,10 +156,7 @@ def _rows(data: bytes, below: str) -> Iterator[list[str]]:
         yield from ([posixpath.normpath(f"{below}/{line}")] for line in lines if line)
         return
     rows = csv.reader(line for line in lines if line and "\0" not in line)
-    try:
-        yield from (row for row in rows if row and row[0])
-    except csv.Error:
-        return
+    yield from (row for row in rows if row and row[0])
 
 
 def _package(place: str, name: str, metadata: str) -> Package:

@@ -15,6 +15,7 @@ from egressmon.inspection.npm import npm_package
 from egressmon.values import replace
 
 _TOP = re.compile(r"/(?:site|dist)-packages/([^/.]+)")
+_MOST_HASHED = 1 << 30
 NOBODY = Package("none", "")
 """Stands for the package of a file that is in none."""
 
@@ -74,7 +75,7 @@ class Owners:
 
     # Debian strips what it builds, so that its files are not as RECORD has them.
     def _compared(self, path: str, owner: Owner) -> tuple[Package, str]:
-        if hashes.fits(path, owner.digest) is not False:
+        if hashes.fits(path, owner.digest, _MOST_HASHED) is not False:
             return owner.package, ""
         found = self._nobodys_or_systems(path)
         if found.manager != "none":

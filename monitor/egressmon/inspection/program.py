@@ -9,7 +9,7 @@ from egressmon.files.elf import Elf, ElfError
 from egressmon.inspection.budget import Budget, SpentError
 from egressmon.inspection.findings import Reason
 from egressmon.inspection.imported import CONNECTING, SENDING_ON, imported, looks_up
-from egressmon.inspection.libraries import by_name, by_symbols, by_texts
+from egressmon.inspection.libraries import by_symbols, by_texts
 from egressmon.inspection.symbols import Imports
 from egressmon.inspection.system_calls import system_calls
 from egressmon.values import dataclass, field
@@ -59,10 +59,10 @@ def is_native(head: bytes) -> bool:
     return kind not in {_RELOCATABLE, _CORE} and machine != _BPF
 
 
-def inspected(descriptor: int, name: str, budget: Budget) -> Program:
+def inspected(descriptor: int, budget: Budget) -> Program:
     """Return what is known of the ELF file at `descriptor`, which is closed.
 
-    `name` is the file's. Whatever is wrong with it is told in `problems`.
+    Whatever is wrong with it is told in `problems`.
     """
     budget.next_file()
     head = os.pread(descriptor, 20, 0)
@@ -73,7 +73,7 @@ def inspected(descriptor: int, name: str, budget: Budget) -> Program:
     except (ElfError, OSError) as error:
         return Program(problems=(f"it is damaged: {error}",))
     try:
-        return _Inspection(elf, name, budget).result()
+        return _Inspection(elf, budget).result()
     finally:
         elf.close()
 
@@ -97,16 +97,14 @@ def _of_another_kind(descriptor: int) -> Program:
 class _Inspection:
     """The inspection of one file; a part that fails leaves the others be."""
 
-    def __init__(self, elf: Elf, name: str, budget: Budget) -> None:
+    def __init__(self, elf: Elf, budget: Budget) -> None:
         self._elf = elf
-        self._name = name
         self._budget = budget
         self._reasons: list[Reason] = []
         self._problems: list[str] = []
         self._imports: Imports | None = None
 
     def result(self) -> Program:
-        self._reasons += by_name(self._name)
         needed: list[str] = []
         searched: list[str] = []
         for step in (

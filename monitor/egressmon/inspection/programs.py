@@ -7,8 +7,10 @@ import posixpath
 from egressmon import files
 from egressmon.inspection.budget import Budget
 from egressmon.inspection.findings import Reason, Remarks
+from egressmon.inspection.libraries import by_name
 from egressmon.inspection.linked import is_of_the_system, located
 from egressmon.inspection.program import Program, inspected
+from egressmon.values import replace
 
 _MACHINES = {"x86_64": 62, "aarch64": 183}
 _MOST_DEEP = 16
@@ -26,7 +28,7 @@ class Programs:
         """
         self._remarks = remarks
         self._budget = Budget()
-        self._known: dict[tuple[int, int, int, str], Program] = {}
+        self._known: dict[tuple[int, int, int], Program] = {}
         self._reasons: dict[str, list[Reason]] = {}
         self._looked_for = 0
         self._by_name: dict[str, str] = {}
@@ -43,17 +45,20 @@ class Programs:
             self._remarks.add(path, getattr(error, "strerror", None) or str(error))
             return Program()
         status = os.fstat(descriptor)
-        name = posixpath.basename(path)
-        key = (status.st_dev, status.st_ino, status.st_mtime_ns, name)
+        key = (status.st_dev, status.st_ino, status.st_mtime_ns)
         if key in self._known:
             os.close(descriptor)
         else:
             if len(self._known) >= _MOST_PROGRAMS:
                 self._known.clear()
-            self._known[key] = inspected(descriptor, name, self._budget)
+            self._known[key] = inspected(descriptor, self._budget)
         for problem in self._known[key].problems:
             self._remarks.add(path, problem)
-        return self._known[key]
+        program = self._known[key]
+        named = tuple(by_name(posixpath.basename(path)))
+        return (
+            replace(program, reasons=(*named, *program.reasons)) if named else program
+        )
 
     def linked(self, path: str) -> list[tuple[str, str]]:
         """Return (name, path) of the libraries that the file at `path` is linked to.

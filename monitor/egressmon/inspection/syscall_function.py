@@ -61,7 +61,8 @@ def numbers_asked(elf: Elf, slots: list[int], budget: Budget) -> Asked:
 
     Raises ElfError and SpentError.
     """
-    if elf.machine != X86_64 or not slots:
+    size = sum(one.size for one in elf.segments if one.executable)
+    if elf.machine != X86_64 or not slots or not budget.may_match(2 * size):
         return Asked(frozenset(), unknown=True)
     uses = {use.address: use for use in _uses(elf, frozenset(slots), budget)}
     if len(uses) > _MOST_CALLS:
