@@ -117,14 +117,11 @@ def test_what_the_policy_does_not_list_is_a_finding(
 
     assert run("policy", "check", "--strict", str(policy)).returncode == 0
     assert run(*words).returncode == 0
-    policy.write_text("version = 1\n" + "".join(entries[1:]))
-    done = run(*words)
-    assert (done.returncode, done.stderr) == (1, "")
-    assert "not in native.allow: 1 file\n" in done.stdout
-    policy.write_text("version = 1\n" + "".join(entries).replace("uvloop", "uvlop"))
+    policy.write_text("version = 1\n" + "".join(entries[1:]).replace("uvloop", "uvlop"))
     done = run(*words)
     assert done.returncode == 1
     assert done.stderr == "egressmon: inspect: allowed, but not found: uvlop\n"
+    assert "not in native.allow: 2 files\n" in done.stdout
 
 
 @pytest.mark.parametrize(
