@@ -52,6 +52,7 @@ CONNECTING = frozenset(
         *("clnttcp_create", "io_uring_setup", "io_uring_enter", "io_uring_enter2"),
         *("io_uring_register", "io_uring_queue_init", "io_uring_queue_init_params"),
         *("io_uring_submit", "io_uring_submit_and_wait"),
+        *("sctp_connectx", "sctp_send", "sctp_sendmsg", "sctp_sendv"),
     ]
 )
 """Functions of the C library and of liburing that do."""

@@ -77,6 +77,11 @@ class Instruction(NamedTuple):
         """Whether it is `syscall`."""
         return self.map == SECOND and self.opcode == 0x05 and not self.vector
 
+    @property
+    def is_interrupt(self) -> bool:
+        """Whether it is `int`, whose number is its last byte."""
+        return self.map == FIRST and self.opcode == 0xCD
+
 
 def decode(code: bytes, place: int) -> Instruction:
     """Return the instruction at `place` in `code`. Raises NoInstructionError."""

@@ -12,7 +12,7 @@ from egressmon.files.bounded import read_bounded
 # The C library and what belongs to it, the compiler's own libraries, and the
 # interpreter's: they call nothing by themselves, and programs import from them.
 _OF_THE_SYSTEM = re.compile(
-    r"ld-linux.*|ld64.*|ld-musl.*|libc\.musl.*|libpython3[\d.t]*\.so[\d.]*|linux-vdso.*|"
+    r"ld-linux[^/]*|ld64[^/]*|ld-musl[^/]*|libc\.musl[^/]*|libpython3[\d.t]*\.so[\d.]*|"
     r"lib(?:c|m|dl|pthread|rt|resolv|util|anl|nsl|crypt|gcc_s|stdc\+\+|atomic|gomp|z)"
     r"\.so[\d.]*"
 )
@@ -29,7 +29,8 @@ def is_of_the_system(name: str) -> bool:
 def located(name: str, path: str, searched: tuple[str, ...]) -> str | None:
     """Return the path of the library `name`, to which the file at `path` is linked.
 
-    `searched` is where the file has it looked for. None if it is in none of the places.
+    `searched` is where the file has it looked for. None if it is in none of the places,
+    and if it is one of the system's in the system's own folders.
     """
     if "\0" in name or not name:
         return None
@@ -38,8 +39,11 @@ def located(name: str, path: str, searched: tuple[str, ...]) -> str | None:
         candidates = [_expanded(name, origin)]
     else:
         own = [_expanded(one, origin) for one in searched if one]
-        candidates = [f"{folder}/{name}" for folder in (*own, *_folders())]
+        systems = () if is_of_the_system(name) else _folders()
+        candidates = [f"{folder}/{name}" for folder in (*own, *systems)]
     for candidate in candidates:
+        if is_of_the_system(name) and posixpath.dirname(candidate) in _folders():
+            return None
         if candidate.startswith("/") and is_regular(candidate):
             return os.path.realpath(candidate)
     return None

@@ -18,7 +18,8 @@ MAGIC = b"\x7fELF"
 _WIDE_AND_LITTLE = b"\x02\x01"
 _RELOCATABLE, _CORE = 1, 4  # e_type of what cannot be loaded as it is
 _BPF = 247  # e_machine
-_NEEDED, _SEARCHED, _SEARCHED_LAST = 1, 29, 15
+_NEEDED = (1, 0x7FFFFFFD, 0x7FFFFFFF)  # DT_NEEDED, DT_AUXILIARY, DT_FILTER
+_SEARCHED, _SEARCHED_LAST = 29, 15
 _MOST_NEEDED = 1024
 _MOST_SEARCHED = 1 << 26
 _NAMES = re.compile(
@@ -162,7 +163,7 @@ class _Inspection:
         self._reasons += by_texts(self._elf, self._budget, looks_up=can_look_up)
 
     def _read_needed(self, needed: list[str], searched: list[str]) -> None:
-        found = self._elf.strings(_NEEDED)
+        found = [one for tag in _NEEDED for one in self._elf.strings(tag)]
         if len(found) > _MOST_NEEDED:
             self._problems.append(f"more than {_MOST_NEEDED} libraries are named")
         needed += found[:_MOST_NEEDED]

@@ -70,9 +70,10 @@ class Programs:
             return []  # of another machine: nothing here is for it
         found: list[tuple[str, str]] = []
         for name in program.needed:
-            if is_of_the_system(name):
-                continue
             place = self._located(name, path, program)
+            # Where the file itself says where it is, it may be anybody's.
+            if is_of_the_system(name) and (place is None or self.at(place).is_python):
+                continue
             if place is None:
                 self._remarks.add(path, f"it needs {name}, which is not there")
             else:

@@ -5,6 +5,7 @@ constant just before. Numbers: arch/x86/entry/syscalls/syscall_64.tbl and
 include/uapi/asm-generic/unistd.h of Linux.
 """
 
+import re
 import struct
 from collections import defaultdict
 from collections.abc import Iterator
@@ -31,7 +32,16 @@ SENDING = {
     },
 }  # fmt: skip
 """The calls that open connections or send, by number, of each machine."""
-_MARKS = {X86_64: b"\x0f\x05", ARM64: b"\x01\x00\x00\xd4"}
+# By `int 0x80`, which 64-bit programs may use as well (syscall_32.tbl).
+_NARROW = {
+    102: "socketcall", 345: "sendmmsg", 362: "connect", 369: "sendto", 370: "sendmsg",
+    425: "io_uring_setup", 426: "io_uring_enter", 427: "io_uring_register",
+}  # fmt: skip
+_INT_80 = b"\xcd\x80"
+_X32 = 0x40000000  # the same calls, with pointers of 32 bits
+_MARKS = (b"\x0f\x05", _INT_80)
+# svc with any number, which Linux does not look at.
+_SVC = re.compile(rb"(?=[\x01\x21\x41\x61\x81\xa1\xc1\xe1].[\x00-\x1f]\xd4)", re.DOTALL)
 _MOST_HITS = 1 << 16
 _SMALL = frozenset({b"\0\0\0", b"\1\0\0"})  # the upper bytes of numbers below 512
 _LONGEST_FUNCTION = 1 << 20
@@ -48,6 +58,16 @@ class Call:
     """Which call; None if that is no constant."""
     certain: bool
     """Whether it is an instruction; else bytes that look like one."""
+    narrow: bool = False
+    """Whether it is `int 0x80`, which has other numbers."""
+
+    def name_in(self, sending: dict[int, str]) -> str | None:
+        """Return its name, if it sends; `sending` are the machine's calls that do."""
+        if self.number is None:
+            return None
+        if self.narrow:
+            return _NARROW.get(self.number)
+        return sending.get(self.number & ~_X32)
 
 
 def system_calls(elf: Elf, budget: Budget) -> list[Reason]:
@@ -65,8 +85,8 @@ def system_calls(elf: Elf, budget: Budget) -> list[Reason]:
             uncertain += 1
         elif call.number is None:
             unknown += 1
-        elif call.number in sending:
-            named.add(sending[call.number])
+        elif (name := call.name_in(sending)) is not None:
+            named.add(name)
     return list(_reasons(sorted(named), unknown, uncertain))
 
 
@@ -99,23 +119,31 @@ def _calls(elf: Elf, budget: Budget) -> Iterator[Call]:
 
 # The addresses of all bytes that look like the instruction.
 def _hits(elf: Elf, budget: Budget) -> Iterator[int]:
-    mark = _MARKS[elf.machine]
-    step = 4 if elf.machine == ARM64 else 1
     count = 0
     for segment in elf.segments:
         if not segment.executable:
             continue
-        pieces = windows(elf, segment.offset, segment.size, len(mark) - 1, budget)
+        pieces = windows(elf, segment.offset, segment.size, 3, budget)
         for offset, data in pieces:
-            place = data.find(mark)
-            while place >= 0:
-                address = offset + place - segment.offset + segment.address
-                if not address % step:
-                    count += 1
-                    if count > _MOST_HITS:
-                        raise ElfError(f"more than {_MOST_HITS} calls of the kernel")
-                    yield address
-                place = data.find(mark, place + 1)
+            base = offset - segment.offset + segment.address
+            for place in _places(data, elf.machine):
+                if elf.machine == ARM64 and (base + place) % 4:
+                    continue
+                count += 1
+                if count > _MOST_HITS:
+                    raise ElfError(f"more than {_MOST_HITS} calls of the kernel")
+                yield base + place
+
+
+def _places(data: bytes, machine: int) -> Iterator[int]:
+    if machine == ARM64:
+        yield from (match.start() for match in _SVC.finditer(data))
+        return
+    for mark in _MARKS:
+        place = data.find(mark)
+        while place >= 0:
+            yield place
+            place = data.find(mark, place + 1)
 
 
 # Once through the function: where the instructions begin tells which bytes are one.
@@ -129,7 +157,10 @@ def _in_function(
         yield from _decoded(code, function[0], left)
     # Where no function is known, or what is in it could not be read as code.
     for address in sorted(left):
-        yield _by_bytes(elf, address)
+        call = _by_bytes(elf, address)
+        # No compiler makes an `int 0x80` for 64-bit code: elsewhere two bytes are chance.
+        if call.certain or not call.narrow:
+            yield call
 
 
 # Takes from `left` what is an instruction, or inside one.
@@ -141,8 +172,10 @@ def _decoded(code: bytes, begin: int, left: set[int]) -> Iterator[Call]:
         except NoInstructionError:
             return
         address = begin + place
-        if one.is_system_call and address + one.length - 2 in left:
-            yield Call(address + one.length - 2, register.value, certain=True)
+        last = address + one.length - 2
+        narrow = one.is_interrupt and code[last - begin : last - begin + 2] == _INT_80
+        if (one.is_system_call or narrow) and last in left:
+            yield Call(last, register.value, certain=True, narrow=narrow)
         left.difference_update(range(address, address + one.length))
         register.follow(code, place, one)
         place += one.length
@@ -150,10 +183,12 @@ def _decoded(code: bytes, begin: int, left: set[int]) -> Iterator[Call]:
 
 # With a small constant just before (`mov eax, 42`), seven bytes are no coincidence.
 def _by_bytes(elf: Elf, address: int) -> Call:
-    before = elf.read(elf.offset_of(address) - 5, 5)
-    if len(before) == 5 and before[0] == 0xB8 and before[2:] in _SMALL:
-        return Call(address, int.from_bytes(before[1:], "little"), certain=True)
-    return Call(address, None, certain=False)
+    code = elf.read(elf.offset_of(address) - 5, 7)
+    narrow = code[5:] == _INT_80
+    if len(code) == 7 and code[0] == 0xB8 and code[2:5] in _SMALL:
+        number = int.from_bytes(code[1:5], "little")
+        return Call(address, number, certain=True, narrow=narrow)
+    return Call(address, None, certain=False, narrow=narrow)
 
 
 def _number_before(elf: Elf, address: int) -> int | None:

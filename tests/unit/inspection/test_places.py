@@ -239,6 +239,23 @@ def test_libraries_elsewhere_are_inspected_for_who_needs_them(
     assert "imports connect" in only.reasons[0].what
 
 
+# The C library's name is nobody's proof, where the file itself says where it is.
+def test_a_library_elsewhere_with_a_name_of_the_systems(
+    site: Path, tmp_path: Path
+) -> None:
+    other = built(tmp_path / "elsewhere/libz.so.1", CONNECTS, "-shared", "-fPIC",
+                  "-Wl,-soname,libz.so.1")  # fmt: skip
+    source = "int f(void *); int g(void) { return f(0); }"
+    rpath = f"-Wl,-rpath,{tmp_path}/elsewhere"
+    built(site / "a.so", source, "-shared", "-fPIC", str(other), rpath)
+    built(site / "b.so", source, "-shared", "-fPIC", "-Wl,-rpath,/usr/lib")
+
+    (only,) = inspect([str(site)]).findings
+
+    assert Path(only.path).name == "a.so"
+    assert only.reasons[0].what.startswith("needs libz.so.1")
+
+
 def test_a_library_that_is_not_there_is_told(site: Path, tmp_path: Path) -> None:
     other = built(tmp_path / "libother.so", CONNECTS)
     source = "int f(void *); int g(void) { return f(0); }"

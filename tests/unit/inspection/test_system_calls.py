@@ -33,6 +33,12 @@ def calling(tmp_path: Path, asm: str) -> list[tuple[str, bool]]:
             [("calls the kernel for io_uring_enter", True)],
         ),
         (r'"mov $39, %eax\n\tsyscall"', []),
+        (r'"mov $362, %eax\n\tint $0x80"', [("calls the kernel for connect", True)]),
+        (r'"mov $42, %eax\n\tint $0x80"', []),  # pipe
+        (
+            r'"mov $0x4000002a, %eax\n\tsyscall"',
+            [("calls the kernel for connect", True)],
+        ),
         (r'"xor %eax, %eax\n\tsyscall"', []),
         (
             r'"mov %rdi, %rax\n\tsyscall"',
@@ -92,6 +98,10 @@ SVC = 0xD4000001
             [("calls the kernel for sendto", True)],
         ),
         (arm64(MOV_X8 | 172 << 5, SVC), []),
+        (
+            arm64(MOV_X8 | 203 << 5, SVC | 7 << 5),
+            [("calls the kernel for connect", True)],
+        ),
         (
             arm64(0xAA0003E8, SVC),  # mov x8, x0
             [("calls the kernel by itself, for what is not known (1x)", False)],
