@@ -158,7 +158,7 @@ def _in_function(
     # Where no function is known, or what is in it could not be read as code.
     for address in sorted(left):
         call = _by_bytes(elf, address)
-        # No compiler makes an `int 0x80` for 64-bit code: elsewhere two bytes are chance.
+        # No compiler makes `int 0x80` for 64-bit code: two such bytes are chance.
         if call.certain or not call.narrow:
             yield call
 
