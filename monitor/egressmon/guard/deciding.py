@@ -1,0 +1,129 @@
+"""Decide on an audit event: judge it, write it down, and refuse it."""
+
+import _thread
+
+from egressmon.guard import children, hook
+from egressmon.guard.attempts import Attempt, attempt_of
+from egressmon.guard.callers import caller
+from egressmon.guard.decisions import Decision
+from egressmon.guard.destinations import HostPort
+from egressmon.guard.guard import tell_unusable
+from egressmon.guard.judging import Rules, rules_of
+from egressmon.guard.state import PINS, STATE
+from egressmon.guard.telling import log_child, log_refusal
+from egressmon.guard.violation import EgressViolation
+from egressmon.policy.judging.judge import Verdict
+
+
+def decide(event: str, arguments: tuple[object, ...]) -> None:
+    """Judge `event`; raises EgressViolation if it is refused."""
+    if event in hook.TRAFFIC:
+        _traffic(event, arguments)
+        return
+    decision = children.decision_of(event, arguments, has_line=STATE.has_line)
+    if decision is None:
+        return
+    _observe(decision)
+    if STATE.ledger is not None:
+        STATE.ledger.write(decision)
+    log_child(decision)
+
+
+def _traffic(event: str, arguments: tuple[object, ...]) -> None:
+    try:
+        attempt = attempt_of(event, arguments)
+    except EgressViolation as violation:
+        kind = event.partition(".")[2]
+        refuse(
+            Decision(
+                kind, violation.host, None, violation.port, None,
+                "violation", None, violation.reason, caller(),
+            )
+        )  # fmt: skip
+    if attempt is None:
+        return
+    address = None if attempt.address is None else str(attempt.address)
+    names = STATE.known.of(address) if address is not None else ()
+    verdict = _verdict(attempt, names)
+    decision = Decision(
+        attempt.kind, attempt.host, address, attempt.port, attempt.protocol,
+        _word(verdict), verdict.rule, verdict.reason,
+        caller() if verdict.word == "violation" or STATE.ledger else None,
+        names,
+    )  # fmt: skip
+    if verdict.word == "violation":
+        refuse(decision)
+    if STATE.ledger is not None and (problem := STATE.ledger.write(decision)):
+        raise EgressViolation(decision.host, decision.port, problem)
+
+
+def _word(verdict: Verdict) -> "str":
+    return "violation" if verdict.word == "recorded" else verdict.word
+
+
+def refuse(decision: Decision) -> None:
+    """Tell of `decision`, which is a violation, and raise EgressViolation."""
+    _observe(decision)
+    if STATE.ledger is not None:
+        STATE.ledger.write(decision)
+    log_refusal(decision)
+    raise EgressViolation(
+        decision.names[0] if decision.names else decision.host,
+        decision.port,
+        decision.reason,
+    )
+
+
+def _observe(decision: Decision) -> None:
+    for observer in tuple(STATE.observers):
+        observer(decision)
+
+
+def _verdict(attempt: Attempt, names: tuple[str, ...]) -> Verdict:
+    is_local = STATE.is_local()
+    verdicts = [
+        one.judge(attempt, names, is_local=is_local) for one in all_rules()
+    ]
+    for verdict in verdicts:
+        if verdict.word == "violation":
+            return verdict
+    for pins in (*STATE.narrowed, *PINS.get()):
+        if not any(_is_pinned(attempt, names, pin) for pin in pins):
+            listed = ", ".join(sorted(map(str, pins))) or "nothing"
+            return Verdict("violation", "pinned_to", f"pinned to {listed}")
+    return verdicts[0]
+
+
+def _is_pinned(attempt: Attempt, names: tuple[str, ...], pin: HostPort) -> bool:
+    if attempt.kind in {"lookup", "pointer"}:
+        return pin.host in (attempt.host, attempt.address, *names)
+    if (pin.port, pin.protocol) != (attempt.port, attempt.protocol):
+        return False
+    if isinstance(pin.host, str):
+        return pin.host in (attempt.host, *names)
+    return pin.host == attempt.address
+
+
+def all_rules() -> tuple[Rules, ...]:
+    """Return the rules of all policies, parsed the first time."""
+    count = len(STATE.sources)
+    if len(STATE.rules) < count:
+        with STATE.lock:
+            if STATE.loading == _thread.get_ident():
+                raise EgressViolation(None, None, "the policy is still being read")
+            STATE.loading = _thread.get_ident()
+            try:
+                _load(count)
+            finally:
+                STATE.loading = None
+    return tuple(STATE.rules[place] for place in range(count))
+
+
+def _load(count: int) -> None:
+    for place in range(count):
+        if place in STATE.rules:
+            continue
+        rules = rules_of(STATE.sources[place])
+        if rules.problem:
+            tell_unusable(STATE.sources[place].path, rules.problem)
+        STATE.rules[place] = rules
