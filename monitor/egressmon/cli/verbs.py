@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from egressmon.cli import cassette_options, options, verify_options
+from egressmon.cli import cassette_options, guard_options, options, verify_options
 from egressmon.cli.requests import (
     ExplainRequest,
     LearnRequest,
@@ -225,6 +225,20 @@ def _sidecar(parsed: argparse.Namespace, call: Call) -> int:
     )
 
 
+def _guard(parsed: argparse.Namespace, _: Call) -> int:
+    from egressmon.cli import guard  # noqa: PLC0415
+
+    if parsed.guard_verb == "enable":
+        return guard.turn_on(
+            guard.EnableRequest(
+                parsed.environment, parsed.policy, parsed.policy_digest, parsed.ledger
+            )
+        )
+    if parsed.guard_verb == "disable":
+        return guard.turn_off(parsed.environment)
+    return guard.status(parsed.environment, parsed.form)
+
+
 def _install(parsed: argparse.Namespace, _: Call) -> int:
     from egressmon.installation import install  # noqa: PLC0415
 
@@ -256,6 +270,7 @@ VERBS = {
     "inspect": Verb(_add_inspect, _inspect),
     "cassettes": Verb(cassette_options.add_cassettes, _cassettes),
     "verify": Verb(verify_options.add_verify, _verify),
+    "guard": Verb(guard_options.add_guard, _guard),
     "install": Verb(options.add_install, _install),
     "doctor": Verb(options.add_doctor, _doctor),
 }

@@ -10,6 +10,8 @@ from egressmon.guard.violation import EgressViolation
 from egressmon.policy.language.names import canonical, ends_in_number
 from egressmon.values import dataclass
 
+_AMBIGUOUS = "this spelling of an address is ambiguous"
+
 Kind: TypeAlias = Literal["connect", "send", "lookup", "pointer"]
 
 _RESOLVING = frozenset({"socket.getaddrinfo", "socket.gethostbyname"})
@@ -62,7 +64,7 @@ def _look_up(host: object) -> Attempt | None:
     if host is None or host in ("", b"", "<broadcast>", b"<broadcast>"):
         return None
     name = _asked(host)
-    if _address(name) is not None or _is_number(name):
+    if _address(name) is not None or _is_spelt_otherwise(name):
         return None  # nobody is asked; the address itself is judged when it is used
     return Attempt("lookup", name, None, None, "dns")
 
@@ -70,8 +72,11 @@ def _look_up(host: object) -> Attempt | None:
 def _pointer(host: object) -> Attempt | None:
     if host is None:
         return None
-    address = _address(_asked(host))
+    name = _asked(host)
+    address = _address(name)
     if address is None:
+        if _is_spelt_otherwise(name):
+            raise EgressViolation(name, None, _AMBIGUOUS)
         return None
     return Attempt("pointer", str(address), address, None, "dns")
 
@@ -88,13 +93,15 @@ def _destination(kind: Kind, sock: Any, address: Any, is_bind: bool) -> Attempt 
         )
     if is_bind or not isinstance(address, tuple):
         return None  # CPython refuses it itself
-    asked, number = cast("tuple[Any, ...]", address)[:2]
-    port, protocol = operator.index(number), _protocol(sock)
-    host = "255.255.255.255" if asked in ("<broadcast>", b"<broadcast>") else asked
+    whole: tuple[Any, ...] = address
+    host, port = whole[0], operator.index(whole[1])
+    if host in ("<broadcast>", b"<broadcast>"):
+        host = "255.255.255.255"
     name = _asked(host) or ("0.0.0.0" if family == socket.AF_INET else "::")  # noqa: S104 -- what it means
     found = _address(name)
-    if found is None and (_is_number(name) or "%" in name):
-        raise EgressViolation(name, port, "this spelling of an address is ambiguous")
+    if found is None and (ends_in_number(name.strip().rstrip(".")) or "%" in name):
+        raise EgressViolation(name, port, _AMBIGUOUS)
+    protocol = _protocol(sock)
     is_portless = protocol not in {"tcp", "udp", "sctp"}
     host = str(found) if found is not None else name
     return Attempt(kind, host, found, None if is_portless else port, protocol)
@@ -114,22 +121,34 @@ def _asked(host: object) -> str:
         text = str.__str__(host)
         if not text.isascii():
             text = text.encode("idna").decode("ascii")
-        return canonical(text)
+        return _settled(text)
     if isinstance(host, bytes | bytearray):
-        return canonical(bytes(host).decode("ascii", "backslashreplace"))
+        return _settled(bytes(host).decode("ascii", "backslashreplace"))
     raise EgressViolation(f"{host!r:.100}", None, "no host name and no address")
+
+
+# A dot behind an address makes it a name that is looked up.
+def _settled(text: str) -> str:
+    name = canonical(text)
+    return text.lower() if ends_in_number(name) else name
 
 
 def _address(text: str) -> Address | None:
     try:
-        return plain(ipaddress.ip_address(text.partition("%")[0]))
+        return plain(ipaddress.ip_address(text))
     except ValueError:
         return None
 
 
-# Whether programs read it as an address, though not all the same: 127.1, 0x7f.0.0.1.
-def _is_number(name: str) -> bool:
-    return ends_in_number(name.strip())
+# Whether the resolver reads it as an address and asks nobody: 127.1, 0x7f.0.0.1.
+def _is_spelt_otherwise(name: str) -> bool:
+    if not name.isascii() or any(one.isspace() for one in name):
+        return False
+    try:
+        socket.inet_aton(name)
+    except OSError:
+        return False
+    return True
 
 
 def _family_name(family: int) -> str:

@@ -21,7 +21,7 @@ def caller() -> str | None:
     Where all are in libraries, the nearest outside of the standard library; None if
     there is no Python code but the standard library's.
     """
-    frame: FrameType | None = sys._getframe()  # noqa: SLF001 -- documented for this
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- quick
     library = None
     for _ in range(_MAX_FRAMES):
         if frame is None:

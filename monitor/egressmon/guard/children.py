@@ -10,8 +10,11 @@ from egressmon.guard.callers import caller
 from egressmon.guard.decisions import Decision, Word
 
 _CALLS = frozenset(
-    b"connect sendto sendmsg sendmmsg getaddrinfo gethostbyname gethostbyname2 "
-    b"gethostbyaddr getnameinfo res_query res_search res_send syscall".split()
+    [
+        *("connect", "sendto", "sendmsg", "sendmmsg", "syscall"),
+        *("getaddrinfo", "gethostbyname", "gethostbyname2", "gethostbyaddr"),
+        *("getnameinfo", "res_query", "res_search", "res_send"),
+    ]
 )
 _BY_PATH = frozenset({"os.exec", "os.posix_spawn", "subprocess.Popen"})
 _SHELL = "/bin/sh"
@@ -30,8 +33,10 @@ def decision_of(
     if event.startswith("ctypes."):
         return _call(arguments)
     if event == "cpython.PyInterpreterState_New":
-        reason = "the start-up line runs in it, too" if has_line else _NO_LINE
-        return _made("guarded child" if has_line else "unguarded child", _INTERPRETER, reason)
+        runs = "the start-up line runs in it, too" if has_line else _NO_LINE
+        return _made(
+            "guarded child" if has_line else "unguarded child", _INTERPRETER, runs
+        )
     program, words = _program(event, arguments)
     reason = _why_unguarded(program, words) if has_line else _NO_LINE
     if reason is None:
@@ -41,11 +46,12 @@ def decision_of(
 
 def _call(arguments: tuple[object, ...]) -> Decision | None:
     name = arguments[1] if len(arguments) > 1 else None
-    encoded = name.encode("utf-8", "replace") if isinstance(name, str) else name
-    if encoded not in _CALLS:
+    shown = name.decode("ascii", "replace") if isinstance(name, bytes) else str(name)
+    if shown not in _CALLS:
         return None
-    shown = cast("bytes", encoded).decode()
-    return _made("unguarded call", shown, "by ctypes, past Python's own sockets", "call")
+    return _made(
+        "unguarded call", shown, "by ctypes, past Python's own sockets", "call"
+    )
 
 
 def _made(word: Word, what: str, reason: str, kind: str = "child") -> Decision:
@@ -72,9 +78,9 @@ def _words(arguments: object) -> tuple[str, ...]:
     return ()
 
 
-def _text(word: object) -> str:
-    if isinstance(word, str | bytes | os.PathLike):
-        return os.fsdecode(cast("str | bytes", word))
+def _text(word: Any) -> str:
+    if isinstance(word, str | bytes) or hasattr(word, "__fspath__"):
+        return os.fsdecode(word)
     return repr(word)[:100]
 
 
@@ -94,7 +100,10 @@ def _why_unguarded(program: str, words: tuple[str, ...]) -> str | None:
     for word in words[1:]:
         if not word.startswith("-") or word.startswith(("-c", "-m")):
             break
-        if not word.startswith("--") and "S" in word.partition("X")[0].partition("W")[0]:
+        if (
+            not word.startswith("--")
+            and "S" in word.partition("X")[0].partition("W")[0]
+        ):
             return "with -S, Python reads no start-up line"
     return None
 

@@ -1,11 +1,12 @@
 """Decide on an audit event: judge it, write it down, and refuse it."""
 
 import _thread
+from typing import NoReturn
 
 from egressmon.guard import children, hook
 from egressmon.guard.attempts import Attempt, attempt_of
 from egressmon.guard.callers import caller
-from egressmon.guard.decisions import Decision
+from egressmon.guard.decisions import Decision, Word
 from egressmon.guard.destinations import HostPort
 from egressmon.guard.guard import tell_unusable
 from egressmon.guard.judging import Rules, rules_of
@@ -24,8 +25,7 @@ def decide(event: str, arguments: tuple[object, ...]) -> None:
     if decision is None:
         return
     _observe(decision)
-    if STATE.ledger is not None:
-        STATE.ledger.write(decision)
+    _write(decision)
     log_child(decision)
 
 
@@ -48,30 +48,42 @@ def _traffic(event: str, arguments: tuple[object, ...]) -> None:
     decision = Decision(
         attempt.kind, attempt.host, address, attempt.port, attempt.protocol,
         _word(verdict), verdict.rule, verdict.reason,
-        caller() if verdict.word == "violation" or STATE.ledger else None,
+        caller() if verdict.word == "violation" or STATE.ledger_path else None,
         names,
     )  # fmt: skip
     if verdict.word == "violation":
         refuse(decision)
-    if STATE.ledger is not None and (problem := STATE.ledger.write(decision)):
+    if problem := _write(decision):
         raise EgressViolation(decision.host, decision.port, problem)
 
 
-def _word(verdict: Verdict) -> "str":
+def _word(verdict: Verdict) -> Word:
     return "violation" if verdict.word == "recorded" else verdict.word
 
 
-def refuse(decision: Decision) -> None:
+def refuse(decision: Decision) -> NoReturn:
     """Tell of `decision`, which is a violation, and raise EgressViolation."""
     _observe(decision)
-    if STATE.ledger is not None:
-        STATE.ledger.write(decision)
+    _write(decision)
     log_refusal(decision)
     raise EgressViolation(
         decision.names[0] if decision.names else decision.host,
         decision.port,
         decision.reason,
     )
+
+
+# Returns why it could not be written, if there is a ledger at all.
+def _write(decision: Decision) -> str | None:
+    if STATE.ledger_path is None:
+        return None
+    with STATE.lock:
+        if STATE.ledger is None:
+            from egressmon.guard.ledger import Ledger  # noqa: PLC0415 -- json, datetime
+
+            STATE.ledger = Ledger(STATE.ledger_path)
+        ledger = STATE.ledger
+    return ledger.write(decision)
 
 
 def _observe(decision: Decision) -> None:
@@ -81,13 +93,13 @@ def _observe(decision: Decision) -> None:
 
 def _verdict(attempt: Attempt, names: tuple[str, ...]) -> Verdict:
     is_local = STATE.is_local()
-    verdicts = [
-        one.judge(attempt, names, is_local=is_local) for one in all_rules()
-    ]
+    verdicts = [one.judge(attempt, names, is_local=is_local) for one in all_rules()]
     for verdict in verdicts:
         if verdict.word == "violation":
             return verdict
-    for pins in (*STATE.narrowed, *PINS.get()):
+    # A test that asked for loopback is narrowed in what else it reaches.
+    wide = () if is_local and verdicts[0].word == "local" else STATE.narrowed
+    for pins in (*wide, *PINS.get()):
         if not any(_is_pinned(attempt, names, pin) for pin in pins):
             listed = ", ".join(sorted(map(str, pins))) or "nothing"
             return Verdict("violation", "pinned_to", f"pinned to {listed}")

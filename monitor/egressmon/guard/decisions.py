@@ -6,7 +6,12 @@ from egressmon.guard.violation import shown
 from egressmon.values import dataclass
 
 Word: TypeAlias = Literal[
-    "allowed", "local", "violation", "unguarded child", "guarded child", "unguarded call"
+    "allowed",
+    "local",
+    "violation",
+    "unguarded child",
+    "guarded child",
+    "unguarded call",
 ]
 
 

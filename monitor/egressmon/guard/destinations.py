@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from egressmon.policy.errors import RefusedError, quoted
 from egressmon.policy.language.names import parse_host_pattern
@@ -27,10 +27,8 @@ class HostName(str):
 
     __slots__ = ()
 
-    def __new__(cls, text: str) -> "HostName":
+    def __new__(cls, text: str) -> Self:
         """Validate `text`."""
-        if not isinstance(text, str):
-            raise TypeError(f"a host name is a str, not {type(text).__name__}")
         name = parse_host_pattern(text)
         if "*" in name:
             raise RefusedError(f"{quoted(text)} has a wildcard", "name one host")

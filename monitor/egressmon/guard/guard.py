@@ -32,9 +32,11 @@ class EgressGuard:
         RuntimeError if another audit hook keeps this one out.
         """
         if policy is None:
-            from egressmon.guard.judging import nearest  # noqa: PLC0415 -- pathlib
+            from pathlib import Path  # noqa: PLC0415 -- slow
 
-            begin(nearest(digest))
+            from egressmon.guard.judging import nearest  # noqa: PLC0415 -- slow
+
+            begin(nearest(Path.cwd(), digest))
         else:
             begin(source.read(_absolute(policy), digest))
 
@@ -50,9 +52,8 @@ class EgressGuard:
         It is a ledger to compare with the kernel's evidence. Where a decision cannot be
         written, such as on a full disk, the destination is refused.
         """
-        from egressmon.guard.ledger import Ledger  # noqa: PLC0415 -- json
-
-        STATE.ledger = Ledger(_absolute(path))
+        with STATE.lock:
+            STATE.ledger_path, STATE.ledger = _absolute(path), None
 
     @staticmethod
     def pinned_to(*destinations: str) -> Pinned:

@@ -26,7 +26,7 @@ TRAFFIC = frozenset(
         "socket.sendto",
     }
 )
-"""Events that ask for a destination, and are refused if the policy does not allow it."""
+"""Events that ask for a destination, which is refused unless the policy allows it."""
 
 REPORTED = frozenset(
     {

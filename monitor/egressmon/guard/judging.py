@@ -86,17 +86,15 @@ class Rules:
         return judge.query(name, next(iter(judge.resolvers)), asked)
 
 
-def nearest(digest: str | None) -> Source:
-    """Return the policy that `watch` would take here, or why there is none."""
+def nearest(start: Path, digest: str | None = None) -> Source:
+    """Return the policy that `watch` would take at `start`, or why there is none."""
     try:
-        here = Path.cwd()
-        found = find_policy(here)
+        found = find_policy(start)
     except (PolicyError, OSError) as error:
-        return Source(os.curdir, problem=str(error), digest=digest)
+        return Source(str(start), problem=str(error), digest=digest)
     if found is None:
-        return Source(
-            str(here), problem="no policy file was found here or above", digest=digest
-        )
+        why = "no policy file was found there or above"
+        return Source(str(start), problem=why, digest=digest)
     return Source(str(found.path), found.data, digest=digest)
 
 
@@ -112,9 +110,7 @@ def rules_of(source: Source) -> Rules:
     except Exception as error:  # noqa: BLE001 -- whatever it is, nothing is allowed
         return Rules(None, f"{source.path}: {type(error).__name__}: {error}")
     resolver = read_resolver(_RESOLV_CONF)
-    return Rules(
-        Judge(policy, trusted_resolvers(policy, resolver), resolver.search)
-    )
+    return Rules(Judge(policy, trusted_resolvers(policy, resolver), resolver.search))
 
 
 def _executable() -> str | None:

@@ -14,8 +14,9 @@ from egressmon.guard.decisions import Decision
 from egressmon.text import escape, printable
 
 SCHEMA = "egressmon-ledger/1"
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-_FLAGS |= os.O_NONBLOCK  # does not wait for the reader of a pipe
+# O_NONBLOCK: does not wait for the reader of a pipe.
+_ADDING = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
+_FLAGS = _ADDING | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Ledger:
@@ -32,8 +33,9 @@ class Ledger:
         try:
             self._descriptor = os.open(path, _FLAGS, 0o600)
         except (OSError, ValueError) as error:
-            self._problem = getattr(error, "strerror", None) or str(error)
-            self._tell(self._problem)
+            problem: str = getattr(error, "strerror", None) or str(error)
+            self._problem = problem
+            self._tell(problem)
         os.register_at_fork(after_in_child=self._renew_lock)
 
     def write(self, decision: Decision) -> str | None:

@@ -3,8 +3,8 @@
 from contextlib import suppress
 from contextvars import Token
 
-from egressmon.guard.deciding import all_rules, refuse
 from egressmon.guard.callers import caller
+from egressmon.guard.deciding import all_rules, refuse
 from egressmon.guard.decisions import Decision
 from egressmon.guard.destinations import HostPort
 from egressmon.guard.state import PINS, STATE

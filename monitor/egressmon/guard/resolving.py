@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-_FAMILY = _socket.socket.family.__get__  # type: ignore[attr-defined] # of C, whatever a subclass says
+_FAMILY: Any = _socket.socket.family.__get__  # of C, whatever a subclass says
 _MARK = "_egressmon_guard"
 _IN_C = ("", b"", "<broadcast>", b"<broadcast>")
 _IP = (_socket.AF_INET, _socket.AF_INET6)
@@ -127,18 +127,18 @@ def _returning(inner: Callable[..., Any]) -> Callable[..., Any]:
 # Return the socket address with its host as an address in the one usual spelling. Of
 # several, the first is taken, as CPython itself does.
 def _resolved(self: Any, address: Any) -> Any:
-    if not isinstance(address, tuple) or not STATE.sources:
+    family: int = _FAMILY(self)
+    if family not in _IP or not issubclass(type(address), tuple) or not STATE.sources:
         return address
-    family = _FAMILY(self)
-    if family not in _IP or len(address) < 2:
-        return address
-    host = address[0]
+    whole: tuple[Any, ...] = address
+    host, *rest = whole or ("",)
     if not isinstance(host, str | bytes | bytearray) or host in _IN_C:
         return address
     if isinstance(host, str) and _is_plain(family, host):
         return address
-    found = _socket.getaddrinfo(host, None, family)[0][4]
-    return (found[0], *address[1:])
+    look_up: Any = _socket.getaddrinfo  # takes a bytearray, too
+    found = look_up(host, None, family)[0][4]
+    return (found[0], *rest)
 
 
 def _is_plain(family: int, host: str) -> bool:

@@ -33,7 +33,9 @@ class State:
         self.rules: dict[int, Rules] = {}
         """By place in `sources`, once a destination is judged."""
         self.known = Known()
+        self.ledger_path: str | None = None
         self.ledger: Ledger | None = None
+        """Opened as the first decision is written there."""
         self.observers: list[Callable[[Decision], None]] = []
         """Each is told of what was refused, and of what the guard may not see."""
         self.narrowed: tuple[frozenset[HostPort], ...] = ()

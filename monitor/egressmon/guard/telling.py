@@ -1,8 +1,13 @@
 """Log what was refused, once for each destination, and what the guard may not see."""
 
+from typing import TYPE_CHECKING
+
 from egressmon.guard.decisions import Decision
 from egressmon.guard.state import STATE
 from egressmon.text import printable
+
+if TYPE_CHECKING:
+    from logging import Logger
 
 _LOGGER = "egressmon.guard"
 _MAX_TOLD = 10_000
@@ -39,7 +44,7 @@ def _is_first(key: object) -> bool:
 
 
 # Imported when needed, as `logging` is slow.
-def _logger():  # type: ignore[no-untyped-def]
+def _logger() -> "Logger":
     import logging  # noqa: PLC0415 -- see above
 
     return logging.getLogger(_LOGGER)
