@@ -93,8 +93,7 @@ def _destination(kind: Kind, sock: Any, address: Any, is_bind: bool) -> Attempt 
         )
     if is_bind or not isinstance(address, tuple):
         return None  # CPython refuses it itself
-    whole: tuple[Any, ...] = address
-    host, port = whole[0], operator.index(whole[1])
+    host, port = _host_and_port(address)
     if host in ("<broadcast>", b"<broadcast>"):
         host = "255.255.255.255"
     name = _asked(host) or ("0.0.0.0" if family == socket.AF_INET else "::")  # noqa: S104 -- what it means
@@ -105,6 +104,10 @@ def _destination(kind: Kind, sock: Any, address: Any, is_bind: bool) -> Attempt 
     is_portless = protocol not in {"tcp", "udp", "sctp"}
     host = str(found) if found is not None else name
     return Attempt(kind, host, found, None if is_portless else port, protocol)
+
+
+def _host_and_port(address: Any) -> tuple[Any, int]:
+    return address[0], operator.index(address[1])
 
 
 def _protocol(sock: Any) -> str:

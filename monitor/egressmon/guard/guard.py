@@ -10,6 +10,8 @@ from egressmon.guard.state import STATE
 
 TYPE_CHECKING = False  # as `typing` has it, which takes 7 ms to import
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from egressmon.guard.pins import Pinned
 
 
@@ -108,14 +110,20 @@ def tell_unusable(path: str, problem: str) -> None:
         )
 
 
-# Most of the guard is imported as the first destination is asked for.
+_loaded: list[Callable[[str, tuple[object, ...]], None]] = []
+
+
+# Most of the guard is imported as the first destination is asked for, and kept, whatever
+# a program does with sys.modules later.
 def _decide(event: str, arguments: tuple[object, ...]) -> None:
     if event == hook.CREATED:
         resolving.wrap_class()
         return
-    from egressmon.guard import deciding  # noqa: PLC0415 -- see above
+    if not _loaded:
+        from egressmon.guard.deciding import decide  # noqa: PLC0415 -- see above
 
-    deciding.decide(event, arguments)
+        _loaded.append(decide)
+    _loaded[0](event, arguments)
 
 
 def _absolute(path: str | os.PathLike[str]) -> str:
