@@ -83,14 +83,13 @@ class Session:
             self._test = _OUTSIDE
             STATE.narrowed = ()
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, Any, Any]:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Narrow what the test reaches to what its mark names, its fixtures, too."""
         for mark in item.iter_markers("egress"):
             pins = pins_of(mark.args)
             require_allowed(pins)
             STATE.narrowed = (*STATE.narrowed, pins)
-        return (yield)
 
     # A client may have swallowed the error: it may even have skipped the test for it.
     @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -49,7 +49,7 @@ def test_a_violation_fails_its_test_though_the_client_hid_it(tmp_path: Path) -> 
     assert done.returncode == 1
     assert "1 failed, 1 passed" in done.stdout
     assert "refused 198.51.100.7:443 (connect)" in done.stdout
-    assert "test_it.py:6 in test_hides_it" in done.stdout
+    assert "test_it.py:5 in test_hides_it" in done.stdout
     assert 'cidr = "198.51.100.7"' in done.stdout
     assert "= egress =" in done.stdout
 
