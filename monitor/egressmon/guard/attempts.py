@@ -1,5 +1,6 @@
 """Read an audit event: which destination is asked for, if any outside this process."""
 
+import _socket
 import ipaddress
 import operator
 import socket
@@ -24,8 +25,8 @@ _LOCAL = frozenset(
     if hasattr(socket, name)
 )
 _PACKETS = getattr(socket, "AF_PACKET", None)
-# Of the C type: whatever a subclass says of itself.
-_field = cast("Any", socket.socket.__mro__[1])
+# Of the C type: whatever a subclass says of itself, or gevent puts in its place.
+_field = cast("Any", _socket.socket)
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,7 +145,7 @@ def test_what_is_no_egress_passes(tmp_path: Path) -> None:
 
 
 def test_odd_families_are_refused(tmp_path: Path) -> None:
-    code = 'attempt(lambda: socket.socket(socket.AF_VSOCK).connect((2, 9)))'
+    code = "attempt(lambda: socket.socket(socket.AF_VSOCK).connect((2, 9)))"
 
     done = run(tmp_path, code)
 
