@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from egressmon.cli import cassette_options, guard_options, options, verify_options
+from egressmon.cli import cassette_options, options, verify_options
 from egressmon.cli.requests import (
     ExplainRequest,
     LearnRequest,
@@ -225,6 +225,12 @@ def _sidecar(parsed: argparse.Namespace, call: Call) -> int:
     )
 
 
+def _add_guard(add: options.Add, name: str) -> None:
+    from egressmon.cli import guard_options  # noqa: PLC0415
+
+    guard_options.add_guard(add, name)
+
+
 def _guard(parsed: argparse.Namespace, _: Call) -> int:
     from egressmon.cli import guard  # noqa: PLC0415
 
@@ -270,7 +276,7 @@ VERBS = {
     "inspect": Verb(_add_inspect, _inspect),
     "cassettes": Verb(cassette_options.add_cassettes, _cassettes),
     "verify": Verb(verify_options.add_verify, _verify),
-    "guard": Verb(guard_options.add_guard, _guard),
+    "guard": Verb(_add_guard, _guard),
     "install": Verb(options.add_install, _install),
     "doctor": Verb(options.add_doctor, _doctor),
 }

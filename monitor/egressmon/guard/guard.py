@@ -113,8 +113,8 @@ def tell_unusable(path: str, problem: str) -> None:
 _loaded: list[Callable[[str, tuple[object, ...]], None]] = []
 
 
-# Most of the guard is imported as the first destination is asked for, and kept, whatever
-# a program does with sys.modules later.
+# Most of the guard is imported as the first destination is asked for, and kept,
+# whatever a program does with sys.modules later.
 def _decide(event: str, arguments: tuple[object, ...]) -> None:
     if event == hook.CREATED:
         resolving.wrap_class()

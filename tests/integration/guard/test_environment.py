@@ -1,7 +1,6 @@
 """`egressmon guard`: the start-up line of a virtual environment."""
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -162,9 +161,7 @@ def test_egressmon_must_be_installed_there(tmp_path: Path) -> None:
     (tmp_path / "pyvenv.cfg").touch()
     (tmp_path / "lib/python3.11/site-packages").mkdir(parents=True)
 
-    done = command(
-        "enable", "--environment", tmp_path, "--policy", written(tmp_path)
-    )
+    done = command("enable", "--environment", tmp_path, "--policy", written(tmp_path))
 
     assert done.returncode == 2
     assert "egressmon is not installed in" in done.stderr
@@ -186,7 +183,7 @@ os.system("true")
     assert said.startswith("refused")
     ledger = [json.loads(one) for one in written_lines(tmp_path / "ledger.jsonl")]
     found = [
-        (os.path.basename(one["host"]), one["verdict"])
+        (Path(one["host"]).name, one["verdict"])
         for one in ledger
         if one["kind"] == "child"
     ]

@@ -1,7 +1,6 @@
 """The guard's ledger: each decision, or no connection."""
 
 import json
-import os
 from pathlib import Path
 
 from support.guarded import lines, run
@@ -31,7 +30,6 @@ def test_each_decision_is_a_line(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_refuses_and_says_so_once(tmp_path: Path) -> None:
-    os.symlink("/dev/full", tmp_path / "link")
     code = """
     EgressGuard.decisions("/dev/full")
     attempt(lambda: socket.create_connection(("127.0.0.2", 9)))
@@ -46,7 +44,7 @@ def test_a_full_disk_refuses_and_says_so_once(tmp_path: Path) -> None:
 
 def test_a_ledger_that_cannot_be_opened_refuses(tmp_path: Path) -> None:
     (tmp_path / "target").touch()
-    os.symlink("target", tmp_path / "link")
+    (tmp_path / "link").symlink_to("target")
     code = """
     for name in ("nowhere/ledger", "link", "."):
         EgressGuard.decisions(name)
@@ -58,8 +56,7 @@ def test_a_ledger_that_cannot_be_opened_refuses(tmp_path: Path) -> None:
 
 def test_children_by_fork_write_whole_lines(tmp_path: Path) -> None:
     code = """
-    import os
-    EgressGuard.decisions("ledger.jsonl")
+        EgressGuard.decisions("ledger.jsonl")
     for _ in range(4):
         if not os.fork():
             for _ in range(50):
@@ -71,6 +68,6 @@ def test_children_by_fork_write_whole_lines(tmp_path: Path) -> None:
 
     lines(tmp_path, code)
 
-    found = [json.loads(one) for one in (tmp_path / "ledger.jsonl").read_text().splitlines()]
+    found = list(map(json.loads, (tmp_path / "ledger.jsonl").read_text().splitlines()))
     assert len(found) == 200
     assert len({one["pid"] for one in found}) == 4

@@ -20,7 +20,10 @@ REFUSED = {
     "inet6 with a scope": 'socket.socket(10).connect(("2001:db8::7", 443, 0, 0))',
     "a number": 'socket.socket().connect(("3325256711", 443))',
     "urllib": '__import__("urllib.request").request.urlopen("https://198.51.100.7")',
-    "asyncio": 'import asyncio; asyncio.run(asyncio.open_connection("198.51.100.7", 443))',
+    "asyncio": """\
+import asyncio
+asyncio.run(asyncio.open_connection("198.51.100.7", 443))
+""",
     "a thread": """\
 from concurrent.futures import ThreadPoolExecutor
 with ThreadPoolExecutor() as pool:
@@ -135,7 +138,9 @@ def test_what_is_no_egress_passes(tmp_path: Path) -> None:
     first, second = socket.socketpair()
     first.sendall(b"x"); assert second.recv(1) == b"x"
     asyncio.run(asyncio.sleep(0))
-    server = socket.socket(socket.AF_UNIX); server.bind("\\0egressmon-test"); server.listen()
+    server = socket.socket(socket.AF_UNIX)
+    server.bind("\\0egressmon-test")
+    server.listen()
     attempt(lambda: socket.socket(socket.AF_UNIX).connect("\\0egressmon-test"))
     attempt(lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW).bind((0, 0)))
     listening = socket.create_server(("127.0.0.1", 0))

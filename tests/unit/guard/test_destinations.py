@@ -26,7 +26,7 @@ def test_a_host_name_is_in_canonical_form(text: str, name: str) -> None:
      "::1", "a b", "-a.example", "a..example", "1.2", "x" * 64 + ".example"],
 )  # fmt: skip
 def test_what_is_no_host_name_is_a_value_error(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         HostName(text)
 
 
@@ -43,7 +43,7 @@ def test_a_destination_has_a_name_or_an_address() -> None:
              "a.example:65536", "[x]:1", "2001:db8::1:443", "http://a.example:443"],
 )  # fmt: skip
 def test_what_is_no_destination_is_a_value_error(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         HostPort.parse(text)
 
 
@@ -52,6 +52,7 @@ def test_a_violation_is_a_permission_error_that_can_be_pickled() -> None:
 
     again = pickle.loads(pickle.dumps(violation))  # noqa: S301 -- our own
 
-    assert isinstance(again, PermissionError)
+    assert isinstance(violation, PermissionError)
+    assert isinstance(again, EgressViolation)
     assert (again.errno, again.host, again.port) == (1, "a.example", 443)
     assert str(again) == "[Errno 1] egress to a.example:443: no entry"

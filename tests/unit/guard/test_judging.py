@@ -23,10 +23,17 @@ ADDRESSES = ["192.0.2.7", "127.0.0.1", "2001:db8::7", "::1", "198.51.100.1"]
 RANGES = ["192.0.2.0/24", "127.0.0.0/8", "2001:db8::/32", "198.51.100.1"]
 PORTS = [53, 443, 8080]
 
+
+def entry(table: str, place: str, ports: list[int], protocol: str) -> str:
+    return f"[[{table}]]\n{place}\nports = {ports}\nprotocol = {protocol!r}\n"
+
+
+def policy(listeners: str, found: list[str]) -> str:
+    return f'version = 1\nlocal.listeners = "{listeners}"\n' + "".join(found)
+
+
 entries = some.builds(
-    lambda table, place, ports, protocol: (
-        f"[[{table}]]\n{place}\nports = {ports}\nprotocol = {protocol!r}\n"
-    ),
+    entry,
     some.sampled_from(["allow", "allow", "deny"]),
     some.one_of(
         some.sampled_from(PATTERNS).map('host = "{}"'.format),
@@ -36,11 +43,7 @@ entries = some.builds(
     some.sampled_from(["tcp", "udp", "any"]),
 )
 policies = some.builds(
-    lambda listeners, found: (
-        f'version = 1\nlocal.listeners = "{listeners}"\n' + "".join(found)
-    ),
-    some.sampled_from(["scope", "any", "deny"]),
-    some.lists(entries, max_size=4),
+    policy, some.sampled_from(["scope", "any", "deny"]), some.lists(entries, max_size=4)
 )
 
 
@@ -58,15 +61,14 @@ def test_the_verdict_is_that_of_explain(
     text: str, host: str, port: int, protocol: str
 ) -> None:
     where = f"[{host}]" if ":" in host else host
-    policy = load_policy(PolicyFile(Path("egress.toml"), text.encode())).policy
+    file = PolicyFile(Path("egress.toml"), text.encode())
+    parsed = load_policy(file).policy
     resolver = read_resolver(Path("/etc/resolv.conf"))
-    judge = Judge(policy, trusted_resolvers(policy, resolver), resolver.search)
+    judge = Judge(parsed, trusted_resolvers(parsed, resolver), resolver.search)
     said = judge.connection(parse_destination(f"{where}:{port}/{protocol}"))
 
     rules = rules_of(source(text))
-    found = rules.explain(
-        HostPort.parse(f"{where}:{port}/{protocol}"), is_local=False
-    )
+    found = rules.explain(HostPort.parse(f"{where}:{port}/{protocol}"), is_local=False)
 
     assert (found.word, found.rule) == (said.word, said.rule)
 

@@ -19,7 +19,7 @@ TESTING = ROOM.parent / "testing"
 def test_the_name_asked_for_last_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     names = Known()
     now = 0.0
-    monkeypatch.setattr(known.time, "monotonic", lambda: now)
+    monkeypatch.setattr("egressmon.guard.known.time.monotonic", lambda: now)
     for name in ("a.example", "b.example", "a.example"):
         names.learn(name, "192.0.2.7")
 
