@@ -25,8 +25,7 @@ _BYTE = frozenset(
     ]
 )
 _FULL = frozenset(
-    [row + 5 for row in range(0, 0x40, 8)]
-    + [0x68, 0x69, 0x81, 0xA9, 0xC7, 0xE8, 0xE9][
+    [
         *(row + 5 for row in range(0, 0x40, 8)),
         *(0x68, 0x69, 0x81, 0xA9, *range(0xB8, 0xC0), 0xC7),
     ]
@@ -48,8 +47,6 @@ _SECOND_BARE = frozenset(
     ]
 )
 _SECOND_BYTE = frozenset(b"\x0f\x70\x71\x72\x73\xa4\xac\xba\xc2\xc4\xc5\xc6")
-_FIRST, _SECOND, _THIRD_38, _THIRD_3A = 1, 2, 3, 4
-_VECTOR_MAPS = {1: _SECOND, 2: _THIRD_38, 3: _THIRD_3A, 5: _THIRD_38, 6: _THIRD_38}
 FIRST, SECOND, _THIRD_38, _THIRD_3A = 1, 2, 3, 4
 """The maps of opcodes: of one byte, behind 0f, behind 0f 38, and behind 0f 3a."""
 _VECTOR_MAPS = {1: SECOND, 2: _THIRD_38, 3: _THIRD_3A, 5: _THIRD_38, 6: _THIRD_38}

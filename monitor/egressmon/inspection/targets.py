@@ -20,9 +20,6 @@ _HOME = re.compile(r"^home\s*=\s*(.+)$", re.MULTILINE)
 _SYSTEM = re.compile(
     r"^include-system-site-packages\s*=\s*true", re.MULTILINE | re.IGNORECASE
 )
-_SYSTEM = re.compile(
-    r"^include-system-site-packages\s*=\s*true", re.MULTILINE | re.IGNORECASE
-)
 _HINT = "name an interpreter such as .venv/bin/python, or a virtual environment"
 _LOCAL = "/usr/local"  # Debian's /usr/bin/python3 has packages there, too
 
