@@ -73,7 +73,7 @@ def test_few_modules_read_the_clock_that_can_be_set() -> None:
     }
 
     # stopped.py: GitLab wants the time of a section in its log.
-    assert found == {"clock.py", "beginning.py", "run.py", "stopped.py"}
+    assert found == {"clock.py", "beginning.py", "ledger.py", "run.py", "stopped.py"}
 
 
 @pytest.mark.parametrize("text", ["\uff11s", "\u0663m", "1\u0660m", "1.\u0665h"])
