@@ -27,6 +27,7 @@ _LOCAL = frozenset(
 _PACKETS = getattr(socket, "AF_PACKET", None)
 # Of the C type: whatever a subclass says of itself, or gevent puts in its place.
 _field = cast("Any", _socket.socket)
+_item = cast("Any", tuple).__getitem__
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def _destination(kind: Kind, sock: Any, address: Any, is_bind: bool) -> Attempt 
         )
     if is_bind or not isinstance(address, tuple):
         return None  # CPython refuses it itself
-    host, port = _host_and_port(address)
+    host, port = host_and_port(address)
     if host in ("<broadcast>", b"<broadcast>"):
         host = "255.255.255.255"
     name = _asked(host) or ("0.0.0.0" if family == socket.AF_INET else "::")  # noqa: S104 -- what it means
@@ -107,8 +108,15 @@ def _destination(kind: Kind, sock: Any, address: Any, is_bind: bool) -> Attempt 
     return Attempt(kind, host, found, None if is_portless else port, protocol)
 
 
-def _host_and_port(address: Any) -> tuple[Any, int]:
-    return address[0], operator.index(address[1])
+def host_and_port(address: Any) -> tuple[Any, int]:
+    """Return both, as C has them of a tuple; raises TypeError if it is none."""
+    return _item(address, 0), operator.index(_item(address, 1))
+
+
+def kind_of(sock: Any) -> tuple[int, int, int]:
+    """Return the family, type and protocol of a socket, as C has them."""
+    family, kind = _field.family.__get__(sock), _field.type.__get__(sock)
+    return family, kind, _field.proto.__get__(sock)
 
 
 def _protocol(sock: Any) -> str:

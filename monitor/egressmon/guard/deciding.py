@@ -1,10 +1,11 @@
 """Decide on an audit event: judge it, write it down, and refuse it."""
 
 import _thread
+import time
 from typing import NoReturn
 
 from egressmon.guard import children, hook
-from egressmon.guard.attempts import Attempt, attempt_of
+from egressmon.guard.attempts import Attempt, attempt_of, host_and_port, kind_of
 from egressmon.guard.callers import caller
 from egressmon.guard.decisions import Decision, Word
 from egressmon.guard.destinations import HostPort
@@ -15,11 +16,17 @@ from egressmon.guard.telling import log_child, log_refusal
 from egressmon.guard.violation import EgressViolation
 from egressmon.policy.judging.judge import Verdict
 
+_PASSES_S = 10.0
+_MAX_PASSED = 1024
+
 
 def decide(event: str, arguments: tuple[object, ...]) -> None:
     """Judge `event`; raises EgressViolation if it is refused."""
     if event in hook.TRAFFIC:
-        _traffic(event, arguments)
+        key = _key(event, arguments)
+        if key is None or STATE.passed.get(key, 0.0) < time.monotonic():
+            _traffic(event, arguments)
+            _remember(key)
         return
     decision = children.decision_of(event, arguments, has_line=STATE.has_line)
     if decision is None:
@@ -27,6 +34,34 @@ def decide(event: str, arguments: tuple[object, ...]) -> None:
     _observe(decision)
     _write(decision)
     log_child(decision)
+
+
+# What an answer rests on, if nothing but the policy and the names decides, and nobody
+# is told: programs ask for the same again and again. None: judge it.
+def _key(event: str, arguments: tuple[object, ...]) -> object:
+    if STATE.ledger_path or STATE.narrowed or PINS.get() or STATE.is_local():
+        return None
+    if event == "socket.getaddrinfo":
+        host = arguments[0]
+        return (event, host) if type(host) is str else None
+    if event != "socket.connect":
+        return None
+    try:
+        host, port = host_and_port(arguments[1])
+    except TypeError:
+        return None
+    if type(host) is not str:
+        return None
+    place = STATE.known.version, len(STATE.sources)
+    return (event, *kind_of(arguments[0]), host, port, place)
+
+
+def _remember(key: object) -> None:
+    if key is None:
+        return
+    if len(STATE.passed) >= _MAX_PASSED:
+        STATE.passed.clear()
+    STATE.passed[key] = time.monotonic() + _PASSES_S
 
 
 def _traffic(event: str, arguments: tuple[object, ...]) -> None:

@@ -44,6 +44,8 @@ class State:
         """Whether loopback is open in this thread and context: a test's fixture."""
         self.has_line = False
         """Whether the environment's start-up line installed it, as in children."""
+        self.passed: dict[object, float] = {}
+        """What was allowed lately, by its event: until when that need not be asked."""
         self.told: set[object] = set()
         """What was logged already."""
         self.lock = _thread.RLock()

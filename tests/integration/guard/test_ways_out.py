@@ -220,6 +220,23 @@ def test_two_policies_must_both_allow(tmp_path: Path) -> None:
     assert found[1:] == ["violation localhost 10", "violation 127.0.0.2 9"]
 
 
+def test_what_passed_is_judged_anew_where_more_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text("version = 1\n")
+    reach = 'attempt(lambda: socket.create_connection(("127.0.0.2", 9)))'
+    code = f"""
+    {reach}
+    with EgressGuard.pinned_to("localhost:9"):
+        {reach}
+    {reach}
+    EgressGuard.install("other.toml")
+    {reach}
+    """
+
+    refused = "violation 127.0.0.2 9"
+
+    assert lines(tmp_path, code) == ["reached", refused, "reached", refused]
+
+
 def test_another_copy_of_the_guard_stands_beside_it(tmp_path: Path) -> None:
     code = """
     for name in [one for one in sys.modules if one.startswith("egressmon")]:
