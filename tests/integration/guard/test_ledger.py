@@ -56,7 +56,7 @@ def test_a_ledger_that_cannot_be_opened_refuses(tmp_path: Path) -> None:
 
 def test_children_by_fork_write_whole_lines(tmp_path: Path) -> None:
     code = """
-        import os
+    import os
     EgressGuard.decisions("ledger.jsonl")
     for _ in range(4):
         if not os.fork():
