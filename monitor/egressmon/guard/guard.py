@@ -101,9 +101,12 @@ def tell_unusable(path: str, problem: str) -> None:
         if ("unusable", path) in STATE.told:
             return
         STATE.told.add(("unusable", path))
+    from contextlib import suppress  # noqa: PLC0415 -- rarely needed
+
     from egressmon.text import printable  # noqa: PLC0415 -- rarely needed
 
-    if sys.stderr is not None:
+    # There may be none, or nobody who reads it: all is refused all the same.
+    with suppress(AttributeError, OSError, ValueError):
         sys.stderr.write(
             f"egressmon guard: {printable(path)}: {printable(problem, 500)}: every "
             "destination is refused\n"
