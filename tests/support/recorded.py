@@ -165,4 +165,5 @@ def _end(tally: Tally, unreadable: int, lost: int) -> RunEnd:
         sent_bytes=900, command_status=0, command_signal=None, exit_status=status,
         outlived=[], duration_ms=100, masked={},
         origins=dict(tally.origins),
+        guard=dict(tally.guard),
     )  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast, get_args
 
 import pytest
+from pydantic import BaseModel
 
 from egressmon.attribution.python.offsets.versions import DEBUG_OFFSETS
 from egressmon.cli import options
@@ -29,10 +30,12 @@ from egressmon.policy.language.model import (
     Command,
     Deny,
     Dns,
+    Guard,
     Local,
     Origins,
     Policy,
 )
+from egressmon.policy.language.native import Native, NativeCode
 from egressmon.probes.wire import CONSTANTS
 from egressmon.reports.summary import losses_line
 from egressmon.runs import conclude
@@ -159,6 +162,11 @@ def test_every_nested_field_is_documented(nested: type) -> None:
         assert re.search(rf"`(?:dst\.)?{field.name}`", EVIDENCE), field.name
 
 
+_TABLES = frozenset({
+    "by", "dns", "local", "accept", "command", "origins", "guard", "native"
+})  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("prefix", "model"),
     [
@@ -171,15 +179,18 @@ def test_every_nested_field_is_documented(nested: type) -> None:
         ("accept.", Accept),
         ("command.", Command),
         ("origins.", Origins),
+        ("guard.", Guard),
+        ("native.", Native),
+        ("native.allow.", NativeCode),
     ],
 )
 def test_every_policy_key_is_documented(
     prefix: str,
-    model: type[Policy | Allow | By | Deny | Dns | Local | Accept | Command | Origins],
+    model: type[BaseModel],
 ) -> None:
     keys = set(re.findall(r"^\| `([\w.]+)` \|", POLICY, re.MULTILINE))
     for name, field in model.model_fields.items():
-        if name not in {"by", "dns", "local", "accept", "command", "origins"}:
+        if name not in _TABLES:
             assert prefix + (field.alias or name) in keys
 
 

@@ -48,6 +48,9 @@ class Attribution:
     code: CodeRecord | None = None
     code_status: CodeStatus = "unknown"
     code_reason: str | None = None
+    guard: Literal["here", "ancestor"] | None = None
+    """Where egressmon's guard was installed, as processes claim: in the process, or in
+    one whose child it is, before it ran its program. None: in neither, or not known."""
     serial: int = field(default_factory=_SERIALS.__next__, compare=False, repr=False)
     """A number of its own, which a copy with other claims or code shares."""
 

@@ -125,9 +125,11 @@ class Attributor:
         """
         found = self._modules.lookup(flow)
         if self._code is None:
-            return found.serial, found.claimed
+            return found.serial, found.claimed, found.guard
         code = self._code.basis(flow)
-        return (found.serial, found.claimed, code) if code is not None else None
+        if code is None:
+            return None
+        return found.serial, found.claimed, found.guard, code
 
     def on_fork(self, event: Forked) -> None:
         """Follow a process that has begun."""

@@ -301,10 +301,11 @@ def add_policy_options(sub: argparse.ArgumentParser) -> None:
         help="the policy (default: egress.toml, else [tool.egressmon] in "
         "pyproject.toml, searched upward)",
     )
-    _add_digest_option(sub)
+    add_digest_option(sub)
 
 
-def _add_digest_option(sub: argparse.ArgumentParser) -> None:
+def add_digest_option(sub: argparse.ArgumentParser) -> None:
+    """Add the option that binds the policy to its bytes."""
     sub.add_argument(
         "--policy-digest",
         metavar="HEX",
@@ -449,6 +450,28 @@ def add_scan(add: Add, name: str) -> None:
     sub.add_argument("--verbose", action="store_true", help="show tracebacks")
 
 
+def add_reconcile(add: Add, name: str) -> None:
+    """Add the verb `reconcile`."""
+    sub = add(
+        name,
+        help="compare the kernel's evidence with a guard's ledger",
+        description="List what only one of the two saw: what went around the guard, "
+        "what left although it refused it, what is by a process without a ledger, and "
+        "what it let pass, but the kernel did not see.",
+        epilog="exit status: 0 they agree, 1 they do not, 2 bad usage, or one of them "
+        "does not have all",
+    )
+    sub.add_argument("evidence", metavar="EVIDENCE", type=file_name)
+    sub.add_argument("ledger", metavar="LEDGER", nargs="+", type=file_name)
+    sub.add_argument(
+        "--format",
+        choices=["text", "json"],
+        default="text",
+        help="how to print what is found (default: text)",
+    )
+    sub.add_argument("--verbose", action="store_true", help="show tracebacks")
+
+
 def add_install(add: Add, name: str) -> None:
     """Add the verb `install`."""
     sub = add(
@@ -476,9 +499,18 @@ def add_doctor(add: Add, name: str) -> None:
 
 def add_policy(add: Add, name: str) -> None:
     """Add the verb `policy`, with verbs of its own."""
-    sub = add(name, help="check a policy file, or ask what it says")
+    sub = add(
+        name, help="check a policy file, ask what it says, or render it as a filter"
+    )
     verbs = sub.add_subparsers(dest="policy_verb", metavar="COMMAND", required=True)
-    for verb in (_add_check(verbs.add_parser), _add_explain(verbs.add_parser)):
+    from egressmon.cli import filter_options  # noqa: PLC0415 -- it imports this
+
+    for verb in (
+        _add_check(verbs.add_parser),
+        _add_explain(verbs.add_parser),
+        filter_options.add_nftables(verbs.add_parser),
+        filter_options.add_pf(verbs.add_parser),
+    ):
         verb.add_argument("--verbose", action="store_true", help="show tracebacks")
 
 
@@ -493,7 +525,7 @@ def _add_check(add: Add) -> argparse.ArgumentParser:
     check.add_argument(
         "--strict", action="store_true", help="require a reason for every allow entry"
     )
-    _add_digest_option(check)
+    add_digest_option(check)
     return check
 
 

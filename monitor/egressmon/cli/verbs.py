@@ -89,6 +89,11 @@ def _preparation(request: RunRequest, early: Preparation | None) -> Preparation 
 
 
 def _policy(parsed: argparse.Namespace, _: Call) -> int:
+    if parsed.policy_verb in {"nftables", "pf"}:
+        from egressmon.cli import filters  # noqa: PLC0415
+
+        render = filters.pf if parsed.policy_verb == "pf" else filters.nftables
+        return render(filters.FilterRequest.of(parsed))
     from egressmon.cli import policy  # noqa: PLC0415
 
     if parsed.policy_verb == "check":
@@ -137,6 +142,26 @@ def _scan(parsed: argparse.Namespace, _: Call) -> int:
     return scan(ScanRequest(parsed.paths, parsed.form, parsed.allow))
 
 
+def _reconcile(parsed: argparse.Namespace, _: Call) -> int:
+    from egressmon.cli.reconcile import reconcile  # noqa: PLC0415
+
+    return reconcile(parsed.evidence, parsed.ledger, as_json=parsed.format == "json")
+
+
+def _inspect(parsed: argparse.Namespace, _: Call) -> int:
+    from egressmon.cli import inspect  # noqa: PLC0415
+
+    return inspect.inspect_native(
+        inspect.InspectRequest(
+            paths=parsed.paths,
+            python=parsed.python,
+            policy=parsed.policy,
+            form=parsed.form,
+            roots=parsed.roots,
+        )
+    )
+
+
 def _cassettes(parsed: argparse.Namespace, _: Call) -> int:
     if parsed.cassettes_verb == "refresh":
         from egressmon.cli.refresh import refresh  # noqa: PLC0415
@@ -151,6 +176,12 @@ def _cassettes(parsed: argparse.Namespace, _: Call) -> int:
     if parsed.cassettes_verb == "verify":
         return cassettes.verify(parsed.directories)
     return cassettes.compare(parsed.old, parsed.new, parsed.form)
+
+
+def _add_inspect(add: options.Add, name: str) -> None:
+    from egressmon.cli import inspect_options  # noqa: PLC0415
+
+    inspect_options.add_inspect(add, name)
 
 
 def _add_sidecar(add: options.Add, name: str) -> None:
@@ -194,6 +225,26 @@ def _sidecar(parsed: argparse.Namespace, call: Call) -> int:
     )
 
 
+def _add_guard(add: options.Add, name: str) -> None:
+    from egressmon.cli import guard_options  # noqa: PLC0415
+
+    guard_options.add_guard(add, name)
+
+
+def _guard(parsed: argparse.Namespace, _: Call) -> int:
+    from egressmon.cli import guard  # noqa: PLC0415
+
+    if parsed.guard_verb == "enable":
+        return guard.turn_on(
+            guard.EnableRequest(
+                parsed.environment, parsed.policy, parsed.policy_digest, parsed.ledger
+            )
+        )
+    if parsed.guard_verb == "disable":
+        return guard.turn_off(parsed.environment)
+    return guard.status(parsed.environment, parsed.form)
+
+
 def _install(parsed: argparse.Namespace, _: Call) -> int:
     from egressmon.installation import install  # noqa: PLC0415
 
@@ -220,9 +271,12 @@ VERBS = {
     ),
     "policy": Verb(options.add_policy, _policy),
     "report": Verb(options.add_report, _report),
+    "reconcile": Verb(options.add_reconcile, _reconcile),
     "scan": Verb(options.add_scan, _scan),
+    "inspect": Verb(_add_inspect, _inspect),
     "cassettes": Verb(cassette_options.add_cassettes, _cassettes),
     "verify": Verb(verify_options.add_verify, _verify),
+    "guard": Verb(_add_guard, _guard),
     "install": Verb(options.add_install, _install),
     "doctor": Verb(options.add_doctor, _doctor),
 }

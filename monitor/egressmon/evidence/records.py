@@ -15,6 +15,7 @@ from egressmon.evidence.code_records import (
     NativeRecord,
     StackRecord,
 )
+from egressmon.evidence.guard_records import NOT_ASKED, GuardState
 from egressmon.values import dataclass, field
 
 SCHEMA = "egressmon/2"
@@ -300,6 +301,9 @@ class ConnectionRecord:
     origin_reason: str | None = None
     relayed: Relayed | None = None
     """For whom a helper made it; such a connection is counted where it was begun."""
+    guard: GuardState | None = None
+    """What a guard inside the process had to do with it, as the process claims."""
+    guard_reason: str | None = NOT_ASKED
 
 
 @dataclass(frozen=True, slots=True)
@@ -644,6 +648,8 @@ class RunEnd:
     """How many connections there are of each origin; `unknown` is one."""
     choice: ChoiceCounts | None = None
     """None: all in the scope was watched."""
+    guard: dict[str, int] = field(default_factory=dict[str, int])
+    """How many connections there are of each `GuardState`."""
 
 
 Record: TypeAlias = (

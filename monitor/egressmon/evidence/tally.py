@@ -69,6 +69,10 @@ class Tally:
     """Connections by what they belong to."""
     steps: Counter[str] = field(default_factory=Counter[str])
     """Connections by the step of a CI job that they are said to be of."""
+    guard: Counter[str] = field(default_factory=Counter[str])
+    """Connections by what a guard inside their process had to do with them."""
+    around_guard: Counter[str] = field(default_factory=Counter[str])
+    """Those that went around it, by what made them."""
     unattributed: int = 0
     """Connections whose process is unknown."""
     unknown_modules: int = 0
@@ -137,7 +141,11 @@ class Tally:
         if record.bypass:
             self.bypasses += 1
             if record.verdict != "violation":
-                self._other_bypass(module_label(record))
+                _count(self.other_bypasses, module_label(record))
+        if record.guard is not None:
+            self.guard[record.guard] += 1
+        if record.guard == "bypassed":
+            _count(self.around_guard, module_label(record))
 
     def _step(self, process: Actor | None) -> None:
         if process is None or process.step is None:
@@ -146,11 +154,6 @@ class Tally:
         if label not in self.steps and len(self.steps) >= _MAX_STEPS:
             label = "others"
         self.steps[label] += 1
-
-    def _other_bypass(self, label: str) -> None:
-        if len(self.other_bypasses) >= _MAX_GROUPS and label not in self.other_bypasses:
-            label = "others"
-        self.other_bypasses[label] += 1
 
     def _escape(self, reason: str) -> None:
         if len(self.escapes) >= _MAX_ESCAPES and reason not in self.escapes:
@@ -169,6 +172,12 @@ class Tally:
     def has_violations(self) -> bool:
         """Whether anything violated the policy."""
         return bool(self.violations)
+
+
+def _count(counts: Counter[str], label: str) -> None:
+    if len(counts) >= _MAX_GROUPS and label not in counts:
+        label = "others"
+    counts[label] += 1
 
 
 # A process begins with its fork; the command's first one begins with its exec.

@@ -9,7 +9,9 @@ import os
 import stat
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
+from itertools import takewhile
 from typing import TypeVar
 
 from egressmon.values import dataclass
@@ -145,9 +147,14 @@ class Elf:
 
     def offset_of(self, address: int) -> int:
         """Return the offset of `address` in the file. Raises ElfError."""
+        segment = self.segment_of(address)
+        return address - segment.address + segment.offset
+
+    def segment_of(self, address: int) -> Segment:
+        """Return the segment that `address` is in. Raises ElfError."""
         for segment in self.segments:
             if segment.address <= address < segment.address + segment.size:
-                return address - segment.address + segment.offset
+                return segment
         raise ElfError(f"address {address:#x} is in no segment")
 
     def address_of(self, offset: int) -> int:
@@ -187,11 +194,18 @@ class Elf:
     @cached_property
     def dynamic(self) -> dict[int, int]:
         """The dynamic section, value by tag; empty in a static program."""
+        return dict(self._dynamic_rows())
+
+    # As the dynamic linker reads them: by the address, and to the first that is zero.
+    def _dynamic_rows(self) -> list[tuple[int, int]]:
         if self._dynamic is None:
-            return {}
+            return []
         offset, size = self._dynamic
+        with suppress(ElfError):
+            offset = self.offset_of(self.dynamic_address)
         data = self.read(offset, size)
-        return dict(_DYNAMIC.iter_unpack(data[: len(data) // 16 * 16]))
+        rows = _DYNAMIC.iter_unpack(data[: len(data) // 16 * 16])
+        return list(takewhile(lambda row: row[0], rows))
 
     def symbol(self, name: str) -> tuple[int, int] | None:
         """Return (address, size) of a dynamic symbol that the file defines, or None."""
@@ -216,17 +230,14 @@ class Elf:
 
     def strings(self, tag: int) -> list[str]:
         """Return the strings of the dynamic section with `tag`, such as DT_NEEDED."""
-        if self._dynamic is None or _STRINGS not in self.dynamic:
+        if _STRINGS not in self.dynamic:
             return []
-        offset, size = self._dynamic
         strings = self.offset_of(self.dynamic[_STRINGS])
-        data = self.read(offset, size)
-        rows = _DYNAMIC.iter_unpack(data[: len(data) // 16 * 16])
         return [
             self.read(strings + value, _MAX_PATH)
             .partition(b"\0")[0]
             .decode(errors="surrogateescape")
-            for kind, value in rows
+            for kind, value in self._dynamic_rows()
             if kind == tag
         ]
 

@@ -173,6 +173,8 @@ def _doubts(outcome: Outcome) -> Iterator[str]:
         yield f"{addresses} without a name"
     if end.bypasses:
         yield _bypasses(outcome)
+    if set(end.guard) & {"passed", "bypassed"}:
+        yield _guard(outcome)
     yield from _by_container(outcome)
     if end.unattributed_flows:
         yield f"{plural(end.unattributed_flows, 'flow')} without a process"
@@ -197,12 +199,28 @@ def _by_container(outcome: Outcome) -> Iterator[str]:
     yield f"connections by container: {', '.join(parts)}{more}"
 
 
+# How many went through a guard inside their process, and what went around it.
+def _guard(outcome: Outcome) -> str:
+    found = outcome.end.guard
+    passed, around = found.get("passed", 0), found.get("bypassed", 0)
+    text = f"{plural(passed, 'connection')} through the guard, {around} around it"
+    if around:
+        listed, rest = _most_common(outcome.tally.around_guard)
+        text += f": {listed}" + (f", {rest} more" if rest else "")
+    parts = [f"{found[one]} {one}" for one in ("absent", "unknown") if found.get(one)]
+    return "; ".join([text, *parts])
+
+
+def _most_common(counts: Counter[str]) -> tuple[str, int]:
+    most = counts.most_common(5)
+    rest = counts.total() - sum(count for _, count in most)
+    return ", ".join(f"{count} by {who}" for who, count in most), rest
+
+
 # Those in violation are in the rows.
 def _bypasses(outcome: Outcome) -> str:
     others = outcome.tally.other_bypasses
-    most = others.most_common(5)
-    rest = others.total() - sum(count for _, count in most)
-    listed = ", ".join(f"{count} by {who}" for who, count in most)
+    listed, rest = _most_common(others)
     count = plural(outcome.end.bypasses, "bypass", "bypasses")
     text = f"{count} of the language's own sockets"
     if not listed:

@@ -79,6 +79,7 @@ def end_record(found: Findings) -> RunEnd:
         policies=found.policies,
         origins=dict(found.tally.origins),
         choice=found.choice,
+        guard=dict(found.tally.guard),
     )
 
 

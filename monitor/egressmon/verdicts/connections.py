@@ -6,14 +6,21 @@ from typing import TYPE_CHECKING, TypeAlias
 from egressmon.events.decode import protocol_name
 from egressmon.events.glance import FlowHead
 from egressmon.events.model import FLAG_FOREIGN, FLAG_UNASKED, Address, Flow
-from egressmon.evidence.code_records import ClaimRecord
-from egressmon.evidence.records import ConnectionRecord, NameRecord, Peer, Translated
+from egressmon.evidence.records import (
+    ConnectionRecord,
+    NameRecord,
+    Origin,
+    Peer,
+    Translated,
+)
 from egressmon.naming.names import Name, Names, names_for_verdict
 from egressmon.naming.places import Here, Place, Places
 from egressmon.policy.judging.judge import Judge, Verdict
 from egressmon.policy.judging.questions import Destination, Listener
+from egressmon.policy.judging.questions import Origin as Maker
 from egressmon.sensor.canary import CanaryWatch
-from egressmon.verdicts.callers import Caller, Callers
+from egressmon.verdicts.callers import Callers
+from egressmon.verdicts.guards import guarded
 from egressmon.verdicts.origins import origin_of
 from egressmon.verdicts.unasked import unasked
 from egressmon.verdicts.unjudged import unjudged
@@ -136,9 +143,16 @@ class Connections:
         )
         caller = self._callers.lookup(flow)
         claims = self._callers.claims(flow, caller)
+        guard = guarded(flow, caller.source, place.judge.policy.guard.functions)
         again = self._relays.verdict(flow) if self._relays is not None else None
         verdict, relayed = again or (
-            self._verdict(place.judge, flow, target, caller, claims),
+            self._verdict(
+                place.judge,
+                flow,
+                target,
+                origin_of(caller.process, caller.source, claims, guard),
+                caller.origin,
+            ),
             None,
         )
         if not names and listener is None and _wants_name(flow, verdict):
@@ -158,6 +172,8 @@ class Connections:
             claimed=claims,
             place=place.number,
             relayed=relayed,
+            guard=guard.state,
+            guard_reason=guard.reason,
             **caller.fields(),
         )
         is_made = relayed is None and not flow.flags & FLAG_UNASKED
@@ -195,18 +211,17 @@ class Connections:
         judge: Judge,
         flow: Flow,
         target: Destination,
-        caller: Caller,
-        claims: list[ClaimRecord],
+        maker: Maker,
+        origin: Origin | None,
     ) -> Verdict:
         if flow.operation == "accept":
             is_local = target.listener is not None
             accepted = judge.accepted(flow.address, is_local=is_local)
-            return unjudged(accepted, caller.origin, judge.policy)
-        origin = origin_of(caller.process, caller.source, claims)
-        verdict = judge.sent(target, origin, may_translate=self._may_translate)
+            return unjudged(accepted, origin, judge.policy)
+        verdict = judge.sent(target, maker, may_translate=self._may_translate)
         excused = unsent(flow, verdict) if self._excuses_unsent else None
         excused = excused or unasked(flow, verdict)
-        return excused or unjudged(verdict, caller.origin, judge.policy)
+        return excused or unjudged(verdict, origin, judge.policy)
 
     def _lookup_names(
         self, flow: Flow, listener: Listener | None, known: Names

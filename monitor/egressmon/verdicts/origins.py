@@ -6,14 +6,19 @@ from egressmon.attribution.result import Attribution, Ground
 from egressmon.evidence.code_records import ClaimRecord
 from egressmon.evidence.records import Actor
 from egressmon.policy.judging.questions import Claimed, Origin
+from egressmon.verdicts.guards import UNGUARDED, Guarded
 
 
 def origin_of(
-    actor: Actor | None, source: Attribution, claims: Iterable[ClaimRecord]
+    actor: Actor | None,
+    source: Attribution,
+    claims: Iterable[ClaimRecord],
+    guard: Guarded = UNGUARDED,
 ) -> Origin:
     """Return the origin of a connection that `actor` made.
 
-    `claims` are the fields that the watched command could have made up.
+    `claims` are the fields that the watched command could have made up; `guard` says
+    what a guard in its process had to do with it.
     """
     whys = {claim.field: claim.reason for claim in claims}
     exe = actor.exe if actor else None
@@ -24,6 +29,8 @@ def origin_of(
         route=source.route,
         route_reason=source.route_reason,
         bypass=source.bypass,
+        guard=guard.state,
+        guard_reason=guard.reason,
         claimed=tuple(_claimed(exe, source, whys)) if whys else (),
     )
 

@@ -7,6 +7,7 @@ from typing import Any, TypeGuard, cast, get_args
 
 from egressmon.attribution.helpers import NETWORK_HELPERS
 from egressmon.evidence.gate import MAX_TEXT
+from egressmon.evidence.guard_records import GuardState
 from egressmon.evidence.records import Origin, Watched
 from egressmon.evidence.segmented import LOST
 from egressmon.evidence.tally import UNKNOWN_ORIGIN
@@ -25,6 +26,7 @@ _VERDICTS = frozenset({"allowed", "violation", "local", "recorded"})
 _ORIGINS = frozenset({*get_args(Origin), UNKNOWN_ORIGIN})
 _WATCHED = frozenset(get_args(Watched))
 _LEFT_OUT = frozenset({"other", "outside"})
+_GUARD = frozenset(get_args(GuardState))
 _MASKED = frozenset(kind.name for kind in KINDS)
 _TOLD_OF = frozenset({*CONSEQUENCES, "unreadable", "unread", LOST})
 _NEWER = frozenset({"missed_cgroup"})
@@ -119,6 +121,7 @@ def _end(record: Json) -> str | None:
         ("masked", _MASKED),
         ("canaries", frozenset({"sent", "seen"})),
         ("origins", _ORIGINS),
+        ("guard", _GUARD),
     ):
         if unknown := record.get(name, {}).keys() - known:
             return f"`{name}` has {_first(unknown)}, which it cannot have"

@@ -43,6 +43,8 @@ class Counts:
     """The (name, outcome) of each that ended."""
     origins: Counter[str] = field(default_factory=Counter[str])
     """Connections by origin."""
+    guard: Counter[str] = field(default_factory=Counter[str])
+    """Connections by what a guard had to do with them."""
     probes: int = 0
     """Violations that egressmon made itself, as a plan asked for."""
     _launcher: int | None = None
@@ -82,6 +84,8 @@ class Counts:
         self.fields["unknown_code"] += times * (record["code_status"] == "unknown")
         self.fields["bypasses"] += times * (record["bypass"] is True)
         self.origins[record.get("origin") or UNKNOWN_ORIGIN] += times
+        if record.get("guard") is not None:
+            self.guard[record["guard"]] += times
 
     def _phase(self, record: Json) -> None:
         if record["event"] == "end" and len(self.phases) < _MAX_KINDS:
@@ -145,6 +149,8 @@ class Counts:
             counts["canaries"] = self.canaries
         if "origins" in end:  # it came later
             counts["origins"] = self.origins
+        if "guard" in end:
+            counts["guard"] = self.guard
         for name, counted in counts.items():
             if _positive(end[name]) != _positive(counted):
                 yield f"`{name}` is {end[name]}, and the records have {dict(counted)}"

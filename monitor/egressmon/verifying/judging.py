@@ -23,6 +23,7 @@ from egressmon.sanitise.counting import MASK
 from egressmon.text import escape, unescape
 from egressmon.values import dataclass
 from egressmon.verdicts import unasked
+from egressmon.verdicts.guards import Guarded
 from egressmon.verdicts.origins import origin_of
 from egressmon.verdicts.unjudged import unjudged
 from egressmon.verdicts.unsent import excused, is_for_documentation
@@ -283,6 +284,7 @@ def _key(record: Json) -> bytes:
     parts = [record[name] for name in _RESTS_ON]
     parts += [record["process"] is None, "cut" in record]
     parts += [record.get("place", MACHINE), record.get("origin")]
+    parts += [record.get("guard"), record.get("guard_reason")]
     return orjson.dumps(parts)
 
 
@@ -319,7 +321,8 @@ def _origin(record: Json, exe: str | None, files: tuple[File, ...]) -> Origin:
         tuple(Ground(one.field, one.path, one.package, None) for one in files),
     )
     claims = (ClaimRecord(one["field"], one["reason"]) for one in record["claimed"])
-    return origin_of(actor, source, claims)
+    guard = Guarded(record.get("guard"), record.get("guard_reason"))
+    return origin_of(actor, source, claims, guard)
 
 
 def _is_same(record: Json, verdict: Verdict, *, may_go_on: bool = False) -> bool:

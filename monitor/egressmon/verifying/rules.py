@@ -16,7 +16,7 @@ from egressmon.verdicts.unjudged import RULE
 Json = dict[str, Any]
 _ENTRY = re.compile(r"(allow|deny)\[(0|[1-9]\d{0,8})\]", re.ASCII)
 _OF_CONNECTIONS = frozenset(
-    {None, "dns.resolvers", "local.listeners", "accept.from", "bypass"}
+    {None, "dns.resolvers", "local.listeners", "accept.from", "bypass", "guard.bypass"}
 )
 _OF_QUERIES = frozenset({None, "dns.resolvers", "dns.queries", "dns.names"})
 _DNS = 53

@@ -635,6 +635,13 @@ WHOLE: dict[str, Any] = {
     "command": {"allow_sudo": True},
     "accept": {"from": ["192.0.2.1"]},
     "origins": {"machine": "record"},
+    "guard": {"functions": ["a.b:c"], "bypass": "violation"},
+    "native": {
+        "allow": [
+            {"package": "1", "version": ["1"], "reason": "1"},
+            {"file": "1", "reason": "1"},
+        ]
+    },
 }
 
 

@@ -26,6 +26,7 @@ from egressmon.events.model import Forked, Stack, Traffic
 from egressmon.files.beginning import Beginning
 from egressmon.probes.architecture import Architecture
 from egressmon.probes.kernel.sideband import SideRecord
+from egressmon.values import replace
 
 _WITHOUT_STACK = {
     "kernel-thread": "a kernel thread made the call",
@@ -128,6 +129,8 @@ class Modules:
         if known is None:
             calls = read_calls(unwound, space, self._images, pid)
             known = self._owners.attribute(calls, pid)
+            if space.guard is not None:
+                known = replace(known, guard=space.guard)
             space.remember(chain, known)
         return known
 

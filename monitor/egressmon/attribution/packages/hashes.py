@@ -16,10 +16,10 @@ def recorded(text: str) -> str | None:
     return digest[:MAX_TEXT].rstrip("=") if kind == "sha256" and digest else None
 
 
-def fits(place: str, digest: str | None) -> bool | None:
+def fits(place: str, digest: str | None, most: int = _MAX_HASHED) -> bool | None:
     """Tell whether the file at `place` has the SHA-256 `digest`.
 
-    None if there is no digest, or the file cannot be read or is too large to compare.
+    None if there is no digest, or the file cannot be read or is above `most` bytes.
     """
     if digest is None:
         return None
@@ -28,7 +28,7 @@ def fits(place: str, digest: str | None) -> bool | None:
     except OSError:
         return None
     with os.fdopen(descriptor, "rb") as file:
-        if os.fstat(file.fileno()).st_size > _MAX_HASHED:
+        if os.fstat(file.fileno()).st_size > most:
             return None
         found = hashlib.file_digest(file, "sha256").digest()
     return base64.urlsafe_b64encode(found).rstrip(b"=").decode() == digest

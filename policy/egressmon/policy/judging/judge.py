@@ -82,7 +82,24 @@ class Judge:
         if target.translated and (denied := self._denial(target.translated, ())):
             return denied
         verdict = self._destination(target, origin)
-        if self.policy.bypass == "report" or verdict.word != "allowed":
+        if verdict.word != "allowed":
+            return verdict
+        return self._around_guard(verdict, origin) or self._bypass(verdict, origin)
+
+    # What goes past the guard inside its process.
+    def _around_guard(self, verdict: Verdict, origin: Origin) -> Verdict | None:
+        if self.policy.guard.bypass == "report":
+            return None
+        if origin.guard == "bypassed":
+            why = f"it went around its process's guard ({origin.guard_reason})"
+        elif origin.guard == "unknown":
+            why = f"whether it went around a guard is unknown ({origin.guard_reason})"
+        else:
+            return None
+        return Verdict("violation", "guard.bypass", f"{why}; {verdict.reason}")
+
+    def _bypass(self, verdict: Verdict, origin: Origin) -> Verdict:
+        if self.policy.bypass == "report":
             return verdict
         claim = origin.why_claimed("route", origin.route)
         if origin.bypass is False and claim is None:

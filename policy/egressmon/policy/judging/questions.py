@@ -30,6 +30,10 @@ class Origin:
     route_reason: str | None = None
     bypass: bool | None = None
     """Whether the connection bypasses the language's own sockets; None: unknown."""
+    guard: str | None = None
+    """Whether it went through a guard in its process: a GuardState; None: no guard is
+    asked."""
+    guard_reason: str | None = None
     claimed: tuple[Claimed, ...] = ()
     """Which of the facts above the command could have made up."""
 

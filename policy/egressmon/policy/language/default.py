@@ -39,6 +39,19 @@ class Origins(NamedTuple):
     machine: Literal["judge"] = "judge"
 
 
+class Guard(NamedTuple):
+    """What is known of guards inside the processes."""
+
+    functions: tuple[str, ...] = ()
+    bypass: Literal["report"] = "report"
+
+
+class Native(NamedTuple):
+    """Which native code may be installed."""
+
+    allow: tuple[()] = ()
+
+
 class Default(NamedTuple):
     """The default policy, with the attributes of model.py's `Policy`."""
 
@@ -52,6 +65,8 @@ class Default(NamedTuple):
     command: Command = Command()
     accept: Accept = Accept()
     origins: Origins = Origins()
+    guard: Guard = Guard()
+    native: Native = Native()
 
 
 DEFAULT = Default()

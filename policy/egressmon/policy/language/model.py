@@ -1,16 +1,19 @@
 """The policy file as pydantic models: each table a frozen value, strictly checked."""
 
-from typing import Literal, Self, TypeAlias, cast
+from typing import Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from egressmon.policy.errors import RefusedError
 from egressmon.policy.language.default import Default
+from egressmon.policy.language.native import Native
 from egressmon.policy.language.ports import ANY
 from egressmon.policy.language.routes import Route
+from egressmon.policy.language.tables import Table as _Table
 from egressmon.policy.language.values import (
     Cidr,
     EntryPorts,
+    GuardFunction,
     Host,
     NameToLookUp,
     Pattern,
@@ -19,28 +22,6 @@ from egressmon.policy.language.values import (
     Sources,
     Version,
 )
-
-
-class _Table(BaseModel):
-    """A table of the file. Types are strict: `"yes"` and `1` are no booleans.
-
-    The one conversion is from list to tuple, since TOML has no tuples.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _lists_as_tuples(cls, table: object) -> object:
-        if not isinstance(table, dict):
-            return table
-        items = cast("dict[str, object]", table).items()
-        return {
-            key: tuple(cast("list[object]", value))
-            if isinstance(value, list)
-            else value
-            for key, value in items
-        }
 
 
 class By(_Table):
@@ -204,6 +185,22 @@ class Origins(_Table):
     )
 
 
+class Guard(_Table):
+    """What is known of guards inside the processes, and what passes them by."""
+
+    functions: tuple[GuardFunction, ...] = Field(
+        default=(),
+        examples=[["pytest_socket:guarded_connect"]],
+        description='functions of other guards, as "module:function": a connection '
+        "with one on its Python stack went through it",
+    )
+    bypass: Literal["report", "violation"] = Field(
+        default="report",
+        description="violation: what leaves a guarded process around its guard is one, "
+        "unless it stays on this machine",
+    )
+
+
 class Policy(_Table):
     """A whole policy file."""
 
@@ -227,6 +224,8 @@ class Policy(_Table):
     command: Command = Command()
     accept: Accept = Accept()
     origins: Origins = Origins()
+    guard: Guard = Guard()
+    native: Native = Native()
 
 
 AnyPolicy: TypeAlias = Policy | Default

@@ -1,6 +1,7 @@
 """The values that a policy file's keys take, each checked and in one form."""
 
 import ipaddress
+import re
 from collections.abc import Callable
 from typing import Annotated, Literal, TypeAlias, cast
 
@@ -16,6 +17,7 @@ from egressmon.policy.errors import RefusedError, quoted
 from egressmon.policy.language.names import is_host_name, parse_host_pattern
 from egressmon.policy.language.ports import ANY, Ports, parse_ports
 
+_MAX_FUNCTION = 256
 _RANGES = "write 192.0.2.0/24, 2001:db8::/32, or a single address"
 _ADDRESSES = "write an IPv4 or IPv6 address, such as 192.0.2.53"
 _NAMES = 'only names are looked up: write them alone, such as "example.org"'
@@ -180,5 +182,19 @@ EntryPorts = Annotated[
         }
     ),
 ]
+# As modules and functions are called in Python, such as a.b:Class.method.
+_FUNCTION = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+
+
+def _guard_function(text: str) -> str:
+    if len(text) > _MAX_FUNCTION or not _FUNCTION.fullmatch(text):
+        raise RefusedError(
+            f"{quoted(text)} names no function",
+            'write "module:function", such as "pytest_socket:guarded_connect"',
+        )
+    return text
+
+
+GuardFunction = Annotated[str, AfterValidator(_guard_function)]
 Protocol: TypeAlias = Literal["tcp", "udp", "sctp", "icmp", "any"]
 Pattern = Annotated[str, Field(min_length=1)]

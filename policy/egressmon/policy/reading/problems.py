@@ -17,10 +17,12 @@ from egressmon.policy.language.model import (
     Command,
     Deny,
     Dns,
+    Guard,
     Local,
     Origins,
     Policy,
 )
+from egressmon.policy.language.native import Native, NativeCode
 from egressmon.policy.reading.lines import line_of
 
 _TABLES: dict[tuple[str, ...], type[BaseModel]] = {
@@ -33,6 +35,9 @@ _TABLES: dict[tuple[str, ...], type[BaseModel]] = {
     ("accept",): Accept,
     ("command",): Command,
     ("origins",): Origins,
+    ("guard",): Guard,
+    ("native",): Native,
+    ("native", "allow"): NativeCode,
 }
 _TABLES_OF_ENTRIES = {"allow", "deny"}
 _EXPECTED = {

@@ -95,7 +95,9 @@ class AddressSpaces:
                 if parent is not None:
                     self._keep(record.pid, parent.copy())
             case Executed():
-                self._keep(record.pid, AddressSpace())
+                before = self._spaces.get(record.pid)
+                fresh = AddressSpace() if before is None else before.replaced()
+                self._keep(record.pid, fresh)
             case Ended():
                 if record.pid not in self._retained:
                     self.drop(record.pid)

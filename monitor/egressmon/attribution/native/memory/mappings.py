@@ -13,6 +13,8 @@ _MAX_CHAINS = 1024
 _UNBACKED = (b"//", b"[heap]", b"[stack", b"[anon", b"/memfd:", b"/dev/zero", b"/SYSV")
 _KERNELS = (b"[vdso]", b"[vsyscall]", b"[uprobes]")
 _ERAS = count(1)
+GUARD_MARK = b"/memfd:egressmon-guard:"
+"""How the file is called that egressmon.guard maps, for the kernel to tell of it."""
 
 
 class Mapping(NamedTuple):
@@ -77,6 +79,8 @@ class AddressSpace:
 
         Empty for neither; None if it was not looked for since the last mapping.
         """
+        self.guard: Literal["here", "ancestor"] | None = None
+        """As in `Attribution`."""
 
     def __iter__(self) -> Iterator[Mapping]:
         return iter(self._mappings)
@@ -117,7 +121,14 @@ class AddressSpace:
         twin._starts = self._starts.copy()
         twin._mappings = self._mappings.copy()
         twin.program, twin.language = self.program, self.language
+        twin.guard = self.guard
         return twin
+
+    def replaced(self) -> "AddressSpace":
+        """Return what the process has after it has executed a program: nothing yet."""
+        other = AddressSpace()
+        other.guard = "ancestor" if self.guard is not None else None
+        return other
 
     def add(self, new: Mapping) -> bool:
         """Map `new` over whatever was there; return False if there are too many."""
@@ -128,6 +139,8 @@ class AddressSpace:
             self.program = new
         if self.language == "":
             self.language = None
+        if new.path.startswith(GUARD_MARK):
+            self.guard = "here"
         first = bisect.bisect_right(self._starts, new.start)
         if first and self._mappings[first - 1].end > new.start:
             first -= 1

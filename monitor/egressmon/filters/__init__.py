@@ -1,0 +1,1 @@
+"""The operating system's filter, rendered from the policy: nftables, and pf."""

@@ -1,0 +1,1 @@
+"""Which native code could open connections by itself, found without running any."""

@@ -1,0 +1,71 @@
+"""What a policy's `[native]` lets pass of what an inspection found."""
+
+import re
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Protocol
+
+from egressmon.inspection.findings import Finding
+
+
+class Entry(Protocol):
+    """An entry of `native.allow` (policy/language/native.py)."""
+
+    @property
+    def package(self) -> str | None:
+        """The package's name; None where a file is named."""
+        ...
+
+    @property
+    def file(self) -> str | None:
+        """The pattern of the file's path."""
+        ...
+
+    @property
+    def version(self) -> tuple[str, ...]:
+        """The patterns of versions; none for any."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why it is allowed."""
+        ...
+
+
+def allowing(entries: Sequence[Entry], finding: Finding) -> str | None:
+    """Return the reason of the first entry that covers `finding`, or None.
+
+    A file that is in no package is covered by its path alone, whatever folder it is in.
+    """
+    for entry in entries:
+        if _covers(entry, finding):
+            return entry.reason
+    return None
+
+
+def unused(entries: Sequence[Entry], findings: Sequence[Finding]) -> list[Entry]:
+    """Return the entries that cover none of `findings`."""
+    return [
+        entry for entry in entries if not any(_covers(entry, one) for one in findings)
+    ]
+
+
+def _covers(entry: Entry, finding: Finding) -> bool:
+    package = finding.package
+    if entry.file is not None:
+        return package.manager == "none" and fnmatchcase(finding.path, entry.file)
+    if package.manager == "none" or entry.package is None:
+        return False
+    if not _same(entry.package, package.name, python=package.manager == "python"):
+        return False
+    version = package.version or ""
+    return not entry.version or any(fnmatchcase(version, one) for one in entry.version)
+
+
+# Names of Python's distributions are compared as PyPI does (PEP 503).
+def _same(wanted: str, name: str, *, python: bool) -> bool:
+    return _plain(wanted) == _plain(name) if python else wanted == name
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,1 @@
+"""A run of pytest under the guard: `--egress-guard`."""
