@@ -64,6 +64,10 @@ class Noted:
         del caller
         self.stops.append((is_concluded, reason))
 
+    def policies(self) -> list[str]:
+        """Return the digests of the policies so far."""
+        return ["abc"]
+
     def reload(self, caller: Caller, reason: str) -> str:
         """Note it."""
         del caller, reason

@@ -55,7 +55,12 @@ def mark(folder: str, phase: str) -> int:
 def reload(folder: str, token_file: str | None, *, stdin: bool) -> int:
     """Let the sidecar of `folder` read its policy again; return the exit status."""
     token = _token(token_file, _user(), stdin=stdin)
-    ask(folder, {"verb": "reload", **token}, ANSWER_S)
+    answer = ask(folder, {"verb": "reload", **token}, ANSWER_S)
+    found: Any = answer.get("policies")
+    digests = cast("list[object]", found) if isinstance(found, list) else []
+    if digests:
+        text = f"judged by the policy sha256:{digests[-1]}, number {len(digests)}"
+        sys.stdout.write(f"{printable(text, _MAX_LINE)}\n")
     return 0
 
 

@@ -33,6 +33,10 @@ class Acts(Protocol):
         """
         ...
 
+    def policies(self) -> list[str]:
+        """Return the digest of each policy that the run was judged by, in order."""
+        ...
+
     def attempt(self, verb: str, caller: Caller, reason: str, count: int) -> None:
         """Record that `caller` was refused `verb`; it stands for `count` attempts."""
         ...

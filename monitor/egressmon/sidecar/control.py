@@ -218,7 +218,9 @@ class ControlServer:
             return self._marked(request.phase, caller)
         if request.verb == "reload":
             why = self._acts.reload(caller, decision.reason)
-            return refusal(why) if why else line_of({"ok": True})
+            if why:
+                return refusal(why)
+            return line_of({"ok": True, "policies": self._acts.policies()})
         return self._stopped(one, caller, decision)
 
     def _marked(self, phase: str | None, caller: Caller) -> bytes:

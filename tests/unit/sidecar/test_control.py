@@ -247,7 +247,7 @@ def test_a_long_answer_is_cut_and_stays_json(lab: Lab) -> None:
 def test_reload_says_why_it_failed(lab: Lab) -> None:
     token = {"verb": "reload", "token": TOKEN}
 
-    assert lab.ask(token) == {"ok": True}
+    assert lab.ask(token) == {"ok": True, "policies": ["abc"]}
     lab.acts.why_no_reload = "line 3: no rule"
     assert lab.ask(token) == {"ok": False, "why": "line 3: no rule"}
 

@@ -235,6 +235,7 @@ def test_what_was_left_out_whole_is_found_by_an_anchor(evidence: Path) -> None:
         drop(records)
         end(records).update(
             connections={"allowed": 2}, origins={"unknown": 2}, verdict="clean",
+            guard={"unknown": 2},
             exit_status=0,
             unknown_modules=2, unknown_code=2,
         )  # fmt: skip
