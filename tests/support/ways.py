@@ -219,3 +219,21 @@ WAYS: dict[str, Way] = {
         False, False, False, "bypassed",
     ),
 }  # fmt: skip
+
+
+def table() -> str:
+    """Return the table of docs/guard.md."""
+    head = (
+        "| way out | a wrapper of `create_connection` | pytest-socket | the guard | "
+        "the kernel's evidence |\n| --- | --- | --- | --- | --- |\n"
+    )
+    rows = [
+        f"| {name} | {_word(way.wrapper)} | {_word(way.pytest_socket)} "
+        f"| {_word(way.guard)} | seen; `{way.kernel}` |\n"
+        for name, way in WAYS.items()
+    ]
+    return head + "".join(rows)
+
+
+def _word(refused: bool) -> str:  # noqa: FBT001 -- a cell of the table
+    return "refused" if refused else "**left**"

@@ -42,6 +42,7 @@ from egressmon.runs import conclude
 from egressmon.sanitise.catalog import KINDS
 from egressmon.sensor.blind_spots import KnownBlindSpot
 from egressmon.sensor.sensor import CONSEQUENCES
+from support import ways
 
 ROOT = Path(__file__).parents[2]
 PARSER = options.parser(add_verbs)
@@ -192,6 +193,10 @@ def test_every_policy_key_is_documented(
     for name, field in model.model_fields.items():
         if name not in _TABLES:
             assert prefix + (field.alias or name) in keys
+
+
+def test_the_ways_out_are_as_the_run_has_them() -> None:
+    assert ways.table() in (DOCS / "guard.md").read_text()
 
 
 def test_every_blind_spot_is_in_the_threat_model() -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 
 from egressmon.guard import hook, resolving, source
+from egressmon.guard.mark import marked
 from egressmon.guard.state import STATE
 
 TYPE_CHECKING = False  # as `typing` has it, which takes 7 ms to import
@@ -93,6 +94,7 @@ def begin(found: source.Source, *, has_line: bool = False) -> None:
             "the guard first"
         )
     resolving.wrap()
+    _kept.append(marked())
 
 
 def tell_unusable(path: str, problem: str) -> None:
@@ -113,6 +115,8 @@ def tell_unusable(path: str, problem: str) -> None:
         )
 
 
+_kept: list[object] = []
+"""The mark, for as long as the process runs."""
 _loaded: list[Callable[[str, tuple[object, ...]], None]] = []
 
 

@@ -255,6 +255,7 @@ def test_what_a_start_imports_is_light(enabled: Path) -> None:
     assert not (loaded - bare) & heavy
     assert {one for one in loaded - bare if one.startswith("egressmon.")} == {
         "egressmon.guard", "egressmon.guard.boot", "egressmon.guard.guard",
-        "egressmon.guard.hook", "egressmon.guard.known", "egressmon.guard.resolving",
+        "egressmon.guard.hook", "egressmon.guard.known", "egressmon.guard.mark",
+        "egressmon.guard.resolving",
         "egressmon.guard.source", "egressmon.guard.state", "egressmon.guard.violation",
     }  # fmt: skip
