@@ -90,7 +90,7 @@ def test_each_connection_is_judged_by_the_policy_of_its_time(
     (policy,) = of(records, "policy")
     assert policy["before"] == start["policy_digest"]
     assert policy["policy_digest"] != start["policy_digest"]
-    said = f"judged by the policy sha256:{policy['policy_digest']}, number 2\n"
+    said = f"judged by the policy {policy['policy_digest']}, number 2\n"
     assert reloaded.stdout == said
     assert (policy["reason"], policy["uid"]) == ("with the token", 0)
     assert policy["connections"] == {"violation": 3}

@@ -31,6 +31,7 @@ from egressmon.policy.language.model import (
     Deny,
     Dns,
     Guard,
+    Layers,
     Local,
     Origins,
     Policy,
@@ -164,7 +165,7 @@ def test_every_nested_field_is_documented(nested: type) -> None:
 
 
 _TABLES = frozenset({
-    "by", "dns", "local", "accept", "command", "origins", "guard", "native"
+    "by", "dns", "local", "accept", "command", "origins", "guard", "layers", "native"
 })  # fmt: skip
 
 
@@ -181,6 +182,7 @@ _TABLES = frozenset({
         ("command.", Command),
         ("origins.", Origins),
         ("guard.", Guard),
+        ("layers.", Layers),
         ("native.", Native),
         ("native.allow.", NativeCode),
     ],

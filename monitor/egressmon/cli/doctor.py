@@ -1,12 +1,14 @@
 """`egressmon doctor`: what this machine can observe, what is missing, and the cure."""
 
+import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from egressmon import host
+from egressmon.cli.layers import Layer
 from egressmon.errors import EgressmonError
 from egressmon.evidence.records import BlindSpot
 from egressmon.privileges.privilege import invoking_user
@@ -154,18 +156,64 @@ def _try(engine: Choice) -> Check:
     return Check(what, True, f"the kernel takes every program ({loaded.version})")
 
 
-def print_report(checks: list[Check], stream: TextIO = sys.stdout) -> None:
-    """Print `checks`, and the blind spots that every run here has."""
-    marks = {True: "ok  ", False: "FAIL", None: "?   "}
+_MARKS = {True: "ok  ", False: "FAIL", None: "?   "}
+
+
+def print_report(
+    checks: list[Check],
+    layers: list[Layer],
+    policy: str | None,
+    *,
+    as_json: bool = False,
+    stream: TextIO = sys.stdout,
+) -> None:
+    """Print `checks`, the `layers` of the `policy`, and each run's blind spots."""
+    spots, told = _blind_spots()
+    if as_json:
+        found = _json(checks, layers, policy, spots)
+        stream.write(json.dumps(found, indent=2) + "\n")
+        return
     for check in checks:
-        stream.write(f"{marks[check.found]} {check.what}: {printable(check.says)}\n")
+        stream.write(f"{_MARKS[check.found]} {check.what}: {printable(check.says)}\n")
         if not check.found and check.remedy:
             stream.write(f"     -> {check.remedy}\n")
-    spots, told = _blind_spots()
+    by = printable(policy) if policy is not None else "no policy file"
+    stream.write(f"\nlayers ({by}):\n")
+    stream.writelines(_table(layers))
     stream.write(f"\nblind spots of every run here{told}:\n")
     for spot in spots:
         stream.write(f"  {spot.name}: {spot.reason}\n")
         stream.write(f"     so {spot.consequence}\n     -> {spot.remedy}\n")
+
+
+# What nobody asked for is no FAIL.
+def _table(layers: list[Layer]) -> Iterator[str]:
+    for one in layers:
+        mark = "FAIL" if one.is_missing else "ok  " if one.found else "-   "
+        remedy = f" -> {printable(one.remedy)}" if not one.found else ""
+        yield f"{mark} {one.name:8} {printable(one.says)}{remedy}\n"
+
+
+def _json(
+    checks: list[Check],
+    layers: list[Layer],
+    policy: str | None,
+    spots: list[BlindSpot],
+) -> dict[str, Any]:
+    return {
+        "policy": policy,
+        "checks": [
+            {
+                "what": one.what,
+                "found": one.found,
+                "says": printable(one.says),
+                "remedy": one.remedy or None,
+            }
+            for one in checks
+        ],
+        "layers": [one.as_json() for one in layers],
+        "blind_spots": [one.name for one in spots],
+    }
 
 
 # The blind spots that come with the user's rights, as in a run that only reports.

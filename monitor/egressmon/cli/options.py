@@ -488,13 +488,34 @@ def add_install(add: Add, name: str) -> None:
 
 def add_doctor(add: Add, name: str) -> None:
     """Add the verb `doctor`."""
-    add(
+    sub = add(
         name,
         help="what this machine can observe, and how to get what is missing",
         description="Say what this machine can observe, what is missing, and the "
-        "command that gets it.",
-        epilog=ANALYSIS_STATUSES,
-    ).add_argument("--verbose", action="store_true", help="show tracebacks")
+        "command that gets it; and which layers the policy is enforced at here: the "
+        "guard in an environment, the operating system's filter, this monitor.",
+        epilog="exit status: 0 fine, 1 something is missing, or a layer that the "
+        "policy asks for (layers.require), 2 bad usage",
+    )
+    sub.add_argument(
+        "--policy",
+        metavar="FILE",
+        type=file_name,
+        help="the policy of the layers (default: the one that watch would take)",
+    )
+    sub.add_argument(
+        "--environment",
+        metavar="DIR",
+        type=file_name,
+        help="the virtual environment of the guard (default: this command's)",
+    )
+    sub.add_argument(
+        "--format",
+        choices=["text", "json"],
+        default="text",
+        help="how to print what is found (default: text)",
+    )
+    sub.add_argument("--verbose", action="store_true", help="show tracebacks")
 
 
 def add_policy(add: Add, name: str) -> None:

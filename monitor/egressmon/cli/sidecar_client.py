@@ -59,7 +59,7 @@ def reload(folder: str, token_file: str | None, *, stdin: bool) -> int:
     found: Any = answer.get("policies")
     digests = cast("list[object]", found) if isinstance(found, list) else []
     if digests:
-        text = f"judged by the policy sha256:{digests[-1]}, number {len(digests)}"
+        text = f"judged by the policy {digests[-1]}, number {len(digests)}"
         sys.stdout.write(f"{printable(text, _MAX_LINE)}\n")
     return 0
 

@@ -251,12 +251,17 @@ def _install(parsed: argparse.Namespace, _: Call) -> int:
     return install.command(parsed.wheel, quiet=parsed.quiet)
 
 
-def _doctor(_: argparse.Namespace, __: Call) -> int:
-    from egressmon.cli import doctor  # noqa: PLC0415
+def _doctor(parsed: argparse.Namespace, _: Call) -> int:
+    from egressmon.cli import doctor, layers  # noqa: PLC0415
 
+    asked = layers.asked_of(parsed.policy, parsed.environment)
     checks = doctor.examine()
-    doctor.print_report(checks)
-    return int(any(check.found is False for check in checks))
+    found = layers.layers_of(asked, (check.found for check in checks))
+    doctor.print_report(checks, found, asked.path, as_json=parsed.format == "json")
+    return int(
+        any(check.found is False for check in checks)
+        or any(one.is_missing for one in found)
+    )
 
 
 VERBS = {

@@ -635,6 +635,7 @@ WHOLE: dict[str, Any] = {
     "command": {"allow_sudo": True},
     "accept": {"from": ["192.0.2.1"]},
     "origins": {"machine": "record"},
+    "layers": {"require": ["guard"]},
     "guard": {"functions": ["a.b:c"], "bypass": "violation"},
     "native": {
         "allow": [

@@ -52,6 +52,12 @@ class Native(NamedTuple):
     allow: tuple[()] = ()
 
 
+class Layers(NamedTuple):
+    """Which layers must be in place."""
+
+    require: tuple[()] = ()
+
+
 class Default(NamedTuple):
     """The default policy, with the attributes of model.py's `Policy`."""
 
@@ -66,6 +72,7 @@ class Default(NamedTuple):
     accept: Accept = Accept()
     origins: Origins = Origins()
     guard: Guard = Guard()
+    layers: Layers = Layers()
     native: Native = Native()
 
 

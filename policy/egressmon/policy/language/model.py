@@ -201,6 +201,17 @@ class Guard(_Table):
     )
 
 
+class Layers(_Table):
+    """Where the policy must be enforced."""
+
+    require: tuple[Literal["guard", "filter", "monitor"], ...] = Field(
+        default=(),
+        examples=[["guard", "monitor"]],
+        description="layers without which `egressmon doctor` fails: the guard in the "
+        "processes, the operating system's filter, the kernel's monitor",
+    )
+
+
 class Policy(_Table):
     """A whole policy file."""
 
@@ -225,6 +236,7 @@ class Policy(_Table):
     accept: Accept = Accept()
     origins: Origins = Origins()
     guard: Guard = Guard()
+    layers: Layers = Layers()
     native: Native = Native()
 
 

@@ -18,6 +18,7 @@ from egressmon.policy.language.model import (
     Deny,
     Dns,
     Guard,
+    Layers,
     Local,
     Origins,
     Policy,
@@ -36,6 +37,7 @@ _TABLES: dict[tuple[str, ...], type[BaseModel]] = {
     ("command",): Command,
     ("origins",): Origins,
     ("guard",): Guard,
+    ("layers",): Layers,
     ("native",): Native,
     ("native", "allow"): NativeCode,
 }
