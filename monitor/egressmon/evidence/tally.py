@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from egressmon.evidence.code_records import CodeRecord, ModuleFile
 from egressmon.evidence.container_tally import ContainerTally
+from egressmon.evidence.guard_records import CHILDREN
 from egressmon.evidence.records import (
     Actor,
     ConnectionRecord,
@@ -145,7 +146,7 @@ class Tally:
         if record.guard is not None:
             self.guard[record.guard] += 1
         if record.guard == "bypassed":
-            _count(self.around_guard, module_label(record))
+            _count(self.around_guard, _around_label(record))
 
     def _step(self, process: Actor | None) -> None:
         if process is None or process.step is None:
@@ -205,6 +206,15 @@ def module_label(record: ConnectionRecord | DnsRecord) -> str:
     if binding is None or binding == module.caller or module.caller.package is not None:
         return label
     return f"{label} by way of {_file_label(binding, 'module.binding', claimed)}"
+
+
+# By test, as that is where somebody looks for it.
+def _around_label(record: ConnectionRecord) -> str:
+    label = module_label(record)
+    if record.guard_reason in CHILDREN:
+        label = f"a child ({program_label(record.process)})"
+    test = record.code.test if record.code is not None else None
+    return f"{label} in {test}" if test is not None else label
 
 
 def _file_label(file: ModuleFile, name: str, claimed: set[str]) -> str:

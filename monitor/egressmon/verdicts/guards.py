@@ -8,7 +8,12 @@ from functools import lru_cache
 from egressmon.attribution.result import Attribution
 from egressmon.events.model import FLAG_UNASKED, Flow
 from egressmon.evidence.code_records import CodeRecord, StackRecord
-from egressmon.evidence.guard_records import NOT_ASKED, GuardState
+from egressmon.evidence.guard_records import (
+    CHILD,
+    NOT_ASKED,
+    UNGUARDED_CHILD,
+    GuardState,
+)
 from egressmon.values import dataclass
 
 
@@ -47,7 +52,7 @@ def guarded(flow: Flow, source: Attribution, functions: tuple[str, ...]) -> Guar
 # cannot be taken off: so the guard was asked (PEP 578; Modules/socketmodule.c).
 def _by_mark(source: Attribution) -> Guarded:
     if source.guard == "ancestor":
-        return Guarded("bypassed", "unguarded child of a guarded process")
+        return Guarded("bypassed", UNGUARDED_CHILD)
     if source.route == "python-socket":
         return Guarded("passed", "by the guard's audit hook")
     if source.route == "unknown":
@@ -63,7 +68,7 @@ def _by_functions(source: Attribution) -> Guarded:
     if code is None:
         return _ABSENT
     if code.language is None:
-        return Guarded("bypassed", "child of a Python process")
+        return Guarded("bypassed", CHILD)
     if code.stack_end is not None:
         return Guarded("unknown", f"its stack is not known whole: {code.stack_end}")
     return Guarded("bypassed", "no function of guard.functions is on its stack")

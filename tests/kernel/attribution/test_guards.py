@@ -55,7 +55,8 @@ def test_what_went_through_the_guard_and_around_it(
     expected = ["passed", "bypassed", "passed", "bypassed", "bypassed", "passed"]
     assert states(run)[-7:] == ["absent", *expected]
     assert run.end["guard"] == dict(Counter(["absent", *expected]))
-    assert "3 connections through the guard, 3 around it" in run.stderr
+    assert "3 connections through the guard, 3 around it: " in run.stderr
+    assert "1 by a child (leave)" in run.stderr
     child = {one["dst"]["port"]: one for one in run.of("connection")}[PORT + 5]
     assert child["guard_reason"] == "unguarded child of a guarded process"
 
