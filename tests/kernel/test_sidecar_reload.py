@@ -13,6 +13,7 @@ from egressmon.verifying.place import verify
 from egressmon.verifying.result import Result, Wanted
 from support.lab import Lab
 from support.sidecars import Json, Sidecar, cgroup, inside, sidecar
+from support.users import ALONE
 
 DENY = 'version = 1\nenforce = "fail"\n'
 ALLOW = f'{DENY}[[allow]]\ncidr = "10.213.7.2/32"\nports = [4042]\nreason = "it is"\n'
@@ -153,6 +154,22 @@ def test_a_policy_that_cannot_be_used_changes_nothing(
     assert answer["verdict"] == "violations"
     assert records[-1]["policies"] == []
     assert verified(aside, DENY).found == []
+
+
+def test_a_file_that_somebody_else_owns_by_now_is_not_used(aside: Sidecar) -> None:
+    path = aside.folder / "egress.toml"
+    theirs = aside.folder / "theirs.toml"
+    theirs.write_text(ALLOW)
+    os.chown(theirs, ALONE, ALONE)
+    path.unlink()
+    path.symlink_to(theirs)
+
+    refused = aside.ask("reload", *with_token(aside))
+    _, answer = aside.stop()
+
+    assert refused.returncode == 1
+    assert "is owned by" in refused.stderr
+    assert len(answer["policies"]) == 1
 
 
 def test_a_file_that_is_gone_or_no_file_changes_nothing(aside: Sidecar) -> None:

@@ -71,6 +71,10 @@ class Reloading:
         finally:
             os.close(descriptor)
         loaded = load_policy(file)
+        if loaded.warning and loaded.warning != self._loaded.warning:
+            raise PolicyError(
+                f"not used: {loaded.warning}", "the run goes on with the one before"
+            )
         enforce = self._loaded.policy.enforce
         if loaded.policy.enforce != enforce:
             raise PolicyError(
