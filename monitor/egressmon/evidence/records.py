@@ -393,6 +393,8 @@ class HeartbeatRecord:
     """What was let go of to bound the memory, by what it was."""
     before: int | None = 0
     """Violations of the runs that this one goes on from; None: that is not known."""
+    doubts: int = 0
+    """How many reasons there are so far for which the run is incomplete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -456,6 +458,8 @@ class RestartRecord:
     """What was lost since the run before last recorded losses, by kind."""
     violations: int | None
     """Of the run before, and of those that it went on from; None: it is not known."""
+    doubted: bool | None
+    """Whether they were incomplete for more than that nobody concluded them."""
     doubt: bool
     """Whether this run is incomplete for it."""
     reason: str | None

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from egressmon.clock import Clock
-from egressmon.evidence.predecessor import violations_of
+from egressmon.evidence.predecessor import Predecessor, predecessor_of
 from egressmon.evidence.records import RestartRecord
 from egressmon.evidence.unended import Before, LastLine, last_line
 from egressmon.probes.engine import Kept
@@ -21,14 +21,14 @@ def restart_after(
 
     `before` is the newest run in the folder of the evidence, `losses` what was lost
     since the run before recorded any. The run is incomplete if something is missing
-    that somebody did in between, and unless the run before had no violations: whoever
-    has this run's verdict would not hear of them.
+    that somebody did in between, and unless the run before had no violations, and was
+    not in doubt: whoever has this run's verdict would not hear of that.
     """
-    line, violations = _last_of(before, kept.run)
+    line, seen = _last_of(before, kept.run)
     until = clock.rfc3339(kept.since_ns)
     since = moment(line.time) if line is not None else None
     lost = {name: count for name, count in losses.items() if count}
-    reason = _why_not_whole(kept, lost, violations)
+    reason = _why_not_whole(kept, lost, seen)
     return RestartRecord(
         before=kept.run,
         before_head=line.head if line is not None else None,
@@ -39,19 +39,22 @@ def restart_after(
         waiting=kept.waiting,
         again=kept.again,
         losses=lost,
-        violations=violations,
+        violations=seen.violations if seen is not None else None,
+        doubted=seen.is_doubted if seen is not None else None,
         doubt=reason is not None,
         reason=reason,
     )
 
 
-def _last_of(before: Before | None, run: str) -> tuple[LastLine | None, int | None]:
+def _last_of(
+    before: Before | None, run: str
+) -> tuple[LastLine | None, Predecessor | None]:
     if before is None:
         return None, None
     try:
         if before.run != run:
             return None, None
-        return last_line(before.file), violations_of(before.file)
+        return last_line(before.file), predecessor_of(before.file)
     except OSError:
         return None, None
     finally:
@@ -59,13 +62,15 @@ def _last_of(before: Before | None, run: str) -> tuple[LastLine | None, int | No
 
 
 def _why_not_whole(
-    kept: Kept, lost: dict[str, int], violations: int | None
+    kept: Kept, lost: dict[str, int], seen: Predecessor | None
 ) -> str | None:
     found: list[str] = []
-    if violations is None:
+    if seen is None:
         found.append("whether the run before had violations is not known")
-    elif violations:
-        found.append(f"the run before had violations: {violations}")
+    elif seen.violations:
+        found.append(f"the run before had violations: {seen.violations}")
+    if seen is not None and seen.is_doubted:
+        found.append("the run before was incomplete already")
     if kept.overwritten:
         found.append(
             "events that the run before had read, and perhaps not recorded, are "

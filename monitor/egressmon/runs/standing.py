@@ -16,6 +16,7 @@ from egressmon import host
 from egressmon.attribution import steps
 from egressmon.attribution.packages import rpm
 from egressmon.containers.choice import Choice
+from egressmon.evidence.predecessor import NOT_CONCLUDED
 from egressmon.evidence.records import (
     BlindSpot,
     ChoiceCounts,
@@ -272,6 +273,7 @@ class StandingSession(Session):
                 probes=probes,
                 forgotten=self._pipeline.counts_of_forgotten(),
                 before=self._before,
+                doubts=counts["doubts"],
             )
         )
         if attached is None or attached != probes:
@@ -439,7 +441,7 @@ class StandingSession(Session):
         if self.overseer.is_concluded:
             ending.status, ending.signal = 0, None
             return
-        ending.doubts.append(f"the run was not concluded: {self._why()}")
+        ending.doubts.append(f"{NOT_CONCLUDED}: {self._why()}")
         ending.status, ending.signal = 0, None
 
     # What else is told of meanwhile is read, as the time for that is bounded, too.

@@ -250,8 +250,8 @@ def _restart(record: Json) -> str | None:
         return "`doubt` is not as `reason` has it"
     if is_lossy and not record["doubt"]:
         return "`losses` has events that were lost, and `doubt` is false"
-    if record["violations"] != 0 and not record["doubt"]:
-        return "the run before may have had violations, and `doubt` is false"
+    if (record["violations"] != 0 or record["doubted"]) and not record["doubt"]:
+        return "the run before had violations or was in doubt, and `doubt` is false"
     return None
 
 

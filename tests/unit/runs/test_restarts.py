@@ -18,7 +18,8 @@ RUN = "20260101T000000Z-00000001"
 LATER = "20260102T000000Z-00000002"
 LINE = (
     b'{"type":"%s","time":"2001-01-01T00:00:00.000000001Z",'
-    b'"connections":{"allowed":3},"queries":{},"before":0}'
+    b'"connections":{"allowed":3},"queries":{},"before":0,'
+    b'"losses":{},"doubts":0,"incomplete_reasons":[]}'
 )
 VIOLATION = b'{"type":"connection","verdict":"violation"}'
 
@@ -85,7 +86,7 @@ BEAT = LINE % b"heartbeat"
         ([BEAT.replace(b'"before":0', b'"before":-7')], None),
         ([BEAT.replace(b'"queries":{}', b'"queries":[]')], None),
         ([BEAT.replace(b":3", b":true").replace(b"allowed", b"violation")], None),
-        ([b'{"type":"restart","violations":2}', VIOLATION], 3),
+        ([b'{"type":"restart","violations":2,"doubt":false}', VIOLATION], 3),
         ([b'{"type":"restart"}', VIOLATION], None),
         ([VIOLATION], None),
         ([BEAT, b"not JSON", VIOLATION], None),
@@ -101,6 +102,48 @@ def test_the_violations_of_the_run_before(
 
     assert found.violations == violations
     assert found.doubt is (violations != 0)
+
+
+@pytest.mark.parametrize(
+    ("lines", "doubted"),
+    [
+        ([BEAT], False),
+        ([BEAT.replace(b'"doubts":0', b'"doubts":1')], True),
+        ([BEAT.replace(b'"doubts":0', b'"other":0')], True),
+        ([BEAT.replace(b'"losses":{}', b'"losses":{"lost_flow":1}')], True),
+        ([BEAT.replace(b'"losses":{}', b'"losses":{"missed_stack":1}')], False),
+        ([BEAT, b'{"type":"escape","doubt":true}'], True),
+        ([BEAT, b'{"type":"escape","doubt":false}'], False),
+        ([BEAT, b'{"type":"gap"}'], True),
+        ([BEAT, b'{"type":"loss"}'], True),
+        ([BEAT, b'{"type":"canary","reason":null}'], False),
+        ([BEAT, b'{"type":"canary","reason":"not seen"}'], True),
+        ([LINE % b"run.end"], False),
+        (
+            [(LINE % b"run.end").replace(b"[]", b'["the run was not concluded: x"]')],
+            False,
+        ),
+        ([(LINE % b"run.end").replace(b"[]", b'["an escape"]')], True),
+        ([b'{"type":"restart","violations":0,"doubt":true}'], True),
+    ],
+)
+def test_the_doubts_of_the_run_before(
+    tmp_path: Path, lines: list[bytes], *, doubted: bool
+) -> None:
+    (tmp_path / f"{RUN}-000001.jsonl").write_bytes(b"\n".join([*lines, b""]))
+
+    found = restart(tmp_path)
+
+    assert (found.doubted, found.doubt) == (doubted, doubted)
+
+
+def test_a_run_before_with_a_line_cut_out_is_not_known(tmp_path: Path) -> None:
+    one = b'{"type":"dns","prev":"%s"}' % digest_of_line(BEAT).encode()
+    two = b'{"type":"dns","prev":"%s"}' % digest_of_line(one).encode()
+
+    for lines, violations in (([BEAT, one, two], 0), ([BEAT, two], None)):
+        (tmp_path / f"{RUN}-000001.jsonl").write_bytes(b"\n".join([*lines, b""]))
+        assert restart(tmp_path).violations == violations
 
 
 def test_what_was_lost_is_a_doubt(tmp_path: Path) -> None:

@@ -48,7 +48,8 @@ def restart(records: list[Json], **other: object) -> None:
     fields: Json = {
         "before": "one", "before_head": None, "ended": None, "since": None,
         "until": "2026-01-01T00:00:00.000000000Z", "kept_by": "systemd", "waiting": 1,
-        "again": 0, "losses": {}, "violations": 0, "doubt": False, "reason": None,
+        "again": 0, "losses": {}, "violations": 0, "doubted": False, "doubt": False,
+        "reason": None,
     }  # fmt: skip
     put_in(records, "restart", **fields | other)
 
