@@ -122,6 +122,11 @@ def test_what_is_connected_after_a_kill_is_in_the_next_run(
     assert killed in found.path
     (remark,) = (one.remarks for one in aside.verify().files if one.run == killed)
     assert remark == [f"the run {aside.started['run']} follows it, and names its end"]
+    for one in (aside.folder / "evidence").glob(f"{killed}-*"):
+        one.unlink()
+    (alone,) = aside.verify().files
+    wanted = f"it goes on from the run {killed}, whose evidence is not here"
+    assert wanted in alone.remarks
 
 
 @pytest.mark.parametrize("count", [1, 2])

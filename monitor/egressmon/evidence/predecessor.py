@@ -1,4 +1,4 @@
-"""What a run had seen that another one goes on from: violations, and reasons to doubt it.
+"""What a run had seen that another one goes on from: violations, and doubts.
 
 Its files may have been written by anybody: no more than the end of the last one is
 read, and what cannot be reckoned from that is unknown.

@@ -12,6 +12,7 @@ from egressmon.locking.comparing import differences
 from egressmon.locking.form import parse, read_bytes
 from egressmon.locking.making import SIGNATURES, Made, lock_of
 from egressmon.locking.opening import open_itself
+from egressmon.text import printable
 from egressmon.verifying import criteria
 from egressmon.verifying.bundles import Identity, check_bundle
 from egressmon.verifying.findings import Finding, Findings, UnreadableError, Verified
@@ -211,6 +212,11 @@ class _Directory:
         known = {run.run: run for run in runs if not run.is_part}
         for run in known.values():
             before = known.get(run.follows[0]) if run.follows is not None else None
+            if run.follows is not None and before is None:
+                run.remarks.append(
+                    f"it goes on from the run {printable(run.follows[0])}, whose "
+                    "evidence is not here"
+                )
             if run.follows is None or before is None or before is run:
                 continue
             if before.head == run.follows[1]:
