@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+from egressmon.errors import UsageError
 from egressmon.guard.environment import (
     Environment,
     Settings,
@@ -11,6 +12,7 @@ from egressmon.guard.environment import (
     enable,
     environment_at,
     require_guard,
+    why_no_ledger,
 )
 from egressmon.guard.posture import UNGUARDED, Posture, posture_of
 from egressmon.policy.errors import PolicyError
@@ -35,6 +37,8 @@ def turn_on(request: EnableRequest) -> int:
     require_guard(environment)
     policy = _policy(request)
     ledger = str(Path(request.ledger).absolute()) if request.ledger else None
+    if why := why_no_ledger(ledger):
+        raise UsageError(why, "what cannot be written down is refused: name a file")
     enable(environment, Settings(policy, request.digest, ledger))
     _print(f"{_shown(environment)}: guarded from now on by {printable(policy)}")
     return 0

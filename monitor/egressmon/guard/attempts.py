@@ -2,7 +2,6 @@
 
 import _socket
 import ipaddress
-import operator
 import socket
 from typing import Any, Literal, TypeAlias, cast
 
@@ -109,8 +108,14 @@ def _destination(kind: Kind, sock: Any, address: Any, is_bind: bool) -> Attempt 
 
 
 def host_and_port(address: Any) -> tuple[Any, int]:
-    """Return both, as C has them of a tuple; raises TypeError if it is none."""
-    return _item(address, 0), operator.index(_item(address, 1))
+    """Return both, as C has them of a tuple; raises TypeError if it is none.
+
+    Raises EgressViolation for what could be another thing when C asks it again.
+    """
+    host, port = _item(address, 0), _item(address, 1)
+    if not isinstance(port, int):
+        raise EgressViolation(None, None, "a port that is no number")
+    return host, int.__add__(port, 0)
 
 
 def kind_of(sock: Any) -> tuple[int, int, int]:

@@ -44,14 +44,14 @@ class HostPort:
     protocol: str = "tcp"
 
     @classmethod
-    def parse(cls, text: str) -> "HostPort":
+    def parse(cls, text: object) -> "HostPort":
         """Return what `text` names: HOST:PORT, with /udp or /sctp behind it if not TCP.
 
         Raises ValueError.
         """
-        match = _HOST_PORT.fullmatch(text)
+        match = _HOST_PORT.fullmatch(text) if isinstance(text, str) else None
         if match is None:
-            raise RefusedError(f"{quoted(text)} is no destination", _HINT)
+            raise RefusedError(f"{quoted(str(text))} is no destination", _HINT)
         port = int(match["port"])
         if not 0 < port < 1 << 16:
             raise RefusedError(f"{quoted(text)}: {port} is no port", _HINT)

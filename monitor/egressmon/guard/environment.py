@@ -175,3 +175,20 @@ def _changed(path: Path) -> UsageError:
         f"{path}: not as this version of `egressmon guard enable` writes it",
         "run `egressmon guard enable` again",
     )
+
+
+def why_no_ledger(path: str | None) -> str | None:
+    """Return why no decision can be written to `path`; None: it can, or none is."""
+    if path is None:
+        return None
+    place = Path(path)
+    try:
+        if place.exists() and not place.is_file():
+            return f"its ledger {path} is no regular file"
+        if not place.exists() and not place.parent.is_dir():
+            return f"its ledger {path} is in no folder"
+        if not os.access(place if place.exists() else place.parent, os.W_OK):
+            return f"its ledger {path} cannot be written"
+    except (OSError, ValueError) as error:
+        return f"its ledger {path}: {error}"
+    return None

@@ -4,7 +4,7 @@ import hashlib
 from typing import Any
 
 from egressmon.errors import UsageError
-from egressmon.guard.environment import Environment, settings_in
+from egressmon.guard.environment import Environment, settings_in, why_no_ledger
 from egressmon.guard.judging import rules_of
 from egressmon.guard.source import read
 from egressmon.values import dataclass
@@ -67,5 +67,5 @@ def posture_of(environment: Environment) -> Posture:
         policy=settings.policy,
         digest=digest,
         ledger=settings.ledger,
-        problem=rules_of(source).problem or None,
+        problem=rules_of(source).problem or why_no_ledger(settings.ledger),
     )

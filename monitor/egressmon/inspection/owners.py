@@ -75,12 +75,14 @@ class Owners:
 
     # Debian strips what it builds, so that its files are not as RECORD has them.
     def _compared(self, path: str, owner: Owner) -> tuple[Package, str]:
-        if hashes.fits(path, owner.digest, _MOST_HASHED) is not False:
+        has_hash = owner.digest is not None
+        if has_hash and hashes.fits(path, owner.digest, _MOST_HASHED) is not False:
             return owner.package, ""
         found = self._nobodys_or_systems(path)
         if found.manager != "none":
             return found, ""
-        return found, f"the RECORD of {owner.package.name} lists it with another hash"
+        how = "with another hash" if has_hash else "without a hash"
+        return found, f"the RECORD of {owner.package.name} lists it {how}"
 
 
 def _imported_as(path: str) -> tuple[str, ...]:

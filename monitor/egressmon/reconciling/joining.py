@@ -42,14 +42,15 @@ def join(kernel: Sightings, guard: Sightings) -> Joined:
     decided = _by_key(guard.seen)
     guarded = {key.pid for key in decided}
     left = _by_key(kernel.seen)
+    taken: set[Key] = set()
     for key, connections in left.items():
-        decisions = decided.pop(key, [])
+        decisions = _decisions(key, connections, decided, taken)
         if key.pid in guarded:
             _match(connections, decisions, found)
         else:
             found.findings += [Finding("unguarded", one) for one in connections]
-    for decisions in decided.values():
-        for one in decisions:
+    for key, decisions in decided.items():
+        for one in () if key in taken else decisions:
             if one.is_refused:
                 found.refused += 1
             else:
@@ -63,6 +64,20 @@ def _by_key(seen: Iterable[Seen]) -> dict[Key, list[Seen]]:
     for one in sorted(seen, key=lambda one: one.at):
         found[one.key].append(one)
     return found
+
+
+# Those about the address, and about the names that it has.
+def _decisions(
+    key: Key,
+    connections: list[Seen],
+    decided: dict[Key, list[Seen]],
+    taken: set[Key],
+) -> list[Seen]:
+    names = {name for one in connections for name in one.names}
+    keys = [key, *(key._replace(address=name) for name in sorted(names))]
+    found = [one for key in keys if key not in taken for one in decided.get(key, ())]
+    taken.update(keys)
+    return sorted(found, key=lambda one: one.at)
 
 
 # Both in order of time. A connection uses up the earliest decision before it.

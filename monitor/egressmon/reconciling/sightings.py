@@ -24,7 +24,10 @@ Json = dict[str, Any]
 _ODD = (LineError, LookupError, TypeError, ValueError, AttributeError, OverflowError)
 _MAX = 1_000_000
 _MADE = frozenset({"connect", "send", "packet"})
-_VERDICTS = frozenset({"allowed", "refused"})
+_VERDICTS = {"allowed": False, "local": False, "violation": True}
+"""Whether the guard refused it."""
+_TOLD_OF = frozenset({"child", "call", "lookup", "pointer"})
+"""What the guard tells of that is no connection."""
 _MAX_PID = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
 
 
@@ -49,6 +52,8 @@ class Seen(NamedTuple):
     """Who made it, for people."""
     name: str
     """The host name of the peer; "" if there is none."""
+    names: tuple[str, ...] = ()
+    """All names of the peer, by one of which it may have been asked for."""
 
 
 @dataclass(slots=True)
@@ -113,6 +118,7 @@ def _connection(record: Json) -> Seen | None:
         is_refused=False,
         by=_maker(record, process),
         name=str(names[0]["name"]) if names else "",
+        names=tuple(str(one["name"]) for one in names),
     )
 
 
@@ -173,15 +179,16 @@ def _object(data: bytes) -> Json:
 
 
 def _decision(entry: Json) -> Seen | None:
-    verdict = entry["verdict"]
-    if verdict not in _VERDICTS:
-        raise ValueError(verdict)
-    if entry["address"] is None:
+    if entry["kind"] in _TOLD_OF:
         return None
+    address = entry["address"]
+    where = _key(entry["pid"], "::" if address is None else address, entry["port"])
+    if address is None:  # it is judged by its name alone
+        where = where._replace(address=_name(entry["host"]))
     return Seen(
         _seconds(entry["time"]),
-        _key(entry["pid"], entry["address"], entry["port"]),
-        is_refused=verdict == "refused",
+        where,
+        is_refused=_VERDICTS[entry["verdict"]],
         by=str(entry.get("caller") or "unknown"),
         name=str(entry.get("host") or ""),
     )
@@ -198,6 +205,12 @@ def _key(pid: object, address: object, port: object) -> Key:
     if one.is_unspecified:
         one = ipaddress.ip_address("127.0.0.1" if one.version == 4 else "::1")
     return Key(pid, str(one), port)
+
+
+def _name(text: object) -> str:
+    if not isinstance(text, str) or not text:
+        raise ValueError(text)
+    return text
 
 
 def _seconds(text: object) -> float:

@@ -1,6 +1,7 @@
 """`egressmon guard`: the start-up line of a virtual environment."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -259,3 +260,30 @@ def test_what_a_start_imports_is_light(enabled: Path) -> None:
         "egressmon.guard.resolving",
         "egressmon.guard.source", "egressmon.guard.state", "egressmon.guard.violation",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("ledger", ["/dev/full", "fifo", "no/such/ledger"])
+def test_a_ledger_that_nothing_can_be_written_to_is_refused(
+    venv: Path, tmp_path: Path, ledger: str
+) -> None:
+    if ledger == "fifo":
+        os.mkfifo(tmp_path / ledger)
+    done = command(
+        "enable", "--environment", venv, "--policy", written(tmp_path),
+        "--ledger", tmp_path / ledger,
+    )  # fmt: skip
+
+    assert done.returncode == 2
+    assert "its ledger" in done.stderr
+
+
+def test_status_says_that_nothing_can_be_written_down(
+    enabled: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "ledger.jsonl").unlink(missing_ok=True)
+    os.mkfifo(tmp_path / "ledger.jsonl")
+
+    said = command("status", "--environment", enabled)
+
+    assert said.returncode == 1
+    assert "no regular file" in said.stdout

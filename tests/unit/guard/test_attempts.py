@@ -112,3 +112,18 @@ def test_a_packet_socket_is_refused_when_it_is_bound() -> None:
 def test_a_host_of_another_type_is_refused() -> None:
     with pytest.raises(EgressViolation):
         connected((object(), 443))
+
+
+class Twice:
+    """A port that is another one when it is asked again."""
+
+    def __init__(self) -> None:
+        self.ports = [80, 81]
+
+    def __index__(self) -> int:
+        return self.ports.pop()
+
+
+def test_a_port_that_may_change_is_refused() -> None:
+    with socket.socket() as one, pytest.raises(EgressViolation, match="no number"):
+        attempt_of("socket.connect", (one, ("192.0.2.7", Twice())))

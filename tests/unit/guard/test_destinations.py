@@ -56,3 +56,9 @@ def test_a_violation_is_a_permission_error_that_can_be_pickled() -> None:
     assert isinstance(again, EgressViolation)
     assert (again.errno, again.host, again.port) == (1, "a.example", 443)
     assert str(again) == "[Errno 1] egress to a.example:443: no entry"
+
+
+@pytest.mark.parametrize("odd", [None, 5, b"api.example.org:443"])
+def test_what_is_no_text_is_no_destination(odd: object) -> None:
+    with pytest.raises(ValueError, match="is no destination"):
+        HostPort.parse(odd)

@@ -29,6 +29,16 @@ def site(tmp_path: Path) -> Path:
     return folder
 
 
+# As installers write it: with the hash of what is there.
+def _hashed(site: Path, row: str) -> str:
+    path = site / row.removesuffix(",,")
+    if not row.endswith(",,") or not path.is_file():
+        return row
+    digest = hashlib.sha256(path.read_bytes()).digest()
+    text = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+    return f"{row.removesuffix(',,')},sha256={text},1"
+
+
 def recorded(
     site: Path, name: str, *rows: str, version: str = "1.0", said: str | None = None
 ) -> None:
@@ -37,7 +47,8 @@ def recorded(
     said = name if said is None else said
     text = f"Metadata-Version: 2.1\nName: {said}\nVersion: {version}\n\nName: no\n"
     (folder / "METADATA").write_text(text)
-    (folder / "RECORD").write_text("".join(f"{row}\n" for row in rows))
+    lines = [_hashed(site, row) for row in rows]
+    (folder / "RECORD").write_text("".join(f"{line}\n" for line in lines))
 
 
 def put(library: Path, *places: Path) -> None:
@@ -102,6 +113,18 @@ def test_a_file_that_was_changed_is_nobodys(library: Path, site: Path) -> None:
         "the RECORD of one lists it with another hash",
     )
     assert ones.package.name == "one"
+
+
+def test_a_file_without_a_hash_is_nobodys(library: Path, site: Path) -> None:
+    put(library, site / "a.so")
+    recorded(site, "one", "a.so,,5")
+
+    (finding,) = inspect([str(site)]).findings
+
+    assert (finding.package.manager, finding.note) == (
+        "none",
+        "the RECORD of one lists it without a hash",
+    )
 
 
 def test_a_record_that_leads_elsewhere_is_told_and_not_followed(

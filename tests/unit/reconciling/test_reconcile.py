@@ -46,6 +46,7 @@ def decision(seconds: float, **others: Any) -> dict[str, Any]:
         "host": "a.example",
     }
     entry |= {"address": "198.51.100.7", "port": 443, "verdict": "allowed"}
+    entry |= {"kind": "connect", "schema": "egressmon-guard/1"}
     return entry | {"rule": "allow[0]", "caller": "app.py:3"} | others
 
 
@@ -104,14 +105,14 @@ def test_a_decision_after_the_connection_is_not_its_own(
 
 def test_what_was_refused_and_left_all_the_same(files: Files, capsys: Any) -> None:
     status, found, _ = files.compare(
-        [connection(1), END], [decision(0.9, verdict="refused")], capsys
+        [connection(1), END], [decision(0.9, verdict="violation")], capsys
     )
 
     assert (status, kinds(found)) == (1, ["defied"])
 
 
 def test_what_was_refused_and_did_not_leave(files: Files, capsys: Any) -> None:
-    status, found, _ = files.compare([END], [decision(1, verdict="refused")], capsys)
+    status, found, _ = files.compare([END], [decision(1, verdict="violation")], capsys)
 
     assert (status, found["refused"], kinds(found)) == (0, 1, [])
 
@@ -178,7 +179,7 @@ def test_an_address_in_two_forms(
 def test_look_ups_and_what_a_peer_began_are_left_out(files: Files, capsys: Any) -> None:
     status, found, _ = files.compare(
         [connection(1, op="accept"), connection(1, relayed={"helper": "pasta"}), END],
-        [decision(0.9, address=None)],
+        [decision(0.9, address=None, kind="lookup")],
         capsys,
     )
 
@@ -258,6 +259,36 @@ def test_nothing_in_a_name_reaches_the_terminal(files: Files, capsys: Any) -> No
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert not any(line.startswith("::") for line in out.splitlines())
+
+
+def test_a_decision_by_name_is_about_the_addresses_of_the_name(
+    files: Files, capsys: Any
+) -> None:
+    status, found, _ = files.compare(
+        [connection(1), END], [decision(0.9, address=None)], capsys
+    )
+
+    assert (status, found["both"], kinds(found)) == (0, 1, [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict"),
+    [
+        ("lookup", "allowed"), ("lookup", "violation"), ("pointer", "allowed"),
+        ("child", "unguarded child"), ("child", "guarded child"),
+        ("call", "unguarded call"),
+    ],
+)  # fmt: skip
+def test_what_the_guard_only_tells_of_is_no_decision_on_a_connection(
+    files: Files, capsys: Any, kind: str, verdict: str
+) -> None:
+    told = decision(0.5, kind=kind, verdict=verdict, address=None, port=None)
+
+    status, found, _ = files.compare(
+        [connection(1), END], [told, decision(0.9)], capsys
+    )
+
+    assert (status, found["both"], kinds(found)) == (0, 1, [])
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
