@@ -54,7 +54,7 @@ class HostPort:
             raise RefusedError(f"{quoted(str(text))} is no destination", _HINT)
         port = int(match["port"])
         if not 0 < port < 1 << 16:
-            raise RefusedError(f"{quoted(text)}: {port} is no port", _HINT)
+            raise RefusedError(f"{quoted(str(text))}: {port} is no port", _HINT)
         return cls(
             _host(match["inet6"] or match["host"], is_inet6=match["inet6"] is not None),
             port,
