@@ -20,6 +20,8 @@ _BY_PATH = frozenset({"os.exec", "os.posix_spawn", "subprocess.Popen"})
 _SHELL = "/bin/sh"
 _INTERPRETER = "a sub-interpreter"
 _NO_LINE = "no start-up line is enabled in this environment"
+# Modules/getpath.py: where Python's environment is, follows from argv[0].
+_MISNAMED = "its argv[0] is not that Python, which finds another environment by it"
 _FOREIGN = "it is no Python of this environment"
 
 
@@ -97,6 +99,8 @@ def _why_unguarded(program: str, words: tuple[str, ...]) -> str | None:
         program, words = _interpreter(program)
         if not _is_own(program):
             return _FOREIGN
+    elif words and not _is_own(_found(words[0])):
+        return _MISNAMED
     for word in words[1:]:
         if not word.startswith("-") or word.startswith(("-c", "-m")):
             break

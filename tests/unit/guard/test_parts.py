@@ -142,3 +142,14 @@ def test_only_the_fixture_opens_loopback() -> None:
     assert found == {Path("testing/session.py")}
     text = (TESTING / "loopback.py").read_text()
     assert text.count("_GRANTED.set(") == 1
+
+
+def test_a_python_under_another_name_finds_another_environment() -> None:
+    for event, arguments in (
+        ("os.spawn", (0, sys.executable, ["x", "u.py"], None)),
+        ("os.exec", (sys.executable, ["x", "u.py"], {})),
+        ("subprocess.Popen", (sys.executable, ["x", "u.py"], None, None)),
+    ):
+        found = children.decision_of(event, arguments, has_line=True)
+        assert found is not None
+        assert found.verdict == "unguarded child", event
