@@ -1,5 +1,6 @@
 """Which destination an audit event asks for."""
 
+import os
 import socket
 
 import pytest
@@ -104,6 +105,8 @@ def test_a_packet_socket_is_refused_when_it_is_bound() -> None:
     try:
         one = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     except PermissionError as error:
+        if os.environ.get("EGRESSMON_KERNEL_TESTS"):
+            raise
         pytest.skip(str(error))
     with one, pytest.raises(EgressViolation, match="AF_PACKET"):
         attempt_of("socket.bind", (one, ("lo", 0)))
