@@ -5,9 +5,13 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+import time
+from array import array
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
 
 import pytest
 
@@ -29,7 +33,11 @@ main()
 
 
 class Manager:
-    """Stands for systemd: its end of the socket, and the unit's main process."""
+    """Stands for systemd: its end of the socket, and the unit's main process.
+
+    As systemd does, it reads at once what it is told: the kernel holds ten messages for
+    it (net.unix.max_dgram_qlen), and who tells it does not wait.
+    """
 
     def __init__(
         self, one: Sidecar, watched: Path, program: Sequence[str] = EGRESSMON
@@ -37,7 +45,9 @@ class Manager:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(one.folder / "notify"))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self._socket.settimeout(PATIENCE_S)
+        self._told: SimpleQueue[tuple[list[str], int]] = SimpleQueue()
+        self._reader = Thread(target=self._read)
+        self._reader.start()
         self.process = subprocess.Popen(
             [
                 *(*program, "sidecar", "--cgroup", str(watched), "--quiet"),
@@ -54,20 +64,43 @@ class Manager:
             stderr=subprocess.PIPE,
         )
 
+    def _read(self) -> None:
+        while True:
+            data, ancillary, _, _ = self._socket.recvmsg(4096, 4096)
+            if not data:
+                return  # it is closed
+            by = 0
+            for _, kind, content in ancillary:
+                if kind == socket.SCM_CREDENTIALS:
+                    by = int.from_bytes(content[:4], sys.byteorder)
+                else:  # SCM_RIGHTS: they are not stored here
+                    _close(array("i", content[: len(content) // 4 * 4]))
+            self._told.put((data.decode().split("\n"), by))
+
     def until(self, first: str) -> int:
         """Wait until it is told this, and return by which process."""
+        deadline = time.monotonic() + PATIENCE_S
         while True:
-            data, ancillary, _, _ = self._socket.recvmsg(4096, 1024)
-            lines = data.decode().split("\n")
-            assert all("=" in one for one in lines)
-            if lines[0] == first:
-                return int.from_bytes(ancillary[0][2][:4], "little")
+            left = deadline - time.monotonic()
+            assert left > 0, f"it was not told {first}"
+            with suppress(Empty):
+                lines, by = self._told.get(timeout=left)
+                assert all("=" in one for one in lines)
+                if lines[0] == first:
+                    return by
 
     def close(self) -> None:
-        self._socket.close()
         if self.process.poll() is None:
             self.process.terminate()
         self.process.communicate()
+        self._socket.shutdown(socket.SHUT_RD)
+        self._reader.join()
+        self._socket.close()
+
+
+def _close(descriptors: Iterable[int]) -> None:
+    for one in descriptors:
+        os.close(one)
 
 
 @contextmanager
