@@ -145,11 +145,12 @@ def test_only_the_fixture_opens_loopback() -> None:
 
 
 def test_a_python_under_another_name_finds_another_environment() -> None:
-    for event, arguments in (
+    calls: tuple[tuple[str, tuple[object, ...]], ...] = (
         ("os.spawn", (0, sys.executable, ["x", "u.py"], None)),
         ("os.exec", (sys.executable, ["x", "u.py"], {})),
         ("subprocess.Popen", (sys.executable, ["x", "u.py"], None, None)),
-    ):
+    )
+    for event, arguments in calls:
         found = children.decision_of(event, arguments, has_line=True)
         assert found is not None
         assert found.verdict == "unguarded child", event
