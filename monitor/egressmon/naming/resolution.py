@@ -80,11 +80,13 @@ class PolicyResolution:
             self._names.learn(address, host, "policy-resolution")
 
 
-# A name that does not resolve has no addresses: that is no error.
+# A name that does not resolve has no addresses: that is no error. The policy holds
+# names as A-labels already. For text, Python would load the codec `idna` first, which
+# this process, without rights, may not be able to read (a Python below /root).
 def _addresses(host: str) -> set[Address]:
     try:
-        answers = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):  # UnicodeError: a label that IDNA does not take
+        answers = socket.getaddrinfo(host.encode(), None, type=socket.SOCK_STREAM)
+    except OSError:
         return set()
     return {
         ipaddress.ip_address(str(answer[4][0]).partition("%")[0]) for answer in answers
