@@ -103,6 +103,32 @@ def test_the_wheel_runs_without_a_compiler(installed: Path, tmp_path: Path) -> N
     assert read_evidence(evidence)[-1]["verdict"] == "clean"
 
 
+# With `-W error` any warning of ours, as of what pytest should rewrite, ends it.
+def test_pytest_in_the_same_environment_is_as_quiet_as_without(
+    installed: Path, tmp_path: Path
+) -> None:
+    (wheel,) = installed.parents[2].glob("*.whl")
+    python = str(tmp_path / "venv/bin/python")
+    (tmp_path / "test_it.py").write_text("def test_it() -> None:\n    pass\n")
+    for step in (
+        [sys.executable, "-m", "venv", str(tmp_path / "venv")],
+        [python, "-m", "pip", "-q", "install", "pytest"],
+        [python, "-m", "pip", "-q", "install", "--no-deps", str(wheel)],
+    ):
+        subprocess.run(step, check=True, capture_output=True)
+
+    done = subprocess.run(
+        [python, "-W", "error", "-m", "pytest", "-q", "-W", "error"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "warning" not in done.stdout
+
+
 STATE = (
     "import json, os; print(json.dumps({'ids': os.getresuid() + os.getresgid(), "
     "'groups': os.getgroups(), 'cwd': os.getcwd(), 'environment': dict(os.environ),"

@@ -140,7 +140,7 @@ def test_without_the_option_nothing_is_changed(new: Maker) -> None:
     project = new(
         "import sys\ndef test_it():\n"
         "    ours = [one for one in sys.modules if one.startswith('egressmon')]\n"
-        "    assert set(ours) <= {'egressmon', 'egressmon.pytest_plugin'}\n"
+        "    assert not ours, ours\n"
     )
     (project.root / "conftest.py").write_text("")
 
