@@ -12,11 +12,11 @@ from egressmon.guard.guard import begin as install
 from egressmon.guard.judging import nearest
 from egressmon.guard.pins import pins_of, require_allowed
 from egressmon.guard.state import STATE
-from egressmon.testing import loopback
+from egressmon.testing import around, loopback
 from egressmon.text import printable
 
 NAME = "egressmon-guard"
-_OUTSIDE = "outside of tests"
+_OUTSIDE = around.OUTSIDE
 _KEY = "egress_guard"
 _ATTRIBUTE = "egressmon_egress"
 _MAX_NOTES = 20
@@ -50,6 +50,7 @@ class Session:
         self._outside: list[str] = []
         self._told: dict[str, list[str]] = {}
         self._unguarded: dict[str, int] = {}
+        self._places = (config.invocation_params.dir, Path(config.rootpath))
         STATE.observers.append(self._decided)
         STATE.is_local = loopback.is_open
 
@@ -141,17 +142,21 @@ class Session:
     def pytest_terminal_summary(
         self, terminalreporter: pytest.TerminalReporter
     ) -> None:
-        """Say what was refused, by test, and what the guard could not see."""
+        """Say what was refused, by test, and what went around the guard."""
         told = self._told | ({_OUTSIDE: self._outside} if self._outside else {})
-        if not told and not self._unguarded:
+        unguarded = dict(self._unguarded)  # before `around` starts a process
+        seen = around.told(self._places)
+        if not told and not unguarded and not seen:
             return
         terminalreporter.section("egress")
         for test, notes in told.items():
             for note in notes:
                 line = f"{printable(test, 1000)}: {note}"
                 terminalreporter.write_line(line, red=True)
-        for what, count in self._unguarded.items():
+        for what, count in unguarded.items():
             terminalreporter.write_line(f"{what} ({count} times): not guarded")
+        for line in seen:
+            terminalreporter.write_line(line)
 
 
 def never() -> bool:

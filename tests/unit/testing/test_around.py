@@ -1,0 +1,106 @@
+"""What the kernel saw around the guard, as it is read from evidence of any kind."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from egressmon.testing.around import evidence_of, lines_of, told
+
+SCOPE = "egressmon-12-00ab34cd"
+
+
+def connection(guard: str = "bypassed", **changed: Any) -> bytes:
+    """Return a line of evidence of a connection."""
+    record: dict[str, Any] = {
+        "type": "connection",
+        "protocol": "tcp",
+        "dst": {"ip": "198.51.100.7", "port": 443, "names": []},
+        "code": {
+            "function": "call",
+            "file": "client.py",
+            "line": 3,
+            "test": "test_it.py::test_a (call)",
+        },
+        "guard": guard,
+        "guard_reason": "by route native",
+    }
+    return json.dumps(record | changed, separators=(",", ":")).encode() + b"\n"
+
+
+def start(scope: str = SCOPE) -> str:
+    """Return the first line of a run's evidence."""
+    return json.dumps({"type": "run.start", "scope": f"/sys/fs/cgroup/{scope}"}) + "\n"
+
+
+def test_each_test_is_named_with_what_it_reached() -> None:
+    lines = lines_of(connection() * 2 + connection("passed"))
+
+    said = (
+        "test_it.py::test_a (call): around the guard, seen by the kernel: "
+        "198.51.100.7:443/tcp (by route native; client.py:3 in call) (2 times)"
+    )
+    assert lines == [said]
+
+
+def test_what_is_of_no_test_and_what_is_unknown_is_said() -> None:
+    lines = lines_of(connection(code=None) + connection("unknown"))
+
+    assert lines[0].startswith("outside of tests: around the guard")
+    assert lines[1:] == ["1 connections of which the kernel's evidence cannot tell"]
+
+
+def test_that_nothing_went_around_it_is_said() -> None:
+    expected = ["the kernel saw no connection around the guard"]
+    assert lines_of(connection("passed")) == expected
+
+
+def test_what_is_no_evidence_does_no_harm() -> None:
+    odd = [
+        b'{"type":"connection"',
+        b'["type":"connection"]' * 2,
+        b"[" * 100_000 + b'"type":"connection"',
+        connection(dst=[], code=7, protocol=None, guard_reason=[]),
+        connection(dst={"ip": "\x1b[31m", "names": [7], "port": "x"}),
+    ]
+
+    lines = lines_of(b"\n".join(odd))
+
+    assert len(lines) == 2
+    assert "\x1b" not in "".join(lines)
+
+
+def test_many_lines_are_cut_and_counted() -> None:
+    made = [connection(protocol=f"p{one}") for one in range(60)]
+
+    lines = lines_of(b"".join(made))
+
+    assert len(lines) == 51
+    assert lines[-1].startswith("10 more connections around the guard")
+
+
+def test_the_evidence_of_this_run_is_found_there_or_above(tmp_path: Path) -> None:
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    folder = tmp_path / ".egressmon"
+    folder.mkdir()
+    (folder / "2.jsonl").write_text(start("egressmon-12-00ab34ce"))
+    (folder / "1.jsonl").write_text(start())
+
+    assert evidence_of(SCOPE, [below]) == folder / "1.jsonl"
+
+    (below / "named.jsonl").write_text(start())
+    (folder / "1.jsonl").unlink()
+    assert evidence_of(SCOPE, [below]) == below / "named.jsonl"
+
+
+def test_links_and_pipes_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text(start())
+    (tmp_path / "link.jsonl").symlink_to("real")
+    os.mkfifo(tmp_path / "pipe.jsonl")
+
+    assert evidence_of(SCOPE, [tmp_path]) is None
+
+
+def test_where_nobody_watches_nothing_is_said(tmp_path: Path) -> None:
+    assert told([tmp_path]) == []
