@@ -3,9 +3,11 @@
 import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import Protocol
+from typing import Protocol, get_args
 
-from egressmon.inspection.findings import Finding
+from egressmon.inspection.findings import Finding, Manager, Package
+
+_MANAGERS = frozenset(get_args(Manager)) - {"none"}
 
 
 class Entry(Protocol):
@@ -13,7 +15,7 @@ class Entry(Protocol):
 
     @property
     def package(self) -> str | None:
-        """The package's name; None where a file is named."""
+        """The package as NAME or MANAGER:NAME; None where a file is named."""
         ...
 
     @property
@@ -56,15 +58,25 @@ def _covers(entry: Entry, finding: Finding) -> bool:
         return package.manager == "none" and fnmatchcase(finding.path, entry.file)
     if package.manager == "none" or entry.package is None:
         return False
-    if not _same(entry.package, package.name, python=package.manager == "python"):
+    if not _names(entry.package, package):
         return False
     version = package.version or ""
     return not entry.version or any(fnmatchcase(version, one) for one in entry.version)
 
 
+# Anybody can register a reviewed package's name with npm: those are said to be of it.
 # Names of Python's distributions are compared as PyPI does (PEP 503).
-def _same(wanted: str, name: str, *, python: bool) -> bool:
-    return _plain(wanted) == _plain(name) if python else wanted == name
+def _names(wanted: str, package: Package) -> bool:
+    manager, _, name = wanted.partition(":")
+    if manager in _MANAGERS and name:
+        if manager != package.manager:
+            return False
+        wanted = name
+    elif package.manager == "npm":
+        return False
+    if package.manager == "python":
+        return _plain(wanted) == _plain(package.name)
+    return wanted == package.name
 
 
 def _plain(name: str) -> str:

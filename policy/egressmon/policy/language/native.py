@@ -14,7 +14,8 @@ class NativeCode(Table):
 
     package: Pattern | None = Field(
         default=None,
-        description="the package, by name; exactly one of package and file",
+        description="the package, by name, of npm as npm:NAME; exactly one of "
+        "package and file",
         examples=["grpcio"],
     )
     file: Pattern | None = Field(
