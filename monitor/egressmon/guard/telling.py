@@ -18,11 +18,21 @@ def log_refusal(decision: Decision) -> None:
     if _is_first(("refused", decision.kind == "lookup", decision.where)):
         _logger().warning(
             "refused: %s: %s (%s, by %s)",
-            printable(decision.where),
-            printable(decision.reason, 500),
+            printable(masked(decision.where)),
+            printable(masked(decision.reason), 500),
             decision.kind,
             printable(decision.caller or "unknown code", 500),
         )
+
+
+def masked(text: str) -> str:
+    """Return `text` without the secrets that host names carry, as evidence shows it."""
+    from egressmon.sanitise.text import mask_text  # noqa: PLC0415 -- for refusals alone
+    from egressmon.sanitise.tokens import tokens_in_name  # noqa: PLC0415 -- as above
+
+    for start, end in reversed(tokens_in_name(text)):
+        text = f"{text[:start]}***{text[end:]}"
+    return mask_text(text)
 
 
 def log_child(decision: Decision) -> None:

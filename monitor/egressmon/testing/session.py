@@ -12,6 +12,7 @@ from egressmon.guard.guard import begin as install
 from egressmon.guard.judging import nearest
 from egressmon.guard.pins import pins_of, require_allowed
 from egressmon.guard.state import STATE
+from egressmon.guard.telling import masked
 from egressmon.testing import around, loopback
 from egressmon.text import printable
 
@@ -166,14 +167,16 @@ def never() -> bool:
 
 def _said(decision: Decision) -> str:
     return (
-        f"refused {printable(decision.where)} ({decision.kind}): "
-        f"{printable(decision.reason, 500)}; by "
+        f"refused {printable(masked(decision.where))} ({decision.kind}): "
+        f"{printable(masked(decision.reason), 500)}; by "
         f"{printable(decision.caller or 'unknown code', 500)}"
     )
 
 
 def _entry(decision: Decision) -> str:
-    return "\n".join(f"    {printable(one)}" for one in entry_for(decision).split("\n"))
+    return "\n".join(
+        f"    {printable(masked(one))}" for one in entry_for(decision).split("\n")
+    )
 
 
 def _add(notes: list[str], note: str) -> None:

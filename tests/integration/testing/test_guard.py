@@ -167,6 +167,23 @@ def test_the_fixture_opens_loopback_to_its_test_alone(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+TOKEN = "ghp_" + "16C7e42F292c6912E7710c838347Ae178B4a"
+
+
+def test_a_token_in_a_host_name_is_masked(tmp_path: Path) -> None:
+    tests = f"""
+    TOKEN = "ghp_" + "{TOKEN[4:]}"
+    def test_it():
+        socket.getaddrinfo(TOKEN + ".example.org", 443)
+    """
+
+    done = run(tmp_path, tests, "--tb=no")
+
+    assert done.returncode == 1
+    assert ".example.org (lookup)" in done.stdout
+    assert TOKEN.lower() not in (done.stdout + done.stderr).lower()
+
+
 def test_a_violation_outside_of_tests_fails_the_run(tmp_path: Path) -> None:
     tests = """
     try:
