@@ -16,7 +16,7 @@ from egressmon.guard.environment import (
 )
 from egressmon.guard.posture import UNGUARDED, Posture, posture_of
 from egressmon.policy.errors import PolicyError
-from egressmon.policy.reading.file import find_policy, load_policy
+from egressmon.policy.reading.file import LoadedPolicy, find_policy, load_policy
 from egressmon.text import printable, unguarded
 from egressmon.values import dataclass
 
@@ -48,7 +48,7 @@ def turn_on(request: EnableRequest) -> int:
 def _policy(request: EnableRequest) -> str:
     if request.policy is not None:
         path = Path(request.policy).absolute()
-        load_policy(path, request.digest)
+        _remark(load_policy(path, request.digest))
         return str(path)
     found = find_policy(Path.cwd())
     if found is None:
@@ -56,8 +56,14 @@ def _policy(request: EnableRequest) -> str:
             "no policy file was found here or above",
             "write egress.toml (docs/policy.md), or name one: --policy FILE",
         )
-    load_policy(found, request.digest)
+    _remark(load_policy(found, request.digest))
     return str(found.path.absolute())
+
+
+# Who else could have written it, as `watch --policy` says it.
+def _remark(loaded: LoadedPolicy) -> None:
+    for remark in loaded.remarks:
+        sys.stderr.write(f"egressmon: policy: {printable(remark, 1000)}\n")
 
 
 def turn_off(folder: str | None) -> int:

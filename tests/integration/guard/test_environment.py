@@ -151,6 +151,19 @@ def test_a_policy_that_is_wrong_is_not_enabled(venv: Path, tmp_path: Path) -> No
     assert "egress.toml" in done.stderr
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can give files away")
+def test_whoever_else_could_have_written_the_policy_is_named(
+    venv: Path, tmp_path: Path
+) -> None:
+    policy = written(tmp_path)
+    os.chown(policy, 65534, -1)
+
+    done = command("enable", "--environment", venv, "--policy", policy)
+
+    assert done.returncode == 0
+    assert f"egressmon: policy: {policy} is owned by nobody" in done.stderr
+
+
 def test_a_folder_that_is_no_environment_is_bad_usage(tmp_path: Path) -> None:
     done = command("status", "--environment", tmp_path)
 
