@@ -31,15 +31,10 @@ from egressmon.events.model import (
     Stack,
 )
 from egressmon.evidence.masking import forget_unused
-from egressmon.evidence.records import (
-    EscapeRecord,
-    LossRecord,
-    PlaceRecord,
-    ProcessExit,
-    ProcessRecord,
-    Record,
-    UnreadableRecord,
-)
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.actors import ProcessExit, ProcessRecord
+from egressmon.evidence.records.running import LossRecord, UnreadableRecord
+from egressmon.evidence.records.traffic import EscapeRecord, PlaceRecord
 from egressmon.faults import Faults, message
 from egressmon.policy.judging.judge import Judge
 from egressmon.sensor.canary import CanaryWatch, is_canary

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from bench import AGENT, Bench
 
-from egressmon.evidence.records import (
-    Actor,
+from egressmon.evidence.records.actors import Actor
+from egressmon.evidence.records.traffic import (
     ConnectionRecord,
     DnsRecord,
     NameRecord,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from egressmon.attribution.packages.rpm import owner_in
-from egressmon.evidence.code_records import PackageRecord
+from egressmon.evidence.records.code import PackageRecord
 
 SPEC = """
 Name: demo-tool

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from egressmon.evidence.records import RunEnd
+from egressmon.evidence.records.running import RunEnd
 from egressmon.evidence.tally import Tally
 from egressmon.reports.outcome import Outcome
 

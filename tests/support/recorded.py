@@ -8,7 +8,7 @@ import dns.rrset
 
 from egressmon.clock import Clock
 from egressmon.events.model import FLAG_CANARY, FLAG_INGRESS
-from egressmon.evidence.records import CanaryRecord, RunEnd, RunStart
+from egressmon.evidence.records.running import CanaryRecord, RunEnd, RunStart
 from egressmon.evidence.rendering import render
 from egressmon.evidence.tally import Tally
 from egressmon.evidence.writer import Evidence

@@ -1,8 +1,8 @@
 """Records of connections and look-ups, for the tests of reports."""
 
-from egressmon.evidence.code_records import CodeRecord, PackageRecord
-from egressmon.evidence.records import (
-    Actor,
+from egressmon.evidence.records.actors import Actor
+from egressmon.evidence.records.code import CodeRecord, PackageRecord
+from egressmon.evidence.records.traffic import (
     ConnectionRecord,
     DnsRecord,
     NameRecord,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from egressmon.evidence.records import ConnectionRecord, DnsRecord
+from egressmon.evidence.records.traffic import ConnectionRecord, DnsRecord
 from egressmon.evidence.tally import Tally
 from egressmon.naming.names import Resolver
 from egressmon.policy.language.default import DEFAULT

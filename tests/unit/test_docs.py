@@ -15,14 +15,10 @@ from egressmon.cli import options
 from egressmon.cli.main import add_verbs
 from egressmon.cli.verbs import VERBS
 from egressmon.events.decode import kind_of
-from egressmon.evidence.records import (
-    Actor,
-    NameRecord,
-    Outlived,
-    Peer,
-    ProcessExit,
-    Record,
-)
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.actors import Actor, ProcessExit
+from egressmon.evidence.records.running import Outlived
+from egressmon.evidence.records.traffic import NameRecord, Peer
 from egressmon.policy.language.model import (
     Accept,
     Allow,

@@ -22,15 +22,10 @@ from egressmon.events.model import (
     Address,
     Flow,
 )
-from egressmon.evidence.records import (
-    ConnectionRecord,
-    DnsRecord,
-    LossRecord,
-    ProcessExit,
-    ProcessRecord,
-    Record,
-    UnreadableRecord,
-)
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.actors import ProcessExit, ProcessRecord
+from egressmon.evidence.records.running import LossRecord, UnreadableRecord
+from egressmon.evidence.records.traffic import ConnectionRecord, DnsRecord
 from egressmon.evidence.tally import Tally
 from egressmon.faults import Faults
 from egressmon.naming.names import Names

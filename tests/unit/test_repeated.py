@@ -27,7 +27,8 @@ from egressmon.events.model import (
     FLAG_STACK_LOST,
     Flow,
 )
-from egressmon.evidence.records import ConnectionRecord, DnsRecord, Record
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.traffic import ConnectionRecord, DnsRecord
 from egressmon.evidence.rendering import Rendered
 from egressmon.policy.language.model import Allow, Deny, Dns, Local, Policy
 from egressmon.probes.wire import CONSTANTS, LAYOUTS, STRUCTS

@@ -11,7 +11,8 @@ from functools import lru_cache
 from typing import Literal
 
 from egressmon.attribution.existing import Existing
-from egressmon.evidence.records import Origin, Step
+from egressmon.evidence.records.actors import Step
+from egressmon.evidence.records.traffic import Origin
 from egressmon.values import dataclass, replace
 
 WORKERS = frozenset({"Runner.Worker", "gitlab-runner", "buildkite-agent"})

@@ -30,8 +30,9 @@ from egressmon.events.model import (
     Forked,
     Traffic,
 )
-from egressmon.evidence.code_records import ClaimRecord
-from egressmon.evidence.records import Actor, Origin
+from egressmon.evidence.records.actors import Actor
+from egressmon.evidence.records.code import ClaimRecord
+from egressmon.evidence.records.traffic import Origin
 from egressmon.files.beginning import Beginning
 from egressmon.sanitise import sanitise_argv
 from egressmon.sanitise.argv_mode import ArgvMode

@@ -6,7 +6,7 @@ from itertools import count
 from typing import Literal, TypeAlias
 
 from egressmon.events.model import Traffic
-from egressmon.evidence.code_records import (
+from egressmon.evidence.records.code import (
     ClaimRecord,
     CodeRecord,
     CodeStatus,

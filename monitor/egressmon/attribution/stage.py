@@ -21,7 +21,7 @@ from egressmon.events.model import (
     Stack,
     Traffic,
 )
-from egressmon.evidence.code_records import CodeStatus
+from egressmon.evidence.records.code import CodeStatus
 from egressmon.faults import Faults
 from egressmon.files.beginning import Beginning
 from egressmon.probes.architecture import Architecture, this_machine

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from egressmon.evidence.masking import shown
-from egressmon.evidence.records import Step, StepSystem
+from egressmon.evidence.records.actors import Step, StepSystem
 from egressmon.text import from_bytes
 
 STARTERS = frozenset(

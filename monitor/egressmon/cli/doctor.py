@@ -10,7 +10,7 @@ from typing import Any, TextIO
 from egressmon import host
 from egressmon.cli.layers import Layer
 from egressmon.errors import EgressmonError
-from egressmon.evidence.records import BlindSpot
+from egressmon.evidence.records.running import BlindSpot
 from egressmon.privileges.privilege import invoking_user
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.kernel.sideband import SideBand

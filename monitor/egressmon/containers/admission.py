@@ -10,15 +10,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 from egressmon.containers.choice import Choice, Fate
-from egressmon.evidence.records import (
-    Actor,
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.actors import Actor, ProcessRecord
+from egressmon.evidence.records.traffic import (
     ConnectionRecord,
     DnsRecord,
     EscapeRecord,
     ExistingRecord,
     PlaceRecord,
-    ProcessRecord,
-    Record,
 )
 from egressmon.evidence.rendering import Rendered
 from egressmon.values import dataclass

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 
 from egressmon.containers.wanted import Wanted
-from egressmon.evidence.records import ContainerRecord, Watched
+from egressmon.evidence.records.lasting import ContainerRecord, Watched
 from egressmon.values import dataclass, replace
 
 PATIENCE_S = 10.0

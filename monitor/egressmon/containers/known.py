@@ -10,7 +10,7 @@ from egressmon.containers.choice import Choice
 from egressmon.containers.paths import Claim, claim_of, unknown_claim
 from egressmon.containers.questions import Answer, Questions
 from egressmon.events.model import CgroupChanged
-from egressmon.evidence.records import ContainerRecord
+from egressmon.evidence.records.lasting import ContainerRecord
 from egressmon.values import replace
 
 _MAX_KNOWN = 8192

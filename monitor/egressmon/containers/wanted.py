@@ -4,7 +4,7 @@ import re
 from typing import Literal
 
 from egressmon.containers.facts import MAX_TEXT
-from egressmon.evidence.records import ContainerRecord
+from egressmon.evidence.records.lasting import ContainerRecord
 from egressmon.values import dataclass
 
 _ID = re.compile(r"[0-9a-f]{12,64}", re.ASCII)

@@ -2,7 +2,8 @@
 
 from collections import Counter
 
-from egressmon.evidence.records import ConnectionRecord, ContainerRecord
+from egressmon.evidence.records.lasting import ContainerRecord
+from egressmon.evidence.records.traffic import ConnectionRecord
 from egressmon.values import dataclass, field
 
 _MAX = 1000

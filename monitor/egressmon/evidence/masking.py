@@ -11,14 +11,11 @@ import secrets
 from collections.abc import Iterator
 from typing import Any, TypeVar, cast
 
-from egressmon.evidence.code_records import StackReference
-from egressmon.evidence.records import (
-    ConnectionRecord,
-    DnsRecord,
-    ProcessRecord,
-    Record,
-    RunStart,
-)
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.actors import ProcessRecord
+from egressmon.evidence.records.code import StackReference
+from egressmon.evidence.records.running import RunStart
+from egressmon.evidence.records.traffic import ConnectionRecord, DnsRecord
 from egressmon.recent import Recent
 from egressmon.sanitise import kinds, sanitise_place
 from egressmon.sanitise.catalog import IN_NAME

@@ -8,25 +8,27 @@ from typing import TypeAlias
 from blake3 import blake3
 
 from egressmon.evidence import gate
-from egressmon.evidence.code_records import (
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.actors import (
+    Actor,
+    ActorRecord,
+    ActorReference,
+    Step,
+    StepRecord,
+    StepReference,
+)
+from egressmon.evidence.records.code import (
     CodeRecord,
     ModuleRecord,
     ModuleReference,
     NativeRecord,
     StackRecord,
 )
-from egressmon.evidence.records import (
-    Actor,
-    ActorRecord,
-    ActorReference,
+from egressmon.evidence.records.traffic import (
     ConnectionRecord,
     DnsRecord,
     EscapeRecord,
     ExistingRecord,
-    Record,
-    Step,
-    StepRecord,
-    StepReference,
 )
 
 _DIGEST_BYTES = 16

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from egressmon.clock import Clock
 from egressmon.evidence.output import EvidenceState
-from egressmon.evidence.records import LossRecord, RunEnd, SegmentRecord
+from egressmon.evidence.records.running import LossRecord, RunEnd, SegmentRecord
 from egressmon.evidence.rendering import Rendered, render
 from egressmon.evidence.segments import Segments
 from egressmon.evidence.writer import DEFAULT_LIMIT, Evidence

@@ -16,7 +16,7 @@ from egressmon.evidence.manifest import (
 )
 from egressmon.evidence.output import EvidenceState, Output, digest_of_line
 from egressmon.evidence.place import digest_of_file
-from egressmon.evidence.records import SegmentRecord
+from egressmon.evidence.records.running import SegmentRecord
 from egressmon.evidence.segment_folder import Folder
 from egressmon.values import dataclass
 

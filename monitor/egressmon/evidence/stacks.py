@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from egressmon.evidence import gate
-from egressmon.evidence.code_records import FrameRecord, StackRecord, StackReference
+from egressmon.evidence.records.code import FrameRecord, StackRecord, StackReference
 from egressmon.evidence.referring import digest_of
 
 _MAX_NAME = 256

@@ -4,19 +4,13 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
-from egressmon.evidence.code_records import CodeRecord, ModuleFile
 from egressmon.evidence.container_tally import ContainerTally
-from egressmon.evidence.guard_records import CHILDREN
-from egressmon.evidence.records import (
-    Actor,
-    ConnectionRecord,
-    ContainerRecord,
-    DnsRecord,
-    EscapeRecord,
-    ProcessRecord,
-    Record,
-    Step,
-)
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.actors import Actor, ProcessRecord, Step
+from egressmon.evidence.records.code import CodeRecord, ModuleFile
+from egressmon.evidence.records.guard import CHILDREN
+from egressmon.evidence.records.lasting import ContainerRecord
+from egressmon.evidence.records.traffic import ConnectionRecord, DnsRecord, EscapeRecord
 from egressmon.values import dataclass, field
 
 _MAX_GROUPS = 10_000

@@ -11,7 +11,8 @@ from egressmon.evidence.anchoring import Anchor
 from egressmon.evidence.output import EvidenceState, Output, digest_of_line
 from egressmon.evidence.phases import Phases
 from egressmon.evidence.place import place_of
-from egressmon.evidence.records import Record, RunEnd
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.running import RunEnd
 from egressmon.evidence.referring import ValueRecord
 from egressmon.evidence.remembered import Remembered
 from egressmon.evidence.rendering import Envelopes, Rendered, render

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from egressmon.events.model import Address
-from egressmon.evidence.records import PlaceRecord
+from egressmon.evidence.records.traffic import PlaceRecord
 from egressmon.naming.asked import ProcessKey
 from egressmon.naming.names import Names
 from egressmon.policy.judging.judge import Judge

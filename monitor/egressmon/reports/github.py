@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import TextIO
 
-from egressmon.evidence.code_records import CodeRecord
+from egressmon.evidence.records.code import CodeRecord
 from egressmon.reports.outcome import Outcome
 from egressmon.reports.page import Page
 from egressmon.reports.proposal import Proposal, texts

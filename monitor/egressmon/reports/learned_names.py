@@ -4,7 +4,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import TypeVar
 
-from egressmon.evidence.records import Actor, ConnectionRecord, DnsRecord
+from egressmon.evidence.records.actors import Actor
+from egressmon.evidence.records.traffic import ConnectionRecord, DnsRecord
 from egressmon.naming.absent import Absent
 from egressmon.naming.names import names_for_verdict
 from egressmon.policy.judging.pointers import pointed_address

@@ -2,7 +2,8 @@
 
 from collections import Counter, defaultdict
 
-from egressmon.evidence.records import ConnectionRecord, DnsRecord, Record
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.traffic import ConnectionRecord, DnsRecord
 from egressmon.evidence.tally import code_label, program_label, via_label
 from egressmon.reports.learned_names import LookUps, Meant
 from egressmon.values import dataclass

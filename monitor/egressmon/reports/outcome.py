@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from egressmon.evidence.records import RunEnd
+from egressmon.evidence.records.running import RunEnd
 from egressmon.evidence.tally import Tally
 from egressmon.reports.proposal import Proposal
 from egressmon.values import dataclass, field

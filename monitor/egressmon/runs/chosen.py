@@ -8,7 +8,7 @@ from egressmon.containers.admission import Admission, Keys
 from egressmon.containers.cgroups import path_of
 from egressmon.containers.choice import Choice, Fate
 from egressmon.containers.known import Containers
-from egressmon.evidence.records import ChoiceCounts
+from egressmon.evidence.records.running import ChoiceCounts
 from egressmon.runs.recorder import Recorder
 from egressmon.sidecar.matching import never_there
 

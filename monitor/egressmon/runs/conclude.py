@@ -1,7 +1,12 @@
 """Conclude a run: its verdict, the reasons why it is incomplete, its exit status."""
 
 from egressmon.evidence.output import EvidenceState
-from egressmon.evidence.records import ChoiceCounts, PolicyCounts, RunEnd, RunVerdict
+from egressmon.evidence.records.running import (
+    ChoiceCounts,
+    PolicyCounts,
+    RunEnd,
+    RunVerdict,
+)
 from egressmon.evidence.segmented import LOST
 from egressmon.evidence.tally import Tally
 from egressmon.faults import Faults

@@ -14,12 +14,9 @@ from typing import Any
 
 from egressmon.evidence.masking import shown
 from egressmon.evidence.phases import Phases
-from egressmon.evidence.records import (
-    ConnectionRecord,
-    DnsRecord,
-    PhaseRecord,
-    Record,
-)
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.running import PhaseRecord
+from egressmon.evidence.records.traffic import ConnectionRecord, DnsRecord
 from egressmon.evidence.tally import Tally
 from egressmon.faults import Faults
 

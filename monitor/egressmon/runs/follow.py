@@ -11,7 +11,8 @@ from egressmon import files
 from egressmon.attribution.processes import Process, Processes
 from egressmon.clock import ahead_ns
 from egressmon.events.glance import tells_of_processes_alone
-from egressmon.evidence.records import Outlived, Record
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.running import Outlived
 from egressmon.faults import Faults
 from egressmon.keeping.keeper_client import KeeperClient
 from egressmon.keeping.launch import Launched

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from egressmon.clock import Clock
-from egressmon.evidence.records import ClockRecord, GapRecord
+from egressmon.evidence.records.lasting import ClockRecord, GapRecord
 from egressmon.evidence.unended import Before, last_line
 from egressmon.values import replace
 

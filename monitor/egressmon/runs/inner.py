@@ -6,7 +6,8 @@ recorded and judged like any other connection.
 
 import ipaddress
 
-from egressmon.evidence.records import ConnectionRecord, Record
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.traffic import ConnectionRecord
 from egressmon.sensor.canary import INET6_BLOCK, INET_BLOCKS
 
 _NETWORKS = tuple(

@@ -6,7 +6,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from egressmon.evidence.masking import shown
-from egressmon.evidence.records import ConnectionRecord, ControlRecord, Record
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.lasting import ControlRecord
+from egressmon.evidence.records.traffic import ConnectionRecord
 from egressmon.reports.outcome import Outcome
 from egressmon.runs.plan import Standing
 from egressmon.sidecar.control import ControlServer

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Literal, TypeAlias
 from egressmon.attribution import Level
 from egressmon.attribution.descent import JobRoot
 from egressmon.evidence.anchoring import Anchor
-from egressmon.evidence.records import Outlived
+from egressmon.evidence.records.running import Outlived
 from egressmon.evidence.segments import Segments
 from egressmon.evidence.unended import Before
 from egressmon.evidence.writer import DEFAULT_LIMIT

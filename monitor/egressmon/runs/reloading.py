@@ -4,7 +4,8 @@ import os
 from collections import Counter
 from collections.abc import Callable
 
-from egressmon.evidence.records import PolicyCounts, PolicyRecord
+from egressmon.evidence.records.lasting import PolicyRecord
+from egressmon.evidence.records.running import PolicyCounts
 from egressmon.naming.names import trusted_resolvers
 from egressmon.naming.resolution import PolicyResolution
 from egressmon.pipeline import Pipeline

@@ -4,7 +4,7 @@ from typing import Literal
 
 from egressmon.clock import Clock
 from egressmon.evidence.predecessor import Predecessor, predecessor_of
-from egressmon.evidence.records import RestartRecord
+from egressmon.evidence.records.lasting import RestartRecord
 from egressmon.evidence.unended import Before, LastLine, last_line
 from egressmon.probes.engine import Kept
 from egressmon.runs.gaps import moment

@@ -12,11 +12,11 @@ from egressmon.attribution.stage import Attributor, attribute_with
 from egressmon.errors import UnfinishedError, UsageError
 from egressmon.evidence.anchoring import Anchor
 from egressmon.evidence.output import EvidenceState
-from egressmon.evidence.records import (
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.running import (
     BlindSpot,
     ChoiceCounts,
     PolicyCounts,
-    Record,
     RunEnd,
 )
 from egressmon.keeping.keeper_client import KeeperClient

@@ -17,18 +17,20 @@ from egressmon.attribution import steps
 from egressmon.attribution.packages import rpm
 from egressmon.containers.choice import Choice
 from egressmon.evidence.predecessor import NOT_CONCLUDED
-from egressmon.evidence.records import (
-    BlindSpot,
-    ChoiceCounts,
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.lasting import (
     ClockRecord,
-    ExistingRecord,
     GapRecord,
     HeartbeatRecord,
-    PhaseRecord,
-    PolicyCounts,
-    Record,
     RestartRecord,
 )
+from egressmon.evidence.records.running import (
+    BlindSpot,
+    ChoiceCounts,
+    PhaseRecord,
+    PolicyCounts,
+)
+from egressmon.evidence.records.traffic import ExistingRecord
 from egressmon.keeping.signals import EndRequest
 from egressmon.naming.dns import servers
 from egressmon.naming.place_files import (

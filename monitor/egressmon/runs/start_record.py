@@ -5,7 +5,7 @@ from pathlib import Path
 
 from egressmon import host
 from egressmon.attribution.stage import Attributor
-from egressmon.evidence.records import BlindSpot, RunStart
+from egressmon.evidence.records.running import BlindSpot, RunStart
 from egressmon.runs.arming import Armed
 from egressmon.runs.plan import Standing
 from egressmon.runs.state import RunState

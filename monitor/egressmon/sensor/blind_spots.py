@@ -3,7 +3,7 @@
 from enum import Enum
 
 from egressmon import host
-from egressmon.evidence.records import BlindSpot
+from egressmon.evidence.records.running import BlindSpot
 from egressmon.probes.engine import Engine
 from egressmon.sensor.escalation import Escalation
 from egressmon.sensor.found_scope import FoundScope

@@ -21,7 +21,7 @@ from egressmon.events.model import (
     Address,
     Flow,
 )
-from egressmon.evidence.records import CanaryRecord
+from egressmon.evidence.records.running import CanaryRecord
 from egressmon.probes.engine import Canary
 from egressmon.values import dataclass
 

@@ -11,7 +11,8 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from egressmon.evidence.records import ProcessRecord, Record
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.actors import ProcessRecord
 from egressmon.privileges.confinement import gains_no_privileges
 from egressmon.privileges.privilege import User
 from egressmon.values import dataclass

@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 
 from egressmon.errors import ScopeError, SensorError
-from egressmon.evidence.records import CanaryRecord, LossRecord
+from egressmon.evidence.records.running import CanaryRecord, LossRecord
 from egressmon.faults import Faults
 from egressmon.probes.engine import Engine
 from egressmon.probes.kernel.sideband import SideBand

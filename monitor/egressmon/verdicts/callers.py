@@ -5,8 +5,9 @@ from typing import TypedDict
 from egressmon.attribution.processes import LOST, Processes
 from egressmon.attribution.result import Attribute, Attribution, unknown
 from egressmon.events.model import Traffic
-from egressmon.evidence.code_records import ClaimRecord, CodeRecord, ModuleRecord
-from egressmon.evidence.records import Actor, Origin
+from egressmon.evidence.records.actors import Actor
+from egressmon.evidence.records.code import ClaimRecord, CodeRecord, ModuleRecord
+from egressmon.evidence.records.traffic import Origin
 from egressmon.naming.asked import Asker
 from egressmon.values import dataclass
 

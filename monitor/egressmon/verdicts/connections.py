@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from egressmon.events.decode import protocol_name
 from egressmon.events.glance import FlowHead
 from egressmon.events.model import FLAG_FOREIGN, FLAG_UNASKED, Address, Flow
-from egressmon.evidence.records import (
+from egressmon.evidence.records.traffic import (
     ConnectionRecord,
     NameRecord,
     Origin,

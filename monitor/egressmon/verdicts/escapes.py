@@ -6,7 +6,7 @@ import socket
 from egressmon.attribution.helpers import NETWORK_HELPERS
 from egressmon.attribution.processes import Processes
 from egressmon.events.model import Escape
-from egressmon.evidence.records import EscapeRecord
+from egressmon.evidence.records.traffic import EscapeRecord
 
 _FAMILIES = {
     int(socket.AF_UNIX): "unix",

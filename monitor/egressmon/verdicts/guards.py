@@ -7,8 +7,8 @@ from functools import lru_cache
 
 from egressmon.attribution.result import Attribution
 from egressmon.events.model import FLAG_UNASKED, Flow
-from egressmon.evidence.code_records import CodeRecord, StackRecord
-from egressmon.evidence.guard_records import (
+from egressmon.evidence.records.code import CodeRecord, StackRecord
+from egressmon.evidence.records.guard import (
     CHILD,
     NOT_ASKED,
     UNGUARDED_CHILD,

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 
 from egressmon.attribution.result import Attribution, Ground
-from egressmon.evidence.code_records import ClaimRecord
-from egressmon.evidence.records import Actor
+from egressmon.evidence.records.actors import Actor
+from egressmon.evidence.records.code import ClaimRecord
 from egressmon.policy.judging.questions import Claimed, Origin
 from egressmon.verdicts.guards import UNGUARDED, Guarded
 

@@ -13,7 +13,7 @@ from egressmon.events.model import (
     FLAG_UNREAD,
     DnsPacket,
 )
-from egressmon.evidence.records import DnsRecord
+from egressmon.evidence.records.traffic import DnsRecord
 from egressmon.naming.dns.exchanges import DnsWatch, Exchange
 from egressmon.naming.names import Names
 from egressmon.naming.places import Place, Places

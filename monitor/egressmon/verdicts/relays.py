@@ -14,7 +14,7 @@ from egressmon.attribution.helpers import NETWORK_HELPERS, PUBLISHER
 from egressmon.attribution.processes import Process
 from egressmon.events.glance import FlowHead
 from egressmon.events.model import Address, Flow
-from egressmon.evidence.records import ConnectionRecord, Relayed
+from egressmon.evidence.records.traffic import ConnectionRecord, Relayed
 from egressmon.policy.judging.judge import Verdict
 from egressmon.probes.wire import CONSTANTS
 from egressmon.values import dataclass

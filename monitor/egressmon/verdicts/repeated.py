@@ -13,7 +13,8 @@ from typing import Protocol, TypeAlias
 from egressmon.events.decode import address, decode
 from egressmon.events.glance import FLOWS, FlowHead, flow_head, flow_rest
 from egressmon.events.model import FLAG_CANARY, FLAG_OWNERLESS, Flow
-from egressmon.evidence.records import ConnectionRecord, Record
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.traffic import ConnectionRecord
 from egressmon.evidence.rendering import Rendered
 from egressmon.faults import Faults
 from egressmon.probes.wire import CONSTANTS

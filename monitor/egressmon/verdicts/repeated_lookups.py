@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 from egressmon.events.glance import FlowHead
 from egressmon.events.model import Address, DnsPacket
-from egressmon.evidence.records import DnsRecord
+from egressmon.evidence.records.traffic import DnsRecord
 from egressmon.evidence.rendering import Rendered
 from egressmon.faults import Faults
 from egressmon.naming.dns.message import Message

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from egressmon.evidence.records import DnsRecord
+from egressmon.evidence.records.traffic import DnsRecord
 from egressmon.values import dataclass, replace
 
 _IN_FULL = 8

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from egressmon.evidence.records import Origin
+from egressmon.evidence.records.traffic import Origin
 from egressmon.policy.judging.judge import Verdict
 
 if TYPE_CHECKING:

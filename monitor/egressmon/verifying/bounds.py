@@ -7,8 +7,9 @@ from typing import Any, TypeGuard, cast, get_args
 
 from egressmon.attribution.helpers import NETWORK_HELPERS
 from egressmon.evidence.gate import MAX_TEXT
-from egressmon.evidence.guard_records import GuardState
-from egressmon.evidence.records import Origin, Watched
+from egressmon.evidence.records.guard import GuardState
+from egressmon.evidence.records.lasting import Watched
+from egressmon.evidence.records.traffic import Origin
 from egressmon.evidence.segmented import LOST
 from egressmon.evidence.tally import UNKNOWN_ORIGIN
 from egressmon.sanitise.catalog import KINDS

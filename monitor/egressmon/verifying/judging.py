@@ -12,8 +12,8 @@ from typing import Any, cast
 import orjson
 
 from egressmon.attribution.result import Attribution, Ground
-from egressmon.evidence.code_records import ClaimRecord
-from egressmon.evidence.records import Actor
+from egressmon.evidence.records.actors import Actor
+from egressmon.evidence.records.code import ClaimRecord
 from egressmon.naming.asked import AskedBy
 from egressmon.naming.names import Name, Source, names_for_verdict
 from egressmon.policy.judging.judge import Judge, Verdict

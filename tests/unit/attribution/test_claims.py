@@ -19,7 +19,7 @@ from egressmon.attribution.result import Attribution, Ground
 from egressmon.cli.policy import asked_origin
 from egressmon.cli.requests import ExplainRequest
 from egressmon.events.model import Executed
-from egressmon.evidence.code_records import ClaimRecord
+from egressmon.evidence.records.code import ClaimRecord
 from egressmon.files.beginning import CHANGED, ELSEWHERE, OTHER_USERS, Beginning
 from egressmon.policy.judging.judge import Judge
 from egressmon.policy.judging.questions import Claimed, Destination, Origin

@@ -16,7 +16,7 @@ from egressmon.attribution.descent import (
 )
 from egressmon.attribution.existing import Existing
 from egressmon.attribution.jobs import find_job
-from egressmon.evidence.records import Step
+from egressmon.evidence.records.actors import Step
 
 STEP = Step("github", "one", "build", {})
 OTHER = Step("github", "two", "build", {})

@@ -7,15 +7,14 @@ import pytest
 
 from egressmon.containers.admission import MAX_HELD, Admission
 from egressmon.containers.choice import Choice, Fate
-from egressmon.evidence.records import (
-    Actor,
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.actors import Actor, ProcessRecord
+from egressmon.evidence.records.running import LossRecord
+from egressmon.evidence.records.traffic import (
     ConnectionRecord,
     DnsRecord,
     EscapeRecord,
-    LossRecord,
     PlaceRecord,
-    ProcessRecord,
-    Record,
 )
 from egressmon.evidence.rendering import Rendered
 

@@ -6,7 +6,7 @@ import pytest
 
 from egressmon.containers.choice import MAX_CONTAINERS, Choice, Fate
 from egressmon.containers.wanted import wanted_of
-from egressmon.evidence.records import ContainerRecord
+from egressmon.evidence.records.lasting import ContainerRecord
 from egressmon.values import replace
 
 OTHER = ContainerRecord(

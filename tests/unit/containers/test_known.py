@@ -16,7 +16,7 @@ from egressmon.containers.questions import MAX_WAITING, Questions
 from egressmon.containers.sources import KNOWN
 from egressmon.containers.wanted import Wanted
 from egressmon.events.model import CgroupChanged
-from egressmon.evidence.records import ContainerRecord
+from egressmon.evidence.records.lasting import ContainerRecord
 from support.container_engines import inspected, response
 
 ID = "0123456789abcdef" * 4

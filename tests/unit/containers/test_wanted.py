@@ -3,7 +3,7 @@
 import pytest
 
 from egressmon.containers.wanted import Wanted, wanted_of
-from egressmon.evidence.records import ContainerRecord
+from egressmon.evidence.records.lasting import ContainerRecord
 from egressmon.values import replace
 
 ID = "0123456789abcdef" * 4

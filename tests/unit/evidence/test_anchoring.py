@@ -6,7 +6,7 @@ from pathlib import Path
 
 from egressmon.clock import Clock
 from egressmon.evidence.anchoring import Anchor, open_anchor
-from egressmon.evidence.records import LossRecord
+from egressmon.evidence.records.running import LossRecord
 from egressmon.evidence.writer import Evidence, open_evidence
 
 _LINE = re.compile(r"egressmon anchor run=r1 seq=(\d+) head=(blake3:[0-9a-f]{64})")

@@ -4,7 +4,8 @@ from types import SimpleNamespace
 from typing import cast
 
 from egressmon.evidence.container_tally import ContainerTally
-from egressmon.evidence.records import ConnectionRecord, ContainerRecord
+from egressmon.evidence.records.lasting import ContainerRecord
+from egressmon.evidence.records.traffic import ConnectionRecord
 
 
 def connection(key: str | None, verdict: str = "allowed") -> ConnectionRecord:

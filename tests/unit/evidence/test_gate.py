@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from egressmon.clock import Clock
 from egressmon.evidence import gate
-from egressmon.evidence.code_records import StackRecord
-from egressmon.evidence.records import LossRecord, Record, RunEnd
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.code import StackRecord
+from egressmon.evidence.records.running import LossRecord, RunEnd
 from egressmon.evidence.referring import ValueRecord
 from egressmon.evidence.schema import evidence_schema
 from egressmon.evidence.writer import Evidence

@@ -5,7 +5,6 @@ from itertools import product
 
 import pytest
 
-from egressmon.evidence.code_records import ChainStep, ModuleFile, ModuleRecord
 from egressmon.evidence.masking import (
     could_be,
     is_masked,
@@ -13,14 +12,14 @@ from egressmon.evidence.masking import (
     sanitise_record,
     shown,
 )
-from egressmon.evidence.records import (
-    Actor,
+from egressmon.evidence.records.actors import Actor, ProcessRecord
+from egressmon.evidence.records.code import ChainStep, ModuleFile, ModuleRecord
+from egressmon.evidence.records.running import LossRecord
+from egressmon.evidence.records.traffic import (
     ConnectionRecord,
     DnsRecord,
-    LossRecord,
     NameRecord,
     Peer,
-    ProcessRecord,
 )
 from egressmon.policy.language.names import covers
 from egressmon.sanitise import sanitise_place

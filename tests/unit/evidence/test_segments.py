@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 from egressmon.clock import Clock
 from egressmon.errors import EvidenceError
-from egressmon.evidence.code_records import StackRecord
 from egressmon.evidence.manifest import named, parse
 from egressmon.evidence.output import Output
 from egressmon.evidence.place import digest_of_file
-from egressmon.evidence.records import ActorRecord, LossRecord, RunEnd
+from egressmon.evidence.records.actors import ActorRecord
+from egressmon.evidence.records.code import StackRecord
+from egressmon.evidence.records.running import LossRecord, RunEnd
 from egressmon.evidence.rendering import Rendered, render
 from egressmon.evidence.segment_folder import PlainFolder
 from egressmon.evidence.segmented import SegmentedEvidence

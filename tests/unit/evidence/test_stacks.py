@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from egressmon.clock import Clock
 from egressmon.evidence import gate
-from egressmon.evidence.code_records import CodeRecord, FrameRecord, StackReference
-from egressmon.evidence.records import ConnectionRecord, Peer, Record
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.code import CodeRecord, FrameRecord, StackReference
+from egressmon.evidence.records.traffic import ConnectionRecord, Peer
 from egressmon.evidence.stacks import Stacks
 from egressmon.evidence.writer import Evidence, open_evidence
 from support.watching import check_digest, frames_of, read_evidence

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from egressmon.evidence.code_records import (
+from egressmon.evidence.records.actors import ProcessRecord
+from egressmon.evidence.records.code import (
     ClaimRecord,
     ModuleFile,
     ModuleRecord,
     PackageRecord,
 )
-from egressmon.evidence.records import ConnectionRecord, Peer, ProcessRecord
+from egressmon.evidence.records.traffic import ConnectionRecord, Peer
 from egressmon.evidence.tally import Tally, module_label
 from egressmon.reports.summary import losses_line
 

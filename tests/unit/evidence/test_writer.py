@@ -11,8 +11,8 @@ from blake3 import blake3
 
 from egressmon.clock import Clock
 from egressmon.errors import EvidenceError
-from egressmon.evidence.code_records import StackRecord
-from egressmon.evidence.records import LossRecord
+from egressmon.evidence.records.code import StackRecord
+from egressmon.evidence.records.running import LossRecord
 from egressmon.evidence.schema import EVIDENCE_FILE, evidence_schema, text
 from egressmon.evidence.writer import Evidence, open_evidence
 

@@ -12,7 +12,7 @@ import pytest
 
 from egressmon.clock import Clock
 from egressmon.evidence.manifest import Manifest, Segment, segment_name
-from egressmon.evidence.records import LossRecord
+from egressmon.evidence.records.running import LossRecord
 from egressmon.evidence.segment_folder import PlainFolder
 from egressmon.evidence.segmented import SegmentedEvidence
 from egressmon.evidence.segments import Segments

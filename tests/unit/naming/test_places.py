@@ -19,12 +19,8 @@ from egressmon.events.model import (
     FLAG_INGRESS,
     CgroupChanged,
 )
-from egressmon.evidence.records import (
-    ConnectionRecord,
-    DnsRecord,
-    PlaceRecord,
-    Record,
-)
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.traffic import ConnectionRecord, DnsRecord, PlaceRecord
 from egressmon.faults import Faults
 from egressmon.naming.names import Names
 from egressmon.naming.place_files import MACHINES, PlaceFiles

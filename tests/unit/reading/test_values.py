@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from egressmon.clock import Clock
 from egressmon.evidence import remembered
-from egressmon.evidence.code_records import FrameRecord
-from egressmon.evidence.records import ConnectionRecord
+from egressmon.evidence.records.code import FrameRecord
+from egressmon.evidence.records.traffic import ConnectionRecord
 from egressmon.evidence.stacks import Stacks
 from egressmon.evidence.writer import Evidence, open_evidence
 from egressmon.reading import values as reading

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from hypothesis import given
 
-from egressmon.evidence.code_records import StackRecord, StackReference
+from egressmon.evidence.records.code import StackRecord, StackReference
 from egressmon.reports.github import job_summary, print_annotations
 from egressmon.reports.outcome import Outcome
 from support.reported import PYTEST, code, connection, look_up

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from egressmon.evidence.records import Actor, ConnectionRecord, DnsRecord, NameRecord
+from egressmon.evidence.records.actors import Actor
+from egressmon.evidence.records.traffic import ConnectionRecord, DnsRecord, NameRecord
 from egressmon.policy.language.search import NO_SEARCH, SearchList
 from egressmon.reports.learned_policy import Lesson
 from support.reported import connection, look_up

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from egressmon.evidence.records import ConnectionRecord, DnsRecord
+from egressmon.evidence.records.traffic import ConnectionRecord, DnsRecord
 from egressmon.policy.language.search import NO_SEARCH, SearchList
 from egressmon.reports import entries
 from egressmon.reports.learned_policy import Lesson

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from egressmon.evidence.records import ConnectionRecord, DnsRecord, NameRecord
+from egressmon.evidence.records.traffic import ConnectionRecord, DnsRecord, NameRecord
 from egressmon.naming.names import Resolver, trusted_resolvers
 from egressmon.policy.judging.judge import Judge
 from egressmon.policy.judging.questions import Destination, Origin

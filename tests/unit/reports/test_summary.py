@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from egressmon.evidence.code_records import ModuleFile, ModuleRecord, PackageRecord
+from egressmon.evidence.records.code import ModuleFile, ModuleRecord, PackageRecord
 from egressmon.reports.outcome import Outcome
 from egressmon.reports.summary import print_lesson, print_summary
 from egressmon.text import printable

@@ -5,7 +5,8 @@ import socket
 
 from egressmon.evidence.masking import sanitise_record
 from egressmon.evidence.phases import Phases
-from egressmon.evidence.records import PhaseRecord, Record
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.running import PhaseRecord
 from egressmon.evidence.tally import Tally
 from egressmon.faults import Faults
 from egressmon.runs.control import Control

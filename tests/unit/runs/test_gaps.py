@@ -8,7 +8,7 @@ import pytest
 
 from egressmon.clock import Clock
 from egressmon.evidence.output import digest_of_line
-from egressmon.evidence.records import ClockRecord, GapRecord
+from egressmon.evidence.records.lasting import ClockRecord, GapRecord
 from egressmon.evidence.segment_folder import PlainFolder
 from egressmon.evidence.unended import Before, find_before
 from egressmon.runs.gaps import Beats, gap_before

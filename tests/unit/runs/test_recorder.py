@@ -6,7 +6,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from egressmon.clock import Clock
-from egressmon.evidence.records import LossRecord, Record
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.running import LossRecord
 from egressmon.evidence.tally import Tally
 from egressmon.evidence.writer import Evidence, open_evidence
 from egressmon.faults import Faults

@@ -7,7 +7,7 @@ import pytest
 
 from egressmon.clock import Clock, kernel_ns
 from egressmon.evidence.output import digest_of_line
-from egressmon.evidence.records import RestartRecord
+from egressmon.evidence.records.lasting import RestartRecord
 from egressmon.evidence.segment_folder import PlainFolder
 from egressmon.evidence.unended import find_before
 from egressmon.probes.engine import Kept

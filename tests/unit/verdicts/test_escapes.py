@@ -5,7 +5,7 @@ import pytest
 from egressmon.attribution.processes import Caused, Process, Processes
 from egressmon.events.decode import decode
 from egressmon.events.model import Escape
-from egressmon.evidence.records import EscapeRecord
+from egressmon.evidence.records.traffic import EscapeRecord
 from egressmon.probes.wire import CONSTANTS
 from egressmon.verdicts.escapes import record
 from support.events import event, executed

@@ -9,7 +9,7 @@ import pytest
 from egressmon.attribution.native.memory.mappings import AddressSpace, Mapping
 from egressmon.attribution.result import Attribution, unknown
 from egressmon.events.model import FLAG_UNASKED, Flow
-from egressmon.evidence.code_records import CodeRecord, FrameRecord, ModuleRecord
+from egressmon.evidence.records.code import CodeRecord, FrameRecord, ModuleRecord
 from egressmon.evidence.stacks import Stacks
 from egressmon.policy.judging.judge import Judge
 from egressmon.policy.judging.questions import Destination, Origin

@@ -7,7 +7,7 @@ import pytest
 from egressmon.attribution.processes import Process
 from egressmon.events.decode import decode
 from egressmon.events.model import Flow
-from egressmon.evidence.records import ConnectionRecord, Peer
+from egressmon.evidence.records.traffic import ConnectionRecord, Peer
 from egressmon.verdicts.relays import Relays
 from support.events import flow
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from egressmon.evidence.records import DnsRecord
+from egressmon.evidence.records.traffic import DnsRecord
 from egressmon.verdicts.repeats import Repeats
 
 JUNK = DnsRecord(

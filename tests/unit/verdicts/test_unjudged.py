@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from egressmon.evidence.records import Origin
+from egressmon.evidence.records.traffic import Origin
 from egressmon.policy.judging.judge import Verdict, Word
 from egressmon.verdicts.unjudged import unjudged
 

@@ -3,7 +3,7 @@
 from egressmon.attribution.native.owners import ImageGround
 from egressmon.attribution.native.unwinding.images import Images
 from egressmon.attribution.result import Attribution, Ground
-from egressmon.evidence.code_records import ClaimRecord
+from egressmon.evidence.records.code import ClaimRecord
 from egressmon.files.beginning import Beginning
 from egressmon.values import replace
 

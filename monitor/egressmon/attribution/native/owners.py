@@ -7,7 +7,7 @@ from egressmon.attribution.native.unwinding.images import Image
 from egressmon.attribution.packages.lookup import Packages, Place
 from egressmon.attribution.packages.owner import Owner
 from egressmon.attribution.result import Attribution, Ground
-from egressmon.evidence.code_records import ChainStep, ModuleFile, ModuleRecord
+from egressmon.evidence.records.code import ChainStep, ModuleFile, ModuleRecord
 from egressmon.files.roots import root_of
 from egressmon.values import dataclass
 

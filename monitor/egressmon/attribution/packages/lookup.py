@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from egressmon.attribution.packages import python, system
 from egressmon.attribution.packages.owner import Owner
-from egressmon.evidence.code_records import PackageRecord
+from egressmon.evidence.records.code import PackageRecord
 from egressmon.files.beginning import Beginning
 from egressmon.files.bounded import Identity, open_regular, root_identity, text_at
 from egressmon.files.elf import Elf, ElfError

@@ -1,6 +1,6 @@
 """The package that owns a file, and how well that is known."""
 
-from egressmon.evidence.code_records import PackageRecord
+from egressmon.evidence.records.code import PackageRecord
 from egressmon.values import dataclass
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from egressmon import files
 from egressmon.attribution.packages import hashes
 from egressmon.attribution.packages.owner import Owner
-from egressmon.evidence.code_records import PackageRecord
+from egressmon.evidence.records.code import PackageRecord
 from egressmon.files.beginning import Beginning
 from egressmon.files.bounded import MAX_TEXT, Identity, read_bounded, root_identity
 from egressmon.values import dataclass, field

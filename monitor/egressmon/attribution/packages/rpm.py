@@ -9,7 +9,7 @@ import sqlite3
 import struct
 from pathlib import Path
 
-from egressmon.evidence.code_records import PackageRecord
+from egressmon.evidence.records.code import PackageRecord
 from egressmon.files.bounded import MAX_TEXT
 
 _DATABASES = ("/usr/lib/sysimage/rpm/rpmdb.sqlite", "/var/lib/rpm/rpmdb.sqlite")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from egressmon import files
 from egressmon.attribution.packages.owner import Owner
-from egressmon.evidence.code_records import PackageRecord
+from egressmon.evidence.records.code import PackageRecord
 from egressmon.files.beginning import Beginning
 from egressmon.files.bounded import MAX_TEXT, read_bounded
 

@@ -26,7 +26,7 @@ from egressmon.events.model import (
     Frames,
     Traffic,
 )
-from egressmon.evidence.code_records import CodeRecord, FrameRecord, PackageRecord
+from egressmon.evidence.records.code import CodeRecord, FrameRecord, PackageRecord
 from egressmon.evidence.stacks import Stacks
 from egressmon.files.roots import root_of
 from egressmon.probes.kernel.sideband import SideRecord

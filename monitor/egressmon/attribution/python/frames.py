@@ -10,7 +10,7 @@ from itertools import count
 
 from egressmon.attribution.python.line_tables import line_of
 from egressmon.events.model import CodeObject, Frames, FramesStatus
-from egressmon.evidence.code_records import FrameRecord
+from egressmon.evidence.records.code import FrameRecord
 from egressmon.probes.wire import LAYOUTS
 from egressmon.sanitise import sanitise_place
 from egressmon.values import dataclass, field

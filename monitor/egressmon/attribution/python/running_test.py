@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from itertools import takewhile
 
 from egressmon.attribution.python.frames import Walk
-from egressmon.evidence.code_records import FrameRecord
+from egressmon.evidence.records.code import FrameRecord
 from egressmon.values import dataclass
 
 # What runs callbacks and tasks: whoever runs the loop only drives what is inside.

@@ -14,7 +14,7 @@ from egressmon.attribution.native.unwinding.unwind import Frame, Unwound
 from egressmon.attribution.result import Attribution, unknown
 from egressmon.events.decode import DecodeError, decode
 from egressmon.events.model import Stack
-from egressmon.evidence.code_records import ModuleFile, ModuleRecord
+from egressmon.evidence.records.code import ModuleFile, ModuleRecord
 from egressmon.probes.architecture import ARCHITECTURES
 from egressmon.probes.wire import CONSTANTS, LAYOUTS
 from support.events import event

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from egressmon.attribution.packages.lookup import Packages, Place
-from egressmon.evidence.code_records import PackageRecord
+from egressmon.evidence.records.code import PackageRecord
 from egressmon.files.bounded import open_regular
 
 

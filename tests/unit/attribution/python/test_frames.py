@@ -18,7 +18,7 @@ from egressmon.attribution.python.running_test import (
 from egressmon.attribution.stage import Attributor
 from egressmon.events.decode import DecodeError, decode
 from egressmon.events.model import CodeObject, Flow, Frames
-from egressmon.evidence.code_records import CodeRecord, FrameRecord, StackReference
+from egressmon.evidence.records.code import CodeRecord, FrameRecord, StackReference
 from egressmon.probes.wire import CONSTANTS, LAYOUTS
 from support.events import event, flow
 
