@@ -9,7 +9,8 @@ import dns.message
 import dns.rrset
 import pytest
 
-from egressmon.attribution.processes import LOST, Processes
+from egressmon.attribution.processes import Processes
+from egressmon.attribution.processes.process import LOST
 from egressmon.attribution.result import unknown
 from egressmon.attribution.stage import Attributor
 from egressmon.clock import Clock

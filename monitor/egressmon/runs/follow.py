@@ -8,7 +8,8 @@ from collections.abc import Callable, Container
 from typing import Protocol
 
 from egressmon import files
-from egressmon.attribution.processes import Process, Processes
+from egressmon.attribution.processes import Processes
+from egressmon.attribution.processes.process import Process
 from egressmon.clock import ahead_ns
 from egressmon.events.glance import tells_of_processes_alone
 from egressmon.evidence.records import Record

@@ -2,7 +2,8 @@
 
 from typing import TypedDict
 
-from egressmon.attribution.processes import LOST, Processes
+from egressmon.attribution.processes import Processes
+from egressmon.attribution.processes.process import LOST
 from egressmon.attribution.result import Attribute, Attribution, unknown
 from egressmon.events.model import Traffic
 from egressmon.evidence.records.actors import Actor

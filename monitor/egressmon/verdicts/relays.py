@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from egressmon.attribution.helpers import NETWORK_HELPERS, PUBLISHER
-from egressmon.attribution.processes import Process
+from egressmon.attribution.processes.process import Process
 from egressmon.events.glance import FlowHead
 from egressmon.events.model import Address, Flow
 from egressmon.evidence.records.traffic import ConnectionRecord, Relayed

@@ -6,8 +6,7 @@ import os
 import pytest
 
 from egressmon import files
-from egressmon.attribution import processes
-from egressmon.attribution.processes import Processes
+from egressmon.attribution.processes import Processes, commands
 from egressmon.events.decode import decode
 from egressmon.events.glance import ended_in, tells_of_processes_alone
 from egressmon.events.model import Executed
@@ -84,7 +83,7 @@ def test_only_commands_without_secrets_are_remembered(
         masked.append(argv)
         return sanitise_argv(argv, mode)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(processes, "sanitise_argv", mask)
+    monkeypatch.setattr(commands, "sanitise_argv", mask)
     known = Processes(proc_is_ours=False)
     for pid in (100, 101, 102):
         plain = known.executed(_exec(pid, b"make", b"all"))

@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from egressmon.attribution.processes import Process
+from egressmon.attribution.processes.process import Process
 from egressmon.runs.follow import is_running
 
 _TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from egressmon.attribution.processes import Caused, Process, Processes
+from egressmon.attribution.processes import Processes
+from egressmon.attribution.processes.process import Caused, Process
 from egressmon.events.decode import decode
 from egressmon.events.model import Escape
 from egressmon.evidence.records.traffic import EscapeRecord

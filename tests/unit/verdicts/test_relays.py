@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from egressmon.attribution.processes import Process
+from egressmon.attribution.processes.process import Process
 from egressmon.events.decode import decode
 from egressmon.events.model import Flow
 from egressmon.evidence.records.traffic import ConnectionRecord, Peer
