@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from egressmon import clock
-from egressmon.cli.options import size
+from egressmon.cli.options.values import size
 from egressmon.clock import Clock, seconds
 from egressmon.probes import engine
 

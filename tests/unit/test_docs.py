@@ -11,8 +11,8 @@ import pytest
 from pydantic import BaseModel
 
 from egressmon.attribution.python.offsets.versions import DEBUG_OFFSETS
-from egressmon.cli import options
 from egressmon.cli.main import add_verbs
+from egressmon.cli.options import parsing
 from egressmon.cli.verbs import VERBS
 from egressmon.events.decode import kind_of
 from egressmon.evidence.records import Record
@@ -42,7 +42,7 @@ from egressmon.sensor.sensor import CONSEQUENCES
 from support import ways
 
 ROOT = Path(__file__).parents[2]
-PARSER = options.parser(add_verbs)
+PARSER = parsing.parser(add_verbs)
 DOCS = ROOT / "docs"
 USAGE = (DOCS / "usage.md").read_text()
 EVIDENCE = (DOCS / "evidence.md").read_text()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from egressmon.cli.options import duration, size
+from egressmon.cli.options.values import duration, size
 from egressmon.cli.policy import parse_destination
 from egressmon.errors import UsageError
 from egressmon.text import (

@@ -3,8 +3,9 @@
 import sys
 from collections.abc import Callable
 
-from egressmon.cli import options
-from egressmon.cli.verbs import VERBS, Call, Verb
+from egressmon.cli.options import parsing
+from egressmon.cli.requests import Call
+from egressmon.cli.verbs import VERBS, Verb
 from egressmon.errors import EgressmonError
 from egressmon.policy.errors import PolicyError
 from egressmon.probes.errors import ProbeError
@@ -28,7 +29,7 @@ def main(early: Preparation | None = None) -> int:
     named = VERBS.get(arguments[0]) if arguments else None
     running = named is not None and named.watches(arguments)
     try:
-        parsed = options.parse(arguments, add_verbs if named is None else _only(named))
+        parsed = parsing.parse(arguments, add_verbs if named is None else _only(named))
         return VERBS[parsed.verb].run(parsed, Call(arguments, early))
     except EgressmonError as error:
         _explain(error, str(error), error.hint, arguments)
@@ -47,14 +48,14 @@ def main(early: Preparation | None = None) -> int:
         return CANNOT
 
 
-def add_verbs(add: options.Add) -> None:
+def add_verbs(add: parsing.Add) -> None:
     """Add all verbs to the command line, with `add`."""
     for name, verb in VERBS.items():
         verb.add(add, name)
 
 
 # The options of all verbs take 4 ms to describe.
-def _only(verb: Verb) -> Callable[[options.Add], None]:
+def _only(verb: Verb) -> Callable[[parsing.Add], None]:
     name = next(name for name, one in VERBS.items() if one is verb)
     return lambda add: verb.add(add, name)
 

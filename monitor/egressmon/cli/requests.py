@@ -4,11 +4,19 @@ import argparse
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from egressmon.attribution import Level
-from egressmon.probes.loaders.loading import Choice
+from egressmon.probes.loaders.loading import Choice, Preparation
 from egressmon.sanitise.argv_mode import ArgvMode
 
 if TYPE_CHECKING:
     from egressmon.containers.wanted import Wanted
+
+
+class Call(NamedTuple):
+    """A command line as it was given."""
+
+    arguments: list[str]
+    early: Preparation | None
+    """Loads the probes since before the arguments were read."""
 
 
 class RunRequest(NamedTuple):

@@ -8,17 +8,16 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from egressmon.cli import cassette_options, options, verify_options
+from egressmon.cli import analysing
+from egressmon.cli.options import running
+from egressmon.cli.options.parsing import Add
 from egressmon.cli.requests import (
-    ExplainRequest,
+    Call,
     LearnRequest,
     ProveRequest,
-    RefreshRequest,
     RunRequest,
-    ScanRequest,
     SidecarRequest,
     StopRequest,
-    VerifyRequest,
     WatchRequest,
 )
 from egressmon.probes.loaders.loading import Preparation
@@ -28,18 +27,10 @@ SIDECAR_WORDS = ("status", "mark", "stop", "reload", "install-service")
 """The words after `sidecar` with which nothing is watched."""
 
 
-class Call(NamedTuple):
-    """A command line as it was given."""
-
-    arguments: list[str]
-    early: Preparation | None
-    """Loads the probes since before the arguments were read."""
-
-
 class Verb(NamedTuple):
     """One verb; `run` returns the exit status."""
 
-    add: Callable[[options.Add, str], None]
+    add: Callable[[Add, str], None]
     run: Callable[[argparse.Namespace, Call], int]
     runs_command: bool = False
     """Whether egressmon's own failures get the exit status of a run (125), not 2."""
@@ -69,6 +60,12 @@ def _learn(parsed: argparse.Namespace, call: Call) -> int:
     return learn(request, call.arguments, preparation)
 
 
+def _add_prove(add: Add, name: str) -> None:
+    from egressmon.cli.options.proving import add_prove  # noqa: PLC0415
+
+    add_prove(add, name)
+
+
 def _prove(parsed: argparse.Namespace, call: Call) -> int:
     from egressmon.cli.prove import prove  # noqa: PLC0415
 
@@ -88,106 +85,10 @@ def _preparation(request: RunRequest, early: Preparation | None) -> Preparation 
     return Preparation(request.engine, frames=frames, stored=stored)
 
 
-def _policy(parsed: argparse.Namespace, _: Call) -> int:
-    if parsed.policy_verb in {"nftables", "pf"}:
-        from egressmon.cli import filters  # noqa: PLC0415
+def _add_sidecar(add: Add, name: str) -> None:
+    from egressmon.cli.options.sidecar import add_sidecar  # noqa: PLC0415
 
-        render = filters.pf if parsed.policy_verb == "pf" else filters.nftables
-        return render(filters.FilterRequest.of(parsed))
-    from egressmon.cli import policy  # noqa: PLC0415
-
-    if parsed.policy_verb == "check":
-        return policy.check(
-            parsed.file, strict=parsed.strict, digest=parsed.policy_digest
-        )
-    return policy.explain(
-        ExplainRequest(
-            file=parsed.file,
-            destination=parsed.destination,
-            package=parsed.package,
-            exe=parsed.exe,
-            module=parsed.module,
-            route=parsed.route,
-            bypass=parsed.bypass,
-            claimed=parsed.claimed,
-        )
-    )
-
-
-def _report(parsed: argparse.Namespace, _: Call) -> int:
-    from egressmon.cli.report import report  # noqa: PLC0415
-
-    return report(parsed.evidence, parsed.format)
-
-
-def _verify(parsed: argparse.Namespace, _: Call) -> int:
-    from egressmon.cli import verify  # noqa: PLC0415
-
-    return verify.command(
-        VerifyRequest(
-            paths=parsed.path,
-            policies=parsed.policy,
-            anchor=parsed.anchor,
-            allowed_signers=parsed.allowed_signers,
-            subject=parsed.sigstore_identity,
-            issuer=parsed.sigstore_issuer,
-            format=parsed.format,
-        )
-    )
-
-
-def _scan(parsed: argparse.Namespace, _: Call) -> int:
-    from egressmon.cli.scan import scan  # noqa: PLC0415
-
-    return scan(ScanRequest(parsed.paths, parsed.form, parsed.allow))
-
-
-def _reconcile(parsed: argparse.Namespace, _: Call) -> int:
-    from egressmon.cli.reconcile import reconcile  # noqa: PLC0415
-
-    return reconcile(parsed.evidence, parsed.ledger, as_json=parsed.format == "json")
-
-
-def _inspect(parsed: argparse.Namespace, _: Call) -> int:
-    from egressmon.cli import inspect  # noqa: PLC0415
-
-    return inspect.inspect_native(
-        inspect.InspectRequest(
-            paths=parsed.paths,
-            python=parsed.python,
-            policy=parsed.policy,
-            form=parsed.form,
-            roots=parsed.roots,
-        )
-    )
-
-
-def _cassettes(parsed: argparse.Namespace, _: Call) -> int:
-    if parsed.cassettes_verb == "refresh":
-        from egressmon.cli.refresh import refresh  # noqa: PLC0415
-
-        return refresh(
-            RefreshRequest(parsed.spend, parsed.directories or [], parsed.command)
-        )
-    from egressmon.cli import cassettes  # noqa: PLC0415
-
-    if parsed.cassettes_verb == "lock":
-        return cassettes.lock(parsed.directories)
-    if parsed.cassettes_verb == "verify":
-        return cassettes.verify(parsed.directories)
-    return cassettes.compare(parsed.old, parsed.new, parsed.form)
-
-
-def _add_inspect(add: options.Add, name: str) -> None:
-    from egressmon.cli import inspect_options  # noqa: PLC0415
-
-    inspect_options.add_inspect(add, name)
-
-
-def _add_sidecar(add: options.Add, name: str) -> None:
-    from egressmon.cli import sidecar_options  # noqa: PLC0415
-
-    sidecar_options.add_sidecar(add, name)
+    add_sidecar(add, name)
 
 
 def _sidecar(parsed: argparse.Namespace, call: Call) -> int:
@@ -195,15 +96,15 @@ def _sidecar(parsed: argparse.Namespace, call: Call) -> int:
         from egressmon.cli.sidecar import sidecar  # noqa: PLC0415
 
         return sidecar(SidecarRequest.of(parsed), call.arguments)
-    from egressmon.cli import sidecar_options  # noqa: PLC0415
+    from egressmon.cli.options import sidecar as options  # noqa: PLC0415
 
-    if parsed.sidecar_verb == sidecar_options.INSTALL_SERVICE:
+    if parsed.sidecar_verb == options.INSTALL_SERVICE:
         from egressmon.cli import install_service  # noqa: PLC0415
 
         return install_service.install_service(
             install_service.InstallServiceRequest.of(parsed)
         )
-    sidecar_options.require_asking(parsed)
+    options.require_asking(parsed)
     from egressmon.cli import sidecar_client  # noqa: PLC0415
 
     if parsed.sidecar_verb == "status":
@@ -225,10 +126,10 @@ def _sidecar(parsed: argparse.Namespace, call: Call) -> int:
     )
 
 
-def _add_guard(add: options.Add, name: str) -> None:
-    from egressmon.cli import guard_options  # noqa: PLC0415
+def _add_guard(add: Add, name: str) -> None:
+    from egressmon.cli.options.guard import add_guard  # noqa: PLC0415
 
-    guard_options.add_guard(add, name)
+    add_guard(add, name)
 
 
 def _guard(parsed: argparse.Namespace, _: Call) -> int:
@@ -245,10 +146,22 @@ def _guard(parsed: argparse.Namespace, _: Call) -> int:
     return guard.status(parsed.environment, parsed.form)
 
 
+def _add_install(add: Add, name: str) -> None:
+    from egressmon.cli.options.machine import add_install  # noqa: PLC0415
+
+    add_install(add, name)
+
+
 def _install(parsed: argparse.Namespace, _: Call) -> int:
     from egressmon.installation import install  # noqa: PLC0415
 
     return install.command(parsed.wheel, quiet=parsed.quiet)
+
+
+def _add_doctor(add: Add, name: str) -> None:
+    from egressmon.cli.options.machine import add_doctor  # noqa: PLC0415
+
+    add_doctor(add, name)
 
 
 def _doctor(parsed: argparse.Namespace, _: Call) -> int:
@@ -265,24 +178,24 @@ def _doctor(parsed: argparse.Namespace, _: Call) -> int:
 
 
 VERBS = {
-    "watch": Verb(options.add_watch, _watch, runs_command=True),
-    "learn": Verb(options.add_learn, _learn, runs_command=True),
-    "prove": Verb(options.add_prove, _prove, runs_command=True),
+    "watch": Verb(running.add_watch, _watch, runs_command=True),
+    "learn": Verb(running.add_learn, _learn, runs_command=True),
+    "prove": Verb(_add_prove, _prove, runs_command=True),
     "sidecar": Verb(
         _add_sidecar,
         _sidecar,
         runs_command=True,
         words=SIDECAR_WORDS,
     ),
-    "policy": Verb(options.add_policy, _policy),
-    "report": Verb(options.add_report, _report),
-    "reconcile": Verb(options.add_reconcile, _reconcile),
-    "scan": Verb(options.add_scan, _scan),
-    "inspect": Verb(_add_inspect, _inspect),
-    "cassettes": Verb(cassette_options.add_cassettes, _cassettes),
-    "verify": Verb(verify_options.add_verify, _verify),
+    "policy": Verb(analysing.add_policy_options, analysing.run_policy),
+    "report": Verb(analysing.add_report_options, analysing.run_report),
+    "reconcile": Verb(analysing.add_reconcile_options, analysing.run_reconcile),
+    "scan": Verb(analysing.add_scan_options, analysing.run_scan),
+    "inspect": Verb(analysing.add_inspect_options, analysing.run_inspect),
+    "cassettes": Verb(analysing.add_cassettes_options, analysing.run_cassettes),
+    "verify": Verb(analysing.add_verify_options, analysing.run_verify),
     "guard": Verb(_add_guard, _guard),
-    "install": Verb(options.add_install, _install),
-    "doctor": Verb(options.add_doctor, _doctor),
+    "install": Verb(_add_install, _install),
+    "doctor": Verb(_add_doctor, _doctor),
 }
 """In the order of `--help`."""

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.cli import main, sidecar_options
+from egressmon.cli import main
+from egressmon.cli.options import sidecar as options
 from egressmon.cli.verbs import SIDECAR_WORDS
 
 
 def test_the_words_are_the_same_before_and_after_the_options_are_read() -> None:
-    assert sidecar_options.WORDS == SIDECAR_WORDS
+    assert options.WORDS == SIDECAR_WORDS
 
 
 def status_of(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:

@@ -2,7 +2,9 @@
 
 import argparse
 
-from egressmon.cli.options import ANALYSIS_STATUSES, Add, digest, file_name
+from egressmon.cli.options.parsing import Add
+from egressmon.cli.options.shared import ANALYSIS_STATUSES
+from egressmon.cli.options.values import digest, file_name
 
 _WHERE = (
     "a virtual environment that has egressmon (default: the one that this command "

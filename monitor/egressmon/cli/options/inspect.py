@@ -2,7 +2,8 @@
 
 import argparse
 
-from egressmon.cli.options import Add, file_name
+from egressmon.cli.options.parsing import Add
+from egressmon.cli.options.values import file_name
 
 
 def add_inspect(add: Add, name: str) -> None:

@@ -1,6 +1,10 @@
 """The options of `egressmon verify`, and its `--help`."""
 
-from egressmon.cli.options import ANALYSIS_STATUSES, Add, file_name
+import argparse
+
+from egressmon.cli.options.parsing import Add
+from egressmon.cli.options.shared import ANALYSIS_STATUSES
+from egressmon.cli.options.values import file_name
 
 
 def add_verify(add: Add, name: str) -> None:
@@ -29,6 +33,17 @@ def add_verify(add: Add, name: str) -> None:
         type=file_name,
         help="a log with the lines that `--anchor` printed during the runs",
     )
+    _add_signing_options(sub)
+    sub.add_argument(
+        "--format",
+        choices=["text", "json"],
+        default="text",
+        help="the form of the result (default: text)",
+    )
+    sub.add_argument("--verbose", action="store_true", help="show tracebacks")
+
+
+def _add_signing_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--allowed-signers",
         metavar="FILE",
@@ -43,10 +58,3 @@ def add_verify(add: Add, name: str) -> None:
     sub.add_argument(
         "--sigstore-issuer", metavar="URL", help="who vouches for that identity"
     )
-    sub.add_argument(
-        "--format",
-        choices=["text", "json"],
-        default="text",
-        help="the form of the result (default: text)",
-    )
-    sub.add_argument("--verbose", action="store_true", help="show tracebacks")

@@ -2,9 +2,10 @@
 
 import argparse
 
-from egressmon.cli.options import Add, file_name
+from egressmon.cli.options.parsing import Add
+from egressmon.cli.options.shared import ANALYSIS_STATUSES
+from egressmon.cli.options.values import file_name
 
-_STATUSES = "exit status: 0 fine, 1 a finding, 2 bad usage or unreadable input"
 _FOLDERS = (
     "a folder of cassettes (default: those that pyproject.toml names, or every folder "
     "called cassettes)"
@@ -27,7 +28,7 @@ def _add_lock(add: Add) -> argparse.ArgumentParser:
         help=summary,
         description=f"{summary[0].upper()}{summary[1:]}. What holds a secret, or is no "
         "cassette, is named and nothing is locked.",
-        epilog=_STATUSES,
+        epilog=ANALYSIS_STATUSES,
     )
     sub.add_argument(
         "directories", metavar="DIR", nargs="*", type=file_name, help=_FOLDERS
@@ -41,7 +42,7 @@ def _add_verify(add: Add) -> argparse.ArgumentParser:
         help="compare cassettes with their lock",
         description="Compare cassettes with their lock. Each difference has a word: "
         "missing, changed, unlisted, stale or malformed.",
-        epilog=_STATUSES,
+        epilog=ANALYSIS_STATUSES,
     )
     sub.add_argument(
         "directories", metavar="DIR", nargs="*", type=file_name, help=_FOLDERS

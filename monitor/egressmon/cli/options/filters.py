@@ -3,7 +3,9 @@
 import argparse
 
 from egressmon import clock
-from egressmon.cli.options import Add, add_digest_option, file_name
+from egressmon.cli.options.parsing import Add
+from egressmon.cli.options.shared import add_digest_option
+from egressmon.cli.options.values import file_name
 
 _STATUSES = (
     "exit status: 0 fine, 1 the addresses of a name are not known (or, with --remove, "

@@ -2,7 +2,8 @@
 
 import pytest
 
-from egressmon.cli import main, options
+from egressmon.cli import main
+from egressmon.cli.options import parsing
 from egressmon.errors import UsageError
 
 
@@ -22,11 +23,11 @@ from egressmon.errors import UsageError
     ],
 )
 def test_the_words_after_two_dashes(line: str, name: str, found: object) -> None:
-    parsed = options.parse(line.split(), main.add_verbs)
+    parsed = parsing.parse(line.split(), main.add_verbs)
     assert getattr(parsed, name) == found
 
 
 @pytest.mark.parametrize("line", ["doctor -- x", "scan --", "-- scan x", "scan -x"])
 def test_what_a_verb_does_not_take_is_refused(line: str) -> None:
     with pytest.raises(UsageError):
-        options.parse(line.split(), main.add_verbs)
+        parsing.parse(line.split(), main.add_verbs)

@@ -3,28 +3,19 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from egressmon.cli.options import (
-    Add,
-    RawHelp,
-    add_attribution_options,
-    add_enforce_option,
-    add_evidence_limit,
-    add_policy_options,
-    duration,
-    file_name,
-    size,
-)
+from egressmon.cli.options.parsing import Add, RawHelp
+from egressmon.cli.options.shared import add_enforce_option, add_policy_options
+from egressmon.cli.options.values import file_name
 from egressmon.errors import UsageError
 from egressmon.reports.forms import FORMS
 from egressmon.sidecar.requests import VERBS
 
 if TYPE_CHECKING:
-    from egressmon.containers.wanted import Wanted
+    pass
+from egressmon.cli.options.sidecar_start import add_scope_options, add_start_options
 
 DEFAULT_FOLDER = "/run/egressmon"
 INSTALL_SERVICE = "install-service"
-_LEAST_BYTES, _LEAST_S = 4000, 1.0
-"""Of a segment: each has what its records refer to again, and one lasts."""
 WORDS = (*VERBS, INSTALL_SERVICE)
 _STATUSES = "exit status: 0 done, 1 refused, 2 bad usage, or no sidecar is there"
 _STOP_STATUSES = """\
@@ -50,10 +41,10 @@ def add_sidecar(add: Add, name: str) -> None:
         formatter_class=RawHelp,
         usage=f"egressmon {name} [OPTIONS] [{' | '.join(WORDS)}]",
     )
-    _add_scope_options(sub)
+    add_scope_options(sub)
     add_policy_options(sub)
     add_enforce_option(sub)
-    _add_start_options(sub)
+    add_start_options(sub)
     _add_common(sub, DEFAULT_FOLDER)
     verbs = sub.add_subparsers(
         dest="sidecar_verb", metavar="COMMAND", required=False, prog=f"egressmon {name}"
@@ -96,158 +87,6 @@ def _add_install_service(add: Add) -> None:
         epilog="exit status: 0 done, 2 it could not be",
     )
     install_service.add_arguments(sub)
-
-
-def _add_scope_options(sub: argparse.ArgumentParser) -> None:
-    scope = sub.add_mutually_exclusive_group()
-    scope.add_argument(
-        "--all",
-        action="store_true",
-        help="watch the whole machine (the default)",
-    )
-    scope.add_argument(
-        "--cgroup",
-        metavar="PATH",
-        type=file_name,
-        help="watch the cgroup at PATH, and those below it",
-    )
-    scope.add_argument(
-        "--container",
-        dest="containers",
-        metavar="NAME|ID|label=NAME[=VALUE]",
-        type=_container,
-        action="append",
-        default=[],
-        help="watch the containers of that name, id (12 digits or more) or label "
-        "alone, which may start later; once for each",
-    )
-    scope.add_argument(
-        "--pid",
-        metavar="PID",
-        type=_pid,
-        help="watch that process, and what it has started and starts",
-    )
-    scope.add_argument(
-        "--job",
-        choices=("auto",),
-        help="watch the caller's CI job alone, and the container engines that run",
-    )
-
-
-def _add_start_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "--evidence",
-        metavar="DIR",
-        type=file_name,
-        help="the folder for the evidence, which only root may write in (default: "
-        "/var/lib/egressmon)",
-    )
-    sub.add_argument(
-        "--detach",
-        action="store_true",
-        help="return once it watches, and leave it running",
-    )
-    _add_json(sub, "print what a later step needs as one line of JSON", default=False)
-    sub.add_argument(
-        "--token-file",
-        metavar="FILE",
-        type=file_name,
-        help="write the token that concludes the run to the new file FILE",
-    )
-    for name, default, what in (
-        ("heartbeat", "10s", "record that the run goes on"),
-        ("canaries", "1m", "test whether the probes see"),
-    ):
-        sub.add_argument(
-            f"--{name}",
-            metavar="DURATION",
-            type=duration,
-            default=default,
-            help=f"{what} each DURATION (default: {default})",
-        )
-    sub.add_argument(
-        "--segment-size",
-        metavar="SIZE",
-        type=_segment_size,
-        default="64MB",
-        help="go on in another file when one has SIZE (default: %(default)s)",
-    )
-    sub.add_argument(
-        "--segment-age",
-        metavar="DURATION",
-        type=_segment_age,
-        default="24h",
-        help="go on in another file when one is so old (default: %(default)s)",
-    )
-    add_evidence_limit(sub, "16GB")
-    sub.add_argument(
-        "--keep-probes",
-        metavar="DIR",
-        type=file_name,
-        help="keep the probes in DIR, a folder of root's in a bpffs, so that a sidecar "
-        "that is started there after a crash misses nothing",
-    )
-    sub.add_argument(
-        "--engine-socket",
-        dest="engine_sockets",
-        metavar="ENGINE=PATH",
-        type=_engine_socket,
-        action="append",
-        default=[],
-        help="ask ENGINE (docker, podman) about containers at PATH (default: "
-        "docker=/run/docker.sock, podman=/run/podman/podman.sock)",
-    )
-    add_attribution_options(sub)
-    sub.add_argument("--quiet", action="store_true", help="say nothing but errors")
-    # What a sidecar is told by the one that started it with --detach.
-    sub.add_argument("--starter", type=_ids, help=argparse.SUPPRESS)
-    sub.add_argument("--token-digest", type=bytes.fromhex, help=argparse.SUPPRESS)
-    sub.add_argument("--told", type=int, help=argparse.SUPPRESS)
-
-
-def _container(text: str) -> "Wanted":
-    from egressmon.containers.wanted import (  # noqa: PLC0415 -- for this option alone
-        wanted_of,
-    )
-
-    try:
-        return wanted_of(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from error
-
-
-def _pid(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or int(text) >= 1 << 22:
-        raise argparse.ArgumentTypeError(f"{text!r}: write the number of a process")
-    return int(text)
-
-
-def _segment_size(text: str) -> int:
-    if (found := size(text)) < _LEAST_BYTES:
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: write {_LEAST_BYTES // 1000}kB or more"
-        )
-    return found
-
-
-def _segment_age(text: str) -> float:
-    if (found := duration(text)) < _LEAST_S:
-        raise argparse.ArgumentTypeError(f"{text!r}: write {_LEAST_S:g}s or more")
-    return found
-
-
-def _engine_socket(text: str) -> tuple[str, str]:
-    engine, _, path = text.partition("=")
-    if engine not in {"docker", "podman"} or not path.startswith("/"):
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: write docker=PATH or podman=PATH, with a path from the root"
-        )
-    return engine, path
-
-
-def _ids(text: str) -> tuple[int, int]:
-    user, _, group = text.partition(":")
-    return int(user), int(group)
 
 
 # What is said before the word of an asking verb is not replaced by what is not said
@@ -338,7 +177,7 @@ def _add_token(sub: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_json(
-    sub: argparse.ArgumentParser, summary: str, default: Any = argparse.SUPPRESS
-) -> None:
-    sub.add_argument("--json", action="store_true", default=default, help=summary)
+def _add_json(sub: argparse.ArgumentParser, summary: str) -> None:
+    sub.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help=summary
+    )

@@ -1,0 +1,1 @@
+"""The options of each verb, and what `--help` says of it."""
