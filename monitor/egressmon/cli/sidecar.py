@@ -23,8 +23,8 @@ from egressmon.privileges.privilege import User, acting_as
 from egressmon.reports.interface import tell_all
 from egressmon.reports.outcome import Outcome
 from egressmon.runs import run
+from egressmon.runs.lasting.standing import WAITING
 from egressmon.runs.plan import RunOptions, Standing
-from egressmon.runs.standing import WAITING
 from egressmon.runs.state import make_state
 from egressmon.sidecar import detaching, tokens
 from egressmon.sidecar.folder import make_folder

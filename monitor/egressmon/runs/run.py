@@ -79,7 +79,9 @@ def _standing_scope(standing: Standing) -> FoundScope:
 
 # It needs more, which the runs of commands do without.
 def _standing_session() -> "type[Session]":
-    from egressmon.runs.standing import StandingSession  # noqa: PLC0415 -- as above
+    from egressmon.runs.lasting.standing import (  # noqa: PLC0415 -- as above
+        StandingSession,
+    )
 
     return StandingSession
 

@@ -6,7 +6,7 @@ from typing import Any
 Json = dict[str, Any]
 BEATING = frozenset({"heartbeat", "gap", "restart"})
 _SLACK_S = 10.0
-"""As much later may one come on a machine that has much to do (`runs/gaps.py`)."""
+"""As much later may one come on a machine that has much to do (`lasting/gaps.py`)."""
 
 
 class Beats:

@@ -7,7 +7,7 @@ from egressmon.evidence.predecessor import Predecessor, predecessor_of
 from egressmon.evidence.records.lasting import RestartRecord
 from egressmon.evidence.unended import Before, LastLine, last_line
 from egressmon.probes.engine import Kept
-from egressmon.runs.gaps import moment
+from egressmon.runs.lasting.gaps import moment
 
 
 def restart_after(

@@ -11,7 +11,7 @@ from egressmon.evidence.output import digest_of_line
 from egressmon.evidence.records.lasting import ClockRecord, GapRecord
 from egressmon.evidence.segment_folder import PlainFolder
 from egressmon.evidence.unended import Before, find_before
-from egressmon.runs.gaps import Beats, gap_before
+from egressmon.runs.lasting.gaps import Beats, gap_before
 
 RUN = "20260101T000000Z-00000001"
 LATER = "20260102T000000Z-00000002"

@@ -11,8 +11,8 @@ from egressmon.evidence.records.lasting import RestartRecord
 from egressmon.evidence.segment_folder import PlainFolder
 from egressmon.evidence.unended import find_before
 from egressmon.probes.engine import Kept
-from egressmon.runs.gaps import gap_of_refusal
-from egressmon.runs.restarts import restart_after
+from egressmon.runs.lasting.gaps import gap_of_refusal
+from egressmon.runs.lasting.restarts import restart_after
 
 RUN = "20260101T000000Z-00000001"
 LATER = "20260102T000000Z-00000002"

@@ -17,7 +17,7 @@ from egressmon.sidecar.permissions import Caller
 from egressmon.text import printable
 
 if TYPE_CHECKING:
-    from egressmon.runs.standing import StandingSession
+    from egressmon.runs.lasting.asked import AskedSession
 
 _MAX_SHOWN = 50
 _TIDY_S = 60.0
@@ -28,7 +28,7 @@ _MAX_TEXT = 300
 class Overseer:
     """Does what is asked of the run by its socket, and what is due by the clock."""
 
-    def __init__(self, session: "StandingSession", standing: Standing) -> None:
+    def __init__(self, session: "AskedSession", standing: Standing) -> None:
         self._session = session
         self._standing = standing
         standing.place.leave()
@@ -90,11 +90,11 @@ class Overseer:
                 self._session.containers.attend()
         now = time.monotonic()
         with self._session.isolated("testing the probes"):
-            if self._session.round is not None:
-                self._session.look_at_round()
+            if self._session.rounds.is_waiting:
+                self._session.rounds.look()
             elif now >= self._next_canaries:
                 self._next_canaries = now + self._standing.canaries_s
-                self._session.begin_round()
+                self._session.rounds.begin()
         if now >= self._next_tidying:
             self._next_tidying = now + _TIDY_S
             with self._session.isolated("tidying up"):
