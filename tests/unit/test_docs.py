@@ -254,3 +254,12 @@ def test_the_names_that_recipes_use_are_in_the_sources() -> None:
 
     assert len(named) > 30
     assert named - known <= of_others
+
+
+def test_each_decision_has_a_number_of_its_own_which_its_title_has_too() -> None:
+    pages = sorted((DOCS / "decisions").glob("[0-9]*.md"))
+    numbers = [int(page.name[:4]) for page in pages]
+
+    assert numbers == list(range(1, len(pages) + 1))
+    for number, page in zip(numbers, pages, strict=True):
+        assert page.read_text().startswith(f"# {number}. "), page
