@@ -14,6 +14,7 @@ import pytest
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.loaders.loading import load
 from support.lab import Lab, lab
+from support.sidecars import Sidecar, sidecar
 from support.watching import Watched, watch
 
 FORCED = "EGRESSMON_KERNEL_TESTS"
@@ -115,3 +116,10 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
         return str(target)
 
     return compiled
+
+
+@pytest.fixture
+def aside() -> Generator[Sidecar]:
+    """A sidecar, not started yet, whose policy allows nothing, and reports."""
+    with sidecar() as one:
+        yield one

@@ -21,6 +21,7 @@ from egressmon.locking import check, write_lock
 from support.lab import HTTP_PORT, OTHER4, SERVER4, Lab
 from support.proving import Proof, prove, words
 from support.users import ALL_MAY, ALONE, NOBODY, as_nobody
+from support.waiting import until
 from support.watching import EGRESSMON, LIMIT_S
 
 EXAMPLES = Path(__file__).parents[2] / "docs/examples/plans"
@@ -451,10 +452,7 @@ def test_a_folder_in_the_proofs_place_is_not_written_to(
 
 def until_gone(word: str) -> None:
     """Wait until no process has the word on its command line."""
-    until = time.monotonic() + LIMIT_S
-    while running(word):
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    until(lambda: not running(word))
 
 
 def started(network: Lab, folder: Path, plan: str) -> "subprocess.Popen[str]":

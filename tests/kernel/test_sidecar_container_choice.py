@@ -5,15 +5,15 @@ import secrets
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support import container_engines as engines
-from support.sidecars import PATIENCE_S, Sidecar, cgroup, inside, sidecar
+from support.sidecars import Sidecar, cgroup, inside, sidecar
+from support.waiting import until
 
 Json = dict[str, Any]
 # Of this test alone: others may run on the machine meanwhile.
@@ -98,14 +98,6 @@ def containers(one: Sidecar) -> dict[str, Json]:
 def end(one: Sidecar) -> Json:
     """Return the last record of its evidence, in which nothing is wrong."""
     return one.verified()[-1]
-
-
-def until(found: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not found():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def told(one: Sidecar, text: str) -> bool:

@@ -3,7 +3,6 @@
 import secrets
 import subprocess
 import sys
-import time
 from collections.abc import Generator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -14,7 +13,8 @@ import pytest
 from egressmon.sensor.scope import find_root
 from support import container_engines as engines
 from support.lab import Lab, lab
-from support.sidecars import PATIENCE_S, Sidecar, cgroup, inside, sidecar
+from support.sidecars import Sidecar, cgroup, inside, sidecar
+from support.waiting import until
 
 Json = dict[str, Any]
 # Of this test alone: others may run on the machine meanwhile.
@@ -76,14 +76,12 @@ def short_containers(network: Lab, parent: Path, ids: list[str]) -> None:
 
 def until_told(one: Sidecar, *texts: str) -> None:
     """Wait until all of `texts` are in its evidence, which is read back at the end."""
-    deadline = time.monotonic() + PATIENCE_S
-    written = ""
-    while time.monotonic() < deadline:
+
+    def untold() -> list[str]:
         written = b"".join(path.read_bytes() for path in one.segments()).decode()
-        if all(text in written for text in texts):
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"not told: {[one for one in texts if one not in written]}")
+        return [text for text in texts if text not in written]
+
+    until(lambda: not untold(), lambda: f"not told: {untold()}")
 
 
 def containers(one: Sidecar) -> dict[str, Json]:

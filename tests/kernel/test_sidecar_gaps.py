@@ -23,12 +23,6 @@ def watched() -> Generator[Path]:
         yield path
 
 
-@pytest.fixture
-def aside() -> Generator[Sidecar]:
-    with sidecar() as one:
-        yield one
-
-
 def begin(one: Sidecar, watched: Path) -> None:
     policy = ["--policy", str(one.folder / "egress.toml")]
     (one.folder / "token").unlink(missing_ok=True)

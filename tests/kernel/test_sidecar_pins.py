@@ -23,12 +23,6 @@ def watched() -> Generator[Path]:
 
 
 @pytest.fixture
-def aside() -> Generator[Sidecar]:
-    with sidecar() as one:
-        yield one
-
-
-@pytest.fixture
 def bpffs(aside: Sidecar) -> Generator[Path]:
     path = aside.folder / "bpf"
     path.mkdir()

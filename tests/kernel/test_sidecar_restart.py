@@ -15,7 +15,7 @@ from egressmon.probes.loaders import kept
 from egressmon.sidecar.store import NAME
 from support.lab import Lab
 from support.managers import Manager, manager
-from support.sidecars import Json, Sidecar, cgroup, inside, sidecar
+from support.sidecars import Json, Sidecar, cgroup, inside
 
 TIMES = 20
 CONNECT = "for port in $(seq 4001 {last}); do : > /dev/tcp/10.213.7.2/$port; done; true"
@@ -40,12 +40,6 @@ _LINK_GET_FD_BY_ID, _LINK_DETACH = 30, 34
 def watched() -> Generator[Path]:
     with cgroup() as path:
         yield path
-
-
-@pytest.fixture
-def aside() -> Generator[Sidecar]:
-    with sidecar() as one:
-        yield one
 
 
 @pytest.fixture

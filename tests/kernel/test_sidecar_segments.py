@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,10 +10,11 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
+from support import waiting
 from support.lab import Lab
-from support.sidecars import Json, Sidecar, cgroup, inside, sidecar
+from support.sidecars import Json, Sidecar, cgroup, inside
 from support.users import NOBODY
-from support.watching import EGRESSMON, LIMIT_S
+from support.watching import EGRESSMON
 
 MANY = (
     "import socket, sys\n"
@@ -28,13 +28,6 @@ def watched() -> Generator[Path]:
     """A cgroup that is there before the sidecar."""
     with cgroup() as path:
         yield path
-
-
-@pytest.fixture
-def aside() -> Generator[Sidecar]:
-    """A sidecar whose policy allows nothing, and reports."""
-    with sidecar() as one:
-        yield one
 
 
 def begin(one: Sidecar, *options: str) -> None:
@@ -52,9 +45,13 @@ def connect(lab: Lab, cgroup: Path, first: int, last: int) -> None:
 
 def until(one: Sidecar, count: Callable[[Json], int], least: int) -> int:
     """Wait until a count of its status is at least so high; return how many records."""
-    deadline = time.monotonic() + LIMIT_S
-    while count(status := one.status()) < least:
-        assert time.monotonic() < deadline, status
+    status = one.status()
+
+    def is_high() -> bool:
+        status.update(one.status())
+        return count(status) >= least
+
+    waiting.until(is_high, lambda: status)
     return int(status["records"])
 
 
