@@ -77,14 +77,10 @@ class _Around(NamedTuple):
 
 
 def _run(
-    request: SidecarRequest,
-    loaded: LoadedPolicy,
-    user: User,
-    around: _Around,
+    request: SidecarRequest, loaded: LoadedPolicy, user: User, around: _Around
 ) -> int:
     identifier = run.run_identifier()
     folder = make_folder(request.evidence, user.gid)
-    watched = Path(request.cgroup) if request.cgroup is not None else None
     job = job_of(request)
     lineage = lineage_of(request, job)
     is_by_lineage = lineage is not None
@@ -95,11 +91,49 @@ def _run(
     digest = _digest(request, user)
     if request.told is not None:
         os.chdir("/")  # it must not hold the caller's folder
-    options = RunOptions(
+    standing = Standing(
+        watched=Path(request.cgroup) if request.cgroup is not None else None,
+        words=_words(request),
+        place=around.place,
+        token_digest=digest,
+        starter=user.uid,
+        lineage=lineage,
+        job=job,
+        segments=segments,
+        folder=run_folder,
+        before=before,
+        notifier=around.notifier,
+        kept=kept,
+        not_kept=kept.why_not if kept is not None else "",
+        open_policy=_opener(loaded, user),
+        told=request.told,
+        heartbeat_s=request.heartbeat,
+        canaries_s=request.canaries,
+        wanted=tuple(request.containers),
+        engine_sockets=dict(request.engine_sockets),
+    )
+    options = _options(request, loaded, user, folder.path, standing)
+    try:
+        outcome = run.execute(make_state(options, identifier), engine, lambda _: None)
+    except BaseException:
+        run_folder.forget_run()  # the agent may not; then the keeper does it
+        raise
+    _report(outcome, request)
+    return outcome.end.exit_status
+
+
+def _options(
+    request: SidecarRequest,
+    loaded: LoadedPolicy,
+    user: User,
+    folder: str,
+    standing: Standing,
+) -> RunOptions:
+    return RunOptions(
         command=[os.fsencode(word) for word in WAITING],
         loaded=loaded,
         enforce=request.enforce or loaded.policy.enforce,
-        evidence_path=folder.path,
+        evidence_path=folder,
         evidence_file=None,
         evidence_error=None,
         # Root may make files of the starter's group only with that among its own.
@@ -110,35 +144,8 @@ def _run(
         linger_s=0,
         quiet=True,
         verbose=request.verbose,
-        standing=Standing(
-            watched=watched,
-            words=_words(request),
-            place=around.place,
-            token_digest=digest,
-            starter=user.uid,
-            lineage=lineage,
-            job=job,
-            segments=segments,
-            folder=run_folder,
-            before=before,
-            notifier=around.notifier,
-            kept=kept,
-            not_kept=kept.why_not if kept is not None else "",
-            open_policy=_opener(loaded, user),
-            told=request.told,
-            heartbeat_s=request.heartbeat,
-            canaries_s=request.canaries,
-            wanted=tuple(request.containers),
-            engine_sockets=dict(request.engine_sockets),
-        ),
+        standing=standing,
     )
-    try:
-        outcome = run.execute(make_state(options, identifier), engine, lambda _: None)
-    except BaseException:
-        run_folder.forget_run()  # the agent may not; then the keeper does it
-        raise
-    _report(outcome, request)
-    return outcome.end.exit_status
 
 
 def _segments(
