@@ -1,6 +1,6 @@
-"""The file that `learn` writes its policy to: all of it or nothing.
+"""The file that `learn` or `baseline` writes what it made to: all of it or nothing.
 
-The policy is written to a new file in the same folder, which gets its name at the end:
+It is written to a new file in the same folder, which gets its name at the end:
 by link(2), which never replaces a file and follows no link, or by rename(2) with
 `--force`.
 """
@@ -26,20 +26,22 @@ _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 class PolicyOutput:
     """An output file that is opened before the run and written after it."""
 
-    def __init__(self, path: str, *, force: bool) -> None:
+    def __init__(self, path: str, *, force: bool, what: str = "the policy") -> None:
         """Open the output at `path` with this thread's rights.
 
-        `force`: replace an existing file. Raises UsageError if it cannot be written.
+        `force`: replace an existing file. `what` it is, for people. Raises UsageError
+        if it cannot be written.
         """
         self._path = path
         self._force = force
+        self._what = what
         self._beside: str | None = None
         """The path of the new file; None if `path` itself is written to."""
         try:
             self._fd = self._open()
         except OSError as error:
             raise UsageError(
-                f"the policy cannot be written to {path}: {error.strerror}",
+                f"{what} cannot be written to {path}: {error.strerror}",
                 "name a writable file with --output",
             ) from error
 
@@ -66,7 +68,7 @@ class PolicyOutput:
         return new
 
     def write(self, text: str) -> None:
-        """Write the whole policy. Raises OSError; no part of a file is left then."""
+        """Write the whole text. Raises OSError; no part of a file is left then."""
         rest = memoryview(text.encode())
         try:
             while rest:
@@ -91,7 +93,7 @@ class PolicyOutput:
                     _link(self._beside, self._path)
         except OSError as error:
             path = printable(self._path, 2000)
-            return f"the policy could not be written to {path}: {error.strerror}"
+            return f"{self._what} could not be written to {path}: {error.strerror}"
         finally:
             self.abandon()
         return ""
