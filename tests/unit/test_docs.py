@@ -19,6 +19,15 @@ from egressmon.evidence.records import Record
 from egressmon.evidence.records.actors import Actor, ProcessExit
 from egressmon.evidence.records.running import Outlived
 from egressmon.evidence.records.traffic import NameRecord, Peer
+from egressmon.evidence.records import (
+    Actor,
+    NameRecord,
+    Outlived,
+    Peer,
+    ProcessExit,
+    Record,
+)
+from egressmon.policy.language.drift import Drift
 from egressmon.policy.language.model import (
     Accept,
     Allow,
@@ -161,7 +170,8 @@ def test_every_nested_field_is_documented(nested: type) -> None:
 
 
 _TABLES = frozenset({
-    "by", "dns", "local", "accept", "command", "origins", "guard", "layers", "native"
+    "by", "dns", "local", "accept", "command", "origins", "guard", "layers", "drift",
+    "native",
 })  # fmt: skip
 
 
@@ -179,6 +189,7 @@ _TABLES = frozenset({
         ("origins.", Origins),
         ("guard.", Guard),
         ("layers.", Layers),
+        ("drift.", Drift),
         ("native.", Native),
         ("native.allow.", NativeCode),
     ],

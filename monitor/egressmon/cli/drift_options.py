@@ -73,3 +73,34 @@ def _add_update(add: Add) -> argparse.ArgumentParser:
         "--empty", action="store_true", help="also of runs that reached nothing at all"
     )
     return sub
+
+
+def add_drift(add: Add, name: str) -> None:
+    """Add the verb `drift`."""
+    sub = add(
+        name,
+        help="compare what runs reach with a reviewed baseline",
+        description="Compare what the runs of EVIDENCE reached with BASELINE: what is "
+        "new, gone or changed, who did it, and since when if several runs are given. "
+        "How much each kind of change counts is in [drift] of the policy.",
+        epilog="exit status: 0 no drift, 1 drift, 2 not comparable, bad usage or "
+        "unreadable input",
+    )
+    sub.add_argument("baseline", metavar="BASELINE", type=file_name)
+    sub.add_argument(
+        "evidence", metavar="EVIDENCE", nargs="+", type=file_name, help=_EVIDENCE
+    )
+    sub.add_argument(
+        "--policy",
+        metavar="FILE",
+        type=file_name,
+        help="the policy with [drift], which holds now (default: as `watch` takes it)",
+    )
+    sub.add_argument(
+        "--format",
+        dest="form",
+        choices=["table", "json", "markdown", "github"],
+        default="table",
+        help="how to print what differs (default: table)",
+    )
+    sub.add_argument("--verbose", action="store_true", help="show tracebacks")

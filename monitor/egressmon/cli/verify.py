@@ -1,6 +1,5 @@
 """`egressmon verify`: is evidence what was recorded, and does it say what it proves?"""
 
-import json
 import sys
 from typing import Any
 
@@ -8,6 +7,7 @@ from egressmon.cli.requests import VerifyRequest
 from egressmon.errors import UsageError
 from egressmon.proofs.rejudged import claims_of
 from egressmon.reports.explaining import explanation, safe
+from egressmon.reports.json_text import json_text
 from egressmon.verifying.anchors import Anchors
 from egressmon.verifying.bundles import Identity
 from egressmon.verifying.findings import Finding, UnreadableError, Verified
@@ -151,11 +151,7 @@ def _print_json(result: Result) -> None:
             {"message": str(one), "hint": one.hint} for one in result.unreadable
         ],
     }
-    text = json.dumps(found)
-    # What a CI system would obey is escaped as JSON escapes: `Commandless` does not.
-    for part, escaped in (("##", "#\\u0023"), ("section_", "section\\u005f")):
-        text = text.replace(part, escaped)
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{json_text(found)}\n")
 
 
 def _finding_as_json(one: Finding) -> dict[str, Any]:

@@ -97,6 +97,8 @@ class Collector:
             if len(self._surface.items) >= MAX_ITEMS:
                 raise TooMuchError(f"more than {MAX_ITEMS} destinations and look-ups")
             item = self._surface.items[key] = Item(Seen(self._run, self._run, who))
+            if key.network:
+                item.address = text_of(table(record["dst"])["ip"])
         item.seen.also(self._run)
         single = {
             "verdicts": text_of(record["verdict"]),

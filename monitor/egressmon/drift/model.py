@@ -86,6 +86,8 @@ class Item:
 
     seen: Seen
     aspects: dict[str, Values] = field(default_factory=dict[str, Values])
+    address: str = ""
+    """The first address of its network that was reached."""
 
 
 @dataclass(slots=True)
@@ -103,6 +105,10 @@ class Surface:
     """Why it is not all: what is compared with it may be wrong."""
     notes: list[str] = field(default_factory=list[str])
     """What may be wrong with a part of it."""
+
+    def since(self, seen: Seen) -> Run | None:
+        """Return in which run it was seen first, if there are several."""
+        return self.runs[seen.first] if len(self.runs) > 1 else None
 
     def plain(self) -> "Content":
         """Return it without who and when."""

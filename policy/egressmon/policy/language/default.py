@@ -58,6 +58,35 @@ class Layers(NamedTuple):
     require: tuple[()] = ()
 
 
+class Drift(NamedTuple):
+    """How later runs are compared with a baseline."""
+
+    baseline: None = None
+    evidence: None = None
+    max_age_days: int = 2
+    bytes_orders: int = 1
+    gone: Literal["drift"] = "drift"
+    destination: Literal["drift"] = "drift"
+    lookup: Literal["drift"] = "drift"
+    package: Literal["drift"] = "drift"
+    version: Literal["drift"] = "drift"
+    module: Literal["drift"] = "drift"
+    program: Literal["drift"] = "drift"
+    route: Literal["drift"] = "drift"
+    bypass: Literal["drift"] = "drift"
+    guard: Literal["drift"] = "drift"
+    resolver: Literal["drift"] = "drift"
+    listener: Literal["drift"] = "drift"
+    escape: Literal["drift"] = "drift"
+    bytes: Literal["note"] = "note"
+    blind_spot: Literal["note"] = "note"
+    policy: Literal["note"] = "note"
+    edited: Literal["drift"] = "drift"
+    unreviewed: Literal["note"] = "note"
+    tls: Literal["drift"] = "drift"
+    violation: Literal["drift"] = "drift"
+
+
 class Default(NamedTuple):
     """The default policy, with the attributes of model.py's `Policy`."""
 
@@ -73,6 +102,7 @@ class Default(NamedTuple):
     origins: Origins = Origins()
     guard: Guard = Guard()
     layers: Layers = Layers()
+    drift: Drift = Drift()
     native: Native = Native()
 
 

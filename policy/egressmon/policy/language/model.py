@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from egressmon.policy.errors import RefusedError
 from egressmon.policy.language.default import Default
+from egressmon.policy.language.drift import Drift
 from egressmon.policy.language.native import Native
 from egressmon.policy.language.ports import ANY
 from egressmon.policy.language.routes import Route
@@ -204,11 +205,12 @@ class Guard(_Table):
 class Layers(_Table):
     """Where the policy must be enforced."""
 
-    require: tuple[Literal["guard", "filter", "monitor"], ...] = Field(
+    require: tuple[Literal["guard", "filter", "monitor", "drift"], ...] = Field(
         default=(),
         examples=[["guard", "monitor"]],
         description="layers without which `egressmon doctor` fails: the guard in the "
-        "processes, the operating system's filter, the kernel's monitor",
+        "processes, the operating system's filter, the kernel's monitor, the nightly "
+        "comparison with a baseline",
     )
 
 
@@ -237,6 +239,7 @@ class Policy(_Table):
     origins: Origins = Origins()
     guard: Guard = Guard()
     layers: Layers = Layers()
+    drift: Drift = Drift()
     native: Native = Native()
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from egressmon.policy.errors import PolicyError, RefusedError
+from egressmon.policy.language.drift import Drift
 from egressmon.policy.language.model import (
     Accept,
     Allow,
@@ -38,6 +39,7 @@ _TABLES: dict[tuple[str, ...], type[BaseModel]] = {
     ("origins",): Origins,
     ("guard",): Guard,
     ("layers",): Layers,
+    ("drift",): Drift,
     ("native",): Native,
     ("native", "allow"): NativeCode,
 }

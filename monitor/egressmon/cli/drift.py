@@ -1,0 +1,40 @@
+"""`egressmon drift`: what runs reach, compared with a reviewed baseline."""
+
+import sys
+from pathlib import Path
+
+from egressmon.cli.baseline import tell_problems
+from egressmon.drift.comparing import compare
+from egressmon.drift.rendering import Form, write
+from egressmon.drift.surface import surface_of
+from egressmon.drift.toml_reading import read_baseline
+from egressmon.policy.reading.file import find_policy, load_policy
+from egressmon.text import unguarded
+from egressmon.values import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class DriftRequest:
+    """`egressmon drift`."""
+
+    baseline: str
+    evidence: list[str]
+    policy: str | None
+    """None: the one that `watch` would take."""
+    form: Form
+
+
+def drift(request: DriftRequest) -> int:
+    """Print how the evidence differs from the baseline; return the exit status.
+
+    0: not at all, or in nothing that counts; 1: it does; 2: they are not comparable.
+    """
+    file = Path(request.policy) if request.policy is not None else None
+    loaded = load_policy(file or find_policy(Path.cwd()))
+    baseline = read_baseline(request.baseline)
+    surface = surface_of(request.evidence)
+    found = compare(baseline, surface, loaded.policy.drift, loaded.digest)
+    write(found, request.form, sys.stdout, unguarded(sys.stdout))
+    sys.stdout.flush()
+    tell_problems([*found.problems])
+    return found.status
