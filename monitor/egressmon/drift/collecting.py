@@ -24,6 +24,11 @@ from egressmon.drift.model import (
 from egressmon.reading.lines import LineError
 
 Json = dict[str, Any]
+_MAX_KNOWN = 32_768
+_SINGLE = (
+    "type", "op", "protocol", "local_port", "verdict", "route", "bypass", "guard",
+)  # fmt: skip
+"""The fields that are noted as they are."""
 _LEFT_OUT = frozenset({"local", "recorded"})
 _BYPASS = {True: "yes", False: "no", None: UNKNOWN}
 _DNS_PROTOCOL = "dns"
@@ -41,6 +46,8 @@ class Collector:
         self._run = 0
         self._values = 0
         self._callers = Callers()
+        self._known: set[tuple[object, ...]] = set()
+        """What was noted in this run already, by all that is noted of it."""
 
     @property
     def missing(self) -> int:
@@ -51,23 +58,28 @@ class Collector:
         """Go on with the run at that place of the surface's."""
         self._run = run
         self._callers = Callers()
+        self._known.clear()
 
     def refer(self, record: Json) -> None:
         """Note what others refer to: an `actor` or a `module` record."""
         self._callers.refer(record)
+        self._known.clear()  # the digest may have stood for another
 
     def connection(self, record: Json) -> None:
         """Note a connection, if it may have left the machine."""
         if record.get("relayed") or record["verdict"] in _LEFT_OUT:
+            return
+        dst = table(record["dst"])
+        names = items(dst["names"])
+        first = table(names[0])["name"] if names else None
+        if self._is_known(record, dst["ip"], dst["port"], first):
             return
         protocol = text_of(record["protocol"])
         if record["op"] == "accept":
             port = record.get("local_port")
             self.fact("listeners", f"{port if port is not None else '-'}/{protocol}")
             return
-        dst = table(record["dst"])
-        names = items(dst["names"])
-        name = text_of(table(names[0])["name"]) if names else ""
+        name = text_of(first) if names else ""
         network = "" if name else network_of(dst["ip"])
         port = dst["port"]
         if type(port) is not int and port is not None:
@@ -79,6 +91,8 @@ class Collector:
         """Note a look-up, and the resolver that was asked."""
         if record["verdict"] in _LEFT_OUT:
             return
+        if self._is_known(record, record["resolver"], record["kind"], record["name"]):
+            return
         self.fact("resolvers", text_of(f"{record['resolver']}/{record['protocol']}"))
         name = record["name"]
         shown = look_up_of(name) if isinstance(name, str) else UNKNOWN
@@ -88,6 +102,28 @@ class Collector:
     def fact(self, name: str, value: str) -> None:
         """Note `value` of the runs as a whole."""
         self._put(self._surface.facts.setdefault(name, {}), value, None)
+
+    # Raises TypeError where a field is a list, which it is in none of ours.
+    def _is_known(self, record: Json, *where: object) -> bool:
+        process, code = table(record["process"]), table(record["code"])
+        package = table(code.get("package"))
+        known = (
+            *where,
+            *(record.get(name) for name in _SINGLE),
+            process.get("digest"),
+            process.get("comm"),
+            table(record["module"]).get("digest"),
+            package.get("kind"),
+            package.get("name"),
+            package.get("version"),
+            code.get("test"),
+        )
+        if known in self._known:
+            return True
+        if len(self._known) >= _MAX_KNOWN:
+            self._known.clear()
+        self._known.add(known)
+        return False
 
     def _note(self, key: Key, record: Json, more: dict[str, str]) -> None:
         caller = self._callers.of(record)

@@ -74,7 +74,10 @@ class Seen:
 
     def also(self, run: int) -> None:
         """Note that it was seen in `run`, too."""
-        self.first, self.last = min(self.first, run), max(self.last, run)
+        if run < self.first:
+            self.first = run
+        elif run > self.last:
+            self.last = run
 
 
 Values = dict[str, Seen]

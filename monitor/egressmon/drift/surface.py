@@ -14,8 +14,8 @@ from egressmon.reading.lines import Line, LineError, lines_of
 Json = dict[str, Any]
 _ODD = (LineError, LookupError, TypeError, ValueError, AttributeError, OverflowError)
 _MAX_PROBLEMS = 100
-_MAX_KNOWN = 32_768
-_MAX_KNOWN_BYTES = 32 << 20
+_MAX_KNOWN = 16_384
+_MAX_KNOWN_BYTES = 8 << 20
 _REPEATED = frozenset({"connection", "dns"})
 _READ = _REPEATED | {
     "run.start", "run.end", "policy", "actor", "module", "escape",
