@@ -52,8 +52,7 @@ def runs_at(paths: Sequence[str]) -> list[Files]:
                 continue
             met.add(identity)
             first = first_of(line)
-            # No run can be called as a path with a slash in it.
-            run = first.run if first is not None else os.path.join(".", file)  # noqa: PTH118
+            run = first.run if first is not None else file
             number = (first.number if first is not None else None) or 1
             runs.setdefault(run, []).append(_Found(number, file, _time(line)))
     files = [_in_order(run, sorted(found)) for run, found in runs.items()]

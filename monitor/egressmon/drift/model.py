@@ -123,7 +123,7 @@ class Surface:
                 for key, item in self.items.items()
             },
             versions={name: tuple(sorted(one)) for name, one in self.versions.items()},
-            facts={name: tuple(sorted(one)) for name, one in self.facts.items()},
+            facts={name: tuple(sorted(one)) for name, one in self.facts.items() if one},
         )
 
 
