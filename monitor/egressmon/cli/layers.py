@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,7 @@ def layers_of(asked: Asked, monitor: Iterable[bool | None]) -> list[Layer]:
     `monitor` is what was found of all that the kernel's monitor needs.
     """
     required = frozenset(asked.policy.layers.require)
-    found = [_guard(asked), _filter(asked), _monitor(tuple(monitor))]
+    found = [_guard(asked), _filter(asked), _monitor(tuple(monitor)), _drift(asked)]
     return [
         Layer(one.name, one.found, one.says, one.remedy, one.name in required)
         for one in found
@@ -129,3 +130,11 @@ def _monitor(checks: tuple[bool | None, ...]) -> Layer:
     if os.geteuid() != 0:
         return Layer("monitor", None, "not tried without root", "sudo egressmon doctor")
     return Layer("monitor", True, "sees every connection, and refuses none")
+
+
+def _drift(asked: Asked) -> Layer:
+    from egressmon.drift.freshness import freshness_of  # noqa: PLC0415 -- slow
+
+    folder = Path(asked.path).parent if asked.path is not None else Path()
+    today = datetime.now(UTC).date()
+    return Layer("drift", *freshness_of(asked.policy.drift, folder, today))

@@ -116,7 +116,7 @@ def _run(run: Run) -> str:
 
 
 def _markdown(found: Comparison) -> Iterator[str]:
-    yield f"### egressmon drift: {headline(found)}"
+    yield f"### egressmon: {headline(found)}"
     yield ""
     yield from (f"- not comparable: {cell(one)}" for one in found.problems[:_MAX_CELLS])
     if found.problems:

@@ -61,7 +61,9 @@ def test_the_guard_is_told_of_with_the_command_that_enables_it(
 
 def _guard(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     found = json.loads(done.stdout)
-    assert {one["layer"] for one in found["layers"]} == {"guard", "filter", "monitor"}
+    assert {one["layer"] for one in found["layers"]} == {
+        "guard", "filter", "monitor", "drift",
+    }  # fmt: skip
     return dict(found["layers"][0])
 
 
@@ -76,7 +78,7 @@ def test_each_layer_has_a_line_for_people(policy: Path, tmp_path: Path) -> None:
 
 
 def test_a_policy_that_is_wrong_is_bad_usage(policy: Path) -> None:
-    policy.write_text('version = 1\n[layers]\nrequire = ["drift"]\n')
+    policy.write_text('version = 1\n[layers]\nrequire = ["wall"]\n')
 
     done = run("doctor", "--policy", policy)
 
