@@ -6,6 +6,7 @@ scripts/bench [ROUNDS]                what watching costs, beside strace and bpf
 scripts/bench --quick [ROUNDS]        the most telling of all these, in two minutes
 scripts/bench engines [ROUNDS]        libbpf and BCC, side by side
 scripts/bench attribution [ROUNDS]    what attribution costs, level by level
+scripts/bench drift [ROUNDS]          `drift` and `baseline` of a million records
 scripts/bench each [ROUNDS]           the agent, for each connection, look-up, process
 scripts/bench guard [ROUNDS]          the guard: a start, a connect, a look-up
 scripts/bench scaling [ROUNDS]        long policies, many hosts, and the end of a run
@@ -54,7 +55,7 @@ STRACED = 10  # strace is so slow that it gets this much less to do
 RATES = (5_000, 10_000, 15_000, 20_000, 30_000, 40_000)
 RATE_S = 5
 COMPARISONS = ("engines", "attribution", "each", "guard", "scaling", "sidecar")
-COMPARISONS += ("start", "--quick")
+COMPARISONS += ("start", "drift", "--quick")
 ROUNDS = "7"
 QUICK_ROUNDS = "5"
 
