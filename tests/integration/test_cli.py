@@ -169,7 +169,7 @@ def test_check_names_what_is_wrong(policy: str) -> None:
     assert done.stderr == (
         f"error: {policy}:2: alow: unknown key\n"
         "hint: known: version, enforce, bypass, allow, deny, dns, local, "
-        "command, accept, origins, guard, layers, native\n"
+        "command, accept, origins, guard, layers, drift, native\n"
     )
 
 

@@ -28,6 +28,7 @@ from egressmon.policy.judging.questions import (
     Origin,
 )
 from egressmon.policy.language.default import DEFAULT
+from egressmon.policy.language.drift import Count, Drift
 from egressmon.policy.language.model import Allow, Dns, Local, Policy
 from egressmon.policy.language.names import covers, parse_host_pattern
 from egressmon.policy.language.search import SearchList
@@ -606,6 +607,9 @@ from = ["192.0.2.0/24", "192.0.2.7/24", "192.0.2.7"]
     }
 
 
+DRIFT_KINDS = [
+    name for name, field in Drift.model_fields.items() if field.annotation == Count
+]
 WHOLE: dict[str, Any] = {
     "version": 1,
     "enforce": "fail",
@@ -637,6 +641,13 @@ WHOLE: dict[str, Any] = {
     "origins": {"machine": "record"},
     "layers": {"require": ["guard"]},
     "guard": {"functions": ["a.b:c"], "bypass": "violation"},
+    "drift": {
+        "baseline": "b.toml",
+        "evidence": "e",
+        "max_age_days": 3,
+        "bytes_orders": 2,
+        **dict.fromkeys(DRIFT_KINDS, "note"),
+    },
     "native": {
         "allow": [
             {"package": "1", "version": ["1"], "reason": "1"},

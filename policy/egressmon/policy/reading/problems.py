@@ -46,6 +46,9 @@ _TABLES: dict[tuple[str, ...], type[BaseModel]] = {
 _TABLES_OF_ENTRIES = {"allow", "deny"}
 _EXPECTED = {
     "bool_type": "neither true nor false",
+    "int_type": "no whole number",
+    "greater_than_equal": "too small",
+    "less_than_equal": "too large",
     "string_type": "not a text in quotes",
     "string_too_short": "an empty text",
     "tuple_type": "not a list",
