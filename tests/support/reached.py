@@ -35,7 +35,7 @@ def package(name: str, version: str | None, kind: str = "python") -> Json:
 def module(path: str = "/usr/lib/_socket.so", owner: Json | None = None) -> Json:
     """Return the record of the native code at `path`."""
     caller = {"path": path, "build_id": None, "package": owner}
-    content = {"caller": caller, "binding": None, "chain": [], "chain_end": None}
+    content: Json = {"caller": caller, "binding": None, "chain": [], "chain_end": None}
     return {"type": "module", "digest": _digest(content), **content}
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from egressmon.drift.model import Content, Key, Review
+from egressmon.drift.model import Content, Key, Review, TlsValue
 from egressmon.drift.toml_form import digest_of, text_of
 from egressmon.drift.toml_reading import read_baseline
 from egressmon.errors import UsageError
@@ -138,7 +138,9 @@ def test_any_text_is_read_back(
 
 
 def test_tls_tables_are_kept(tmp_path: Path) -> None:
-    tls = {"api.example.org:443": {"issuers": ("CN=b", "CN=a"), "days": 3, "ok": True}}
+    tls: dict[str, dict[str, TlsValue]] = {
+        "api.example.org:443": {"issuers": ("CN=b", "CN=a"), "days": 3, "ok": True}
+    }
 
     assert read(tmp_path, text_of(Content(tls=tls), ())).tls == tls
 

@@ -243,7 +243,7 @@ def test_a_line_that_is_cut_off_is_told(tmp_path: Path) -> None:
     assert "is cut off" in surface_of([str(path)]).problems[0]
 
 
-ODD = [
+ODD: list[dict[str, Any]] = [
     {"dst": None},
     {"dst": {"ip": "no address", "port": 1, "names": []}},
     {"dst": {"ip": "198.51.100.1", "port": "443", "names": []}},

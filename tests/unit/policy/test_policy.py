@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import jsonschema
 import pytest
@@ -608,7 +608,9 @@ from = ["192.0.2.0/24", "192.0.2.7/24", "192.0.2.7"]
 
 
 DRIFT_KINDS = [
-    name for name, field in Drift.model_fields.items() if field.annotation == Count
+    name
+    for name, field in Drift.model_fields.items()
+    if field.default in get_args(Count)
 ]
 WHOLE: dict[str, Any] = {
     "version": 1,
