@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from blake3 import blake3
 
+from egressmon.evidence.gate import MAX_RECORD
 from egressmon.evidence.records import SCHEMA
 from egressmon.reading.lines import Line, LineError
 from egressmon.verifying.envelope import schema_number
@@ -33,6 +34,8 @@ class Chain:
     def take(self, line: Line) -> Taken:
         """Return what `line` is; raises LineError, also where it is out of place."""
         data = line.data
+        if len(data) > MAX_RECORD:
+            raise LineError(f"is longer than a record may be ({MAX_RECORD} bytes)")
         if not line.is_ended:
             raise LineError("is cut off: whoever wrote it was ended")
         before = self._head

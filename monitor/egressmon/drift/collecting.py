@@ -45,6 +45,8 @@ class Collector:
         self._surface = surface
         self._run = 0
         self._values = 0
+        self._texts: dict[str, str] = {}
+        """Each value once, as most destinations have the same."""
         self._callers = Callers()
         self._known: set[tuple[object, ...]] = set()
         """What was noted in this run already, by all that is noted of it."""
@@ -168,4 +170,4 @@ class Collector:
         one = Seen(self._run, self._run)
         if who is not None:
             one.who = who
-        values[value] = one
+        values[self._texts.setdefault(value, value)] = one

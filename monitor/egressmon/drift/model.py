@@ -12,10 +12,12 @@ FACTS = (
 )  # fmt: skip
 """What is said of the runs as a whole, in this order."""
 UNKNOWN = "unknown"
-MAX_ITEMS = 50_000
+MAX_ITEMS = 20_000
 """How many destinations and look-ups a surface may have."""
-MAX_VALUES = 1_000_000
+MAX_VALUES = 300_000
 """How many values all of it may have."""
+MAX_BYTES = 16 << 20
+"""How large a baseline may be."""
 
 
 class Key(NamedTuple):

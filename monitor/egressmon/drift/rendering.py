@@ -93,7 +93,9 @@ def _values(one: Change) -> str:
         return ""
     if one.word in {"new", "gone"}:
         return _listed(one.new or one.old)
-    return f"{_listed(one.old) or '(nothing)'} -> {_listed(one.new) or '(nothing)'}"
+    if not one.old or not one.new:
+        return f"also {_listed(one.new)}" if one.new else f"no more {_listed(one.old)}"
+    return f"{_listed(one.old)} -> {_listed(one.new)}"
 
 
 def _listed(texts: Texts) -> str:

@@ -14,6 +14,9 @@ from egressmon.reading.lines import Line, LineError, lines_of
 Json = dict[str, Any]
 _ODD = (LineError, LookupError, TypeError, ValueError, AttributeError, OverflowError)
 _MAX_PROBLEMS = 100
+"""Of one run."""
+_MAX_TOLD = 1000
+"""Of all."""
 _MAX_KNOWN = 16_384
 _MAX_KNOWN_BYTES = 8 << 20
 _REPEATED = frozenset({"connection", "dns"})
@@ -55,7 +58,8 @@ class _Reader:
 
     def read(self) -> None:
         """Read all of its files."""
-        self._surface.problems += map(text_of, self._files.problems)
+        for what in self._files.problems:
+            self._problem(what)
         for path in self._files.paths:
             self._file(path)
         if self._wrong > _MAX_PROBLEMS:
@@ -163,10 +167,14 @@ class _Reader:
             self._note("it forgot names: some destinations are told by their address")
 
     def _problem(self, what: str) -> None:
-        self._surface.problems.append(text_of(f"run {self._files.run}: {what}"))
+        self._tell(self._surface.problems, what)
 
     def _note(self, what: str) -> None:
-        self._surface.notes.append(text_of(f"run {self._files.run}: {what}"))
+        self._tell(self._surface.notes, what)
+
+    def _tell(self, texts: list[str], what: str) -> None:
+        if len(texts) < _MAX_TOLD:
+            texts.append(text_of(f"run {self._files.run}: {what}"))
 
 
 def order_of(count: int) -> str:

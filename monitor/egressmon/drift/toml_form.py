@@ -8,6 +8,7 @@ from blake3 import blake3
 from egressmon.drift.model import (
     ASPECTS,
     FACTS,
+    MAX_BYTES,
     Baseline,
     Content,
     Key,
@@ -15,6 +16,7 @@ from egressmon.drift.model import (
     Texts,
     TlsValue,
 )
+from egressmon.errors import UsageError
 
 VERSION = 1
 _HEADER = """\
@@ -31,8 +33,17 @@ def digest_of(content: Content) -> str:
 
 
 def text_of(content: Content, reviews: Sequence[Review]) -> str:
-    """Return the file of a baseline with this content, as nobody has edited it."""
-    return render(Baseline(content, digest_of(content), tuple(reviews)))
+    """Return the file of a baseline with this content, as nobody has edited it.
+
+    Raises UsageError if it would be too large to be read.
+    """
+    text = render(Baseline(content, digest_of(content), tuple(reviews)))
+    if len(text.encode()) > MAX_BYTES:
+        raise UsageError(
+            f"the baseline would be larger than {MAX_BYTES} bytes",
+            "make it of fewer runs, or of runs that reach less",
+        )
+    return text
 
 
 def render(baseline: Baseline) -> str:

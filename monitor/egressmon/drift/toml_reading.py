@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from egressmon.drift.model import (
     FACTS,
+    MAX_BYTES,
     MAX_ITEMS,
     Baseline,
     Content,
@@ -24,7 +25,6 @@ from egressmon.policy.reading import toml
 from egressmon.text import printable
 
 Json = dict[str, Any]
-_MAX_BYTES = 32 << 20
 _MAX_TEXT = 2000
 _DIGEST = re.compile(r"blake3:[0-9a-f]{64}", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -58,15 +58,15 @@ def read_baseline(path: str) -> Baseline:
 def _parsed(path: str) -> Json:
     try:
         with os.fdopen(open_regular(path), "rb") as file:
-            data = file.read(_MAX_BYTES + 1)
+            data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(
             f"{path} cannot be read: {reason}",
             "make it with `egressmon baseline write EVIDENCE -o FILE`",
         ) from error
-    if len(data) > _MAX_BYTES:
-        raise UsageError(f"{path} is larger than {_MAX_BYTES} bytes", _RESTORE)
+    if len(data) > MAX_BYTES:
+        raise UsageError(f"{path} is larger than {MAX_BYTES} bytes", _RESTORE)
     try:
         return toml.parse(Path(path), toml.decode(Path(path), data))
     except PolicyError as error:

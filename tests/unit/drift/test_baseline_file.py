@@ -12,7 +12,16 @@ from egressmon.drift.toml_form import digest_of, text_of
 from egressmon.drift.toml_reading import read_baseline
 from egressmon.errors import UsageError
 from egressmon.text import printable
-from support.reached import connection, look_up, package, run_of, surface
+from support.reached import (
+    Json,
+    actor,
+    connection,
+    look_up,
+    module,
+    package,
+    run_of,
+    surface,
+)
 
 DIGEST = f"blake3:{'0' * 64}"
 REVIEW = Review("Ada", "the new mirror", "2026-11-28", DIGEST)
@@ -195,6 +204,52 @@ def test_what_is_no_baseline_is_refused(tmp_path: Path, text: str, why: str) -> 
         read(tmp_path, text)
 
 
+def test_a_baseline_that_could_not_be_read_is_not_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("egressmon.drift.toml_form.MAX_BYTES", 10)
+
+    with pytest.raises(UsageError, match="would be larger than 10 bytes"):
+        text_of(Content(), ())
+
+
+EVIL = [
+    "\x1b[2J\n::error::x ##[error] ##vso[a section_start:1 \u202e \\",
+    'a"b\n[[x]]',
+    "'''\x7f",
+    "#" * 300 + "[x]",
+    "\u00e9" * 1500,
+]
+
+
+@pytest.mark.parametrize("evil", EVIL)
+def test_whatever_evidence_says_is_read_back(tmp_path: Path, evil: str) -> None:
+    fields: Json = {
+        "by": package(evil, evil, evil),
+        "module": module(f"/{evil}", package(evil, evil)),
+        "process": actor(f"/{evil}"),
+        "test": evil,
+        "route": evil,
+        "guard": evil,
+        "verdict": evil,
+    }
+    records = [
+        *connection(evil, **fields, extra={"protocol": evil}),
+        *look_up(evil, evil, **fields, resolver=evil),
+        {"type": "escape", "what": evil, "path": evil},
+    ]
+    start = {
+        "attribution": evil,
+        "policy_digest": evil,
+        "blind_spots": [{"name": evil}],
+    }
+    found = surface(tmp_path, run_of(records, start=start))
+    content = found.plain()
+
+    assert found.problems == []
+    assert read(tmp_path, text_of(content, ())) == content
+
+
 def test_what_is_not_there_or_too_large_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,6 +257,6 @@ def test_what_is_not_there_or_too_large_is_refused(
         read_baseline(str(tmp_path / "nothing"))
     with pytest.raises(UsageError, match="cannot be read"):
         read_baseline("/dev/zero")
-    monkeypatch.setattr("egressmon.drift.toml_reading._MAX_BYTES", 10)
+    monkeypatch.setattr("egressmon.drift.toml_reading.MAX_BYTES", 10)
     with pytest.raises(UsageError, match="is larger than"):
         read(tmp_path, "version = 1\n")

@@ -286,6 +286,12 @@ def test_hostile_texts_are_one_line_and_bounded(tmp_path: Path) -> None:
     assert all(one.isprintable() and len(one) < 800 for one in who)
 
 
+def test_a_line_that_is_too_long_is_told(tmp_path: Path) -> None:
+    found = surface(tmp_path, run_of(connection("x" * 70_000), connection()))
+
+    assert "line 4 is longer than a record may be" in found.problems[0]
+
+
 def test_texts_that_are_cut_stay_others(tmp_path: Path) -> None:
     names = ["a" * 4000 + end for end in "bc"]
 
