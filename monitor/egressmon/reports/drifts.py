@@ -1,10 +1,10 @@
 """What `egressmon cassettes drift` found: as text, JSON, or annotations for GitHub."""
 
-import json
 import posixpath
 from typing import Protocol, TextIO
 
 from egressmon.cassettes.drift import Change, Unreadable
+from egressmon.reports.json_text import json_text
 from egressmon.reports.workflow import Annotations
 from egressmon.sanitise.paths import shown_path
 from egressmon.text import printable
@@ -89,14 +89,14 @@ class _Json:
         stream.write('{"version": 1, "changes": [')
 
     def change(self, change: Change) -> None:
-        self._stream.write(self._between + json.dumps(_masked(change)))
+        self._stream.write(self._between + json_text(_masked(change)))
         self._between = ",\n"
 
     def unreadable(self, part: Unreadable) -> None:
         self._unread.append(part)
 
     def end(self) -> None:
-        rows = json.dumps(
+        rows = json_text(
             [part._asdict() | {"path": shown_path(part.path)} for part in self._unread]
         )
         self._stream.write(f'\n], "unreadable": {rows}}}\n')

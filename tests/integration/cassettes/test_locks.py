@@ -201,3 +201,15 @@ def test_a_refresh_that_fails_locks_nothing(project: Project) -> None:
     assert "not locked: no test was run" in none.stdout
     assert "not locked: pytest did not start" in bad.stdout
     assert (project.cassettes / "cassettes.lock").read_bytes() == before
+
+
+def test_drift_is_json_whatever_a_cassette_is_called(project: Project) -> None:
+    for name in ("old", "new"):
+        (project.root / name).mkdir()
+    (project.root / "new" / "##[error]section_start:1.yaml").write_text("x")
+
+    done = project.egressmon("cassettes", "drift", "old", "new", "--format", "json")
+
+    assert "##[" not in done.stdout
+    (change,) = json.loads(done.stdout)["changes"]
+    assert change["cassette"] == "##[error]section_start:1.yaml"
