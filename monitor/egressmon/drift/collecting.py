@@ -78,15 +78,12 @@ class Collector:
             return
         protocol = text_of(record["protocol"])
         if record["op"] == "accept":
-            port = record.get("local_port")
-            self.fact("listeners", f"{port if port is not None else '-'}/{protocol}")
+            port = _port(record.get("local_port"))
+            self.fact("listeners", f"{port if port >= 0 else '-'}/{protocol}")
             return
-        name = text_of(first) if names else ""
+        name = text_of(first) if first else ""
         network = "" if name else network_of(dst["ip"])
-        port = dst["port"]
-        if type(port) is not int and port is not None:
-            raise LineError("has a port that is no number")
-        key = Key("destination", name, network, -1 if port is None else port, protocol)
+        key = Key("destination", name, network, _port(dst["port"]), protocol)
         self._note(key, record, {})
 
     def look_up(self, record: Json) -> None:
@@ -171,3 +168,11 @@ class Collector:
         if who is not None:
             one.who = who
         values[self._texts.setdefault(value, value)] = one
+
+
+def _port(value: object) -> int:
+    if value is None:
+        return -1
+    if type(value) is not int or not 0 <= value < 1 << 16:
+        raise LineError("has a port that is none")
+    return value

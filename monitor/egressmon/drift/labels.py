@@ -54,7 +54,7 @@ def look_up_of(name: str) -> str:
     """Return what was asked: of an address's name, the network of that address."""
     address = pointed_address(name)
     if address is None:
-        return text_of(name)
+        return text_of(name) or "."
     return f"the name of an address in {network_of(address)}"
 
 

@@ -91,12 +91,13 @@ def test_look_ups_and_resolvers(tmp_path: Path) -> None:
         *look_up("7.100.51.198.in-addr.arpa", "PTR"),
         *look_up("8.100.51.198.in-addr.arpa", "PTR"),
         *look_up(None, verdict="violation"),
+        *look_up("", "NS"),
     ]
 
     found = surface(tmp_path, run_of(records))
 
     assert sorted(key.name for key in found.items) == [
-        "api.example.org", "the name of an address in 198.51.100.0/24", "unknown",
+        ".", "api.example.org", "the name of an address in 198.51.100.0/24", "unknown",
     ]  # fmt: skip
     api = Key("lookup", "api.example.org", "", -1, "dns")
     assert values(found, api, "kinds") == ["A", "AAAA"]
@@ -266,7 +267,7 @@ def test_a_record_of_another_form_is_told_and_the_rest_is_read(
 
     assert len(found.problems) == 1
     assert "line 4 is no record of its kind" in found.problems[0].replace(
-        "has a port that is no number", "is no record of its kind"
+        "has a port that is none", "is no record of its kind"
     )
     assert API in found.items
 
