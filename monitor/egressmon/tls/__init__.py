@@ -1,0 +1,1 @@
+"""Handshakes of its own with named hosts, recorded as data: `egressmon tls`."""
