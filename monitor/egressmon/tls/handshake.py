@@ -100,7 +100,7 @@ class _Exchange:
         context.set_alpn_protos(list(_ALPN))
         context.set_verify(self._ssl.VERIFY_PEER, self._on_certificate)
         context.set_ocsp_client_callback(self._on_staple)
-        load(context, trust)
+        _load(context, trust)
         return context
 
     def _on_certificate(
@@ -198,8 +198,13 @@ class _Exchange:
         )
 
 
-def load(context: Any, trust: Trust) -> None:
-    """Have `context` trust what is in `trust`; raises UsageError."""
+def require_readable(trust: Trust) -> None:
+    """Raise UsageError if `trust` cannot be read, or the library is missing."""
+    library = openssl()
+    _load(library.Context(library.TLS_CLIENT_METHOD), trust)
+
+
+def _load(context: Any, trust: Trust) -> None:
     try:
         context.load_verify_locations(trust.file, trust.folder)
     except openssl().Error as error:

@@ -9,8 +9,7 @@ from contextlib import suppress
 from typing import NamedTuple, TypeAlias
 
 from egressmon.tls.connecting import Reach, reach
-from egressmon.tls.handshake import Handshake, shake
-from egressmon.tls.library import require_library
+from egressmon.tls.handshake import Handshake, require_readable, shake
 from egressmon.tls.record import Record, record_of
 from egressmon.tls.targets import Target
 from egressmon.tls.trust import Trust
@@ -37,7 +36,7 @@ def probe_all(
 
     Raises UsageError if the library is missing, or `trust` cannot be read.
     """
-    require_library()
+    require_readable(trust)  # before anything is connected
     asked = list(targets)
     for target, slot in zip(asked, _begun(asked, trust, limits), strict=True):
         answer = slot.get()

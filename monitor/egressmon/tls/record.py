@@ -45,6 +45,14 @@ class Record:
         return self.chain[0] if self.chain else None
 
     @property
+    def issuers(self) -> tuple[str, ...]:
+        """Who issued the server's certificate, who that one's, and so on.
+
+        They are of the chain that was validated, else of the one that was sent.
+        """
+        return tuple(dict.fromkeys(one.issuer for one in self.path or self.chain))
+
+    @property
     def is_valid(self) -> bool:
         """Whether a client of today would accept the certificate."""
         return bool(self.path) and self.is_for_host

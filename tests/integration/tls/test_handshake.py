@@ -169,7 +169,7 @@ def test_the_name_that_is_asked_for_decides(trust: Trust, tmp_path: Path) -> Non
     context = context_of(AUTHORITY.paper(["a.example"], subject="A"), tmp_path)
     second = context_of(AUTHORITY.paper(["b.example"], subject="B"), tmp_path / "b")
 
-    def choose(tls: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+    def choose(tls: ssl.SSLSocket | ssl.SSLObject, name: str | None, _: object) -> None:
         if name == "b.example":
             tls.context = second
 
