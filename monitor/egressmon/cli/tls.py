@@ -1,19 +1,21 @@
 """`egressmon tls`: what servers have, by handshakes of its own."""
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from egressmon.errors import UsageError
+from egressmon.errors import PrivilegeError, UsageError
 from egressmon.policy.reading.file import load_policy
+from egressmon.privileges.confinement import become_nobody, unused_uid
 from egressmon.reports.handshakes import Handshakes, Judged, write
 from egressmon.startup.environment import original, variables
 from egressmon.text import printable, unguarded
 from egressmon.tls.findings import findings
-from egressmon.tls.library import require_library
+from egressmon.tls.handshake import Client
 from egressmon.tls.probing import Limits, probe_all
 from egressmon.tls.targets import Target, Unchecked, allowed_targets, parse_target
 from egressmon.tls.trust import trust_of
@@ -49,15 +51,16 @@ class TlsRequest(NamedTuple):
 
 def tls(request: TlsRequest) -> int:
     """Shake hands with what `request` names, print what is found, return the status."""
-    require_library()
     asked = list(_asked(request))
     targets = [one for one in asked if isinstance(one, Target)]
     trust = trust_of(request.ca_file)
+    client = Client(trust)
     _tell_of_proxies()
+    give_up_root()
     now = datetime.now(UTC)
     judged = [
         Judged(record, tuple(findings(record, now, request.expires_within)))
-        for record in probe_all(targets, trust, request.limits)
+        for record in probe_all(targets, client, request.limits)
     ]
     unchecked = tuple(one for one in asked if isinstance(one, Unchecked))
     found = Handshakes(tuple(judged), unchecked, trust.text, now)
@@ -83,6 +86,20 @@ def _asked(request: TlsRequest) -> Iterator[Target | Unchecked]:
             sys.stderr.write(f"egressmon: policy: {printable(remark)}\n")
         policy = loaded.policy
         yield from allowed_targets(policy.allow, policy.deny)
+
+
+def give_up_root() -> None:
+    """Become nobody, if this is root: what servers send is not for root to read.
+
+    Whatever is needed must be open, or imported. In a container that may not change
+    its user this goes on, and says so.
+    """
+    if os.geteuid() != 0:
+        return
+    try:
+        become_nobody(unused_uid())
+    except PrivilegeError as error:
+        sys.stderr.write(f"egressmon: tls: still root: {printable(error)}\n")
 
 
 def _tell_of_proxies() -> None:

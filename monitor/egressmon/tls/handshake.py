@@ -56,63 +56,72 @@ class _Failed(Exception):  # noqa: N818 -- says why, to nobody but `shake`
     """The handshake cannot go on."""
 
 
-def shake(
-    target: Target, connected: socket.socket, trust: Trust, timeout: float
-) -> Handshake:
-    """Shake hands with `target` over `connected` in at most `timeout` seconds.
+class Client:
+    """Shakes hands, in any number of threads at a time."""
 
-    Raises UsageError if the library is missing, or `trust` cannot be read.
-    """
-    exchange = _Exchange(target, connected, trust, timeout)
-    failure = None
-    try:
-        exchange.run()
-    except _Failed as error:
-        failure = str(error)
-    except TimeoutError:
-        failure = exchange.late()
-    except OSError as error:
-        failure = error.strerror or str(error)
-    return exchange.result(failure)
+    def __init__(self, trust: Trust) -> None:
+        """Read `trust`; raises UsageError if it or the library cannot be read."""
+        library = openssl()
+        # The library's types say less than is known here.
+        self._context: Any = library.Context(library.TLS_CLIENT_METHOD)
+        self._context.set_min_proto_version(library.TLS1_VERSION)
+        self._context.set_cipher_list(_CIPHERS)
+        self._context.set_alpn_protos(list(_ALPN))
+        self._context.set_verify(library.VERIFY_PEER, _on_certificate)
+        self._context.set_ocsp_client_callback(_on_staple)
+        try:
+            self._context.load_verify_locations(trust.file, trust.folder)
+        except library.Error as error:
+            raise UsageError(
+                f"{trust.text}: no trusted certificates can be read",
+                "name a PEM file of certificates with --ca-file",
+            ) from error
+
+    def shake(
+        self, target: Target, connected: socket.socket, timeout: float
+    ) -> Handshake:
+        """Shake hands with `target` over `connected` in at most `timeout` seconds."""
+        exchange = _Exchange(self._context, target, connected, timeout)
+        failure = None
+        try:
+            exchange.run()
+        except _Failed as error:
+            failure = str(error)
+        except TimeoutError:
+            failure = exchange.late()
+        except OSError as error:
+            failure = error.strerror or str(error)
+        return exchange.result(failure)
+
+
+# These are called while an exchange shakes hands, in its thread.
+def _on_certificate(tls: Any, _: object, code: int, depth: int, fine: int) -> bool:
+    if not fine:
+        tls.get_app_data().problems[Problem(code, depth)] = None
+    return True
+
+
+def _on_staple(tls: Any, staple: bytes, _: object) -> bool:
+    tls.get_app_data().staple = staple
+    return True
 
 
 class _Exchange:
     def __init__(
-        self, target: Target, connected: socket.socket, trust: Trust, timeout: float
+        self, context: Any, target: Target, connected: socket.socket, timeout: float
     ) -> None:
         self._ssl = openssl()
         self._socket = connected
         self._timeout = timeout
-        self._problems: dict[Problem, None] = {}
-        self._staple = b""
         self._received = 0
-        # The library's types say less than is known here.
-        self._tls: Any = self._ssl.Connection(self._context(trust), None)
+        self.problems: dict[Problem, None] = {}
+        self.staple = b""
+        self._tls: Any = self._ssl.Connection(context, None)
+        self._tls.set_app_data(self)
         self._tls.set_connect_state()
         self._tls.request_ocsp()
         if not target.is_address:  # RFC 6066 section 3: never an address
             self._tls.set_tlsext_host_name(target.host.encode())
-
-    def _context(self, trust: Trust) -> Any:
-        context = self._ssl.Context(self._ssl.TLS_CLIENT_METHOD)
-        context.set_min_proto_version(self._ssl.TLS1_VERSION)
-        context.set_cipher_list(_CIPHERS)
-        context.set_alpn_protos(list(_ALPN))
-        context.set_verify(self._ssl.VERIFY_PEER, self._on_certificate)
-        context.set_ocsp_client_callback(self._on_staple)
-        _load(context, trust)
-        return context
-
-    def _on_certificate(
-        self, _tls: object, _found: object, code: int, depth: int, fine: int
-    ) -> bool:
-        if not fine:
-            self._problems[Problem(code, depth)] = None
-        return True
-
-    def _on_staple(self, _tls: object, staple: bytes, _: object) -> bool:
-        self._staple = staple
-        return True
 
     def run(self) -> None:
         """Take turns until the handshake is done; raises _Failed or OSError."""
@@ -174,7 +183,7 @@ class _Exchange:
     def result(self, failure: str | None) -> Handshake:
         """Return what is known; after a `failure`, what came before it."""
         done = failure is None
-        problems = tuple(self._problems)
+        problems = tuple(self.problems)
         sent = self._der(self._tls.get_peer_cert_chain())
         path = self._der(self._tls.get_verified_chain()) if done else ()
         alpn = self._tls.get_alpn_proto_negotiated()
@@ -187,7 +196,7 @@ class _Exchange:
             sent=sent,
             path=() if problems else path,
             problems=problems,
-            staple=self._staple,
+            staple=self.staple,
         )
 
     def _der(self, chain: Any) -> tuple[bytes, ...]:
@@ -196,22 +205,6 @@ class _Exchange:
         return tuple(
             crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in chain or ()
         )
-
-
-def require_readable(trust: Trust) -> None:
-    """Raise UsageError if `trust` cannot be read, or the library is missing."""
-    library = openssl()
-    _load(library.Context(library.TLS_CLIENT_METHOD), trust)
-
-
-def _load(context: Any, trust: Trust) -> None:
-    try:
-        context.load_verify_locations(trust.file, trust.folder)
-    except openssl().Error as error:
-        raise UsageError(
-            f"{trust.text}: no trusted certificates can be read",
-            "name a PEM file of certificates with --ca-file",
-        ) from error
 
 
 # The reasons are OpenSSL's own words, not the server's.

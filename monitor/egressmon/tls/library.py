@@ -5,16 +5,18 @@ from types import ModuleType
 from egressmon.errors import UsageError
 
 
-def require_library() -> None:
-    """Raise UsageError if what a handshake needs is not installed."""
-    openssl()
-
-
 def openssl() -> ModuleType:
-    """Return `OpenSSL.SSL`; raises UsageError if it is not installed."""
+    """Return `OpenSSL.SSL`; raises UsageError if it is not installed.
+
+    All that is used of the library is imported: later there may be no right to.
+    """
     try:
-        import cryptography.x509  # noqa: F401, PLC0415
-        from OpenSSL import SSL  # noqa: PLC0415
+        from cryptography.hazmat.primitives.asymmetric import (  # noqa: F401, PLC0415
+            ec,
+            rsa,
+        )
+        from cryptography.x509 import ocsp  # noqa: F401, PLC0415
+        from OpenSSL import SSL, crypto  # noqa: F401, PLC0415
     except ImportError as error:
         raise UsageError(
             f"handshakes need a library that cannot be imported: {error}",

@@ -9,10 +9,9 @@ from contextlib import suppress
 from typing import NamedTuple, TypeAlias
 
 from egressmon.tls.connecting import Reach, reach
-from egressmon.tls.handshake import Handshake, require_readable, shake
+from egressmon.tls.handshake import Client, Handshake
 from egressmon.tls.record import Record, record_of
 from egressmon.tls.targets import Target
-from egressmon.tls.trust import Trust
 
 _AT_ONCE = 8
 
@@ -30,49 +29,45 @@ _Answer: TypeAlias = tuple[Reach, Handshake | None] | Exception
 
 
 def probe_all(
-    targets: Iterable[Target], trust: Trust, limits: Limits
+    targets: Iterable[Target], client: Client, limits: Limits
 ) -> Iterator[Record]:
-    """Yield a record of each of `targets`, in their order.
-
-    Raises UsageError if the library is missing, or `trust` cannot be read.
-    """
-    require_readable(trust)  # before anything is connected
+    """Yield a record of each of `targets`, in their order."""
     asked = list(targets)
-    for target, slot in zip(asked, _begun(asked, trust, limits), strict=True):
+    for target, slot in zip(asked, _begun(asked, client, limits), strict=True):
         answer = slot.get()
         if isinstance(answer, Exception):
             raise answer
         yield _read(target, *answer)
 
 
-def probe(target: Target, trust: Trust, limits: Limits) -> Record:
+def probe(target: Target, client: Client, limits: Limits) -> Record:
     """Return the record of one host."""
-    return next(probe_all([target], trust, limits))
+    return next(probe_all([target], client, limits))
 
 
 # Threads of our own, for those of an executor would have to end before the process may.
 def _begun(
-    targets: list[Target], trust: Trust, limits: Limits
+    targets: list[Target], client: Client, limits: Limits
 ) -> list["queue.SimpleQueue[_Answer]"]:
     slots: list[queue.SimpleQueue[_Answer]] = [queue.SimpleQueue() for _ in targets]
     following = itertools.count()  # next() is one step for all threads
 
     def work() -> None:
         while (at := next(following)) < len(targets):
-            slots[at].put(_ask(targets[at], trust, limits))
+            slots[at].put(_ask(targets[at], client, limits))
 
     for _ in range(min(_AT_ONCE, len(targets))):
         threading.Thread(target=work, daemon=True).start()
     return slots
 
 
-def _ask(target: Target, trust: Trust, limits: Limits) -> _Answer:
+def _ask(target: Target, client: Client, limits: Limits) -> _Answer:
     try:
         reached = reach(target, limits.connect)
         if reached.socket is None:
             return reached, None
         try:
-            return reached, shake(target, reached.socket, trust, limits.handshake)
+            return reached, client.shake(target, reached.socket, limits.handshake)
         finally:
             with suppress(OSError):
                 reached.socket.close()

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -17,11 +18,11 @@ from egressmon.errors import UsageError
 from egressmon.tls import handshake
 from egressmon.tls.connecting import Reach
 from egressmon.tls.findings import EXPIRES_WITHIN, Finding, findings
-from egressmon.tls.handshake import shake
+from egressmon.tls.handshake import Client
 from egressmon.tls.probing import Limits, probe, probe_all
 from egressmon.tls.record import Record, record_of
 from egressmon.tls.targets import Target
-from egressmon.tls.trust import Trust, trust_of
+from egressmon.tls.trust import trust_of
 from support.tls_servers import (
     DAY,
     NOW,
@@ -39,8 +40,8 @@ SHORT = Limits(20, 0.2)
 
 
 @pytest.fixture
-def trust(tmp_path: Path) -> Trust:
-    return trust_of(str(AUTHORITY.write_root(tmp_path / "root.pem")))
+def client(tmp_path: Path) -> Client:
+    return Client(trust_of(str(AUTHORITY.write_root(tmp_path / "root.pem"))))
 
 
 def judged(record: Record, now: datetime = NOW) -> list[Finding]:
@@ -51,18 +52,20 @@ def kinds(record: Record) -> list[str]:
     return [one.kind for one in judged(record)]
 
 
-def asked(paper: Paper, trust: Trust, folder: Path, host: str = "localhost") -> Record:
+def asked(
+    paper: Paper, client: Client, folder: Path, host: str = "localhost"
+) -> Record:
     with serving(shaking(context_of(paper, folder))) as port:
-        return probe(Target(host, port), trust, PATIENT)
+        return probe(Target(host, port), client, PATIENT)
 
 
 def test_a_good_server_is_recorded_without_a_finding(
-    trust: Trust, tmp_path: Path
+    client: Client, tmp_path: Path
 ) -> None:
     context = context_of(AUTHORITY.paper(), tmp_path)
     context.set_alpn_protocols(["http/1.1"])
     with serving(shaking(context)) as port:
-        found = probe(Target("localhost", port), trust, PATIENT)
+        found = probe(Target("localhost", port), client, PATIENT)
 
     assert found.unknown is None
     assert (found.protocol, found.alpn) == ("TLSv1.3", "http/1.1")
@@ -79,35 +82,35 @@ def test_a_good_server_is_recorded_without_a_finding(
     assert not judged(found)
 
 
-def test_an_address_is_asked_for_no_name(trust: Trust, tmp_path: Path) -> None:
+def test_an_address_is_asked_for_no_name(client: Client, tmp_path: Path) -> None:
     names: list[str | None] = []
     context = context_of(AUTHORITY.paper(["127.0.0.1"]), tmp_path)
     context.set_servername_callback(lambda _tls, name, _context: names.append(name))
     with serving(shaking(context)) as port:
-        found = probe(Target("127.0.0.1", port), trust, PATIENT)
+        found = probe(Target("127.0.0.1", port), client, PATIENT)
 
     assert names == [None]
     assert found.is_valid
 
 
 def test_an_expired_certificate_is_a_finding_and_recorded(
-    trust: Trust, tmp_path: Path
+    client: Client, tmp_path: Path
 ) -> None:
-    found = asked(AUTHORITY.paper(ends=NOW - DAY), trust, tmp_path)
+    found = asked(AUTHORITY.paper(ends=NOW - DAY), client, tmp_path)
 
     assert judged(found) == [Finding("invalid", "the certificate: expired")]
     assert found.chain[0].not_after == NOW - DAY
     assert found.protocol == "TLSv1.3"
 
 
-def test_one_that_is_not_valid_yet_is_a_finding(trust: Trust, tmp_path: Path) -> None:
-    found = asked(AUTHORITY.paper(begins=NOW + DAY), trust, tmp_path)
+def test_one_that_is_not_valid_yet_is_a_finding(client: Client, tmp_path: Path) -> None:
+    found = asked(AUTHORITY.paper(begins=NOW + DAY), client, tmp_path)
 
     assert judged(found) == [Finding("invalid", "the certificate: not valid yet")]
 
 
-def test_one_that_expires_soon_is_a_finding(trust: Trust, tmp_path: Path) -> None:
-    found = asked(AUTHORITY.paper(ends=NOW + 60 * DAY), trust, tmp_path)
+def test_one_that_expires_soon_is_a_finding(client: Client, tmp_path: Path) -> None:
+    found = asked(AUTHORITY.paper(ends=NOW + 60 * DAY), client, tmp_path)
 
     assert not judged(found, NOW + 45 * DAY)
     (one,) = judged(found, NOW + 47 * DAY)
@@ -115,18 +118,20 @@ def test_one_that_expires_soon_is_a_finding(trust: Trust, tmp_path: Path) -> Non
     assert "ends in 13 days" in one.text
 
 
-def test_a_wrong_name_is_a_finding(trust: Trust, tmp_path: Path) -> None:
+def test_a_wrong_name_is_a_finding(client: Client, tmp_path: Path) -> None:
     paper = AUTHORITY.paper([f"{word}.example" for word in "abcde"])
 
-    found = asked(paper, trust, tmp_path)
+    found = asked(paper, client, tmp_path)
 
     text = "the certificate is not for localhost, but for a.example, b.example, "
     assert judged(found) == [Finding("wrong-name", f"{text}c.example and 2 more")]
     assert not found.is_valid
 
 
-def test_another_issuer_is_a_finding_and_recorded(trust: Trust, tmp_path: Path) -> None:
-    found = asked(OTHER.paper(), trust, tmp_path)
+def test_another_issuer_is_a_finding_and_recorded(
+    client: Client, tmp_path: Path
+) -> None:
+    found = asked(OTHER.paper(), client, tmp_path)
 
     assert kinds(found) == ["invalid"]
     assert "the issuer is not trusted" in judged(found)[0].text
@@ -134,22 +139,22 @@ def test_another_issuer_is_a_finding_and_recorded(trust: Trust, tmp_path: Path) 
     assert not found.path
 
 
-def test_a_self_signed_certificate_is_a_finding(trust: Trust, tmp_path: Path) -> None:
-    found = asked(AUTHORITY.self_signed(), trust, tmp_path)
+def test_a_self_signed_certificate_is_a_finding(client: Client, tmp_path: Path) -> None:
+    found = asked(AUTHORITY.self_signed(), client, tmp_path)
 
     assert judged(found) == [
         Finding("invalid", "the certificate: self-signed, and not trusted")
     ]
 
 
-def test_a_chain_with_a_gap_is_a_finding(trust: Trust, tmp_path: Path) -> None:
-    found = asked(AUTHORITY.paper()._replace(above=()), trust, tmp_path)
+def test_a_chain_with_a_gap_is_a_finding(client: Client, tmp_path: Path) -> None:
+    found = asked(AUTHORITY.paper()._replace(above=()), client, tmp_path)
 
     assert len(judged(found)) == 1
     assert "was not sent" in judged(found)[0].text
 
 
-def test_an_old_protocol_is_spoken_and_told(trust: Trust, tmp_path: Path) -> None:
+def test_an_old_protocol_is_spoken_and_told(client: Client, tmp_path: Path) -> None:
     context = context_of(AUTHORITY.paper(), tmp_path)
     context.set_ciphers("ALL:@SECLEVEL=0")
     with warnings.catch_warnings():
@@ -157,14 +162,14 @@ def test_an_old_protocol_is_spoken_and_told(trust: Trust, tmp_path: Path) -> Non
         context.minimum_version = ssl.TLSVersion.TLSv1
         context.maximum_version = ssl.TLSVersion.TLSv1_1
     with serving(shaking(context)) as port:
-        found = probe(Target("localhost", port), trust, PATIENT)
+        found = probe(Target("localhost", port), client, PATIENT)
 
     assert found.protocol == "TLSv1.1"
     assert kinds(found) == ["old-protocol"]
     assert found.is_valid
 
 
-def test_the_name_that_is_asked_for_decides(trust: Trust, tmp_path: Path) -> None:
+def test_the_name_that_is_asked_for_decides(client: Client, tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     context = context_of(AUTHORITY.paper(["a.example"], subject="A"), tmp_path)
     second = context_of(AUTHORITY.paper(["b.example"], subject="B"), tmp_path / "b")
@@ -175,28 +180,28 @@ def test_the_name_that_is_asked_for_decides(trust: Trust, tmp_path: Path) -> Non
 
     context.set_servername_callback(choose)
     with serving(shaking(context)) as port:
-        found = [shaken(host, port, trust) for host in ("a.example", "b.example")]
+        found = [shaken(host, port, client) for host in ("a.example", "b.example")]
 
     assert [one.chain[0].subject for one in found] == ["CN=A", "CN=B"]
     assert all(one.is_valid for one in found)
 
 
 # The name is asked for, and not looked up.
-def shaken(host: str, port: int, trust: Trust) -> Record:
+def shaken(host: str, port: int, client: Client) -> Record:
     target = Target(host, port)
     with socket.create_connection(("127.0.0.1", port), 20) as connected:
-        found = shake(target, connected, trust, 20)
+        found = client.shake(target, connected, 20)
     return record_of(target, Reach(None, "127.0.0.1", ()), found)
 
 
 def test_a_server_that_asks_for_a_certificate_is_recorded(
-    trust: Trust, tmp_path: Path
+    client: Client, tmp_path: Path
 ) -> None:
     context = context_of(AUTHORITY.paper(), tmp_path)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = ssl.CERT_REQUIRED
     with serving(shaking(context)) as port:
-        found = probe(Target("localhost", port), trust, PATIENT)
+        found = probe(Target("localhost", port), client, PATIENT)
 
     assert kinds(found) == ["unfinished"]
     assert found.chain[0].subject == "CN=a server"
@@ -249,11 +254,11 @@ def response(paper: Paper, status: ocsp.OCSPCertStatus) -> bytes:
     ],
 )
 def test_what_is_stapled_is_recorded(
-    trust: Trust, status: ocsp.OCSPCertStatus, found_kinds: list[str]
+    client: Client, status: ocsp.OCSPCertStatus, found_kinds: list[str]
 ) -> None:
     paper = AUTHORITY.paper()
     with serving(stapling(paper, response(paper, status))) as port:
-        found = probe(Target("localhost", port), trust, PATIENT)
+        found = probe(Target("localhost", port), client, PATIENT)
 
     assert found.staple is not None
     assert found.staple.status == status.name.lower()
@@ -312,10 +317,10 @@ def endless(connected: socket.socket) -> None:
     ],
 )
 def test_what_is_no_handshake_is_unknown_with_a_reason(
-    trust: Trust, answer: Callable[[socket.socket], None], limits: Limits, reason: str
+    client: Client, answer: Callable[[socket.socket], None], limits: Limits, reason: str
 ) -> None:
     with serving(answer) as port:
-        found = probe(Target("127.0.0.1", port), trust, limits)
+        found = probe(Target("127.0.0.1", port), client, limits)
 
     assert found.unknown is not None
     assert reason in found.unknown
@@ -324,11 +329,11 @@ def test_what_is_no_handshake_is_unknown_with_a_reason(
 
 
 def test_more_bytes_than_a_handshake_has_are_not_read(
-    trust: Trust, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handshake, "MAX_BYTES", 100)
 
-    found = asked(AUTHORITY.paper(), trust, tmp_path)
+    found = asked(AUTHORITY.paper(), client, tmp_path)
 
     assert found.unknown == "sent more than 100 bytes, and was not done"
 
@@ -340,27 +345,27 @@ def closed_port() -> Iterator[int]:
         yield held.getsockname()[1]
 
 
-def test_who_does_not_answer_is_unknown(trust: Trust, closed_port: int) -> None:
-    found = probe(Target("127.0.0.1", closed_port), trust, PATIENT)
+def test_who_does_not_answer_is_unknown(client: Client, closed_port: int) -> None:
+    found = probe(Target("127.0.0.1", closed_port), client, PATIENT)
 
     assert found.unknown == "127.0.0.1: Connection refused"
     assert found.address is None
 
 
-def test_a_name_that_does_not_exist_is_unknown(trust: Trust) -> None:
-    found = probe(Target("nowhere.invalid", 443), trust, PATIENT)
+def test_a_name_that_does_not_exist_is_unknown(client: Client) -> None:
+    found = probe(Target("nowhere.invalid", 443), client, PATIENT)
 
     assert found.unknown is not None
     assert found.unknown.startswith("the name has no address: ")
 
 
 def test_records_come_in_order_and_hanging_hosts_hold_up_no_others(
-    trust: Trust, tmp_path: Path
+    client: Client, tmp_path: Path
 ) -> None:
     context = context_of(AUTHORITY.paper(), tmp_path)
     with serving(hang) as slow, serving(shaking(context)) as fast:
         targets = [Target("localhost", one) for one in [slow, fast] * 6]
-        found = list(probe_all(targets, trust, Limits(20, 1)))
+        found = list(probe_all(targets, client, Limits(20, 1)))
 
     assert [one.target for one in found] == targets
     assert [one.is_valid for one in found] == [False, True] * 6
@@ -368,8 +373,9 @@ def test_records_come_in_order_and_hanging_hosts_hold_up_no_others(
 
 def test_a_store_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty.pem").touch()
-    with serving(hang) as port, pytest.raises(UsageError) as raised:
-        probe(Target("127.0.0.1", port), trust_of(str(tmp_path / "empty.pem")), PATIENT)
+
+    with pytest.raises(UsageError) as raised:
+        Client(trust_of(str(tmp_path / "empty.pem")))
 
     assert "--ca-file" in raised.value.hint
 
@@ -377,3 +383,15 @@ def test_a_store_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
 def test_a_store_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         trust_of(str(tmp_path / "gone.pem"))
+
+
+def test_without_the_library_it_is_said_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trust = trust_of(str(AUTHORITY.write_root(tmp_path / "root.pem")))
+    monkeypatch.setitem(sys.modules, "OpenSSL", None)
+
+    with pytest.raises(UsageError) as raised:
+        Client(trust)
+
+    assert "pip install 'egressmon[tls]'" in raised.value.hint

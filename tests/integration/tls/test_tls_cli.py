@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -182,3 +183,24 @@ def test_a_proxy_is_not_used_and_that_is_said(good: str, ca: str) -> None:
     assert done.stderr == (
         "egressmon: tls: HTTPS_PROXY is not used: this connects directly\n"
     )
+
+
+def test_what_a_server_sends_is_not_read_by_root(ca: str) -> None:
+    uids: list[list[str]] = []
+
+    def answer(connected: socket.socket) -> None:
+        connected.recv(1024)
+        status = Path(f"/proc/{running.pid}/status").read_text()
+        uids.append(status.partition("\nUid:")[2].partition("\n")[0].split())
+
+    with serving(answer) as port:
+        running = subprocess.Popen(
+            [*EGRESSMON, "tls", "--ca-file", ca, f"127.0.0.1:{port}"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        output, _ = running.communicate()
+
+    assert running.returncode == 2
+    assert "1 host, 0 findings, 1 not known" in output
+    assert "0" not in uids[0]
