@@ -2,20 +2,38 @@
 
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
+from egressmon.cli.handshaking import Asking, shake_hands
 from egressmon.cli.policy_output import PolicyOutput
 from egressmon.drift.comparable import is_empty, why_not_one
+from egressmon.drift.handshakes import known_names, tables_of, tls_problems
 from egressmon.drift.merging import merged
 from egressmon.drift.model import Content, Review
 from egressmon.drift.surface import surface_of
 from egressmon.drift.toml_form import digest_of, text_of
 from egressmon.drift.toml_reading import read_baseline
 from egressmon.errors import UsageError
+from egressmon.policy.reading.file import find_policy, load_policy
 from egressmon.reports.explaining import safe
 from egressmon.values import dataclass, replace
 
 _MAX_SHOWN = 100
 _MAX_TEXT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRequest:
+    """`egressmon baseline write`."""
+
+    evidence: list[str]
+    output: str
+    force: bool
+    empty: bool
+    policy: str | None = None
+    """Whose hosts are asked; None: the one that `watch` would take."""
+    asking: Asking | None = None
+    """None: no host is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +47,20 @@ class UpdateRequest:
     reason: str | None
     keep_gone: bool
     empty: bool
+    policy: str | None = None
+    """Whose hosts are asked; None: the one that `watch` would take."""
+    asking: Asking | None = None
+    """None: no host is asked, and what the baseline has of them is kept."""
 
 
-def write(evidence: list[str], output: str, *, force: bool, empty: bool) -> int:
-    """Write a baseline of `evidence` to `output`; return the exit status."""
-    content = _content(evidence, empty=empty)
+def write(request: WriteRequest) -> int:
+    """Write a baseline of the evidence to the output; return the exit status."""
+    content = _content(request.evidence, empty=request.empty)
+    if content is not None and request.asking is not None:
+        content = _with_tls(content, request.policy, request.asking)
     if content is None:
         return 2
-    _write(output, text_of(content, ()), force=force)
+    _write(request.output, text_of(content, ()), force=request.force)
     return 0
 
 
@@ -52,6 +76,11 @@ def update(request: UpdateRequest) -> int:
             return 2
         content = merged(content, found) if request.keep_gone else found
         content = replace(content, tls=before.content.tls)
+    if request.asking is not None:
+        asked = _with_tls(content, request.policy, request.asking)
+        if asked is None:
+            return 2
+        content = asked
     today = datetime.now(UTC).date().isoformat()
     review = Review(by, reason, today, digest_of(content))
     _write(request.baseline, text_of(content, (*before.reviews, review)), force=True)
@@ -82,6 +111,20 @@ def _content(evidence: list[str], *, empty: bool) -> Content | None:
         sys.stderr.write(f"egressmon: note: {safe(note)}\n")
     tell_problems(problems)
     return None if problems else content
+
+
+# With what the hosts have that the policy allows; None if nothing is known of one.
+def _with_tls(content: Content, policy: str | None, asking: Asking) -> Content | None:
+    file = Path(policy) if policy is not None else None
+    loaded = load_policy(file or find_policy(Path.cwd()))
+    shaken = shake_hands(loaded.policy, {*known_names(content)}, asking)
+    problems = [*tls_problems(shaken)]
+    tell_problems(problems)
+    for one in shaken:
+        for found in one.findings:
+            said = safe(f"{one.place}: {found.kind}: {found.text}")
+            sys.stderr.write(f"egressmon: note: {said}\n")
+    return None if problems else replace(content, tls=tables_of(shaken))
 
 
 def tell_problems(problems: list[str]) -> None:

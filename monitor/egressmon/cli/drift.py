@@ -4,7 +4,9 @@ import sys
 from pathlib import Path
 
 from egressmon.cli.baseline import tell_problems
+from egressmon.cli.handshaking import Asking, shake_hands
 from egressmon.drift.comparing import compare
+from egressmon.drift.handshakes import known_names
 from egressmon.drift.rendering import Form, write
 from egressmon.drift.surface import surface_of
 from egressmon.drift.toml_reading import read_baseline
@@ -22,6 +24,8 @@ class DriftRequest:
     policy: str | None
     """None: the one that `watch` would take."""
     form: Form
+    asking: Asking | None = None
+    """None: no host is asked."""
 
 
 def drift(request: DriftRequest) -> int:
@@ -33,7 +37,12 @@ def drift(request: DriftRequest) -> int:
     loaded = load_policy(file or find_policy(Path.cwd()))
     baseline = read_baseline(request.baseline)
     surface = surface_of(request.evidence)
-    found = compare(baseline, surface, loaded.policy.drift, loaded.digest)
+    shaken = None
+    if request.asking is not None:
+        known = {*known_names(baseline.content), *known_names(surface.plain())}
+        shaken = shake_hands(loaded.policy, known, request.asking)
+    settings = loaded.policy.drift
+    found = compare(baseline, surface, settings, loaded.digest, shaken)
     write(found, request.form, sys.stdout, unguarded(sys.stdout))
     sys.stdout.flush()
     tell_problems([*found.problems])

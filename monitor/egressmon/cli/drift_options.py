@@ -4,6 +4,7 @@ import argparse
 
 from egressmon.cli.options import Add, file_name
 from egressmon.cli.policy_output import STDOUT
+from egressmon.cli.tls_options import add_handshake_options
 
 _EVIDENCE = "a file of evidence, or a folder with some: of a proof, or in segments"
 _WRITE_STATUSES = "exit status: 0 written, 2 bad usage, or evidence that is not whole"
@@ -15,6 +16,13 @@ def add_baseline(add: Add, name: str) -> None:
     verbs = sub.add_subparsers(dest="baseline_verb", metavar="COMMAND", required=True)
     for make in (_add_write, _add_update):
         verb = make(verbs.add_parser)
+        verb.add_argument(
+            "--policy",
+            metavar="FILE",
+            type=file_name,
+            help="the policy of --tls (default: as `watch` takes it)",
+        )
+        _add_tls(verb)
         verb.add_argument("--verbose", action="store_true", help="show tracebacks")
 
 
@@ -103,4 +111,16 @@ def add_drift(add: Add, name: str) -> None:
         default="table",
         help="how to print what differs (default: table)",
     )
+    _add_tls(sub)
     sub.add_argument("--verbose", action="store_true", help="show tracebacks")
+
+
+def _add_tls(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--tls",
+        action="store_true",
+        help="shake hands with the hosts that the policy allows by name, as `egressmon "
+        "tls` does, and with those that its wildcards cover and the evidence or the "
+        "baseline names",
+    )
+    add_handshake_options(sub)

@@ -55,7 +55,7 @@ def tls(request: TlsRequest) -> int:
     targets = [one for one in asked if isinstance(one, Target)]
     trust = trust_of(request.ca_file)
     client = Client(trust)
-    _tell_of_proxies()
+    tell_of_proxies()
     give_up_root()
     now = datetime.now(UTC)
     judged = [
@@ -102,7 +102,8 @@ def give_up_root() -> None:
         sys.stderr.write(f"egressmon: tls: still root: {printable(error)}\n")
 
 
-def _tell_of_proxies() -> None:
+def tell_of_proxies() -> None:
+    """Say that a proxy that the environment names is not used."""
     given = variables(original())
     for name in _PROXIES:
         if given.get(name):

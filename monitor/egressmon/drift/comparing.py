@@ -1,11 +1,12 @@
 """Compare what runs reached with a baseline: a pure function."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from egressmon.drift.comparable import why_not_both, why_not_one
 from egressmon.drift.facts import fact_changes
 from egressmon.drift.findings import WORDS, Change, Comparison, Count
+from egressmon.drift.handshakes import Shaken, tls_changes, tls_problems
 from egressmon.drift.model import Baseline, Surface
 from egressmon.drift.reached import reached_changes
 from egressmon.drift.toml_form import digest_of
@@ -18,12 +19,16 @@ if TYPE_CHECKING:
 
 
 def compare(
-    baseline: Baseline, surface: Surface, settings: "Settings", policy: str | None
+    baseline: Baseline,
+    surface: Surface,
+    settings: "Settings",
+    policy: str | None,
+    shaken: Sequence[Shaken] | None = None,
 ) -> Comparison:
     """Return how `surface` differs from `baseline`.
 
     `settings` say how much each change counts; `policy` is the digest of the one that
-    holds now, if there is one.
+    holds now, if there is one; `shaken` is what servers have, if they were asked.
     """
     problems = why_not_one(surface)
     problems += why_not_both(baseline.content, surface, policy)
@@ -32,10 +37,12 @@ def compare(
         *_of_file(baseline),
         *reached_changes(baseline.content, surface),
         *fact_changes(baseline.content, surface, settings.bytes_orders),
+        *(tls_changes(baseline.content, shaken) if shaken is not None else ()),
     ]
     changes = _once(weighing.weighed(found))
     if problems:  # what was not seen may be in what is missing
         changes = [one for one in changes if one.word != "gone"]
+    problems += tls_problems(shaken or ())
     order = {word: place for place, word in enumerate(WORDS)}
     changes.sort(key=lambda one: (order[one.word], one.kind, one.what, one.new))
     return Comparison(

@@ -24,6 +24,7 @@ _NAMED = re.compile(
 _PLAIN = frozenset({21, 22, 25, 53, 80, 110, 143, 389, 587})
 _WIDEST = 16
 """A range of more ports than this is not tried port by port."""
+_MAX_COVERED = 100
 
 
 class Target(NamedTuple):
@@ -100,44 +101,58 @@ def _name(text: str) -> str:
 
 
 def allowed_targets(
-    allow: Iterable[Rule], deny: Iterable[Rule]
+    allow: Iterable[Rule], deny: Iterable[Rule], known: Iterable[str] = ()
 ) -> Iterator[Target | Unchecked]:
     """Yield the hosts that a policy allows by exact name, each port once.
 
-    What names no single host and port is yielded as Unchecked, so that nothing is
-    passed over without a word.
+    A wildcard stands for those of the `known` names that it covers. What names no one
+    host and port is yielded as Unchecked: nothing is passed over without a word.
     """
-    denied = [rule.host for rule in deny if rule.host is not None]
+    choosing = _Choosing(deny, known)
     seen: set[Target] = set()
     for number, rule in enumerate(allow):
-        entry = f"allow[{number}]"
+        for one in choosing.of_rule(rule, f"allow[{number}]"):
+            if isinstance(one, Unchecked) or one not in seen:
+                yield one
+            if isinstance(one, Target):
+                seen.add(one)
+
+
+class _Choosing:
+    def __init__(self, deny: Iterable[Rule], known: Iterable[str]) -> None:
+        self._denied = [rule.host for rule in deny if rule.host is not None]
+        self._known = sorted(set(known))
+
+    def of_rule(self, rule: Rule, entry: str) -> Iterator[Target | Unchecked]:
         if rule.host is None:
             yield Unchecked(entry, "addresses have no name to ask for")
-        elif "*" in rule.host:
-            yield Unchecked(f"{entry} {rule.host}", "a wildcard names no one host")
-        elif rule.protocol not in {"tcp", "any"}:
-            yield Unchecked(f"{entry} {rule.host}", f"{rule.protocol} is not TCP")
-        elif any(covers(pattern, rule.host) for pattern in denied):
-            yield Unchecked(f"{entry} {rule.host}", "a deny entry covers it, too")
-        else:
-            for one in _of_ports(rule.host, rule.ports, entry):
-                if isinstance(one, Unchecked) or one not in seen:
-                    yield one
-                if isinstance(one, Target):
-                    seen.add(one)
+            return
+        entry = f"{entry} {rule.host}"
+        if rule.protocol not in {"tcp", "any"}:
+            yield Unchecked(entry, f"{rule.protocol} is not TCP")
+            return
+        names = [rule.host]
+        if "*" in rule.host:
+            names = [one for one in self._known if covers(rule.host, one)]
+            if not names:
+                yield Unchecked(entry, "a wildcard names no one host")
+            if (more := len(names) - _MAX_COVERED) > 0:
+                yield Unchecked(entry, f"it covers {more} more known names")
+        for name in names[:_MAX_COVERED]:
+            if any(covers(pattern, name) for pattern in self._denied):
+                yield Unchecked(entry, "a deny entry covers it, too")
+            else:
+                yield from _of_ports(name, rule.ports, entry)
 
 
 def _of_ports(host: str, ports: Ports, entry: str) -> Iterator[Target | Unchecked]:
     for low, high in parse_ports(ports):
         if high - low >= _WIDEST:
-            yield Unchecked(
-                f"{entry} {host}", f"ports {low}-{high}: name one with HOST:PORT"
-            )
+            yield Unchecked(entry, f"ports {low}-{high}: name one with HOST:PORT")
             continue
         for port in range(low, high + 1):
             if port in _PLAIN:
-                yield Unchecked(
-                    f"{entry} {host}", f"port {port} does not begin with a handshake"
-                )
+                why = f"port {port} does not begin with a handshake"
+                yield Unchecked(entry, why)
             else:
                 yield Target(host, port)

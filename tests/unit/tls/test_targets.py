@@ -86,3 +86,25 @@ def test_of_a_policy_exact_names_are_asked_once_and_the_rest_is_said() -> None:
         Target("d.example", 443),
         Unchecked("allow[7] bad.example.net", "a deny entry covers it, too"),
     ]
+
+
+def test_a_wildcard_stands_for_the_known_names_that_it_covers() -> None:
+    known = ["a.example.org", "b.example.org", "example.org", "x.example.net"]
+    allow = [Allow(host="*.example.org"), Allow(host="a.example.org")]
+    deny = [Deny(host="b.example.org")]
+
+    assert list(allowed_targets(allow, deny, known)) == [
+        Target("a.example.org", 443),
+        Unchecked("allow[0] *.example.org", "a deny entry covers it, too"),
+    ]
+
+
+def test_a_wildcard_does_not_stand_for_any_number_of_names() -> None:
+    known = [f"a{number}.example.org" for number in range(10_000)]
+
+    found = list(allowed_targets([Allow(host="*.example.org")], [], known))
+
+    assert len(found) == 101
+    assert found[0] == Unchecked(
+        "allow[0] *.example.org", "it covers 9900 more known names"
+    )
