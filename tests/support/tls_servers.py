@@ -5,7 +5,7 @@ import ipaddress
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -129,7 +129,7 @@ def context_of(paper: Paper, folder: Path) -> ssl.SSLContext:
 
 
 @contextmanager
-def serving(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+def serving(answer: Callable[[socket.socket], None]) -> Generator[int]:
     """Have each connection answered by `answer`, in a thread; yield the port."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 

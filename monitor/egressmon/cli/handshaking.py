@@ -11,10 +11,11 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from egressmon.cli.tls import give_up_root, tell_of_proxies
 from egressmon.drift.handshakes import Shaken
+from egressmon.drift.model import TlsValue
 from egressmon.errors import UnfinishedError, UsageError
 from egressmon.privileges.confinement import end_with_parent
 from egressmon.reports.explaining import safe
@@ -122,16 +123,17 @@ def _in_child(targets: list[Target], client: Client, asking: Asking) -> bytes:
 
 
 def _parsed(data: bytes) -> Iterator[Shaken]:
-    for one in json.loads(data):
+    for one in cast("list[Json]", json.loads(data)):
         table: Json | None = one["table"]
         yield Shaken(
             str(one["place"]),
-            None
-            if table is None
-            else {
-                str(name): tuple(map(str, value)) if isinstance(value, list) else value
-                for name, value in table.items()
-            },
+            None if table is None else {name: _value(table[name]) for name in table},
             str(one["unknown"]),
             tuple(Finding(str(kind), str(text)) for kind, text in one["findings"]),
         )
+
+
+def _value(value: Any) -> TlsValue:
+    if isinstance(value, list):
+        return tuple(map(str, cast("list[object]", value)))
+    return value if isinstance(value, bool | int) else str(value)

@@ -94,12 +94,12 @@ def _differences(
 
 
 def _findings(one: Shaken, before: Mapping[str, TlsValue] | None) -> Iterator[Change]:
-    accepted = _ACCEPTED if before and before.get("valid") is False else frozenset()
+    reviewed = before is not None and before.get("valid") is False
     for finding in one.findings:
         yield Change(
             "changed",
             _KIND,
             f"{one.place} {finding.kind}",
-            counts="note" if finding.kind in accepted else "drift",
+            counts="note" if reviewed and finding.kind in _ACCEPTED else "drift",
             remark=finding.text,
         )

@@ -3,11 +3,11 @@
 All that a certificate says is escaped here.
 """
 
-import json
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TextIO
+from typing import TextIO, cast
 
+from egressmon.reports.json_text import json_text
 from egressmon.reports.wording import plural
 from egressmon.reports.workflow import (
     MAX_ANNOTATIONS,
@@ -207,16 +207,15 @@ def _json(found: Handshakes) -> str:
         ],
         "not_checked": [one._asdict() for one in found.unchecked],
     }
-    # CI systems look for commands in JSON, too; neither mark is part of JSON itself.
-    text = json.dumps(_escaped(value), indent=1)
-    return text.replace("#", "\\u0023").replace("section_", "section\\u005f") + "\n"
+    return json_text(_escaped(value), indent=1) + "\n"
 
 
 def _escaped(value: object) -> object:
     if isinstance(value, str):
         return escape(value)
     if isinstance(value, list):
-        return [_escaped(one) for one in value]
+        return [_escaped(one) for one in cast("list[object]", value)]
     if isinstance(value, dict):
-        return {name: _escaped(one) for name, one in value.items()}
+        found = cast("dict[str, object]", value)
+        return {name: _escaped(one) for name, one in found.items()}
     return value

@@ -8,7 +8,7 @@ server has is to be recorded, and `findings.py` says what is wrong with it.
 import socket
 import time
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from egressmon.errors import UsageError
 from egressmon.text import from_bytes
@@ -209,8 +209,10 @@ class _Exchange:
 
 # The reasons are OpenSSL's own words, not the server's.
 def _reason(error: Exception) -> str:
-    queue = error.args[0] if error.args else ()
+    queue: Any = error.args[0] if error.args else ()
+    text = str(error)
     if isinstance(queue, list):
-        reasons = [entry[-1] for entry in queue if entry[-1]]
-        return "; ".join(dict.fromkeys(reasons)) or "OpenSSL gives no reason"
-    return str(error) or "OpenSSL gives no reason"
+        entries = cast("list[tuple[str, ...]]", queue)
+        text = "; ".join(dict.fromkeys(one[-1] for one in entries if one[-1]))
+    # Such as ZeroReturnError: an end in good order.
+    return text or f"broken off ({type(error).__name__})"

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator
-from typing import Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from egressmon.errors import UsageError
 from egressmon.policy.errors import RefusedError
@@ -15,6 +15,9 @@ from egressmon.policy.language.names import (
 )
 from egressmon.policy.language.ports import Ports, parse_ports
 from egressmon.text import printable
+
+if TYPE_CHECKING:
+    from egressmon.policy.language.model import Allow, Deny
 
 _NAMED = re.compile(
     r"(?:\[(?P<inet6>[^\[\]]+)\]|(?P<host>[^:\[\]/\s]+)):(?P<port>[0-9]{1,5})", re.ASCII
@@ -52,22 +55,6 @@ class Unchecked(NamedTuple):
     reason: str
 
 
-class Rule(Protocol):
-    """What is needed of a policy's allow and deny entries."""
-
-    @property
-    def host(self) -> str | None:
-        """The name or pattern, in canonical form."""
-
-    @property
-    def ports(self) -> Ports:
-        """As the policy has them."""
-
-    @property
-    def protocol(self) -> Literal["tcp", "udp", "sctp", "icmp", "any"]:
-        """Of which protocol."""
-
-
 def parse_target(text: str) -> Target:
     """Return what HOST:PORT names; raises UsageError.
 
@@ -101,7 +88,7 @@ def _name(text: str) -> str:
 
 
 def allowed_targets(
-    allow: Iterable[Rule], deny: Iterable[Rule], known: Iterable[str] = ()
+    allow: Iterable["Allow"], deny: Iterable["Deny"], known: Iterable[str] = ()
 ) -> Iterator[Target | Unchecked]:
     """Yield the hosts that a policy allows by exact name, each port once.
 
@@ -119,11 +106,11 @@ def allowed_targets(
 
 
 class _Choosing:
-    def __init__(self, deny: Iterable[Rule], known: Iterable[str]) -> None:
+    def __init__(self, deny: Iterable["Deny"], known: Iterable[str]) -> None:
         self._denied = [rule.host for rule in deny if rule.host is not None]
         self._known = sorted(set(known))
 
-    def of_rule(self, rule: Rule, entry: str) -> Iterator[Target | Unchecked]:
+    def of_rule(self, rule: "Allow", entry: str) -> Iterator[Target | Unchecked]:
         if rule.host is None:
             yield Unchecked(entry, "addresses have no name to ask for")
             return

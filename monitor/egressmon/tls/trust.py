@@ -33,6 +33,7 @@ def trust_of(ca_file: str | None) -> Trust:
             )
         return Trust(ca_file, None)
     paths = ssl.get_default_verify_paths()
-    if paths.cafile is None and paths.capath is None:
+    trust = Trust(paths.cafile or None, paths.capath or None)  # None: it is not there
+    if trust == Trust(None, None):
         raise UsageError("this system has no store of trusted certificates", _HINT)
-    return Trust(paths.cafile, paths.capath)
+    return trust

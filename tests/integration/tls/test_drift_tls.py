@@ -3,7 +3,7 @@
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class Place:
         write(folder / "run.jsonl", run_of(records))
 
     @contextmanager
-    def served(self) -> Iterator[str]:
+    def served(self) -> Generator[str]:
         def answer(connected: socket.socket) -> None:
             shaking(context_of(self.paper, self.folder))(connected)
 
