@@ -79,6 +79,7 @@ class Authority:
         subject: str = "a server",
         key: Key | None = None,
         extra: tuple[x509.GeneralName, ...] = (),
+        use: x509.ObjectIdentifier | None = None,
     ) -> Paper:
         leaf = self._issue(
             named(subject),
@@ -87,6 +88,7 @@ class Authority:
             begins=begins,
             ends=ends,
             key=key,
+            use=use,
         )
         return leaf._replace(above=(self.middle.certificate,))
 
@@ -103,6 +105,7 @@ class Authority:
         begins: dt.datetime = NOW - 300 * DAY,
         ends: dt.datetime = NOW + 300 * DAY,
         key: Key | None = None,
+        use: x509.ObjectIdentifier | None = None,
     ) -> Paper:
         key = key or ec.generate_private_key(ec.SECP256R1())
         above, signer = (
@@ -119,6 +122,10 @@ class Authority:
         if names:
             alternative = x509.SubjectAlternativeName(names)
             builder = builder.add_extension(alternative, critical=False)
+        if use is not None:
+            builder = builder.add_extension(
+                x509.ExtendedKeyUsage([use]), critical=False
+            )
         return Paper(builder.sign(signer, hashes.SHA256()), key)
 
 

@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL
 
 from egressmon.errors import UsageError
@@ -107,6 +108,14 @@ def test_one_that_is_not_valid_yet_is_a_finding(client: Client, tmp_path: Path) 
     found = asked(AUTHORITY.paper(begins=NOW + DAY), client, tmp_path)
 
     assert judged(found) == [Finding("invalid", "the certificate: not valid yet")]
+
+
+def test_one_that_is_for_clients_is_a_finding(client: Client, tmp_path: Path) -> None:
+    paper = AUTHORITY.paper(use=ExtendedKeyUsageOID.CLIENT_AUTH)
+
+    found = asked(paper, client, tmp_path)
+
+    assert judged(found) == [Finding("invalid", "the certificate: not for servers")]
 
 
 def test_one_that_expires_soon_is_a_finding(client: Client, tmp_path: Path) -> None:
