@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from egressmon.cli.requests import ExplainRequest
+from egressmon.cli.requests import CheckRequest, ExplainRequest
 from egressmon.errors import UsageError
 from egressmon.naming.names import read_resolver, trusted_resolvers
 from egressmon.policy.judging.judge import Judge
@@ -27,12 +27,15 @@ _LOOPBACK = {
 }
 
 
-def check(file: str, *, strict: bool, digest: str | None = None) -> int:
-    """Validate the policy in `file`, print its digest, and return the exit status.
+def check(request: CheckRequest) -> int:
+    """Validate a policy, print its digest, and return the exit status.
 
-    It is 1 if the digest is not `digest`, or if `strict` is set and an allow entry has
-    no reason; else 0.
+    It is 1 if the digest is not the one wanted, or if `strict` is set and an allow entry
+    has no reason; else 0. Where evidence is given, the policy is compared with it.
     """
+    if request.form == "json" and not request.against:
+        raise UsageError("--format json is of no use alone", "give --against, too")
+    file, digest, strict = request.file, request.digest, request.strict
     loaded, shown = _load(file), printable(file)
     if digest is not None and loaded.digest != digest:
         sys.stdout.write(f"{shown}: its digest is {loaded.digest}, not {digest}\n")
@@ -44,6 +47,10 @@ def check(file: str, *, strict: bool, digest: str | None = None) -> int:
             line = line_of(loaded.text, ("allow", index))
             sys.stdout.write(f"{shown}:{line}: allow[{index}]: no reason is given\n")
         return 1
+    if request.against:
+        from egressmon.cli.policy_against import against  # noqa: PLC0415 -- slow
+
+        return against(loaded, request.against, request.form, strict=strict)
     denials = f"{len(policy.deny)} deny entries, " if policy.deny else ""
     sys.stdout.write(
         f"{shown}: fine; {len(policy.allow)} allow entries, {denials}enforce = "

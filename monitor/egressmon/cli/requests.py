@@ -183,6 +183,17 @@ class StopRequest(NamedTuple):
     as_json: bool
 
 
+class CheckRequest(NamedTuple):
+    """`egressmon policy check`."""
+
+    file: str
+    strict: bool = False
+    digest: str | None = None
+    against: list[str] | None = None
+    """Evidence that the policy is compared with; None: it is only validated."""
+    form: Literal["text", "json"] = "text"
+
+
 class ExplainRequest(NamedTuple):
     """`egressmon policy explain`: a destination, and who reaches it."""
 

@@ -111,6 +111,20 @@ class Judge:
             why = f"whether it is a bypass is not known ({unknown})"
         return Verdict("violation", "bypass", f"{why}; {verdict.reason}")
 
+    def covering(self, target: Destination, origin: Origin | None) -> tuple[str, ...]:
+        """Return the names of all allow entries that cover `target`, in their order.
+
+        They may be those that `origin` may not use, too, if it is None. By the first one
+        it is allowed; what denies it is not asked.
+        """
+        names = self._reached((*target.names, *target.origins), target.absent)
+        return tuple(
+            entry.name
+            for entry in self._allowed.near(target.address, names)
+            if entry.allows(target, names) is not None
+            and (origin is None or entry.differs(origin) is None)
+        )
+
     def sent(
         self, target: Destination, origin: Origin, *, may_translate: bool
     ) -> Verdict:
