@@ -38,7 +38,7 @@ class EntriesUsed:
         )
 
     def connection(self, answer: Answer, judge: Judge) -> None:
-        """Count a connection for the entries in `answer`, of which the first is used."""
+        """Count a connection for the entries in `answer`: the first one is used."""
         target, origin = answer.target, answer.origin
         if target is None or origin is None or answer.verdict.word == "violation":
             return
@@ -50,7 +50,7 @@ class EntriesUsed:
                 self._usages[index].connect(entry, target, origin, judge.search)
 
     def look_up(self, rule: str | None, names: tuple[str, ...], judge: Judge) -> None:
-        """Count a look-up of the first of `names`, an alias of the others, by `rule`."""
+        """Count a look-up by `rule`: of the first of `names`, an alias of the rest."""
         if rule is None:
             return
         if rule.startswith("allow["):

@@ -1,4 +1,4 @@
-"""What `policy check --against` tells of: where a policy and what was reached differ."""
+"""What `policy check --against` tells of: where policy and evidence differ."""
 
 from typing import Literal, TypeAlias
 

@@ -18,7 +18,7 @@ def missing(
 ) -> Iterator[Finding]:
     """Yield what `needs` has that the policy `loaded` does not allow.
 
-    `searches` are the search lists of the runs: names are written short where all agree.
+    `searches` are the search lists of the runs: if all agree, names are written short.
     """
     search = searches[0] if len(searches) == 1 else NO_SEARCH
     is_project = loaded.path is not None and loaded.path.name == PROJECT
@@ -35,9 +35,8 @@ def _uncovered(entry: Entry, header: str) -> Finding:
     host = f"[{target.value}]" if ":" in target.value else target.value
     shown = f":{','.join(map(str, ports))}" if ports else ""
     text = f"{host}{shown}/{target.protocol} by {_used_by(entry.users())}"
-    lines = [header]
-    for key, one in entry.keys():
-        lines.append(f"{key} = {value(one)}")
+    keys = [*entry.keys()]
+    lines = [header, *(f"{key} = {value(one)}" for key, one in keys)]
     return Finding(
         "uncovered", text, "add", tuple(lines), details=tuple(entry.remarks())
     )
@@ -65,7 +64,7 @@ def _look_ups(
         lines += comments([f"{len(left)} are no host names: no policy allows them"])
     if details:
         text = f"{len(names)} names and {len(servers)} resolvers"
-        toml = tuple([*comments(["in [dns]:"]), *lines])
+        toml = (*comments(["in [dns]:"]), *lines)
         yield Finding("look-ups", text, "add", toml, details=tuple(details))
 
 

@@ -14,7 +14,7 @@ _WHAT = "name evidence: what `--evidence` wrote, or a folder with some"
 
 
 def runs_at(paths: Sequence[str], doubts: Doubts) -> list[tuple[str, ...]]:
-    """Return the files of each run at `paths`, in a fixed order; each run is there once.
+    """Return the files of each run at `paths`, in a fixed order, and each run once.
 
     What is missing, or cannot be read, is noted in `doubts`. Raises UsageError where
     there is no evidence.

@@ -1,4 +1,4 @@
-"""Egressmon's own probes: what the launcher of `prove` reaches to show that it is seen."""
+"""Egressmon's own probes: what the launcher of `prove` reaches, to be seen."""
 
 from egressmon.auditing.evidence import Told
 from egressmon.evidence.records import (

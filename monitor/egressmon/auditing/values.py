@@ -6,7 +6,6 @@ what it refers to in its place (reading/values.py).
 
 import dataclasses
 import types
-from functools import cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from egressmon.evidence import gate
@@ -16,6 +15,8 @@ from egressmon.text import unescape
 
 Json = dict[str, Any]
 _Value = TypeVar("_Value")
+_KNOWN: dict[type, dict[str, Any]] = {}
+"""The types of the fields of each class that was asked for."""
 # What a process is whose record is not there: nothing is known but its number.
 _UNKNOWN: Json = {"ppid": None, "uid": 0, "exe": None, "argv": None, "ancestry": []}
 # A field that each of these has only if what it refers to was found.
@@ -38,10 +39,11 @@ def value_of(kind: type[_Value], found: Json) -> _Value:
     return kind(**given)
 
 
-@cache
 def _hints(kind: type) -> dict[str, Any]:
-    hints = get_type_hints(kind)
-    return {name: hints[name] for name in gate.names(kind)}
+    if kind not in _KNOWN:
+        hints = get_type_hints(kind)
+        _KNOWN[kind] = {name: hints[name] for name in gate.names(kind)}
+    return _KNOWN[kind]
 
 
 def _stack(found: Json) -> StackReference:
@@ -53,7 +55,8 @@ def _made(hint: Any, value: Any) -> Any:
     if isinstance(value, str):
         return unescape(value)
     if isinstance(value, list):
-        return _listed(hint, cast("list[Any]", value))
+        listed: list[Any] = value
+        return _listed(hint, listed)
     if not isinstance(value, dict):
         return value
     found = cast("Json", value)
@@ -73,7 +76,7 @@ def _listed(hint: Any, values: list[Any]) -> Any:
 
 
 # The class of values among the types that a field may have.
-def _class_in(hint: Any) -> type | None:
+def _class_in(hint: Any) -> type[Any] | None:
     options = get_args(hint) if get_origin(hint) is not dict else ()
     return next(
         (

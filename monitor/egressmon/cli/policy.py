@@ -30,8 +30,8 @@ _LOOPBACK = {
 def check(request: CheckRequest) -> int:
     """Validate a policy, print its digest, and return the exit status.
 
-    It is 1 if the digest is not the one wanted, or if `strict` is set and an allow entry
-    has no reason; else 0. Where evidence is given, the policy is compared with it.
+    It is 1 if the digest is not the one wanted, or if an allow entry has no reason and
+    `strict` is set; else 0. Where evidence is given, the policy is compared with it.
     """
     if request.form == "json" and not request.against:
         raise UsageError("--format json is of no use alone", "give --against, too")

@@ -1,6 +1,9 @@
 """The file that `learn` or `baseline` writes what it made to: all of it or nothing.
 
 It is written to a new file in the same folder, which gets its name at the end:
+"""The files that `learn` writes: the policy, and an inventory. All of each or nothing.
+
+Each is written to a new file in the same folder, which gets its name at the end:
 by link(2), which never replaces a file and follows no link, or by rename(2) with
 `--force`.
 """
@@ -31,8 +34,17 @@ class PolicyOutput:
 
         `force`: replace an existing file. `what` it is, for people. Raises UsageError
         if it cannot be written.
+    def __init__(
+        self, path: str, *, force: bool, what: str = "policy", option: str = "--output"
+    ) -> None:
+        """Open the output at `path` with this thread's rights.
+
+        `force`: replace an existing file. `what` it is, and by which `option`, is for
+        messages. Raises UsageError if it cannot be written.
         """
         self._path = path
+        self._what = what
+        self._option = option
         self._force = force
         self._what = what
         self._beside: str | None = None
@@ -43,6 +55,8 @@ class PolicyOutput:
             raise UsageError(
                 f"{what} cannot be written to {path}: {error.strerror}",
                 "name a writable file with --output",
+                f"the {what} cannot be written to {path}: {error.strerror}",
+                f"name a writable file with {option}",
             ) from error
 
     # A pipe or a device is written to; a file never takes its place.
@@ -54,7 +68,7 @@ class PolicyOutput:
             there = os.lstat(self._path)
         if there is not None and not self._force:
             raise UsageError(
-                f"{self._path} exists", "give --force, or another --output"
+                f"{self._path} exists", f"give --force, or another {self._option}"
             )
         if there is not None:
             with suppress(FileNotFoundError):
@@ -94,6 +108,7 @@ class PolicyOutput:
         except OSError as error:
             path = printable(self._path, 2000)
             return f"{self._what} could not be written to {path}: {error.strerror}"
+            return f"the {self._what} could not be written to {path}: {error.strerror}"
         finally:
             self.abandon()
         return ""

@@ -21,10 +21,13 @@ def report(paths: list[str], form: str = "json") -> int:
     """Print the evidence at `paths` in the `form` wanted, and return the status.
 
     `json`: each record, with all that it refers to. `in-toto`: a Statement for each
-    path. Raises UsageError for what cannot be read.
+    path. `surfaces`: an inventory of all of them. Raises UsageError for what cannot be
+    read.
     """
     try:
         with os.fdopen(streams.own_output(), "wb") as output:
+            if form == "surfaces":
+                return _print_surfaces(paths, output)
             if form == "in-toto":
                 return max(_print_statement(one, output) for one in _together(paths))
             return max(_print_file(path, output) for path in paths)
@@ -71,6 +74,18 @@ def _print_statement(paths: tuple[str, ...], output: IO[bytes]) -> int:
         ) from error
     output.write(json.dumps(made).encode() + b"\n")
     return 0
+
+
+def _print_surfaces(paths: list[str], output: IO[bytes]) -> int:
+    from egressmon.auditing.gathering import inventory_of  # noqa: PLC0415 -- slow
+    from egressmon.auditing.surfaces import surfaces  # noqa: PLC0415
+
+    inventory, doubts = inventory_of(paths)
+    for line in surfaces(inventory, doubts):
+        output.write(f"{line}\n".encode("utf-8", "backslashreplace"))
+    for one in doubts:
+        _complain(f"not whole: {one}")
+    return _FINDING if doubts else 0
 
 
 def _print_file(path: str, output: IO[bytes]) -> int:

@@ -82,6 +82,8 @@ class LearnRequest(NamedTuple):
     run: RunRequest
     output: str
     force: bool
+    audit: str | None = None
+    """Where the inventory is written; None: nowhere."""
 
 
 class ProveRequest(NamedTuple):

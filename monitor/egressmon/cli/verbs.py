@@ -53,7 +53,9 @@ def _watch(parsed: argparse.Namespace, call: Call) -> int:
 
 
 def _learn(parsed: argparse.Namespace, call: Call) -> int:
-    request = LearnRequest(RunRequest.of(parsed), parsed.output, parsed.force)
+    request = LearnRequest(
+        RunRequest.of(parsed), parsed.output, parsed.force, parsed.audit
+    )
     preparation = _preparation(request.run, call.early)
     from egressmon.cli.learn import learn  # noqa: PLC0415
 

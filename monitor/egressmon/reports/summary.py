@@ -71,8 +71,16 @@ def print_summary(outcome: Outcome, *, stream: TextIO | None = None) -> None:
         paper.fact(line)
 
 
-def print_lesson(outcome: Outcome, output: str, stream: TextIO | None = None) -> None:
-    """Print what a learning run saw, and that its policy is in `output`."""
+def print_lesson(
+    outcome: Outcome,
+    output: str,
+    stream: TextIO | None = None,
+    audit: str | None = None,
+) -> None:
+    """Print what a learning run saw, and that its policy is in `output`.
+
+    `audit` is where its inventory is; None: there is none.
+    """
     paper = Paper(stream)
     if outcome.exec_errno:
         _print_headline(outcome, paper)
@@ -81,6 +89,7 @@ def print_lesson(outcome: Outcome, output: str, stream: TextIO | None = None) ->
     paper.headline("learned", "bold", f" from {seen}, {queries}")
     for line in (
         f"policy, for review: {redacted(output)}",
+        *([f"inventory, for review: {redacted(audit)}"] if audit is not None else []),
         *_doubts(outcome),
         *_evidence(outcome),
     ):

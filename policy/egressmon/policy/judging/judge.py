@@ -114,8 +114,8 @@ class Judge:
     def covering(self, target: Destination, origin: Origin | None) -> tuple[str, ...]:
         """Return the names of all allow entries that cover `target`, in their order.
 
-        They may be those that `origin` may not use, too, if it is None. By the first one
-        it is allowed; what denies it is not asked.
+        If `origin` is None, those that somebody may not use are among them. By the
+        first one it is allowed; what denies it is not asked.
         """
         names = self._reached((*target.names, *target.origins), target.absent)
         return tuple(

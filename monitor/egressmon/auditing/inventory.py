@@ -1,0 +1,184 @@
+"""Collect what was reached for a review: where to, in which phase, and by whom."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from egressmon.auditing.phases import Phases
+from egressmon.evidence.code_records import PackageRecord
+from egressmon.evidence.records import (
+    ConnectionRecord,
+    DnsRecord,
+    EscapeRecord,
+    Record,
+    RunStart,
+)
+from egressmon.evidence.tally import code_label, module_label, program_label
+from egressmon.reports.learned_names import LookUps
+from egressmon.values import dataclass, field
+
+MAX_ROWS = 10_000
+_MAX_WITHIN = 64  # different values of one row
+Key = tuple[str, str, str]
+"""The phase, the destination, and its protocol."""
+
+
+@dataclass(slots=True)
+class Row:
+    """A destination in one phase; each set holds 64, and one more if there are more."""
+
+    host: str
+    """Its name, or its address if it has none."""
+    is_named: bool
+    count: int = 0
+    ports: set[int] = field(default_factory=set[int])
+    addresses: set[str] = field(default_factory=set[str])
+    names: set[str] = field(default_factory=set[str])
+    """Other names that may have been meant, or that the address has."""
+    makers: Counter[str] = field(default_factory=Counter[str])
+    packages: set[str] = field(default_factory=set[str])
+    bypassing: set[str] = field(default_factory=set[str])
+    """What went past the language's own sockets."""
+
+
+@dataclass(slots=True)
+class Inventory:
+    """All that was reached; 10,000 rows of each kind at most, and the rest counted."""
+
+    reached: dict[Key, Row] = field(default_factory=dict[Key, Row])
+    asked: dict[tuple[str, str], Row] = field(
+        default_factory=dict[tuple[str, str], Row]
+    )
+    """What was looked up, by phase and name."""
+    peers: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
+    """Who connected to the command from elsewhere, and what accepted it."""
+    resolvers: Counter[str] = field(default_factory=Counter[str])
+    escapes: Counter[str] = field(default_factory=Counter[str])
+    more: Counter[str] = field(default_factory=Counter[str])
+    """What there was no room for, by what it is."""
+    phases: Phases = field(default_factory=Phases)
+    commands: dict[str, None] = field(default_factory=dict[str, None])
+    blind_spots: dict[str, None] = field(default_factory=dict[str, None])
+    _look_ups: LookUps = field(default_factory=LookUps)
+
+    def add(self, record: Record, mark: str | None = None) -> None:
+        """Take in `record`, of a phase that was marked so; None: of none."""
+        self.phases.note(record, mark)
+        match record:
+            case RunStart():
+                self._begin(record)
+            case ConnectionRecord() if record.relayed is None:
+                self._connection(record, mark)
+            case DnsRecord():
+                self._asked(record, mark)
+                self._look_ups.add(record)
+            case EscapeRecord():
+                who = program_label(record.process)
+                _count(self.escapes, f"{record.what} by {who}: {record.reason}")
+            case _:
+                pass
+
+    def _begin(self, start: RunStart) -> None:
+        self._look_ups = LookUps()
+        if len(self.commands) < _MAX_WITHIN:
+            self.commands.setdefault(" ".join(start.command))
+        for one in start.blind_spots:
+            self.blind_spots.setdefault(one.name)
+
+    def _connection(self, record: ConnectionRecord, mark: str | None) -> None:
+        if record.rule == "dns.resolvers" and record.verdict == "allowed":
+            return  # the look-ups tell of it
+        meant = self._look_ups.meant(record)
+        if record.verdict == "local":
+            return
+        if record.op == "accept":
+            self._accepted(record)
+            return
+        host = meant.names[0] if meant.names else record.dst.ip
+        key = self.phases.of(record, mark), host, record.protocol
+        row = self.reached.get(key)
+        if row is None:
+            if len(self.reached) >= MAX_ROWS:
+                self.more["destinations"] += 1
+                return
+            row = self.reached[key] = Row(host, bool(meant.names))
+        row.count += 1
+        if record.dst.port is not None and len(row.ports) <= _MAX_WITHIN:
+            row.ports.add(record.dst.port)
+        _put(row.addresses, record.dst.ip)
+        for name in (*meant.names[1:], *meant.others, *meant.judged):
+            if name != host:
+                _put(row.names, name)
+        self._note_maker(row, record)
+
+    def _accepted(self, record: ConnectionRecord) -> None:
+        ip = record.dst.ip
+        if ip not in self.peers and len(self.peers) >= MAX_ROWS:
+            self.more["peers that connected"] += 1
+            return
+        where = f"{program_label(record.process)} at port {record.local_port}"
+        _count(self.peers.setdefault(ip, Counter()), where)
+
+    def _asked(self, record: DnsRecord, mark: str | None) -> None:
+        _count(self.resolvers, record.resolver, record.count)
+        name = record.name if record.name is not None else "an unreadable message"
+        if self._look_ups.is_learned_pointer(name):
+            return
+        key = self.phases.of(record, mark), name
+        row = self.asked.get(key)
+        if row is None:
+            if len(self.asked) >= MAX_ROWS:
+                self.more["look-ups"] += 1
+                return
+            row = self.asked[key] = Row(name, is_named=True)
+        row.count += record.count
+        self._note_maker(row, record)
+
+    def _note_maker(self, row: Row, record: ConnectionRecord | DnsRecord) -> None:
+        packages = [*_packages(record)]
+        for one in packages:
+            _put(row.packages, one.name)
+        if record.bypass:
+            _put(row.bypassing, module_label(record))
+        _count(row.makers, _maker(record, packages))
+
+    def only_asked(self) -> list[tuple[str, Row]]:
+        """Return (phase, row) of the names that were looked up, and never reached."""
+        reached = {row.host for row in self.reached.values()}
+        for row in self.reached.values():
+            reached |= row.names
+        return [
+            (phase, row)
+            for (phase, name), row in self.asked.items()
+            if name not in reached
+        ]
+
+
+def _packages(record: ConnectionRecord | DnsRecord) -> Iterable[PackageRecord]:
+    if record.code is not None and record.code.package is not None:
+        yield record.code.package
+    module = record.module
+    for file in (module.binding, module.caller) if module is not None else ():
+        if file is not None and file.package is not None:
+            yield file.package
+
+
+def _maker(record: ConnectionRecord | DnsRecord, packages: list[PackageRecord]) -> str:
+    text = program_label(record.process)
+    if packages:
+        first = packages[0]
+        text += f" ({first.name} {first.version or ''}".rstrip() + ")"
+    if record.bypass:
+        text += f", by {module_label(record)}"
+    where = code_label(record.code)
+    return f"{text} in {where}" if where else text
+
+
+def _put(known: set[str], one: str) -> None:
+    if len(known) <= _MAX_WITHIN:
+        known.add(one)
+
+
+def _count(counts: Counter[str], one: str, times: int = 1) -> None:
+    if one not in counts and len(counts) >= _MAX_WITHIN:
+        one = "others"
+    counts[one] += times
