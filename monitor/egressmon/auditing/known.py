@@ -17,9 +17,7 @@ class Known(NamedTuple):
     ask: str
 
 
-_INDEX = (
-    "is it reached outside of an installation? Then a lock and a mirror are missing"
-)
+_INDEX = "is it reached outside of an installation? Then a lock or a mirror is missing"
 _TELEMETRY = "can it be turned off? What does it send?"
 _BROWSER = (
     "start it with --disable-background-networking, --disable-component-update and "
@@ -35,8 +33,8 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     ),
     (
         (
-            "index.crates.io static.crates.io crates.io proxy.golang.org sum.golang.org "
-            "rubygems.org repo.maven.apache.org"
+            "index.crates.io static.crates.io crates.io proxy.golang.org "
+            "sum.golang.org rubygems.org repo.maven.apache.org"
         ),
         "a registry of packages",
         _INDEX,

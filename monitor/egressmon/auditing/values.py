@@ -55,8 +55,7 @@ def _made(hint: Any, value: Any) -> Any:
     if isinstance(value, str):
         return unescape(value)
     if isinstance(value, list):
-        listed: list[Any] = value
-        return _listed(hint, listed)
+        return _listed(hint, cast("list[object]", value))
     if not isinstance(value, dict):
         return value
     found = cast("Json", value)
@@ -66,7 +65,7 @@ def _made(hint: Any, value: Any) -> Any:
     return value_of(kind, found) if _HAS.get(kind, "") in {"", *found} else None
 
 
-def _listed(hint: Any, values: list[Any]) -> Any:
+def _listed(hint: Any, values: list[object]) -> Any:
     if get_origin(hint) in {Union, types.UnionType}:
         hint = next(one for one in get_args(hint) if get_origin(one) in {list, tuple})
     arguments = get_args(hint)
