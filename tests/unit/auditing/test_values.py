@@ -61,7 +61,9 @@ def test_what_is_referred_to_is_in_its_place() -> None:
 def test_texts_are_as_they_were_before_they_were_escaped(tmp_path: Path) -> None:
     path = tmp_path / "evidence.jsonl"
     record(path)
-    text = path.read_text().replace('"name":"api.example.org"', '"name":"a\\\\\\\\n\\\\n"')
+    text = path.read_text().replace(
+        '"name":"api.example.org"', '"name":"a\\\\\\\\n\\\\n"'
+    )
     path.write_text(text)
 
     told = [one.record for one in told_in((str(path),), Doubts())]
