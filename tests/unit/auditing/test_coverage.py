@@ -184,8 +184,10 @@ def test_what_is_denied_is_told_and_no_table_closes_it(tmp_path: Path) -> None:
 
     kinds = by_kind(found)
     assert [one.text for one in kinds["refused"]] == [
-        "api.example.org:443/tcp by client (2x): denied: api.example.org matches "
-        "api.example.org",
+        (
+            "api.example.org:443/tcp by client (2x): denied: api.example.org matches "
+            "api.example.org"
+        ),
         "look-up of api.example.org by client (1x): a deny entry covers it",
     ]
     assert {one.change for one in kinds["refused"]} == {"decide"}
@@ -316,7 +318,9 @@ def test_who_received_is_read_from_the_verdict(
 def test_an_entry_of_pyproject_is_called_so(tmp_path: Path) -> None:
     evidence = tmp_path / "evidence.jsonl"
     record(evidence)
-    text = '[tool.egressmon]\nversion = 1\n\n[[tool.egressmon.allow]]\nhost = "x.example"\n'
+    text = (
+        '[tool.egressmon]\nversion = 1\n\n[[tool.egressmon.allow]]\nhost = "x.test"\n'
+    )
 
     found = compare(loaded(text, Path("/src/pyproject.toml")), [str(evidence)])
 
