@@ -77,7 +77,7 @@ def test_a_program_is_learned_with_an_inventory_of_its_phases(
     assert f"`api.example.test:{HTTP_PORT}/tcp` | 1 | `curl (libcurl" in running
     assert f"`{OTHER4}:{OTHER_PORT}/tcp` | 1 |" in after
     assert "`late.example.test`" in phases[4]
-    status = os.stat(tmp_path / "SURFACES.md")
+    status = (tmp_path / "SURFACES.md").stat()
     assert status.st_uid == os.getuid()
 
 
@@ -100,7 +100,7 @@ def test_what_was_learned_fits_and_what_is_wider_or_missing_is_told(
     differs = against(policy, evidence, "--format", "json")
 
     assert differs.returncode == 1, differs.stderr
-    found = {}
+    found: dict[str, list[dict[str, str]]] = {}
     for one in json.loads(differs.stdout)["findings"]:
         found.setdefault(one["kind"], []).append(one)
     assert [one["toml"] for one in found["uncovered"]] == [

@@ -17,13 +17,24 @@ Lines = list[bytes]
 
 
 def without(number: int) -> Callable[[Lines], Lines]:
-    return lambda lines: lines[:number] + lines[number + 1 :]
+    def change(lines: Lines) -> Lines:
+        return [one for place, one in enumerate(lines) if place != number % len(lines)]
+
+    return change
 
 
 def changed(number: int, **fields: object) -> Callable[[Lines], Lines]:
     def change(lines: Lines) -> Lines:
         new = json.dumps(json.loads(lines[number]) | fields).encode()
-        return [*lines[:number], new, *lines[number + 1 :]]
+        return [*lines[:number], new, *lines[number % len(lines) + 1 :]]
+
+    return change
+
+
+def put(number: int, line: bytes | int) -> Callable[[Lines], Lines]:
+    def change(lines: Lines) -> Lines:
+        new = lines[line] if isinstance(line, int) else line
+        return [*lines[:number], new, *lines[number:]]
 
     return change
 
@@ -31,13 +42,13 @@ def changed(number: int, **fields: object) -> Callable[[Lines], Lines]:
 @pytest.mark.parametrize(
     ("change", "doubt"),
     [
-        (lambda lines: lines[:-1], "the run has no end: nobody knows what is missing"),
+        (without(-1), "the run has no end: nobody knows what is missing"),
         (without(4), "records are missing before number 5"),
         (without(0), "line 1 does not begin a run"),
-        (lambda lines: [*lines, lines[-1]], "comes after the end of the run"),
-        (lambda lines: [*lines[:3], lines[0], *lines[3:]], "begins another run"),
-        (lambda lines: [*lines[:3], b"{", *lines[3:]], "line 4 is no JSON"),
-        (lambda lines: [*lines[:3], b"[]", *lines[3:]], "line 4 is no record"),
+        (put(99, -1), "comes after the end of the run"),
+        (put(3, 0), "begins another run"),
+        (put(3, b"{"), "line 4 is no JSON"),
+        (put(3, b"[]"), "line 4 is no record"),
         (changed(3, schema="egressmon/1"), "is not of the schema egressmon/2"),
         (changed(3, type="more"), "is of a type that is not known here"),
         (changed(3, event=7), "`event` is a number"),
