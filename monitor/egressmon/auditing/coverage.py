@@ -6,7 +6,6 @@ Each connection and look-up is judged again by the policy, whatever policy its r
 import ipaddress
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from egressmon.auditing.doubts import Doubts
 from egressmon.auditing.entries import EntriesUsed
@@ -15,9 +14,9 @@ from egressmon.auditing.findings import KINDS, Finding
 from egressmon.auditing.missing import missing
 from egressmon.auditing.places import runs_at
 from egressmon.auditing.probes import Probes
-from egressmon.auditing.questions import Questions
+from egressmon.auditing.questions import Answer, Questions
 from egressmon.errors import UsageError
-from egressmon.evidence.masking import is_unclear
+from egressmon.evidence.masking import is_unclear as is_unclear_name
 from egressmon.evidence.records import (
     ConnectionRecord,
     DnsRecord,
@@ -25,14 +24,12 @@ from egressmon.evidence.records import (
     RunStart,
 )
 from egressmon.evidence.tally import program_label, via_label
+from egressmon.policy.judging.judge import Judge, Verdict
 from egressmon.policy.language.model import Policy
 from egressmon.policy.language.search import SearchList
 from egressmon.policy.reading.file import LoadedPolicy
 from egressmon.reports.needs import Needs
 from egressmon.values import dataclass, field, replace
-
-if TYPE_CHECKING:
-    from egressmon.policy.judging.judge import Verdict
 
 _MAX_REFUSED = 10_000
 
@@ -71,6 +68,22 @@ def compare(loaded: LoadedPolicy, paths: Sequence[str]) -> Compared:
     return comparing.compared(loaded)
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What came of asking about a record."""
+
+    version: tuple[int, int]
+    """That of what was known of names by then."""
+    answer: Answer
+    judged: ConnectionRecord
+    """The record under the policy; no violation where no entry could cure it."""
+    judge: Judge
+    is_curable: bool
+    """Whether an entry could allow it."""
+    is_unclear: bool
+    """Whether a name is not what it was as it was asked for."""
+
+
 class _Comparing:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -106,34 +119,53 @@ class _Comparing:
             case PlaceRecord():
                 questions.enter(record)
             case ConnectionRecord() if record.relayed is None:
-                self._connection(record, questions)
+                self._connection(record, self._answered(told, record, questions))
             case DnsRecord():
                 verdict = questions.look_up(record, told.json)
                 self._look_up(record, verdict, questions)
             case _:
                 pass
 
-    def _connection(self, record: ConnectionRecord, questions: Questions) -> None:
-        self._seen += 1
+    # Most records are like earlier ones, and nothing was learned of names since.
+    def _answered(
+        self, told: Told, record: ConnectionRecord, questions: Questions
+    ) -> _Asked:
+        memo, version = told.memo, questions.version
+        if isinstance(memo, _Asked) and memo.version == version:
+            return memo
         answer = questions.connection(record)
         verdict = answer.verdict
-        self._found.connections += verdict.word != "local"
+        is_unclear = any(is_unclear_name(one.name) for one in record.dst.names)
         is_curable = record.op == "accept" or (
             verdict.rule is None and not answer.refusing
         )
+        is_curable = is_curable and not is_unclear
+        shown = verdict.word if is_curable else "recorded"
+        told.memo = made = _Asked(
+            version,
+            answer,
+            replace(record, verdict=shown, rule=verdict.rule),
+            questions.judge(record.place),
+            is_curable,
+            is_unclear,
+        )
+        return made
+
+    def _connection(self, record: ConnectionRecord, asked: _Asked) -> None:
+        self._seen += 1
+        answer, verdict = asked.answer, asked.answer.verdict
+        self._found.connections += verdict.word != "local"
         if record.op == "accept" and verdict.word == "allowed":
             self._entries.accepted(ipaddress.ip_address(record.dst.ip))
-        self._entries.connection(answer, questions.judge(record.place))
+        self._entries.connection(answer, asked.judge)
         if verdict.word == "violation":
-            names = [one.name for one in record.dst.names]
-            is_curable = self._clear(names) and is_curable
-            if not is_curable:
+            self._unclear += asked.is_unclear
+            if not asked.is_curable:
                 self._refuse(_destination(record), record, verdict)
-        shown = verdict.word if is_curable else "recorded"
-        self._needs.add(replace(record, verdict=shown, rule=verdict.rule))
+        self._needs.add(asked.judged)
 
     def _look_up(
-        self, record: DnsRecord, verdict: "Verdict", questions: Questions
+        self, record: DnsRecord, verdict: Verdict, questions: Questions
     ) -> None:
         self._seen += 1
         self._found.look_ups += record.count
@@ -149,20 +181,16 @@ class _Comparing:
         new = replace(record, verdict=shown, rule=verdict.rule, reason=verdict.reason)
         self._needs.add(new)
 
-    def _may_be_listed(self, record: DnsRecord, verdict: "Verdict") -> bool:
-        if record.name is None or not self._clear([record.name]):
+    def _may_be_listed(self, record: DnsRecord, verdict: Verdict) -> bool:
+        if record.name is None:
+            return False
+        if is_unclear_name(record.name):
+            self._unclear += 1
             return False
         return verdict.rule in {None, "dns.resolvers"}
 
-    # Whether names are what they were as they were asked for.
-    def _clear(self, names: list[str]) -> bool:
-        if not any(map(is_unclear, names)):
-            return True
-        self._unclear += 1
-        return False
-
     def _refuse(
-        self, what: str, record: ConnectionRecord | DnsRecord, verdict: "Verdict"
+        self, what: str, record: ConnectionRecord | DnsRecord, verdict: Verdict
     ) -> None:
         via = via_label(record)
         who = program_label(record.process) + (f" ({via})" if via else "")

@@ -63,14 +63,21 @@ class Questions:
         self._judges: dict[int, Judge] = {}
         self._places = Places()
         self._may_translate = False
+        self._entered = 0
 
     @property
     def forgotten(self) -> int:
         """How much of what look-ups say was forgotten, being too much."""
         return self._places.forgotten
 
+    @property
+    def version(self) -> tuple[int, int]:
+        """Another value once a connection might be answered in another way."""
+        return self._entered, self._places.version
+
     def begin(self, start: RunStart) -> None:
         """Take in how names are looked up where the run was made."""
+        self._entered += 1
         search = SearchList(tuple(start.search), start.ndots)
         self._home = Judge(self._policy, self._trusted(start.resolvers), search)
         self._may_translate = any(one.name == _TRANSLATES for one in start.blind_spots)
@@ -83,6 +90,7 @@ class Questions:
     def enter(self, place: PlaceRecord) -> None:
         """Take in how names are looked up in another place of the run."""
         search = SearchList(tuple(place.search), place.ndots)
+        self._entered += 1
         self._judges[place.number] = self._home.at(
             self._trusted(place.resolvers), search
         )

@@ -6,7 +6,17 @@ what it refers to in its place (reading/values.py).
 
 import dataclasses
 import types
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from collections.abc import Callable
+from typing import (
+    Any,
+    TypeAlias,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from egressmon.evidence import gate
 from egressmon.evidence.code_records import ModuleRecord, StackRecord, StackReference
@@ -15,8 +25,9 @@ from egressmon.text import unescape
 
 Json = dict[str, Any]
 _Value = TypeVar("_Value")
-_KNOWN: dict[type, dict[str, Any]] = {}
-"""The types of the fields of each class that was asked for."""
+_Convert: TypeAlias = Callable[[Any], Any]
+_KNOWN: dict[type, list[tuple[str, _Convert]]] = {}
+"""How each field is made, for each class that was asked for."""
 # What a process is whose record is not there: nothing is known but its number.
 _UNKNOWN: Json = {"ppid": None, "uid": 0, "exe": None, "argv": None, "ancestry": []}
 # A field that each of these has only if what it refers to was found.
@@ -31,57 +42,58 @@ def value_of(kind: type[_Value], found: Json) -> _Value:
     Its texts are no longer escaped. Fields that are not in `found` have their defaults.
     """
     if kind is StackReference:
-        return cast("_Value", _stack(found))
+        record = value_of(StackRecord, found)
+        return cast("_Value", StackReference(found["digest"], record))
     if kind is Actor:
         found = _UNKNOWN | found
-    hints = _hints(kind)
-    given = {name: _made(hints[name], found[name]) for name in hints if name in found}
-    return kind(**given)
+    made = _KNOWN.get(kind) or _learn(kind)
+    return kind(**{name: make(found[name]) for name, make in made if name in found})
 
 
-def _hints(kind: type) -> dict[str, Any]:
-    if kind not in _KNOWN:
-        hints = get_type_hints(kind)
-        _KNOWN[kind] = {name: hints[name] for name in gate.names(kind)}
-    return _KNOWN[kind]
+def _learn(kind: type) -> list[tuple[str, _Convert]]:
+    hints = get_type_hints(kind)
+    made = [(name, _converter(hints[name])) for name in gate.names(kind)]
+    _KNOWN[kind] = made
+    return made
 
 
-def _stack(found: Json) -> StackReference:
-    record = value_of(StackRecord, found)
-    return StackReference(found["digest"], record)
-
-
-def _made(hint: Any, value: Any) -> Any:
-    if isinstance(value, str):
-        return unescape(value)
-    if isinstance(value, list):
-        return _listed(hint, cast("list[object]", value))
-    if not isinstance(value, dict):
-        return value
-    found = cast("Json", value)
-    kind = _class_in(hint)
-    if kind is None:
-        return {unescape(name): _made(None, one) for name, one in found.items()}
-    return value_of(kind, found) if _HAS.get(kind, "") in {"", *found} else None
-
-
-def _listed(hint: Any, values: list[object]) -> Any:
+def _converter(hint: Any) -> _Convert:
+    options = (hint,)
     if get_origin(hint) in {Union, types.UnionType}:
-        hint = next(one for one in get_args(hint) if get_origin(one) in {list, tuple})
-    arguments = get_args(hint)
-    if get_origin(hint) is tuple:
-        return tuple(values)  # of numbers
-    return [_made(arguments[0], one) for one in values]
+        options = get_args(hint)
+    for one in options:
+        if isinstance(one, type) and dataclasses.is_dataclass(one):
+            return _of_class(one)
+        if get_origin(one) is list:
+            return _of_list(_converter(get_args(one)[0]))
+        if get_origin(one) is tuple:
+            return tuple  # of numbers
+        if get_origin(one) is dict:
+            return _table
+    return _plain
 
 
-# The class of values among the types that a field may have.
-def _class_in(hint: Any) -> type[Any] | None:
-    options = get_args(hint) if get_origin(hint) is not dict else ()
-    return next(
-        (
-            one
-            for one in (hint, *options)
-            if isinstance(one, type) and dataclasses.is_dataclass(one)
-        ),
-        None,
-    )
+def _plain(value: Any) -> Any:
+    return unescape(value) if isinstance(value, str) else value
+
+
+def _table(found: Json) -> Json:
+    return {unescape(name): _plain(one) for name, one in found.items()}
+
+
+def _of_list(convert: _Convert) -> _Convert:
+    def made(values: list[Any] | None) -> list[Any] | None:
+        return None if values is None else [convert(one) for one in values]
+
+    return made
+
+
+def _of_class(kind: type) -> _Convert:
+    needed = _HAS.get(kind)
+
+    def made(found: Json | None) -> Any:
+        if found is None or (needed is not None and needed not in found):
+            return None
+        return value_of(kind, found)
+
+    return made
