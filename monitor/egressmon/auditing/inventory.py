@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from egressmon.auditing.callers import Callers
 from egressmon.auditing.phases import Phases
 from egressmon.evidence.code_records import PackageRecord
 from egressmon.evidence.records import (
@@ -58,6 +59,7 @@ class Inventory:
     phases: Phases = field(default_factory=Phases)
     commands: dict[str, None] = field(default_factory=dict[str, None])
     blind_spots: dict[str, None] = field(default_factory=dict[str, None])
+    _callers: Callers = field(default_factory=Callers)
     _look_ups: LookUps = field(default_factory=LookUps)
 
     def add(self, record: Record, mark: str | None = None) -> None:
@@ -135,11 +137,12 @@ class Inventory:
 
     def _note_maker(self, row: Row, record: ConnectionRecord | DnsRecord) -> None:
         packages = [*_packages(record)]
-        for one in packages:
-            _put(row.packages, one.name)
+        on_stack = self._callers.packages(record.code)
+        for name in (*(one.name for one in packages), *on_stack):
+            _put(row.packages, name)
         if record.bypass:
             _put(row.bypassing, module_label(record))
-        _count(row.makers, _maker(record, packages))
+        _count(row.makers, _maker(record, packages, on_stack))
 
     def only_asked(self) -> list[tuple[str, Row]]:
         """Return (phase, row) of the names that were looked up, and never reached."""
@@ -162,13 +165,19 @@ def _packages(record: ConnectionRecord | DnsRecord) -> Iterable[PackageRecord]:
             yield file.package
 
 
-def _maker(record: ConnectionRecord | DnsRecord, packages: list[PackageRecord]) -> str:
+def _maker(
+    record: ConnectionRecord | DnsRecord,
+    packages: list[PackageRecord],
+    on_stack: tuple[str, ...],
+) -> str:
     text = program_label(record.process)
     if packages:
         first = packages[0]
         text += f" ({first.name} {first.version or ''}".rstrip() + ")"
     if record.bypass:
         text += f", by {module_label(record)}"
+    if len(on_stack) > 1 or {*on_stack} - {one.name for one in packages}:
+        text += f", for {' > '.join(on_stack)}"
     where = code_label(record.code)
     return f"{text} in {where}" if where else text
 

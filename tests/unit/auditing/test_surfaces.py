@@ -77,6 +77,19 @@ def test_each_destination_has_a_row_with_who_reached_it() -> None:
     assert "- 2 destinations, 3 connections" in text
 
 
+def test_the_packages_on_the_stack_are_told_from_the_outermost_on() -> None:
+    names = ["connect", "/v/site-packages/httpcore/tcp.py", "send", "post", "f"]
+    names += ["/v/site-packages/httpx/a.py", "/v/site-packages/sdk/a.py", "/src/a.py"]
+    frames = [(0, 1, 1), (2, 5, 2), (3, 6, 3), (None, None, None), (4, 7, 9)]
+    stack = StackReference("1" * 32, StackRecord("1" * 32, names, frames, 0))
+    made = replace(code(test=None, package="httpcore"), stack=stack)
+
+    (row,) = rows(page(connection("198.51.100.1", "api.sdk.example", made_by=made)))
+
+    assert row[2].startswith("`client (httpcore 1.0), for sdk > httpx > httpcore in ")
+    assert row[4] == "the service of the package `sdk`, by its name"
+
+
 def test_phases_are_told_by_what_the_records_show() -> None:
     far = connection("198.51.100.1", "api.example.org")
 
