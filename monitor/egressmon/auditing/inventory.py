@@ -19,6 +19,7 @@ from egressmon.values import dataclass, field
 
 MAX_ROWS = 10_000
 _MAX_WITHIN = 64  # different values of one row
+_MAX_WAYS = 256
 Key = tuple[str, str, str]
 """The phase, the destination, and its protocol."""
 
@@ -31,6 +32,8 @@ class Row:
     """Its name, or its address if it has none."""
     is_named: bool
     count: int = 0
+    again: int = 0
+    """How many of them a process made by the same code as one before."""
     ports: set[int] = field(default_factory=set[int])
     addresses: set[str] = field(default_factory=set[str])
     names: set[str] = field(default_factory=set[str])
@@ -39,6 +42,8 @@ class Row:
     packages: set[str] = field(default_factory=set[str])
     bypassing: set[str] = field(default_factory=set[str])
     """What went past the language's own sockets."""
+    ways: set[tuple[int, int, str]] = field(default_factory=set[tuple[int, int, str]])
+    """In which run which process reached it by which code."""
 
 
 @dataclass(slots=True)
@@ -59,6 +64,7 @@ class Inventory:
     phases: Phases = field(default_factory=Phases)
     commands: dict[str, None] = field(default_factory=dict[str, None])
     blind_spots: dict[str, None] = field(default_factory=dict[str, None])
+    _runs: int = 0
     _callers: Callers = field(default_factory=Callers)
     _look_ups: LookUps = field(default_factory=LookUps)
 
@@ -81,6 +87,7 @@ class Inventory:
 
     def _begin(self, start: RunStart) -> None:
         self._look_ups = LookUps()
+        self._runs += 1
         if len(self.commands) < _MAX_WITHIN:
             self.commands.setdefault(" ".join(start.command))
         for one in start.blind_spots:
@@ -104,6 +111,7 @@ class Inventory:
                 return
             row = self.reached[key] = Row(host, bool(meant.names))
         row.count += 1
+        self._note_way(row, record)
         if record.dst.port is not None and len(row.ports) <= _MAX_WITHIN:
             row.ports.add(record.dst.port)
         _put(row.addresses, record.dst.ip)
@@ -111,6 +119,17 @@ class Inventory:
             if name != host:
                 _put(row.names, name)
         self._note_maker(row, record)
+
+    # As a retry does, or a loop.
+    def _note_way(self, row: Row, record: ConnectionRecord) -> None:
+        code, process = record.code, record.process
+        stack = code.stack if code is not None else None
+        label = module_label(record) if stack is None else stack.digest
+        way = self._runs, process.pid if process is not None else 0, label
+        if way in row.ways:
+            row.again += 1
+        elif len(row.ways) < _MAX_WAYS:
+            row.ways.add(way)
 
     def _accepted(self, record: ConnectionRecord) -> None:
         ip = record.dst.ip

@@ -75,10 +75,14 @@ def _of_phase(phase: str, rows: list[tuple[str, Row]]) -> Iterator[str]:
         if row.is_named:
             also += sorted(row.addresses)
         cells = (
-            cell(_label(protocol, row)), str(row.count), _makers(row.makers),
+            cell(_label(protocol, row)), _times(row), _makers(row.makers),
             _several(also), why, ask, "",
         )  # fmt: skip
         yield f"| {' | '.join(cells)} |"
+
+
+def _times(row: Row) -> str:
+    return f"{row.count} ({row.again} again)" if row.again else str(row.count)
 
 
 def _label(protocol: str, row: Row) -> str:

@@ -65,7 +65,7 @@ def test_each_destination_has_a_row_with_who_reached_it() -> None:
 
     named, address = rows(text)
     assert named[:4] == [
-        "`api.example.org:443/tcp`", "2",
+        "`api.example.org:443/tcp`", "2 (1 again)",
         "`client (sdk 1.0) in tests/test_net.py::test_fetch (call)` (2x)",
         "`198.51.100.1`",
     ]  # fmt: skip
@@ -265,7 +265,7 @@ def test_a_report_has_the_inventory_of_all_runs(
     assert report([str(folder)], "surfaces") == 0
 
     text = capfdbinary.readouterr().out.decode()
-    assert "`api.example.org:443/tcp` | 4 |" in text
+    assert "`api.example.org:443/tcp` | 4 (2 again) |" in text
 
 
 def test_a_report_of_evidence_that_is_not_whole_says_so(
