@@ -20,7 +20,9 @@ from egressmon.evidence.masking import is_unclear as is_unclear_name
 from egressmon.evidence.records import (
     ConnectionRecord,
     DnsRecord,
+    ExistingRecord,
     PlaceRecord,
+    PolicyRecord,
     RunStart,
 )
 from egressmon.evidence.tally import program_label, via_label
@@ -45,6 +47,8 @@ class Compared:
     connections: int = 0
     """Those that leave the scope, or come to it."""
     look_ups: int = 0
+    existing: int = 0
+    """Connections that were there before a run, which nobody judges."""
     probes: int = 0
     """Connections of egressmon's own launcher, which are left out."""
 
@@ -118,6 +122,10 @@ class _Comparing:
                 self._searches[search] = None
             case PlaceRecord():
                 questions.enter(record)
+            case PolicyRecord():
+                questions.reload(record)
+            case ExistingRecord():
+                self._found.existing += 1
             case ConnectionRecord() if record.relayed is None:
                 self._connection(record, self._answered(told, record, questions))
             case DnsRecord():
@@ -158,10 +166,10 @@ class _Comparing:
         if record.op == "accept" and verdict.word == "allowed":
             self._entries.accepted(ipaddress.ip_address(record.dst.ip))
         self._entries.connection(answer, asked.judge)
-        if verdict.word == "violation":
-            self._unclear += asked.is_unclear
-            if not asked.is_curable:
-                self._refuse(_destination(record), record, verdict)
+        is_asked = verdict.word == "violation" or bool(self._policy.deny)
+        self._unclear += asked.is_unclear and is_asked
+        if verdict.word == "violation" and not asked.is_curable:
+            self._refuse(_destination(record), record, verdict)
         self._needs.add(asked.judged)
 
     def _look_up(

@@ -10,6 +10,7 @@ from egressmon.evidence.records import (
     ConnectionRecord,
     DnsRecord,
     EscapeRecord,
+    ExistingRecord,
     Record,
     RunStart,
 )
@@ -19,7 +20,9 @@ from egressmon.values import dataclass, field
 
 MAX_ROWS = 10_000
 _MAX_WITHIN = 64  # different values of one row
-_MAX_WAYS = 256
+_MAX_WAYS = 32
+_MAX_KEPT = 200_000
+"""Texts in all rows together: what is in memory is bounded, whoever chose them."""
 Key = tuple[str, str, str]
 """The phase, the destination, and its protocol."""
 
@@ -59,12 +62,15 @@ class Inventory:
     """Who connected to the command from elsewhere, and what accepted it."""
     resolvers: Counter[str] = field(default_factory=Counter[str])
     escapes: Counter[str] = field(default_factory=Counter[str])
+    existing: Counter[str] = field(default_factory=Counter[str])
+    """Connections that were there before a run."""
     more: Counter[str] = field(default_factory=Counter[str])
     """What there was no room for, by what it is."""
     phases: Phases = field(default_factory=Phases)
     commands: dict[str, None] = field(default_factory=dict[str, None])
     blind_spots: dict[str, None] = field(default_factory=dict[str, None])
     _runs: int = 0
+    _kept: int = 0
     _callers: Callers = field(default_factory=Callers)
     _look_ups: LookUps = field(default_factory=LookUps)
 
@@ -82,6 +88,11 @@ class Inventory:
             case EscapeRecord():
                 who = program_label(record.process)
                 _count(self.escapes, f"{record.what} by {who}: {record.reason}")
+            case ExistingRecord():
+                host = f"[{record.dst}]" if ":" in record.dst else record.dst
+                who = program_label(record.process)
+                where = f"{host}:{record.port}/{record.protocol}"
+                _count(self.existing, f"{where} by {who}", most=MAX_ROWS)
             case _:
                 pass
 
@@ -114,10 +125,10 @@ class Inventory:
         self._note_way(row, record)
         if record.dst.port is not None and len(row.ports) <= _MAX_WITHIN:
             row.ports.add(record.dst.port)
-        _put(row.addresses, record.dst.ip)
+        self._put(row.addresses, record.dst.ip)
         for name in (*meant.names[1:], *meant.others, *meant.judged):
             if name != host:
-                _put(row.names, name)
+                self._put(row.names, name)
         self._note_maker(row, record)
 
     # As a retry does, or a loop.
@@ -158,10 +169,24 @@ class Inventory:
         packages = [*_packages(record)]
         on_stack = self._callers.packages(record.code)
         for name in (*(one.name for one in packages), *on_stack):
-            _put(row.packages, name)
+            self._put(row.packages, name)
         if record.bypass:
-            _put(row.bypassing, module_label(record))
-        _count(row.makers, _maker(record, packages, on_stack))
+            self._put(row.bypassing, module_label(record))
+        maker = _maker(record, packages, on_stack)
+        if maker not in row.makers:
+            if self._kept >= _MAX_KEPT:
+                maker = "others"
+            self._kept += 1
+        _count(row.makers, maker)
+
+    def _put(self, known: set[str], one: str) -> None:
+        if one in known or len(known) > _MAX_WITHIN:
+            return
+        if self._kept >= _MAX_KEPT:
+            self.more["addresses, names and packages"] += 1
+            return
+        self._kept += 1
+        known.add(one)
 
     def only_asked(self) -> list[tuple[str, Row]]:
         """Return (phase, row) of the names that were looked up, and never reached."""
@@ -201,12 +226,9 @@ def _maker(
     return f"{text} in {where}" if where else text
 
 
-def _put(known: set[str], one: str) -> None:
-    if len(known) <= _MAX_WITHIN:
-        known.add(one)
-
-
-def _count(counts: Counter[str], one: str, times: int = 1) -> None:
-    if one not in counts and len(counts) >= _MAX_WITHIN:
+def _count(
+    counts: Counter[str], one: str, times: int = 1, most: int = _MAX_WITHIN
+) -> None:
+    if one not in counts and len(counts) >= most:
         one = "others"
     counts[one] += times

@@ -9,6 +9,7 @@ from egressmon.evidence.records import (
     ConnectionRecord,
     DnsRecord,
     PlaceRecord,
+    PolicyRecord,
     RunStart,
 )
 from egressmon.naming.names import names_for_verdict
@@ -22,21 +23,23 @@ from egressmon.values import dataclass
 from egressmon.verdicts import unasked, unsent
 from egressmon.verdicts.guards import Guarded
 from egressmon.verdicts.origins import origin_of
-from egressmon.verdicts.unjudged import unjudged
+from egressmon.verdicts.unjudged import RULE, WHY, unjudged
 from egressmon.verifying.places import HOME, Places
 
 Json = dict[str, Any]
 _TRANSLATES = KnownBlindSpot.KERNEL_NETWORKING.value.name
 _EXCUSED = frozenset({unasked.REASON, unsent.REASON})
-# What evidence says of who receives on this machine, in the words of the judge.
-_RECEIVERS: tuple[tuple[str, Listener], ...] = (
-    ("a listener inside the scope", "scope"),
-    ("nothing listens there", "nobody"),
-    ("the listener is outside the scope", "outside"),
-    ("who listens there could not be determined", "unknown"),
-    ("loopback is open", "unknown"),
-    ("loopback needs an allow entry", "unknown"),
-)
+# What evidence says of who receives on this machine, in the words of the judge: whole
+# reasons, as others have names in them that somebody chose.
+_UNCOVERED = ", and no allow entry covers it"
+_RECEIVERS: dict[str, Listener] = {
+    "a listener inside the scope": "scope",
+    "nothing listens there": "nobody",
+    f"the listener is outside the scope (a relay?){_UNCOVERED}": "outside",
+    f"who listens there could not be determined{_UNCOVERED}": "unknown",
+    "loopback is open": "unknown",
+    "loopback needs an allow entry": "unknown",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,12 @@ class Questions:
         named = self._policy.dns.resolvers
         listed = resolvers if named == "system" else named
         return frozenset(map(ipaddress.ip_address, listed))
+
+    def reload(self, record: PolicyRecord) -> None:
+        """Take in that the run's policy was read again: places are told of anew."""
+        self._entered += 1
+        self._home = self._home.at(self._trusted(record.resolvers), self._home.search)
+        self._judges.clear()
 
     def enter(self, place: PlaceRecord) -> None:
         """Take in how names are looked up in another place of the run."""
@@ -174,10 +183,11 @@ class Questions:
 def _receiver(record: ConnectionRecord) -> Listener | None:
     if record.op == "accept":
         return None
-    for words, listener in _RECEIVERS:
-        # An entry that allowed it has a reason that somebody wrote.
-        if record.verdict != "allowed" and words in record.reason:
-            return listener
+    reason = record.reason
+    if record.rule == RULE:
+        reason = reason.removeprefix(f"{WHY}; ")
+    if record.verdict != "allowed" and (found := _RECEIVERS.get(reason)) is not None:
+        return found
     # By an entry it was allowed, whoever receives there.
     return "unknown" if ipaddress.ip_address(record.dst.ip).is_loopback else None
 

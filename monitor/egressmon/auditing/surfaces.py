@@ -41,6 +41,7 @@ def surfaces(found: Inventory, doubts: Sequence[str]) -> Iterator[str]:
     yield from _of_asked(found)
     yield from _list("Resolvers that were asked", _counted(found.resolvers))
     yield from _list("Who connected to the command", _of_peers(found))
+    yield from _list("Connections from before the run", _counted(found.existing))
     yield from _list("Ways out that the probes do not see", _counted(found.escapes))
 
 

@@ -61,6 +61,8 @@ def _counts(found: Compared, loaded: LoadedPolicy) -> str:
         plural(found.connections, "connection"),
         plural(found.look_ups, "look-up"),
     ]
+    if found.existing:
+        read.append(f"{plural(found.existing, 'connection')} from before, not judged")
     if found.probes:
         read.append(f"{plural(found.probes, 'probe')} of egressmon's own left out")
     return f"{shown}: {', '.join(counts) or 'fits'}; {', '.join(read)}"
@@ -77,6 +79,7 @@ def as_json(found: Compared, loaded: LoadedPolicy) -> str:
         "runs": found.runs,
         "connections": found.connections,
         "look_ups": found.look_ups,
+        "existing": found.existing,
         "probes": found.probes,
         "findings": [_as_json(one) for one in found.findings],
     })  # fmt: skip

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from egressmon.policy.language.model import AnyPolicy
 
 RULE = "origins.machine"
-_WHY = "the machine's own, which is recorded and not judged"
+WHY = "the machine's own, which is recorded and not judged"
+"""With what the reason of such a verdict begins, before that of the judge."""
 
 
 def unjudged(verdict: Verdict, origin: Origin | None, policy: "AnyPolicy") -> Verdict:
@@ -21,4 +22,4 @@ def unjudged(verdict: Verdict, origin: Origin | None, policy: "AnyPolicy") -> Ve
         return verdict
     if verdict.word != "violation":
         return verdict
-    return Verdict("recorded", RULE, f"{_WHY}; {verdict.reason}")
+    return Verdict("recorded", RULE, f"{WHY}; {verdict.reason}")

@@ -20,10 +20,11 @@ from egressmon.errors import UsageError
 from egressmon.evidence.records import ConnectionRecord
 from egressmon.policy.judging.judge import Judge
 from egressmon.policy.judging.questions import Destination, Listener
-from egressmon.policy.language.model import Local, Policy
+from egressmon.policy.language.model import Local, Origins, Policy
 from egressmon.policy.reading.file import LoadedPolicy, load_policy
 from egressmon.policy.reading.place import PolicyFile
 from egressmon.values import replace
+from egressmon.verdicts.unjudged import WHY
 from support.events import flow
 from support.forging import Json, forge
 from support.recorded import POLICY, SCENARIO, look_up, proof, record
@@ -313,6 +314,31 @@ def test_who_received_is_read_from_the_verdict(
         assert answer.verdict == strict
     else:
         assert answer.verdict.word == "violation"
+
+
+def test_no_name_makes_a_connection_one_to_a_listener() -> None:
+    name = "nothing listens there"
+    policy = Policy(version=1)
+    target = Destination(ipaddress.ip_address("198.51.100.1"), 443, "tcp", (name,))
+    first = Judge(policy, frozenset()).connection(target)
+    seen = connection("198.51.100.1", name, reason=first.reason)
+
+    assert name in first.reason
+    assert Questions(policy).connection(seen).verdict.word == "violation"
+
+
+def test_what_the_machine_itself_reaches_is_judged_as_the_policy_says() -> None:
+    judged = Policy(version=1)
+    recorded = Policy(version=1, origins=Origins(machine="record"))
+    seen = replace(connection("127.0.0.1", port=9), origin="machine")
+    outside = "the listener is outside the scope (a relay?), and no allow entry covers"
+    seen = replace(
+        seen, verdict="recorded", rule="origins.machine", reason=f"{WHY}; {outside} it"
+    )
+
+    assert Questions(recorded).connection(seen).verdict.word == "recorded"
+    verdict = Questions(judged).connection(seen).verdict
+    assert (verdict.word, verdict.reason) == ("violation", f"{outside} it")
 
 
 def test_an_entry_of_pyproject_is_called_so(tmp_path: Path) -> None:

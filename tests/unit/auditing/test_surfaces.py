@@ -15,6 +15,7 @@ from egressmon.evidence.code_records import StackRecord, StackReference
 from egressmon.evidence.records import (
     ConnectionRecord,
     EscapeRecord,
+    ExistingRecord,
     ProcessRecord,
     Record,
 )
@@ -165,6 +166,12 @@ def test_peers_escapes_and_doubts_are_told() -> None:
     assert "- `packet-socket by unknown process: opened`: 1" in text
     assert "- **not whole**: `lost 3 events`" in text
     assert "is complete" not in text
+
+
+def test_connections_from_before_a_run_are_told() -> None:
+    one = ExistingRecord("tcp", "2001:db8::1", 443, "::1", 9, None, "gone")
+
+    assert "- `[2001:db8::1]:443/tcp by unknown process`: 2" in page(one, one)
 
 
 def test_a_service_with_the_name_of_the_package_is_guessed() -> None:
