@@ -88,7 +88,7 @@ def _of_list(convert: _Convert) -> _Convert:
     return made
 
 
-def _of_class(kind: type) -> _Convert:
+def _of_class(kind: type[Any]) -> _Convert:
     needed = _HAS.get(kind)
 
     def made(found: Json | None) -> Any:

@@ -81,6 +81,7 @@ def test_each_destination_has_a_row_with_who_reached_it() -> None:
 def test_the_packages_on_the_stack_are_told_from_the_outermost_on() -> None:
     names = ["connect", "/v/site-packages/httpcore/tcp.py", "send", "post", "f"]
     names += ["/v/site-packages/httpx/a.py", "/v/site-packages/sdk/a.py", "/src/a.py"]
+    frames: list[tuple[int | None, int | None, int | None]]
     frames = [(0, 1, 1), (2, 5, 2), (3, 6, 3), (None, None, None), (4, 7, 9)]
     stack = StackReference("1" * 32, StackRecord("1" * 32, names, frames, 0))
     made = replace(code(test=None, package="httpcore"), stack=stack)
