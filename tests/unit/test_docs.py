@@ -19,14 +19,6 @@ from egressmon.evidence.records import Record
 from egressmon.evidence.records.actors import Actor, ProcessExit
 from egressmon.evidence.records.running import Outlived
 from egressmon.evidence.records.traffic import NameRecord, Peer
-from egressmon.evidence.records import (
-    Actor,
-    NameRecord,
-    Outlived,
-    Peer,
-    ProcessExit,
-    Record,
-)
 from egressmon.policy.language.drift import Drift
 from egressmon.policy.language.model import (
     Accept,

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from egressmon.evidence.code_records import CodeRecord, StackRecord
+from egressmon.evidence.records.code import CodeRecord, StackRecord
 
 _INSTALLED = re.compile(r".*/(?:site|dist)-packages/([^/]+)")
 _MAX_SHOWN = 5

@@ -17,13 +17,13 @@ from egressmon.auditing.probes import Probes
 from egressmon.auditing.questions import Answer, Questions
 from egressmon.errors import UsageError
 from egressmon.evidence.masking import is_unclear as is_unclear_name
-from egressmon.evidence.records import (
+from egressmon.evidence.records.lasting import PolicyRecord
+from egressmon.evidence.records.running import RunStart
+from egressmon.evidence.records.traffic import (
     ConnectionRecord,
     DnsRecord,
     ExistingRecord,
     PlaceRecord,
-    PolicyRecord,
-    RunStart,
 )
 from egressmon.evidence.tally import program_label, via_label
 from egressmon.policy.judging.judge import Judge, Verdict

@@ -9,7 +9,8 @@ from typing import Any, cast, get_args
 
 from egressmon.auditing.doubts import Doubts
 from egressmon.auditing.values import value_of
-from egressmon.evidence.records import SCHEMA, Record, RunEnd
+from egressmon.evidence.records import SCHEMA, Record
+from egressmon.evidence.records.running import RunEnd
 from egressmon.reading.lines import Line, LineError, lines_of
 from egressmon.reading.values import Values
 from egressmon.values import dataclass

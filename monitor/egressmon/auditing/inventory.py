@@ -5,14 +5,14 @@ from collections.abc import Iterable
 
 from egressmon.auditing.callers import Callers
 from egressmon.auditing.phases import Phases
-from egressmon.evidence.code_records import PackageRecord
-from egressmon.evidence.records import (
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.code import PackageRecord
+from egressmon.evidence.records.running import RunStart
+from egressmon.evidence.records.traffic import (
     ConnectionRecord,
     DnsRecord,
     EscapeRecord,
     ExistingRecord,
-    Record,
-    RunStart,
 )
 from egressmon.evidence.tally import code_label, module_label, program_label
 from egressmon.reports.learned_names import LookUps

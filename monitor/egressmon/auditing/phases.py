@@ -4,14 +4,11 @@ Marks say it (`egressmon prove`, `egressmon sidecar mark`). Without them it is t
 what else the records have: what the Python stack shows, and what was recorded before.
 """
 
-from egressmon.evidence.code_records import CodeRecord
-from egressmon.evidence.records import (
-    ConnectionRecord,
-    DnsRecord,
-    ProcessRecord,
-    Record,
-    RunStart,
-)
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.actors import ProcessRecord
+from egressmon.evidence.records.code import CodeRecord
+from egressmon.evidence.records.running import RunStart
+from egressmon.evidence.records.traffic import ConnectionRecord, DnsRecord
 
 IMPORT, TEST = "import", "tests"
 RUN, SERVING = "run", "after it was connected to"

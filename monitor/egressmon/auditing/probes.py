@@ -1,12 +1,9 @@
 """Egressmon's own probes: what the launcher of `prove` reaches, to be seen."""
 
 from egressmon.auditing.evidence import Told
-from egressmon.evidence.records import (
-    ConnectionRecord,
-    DnsRecord,
-    ProcessRecord,
-    RunStart,
-)
+from egressmon.evidence.records.actors import ProcessRecord
+from egressmon.evidence.records.running import RunStart
+from egressmon.evidence.records.traffic import ConnectionRecord, DnsRecord
 
 _LAUNCHER = "egressmon.proofs.launcher"
 _PHASE = "probe"

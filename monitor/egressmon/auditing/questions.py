@@ -5,13 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from egressmon.attribution.result import Attribution, Ground
-from egressmon.evidence.records import (
-    ConnectionRecord,
-    DnsRecord,
-    PlaceRecord,
-    PolicyRecord,
-    RunStart,
-)
+from egressmon.evidence.records.lasting import PolicyRecord
+from egressmon.evidence.records.running import RunStart
+from egressmon.evidence.records.traffic import ConnectionRecord, DnsRecord, PlaceRecord
 from egressmon.naming.names import names_for_verdict
 from egressmon.policy.judging.judge import Judge, Verdict
 from egressmon.policy.judging.pointers import pointed_address

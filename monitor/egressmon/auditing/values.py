@@ -19,8 +19,8 @@ from typing import (
 )
 
 from egressmon.evidence import gate
-from egressmon.evidence.code_records import ModuleRecord, StackRecord, StackReference
-from egressmon.evidence.records import Actor, Step
+from egressmon.evidence.records.actors import Actor, Step
+from egressmon.evidence.records.code import ModuleRecord, StackRecord, StackReference
 from egressmon.text import unescape
 
 Json = dict[str, Any]

@@ -8,6 +8,7 @@ import argparse
 from egressmon.cli.options.parsing import Add
 from egressmon.cli.requests import (
     Call,
+    CheckRequest,
     ExplainRequest,
     RefreshRequest,
     ScanRequest,
@@ -33,7 +34,13 @@ def run_policy(parsed: argparse.Namespace, _: Call) -> int:
 
     if parsed.policy_verb == "check":
         return policy.check(
-            parsed.file, strict=parsed.strict, digest=parsed.policy_digest
+            CheckRequest(
+                parsed.file,
+                strict=parsed.strict,
+                digest=parsed.policy_digest,
+                against=parsed.against,
+                form=parsed.format,
+            )
         )
     return policy.explain(
         ExplainRequest(

@@ -136,7 +136,7 @@ def tell_problems(problems: list[str]) -> None:
 
 
 def _write(path: str, text: str, *, force: bool) -> None:
-    output = PolicyOutput(path, force=force, what="the baseline")
+    output = PolicyOutput(path, force=force, what="baseline")
     try:
         output.write(text)
         if why := output.finish():

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from egressmon.cli.options import BESIDE
+from egressmon.cli.options.running import BESIDE
 from egressmon.cli.policy_output import STDOUT, PolicyOutput
 from egressmon.cli.requests import LearnRequest
 from egressmon.cli.watch import (

@@ -1,7 +1,4 @@
-"""The file that `learn` or `baseline` writes what it made to: all of it or nothing.
-
-It is written to a new file in the same folder, which gets its name at the end:
-"""The files that `learn` writes: the policy, and an inventory. All of each or nothing.
+"""The files that `learn` and `baseline` write: all of each or nothing.
 
 Each is written to a new file in the same folder, which gets its name at the end:
 by link(2), which never replaces a file and follows no link, or by rename(2) with
@@ -29,11 +26,6 @@ _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 class PolicyOutput:
     """An output file that is opened before the run and written after it."""
 
-    def __init__(self, path: str, *, force: bool, what: str = "the policy") -> None:
-        """Open the output at `path` with this thread's rights.
-
-        `force`: replace an existing file. `what` it is, for people. Raises UsageError
-        if it cannot be written.
     def __init__(
         self, path: str, *, force: bool, what: str = "policy", option: str = "--output"
     ) -> None:
@@ -46,15 +38,12 @@ class PolicyOutput:
         self._what = what
         self._option = option
         self._force = force
-        self._what = what
         self._beside: str | None = None
         """The path of the new file; None if `path` itself is written to."""
         try:
             self._fd = self._open()
         except OSError as error:
             raise UsageError(
-                f"{what} cannot be written to {path}: {error.strerror}",
-                "name a writable file with --output",
                 f"the {what} cannot be written to {path}: {error.strerror}",
                 f"name a writable file with {option}",
             ) from error
@@ -107,7 +96,6 @@ class PolicyOutput:
                     _link(self._beside, self._path)
         except OSError as error:
             path = printable(self._path, 2000)
-            return f"{self._what} could not be written to {path}: {error.strerror}"
             return f"the {self._what} could not be written to {path}: {error.strerror}"
         finally:
             self.abandon()

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from egressmon.cli import analysing
+from egressmon.cli import analysing, drifting
 from egressmon.cli.options import running
 from egressmon.cli.options.parsing import Add
 from egressmon.cli.requests import (
@@ -195,6 +195,9 @@ VERBS = {
     "scan": Verb(analysing.add_scan_options, analysing.run_scan),
     "inspect": Verb(analysing.add_inspect_options, analysing.run_inspect),
     "cassettes": Verb(analysing.add_cassettes_options, analysing.run_cassettes),
+    "tls": Verb(drifting.add_tls_options, drifting.run_tls),
+    "baseline": Verb(drifting.add_baseline_options, drifting.run_baseline),
+    "drift": Verb(drifting.add_drift_options, drifting.run_drift),
     "verify": Verb(analysing.add_verify_options, analysing.run_verify),
     "guard": Verb(_add_guard, _guard),
     "install": Verb(_add_install, _install),

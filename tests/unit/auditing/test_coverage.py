@@ -17,7 +17,7 @@ from egressmon.auditing.telling import as_json, as_text
 from egressmon.cli.policy import check
 from egressmon.cli.requests import CheckRequest
 from egressmon.errors import UsageError
-from egressmon.evidence.records import ConnectionRecord
+from egressmon.evidence.records.traffic import ConnectionRecord
 from egressmon.policy.judging.judge import Judge
 from egressmon.policy.judging.questions import Destination, Listener
 from egressmon.policy.language.model import Local, Origins, Policy

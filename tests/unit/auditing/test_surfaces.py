@@ -11,13 +11,13 @@ from egressmon.auditing.inventory import MAX_ROWS, Inventory
 from egressmon.auditing.known import known, of_port
 from egressmon.auditing.surfaces import surfaces
 from egressmon.cli.report import report
-from egressmon.evidence.code_records import StackRecord, StackReference
-from egressmon.evidence.records import (
+from egressmon.evidence.records import Record
+from egressmon.evidence.records.actors import ProcessRecord
+from egressmon.evidence.records.code import StackRecord, StackReference
+from egressmon.evidence.records.traffic import (
     ConnectionRecord,
     EscapeRecord,
     ExistingRecord,
-    ProcessRecord,
-    Record,
 )
 from egressmon.values import replace
 from support.recorded import proof, record

@@ -7,7 +7,8 @@ import pytest
 
 from egressmon.auditing.doubts import Doubts
 from egressmon.auditing.evidence import told_in
-from egressmon.evidence.records import ConnectionRecord, DnsRecord, RunEnd
+from egressmon.evidence.records.running import RunEnd
+from egressmon.evidence.records.traffic import ConnectionRecord, DnsRecord
 from egressmon.evidence.rendering import render
 from support.recorded import record
 

@@ -11,16 +11,18 @@ def add_report(add: Add, name: str) -> None:
         name,
         help="show evidence in another form",
         description="Print each record of EVIDENCE as a line of JSON, with all that it "
-        "refers to in its place; or a Statement about it that can be signed.",
+        "refers to in its place; or a Statement about it that can be signed; or an "
+        "inventory for a review.",
         epilog=ANALYSIS_STATUSES,
     )
     sub.add_argument("evidence", metavar="EVIDENCE", nargs="+", type=file_name)
     sub.add_argument(
         "--format",
-        choices=["json", "in-toto"],
+        choices=["json", "in-toto", "surfaces"],
         default="json",
         help="json: the records; in-toto: a Statement with a runtime trace, of what "
-        "verifies, a file or a directory (default: json)",
+        "verifies, a file or a directory; surfaces: an inventory of all that was "
+        "reached, in Markdown, of files or directories together (default: json)",
     )
     sub.add_argument("--verbose", action="store_true", help="show tracebacks")
 

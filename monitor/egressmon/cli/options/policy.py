@@ -27,13 +27,31 @@ def add_policy(add: Add, name: str) -> None:
 def _add_check(add: Add) -> argparse.ArgumentParser:
     check = add(
         "check",
-        help="validate a policy file",
-        description="Validate a policy file.",
-        epilog=ANALYSIS_STATUSES,
+        help="validate a policy file, or compare it with evidence",
+        description="Validate a policy file; with --against, say which of its entries "
+        "nothing used or are wider than what was used, and what was reached that none "
+        "of them covers, each with the TOML that closes it.",
+        epilog=f"{ANALYSIS_STATUSES}, or evidence that is not whole",
     )
     check.add_argument("file", metavar="FILE", type=file_name)
     check.add_argument(
-        "--strict", action="store_true", help="require a reason for every allow entry"
+        "--strict",
+        action="store_true",
+        help="require a reason for every allow entry; with --against, a `by`, too, "
+        "where one package alone used it",
+    )
+    check.add_argument(
+        "--against",
+        metavar="EVIDENCE",
+        nargs="+",
+        type=file_name,
+        help="compare with evidence: files, segments, or folders with some",
+    )
+    check.add_argument(
+        "--format",
+        choices=["text", "json"],
+        default="text",
+        help="how to print what --against finds (default: text)",
     )
     add_digest_option(check)
     return check

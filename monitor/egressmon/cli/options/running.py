@@ -12,6 +12,8 @@ from egressmon.cli.options.shared import (
 )
 from egressmon.cli.options.values import duration, file_name
 
+BESIDE = "SURFACES.md"
+"""How the inventory of `learn --audit` is called that stands beside the policy."""
 _RUN_STATUSES = """\
 exit status: COMMAND's own, unless there is something graver:
   120  violations were found (enforce = fail)
@@ -107,4 +109,14 @@ def add_learn(add: Add, name: str) -> None:
     )
     sub.add_argument(
         "--force", action="store_true", help="replace an existing policy file"
+    )
+    sub.add_argument(
+        "--audit",
+        metavar="FILE",
+        nargs="?",
+        const=BESIDE,
+        type=file_name,
+        help="also write an inventory for a review to FILE, as Markdown: all that was "
+        "reached, by phase, by whom, what it probably is, and what to ask; - is "
+        f"standard output (default: {BESIDE}, beside the policy)",
     )

@@ -2,7 +2,8 @@
 
 import argparse
 
-from egressmon.cli.options import Add, duration, file_name
+from egressmon.cli.options.parsing import Add
+from egressmon.cli.options.values import duration, file_name
 
 EXPIRES_WITHIN = 14
 """As in tls/findings.py, which is not imported for `--help`."""
