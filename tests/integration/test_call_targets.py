@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.attribution.native.unwinding.call_targets import leads_to
+from egressmon.attribution.native.unwinding.processors.x86_64 import leads_to
 from egressmon.files.elf import Elf
 
 CALLEE = """

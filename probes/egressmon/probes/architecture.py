@@ -22,7 +22,7 @@ class Architecture(NamedTuple):
     program_counter: int  # its word in struct pt_regs
     stack_pointer: int  # its DWARF register number
     frame_pointer: int  # its DWARF register number
-    call_is_checked: bool  # whether unwind.py can recognise a call instruction
+    packages: str  # how Debian and Ubuntu call it in their packages' names
 
     @property
     def flag(self) -> str:
@@ -44,7 +44,7 @@ ARCHITECTURES = {
         16,
         7,
         6,
-        True,
+        "amd64",
     ),
     "aarch64": Architecture(
         "aarch64",
@@ -58,7 +58,7 @@ ARCHITECTURES = {
         32,
         31,
         29,
-        False,
+        "arm64",
     ),
 }
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from egressmon.attribution.native.unwinding.call_targets import leads_to
 from egressmon.attribution.native.unwinding.cfi import FrameTable
 from egressmon.attribution.native.unwinding.cfi_rows import CfiError
 from egressmon.attribution.native.unwinding.expression import (
@@ -20,6 +19,7 @@ from egressmon.attribution.native.unwinding.expression import (
     uleb,
 )
 from egressmon.attribution.native.unwinding.images import Image
+from egressmon.attribution.native.unwinding.processors.x86_64 import leads_to
 from egressmon.files.elf import Elf, ElfError
 from support.files import elf_of
 

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from typing import Protocol, TypeAlias, TypeVar
 
 from egressmon.attribution.native.memory.mappings import AddressSpace, Mapping
-from egressmon.attribution.native.unwinding.unwind import Frame, Unwound
+from egressmon.attribution.native.unwinding.walk import Frame, Unwound
 from egressmon.attribution.result import Attribution
 from egressmon.clock import kernel_ns
 from egressmon.events.model import Stack
@@ -18,6 +18,7 @@ MAPPINGS_CHANGED = "the mappings changed as the call was made"
 _KEY = LAYOUTS["template_key"]
 _WORD = LAYOUTS["template_word"]
 _HEAD = struct.Struct("=QQ")
+_SAVED = struct.Struct("<Q")
 _MAX_WORDS = CONSTANTS["TEMPLATE_WORDS"]
 _MAX_KEPT = 4096
 _Name = TypeVar("_Name", bytes, int)
@@ -44,6 +45,9 @@ class CallSite:
     key: bytes
     verified: Unwound
     """The calls that its words prove: no more of the stack is known by them."""
+    words: list[tuple[int, int]]
+    """Places in the stack, and what must be there for it to be recognised: return
+    addresses as they are saved, perhaps signed."""
     view: tuple[int, int]
     """In which mount and user namespaces the process called."""
     found: Attribution | None = None
@@ -53,12 +57,6 @@ class CallSite:
     """By which the probes tell of it; 0 if they do not."""
     told_ns: int = 0
     """Since when they do."""
-
-    @property
-    def words(self) -> list[tuple[int, int]]:
-        """Places in the stack, and what must be there for it to be recognised."""
-        frames = self.verified.frames[1:]
-        return [(one.saved_at or 0, one.address) for one in frames]
 
     def calls_in(self, space: AddressSpace) -> Unwound:
         """Return the calls as far as they are known where `space` is what is mapped.
@@ -124,7 +122,13 @@ class CallSites:
         _keep(self._once, key, now)
         if before is None or not _continues(now, before) or len(now) < 2:
             return None
-        site = CallSite(stack.pid, key, verified, (stack.mounts, stack.users))
+        site = CallSite(
+            stack.pid,
+            key,
+            verified,
+            _words(stack, verified),
+            (stack.mounts, stack.users),
+        )
         return None if self._is_told(site, stack.ktime_ns) else site
 
     # Stacks that were copied before the probes had it are still to come. One that was
@@ -211,6 +215,11 @@ def _continues(now: _Mappings, before: _Mappings) -> bool:
         one is other or (one is not None and other is not None and one.continues(other))
         for one, other in zip(now, before, strict=True)
     )
+
+
+def _words(stack: Stack, verified: Unwound) -> list[tuple[int, int]]:
+    places = [one.saved_at or 0 for one in verified.frames[1:]]
+    return [(at, _SAVED.unpack_from(stack.content, at)[0]) for at in places]
 
 
 # As many frames as have words to verify them by.

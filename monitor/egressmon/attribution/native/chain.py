@@ -5,7 +5,7 @@ from typing import Literal
 
 from egressmon.attribution.native.memory.mappings import AddressSpace, Mapping
 from egressmon.attribution.native.unwinding.images import Image, Images
-from egressmon.attribution.native.unwinding.unwind import Frame, How, Unwound
+from egressmon.attribution.native.unwinding.walk import Frame, How, Unwound
 from egressmon.attribution.result import Language
 from egressmon.policy.language.routes import Route
 from egressmon.values import dataclass

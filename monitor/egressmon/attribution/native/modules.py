@@ -17,7 +17,8 @@ from egressmon.attribution.native.memory.address_spaces import AddressSpaces
 from egressmon.attribution.native.memory.mappings import AddressSpace
 from egressmon.attribution.native.owners import Owners
 from egressmon.attribution.native.unwinding.images import Images
-from egressmon.attribution.native.unwinding.unwind import Unwinder, Unwound
+from egressmon.attribution.native.unwinding.unwind import Unwinder
+from egressmon.attribution.native.unwinding.walk import Unwound
 from egressmon.attribution.native.waiting import WaitingCalls
 from egressmon.attribution.packages.lookup import Packages
 from egressmon.attribution.result import Attribution, unknown

@@ -10,7 +10,7 @@ from egressmon.attribution.native.call_sites import (
     CallSites,
 )
 from egressmon.attribution.native.memory.mappings import AddressSpace, Mapping
-from egressmon.attribution.native.unwinding.unwind import Frame, Unwound
+from egressmon.attribution.native.unwinding.walk import Frame, Unwound
 from egressmon.attribution.result import Attribution, unknown
 from egressmon.events.decode import DecodeError, decode
 from egressmon.events.model import Stack
@@ -86,6 +86,15 @@ def judge(_: Unwound) -> Attribution:
     )
 
 
+def copied(stack: Stack, unwound: Unwound) -> Stack:
+    """Return `stack` with the return addresses of `unwound` in it."""
+    content = bytearray(64)
+    for one in unwound.frames:
+        if one.saved_at is not None:
+            content[one.saved_at : one.saved_at + 8] = one.address.to_bytes(8, "little")
+    return stack._replace(content=bytes(content))
+
+
 def offer(
     sites: CallSites,
     stack: Stack,
@@ -93,7 +102,7 @@ def offer(
     judge: Callable[[Unwound], Attribution],
 ) -> None:
     """Pass a call on as the attribution of modules does."""
-    site = sites.recurring(stack, unwound)
+    site = sites.recurring(copied(stack, unwound), unwound)
     if site is not None:
         sites.remember(site, judge(site.verified), era=1)
 
@@ -112,8 +121,8 @@ def test_a_site_is_where_the_machine_of_the_stack_has_its_program_counter() -> N
         probes = Probes()
         sites = CallSites(probes, machine, 1)
         for _ in range(2):
-            copied = Stack(1, 7, 7, "copied", 99, 0, tuple(words), b"")
-            offer(sites, copied, CHAIN, judge)
+            called = Stack(1, 7, 7, "copied", 99, 0, tuple(words), b"")
+            offer(sites, called, CHAIN, judge)
         keys += probes.sites
 
     assert len(keys) == len(ARCHITECTURES)
@@ -139,6 +148,25 @@ def test_a_site_is_told_at_its_second_call() -> None:
     assert site.found.route == "native"
     assert site.view == (5, 6)
     assert sites.lookup(number_of(content) + 1) is None
+
+
+# arm64 signs return addresses: the probes compare what is there with what was there.
+def test_a_site_is_recognised_by_the_words_themselves() -> None:
+    probes = Probes()
+    sites = CallSites(probes, ARCHITECTURES["aarch64"], 1)
+    signed = 0x002A_0000_0000_2002
+    content = bytes(8) + signed.to_bytes(8, "little") + bytes(8)
+    content += (0x3003).to_bytes(8, "little")
+
+    for _ in range(2):
+        site = sites.recurring(stack()._replace(content=content), CHAIN)
+    assert site is not None
+    sites.remember(site, judge(site.verified), era=1)
+
+    (template,) = probes.sites.values()
+    word = LAYOUTS["template_word"]
+    assert word.unpack_from(template, 16) == (8, signed)
+    assert word.unpack_from(template, 32) == (24, 0x3003)
 
 
 def test_a_process_that_is_gone_is_forgotten_once_its_events_are_read() -> None:
@@ -282,7 +310,7 @@ def test_a_site_that_the_probes_did_not_take_is_told_again() -> None:
     asked: list[int] = []
     sites = CallSites(probes, MACHINE, 1)
     for _ in range(3):
-        site = sites.recurring(stack(), CHAIN)
+        site = sites.recurring(copied(stack(), CHAIN), CHAIN)
         if site is not None:
             sites.remember(site, judge(CHAIN), era=1)
             asked.append(site.number)

@@ -8,7 +8,7 @@ import pytest
 from egressmon.attribution.native.chain import Calls, read_calls
 from egressmon.attribution.native.memory.mappings import AddressSpace, Mapping
 from egressmon.attribution.native.unwinding.images import Image, Images
-from egressmon.attribution.native.unwinding.unwind import Frame, Unwound
+from egressmon.attribution.native.unwinding.walk import Frame, Unwound
 
 SITE = "/venv/lib/python3.11/site-packages"
 LIBC = "/usr/lib/libc.so.6"

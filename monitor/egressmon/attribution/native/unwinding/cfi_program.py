@@ -27,7 +27,8 @@ behind it."""
 _HIGH, _LOW = 0xC0, 0x3F
 _ADVANCE, _OFFSET, _RESTORE = 0x40, 0x80, 0xC0
 _ADVANCES = {0x02: 1, 0x03: 2, 0x04: 4}
-_NOTHING = frozenset({0x00, 0x2D})  # nop; arm64: the return address is signed
+# nop; arm64: the return address is signed; the same with its place (GCC 15)
+_NOTHING = frozenset({0x00, 0x2C, 0x2D})
 
 
 class FrameProgram:

@@ -3,7 +3,6 @@
 import struct
 
 from egressmon.attribution.native.memory.mappings import AddressSpace, Mapping
-from egressmon.attribution.native.unwinding.call_targets import leads_to
 from egressmon.attribution.native.unwinding.cfi_rows import CfiError, Row
 from egressmon.attribution.native.unwinding.expression import ExpressionError
 from egressmon.attribution.native.unwinding.images import Image, Images
@@ -66,24 +65,19 @@ class CodeLookup:
         """Tell whether any code is mapped at `address`."""
         return self._space.find(address) is not None
 
+    def image_of(self, mapping: Mapping) -> Image | None:
+        """Return the file behind `mapping`; None if it cannot be had."""
+        image = self._images.of(mapping, self._pid)
+        return image if isinstance(image, Image) else None
+
     def file_at(self, address: int) -> tuple[Elf, int] | None:
         """Return the file mapped at `address`, and the address that it has there."""
         mapping = self._space.find(address)
-        if mapping is None:
-            return None
-        image = self._images.of(mapping, self._pid)
-        if not isinstance(image, Image):
+        image = self.image_of(mapping) if mapping is not None else None
+        if mapping is None or image is None:
             return None
         try:
             bias = mapping.start - image.elf.mapped_address(mapping.offset)
         except ElfError:
             return None
         return image.elf, address - bias
-
-    def is_called_from(self, address: int, callee: Elf, place: int) -> bool:
-        """Tell whether the call before `address` leads to `place` in `callee`."""
-        caller = self.file_at(address)
-        try:
-            return caller is not None and leads_to(caller[0], caller[1], callee, place)
-        except ElfError:
-            return False

@@ -50,6 +50,14 @@ class Image:
         return self.defines("napi_module_register")
 
     @cached_property
+    def is_go(self) -> bool:
+        """Whether Go's own linker wrote it: its code keeps frame pointers."""
+        try:
+            return self.elf.section(b".note.go.buildid") is not None
+        except (ElfError, ArithmeticError, ValueError):
+            return False
+
+    @cached_property
     def has_socket_module(self) -> bool:
         """Whether CPython's `_socket` is built in."""
         return self.is_python and self.defines("PyInit__socket")

@@ -1,0 +1,1 @@
+"""What differs by processor in a walk: calls, and code without tables."""
