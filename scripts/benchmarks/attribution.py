@@ -115,7 +115,7 @@ def _captured() -> tuple[Stack, AddressSpace]:
         enter = f'echo $$ >{scope.path}/cgroup.procs; exec "$@"'
         words = ["sh", "-c", enter, "sh", sys.executable, "-c", code]
         subprocess.run(words, check=True)
-        spaces = AddressSpaces(lambda _: None)
+        spaces = AddressSpaces()
         spaces.push(side_band.read())
         for data in engine.read():
             event = decode(data)
