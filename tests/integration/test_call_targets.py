@@ -2,12 +2,14 @@
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from egressmon.attribution.native.unwinding.processors.x86_64 import leads_to
+from egressmon.attribution.native.unwinding.processors import aarch64_calls, x86_64
 from egressmon.files.elf import Elf
 
 CALLEE = """
@@ -33,7 +35,18 @@ static __attribute__((noinline)) int own(int one)
 }
 int calls_own(int one) { return own(one) + 1; }
 """
-CALL = re.compile(r"^\s*[0-9a-f]+:\s+call.*\n\s*([0-9a-f]+):", re.MULTILINE)
+CALL = re.compile(r"^\s*[0-9a-f]+:\s+(?:call|blr?\b).*\n\s*([0-9a-f]+):", re.MULTILINE)
+LEADS_TO = {"x86_64": x86_64.leads_to, "aarch64": aarch64_calls.leads_to}
+# Options by which calls and stubs differ, and the processors that have them.
+WAYS = [
+    ("x86_64", "-fplt"),
+    ("x86_64", "-fno-plt"),
+    ("x86_64", "-fcf-protection=none"),
+    ("aarch64", "-fplt"),
+    ("aarch64", "-fno-plt"),
+    ("aarch64", "-mbranch-protection=standard"),
+    ("aarch64", "-Wl,-z,pac-plt,-z,force-bti"),
+]
 
 
 def said(*words: str) -> str:
@@ -41,25 +54,46 @@ def said(*words: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module", params=["-fplt", "-fno-plt", "-fcf-protection=none"])
+class Built(NamedTuple):
+    """A library that calls and one that is called, for a processor."""
+
+    machine: str
+    caller: Path
+    callee: Path
+
+    def tool(self, name: str) -> str:
+        """Return the name of the tool for the files."""
+        here = self.machine == os.uname().machine
+        return name if here else f"{self.machine.replace('_', '-')}-linux-gnu-{name}"
+
+    def behind_call(self, function: str) -> int:
+        """Return the address behind the call that a function of the caller makes."""
+        words = [self.tool("objdump"), "-d", "--no-show-raw-insn"]
+        words += [f"--disassemble={function}", str(self.caller)]
+        (address,) = CALL.findall(said(*words))
+        return int(address, 16)
+
+    def leads_to(self, caller: Elf, behind: int, callee: Elf, address: int) -> bool:
+        """Ask what the processor's walk asks."""
+        return LEADS_TO[self.machine](caller, behind, callee, address)
+
+
+@pytest.fixture(scope="module", params=WAYS, ids=" ".join)
 def built(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, Path]:
-    """A library that calls, and one that is called."""
+) -> Built:
+    """Compile the sources for a processor in one of the ways."""
+    machine, way = request.param
     folder = tmp_path_factory.mktemp("built")
-    options = ["-O2", "-shared", "-fPIC", "-Wl,-Bsymbolic", request.param]
-    for name, source in (("caller", CALLER), ("callee", CALLEE)):
-        (folder / f"{name}.c").write_text(source)
-        target = str(folder / f"{name}.so")
-        said("gcc", *options, "-o", target, str(folder / f"{name}.c"))
-    return folder / "caller.so", folder / "callee.so"
-
-
-def behind_call(path: Path, function: str) -> int:
-    """Return the address behind the call that a function makes."""
-    words = ["objdump", "-d", "--no-show-raw-insn", f"--disassemble={function}"]
-    (address,) = CALL.findall(said(*words, str(path)))
-    return int(address, 16)
+    made = Built(machine, folder / "caller.so", folder / "callee.so")
+    if shutil.which(made.tool("gcc")) is None:
+        pytest.skip(f"no {made.tool('gcc')}")
+    options = ["-O2", "-shared", "-fPIC", "-Wl,-Bsymbolic", "-nostdlib", way]
+    for target, source in ((made.caller, CALLER), (made.callee, CALLEE)):
+        target.with_suffix(".c").write_text(source)
+        words = [*options, "-o", str(target), str(target.with_suffix(".c"))]
+        said(made.tool("gcc"), *words)
+    return made
 
 
 @pytest.mark.parametrize(
@@ -73,29 +107,32 @@ def behind_call(path: Path, function: str) -> int:
     ],
 )
 def test_calls_to_another_file(
-    built: tuple[Path, Path],
+    built: Built,
     function: str,
     leads: bool,  # noqa: FBT001
 ) -> None:
-    caller, callee = (Elf(os.open(one, os.O_RDONLY)) for one in built)
+    caller, callee = (
+        Elf(os.open(one, os.O_RDONLY)) for one in (built.caller, built.callee)
+    )
     symbol = callee.symbol("target")
     assert symbol is not None
     inside = symbol[0] + symbol[1] - 1
 
-    found = leads_to(caller, behind_call(built[0], function), callee, inside)
+    found = built.leads_to(caller, built.behind_call(function), callee, inside)
 
     assert found is leads
     caller.close()
     callee.close()
 
 
-def test_calls_in_one_file(built: tuple[Path, Path]) -> None:
-    file = Elf(os.open(built[0], os.O_RDONLY))
-    behind = behind_call(built[0], "calls_own")
-    (own,) = re.findall(r"^(\w+) t own$", said("nm", str(built[0])), re.MULTILINE)
+def test_calls_in_one_file(built: Built) -> None:
+    file = Elf(os.open(built.caller, os.O_RDONLY))
+    behind = built.behind_call("calls_own")
+    names = said(built.tool("nm"), str(built.caller))
+    (own,) = re.findall(r"^(\w+) t own$", names, re.MULTILINE)
     place = int(own, 16)
 
-    assert leads_to(file, behind, file, place + 4)
-    assert not leads_to(file, behind, file, place - 1)
-    assert not leads_to(file, behind + 1, file, place + 4)
+    assert built.leads_to(file, behind, file, place + 4)
+    assert not built.leads_to(file, behind, file, place - 1)
+    assert not built.leads_to(file, behind + 1, file, place + 4)
     file.close()

@@ -19,7 +19,7 @@ from egressmon.attribution.native.unwinding.expression import (
     uleb,
 )
 from egressmon.attribution.native.unwinding.images import Image
-from egressmon.attribution.native.unwinding.processors.x86_64 import leads_to
+from egressmon.attribution.native.unwinding.processors import aarch64_calls, x86_64
 from egressmon.files.elf import Elf, ElfError
 from support.files import elf_of
 
@@ -106,8 +106,9 @@ def ask_everything(data: bytes, addresses: list[int]) -> None:
             elf.pointer_at(address)
         with suppress(ElfError):
             elf.import_at(address)
-        with suppress(ElfError):
-            leads_to(elf, address, elf, address)
+        for processor in (aarch64_calls, x86_64):
+            with suppress(ElfError):
+                processor.leads_to(elf, address, elf, address)
     elf.close()
 
 

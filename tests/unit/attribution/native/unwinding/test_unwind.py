@@ -5,13 +5,14 @@ import os
 import random
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from egressmon.attribution.native.memory.proc_maps import parse_maps
 from egressmon.attribution.native.unwinding.images import Image, Images, Missing
 from egressmon.attribution.native.unwinding.unwind import Unwinder
-from egressmon.probes.architecture import ARCHITECTURES
+from egressmon.probes.architecture import ARCHITECTURES, Architecture
 from egressmon.probes.wire import CONSTANTS
 
 MACHINE = ARCHITECTURES["x86_64"]
@@ -23,12 +24,14 @@ def mapped() -> tuple[list[int], bytes]:
     return [one.start for one in parse_maps(text)], text
 
 
+# On the other machine the files are not its code: what is left is guessed.
+@pytest.mark.parametrize("machine", ARCHITECTURES.values(), ids=ARCHITECTURES)
 @settings(max_examples=200)
 @given(
     st.integers(0, 1 << 32), st.integers(0, 9000), st.floats(0, 1), st.integers(0, 7)
 )
 def test_garbage_ends_with_a_reason(
-    seed: int, size: int, chance: float, missing: int
+    machine: Architecture, seed: int, size: int, chance: float, missing: int
 ) -> None:
     starts, text = mapped()
     numbers = random.Random(seed)  # noqa: S311 -- to be repeated
@@ -38,10 +41,10 @@ def test_garbage_ends_with_a_reason(
             word = numbers.choice(starts) + numbers.randrange(1 << 20)
             stack[place : place + 8] = word.to_bytes(8, "little")
     words = [numbers.getrandbits(64) for _ in range(WORDS)]
-    words[MACHINE.program_counter] = numbers.choice(starts) + numbers.randrange(1 << 16)
-    images = Images(MACHINE)
+    words[machine.program_counter] = numbers.choice(starts) + numbers.randrange(1 << 16)
+    images = Images(machine)
 
-    found = Unwinder(MACHINE, images).unwind(
+    found = Unwinder(machine, images).unwind(
         parse_maps(text), os.getpid(), tuple(words), bytes(stack), missing
     )
 

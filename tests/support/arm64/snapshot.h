@@ -1,0 +1,7 @@
+"stp x0, x1, [x0]\nstp x2, x3, [x0, 16]\nstp x4, x5, [x0, 32]\n"
+"stp x6, x7, [x0, 48]\nstp x8, x9, [x0, 64]\nstp x10, x11, [x0, 80]\n"
+"stp x12, x13, [x0, 96]\nstp x14, x15, [x0, 112]\nstp x16, x17, [x0, 128]\n"
+"stp x18, x19, [x0, 144]\nstp x20, x21, [x0, 160]\nstp x22, x23, [x0, 176]\n"
+"stp x24, x25, [x0, 192]\nstp x26, x27, [x0, 208]\nstp x28, x29, [x0, 224]\n"
+"mov x1, sp\nstp x30, x1, [x0, 240]\nadr x1, .\nstr x1, [x0, 256]\n"
+"str xzr, [x0, 264]\nret\n"
