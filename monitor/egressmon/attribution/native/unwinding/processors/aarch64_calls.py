@@ -69,19 +69,32 @@ def _target(word: int, place: int) -> int:
 
 
 # The slot that the last LDR of `code` into the register reads, with the ADRP before it.
+# Nothing else may write the register in between, nor the flow end.
 def _loaded(code: tuple[int, ...], place: int, register: int) -> int | None:
-    offset, base = None, 0
+    offset = None
     for index in range(len(code) - 1, -1, -1):
         word = code[index]
-        if offset is None:
-            if word & 0xFFC0001F == 0xF9400000 | register:  # LDR Xn, [Xm, #offset]
-                offset, base = (word >> 10 & 0xFFF) * 8, word >> 5 & 31
-        elif word & 0x9F00001F == 0x90000000 | base:  # ADRP Xm
+        if word & 0x9F00001F == 0x90000000 | register and offset is not None:  # ADRP
+            # An ADRP's pages are of 4 KiB, whatever the kernel's are.
             pages = (word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3
             pages -= pages >> 20 << 21
-            # An ADRP's pages are of 4 KiB, whatever the kernel's are.
             return (place + 4 * index & ~0xFFF) + (pages << 12) + offset
+        if word & 0xFFC0001F == 0xF9400000 | register and offset is None:
+            # LDR Xn, [Xm, #offset]: Xm is what counts from here on.
+            offset, register = (word >> 10 & 0xFFF) * 8, word >> 5 & 31
+        elif _may_write(word, register) or _ends_flow(word):
+            return None
     return None
+
+
+# Nearly all instructions but branches have the register that they write in bits 0 to 4.
+def _may_write(word: int, register: int) -> bool:
+    return word & 31 == register and word >> 26 & 7 != 5
+
+
+def _ends_flow(word: int) -> bool:
+    is_jump = word & 0xFC000000 == 0x14000000  # B
+    return is_jump or word & 0xFE9F0000 == 0xD61F0000 and not is_call(word)  # BR, RET
 
 
 # The function at place, or that it jumps on to: as stubs for other files' do.
