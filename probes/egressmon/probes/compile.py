@@ -80,7 +80,7 @@ def _architecture(machine: str) -> list[str]:
     if not folders and Path("/etc/debian_version").exists():
         raise SystemExit(
             f"error: no headers of {machine} (Debian: apt install "
-            f"linux-libc-dev-{one.kernel}-cross)"
+            f"linux-libc-dev-{one.packages}-cross)"
         )
     return [*folders[:1], f"-D__TARGET_ARCH_{one.kernel}"]
 

@@ -78,9 +78,11 @@ def find_headers() -> Headers:
     for build in sorted(_MODULES.glob("*/build"), key=_by_number, reverse=True):
         if build.exists():
             return _other_headers(build)
+    architecture = this_machine()
+    newest = f"linux-headers-{architecture.packages}" if architecture else "the newest"
     raise ProbeError(
         "BCC needs kernel headers, and none are installed",
-        f"Debian: apt install linux-headers-{release} (or linux-headers-amd64: "
+        f"Debian: apt install linux-headers-{release} (or {newest}: "
         "another version's serve as well); or --engine libbpf, which needs none",
     )
 
@@ -120,6 +122,7 @@ def _offsets() -> Iterator[str]:
     try:
         kernel = Btf(obstacles.BTF.read_bytes())
         offsets = kernel.offsets(fields)
+        yield f"-DSIZE_pt_regs={kernel.size('pt_regs')}"
     except (BtfError, OSError) as error:
         raise ProbeError(str(error), "--engine libbpf may cope with it") from error
     for (owner, field), offset in offsets.items():

@@ -107,10 +107,18 @@ class Btf:
         except (struct.error, IndexError) as error:
             raise BtfError(_UNREADABLE) from error
 
-    def _offset(self, owner: str, field: str) -> int:
-        place = self._named.get(owner)
+    def size(self, name: str) -> int:
+        """Return the size of the struct `name` in bytes; raises BtfError."""
+        return int(_TYPE.unpack_from(self._data, self._place(name))[2])
+
+    def _place(self, name: str) -> int:
+        place = self._named.get(name)
         if place is None:
-            raise BtfError(f"the kernel's BTF has no struct {owner}")
+            raise BtfError(f"the kernel's BTF has no struct {name}")
+        return place
+
+    def _offset(self, owner: str, field: str) -> int:
+        place = self._place(owner)
         for name_, bits in self._members(place, 0, 0):
             if name_ == field:
                 return bits // 8

@@ -11,7 +11,18 @@
 #define REGISTER_INSTRUCTION 32
 #define REGISTER_STATE 33
 #define STATE_COMPAT 0x10 /* PSR_MODE32_BIT */
-#define KERNEL_STACK_BYTES 16384
+#define KERNEL_STACK_BYTES 16384 /* but 64 KiB with pages of 64 KiB */
+
+/* struct pt_regs has more than user space knows of, and not always as much. */
+#ifdef EGRESSMON_BCC
+#define SAVED_REGISTERS_BYTES SIZE_pt_regs
+#else
+struct pt_regs___read {
+	u64 any;
+};
+
+#define SAVED_REGISTERS_BYTES bpf_core_type_size(struct pt_regs___read)
+#endif
 
 #define IS_COMPAT(registers) ((registers)[REGISTER_STATE] & STATE_COMPAT)
 /* glibc, nptl/descr.h: pthread_self() is below the thread pointer, by a size that varies. */

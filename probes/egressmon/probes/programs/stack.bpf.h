@@ -37,7 +37,7 @@ static __always_inline void *registers_of(kernel_task *task)
 {
 	if (HAS_TASK_REGISTERS)
 		return (void *)task_registers(current_task_btf());
-	return READ(task, stack) + KERNEL_STACK_BYTES - REGISTER_COUNT * sizeof(u64);
+	return READ(task, stack) + KERNEL_STACK_BYTES - SAVED_REGISTERS_BYTES;
 }
 
 /* Determine how much of the stack to copy: at most `wanted` bytes, or up to its end. */

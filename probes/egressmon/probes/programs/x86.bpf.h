@@ -12,6 +12,7 @@
 #define REGISTER_STACK 19
 #define SEGMENT_COMPAT 0x23 /* __USER32_CS */
 #define KERNEL_STACK_BYTES 16384
+#define SAVED_REGISTERS_BYTES (REGISTER_COUNT * sizeof(u64))
 
 #define IS_COMPAT(registers) ((registers)[REGISTER_SEGMENT] == SEGMENT_COMPAT)
 /*

@@ -41,6 +41,16 @@ def test_an_offset_beside_the_size_of_a_bit_field_is_told_apart() -> None:
     assert Btf(blob.bytes()).offsets([("packed", "flags")]) == {("packed", "flags"): 8}
 
 
+def test_a_struct_has_the_size_that_is_written() -> None:
+    blob = Blob()
+    blob.add(INT, "task", bytes(4))
+    blob.types += struct.pack("=III", blob.text("task"), STRUCT << 24, 336)
+
+    assert Btf(blob.bytes()).size("task") == 336
+    with pytest.raises(BtfError, match="no struct nothing"):
+        Btf(blob.bytes()).size("nothing")
+
+
 @pytest.mark.parametrize(
     ("field", "says"),
     [
