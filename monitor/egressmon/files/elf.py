@@ -5,6 +5,7 @@ offset is checked, and each size is bounded. The format is that of the System V 
 "Object Files"; the GNU hash table is as in glibc's elf/dl-lookup.c.
 """
 
+import mmap
 import os
 import stat
 import struct
@@ -40,7 +41,7 @@ _MAX_RELOCATIONS = 1 << 18
 _MAX_NAME = 512
 _MAX_PATH = 4096
 _LAST = (1 << 64) - 1
-_PAGE_MASK = 4095
+_PAGE_MASK = mmap.PAGESIZE - 1  # arm64 kernels have pages of 4, 16 or 64 KiB
 Answer = TypeVar("Answer")
 
 

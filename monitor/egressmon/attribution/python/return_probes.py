@@ -1,7 +1,7 @@
 """Test whether this kernel's uretprobes kill processes under seccomp.
 
 Since Linux 6.11 a probed function returns through a system call of its own
-(uretprobe(2), number 335 on x86-64), which filters refuse as they do not know it: the
+(uretprobe(2), which x86-64 alone has), which filters refuse as they do not know it: the
 process is killed. Linux 6.14 lets it pass whatever filters say, and some older ones do.
 Between the two it is tried, in a child process.
 """
@@ -16,7 +16,7 @@ from typing import NoReturn
 
 _WITH_CALL = (6, 11)
 _WITHOUT_FILTER = (6, 14)
-_URETPROBE = 335
+_URETPROBE = 335  # on x86-64
 # Numbers of prctl(2), seccomp(2) and classic BPF, from the headers in uapi/linux.
 _SET_SECCOMP, _NO_NEW_PRIVILEGES = 22, 38
 _FILTER_MODE = 2
@@ -32,6 +32,8 @@ def may_harm(release: str, watch: Callable[[int], int]) -> bool:
     """
     version = tuple(map(int, re.findall(r"\d+", release)[:2]))
     if version < _WITH_CALL or version >= _WITHOUT_FILTER:
+        return False
+    if os.uname().machine != "x86_64":
         return False
     return _is_killed(watch)
 

@@ -212,6 +212,7 @@ def children() -> set[int]:
     ],
 )
 def test_only_kernels_that_may_do_harm_are_tried(
+    monkeypatch: pytest.MonkeyPatch,
     release: str,
     tried: bool,  # noqa: FBT001
 ) -> None:
@@ -221,18 +222,38 @@ def test_only_kernels_that_may_do_harm_are_tried(
         asked.append(pid)
         return os.open("/dev/null", os.O_RDONLY)
 
+    machine_is(monkeypatch, "x86_64")
     assert may_harm(release, watch) is False
     assert bool(asked) is tried
 
 
-def test_what_cannot_be_tried_may_do_harm() -> None:
+def machine_is(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    here = os.uname()
+    other = os.uname_result([*here[:4], name])
+    monkeypatch.setattr(os, "uname", lambda: other)
+
+
+# There is no system call by which a function returns.
+def test_no_kernel_of_arm64_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    def watch(pid: int) -> int:
+        raise AssertionError(pid)
+
+    machine_is(monkeypatch, "aarch64")
+    assert may_harm("6.12.1", watch) is False
+
+
+def test_what_cannot_be_tried_may_do_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine_is(monkeypatch, "x86_64")
+
     def watch(pid: int) -> int:
         raise OSError(pid)
 
     assert may_harm("6.12.1", watch) is True
 
 
-def test_a_child_that_dies_is_harm() -> None:
+def test_a_child_that_dies_is_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine_is(monkeypatch, "x86_64")
+
     def watch(pid: int) -> int:
         os.kill(pid, 9)
         return os.open("/dev/null", os.O_RDONLY)

@@ -94,7 +94,7 @@ def _may_write(word: int, register: int) -> bool:
 
 def _ends_flow(word: int) -> bool:
     is_jump = word & 0xFC000000 == 0x14000000  # B
-    return is_jump or word & 0xFE9F0000 == 0xD61F0000 and not is_call(word)  # BR, RET
+    return is_jump or (word & 0xFE9F0000 == 0xD61F0000 and not is_call(word))  # BR, RET
 
 
 # The function at place, or that it jumps on to: as stubs for other files' do.
@@ -102,8 +102,8 @@ def _is_at(file: Elf, place: int, callee: Elf, address: int) -> bool:
     for _ in range(_MAX_JUMPS):
         code = _words(file, place, _STUB)
         start = 1 if code and code[0] & ~_BTI_TARGETS == _BTI else 0
-        left = [at for at in range(start, len(code)) if code[at] in _LEAVES_STUB]
-        if left and (slot := _loaded(code[: left[0]], place, _IP1)) is not None:
+        slot = _slot_of_stub(code, start, place)
+        if slot is not None:
             return is_imported(file, slot, callee, address, _jumps)
         if file is callee and place <= address < place + NEAR:
             return True
@@ -111,6 +111,15 @@ def _is_at(file: Elf, place: int, callee: Elf, address: int) -> bool:
             return False
         place = _target(code[start], place + 4 * start)
     return False
+
+
+def _slot_of_stub(code: tuple[int, ...], start: int, place: int) -> int | None:
+    if len(code) <= start or code[start] & 0x9F000000 != 0x90000000:  # ADRP
+        return None
+    for at, word in enumerate(code):
+        if word in _LEAVES_STUB:
+            return _loaded(code[:at], place, _IP1)
+    return None
 
 
 def _jumps(code: bytes, start: int) -> Iterator[int]:
