@@ -96,6 +96,7 @@ _FRAMES_STATUSES: dict[int, FramesStatus] = {
     CONSTANTS["FRAMES_ODD"]: "odd",
     CONSTANTS["FRAMES_UNNOTED"]: "unnoted",
     CONSTANTS["FRAMES_UNSURE"]: "unsure",
+    CONSTANTS["FRAMES_NO_POINTER"]: "no-pointer",
 }
 # How a str stores its characters, by bytes in a character; 0: ASCII (PEP 393).
 _ENCODINGS = {0: "ascii", 1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}

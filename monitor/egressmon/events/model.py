@@ -19,7 +19,15 @@ Receiver: TypeAlias = Literal[
     "remote", "scope", "outside", "nobody", "shared", "ask", "unknown"
 ]
 FramesStatus: TypeAlias = Literal[
-    "whole", "no-thread", "idle", "unreadable", "cut", "odd", "unnoted", "unsure"
+    "whole",
+    "no-thread",
+    "idle",
+    "unreadable",
+    "cut",
+    "odd",
+    "unnoted",
+    "unsure",
+    "no-pointer",
 ]
 
 FLAG_REFUSED = CONSTANTS["FLAG_REFUSED"]

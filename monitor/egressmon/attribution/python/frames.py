@@ -29,6 +29,8 @@ _ENDS: dict[FramesStatus, str | None] = {
     "odd": "a frame holds no code object",
     "unnoted": "who created it was not seen",
     "unsure": "there are several interpreters, and which one runs is not known",
+    "no-pointer": "there are several threads, and the kernel does not know yet which "
+    "one runs (arm64)",
 }
 _SCHEDULED = "by way of a callback: the frames that scheduled it are not kept"
 _STANDARD_LIBRARY = re.compile(

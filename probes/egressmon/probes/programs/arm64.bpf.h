@@ -10,7 +10,7 @@
 #define REGISTER_STACK 31
 #define REGISTER_INSTRUCTION 32
 #define REGISTER_STATE 33
-#define STATE_COMPAT 0x10 /* PSR_MODE32_BIT */
+#define STATE_COMPAT 0x10	 /* PSR_MODE32_BIT */
 #define KERNEL_STACK_BYTES 16384 /* but 64 KiB with pages of 64 KiB */
 
 /* struct pt_regs has more than user space knows of, and not always as much. */
@@ -28,7 +28,9 @@ struct pt_regs___read {
 /* glibc, nptl/descr.h: pthread_self() is below the thread pointer, by a size that varies. */
 #define THREAD_SELF_WINDOW 4096
 #define THREAD_KEYS 0 /* not at a fixed offset, so not used */
+/* As it was saved when the task was last switched away from: 0 if it never was since exec. */
 #define THREAD_POINTER_FIELD thread.uw.tp_value
+#define THREAD_POINTER_IS_LATE 1
 
 /*
  * System calls by number (include/uapi/asm-generic/unistd.h, and arm's), and where their

@@ -74,10 +74,11 @@
 #define FRAMES_NO_THREAD 1 /* the interpreter has no state for the thread */
 #define FRAMES_IDLE 2	   /* the thread runs no Python code */
 #define FRAMES_UNREADABLE 3
-#define FRAMES_CUT 4	 /* there are more frames than are read */
-#define FRAMES_ODD 5	 /* a frame has no code object where one is expected */
-#define FRAMES_UNNOTED 6 /* of a creator: its frames were not recorded */
-#define FRAMES_UNSURE 7	 /* which of several interpreters runs is not known */
+#define FRAMES_CUT 4	    /* there are more frames than are read */
+#define FRAMES_ODD 5	    /* a frame has no code object where one is expected */
+#define FRAMES_UNNOTED 6    /* of a creator: its frames were not recorded */
+#define FRAMES_UNSURE 7	    /* which of several interpreters runs is not known */
+#define FRAMES_NO_POINTER 8 /* arm64: which of several threads runs is not known */
 
 /* Whether LD_PRELOAD or LD_AUDIT is in the environment of a new program. */
 #define PRELOAD_NONE 0

@@ -22,6 +22,7 @@
 #define THREAD_SELF_WINDOW 0
 #define THREAD_KEYS 0x310
 #define THREAD_POINTER_FIELD thread.fsbase
+#define THREAD_POINTER_IS_LATE 0
 
 /*
  * System calls by number (arch/x86/entry/syscalls/syscall_{64,32}.tbl), and where their

@@ -396,6 +396,20 @@ def test_a_creator_by_way_of_a_callback() -> None:
     assert found.created_by_end.startswith("by way of a callback")
 
 
+# On arm64 the kernel may not know yet which thread it is.
+def test_a_thread_that_is_not_told_apart_has_no_frames() -> None:
+    status = CONSTANTS["FRAMES_NO_POINTER"]
+    code = python_code()
+    code.on_frames(walked(frames_event(ktime_ns=9, status=status)))
+
+    found = code.of(flow_of(flow("192.0.2.1", 1, frames_ns=9)), MISSING)
+
+    assert isinstance(found, CodeRecord)
+    assert found.function is None
+    assert found.stack_end is not None
+    assert found.stack_end.endswith("does not know yet which one runs (arm64)")
+
+
 def test_a_stack_of_several_interpreters_says_that_it_may_be_another() -> None:
     code = python_code()
     code.on_frames(

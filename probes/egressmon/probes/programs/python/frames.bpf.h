@@ -220,6 +220,20 @@ static __always_inline u64 keyed_state(const struct slot *slot, u64 runtime, boo
 	return several && top_frame(slot, state) ? state : 0;
 }
 
+/* Whether the task may have a thread pointer that the kernel does not know yet. */
+static __always_inline bool lacks_pointer(const struct slot *slot)
+{
+	return THREAD_POINTER_IS_LATE && !slot->walk.self;
+}
+
+/* The state of the only thread that the only interpreter knows; 0 if there are others. */
+static __always_inline u64 only_state(const struct slot *slot, u64 interpreter, bool several)
+{
+	u64 state = user_word(interpreter + slot->build.interpreter_threads);
+
+	return several || user_word(state + slot->build.thread_next) ? 0 : state;
+}
+
 static __always_inline u64 find_state(struct slot *slot, kernel_task *task, u64 first,
 				      bool several)
 {
@@ -229,6 +243,8 @@ static __always_inline u64 find_state(struct slot *slot, kernel_task *task, u64 
 
 	slot->walk.self = THREAD_POINTER(task);
 	slot->walk.hit = 0;
+	if (lacks_pointer(slot))
+		return only_state(slot, first, several);
 	/* Up to 3.11, the key is for the main interpreter: not if there are others. */
 	if (slot->build.minor >= MINOR_KEYED || !several)
 		state = keyed_state(slot, runtime, several);
@@ -255,7 +271,7 @@ static __always_inline u32 find_frames(struct slot *slot, kernel_task *task)
 	slot->walk.digest = 0;
 	slot->walk.frame = state ? top_frame(slot, state) : 0;
 	if (!state)
-		return FRAMES_NO_THREAD;
+		return lacks_pointer(slot) ? FRAMES_NO_POINTER : FRAMES_NO_THREAD;
 	return slot->walk.frame ? FRAMES_WHOLE : FRAMES_IDLE;
 }
 
