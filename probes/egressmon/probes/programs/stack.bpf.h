@@ -9,7 +9,7 @@
 #include "process.bpf.h"
 #include "socket.bpf.h"
 
-#define PAGE 4096
+#define PAGE 4096 /* what is read at once; the kernel's pages may be larger */
 #define PIECE 1024
 #define MAX_TEMPLATES 4096
 #define MAX_STACK (64 << 20) /* if the end is farther away, it is another stack's */

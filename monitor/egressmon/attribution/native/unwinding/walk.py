@@ -26,7 +26,7 @@ _MAX_SCANNED = 512
 _MASK = (1 << 64) - 1
 _WORD = struct.Struct("<Q")
 _LOWEST = 4096
-_PAGE_BITS = 12
+_PAGE_BITS = 12  # of what the probes read at once (stack.bpf.h), not the kernel's pages
 _NOT_READ = "a page of the stack that was not in memory"
 
 
@@ -220,8 +220,7 @@ class Walk(ABC):
             raise LookupError
         if self._is_missing(address):
             raise Stop(_NOT_READ)
-        word: int = _WORD.unpack_from(self._stack, address - self._base)[0]
-        return word
+        return int(_WORD.unpack_from(self._stack, address - self._base)[0])
 
     def _is_missing(self, address: int) -> bool:
         page = (address >> _PAGE_BITS) - (self._base >> _PAGE_BITS)
