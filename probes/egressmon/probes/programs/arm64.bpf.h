@@ -42,7 +42,7 @@ struct pt_regs___read {
 #define CALL_SECOND 1
 #define COMPAT_FIRST 34
 #define COMPAT_SECOND 1
-#define CALL_NUMBER(value) ((u32)(value))
+#define CALL_NUMBER(registers) call_half(registers, REGISTER_CALL)
 #define CALL_IOCTL 29
 #define CALL_SOCKET 198
 #define CALL_CONNECT 203

@@ -62,6 +62,20 @@ static __always_inline u64 call_register(const void *registers, u32 number)
 #endif
 }
 
+/* The same of 32 bits: the verifier lets no read go beyond the field that it begins in. */
+static __always_inline u32 call_half(const void *registers, u32 number)
+{
+	const u32 *place = registers + number * sizeof(u64);
+#ifdef EGRESSMON_BCC
+	u32 value = 0;
+
+	bpf_probe_read_kernel(&value, sizeof(value), place);
+	return value;
+#else
+	return *place;
+#endif
+}
+
 /* Those that have hooks, or reach no other process and machine. */
 static __always_inline bool is_hidden(u32 family)
 {
@@ -264,7 +278,7 @@ static __always_inline void on_return(const void *registers, u64 result)
 
 	if ((long)result < 0)
 		return;
-	call.number = CALL_NUMBER(call_register(registers, REGISTER_CALL));
+	call.number = CALL_NUMBER(registers);
 	if (IS_NATIVE(call.number)) {
 		call.first = call_register(registers, CALL_FIRST);
 		call.second = (u32)call_register(registers, CALL_SECOND);

@@ -33,7 +33,8 @@
 #define CALL_SECOND 13
 #define COMPAT_FIRST 5
 #define COMPAT_SECOND 11
-#define CALL_NUMBER(value) ((value)&0xbfffffff) /* without the bit of x32 */
+/* Without the bit of x32. */
+#define CALL_NUMBER(registers) (call_register(registers, REGISTER_CALL) & 0xbfffffff)
 #define CALL_IOCTL 16
 #define CALL_SOCKET 41
 #define CALL_CONNECT 42
