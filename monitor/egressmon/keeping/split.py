@@ -23,6 +23,7 @@ _LATER = (
     "dataclasses",
     "orjson.orjson",
     "traceback",
+    "egressmon.attribution.native.unwinding.processors.aarch64",
     "egressmon.attribution.packages.rpm",
     "egressmon.reports.github",
     "egressmon.reports.summary",

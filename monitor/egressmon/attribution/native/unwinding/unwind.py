@@ -3,12 +3,19 @@
 from egressmon.attribution.native.memory.mappings import AddressSpace
 from egressmon.attribution.native.unwinding.code_lookup import CodeLookup
 from egressmon.attribution.native.unwinding.images import Images
-from egressmon.attribution.native.unwinding.processors.aarch64 import Aarch64Walk
 from egressmon.attribution.native.unwinding.processors.x86_64 import X8664Walk
 from egressmon.attribution.native.unwinding.walk import Unwound, Walk
 from egressmon.probes.architecture import Architecture
 
-_WALKS: dict[str, type[Walk]] = {"x86_64": X8664Walk, "aarch64": Aarch64Walk}
+
+def _walk_on(machine: str) -> type[Walk]:
+    if machine == "aarch64":
+        from egressmon.attribution.native.unwinding.processors.aarch64 import (  # noqa: PLC0415 -- arm64 alone
+            Aarch64Walk,
+        )
+
+        return Aarch64Walk
+    return X8664Walk
 
 
 class Unwinder:
@@ -17,7 +24,7 @@ class Unwinder:
     def __init__(self, architecture: Architecture, images: Images) -> None:
         self._architecture = architecture
         self._images = images
-        self._walk = _WALKS[architecture.machine]
+        self._walk = _walk_on(architecture.machine)
 
     def unwind(
         self,
