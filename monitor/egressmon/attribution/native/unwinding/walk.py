@@ -37,7 +37,7 @@ class Frame(NamedTuple):
     mapping: Mapping | None
     how: How
     saved_at: int | None
-    """Where the stack holds `address`, from the stack pointer; None if nowhere."""
+    """Where the stack holds `address` (on arm64 signed), from its pointer; or None."""
 
 
 @dataclass(frozen=True, slots=True)
