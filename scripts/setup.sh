@@ -100,7 +100,7 @@ dev_packages() {
     echo python3-bpfcc "$headers" # which are for BCC
     cross_packages
     echo bind9-dnsutils clang-format curl dnsmasq-base gcc iproute2 jq libc6-dev libffi-dev \
-        make musl-tools nftables nodejs passt procps python3-dev rpm strace sudo systemd util-linux
+        make musl-tools nftables nodejs openssl passt procps python3-dev rpm strace sudo systemd util-linux
     # pyright needs an npm; any on the PATH will do.
     command -v npm >/dev/null || echo npm
 }

@@ -1,0 +1,52 @@
+"""docs/surfaces.md and docs/drift-examples.md say what real SDKs do."""
+
+import re
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+import drifts
+from make_surfaces import surface
+from sdk_runs import Runner
+from sdks import SDKS, Sdk
+from support.watching import EGRESSMON
+from surfaces_page import section
+from vendor_network import network
+
+DOCS = Path(__file__).parents[2] / "docs"
+# One in each run of the tests; the others fetch and run for minutes.
+OFTEN, *SELDOM = SDKS
+
+pytestmark = pytest.mark.userspace
+
+
+@pytest.fixture(scope="module")
+def runner(
+    can_load: None,  # noqa: ARG001 -- order
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Generator[Runner]:
+    folder = tmp_path_factory.mktemp("surfaces")
+    with network(folder) as net:
+        yield Runner(EGRESSMON, net)
+
+
+# The program is called after its version, which differs from machine to machine.
+def any_python(text: str) -> str:
+    return re.sub(r"python3\.\d+", "python3", text)
+
+
+@pytest.mark.parametrize(
+    "sdk", [OFTEN, *(pytest.param(one, marks=pytest.mark.long) for one in SELDOM)]
+)
+def test_what_an_sdk_touches_is_on_the_page(runner: Runner, sdk: Sdk) -> None:
+    found = section(surface(runner, sdk))
+
+    assert found in (DOCS / "surfaces.md").read_text()
+
+
+@pytest.mark.long
+def test_how_versions_drift_is_on_the_page(runner: Runner) -> None:
+    page = (DOCS / "drift-examples.md").read_text()
+
+    assert any_python(drifts.page(runner)) == any_python(page)
