@@ -121,7 +121,9 @@ def _work(
 def _note(
     answer: _Answer, found: dict[str, tuple[Address, ...]], problems: dict[str, str]
 ) -> None:
-    usable = [one for one in answer.addresses if not one.is_unspecified]
+    # What is sent to a v4-mapped address leaves by IPv4.
+    sent_to = [getattr(one, "ipv4_mapped", None) or one for one in answer.addresses]
+    usable = [one for one in sent_to if not one.is_unspecified]
     listed = tuple(dict.fromkeys(usable))
     if listed:
         found[answer.name] = listed[:MAX_ADDRESSES]

@@ -49,6 +49,13 @@ def test_a_name_without_a_usable_address_is_said(listed: tuple[Address, ...]) ->
     assert (found.addresses, found.problems) == ({}, ("a: it has no address",))
 
 
+def test_an_address_that_is_v4_mapped_is_the_one_that_packets_have() -> None:
+    mapped = ipaddress.ip_address(f"::ffff:{API}")
+    odd = (mapped, ipaddress.ip_address("::ffff:0.0.0.0"))
+
+    assert resolve_by(["a"], lambda _: odd, 10).addresses == {"a": (API,)}
+
+
 def test_a_name_of_very_many_addresses_is_bounded_and_said() -> None:
     many = tuple(API + n for n in range(MAX_ADDRESSES + 1))
     found = resolve_by(["a"], lambda _: many, 10)
