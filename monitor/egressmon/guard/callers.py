@@ -27,7 +27,9 @@ def caller() -> str | None:
         if frame is None:
             break
         path = frame.f_code.co_filename
-        if any(one in path for one in _PACKAGES):
+        if path.startswith(_GUARD):  # which is in site-packages, where it is installed
+            pass
+        elif any(one in path for one in _PACKAGES):
             library = library or _described(frame)
         elif not _is_standard(path):
             return _described(frame)
@@ -39,7 +41,7 @@ def _is_standard(path: str) -> bool:
     if path.startswith("<"):
         # <string> is the program's own text; <frozen ...> is the interpreter's.
         return path.startswith("<frozen ")
-    return path.startswith((_GUARD, *_STANDARD))
+    return path.startswith(_STANDARD)
 
 
 def _described(frame: FrameType) -> str:

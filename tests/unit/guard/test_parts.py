@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import egressmon.guard
-from egressmon.guard import children, known
+from egressmon.guard import callers, children, known
 from egressmon.guard.decisions import Decision, entry_for
 from egressmon.guard.known import Known
 
@@ -27,6 +27,18 @@ def test_the_name_asked_for_last_comes_first(monkeypatch: pytest.MonkeyPatch) ->
     assert names.of("192.0.2.8") == ()
     now = known.HOLDS_S + 1
     assert names.of("192.0.2.7") == ()
+
+
+def test_the_guard_is_never_the_caller_where_it_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As in a wheel: its own files, and all others on the stack, are in a library.
+    monkeypatch.setattr(callers, "_PACKAGES", (os.sep,))
+
+    found = callers.caller()
+
+    assert found is not None
+    assert found.startswith(f"{__file__}:")
 
 
 def test_names_are_bounded() -> None:
