@@ -16,8 +16,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -31,10 +32,13 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAX_LINE = 1 << 20
 _MAX_BYTES = 64 << 20
 _MAX_FILES = 20
+_MAX_OF_RUN = 4
 _MAX_LINES = 50
 _MAX_KEPT = 10_000
 _WAIT_S = 3.0
 _ELSEWHERE = "egressmon's own summary, below, says what went around the guard"
+_NOTHING = "the kernel saw no connection around the guard"
+_UNREAD = "watched, but the run's evidence could not be read to its end: "
 OUTSIDE = "outside of tests"
 
 
@@ -59,15 +63,24 @@ def told(places: Iterable[Path]) -> list[str]:
     name = scope()
     if name is None:
         return []
-    path = evidence_of(name, places)
-    if path is None:
+    paths = list(islice(evidence_of(name, places), _MAX_OF_RUN))
+    if not paths:
         return [f"watched, but the run's evidence is not found here: {_ELSEWHERE}"]
-    data, is_whole = _settled(path)
-    return [*lines_of(data), *([] if is_whole else [f"perhaps not all: {_ELSEWHERE}"])]
+    data, is_whole = _settled(paths)
+    if is_whole:
+        return lines_of(data)
+    lines = lines_of(data, nothing=())
+    return [
+        *lines,
+        f"perhaps not all: {_ELSEWHERE}" if lines else f"{_UNREAD}{_ELSEWHERE}",
+    ]
 
 
-def evidence_of(name: str, places: Iterable[Path]) -> Path | None:
-    """Return the evidence file of the run with the cgroup `name`, if it is readable."""
+def evidence_of(name: str, places: Iterable[Path]) -> Iterator[Path]:
+    """Yield the files that say to be evidence of the run with the cgroup `name`.
+
+    One is at the most: who knows the name can have written the others.
+    """
     for folder in _folders(places):
         try:
             found = sorted(folder.glob("*.jsonl"), reverse=True)
@@ -75,8 +88,7 @@ def evidence_of(name: str, places: Iterable[Path]) -> Path | None:
             continue
         for path in found[:_MAX_FILES]:
             if _is_of(name, path):
-                return path
-    return None
+                yield path
 
 
 def _folders(places: Iterable[Path]) -> Iterator[Path]:
@@ -104,19 +116,23 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 # The agent writes events in their order. So once it has written of a process that began
-# just now, it has written of what was before.
-def _settled(path: Path) -> tuple[bytes, bool]:
+# just now, it has written of what was before. A file in which that never comes to be
+# written is not the agent's, or it is behind.
+def _settled(paths: list[Path]) -> tuple[bytes, bool]:
     begun = _begun()
-    data, until = bytearray(), time.monotonic() + _WAIT_S
-    with _opened(path) as file:
+    until = time.monotonic() + _WAIT_S
+    with ExitStack() as opened:
+        files = [opened.enter_context(_opened(path)) for path in paths]
+        read = [bytearray() for _ in files]
         while True:
-            before = max(len(data) - _MAX_LINE, 0)
-            data += file.read(_MAX_BYTES - len(data))
-            if begun is not None and begun.search(data, before) is not None:
-                return bytes(data), True
-            is_full = len(data) >= _MAX_BYTES
+            for file, data in zip(files, read, strict=True):
+                before = max(len(data) - _MAX_LINE, 0)
+                data.extend(file.read(_MAX_BYTES - len(data)))
+                if begun is not None and begun.search(data, before) is not None:
+                    return bytes(data), True
+            is_full = all(len(data) >= _MAX_BYTES for data in read)
             if begun is None or is_full or time.monotonic() >= until:
-                return bytes(data), False
+                return b"\n".join(read), False
             time.sleep(0.02)
 
 
@@ -129,8 +145,11 @@ def _begun() -> re.Pattern[bytes] | None:
     return re.compile(rb'"type":"process",[^\n]*"pid":%d,[^\n]*\n' % child.pid)
 
 
-def lines_of(evidence: bytes) -> list[str]:
-    """Return lines that say, by test, which connections went around the guard."""
+def lines_of(evidence: bytes, nothing: Sequence[str] = (_NOTHING,)) -> list[str]:
+    """Return lines that say, by test, which connections went around the guard.
+
+    `nothing` is said where none did.
+    """
     found: Counter[str] = Counter()
     unknown = left_out = 0
     for line in evidence.split(b"\n"):
@@ -148,7 +167,7 @@ def lines_of(evidence: bytes) -> list[str]:
     lines = [f"{said} ({count} times)" for said, count in found.items()][:_MAX_LINES]
     left_out += found.total() - sum(list(found.values())[:_MAX_LINES])
     if not found:
-        lines = ["the kernel saw no connection around the guard"]
+        lines = list(nothing)
     if left_out:
         lines.append(f"{left_out} more connections around the guard: {_ELSEWHERE}")
     if unknown:

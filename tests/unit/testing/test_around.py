@@ -2,9 +2,13 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from egressmon.testing import around
 from egressmon.testing.around import evidence_of, lines_of, told
 
 SCOPE = "egressmon-12-00ab34cd"
@@ -87,11 +91,11 @@ def test_the_evidence_of_this_run_is_found_there_or_above(tmp_path: Path) -> Non
     (folder / "2.jsonl").write_text(start("egressmon-12-00ab34ce"))
     (folder / "1.jsonl").write_text(start())
 
-    assert evidence_of(SCOPE, [below]) == folder / "1.jsonl"
+    assert list(evidence_of(SCOPE, [below])) == [folder / "1.jsonl"]
 
     (below / "named.jsonl").write_text(start())
     (folder / "1.jsonl").unlink()
-    assert evidence_of(SCOPE, [below]) == below / "named.jsonl"
+    assert list(evidence_of(SCOPE, [below])) == [below / "named.jsonl"]
 
 
 def test_links_and_pipes_are_not_read(tmp_path: Path) -> None:
@@ -99,7 +103,43 @@ def test_links_and_pipes_are_not_read(tmp_path: Path) -> None:
     (tmp_path / "link.jsonl").symlink_to("real")
     os.mkfifo(tmp_path / "pipe.jsonl")
 
-    assert evidence_of(SCOPE, [tmp_path]) is None
+    assert list(evidence_of(SCOPE, [tmp_path])) == []
+
+
+def begun(pid: int = 77) -> bytes:
+    """Return a line of evidence of a process."""
+    return b'{"type":"process","pid":%d,"uid":0}\n' % pid
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be watched, where the process that began last is 77."""
+    monkeypatch.setattr(around, "scope", lambda: SCOPE)
+    monkeypatch.setattr(around, "_WAIT_S", 0.1)
+    wanted = re.compile(rb'"type":"process",[^\n]*"pid":77,[^\n]*\n')
+    monkeypatch.setattr(around, "_begun", lambda: wanted)
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_file_that_only_says_to_be_of_the_run_hides_nothing(tmp_path: Path) -> None:
+    first, folder = tmp_path / "first" / ".egressmon", tmp_path / ".egressmon"
+    first.mkdir(parents=True)
+    folder.mkdir()
+    (first / "9.jsonl").write_text(start())
+    (folder / "1.jsonl").write_bytes(start().encode() + connection() + begun())
+
+    lines = told([first.parent])
+
+    assert [line.partition(":")[0] for line in lines] == ["test_it.py"]
+
+
+@pytest.mark.usefixtures("watched")
+def test_what_was_not_read_to_its_end_is_never_none(tmp_path: Path) -> None:
+    (tmp_path / "1.jsonl").write_bytes(start().encode() + begun(78))
+
+    (line,) = told([tmp_path])
+
+    assert "could not be read to its end: egressmon's own summary" in line
 
 
 def test_where_nobody_watches_nothing_is_said(tmp_path: Path) -> None:
