@@ -80,14 +80,16 @@ def _decisions(
     return sorted(found, key=lambda one: one.at)
 
 
-# Both in order of time. A connection uses up the earliest decision before it.
+# Both in order of time. A connection uses up the earliest decision before it, and one
+# that went around the guard none: a decision about the same peer was another's.
 def _match(connections: list[Seen], decisions: list[Seen], found: Joined) -> None:
     allowed = [one for one in decisions if not one.is_refused]
     refused = [one for one in decisions if one.is_refused]
     used = 0
     for one in connections:
         until = one.at + _CLOCKS_S
-        if used < len(allowed) and allowed[used].at <= until:
+        is_decided = used < len(allowed) and allowed[used].at <= until
+        if is_decided and not one.went_around:
             used += 1
             found.both += 1
         elif refused and refused[0].at <= until:

@@ -54,6 +54,8 @@ class Seen(NamedTuple):
     """The host name of the peer; "" if there is none."""
     names: tuple[str, ...] = ()
     """All names of the peer, by one of which it may have been asked for."""
+    went_around: bool = False
+    """The kernel's evidence has it that no guard was asked about it."""
 
 
 @dataclass(slots=True)
@@ -119,6 +121,7 @@ def _connection(record: Json) -> Seen | None:
         by=_maker(record, process),
         name=str(names[0]["name"]) if names else "",
         names=tuple(str(one["name"]) for one in names),
+        went_around=record.get("guard") == "bypassed",
     )
 
 

@@ -95,6 +95,18 @@ def test_more_connections_than_decisions(files: Files, capsys: Any) -> None:
     assert (status, found["both"], kinds(found)) == (1, 1, ["around"])
 
 
+def test_what_went_around_uses_up_no_decision_of_the_same_peer(
+    files: Files, capsys: Any
+) -> None:
+    status, found, _ = files.compare(
+        [connection(1, guard="passed"), connection(2, guard="bypassed"), END],
+        [decision(0.9), decision(1.9)],
+        capsys,
+    )
+
+    assert (status, found["both"], kinds(found)) == (1, 1, ["around"])
+
+
 def test_a_decision_after_the_connection_is_not_its_own(
     files: Files, capsys: Any
 ) -> None:
