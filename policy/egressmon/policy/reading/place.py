@@ -208,7 +208,7 @@ def read_named(path: Path, trusted: frozenset[int]) -> PolicyFile:
     """Return the file at `path`, which the user named; raises PolicyError.
 
     The user may choose a file that others can write, and is warned of it; but one that
-    everybody can write is refused.
+    everybody can write is refused. The user is warned of who can replace it, too.
     """
     try:
         descriptor = os.open(path, READ)
@@ -218,6 +218,28 @@ def read_named(path: Path, trusted: frozenset[int]) -> PolicyFile:
         return read_open(path, descriptor, trusted)
     finally:
         os.close(descriptor)
+
+
+# Of the folder in which the file was named, and of the one in which it is. A sticky bit
+# helps here: nobody can remove what is there, and what is added is not what was named.
+def _of_folders(path: Path, descriptor: int, trusted: frozenset[int]) -> str | None:
+    real = path
+    with contextlib.suppress(OSError):
+        real = Path(f"/proc/self/fd/{descriptor}").readlink()
+    for parent in dict.fromkeys((path.absolute().parent, real.parent)):
+        try:
+            folder = os.open(parent, _FOLDER)
+        except OSError:
+            continue  # it was removed, or the caller may not look
+        try:
+            found = os.fstat(folder)
+            if not (found.st_mode & stat.S_ISVTX and found.st_uid in trusted) and (
+                others := who_else(parent, folder, trusted)
+            ):
+                return others
+        finally:
+            os.close(folder)
+    return None
 
 
 def read_open(path: Path, descriptor: int, trusted: frozenset[int]) -> PolicyFile:
@@ -230,6 +252,7 @@ def read_open(path: Path, descriptor: int, trusted: frozenset[int]) -> PolicyFil
             f"review it, and then: chmod o-w {path}",
         )
     problem = who_else(path, descriptor, trusted)
+    problem = problem or _of_folders(path, descriptor, trusted)
     return PolicyFile(path, _bytes(path, descriptor), problem)
 
 

@@ -295,6 +295,24 @@ def test_what_was_checked_is_what_is_parsed(inner: Path) -> None:
     assert load_policy(policy).policy.enforce == "fail"
 
 
+@pytest.mark.parametrize("is_link", [False, True])
+def test_who_can_replace_a_named_file_is_told(tmp_path: Path, *, is_link: bool) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    path = named = folder / "egress.toml"
+    path.write_text("version = 1\n")
+    if is_link:
+        named = tmp_path / "link.toml"
+        named.symlink_to(path)
+    assert load_policy(named).warning is None
+
+    folder.chmod(0o777)
+    assert load_policy(named).warning == f"{folder} can be written by everybody"
+
+    folder.chmod(0o1777)  # nobody can remove what is another's
+    assert load_policy(named).warning is None
+
+
 def test_a_named_file_of_another_is_taken_and_told(
     inner: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
