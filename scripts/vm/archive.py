@@ -18,19 +18,27 @@ class Archive:
     """The packages of some suites: (archive, suite), as (debian, bookworm)."""
 
     def __init__(
-        self, work: Path, suites: list[tuple[str, str]], prefix: str, kind: str = "deb"
+        self,
+        work: Path,
+        suites: list[tuple[str, str]],
+        prefix: str,
+        kind: str = "deb",
+        architecture: str = "",
     ) -> None:
         """Fetch the lists into `work`; `names` gets the packages with that `prefix`.
 
-        `kind` is "deb", or "deb-src" for source packages. Raises ArchiveError.
+        `kind` is "deb", or "deb-src" for source packages. `architecture` is Debian's name
+        of one, or empty for the machine's own. Raises ArchiveError.
         """
         self.where = ", ".join(suite for _, suite in suites)
         self._work = work
+        self._architecture = architecture
         (work / "archives/partial").mkdir(parents=True)
         source = mirror()
+        only = f"arch={architecture} " if architecture else ""
         (work / "sources.list").write_text(
             "".join(
-                f"{kind} [signed-by={KEYRING}] {source}/{archive} {suite} main\n"
+                f"{kind} [{only}signed-by={KEYRING}] {source}/{archive} {suite} main\n"
                 for archive, suite in suites
             )
         )
@@ -47,6 +55,9 @@ class Archive:
             "Dir::State::status": "/dev/null",
             "APT::Sandbox::User": "root",
         }
+        if self._architecture:
+            options["APT::Architecture"] = self._architecture
+            options["APT::Architectures::"] = self._architecture
         words = [f"-o{name}={value}" for name, value in options.items()]
         done = subprocess.run(
             [tool, "-qq", *words, *arguments],

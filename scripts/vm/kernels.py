@@ -4,6 +4,7 @@ Packages come from the machine's own Debian mirror (archive.py).
 """
 
 import fcntl
+import gzip
 import re
 import shutil
 import subprocess
@@ -13,20 +14,16 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from architectures import X86, Architecture
 from archive import Archive, ArchiveError, unpack
 
-# The suites, (archive, suite), that have a series. Backports keep only the newest.
-_SUITES = {
-    "5.10": [("debian-security", "bullseye-security"), ("debian", "bullseye")],
-    "6.1": [("debian-security", "bookworm-security"), ("debian", "bookworm")],
-    "6.12": [("debian-security", "bookworm-security")],
-}
-_NEWER = [("debian", "trixie-backports")]
 _UNNEEDED = ("sound", "drivers/gpu", "drivers/media", "drivers/net/[ew]*")
 # The modules that are needed to mount the root file system.
 _MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
 # The tools that unpack a kernel's image or module, by its first bytes.
 _PACKERS = {b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"\x02!L\x18": "lz4"}
+_GZIP = b"\x1f\x8b"
+_ARM64 = b"ARM\x64"  # at byte 56: Documentation/arch/arm64/booting.rst
 _KIND = re.compile(r"Depends: (<?)(linux-(?:base|binary|modules|headers|kbuild)-\d\S+)")
 
 
@@ -49,38 +46,46 @@ def matching(version: str, releases: list[str]) -> list[str]:
 class Kernel:
     """A kernel in the cache, and its files in `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, architecture: Architecture = X86) -> None:
         self.release = folder.name
+        self.architecture = architecture
         self.image = folder / "vmlinux"
         self.modules = folder / "modules"  # those that the initramfs loads
         self.layer = folder / "layer"  # /lib/modules and /usr/src, as in the packages
 
 
-def get(version: str, cache: Path) -> Kernel:
+def get(version: str, cache: Path, architecture: Architecture = X86) -> Kernel:
     """Return the newest kernel that matches `version`; raises ArchiveError.
 
     It is fetched into `cache` if none there matches.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    with _locked(cache / "lock"):
-        have = matching(version, [path.parent.name for path in cache.glob("*/vmlinux")])
+    with locked(cache / "lock"):
+        kept = [path.parent.name for path in cache.glob("*/vmlinux")]
+        have = matching(version, [one for one in kept if _is_of(one, architecture)])
         if not have:
-            have = [_fetch(version, cache)]
-    return Kernel(cache / have[-1])
+            have = [_fetch(version, cache, architecture)]
+    return Kernel(cache / have[-1], architecture)
+
+
+def _is_of(release: str, architecture: Architecture) -> bool:
+    return bool(re.fullmatch(rf"[^-]+(-\d+)?-{architecture.flavour}", release))
 
 
 @contextmanager
-def _locked(path: Path) -> Generator[None]:
+def locked(path: Path) -> Generator[None]:
+    """Hold the lock file `path`: nobody else fetches meanwhile."""
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _fetch(version: str, cache: Path) -> str:
+def _fetch(version: str, cache: Path, architecture: Architecture) -> str:
     with tempfile.TemporaryDirectory(dir=cache) as name:
         work = Path(name)
-        apt = Archive(work, _SUITES.get(series(version), _NEWER), "linux-")
-        release = _newest(apt, version)
+        suites = architecture.series.get(series(version), architecture.newer)
+        apt = Archive(work, suites, "linux-", architecture=architecture.name)
+        release = _newest(apt, version, architecture.flavour)
         print(f"vmtest: fetching Linux {release}", file=sys.stderr, flush=True)
         apt.download(_needs(apt, f"linux-image-{release}"))
         # May be none: without headers, all works but compiling in the guest.
@@ -92,8 +97,8 @@ def _fetch(version: str, cache: Path) -> str:
     return release
 
 
-def _newest(apt: Archive, version: str) -> str:
-    image = re.compile(r"linux-image-([\d.]+(?:-\d+|\+[a-z0-9.]+)-amd64)")
+def _newest(apt: Archive, version: str, flavour: str) -> str:
+    image = re.compile(rf"linux-image-([\d.]+(?:-\d+|\+[a-z0-9.]+)-{flavour})")
     found = [match[1] for match in map(image.fullmatch, apt.names) if match]
     for release in reversed(matching(version, found)):
         if _needs(apt, f"linux-image-{release}"):
@@ -137,7 +142,7 @@ def _make_bootable(folder: Path, release: str) -> None:
         names.append(name)
     (target / "order").write_text("\n".join(names) + "\n")
     # Written last: get() takes a folder with it as complete.
-    (folder / "vmlinux").write_bytes(_elf_in(images[0].read_bytes()))
+    (folder / "vmlinux").write_bytes(bootable(images[0].read_bytes()))
 
 
 def _modules(layer: Path, release: str) -> list[Path]:
@@ -162,9 +167,16 @@ def unpacked(data: bytes) -> bytes:
     return data
 
 
-# A bzImage contains the kernel's ELF file, compressed. Booting that directly (PVH)
-# saves the guest up to 3 s of decompressing.
-def _elf_in(image: bytes) -> bytes:
+def bootable(image: bytes) -> bytes:
+    """Return what QEMU boots of a kernel's image; raises ArchiveError.
+
+    arm64's is the kernel itself, compressed as a whole or not at all. x86's contains an ELF
+    file, compressed: booting that directly (PVH) saves the guest up to 3 s of decompressing.
+    """
+    if image.startswith(_GZIP):
+        image = gzip.decompress(image)
+    if image[56:60] == _ARM64:
+        return image
     magics = b"|".join(re.escape(magic) for magic in _PACKERS)
     for match in re.finditer(magics, image):
         found = unpacked(image[match.start() :])
@@ -173,9 +185,10 @@ def _elf_in(image: bytes) -> bytes:
     raise ArchiveError("the kernel's image holds no ELF file")
 
 
-def need_tools() -> None:
+def need_tools(architecture: Architecture = X86) -> None:
     """Raise ArchiveError if a command that is needed is not installed."""
-    needed = ("qemu-system-x86_64", "busybox", "depmod", "cpio", "xz", "zstd", "lz4")
+    emulator = architecture.emulator[0]
+    needed = (emulator, "busybox", "depmod", "cpio", "xz", "zstd", "lz4")
     missing = [tool for tool in needed if shutil.which(tool) is None]
     if missing:
         raise ArchiveError(f"not installed: {', '.join(missing)}")
