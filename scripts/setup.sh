@@ -110,6 +110,11 @@ vm_packages() {
         xz-utils zstd
 }
 
+# What machines of other architectures need besides, if one of the words asks for such.
+foreign_packages() {
+    case " $* " in *" arm64"*) echo qemu-system-arm && cross_packages ;; esac
+}
+
 engine_packages() {
     echo busybox-static debian-archive-keyring mmdebstrap util-linux
 }

@@ -1,6 +1,7 @@
 """The scripts that run inside the virtual machine before the command."""
 
 import shlex
+from collections.abc import Sequence
 
 # The root file system is an overlay of two 9p shares and a tmpfs: the host's own files,
 # read-only; above them the kernel's modules and headers; on top, what the guest writes.
@@ -50,11 +51,22 @@ def main_script(
     folder: str,
     host: str,
     writable: list[str],
+    shared: Sequence[str] = (),
 ) -> str:
-    """Return the shell script that runs `command` in `folder` and saves its status."""
+    """Return the shell script that runs `command` in `folder` and saves its status.
+
+    `shared` are where its shares go, in their order, and `writable` those that it writes.
+    """
     mounts = "\n".join(
-        f"{NINE_P},cache=mmap writable{number} {shlex.quote(path)}"
-        for number, path in enumerate(writable)
+        [
+            *(_overlay(number, path) for number, path in enumerate(shared)),
+            *(
+                # A guest of another architecture has no such folder by itself.
+                f"mkdir -p {shlex.quote(path)}; "
+                f"{NINE_P},cache=mmap writable{number} {shlex.quote(path)}"
+                for number, path in enumerate(writable)
+            ),
+        ]
     )
     words = [f"{name}={value}" for name, value in environment.items()]
     run = shlex.join(["/run/busybox", "env", "-i", *words, *command])
@@ -74,3 +86,14 @@ done
 echo $status >status
 reboot -f
 """
+
+
+# A share that the guest may write over, as it may over the root file system.
+def _overlay(number: int, path: str) -> str:
+    at, work = shlex.quote(path), f"/run/vmtest.shared{number}"
+    return (
+        f"mkdir -p {at} {work}/lower {work}/upper {work}/work\n"
+        f"{NINE_P},ro,cache=loose shared{number} {work}/lower\n"
+        f"mount -t overlay -o lowerdir={work}/lower,upperdir={work}/upper,"
+        f"workdir={work}/work shared{number} {at}"
+    )

@@ -13,22 +13,20 @@ from typing import IO
 
 import booted
 import guest
+from architectures import X86
 from kernels import Kernel
 
 TIMED_OUT = 124
 DIED = 125
 
 # thread=single: with a thread for each CPU (QEMU's default), guests that patch their
-# own code crash. Without erms and fsrm, which make the emulator copy byte by byte.
+# own code crash.
 _QEMU = (
-    *("setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-M", "q35"),
     *("-accel", "tcg,thread=single", "-nodefaults", "-no-user-config"),
-    *("-cpu", "max,la57=off,erms=off,fsrm=off", "-display", "none", "-no-reboot"),
+    *("-display", "none", "-no-reboot"),
 )
 _APPEND = (
-    "console=ttyS0 loglevel=4 panic=-1 reboot=t nowatchdog cryptomgr.notests "
-    # The kernel's check of its timer fails if a busy host delivers ticks late.
-    "no_timer_check "
+    "loglevel=4 panic=-1 nowatchdog cryptomgr.notests "
     "rcupdate.rcu_expedited=1 lsm=landlock,lockdown,yama,apparmor,bpf"
 )
 _BROKEN = re.compile(r"cut here|Oops|BUG:")
@@ -40,7 +38,8 @@ class Task:
     """A command, and the virtual machine that it runs in.
 
     `writable` are the host's folders that it can write; `append` are options of the
-    kernel's command line; `root` is the folder with the guest's files. With `script`,
+    kernel's command line; `root` is the folder with the guest's files, and `shares` are
+    more of them: (folder here, path there), read-only for the host. With `script`,
     systemd boots those, and a shell of its runs that text in place of `command`, in
     systemd's environment and without `writable`.
     """
@@ -54,6 +53,7 @@ class Task:
     cpus: int = 1
     limit_s: float = 300
     root: str = "/"
+    shares: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     script: str | None = None
 
 
@@ -89,7 +89,9 @@ def _run(
 ) -> Result:
     (control / "main").write_text(_main_script(task), errors="surrogateescape")
     init = guest.INIT if task.script is None else booted.INIT
-    first = _first_file_system(kernel, control / "initramfs", init)
+    native = kernel.architecture is X86
+    busybox = Path("/bin/busybox" if native else f"{task.root}/usr/bin/busybox")
+    first = _first_file_system(kernel, control / "initramfs", init, busybox)
     began = time.monotonic()
     wall = time.time()
     sources = [((control / name).open("w+b"), to) for name, to in streams]
@@ -117,6 +119,7 @@ def _main_script(task: Task) -> str:
         folder=task.folder,
         host=os.uname().nodename,
         writable=task.writable,
+        shared=[path for _, path in task.shares],
     )
 
 
@@ -135,12 +138,17 @@ def _result(control: Path, wall: float, total_s: float, *, late: bool) -> Result
 
 
 def _words(kernel: Kernel, task: Task, control: Path, first: Path) -> list[str]:
-    words = [*_QEMU, "-smp", str(task.cpus), "-m", task.memory]
+    machine = kernel.architecture
+    words = ["setpriv", "--pdeathsig", "KILL", *machine.emulator, *_QEMU]
+    words += ["-smp", str(task.cpus), "-m", task.memory]
     words += ["-kernel", str(kernel.image), "-initrd", str(first)]
-    words += ["-append", f"{_APPEND} {task.append}"]
+    words += ["-append", f"{machine.parameters} {_APPEND} {task.append}"]
     words += ["-serial", f"file:{control}/console"]
     shares = [("host", task.root, True), ("layer", str(kernel.layer), True)]
     shares += [("control", str(control), False)]
+    shares += [
+        (f"shared{number}", path, True) for number, (path, _) in enumerate(task.shares)
+    ]
     shares += [
         (f"writable{number}", path, False) for number, path in enumerate(task.writable)
     ]
@@ -152,11 +160,13 @@ def _words(kernel: Kernel, task: Task, control: Path, first: Path) -> list[str]:
 
 
 # The initramfs: busybox, the modules that mount the root file system, and the script.
-def _first_file_system(kernel: Kernel, target: Path, init: str) -> Path:
+def _first_file_system(
+    kernel: Kernel, target: Path, init: str, busybox: Path
+) -> Path:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         (root / "bin").mkdir()
-        (root / "bin/busybox").write_bytes(Path("/bin/busybox").read_bytes())
+        (root / "bin/busybox").write_bytes(busybox.read_bytes())
         (root / "bin/busybox").chmod(0o755)
         (root / "init").write_text(init)
         (root / "init").chmod(0o755)
