@@ -29,13 +29,19 @@ class Architecture:
     newer: Suites = field(default_factory=lambda: _BACKPORTS, hash=False)
 
 
-# Without erms and fsrm, which make the emulator copy byte by byte. The kernel's check of
-# its timer fails if a busy host delivers ticks late.
+# Without erms and fsrm, which make the emulator copy byte by byte. The kernel's check
+# of its timer fails if a busy host delivers ticks late.
 X86 = Architecture(
     name="amd64",
     machine="x86_64",
     flavour="amd64",
-    emulator=("qemu-system-x86_64", "-M", "q35", "-cpu", "max,la57=off,erms=off,fsrm=off"),
+    emulator=(
+        "qemu-system-x86_64",
+        "-M",
+        "q35",
+        "-cpu",
+        "max,la57=off,erms=off,fsrm=off",
+    ),
     parameters="console=ttyS0 reboot=t no_timer_check",
     series={
         "5.10": [("debian-security", "bullseye-security"), ("debian", "bullseye")],
@@ -43,8 +49,8 @@ X86 = Architecture(
         "6.12": [("debian-security", "bookworm-security")],
     },
 )
-# Signed return addresses (PAC) and landing pads (BTI) are on; pauth-impdef is QEMU's cheap
-# signature. The archive lists 5.10 of bullseye-security for arm64, and has it no more.
+# Signed return addresses (PAC) and landing pads (BTI) are on; pauth-impdef is QEMU's
+# cheap signature. The archive lists bullseye-security's 5.10 for arm64, but lacks it.
 ARM64 = Architecture(
     name="arm64",
     machine="aarch64",

@@ -27,8 +27,8 @@ class Archive:
     ) -> None:
         """Fetch the lists into `work`; `names` gets the packages with that `prefix`.
 
-        `kind` is "deb", or "deb-src" for source packages. `architecture` is Debian's name
-        of one, or empty for the machine's own. Raises ArchiveError.
+        `kind` is "deb", or "deb-src" for source packages. `architecture` is Debian's
+        name of one, or empty for the machine's own. Raises ArchiveError.
         """
         self.where = ", ".join(suite for _, suite in suites)
         self._work = work

@@ -13,6 +13,7 @@ from architectures import PYTHONS, Target
 from archive import ArchiveError
 
 CHECKOUT = wheels.ROOT
+CLIENTS = f"{wheels.GUEST}/clients"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SOURCES = ("probes", "monitor", "policy")
 _COMPILED = (*_SOURCES, "tests", "scripts")
@@ -39,7 +40,10 @@ class Land:
 
 
 def get(target: Target, cache: Path) -> Land:
-    """Return the files for `target`, made in `cache` if need be; raises ArchiveError."""
+    """Return the files for `target`, made in `cache` if they are not there.
+
+    Raises ArchiveError.
+    """
     python = PYTHONS[target.suite]
     root = userland.get(target.architecture.name, target.suite, cache)
     packages = wheels.get(target.architecture, python, cache)
@@ -54,7 +58,9 @@ def prepare(target: Target, checkout: Path, cache: Path, into: Path) -> None:
     """
     python = PYTHONS[target.suite]
     folders = [str(checkout / name) for name in _SOURCES]
-    packages = wheels.make_environment(into, python, [*folders, f"{wheels.GUEST}/agent"])
+    packages = wheels.make_environment(
+        into, python, [*folders, f"{wheels.GUEST}/agent"]
+    )
     # By which pytest finds the plug-in, and the agent its version.
     for own in (wheels.ROOT / ".venv/lib").glob("python3*/site-packages/egressmon-*"):
         shutil.copytree(own, packages / own.name)

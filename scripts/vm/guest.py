@@ -44,7 +44,7 @@ exec /bin/busybox switch_root /m/root /run/busybox sh /run/vmtest/main
 """
 
 
-def main_script(
+def main_script(  # noqa: PLR0913 -- a name each
     *,
     command: list[str],
     environment: dict[str, str],
@@ -55,7 +55,7 @@ def main_script(
 ) -> str:
     """Return the shell script that runs `command` in `folder` and saves its status.
 
-    `shared` are where its shares go, in their order, and `writable` those that it writes.
+    `shared` are where its shares go, in order, and `writable` those that it writes.
     """
     mounts = "\n".join(
         [

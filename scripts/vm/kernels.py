@@ -170,8 +170,8 @@ def unpacked(data: bytes) -> bytes:
 def bootable(image: bytes) -> bytes:
     """Return what QEMU boots of a kernel's image; raises ArchiveError.
 
-    arm64's is the kernel itself, compressed as a whole or not at all. x86's contains an ELF
-    file, compressed: booting that directly (PVH) saves the guest up to 3 s of decompressing.
+    arm64's is the kernel itself, compressed as a whole or not at all. x86's contains an
+    ELF file, compressed: booting that directly (PVH) saves up to 3 s of decompressing.
     """
     if image.startswith(_GZIP):
         image = gzip.decompress(image)

@@ -160,9 +160,7 @@ def _words(kernel: Kernel, task: Task, control: Path, first: Path) -> list[str]:
 
 
 # The initramfs: busybox, the modules that mount the root file system, and the script.
-def _first_file_system(
-    kernel: Kernel, target: Path, init: str, busybox: Path
-) -> Path:
+def _first_file_system(kernel: Kernel, target: Path, init: str, busybox: Path) -> Path:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         (root / "bin").mkdir()

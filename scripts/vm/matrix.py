@@ -13,13 +13,17 @@ import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
 import archive
+import foreign
 import kernels
 import machine
+from architectures import Target
+from architectures import target as target_of
 from report import Report, counted, page, table
 from vmtest import CACHE
 
@@ -30,7 +34,8 @@ _HERE = "running"
 _REPORTS = CACHE / "reports"  # the last report of each kernel, for PAGE
 _ABOUT = """\
 Run tests/kernel under each KERNEL in a virtual machine and, first, under the running
-kernel; print a table. Options behind -- go to pytest."""
+kernel; print a table. Options behind -- go to pytest. arm64/6.12 and arm64/6.12@trixie
+are another architecture's kernels and user lands, as for scripts/vmtest."""
 _OTHER = "not userspace"
 
 
@@ -110,11 +115,13 @@ def under(
     `folder` gets their output and results, and the virtual machine's console.
     """
     folder.mkdir()
-    target = folder / "tests.xml"
+    results = folder / "tests.xml"
+    target = None if version == _HERE else target_of(version)
     # In a virtual machine not those whose result is the same, or that need a network.
-    marks = options.select if version == _HERE else f"({options.select}) and {_OTHER}"
+    same = target is not None and not target.suite
+    marks = f"({options.select}) and {_OTHER}" if same else options.select
     task = machine.Task(
-        [*_words(copy, target, options.pytest), "-m", marks],
+        [*_words(copy, results, options.pytest), "-m", marks],
         folder=str(copy),
         environment=_environment(copy, options.engine),
         writable=[str(folder)],
@@ -123,21 +130,21 @@ def under(
     )
     began = time.monotonic()
     with (folder / "output").open("wb") as output:
-        if version == _HERE:
+        if target is None:
             release, status = _natively(task, output)
         else:
-            release, status = _in_machine(version, task, output, folder / "console")
+            release, status = _in_machine(target, task, output, folder / "console")
     report = Report(
         release,
         time.monotonic() - began,
         status,
-        native=version == _HERE,
+        native=target is None,
         date=str(datetime.now(UTC).date()),
         commit=options.commit,
         selection=shlex.join(["-m", options.select, *options.pytest]),
     )
-    if target.exists():
-        report.read(target)
+    if results.exists():
+        report.read(results)
     return report
 
 
@@ -156,12 +163,41 @@ def _natively(task: machine.Task, output: IO[bytes]) -> tuple[str, int]:
 
 
 def _in_machine(
-    version: str, task: machine.Task, output: IO[bytes], console: Path
+    target: Target, task: machine.Task, output: IO[bytes], console: Path
 ) -> tuple[str, int]:
-    kernel = kernels.get(version, CACHE)
+    kernel = kernels.get(target.version, CACHE, target.architecture)
+    release = kernel.release
+    if target.suite:
+        task = _elsewhere(task, target)
+        release += f"@{target.suite}"
     result = machine.run(kernel, task, output, output)
     console.write_text(result.console)
-    return kernel.release, result.status
+    return release, result.status
+
+
+# What _prepare() made of the copy for the guests of that user land, beside it.
+def _venv(copy: Path, target: Target) -> Path:
+    return copy.parent / f"venv-{target.suite}"
+
+
+def _elsewhere(task: machine.Task, target: Target) -> machine.Task:
+    land = foreign.get(target, CACHE)
+    copy = Path(task.folder)
+    more = {"EGRESSMON_TEST_CLIENTS": foreign.CLIENTS, "HOME": "/root"}
+    path = f"{copy}/.venv/bin:{foreign.PATH}"
+    return replace(
+        task,
+        environment=task.environment | more | {"PATH": path},
+        root=str(land.root),
+        shares=land.shares(copy, _venv(copy, target)),
+    )
+
+
+# In turn, as all of them use one copy: fetches what is needed, and compiles.
+def _prepare(copy: Path, targets: list[Target]) -> None:
+    for target in {one.suite: one for one in targets if one.suite}.values():
+        foreign.get(target, CACHE)
+        foreign.prepare(target, copy, CACHE, _venv(copy, target))
 
 
 def _commit() -> str:
@@ -226,24 +262,28 @@ def main(arguments: list[str]) -> int:
     options.commit = (
         _commit()
     )  # read now, with the copy: the checkout may change meanwhile
-    kernels.need_tools()
+    versions = options.kernels or SERIES
+    targets = [target_of(one) for one in versions]
+    for one in targets:
+        kernels.need_tools(one.architecture)
     began = time.monotonic()
     with snapshot() as copy:
         work = copy.parent
+        _prepare(copy, targets)
         reports: list[Report] = []
         if not options.without_running:
             # Before the virtual machines: some tests race, and need the CPUs.
             reports.append(under(_HERE, copy, work / _HERE, options))
             _finish(reports[0], work / _HERE, options)
         with ThreadPoolExecutor(options.jobs) as pool:
-            versions = options.kernels or SERIES
+            folders = [work / version.replace("/", "-") for version in versions]
             futures = [
-                pool.submit(under, version, copy, work / version, options)
-                for version in versions
+                pool.submit(under, version, copy, folder, options)
+                for version, folder in zip(versions, folders, strict=True)
             ]
-            for future, version in zip(futures, versions, strict=True):
+            for future, folder in zip(futures, folders, strict=True):
                 reports.append(future.result())
-                _finish(reports[-1], work / version, options)
+                _finish(reports[-1], folder, options)
     print(f"\n{table(reports)}\n{(time.monotonic() - began) / 60:.1f} minutes in all")
     if options.write:
         PAGE.write_text(page(Report.saved(_REPORTS)))

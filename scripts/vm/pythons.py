@@ -34,9 +34,7 @@ def compile_all(
     if strip is not None:
         words += ["-s", str(strip), "-p", "/"]
     # A file of an unusual syntax, a test's, stays as it is.
-    subprocess.run(
-        [*words, *map(str, folders)], check=False, stdout=subprocess.DEVNULL
-    )
+    subprocess.run([*words, *map(str, folders)], check=False, stdout=subprocess.DEVNULL)
 
 
 # The words that run this machine's Python of that version, out of a folder of its own.
@@ -51,7 +49,15 @@ def _python(version: str, cache: Path) -> list[str]:
     program = root / f"usr/bin/python{version}"
     environment = ["env", "-i", f"PYTHONHOME={root}/usr", "LANG=C.UTF-8"]
     paths = os.pathsep.join(map(str, (library, root / "lib", root / "usr/lib")))
-    return [*environment, str(loader), "--library-path", paths, str(program), "-B", "-s"]
+    return [
+        *environment,
+        str(loader),
+        "--library-path",
+        paths,
+        str(program),
+        "-B",
+        "-s",
+    ]
 
 
 def _make(version: str, folder: Path) -> None:

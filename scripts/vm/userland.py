@@ -19,11 +19,30 @@ from kernels import locked
 # What the agent and the kernel tests use: compilers, the lab's programs and clients.
 _PACKAGES = (
     *("base-files", "base-passwd", "bash", "busybox-static", "coreutils", "dash"),
+    "debianutils",
     *("diffutils", "findutils", "grep", "gzip", "hostname", "login", "mawk", "passwd"),
-    *("sed", "tar", "kmod", "mount", "netbase", "procps", "strace", "sudo", "util-linux"),
+    *(
+        "sed",
+        "tar",
+        "kmod",
+        "mount",
+        "netbase",
+        "procps",
+        "strace",
+        "sudo",
+        "util-linux",
+    ),
     *("python3", "python3-dev", "python3-venv", "libbpf1", "libbpf-dev", "libffi-dev"),
     *("binutils", "gcc", "libc6-dev", "make", "musl-tools", "libc-bin"),
-    *("bind9-dnsutils", "ca-certificates", "curl", "dnsmasq-base", "iproute2", "nftables"),
+    "gcc-arm-linux-gnueabihf",  # for programs of 32 bits
+    *(
+        "bind9-dnsutils",
+        "ca-certificates",
+        "curl",
+        "dnsmasq-base",
+        "iproute2",
+        "nftables",
+    ),
     *("nodejs", "openssl"),
 )
 _FOLDERS = ("proc", "sys", "dev", "run", "root", "etc", "mnt", "var/log", "opt")
@@ -81,7 +100,9 @@ def _configure(root: Path) -> None:
         path.unlink(missing_ok=True)
         path.symlink_to(program)
     (etc / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
-    (etc / "nsswitch.conf").write_text("hosts: files dns\npasswd: files\ngroup: files\n")
+    (etc / "nsswitch.conf").write_text(
+        "hosts: files dns\npasswd: files\ngroup: files\n"
+    )
     (etc / "resolv.conf").touch()  # tests mount theirs over it
     subprocess.run(["ldconfig", "-r", root], check=False, stderr=subprocess.DEVNULL)
     _trust(root)

@@ -1,4 +1,4 @@
-"""Python packages of another architecture, for a guest: what the agent and tests import.
+"""Python packages of another architecture, which the agent and tests import there.
 
 A folder with `agent`, what the kernel tests and the agent need, and `clients`, an
 environment with the packages of tests/kernel/attribution, for a Python in the guest.
@@ -62,9 +62,9 @@ def _make(architecture: Architecture, python: str, folder: Path, text: str) -> N
     print(f"vmtest: fetching packages of Python {python}", file=sys.stderr, flush=True)
     folder.mkdir()
     (folder / "agent.txt").write_text(text)
-    own = ("--python-version", python, "--implementation", "cp")
+    own = ["--python-version", python, "--implementation", "cp"]
     for platform in _PLATFORMS:
-        own += ("--platform", f"{platform}_{architecture.machine}")
+        own += ["--platform", f"{platform}_{architecture.machine}"]
     locks = ("--require-hashes", "--no-deps", "-r", str(folder / "agent.txt"))
     _install([*own, *locks], folder / "agent")
     clients = folder / "clients"

@@ -4,6 +4,7 @@ In a program, HOST and PORT are the peer, LIBRARIES is the folder of what was co
 and DIAL is a shell command that connects there without Python.
 """
 
+import platform
 from typing import Literal, NamedTuple
 
 Seen = Literal["passed", "bypassed"]
@@ -41,13 +42,16 @@ if __name__ == "__main__":
     one.start()
     one.join()
 """
-# socket(AF_INET, SOCK_STREAM, 0), connect() to the 16 bytes at the end; x86-64.
-_MACHINE_CODE = """
+# socket(AF_INET, SOCK_STREAM, 0), connect() to the 16 bytes at the end.
+_INSTRUCTIONS = {
+    "x86_64": "b829000000bf02000000be0100000031d20f05"
+    "89c7b82a000000488d3508000000ba100000000f05c3",
+    "aarch64": "c81880d2400080d2210080d2020080d2010000d4"
+    "681980d281000010020280d2010000d4c0035fd6",
+}
+_MACHINE_CODE = f"""
 import ctypes, mmap, socket, struct
-code = bytes.fromhex(
-    "b829000000bf02000000be0100000031d20f05"
-    "89c7b82a000000488d3508000000ba100000000f05c3"
-)
+code = bytes.fromhex({_INSTRUCTIONS[platform.machine()]!r})
 code += struct.pack("=HH4s8x", 2, socket.htons(PORT), socket.inet_aton(HOST))
 room = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
 room.write(code)

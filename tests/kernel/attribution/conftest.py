@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -37,7 +38,12 @@ def _locked(folder: Path) -> Generator[None]:
 
 @pytest.fixture(scope="session")
 def python() -> str:
-    """An interpreter with the packages of requirements.txt: made once, then kept."""
+    """An interpreter with the packages of requirements.txt: made once, then kept.
+
+    A guest has no network: EGRESSMON_TEST_CLIENTS is the environment that it was given.
+    """
+    if given := os.environ.get("EGRESSMON_TEST_CLIENTS"):
+        return f"{given}/bin/python"
     wanted = REQUIREMENTS.read_bytes() + sys.version.encode()
     name = hashlib.sha256(wanted).hexdigest()[:12]
     folder = _cache() / f"clients-{name}"
@@ -60,8 +66,12 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     @cache
     def compile_one(source: str, name: str, *options: str) -> str:
         target = folder / name
-        words = ["gcc", "-O2", "-o", str(target), str(SOURCES / f"{source}.c")]
-        subprocess.run([*words, *options], check=True)
+        # gcc for arm64 makes no programs of 32 bits; another one does.
+        narrow = "-m32" in options and platform.machine() == "aarch64"
+        gcc = "arm-linux-gnueabihf-gcc" if narrow else "gcc"
+        own = [one for one in options if one != "-m32"] if narrow else options
+        words = [gcc, "-O2", "-o", str(target), str(SOURCES / f"{source}.c")]
+        subprocess.run([*words, *own], check=True)
         return str(target)
 
     return compile_one

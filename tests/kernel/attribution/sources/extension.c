@@ -14,16 +14,37 @@ static PyObject *by_libc(PyObject *self, PyObject *port)
 	Py_RETURN_NONE;
 }
 
-static PyObject *by_instruction(PyObject *self, PyObject *port)
+#ifdef __aarch64__
+static void connect_by_instruction(long fd, struct sockaddr_in *address)
 {
-	struct sockaddr_in address = peer(PyLong_AsLong(port));
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	register long number __asm__("x8") = 203; /* connect(2) on arm64 */
+	register long result __asm__("x0") = fd;
+	register void *target __asm__("x1") = address;
+	register long size __asm__("x2") = sizeof(*address);
+
+	__asm__ volatile("svc 0"
+			 : "+r"(result)
+			 : "r"(number), "r"(target), "r"(size)
+			 : "memory");
+}
+#else
+static void connect_by_instruction(long fd, struct sockaddr_in *address)
+{
 	long result = 42; /* connect(2) on x86-64 */
 
 	__asm__ volatile("syscall"
 			 : "+a"(result)
-			 : "D"((long)fd), "S"(&address), "d"(sizeof(address))
+			 : "D"(fd), "S"(address), "d"(sizeof(*address))
 			 : "rcx", "r11", "memory");
+}
+#endif
+
+static PyObject *by_instruction(PyObject *self, PyObject *port)
+{
+	struct sockaddr_in address = peer(PyLong_AsLong(port));
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	connect_by_instruction(fd, &address);
 	close(fd);
 	Py_RETURN_NONE;
 }

@@ -61,8 +61,13 @@ static void in_a_later_library(const char *path)
 	waitpid(pid, 0, 0);
 }
 
+#ifdef __aarch64__
+/* mov x8, 203 (connect on arm64); svc 0; ret */
+static const unsigned int code[] = {0xd2801968, 0xd4000001, 0xd65f03c0};
+#else
 /* mov eax, 42 (connect on x86-64); syscall; ret */
 static const unsigned char code[] = {0xb8, 42, 0, 0, 0, 0x0f, 0x05, 0xc3};
+#endif
 
 static void in_no_file(void)
 {
@@ -74,6 +79,7 @@ static void in_no_file(void)
 
 		mprotect(pages, 4096 << (i % 2), PROT_READ | PROT_WRITE);
 		memcpy(pages, code, sizeof(code));
+		__builtin___clear_cache(pages, pages + sizeof(code));
 		mprotect(pages, 4096 << (i % 2), PROT_READ | PROT_EXEC);
 		((int (*)(int, void *, unsigned long))pages)(fd, &address, sizeof(address));
 		close(fd);
