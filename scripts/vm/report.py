@@ -17,9 +17,9 @@ slower than the machine; `userspace` tests are not repeated there. `commit` is w
 was tested, `tests` which of them (pytest's words).
 
 An arm64 kernel's name is followed by its user land: `bookworm` is Debian 12, and
-`trixie` Debian 13, whose return addresses are signed. QEMU emulates that processor, with
-signatures and landing pads: nothing here was run on arm64 hardware, whose memory order
-is weaker than the emulator's, nor with pages of 64 KiB.
+`trixie` Debian 13, whose return addresses are signed. QEMU emulates that processor,
+with signatures and landing pads: nothing here was run on arm64 hardware, whose memory
+order is weaker than the emulator's, nor with pages of 64 KiB.
 """
 
 

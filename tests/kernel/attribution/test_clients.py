@@ -10,7 +10,7 @@ import pytest
 from support.watching import Json, Watched, until_recorded
 
 Watch = Callable[..., Watched]
-pytestmark = pytest.mark.userspace
+pytestmark = [pytest.mark.userspace, pytest.mark.processor]
 PORT = 8
 URL = f"http://127.0.0.1:{PORT}/"
 

@@ -10,7 +10,7 @@ from support.watching import Watched
 
 Watch = Callable[..., Watched]
 SOURCES = Path(__file__).parent / "sources"
-pytestmark = pytest.mark.userspace
+pytestmark = [pytest.mark.userspace, pytest.mark.processor]
 
 
 @pytest.mark.parametrize("calls", ["-fplt", "-fno-plt"])

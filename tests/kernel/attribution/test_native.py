@@ -12,6 +12,7 @@ from support.watching import Json, Watched, until_recorded
 Watch = Callable[..., Watched]
 Compile = Callable[..., str]
 PORT = 8
+pytestmark = pytest.mark.processor
 
 
 def by_port(run: Watched) -> dict[int, Json]:
