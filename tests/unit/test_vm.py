@@ -1,12 +1,19 @@
 """The scripts that run other kernels: all that needs no virtual machine."""
 
+import gzip
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+import guest
 import kernels
+import userland
 import vmtest
+import wheels
+from architectures import ARM64, X86, target
+from archive import ArchiveError
+from machine import DIED
 from report import Report, page
 
 
@@ -27,6 +34,113 @@ def test_a_version_matches_whole_numbers_only() -> None:
 def test_a_release_knows_its_series() -> None:
     assert kernels.series("6.1.0-56-amd64") == "6.1"
     assert kernels.series("5.10") == "5.10"
+
+
+@pytest.mark.parametrize(
+    ("words", "machine", "version", "suite"),
+    [
+        ("6.1", "x86_64", "6.1", ""),
+        ("amd64/6.1.0-56-amd64", "x86_64", "6.1.0-56-amd64", ""),
+        ("arm64/6.12", "aarch64", "6.12", "bookworm"),
+        ("arm64/6.12@trixie", "aarch64", "6.12", "trixie"),
+    ],
+)
+def test_an_architecture_and_a_user_land_stand_beside_the_version(
+    words: str, machine: str, version: str, suite: str
+) -> None:
+    found = target(words)
+
+    assert found.architecture.machine == machine
+    assert (found.version, found.suite) == (version, suite)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("riscv64/6.12", "no architecture riscv64; there are: amd64, arm64"),
+        ("arm64/6.12@sarge", "no user land sarge; there are: bookworm, trixie"),
+        ("6.12@trixie", "a user land is for arm64 only"),
+        ("arm64/", "not a kernel such as"),
+    ],
+)
+def test_what_cannot_be_booted_is_said(
+    words: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ArchiveError, match=says):
+        target(words)
+
+    assert vmtest.main([words, "--", "true"]) == DIED
+    assert says in capsys.readouterr().err
+
+
+def test_a_kernel_in_the_cache_is_taken_for_its_own_architecture(
+    tmp_path: Path,
+) -> None:
+    releases = ("6.12.9+deb12-amd64", "6.12.7+deb12-arm64", "6.12.8+deb13-arm64-16k")
+    for release in releases:
+        (tmp_path / release).mkdir()
+        (tmp_path / release / "vmlinux").touch()
+    pages = target("arm64-16k/6.12").architecture
+
+    found = [kernels.get("6.12", tmp_path, one) for one in (X86, ARM64, pages)]
+
+    assert tuple(one.release for one in found) == releases
+
+
+def test_an_arm64_image_is_booted_as_it_is() -> None:
+    image = bytes(56) + b"ARM\x64" + bytes(8)
+
+    assert kernels.bootable(image) == image
+    assert kernels.bootable(gzip.compress(image)) == image
+    with pytest.raises(ArchiveError, match="no ELF file"):
+        kernels.bootable(bytes(100))
+
+
+def test_a_lock_file_is_read_without_the_tools_that_no_guest_starts() -> None:
+    text = "# a comment\nmypy==1 \\\n    --hash=1\npytest==9 \\\n    --hash=2\nuv==3\n"
+
+    assert wheels.needed(text) == "# a comment\npytest==9 \\\n    --hash=2"
+
+
+def test_a_guests_environment_is_python_as_the_guest_has_it(tmp_path: Path) -> None:
+    packages = wheels.make_environment(tmp_path / "venv", "3.13", ["/src", "/more"])
+
+    assert (tmp_path / "venv/bin/python").readlink() == Path("/usr/bin/python3.13")
+    assert "home = /usr/bin\n" in (tmp_path / "venv/pyvenv.cfg").read_text()
+    assert (packages / "guest.pth").read_text() == "/src\n/more\n"
+
+
+def test_a_program_is_found_in_the_guests_root(tmp_path: Path) -> None:
+    (tmp_path / "usr/sbin").mkdir(parents=True)
+    (tmp_path / "usr/sbin/ip").touch(mode=0o755)
+
+    assert userland.program(tmp_path, "ip") == "/usr/sbin/ip"
+    assert userland.program(tmp_path, "no-such-command") is None
+
+
+def test_a_guest_may_write_over_what_is_shared_with_it() -> None:
+    text = guest.main_script(
+        command=["true"],
+        environment={},
+        folder="/",
+        host="lab",
+        writable=["/out put"],
+        shared=["/src", "/src/.venv"],
+    )
+
+    lines = text.splitlines()
+    mounts = [one for one in lines if one.startswith(("mount", "mkdir"))]
+    assert [one.split()[-1] for one in mounts if "-t overlay" in one] == [
+        "/src",
+        "/src/.venv",
+    ]
+    assert "mkdir -p '/out put'; " in text
+    # A folder that the guest writes may lie in what is shared.
+    assert (
+        text.index("shared1 /src/.venv")
+        < text.index("writable0")
+        < text.index("env -i")
+    )
 
 
 @pytest.mark.parametrize(
@@ -111,7 +225,9 @@ def test_reports_are_kept_for_the_page_a_kernel_at_a_time(
     older = Report("5.10.0-46-amd64", groups={"test_life": Counter(passed=1)})
     stale = Report("6.1.0-56-amd64", groups={"test_life": Counter(passed=9)})
 
-    for one in (stale, report, older):
+    other = Report("5.10.0-32-arm64@bookworm")
+
+    for one in (other, stale, report, older):
         one.save(tmp_path / "reports")
 
-    assert Report.saved(tmp_path / "reports") == [older, report]
+    assert Report.saved(tmp_path / "reports") == [older, report, other]

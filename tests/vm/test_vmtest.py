@@ -75,6 +75,38 @@ def test_only_what_is_written_to_a_writable_folder_stays(tmp_path: Path) -> None
     assert list(lost.iterdir()) == []
 
 
+# What is on the machine is in the guest's place of it, and no x86 program.
+@pytest.mark.parametrize(("suite", "python"), [("bookworm", 11), ("trixie", 13)])
+def test_another_architecture_runs_this_checkout(suite: str, python: int) -> None:
+    code = (
+        "import os, sys, egressmon.values; "
+        "print(os.uname().machine, os.uname().release, sys.version_info[1])"
+    )
+    words = [str(VMTEST), f"arm64/6.12@{suite}", "--", ".venv/bin/python", "-c", code]
+
+    done = subprocess.run(
+        words, check=False, capture_output=True, text=True, timeout=900
+    )
+
+    assert done.returncode == 0, done.stderr
+    machine, release, minor = done.stdout.split()
+    assert machine == "aarch64"
+    assert release.startswith("6.12.")
+    assert release.endswith("-arm64")
+    assert int(minor) == python
+
+
+def test_another_architectures_command_that_takes_too_long_is_124() -> None:
+    words = [str(VMTEST), "--timeout", "30", "arm64/6.1", "--", "sleep", "1000"]
+
+    done = subprocess.run(
+        words, check=False, capture_output=True, text=True, timeout=900
+    )
+
+    assert done.returncode == 124
+    assert "not done in 30 s" in done.stderr
+
+
 def test_an_unknown_kernel_is_named() -> None:
     done = subprocess.run(
         [str(VMTEST), "4.99", "--", "true"], check=False, capture_output=True, text=True
