@@ -62,8 +62,8 @@ def get(architecture: str, suite: str, cache: Path) -> Path:
     folder = cache / f"{name}-{sha256(wanted.encode()).hexdigest()[:12]}"
     with locked(cache / "lock-roots"):
         if not (folder / _MADE).exists():
-            for old in cache.glob(f"{name}-*"):
-                shutil.rmtree(old)
+            # Older ones stay: a guest may run in one.
+            shutil.rmtree(folder, ignore_errors=True)
             _make(architecture, suite, folder, cache)
             (folder / _MADE).touch()
     return folder / "root"

@@ -41,8 +41,8 @@ def get(architecture: Architecture, python: str, cache: Path) -> Path:
     folder = cache / f"{name}-{digest}"
     with locked(cache / "lock-packages"):
         if not (folder / _MADE).exists():
-            for old in cache.glob(f"{name}-*"):
-                shutil.rmtree(old)
+            # Older ones stay: a guest may run in one.
+            shutil.rmtree(folder, ignore_errors=True)
             _make(architecture, python, folder, wanted[0])
             (folder / _MADE).touch()
     return folder
