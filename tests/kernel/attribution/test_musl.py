@@ -9,6 +9,9 @@ import pytest
 from support.watching import Watched
 
 Watch = Callable[..., Watched]
+# How a caller is found that no table tells of: both are said with it. arm64's compilers
+# keep frame pointers, and musl there may have been built with them.
+WITHOUT_TABLES = ("scan", "frame-pointer")
 SOURCES = Path(__file__).parent / "sources"
 pytestmark = [pytest.mark.userspace, pytest.mark.processor]
 
@@ -30,8 +33,9 @@ def test_the_caller_is_who_called(watched: Watch, tmp_path: Path, calls: str) ->
     for port in (7, 8, 9):
         module = found[port]["module"]
         assert module["caller"]["path"] == str(library), module
-        hows = [(one["file"], one["how"]) for one in module["chain"]]
-        assert hows[1:3] == [("libdial.so", "scan"), ("program", "cfi")]
+        dialled, main = [(one["file"], one["how"]) for one in module["chain"]][1:3]
+        assert dialled in [("libdial.so", how) for how in WITHOUT_TABLES]
+        assert main == ("program", "cfi")
     # By a pointer that only the process knows.
     fields = ("module", "module_reason", "route")
     assert [found[10][name] for name in fields] == [None, "no unwind tables", "unknown"]
