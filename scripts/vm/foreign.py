@@ -67,6 +67,9 @@ def prepare(target: Target, checkout: Path, cache: Path, into: Path) -> None:
     shutil.copy2(checkout / "scripts/launcher.sh", into / "bin/egressmon")
     _compile_probes(checkout, target.architecture.machine)
     pythons.compile_all(python, cache, [checkout / name for name in _COMPILED])
+    tests = [checkout / "tests/kernel", checkout / "tests/support"]
+    agent = wheels.get(target.architecture, python, cache) / "agent"
+    pythons.rewrite_asserts(python, cache, agent, tests)
 
 
 def _compile_probes(checkout: Path, machine: str) -> None:

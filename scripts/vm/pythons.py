@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from architectures import PYTHONS
-from archive import Archive, unpack
+from archive import Archive, ArchiveError, unpack
 from kernels import locked
 
+_REWRITING = Path(__file__).with_name("rewriting.py")
 # Of this machine's architecture: where the loader of its programs lies.
 _LOADERS = {
     "x86_64": "lib64/ld-linux-x86-64.so.2",
@@ -35,6 +36,19 @@ def compile_all(
         words += ["-s", str(strip), "-p", "/"]
     # A file of an unusual syntax, a test's, stays as it is.
     subprocess.run([*words, *map(str, folders)], check=False, stdout=subprocess.DEVNULL)
+
+
+def rewrite_asserts(
+    version: str, cache: Path, packages: Path, folders: Sequence[Path]
+) -> None:
+    """Compile tests in `folders` as pytest does; `packages` has it for that version.
+
+    Raises ArchiveError.
+    """
+    words = [*_python(version, cache), str(_REWRITING), str(packages)]
+    done = subprocess.run([*words, *map(str, folders)], check=False)
+    if done.returncode:
+        raise ArchiveError(f"pytest of Python {version} cannot compile the tests")
 
 
 # The words that run this machine's Python of that version, out of a folder of its own.

@@ -1,6 +1,8 @@
 """The scripts that run other kernels: all that needs no virtual machine."""
 
 import gzip
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 
 import guest
 import kernels
+import rewriting
 import userland
 import vmtest
 import wheels
@@ -116,6 +119,24 @@ def test_a_program_is_found_in_the_guests_root(tmp_path: Path) -> None:
 
     assert userland.program(tmp_path, "ip") == "/usr/sbin/ip"
     assert userland.program(tmp_path, "no-such-command") is None
+
+
+def test_tests_are_compiled_as_pytest_does(tmp_path: Path) -> None:
+    (tmp_path / "test_one.py").write_text("def test_it() -> None:\n    assert 1 == 1\n")
+    (tmp_path / "test_other.py").write_text("def (")
+
+    rewriting.compile_all(sorted(tmp_path.iterdir()))
+
+    (compiled,) = (tmp_path / "__pycache__").iterdir()
+    words = [sys.executable, "-m", "pytest", "--collect-only", "-q", "--debug=log"]
+    subprocess.run(
+        [*words, "-p", "no:cacheprovider", "test_one.py"], cwd=tmp_path, check=True
+    )
+    assert (
+        f"found cached rewritten pyc for {tmp_path}/test_one.py"
+        in (tmp_path / "log").read_text()
+    )
+    assert compiled.name.startswith("test_one.")
 
 
 def test_a_guest_may_write_over_what_is_shared_with_it() -> None:
