@@ -145,6 +145,8 @@ def under(
     )
     if results.exists():
         report.read(results)
+    else:
+        report.read_output(folder / "output")
     return report
 
 

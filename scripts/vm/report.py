@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _OUTCOMES = ("passed", "failed", "skipped")
+# A test and its outcome, as `pytest -v` prints them.
+_SAID = re.compile(
+    r"^\S*?(\w+)\.py::(\S.*?) (PASSED|FAILED|SKIPPED|ERROR)\b.*\[ *\d+%\]$",
+    re.MULTILINE,
+)
 _INTRODUCTION = """\
 # Kernels
 
@@ -62,6 +67,18 @@ class Report:
                     self.blind_spots = one.get("value", "")
                 if one.get("name") == "engine":
                     self.engine = one.get("value", "")
+
+    def read_output(self, path: Path) -> None:
+        """Add the results of a run that did not come to its end, from pytest's words.
+
+        Its status says so: what it had no time for is not counted.
+        """
+        for match in _SAID.finditer(path.read_text(errors="replace")):
+            group, name, said = match.groups()
+            outcome = "failed" if said == "ERROR" else said.lower()
+            self.groups.setdefault(group, Counter())[outcome] += 1
+            if outcome == "failed":
+                self.failures.append(f"{group}::{name}")
 
     def save(self, folder: Path) -> None:
         """Save this in `folder`, in place of the same kernel's last report."""

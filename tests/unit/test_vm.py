@@ -211,6 +211,26 @@ def test_a_report_counts_by_group_and_names_what_failed(report: Report) -> None:
     assert not report.fine
 
 
+OUTPUT = """collected 5 items
+tests/kernel/test_life.py::test_a PASSED                                 [ 20%]
+tests/kernel/attribution/test_native.py::test_b[-static -s] FAILED       [ 40%]
+tests/kernel/test_life.py::test_c SKIPPED (no headers [of it])           [ 60%]
+tests/kernel/test_life.py::test_d ERROR                                  [ 80%]
+tests/kernel/test_life.py::test_e """
+
+
+# Its results are written at its end: what the time was over for has none.
+def test_a_run_that_was_cut_off_tells_what_it_came_to(tmp_path: Path) -> None:
+    (tmp_path / "output").write_text(OUTPUT)
+    made = Report("6.1.0-56-arm64@bookworm", status=124)
+
+    made.read_output(tmp_path / "output")
+
+    assert made.groups["test_life"] == Counter(passed=1, skipped=1, failed=1)
+    assert made.failures == ["test_native::test_b[-static -s]", "test_life::test_d"]
+    assert not made.fine
+
+
 def test_a_kernel_without_tests_is_not_fine() -> None:
     # No file is left if the machine died, or if no test was selected.
     assert not Report("6.1.0", status=0).fine
