@@ -110,9 +110,15 @@ vm_packages() {
         xz-utils zstd
 }
 
-# What machines of other architectures need besides, if one of the words asks for such.
+# What machines of other architectures need besides, if a word before -- asks for such.
 foreign_packages() {
-    case " $* " in *" arm64"*) echo qemu-system-arm && cross_packages ;; esac
+    local word
+    for word in "$@"; do
+        case $word in
+        --) return ;;
+        arm64*/*) echo qemu-system-arm && cross_packages && return ;;
+        esac
+    done
 }
 
 engine_packages() {
