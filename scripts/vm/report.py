@@ -18,8 +18,9 @@ _INTRODUCTION = """\
 
 Written by `scripts/test-kernels --write`: how `tests/kernel` went, a file of tests a
 column. Kernels but the machine's own are Debian's, in QEMU without KVM, some 20 times
-slower than the machine; `userspace` tests are not repeated there. `commit` is what
-was tested, `tests` which of them (pytest's words).
+slower than the machine; `userspace` tests are repeated there only on another processor.
+`commit` is what was tested, `tests` which of them (pytest's words); a status of 124 is
+that the time was over, and counts what was done by then.
 
 An arm64 kernel's name is followed by its user land: `bookworm` is Debian 12, and
 `trixie` Debian 13, whose return addresses are signed. QEMU emulates that processor,
