@@ -230,8 +230,15 @@ def test_a_root_of_its_own_has_packages_of_its_own(
     (root / "usr/bin/hot").write_bytes(program.read_bytes())
     (root / "usr/bin/hot").chmod(0o755)
 
-    # It pauses for a second, so that its root is still there to be looked into.
-    run = watched("chroot", str(root), "/usr/bin/hot", str(PORT), "1", "0", "1")
+    # It is there until it is recorded, so that its root can be looked into.
+    words = ["chroot", str(root), "/usr/bin/hot", str(PORT), "1", "0", "3600"]
+    code = (
+        f"import subprocess; one = subprocess.Popen({words})\n"
+        + until_recorded(tmp_path, 1)
+        + "one.kill(); one.wait()\n"
+    )
+
+    run = watched("python3", "-c", code)
 
     (record,) = run.of("connection")
     file = record["module"]["caller"]
