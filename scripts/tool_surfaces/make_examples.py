@@ -1,0 +1,109 @@
+"""Run each tool under `egressmon learn --audit`, and keep what that writes.
+
+    python make_examples.py DOCS [NAME...]
+
+It is run by scripts/make-surface-examples, in namespaces of its own.
+"""
+
+import datetime
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import page
+from network import network
+from programs import APP, HOME, PROGRAMS, Program
+
+_NOBODY = 65534
+_EGRESSMON = ("sudo", "/opt/egressmon/bin/python", "-I", "-m", "egressmon")
+_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+_LIMIT = 600  # seconds
+_STARTING = 120  # seconds
+
+
+class Runs:
+    """Runs tools as `nobody`, who becomes root only for egressmon."""
+
+    def __init__(self, authority: Path) -> None:
+        self._authority = authority
+
+    def learn(self, name: str, program: Program, to: Path) -> None:
+        """Run `program`, and write NAME.md and NAME.toml to the folder `to`."""
+        written = APP / f"{name}.toml"
+        words = [*_EGRESSMON, "learn", "--audit", str(APP / f"{name}.md")]
+        words += ["--output", str(written), "--evidence", str(APP / f"{name}.jsonl")]
+        process = subprocess.Popen(
+            self._as_nobody([*words, "--", *program.words], program), cwd=APP
+        )
+        if program.asked is not None:
+            asking = threading.Thread(target=_ask, args=(program.asked,), daemon=True)
+            asking.start()
+        process.wait(_LIMIT)
+        for kind in (".md", ".toml"):
+            text = written.with_suffix(kind).read_text(encoding="utf-8")
+            (to / f"{name}{kind}").write_text(text, encoding="utf-8")
+
+    def version(self, program: Program) -> str:
+        """Return the version that `program` prints: its first number with dots."""
+        words = self._as_nobody([*program.version], program)
+        said = subprocess.check_output(words, cwd=APP, text=True)
+        found = re.search(r"\d+(\.\d+)+", said)
+        return found[0] if found is not None else "?"
+
+    def _as_nobody(self, words: list[str], program: Program) -> list[str]:
+        variables = {"HOME": str(HOME), "PATH": _PATH, "USER": "nobody"}
+        for name, value in program.variables.items():
+            variables[name] = value.format(ca=self._authority)
+        drop = ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"]
+        said = [f"{name}={value}" for name, value in variables.items()]
+        return [*drop, "env", "-i", *said, *words]
+
+
+def _ask(address: str) -> None:
+    end = time.monotonic() + _STARTING
+    while time.monotonic() < end:
+        try:
+            urllib.request.urlopen(address, timeout=10).close()
+        except (OSError, urllib.error.URLError):
+            time.sleep(1)
+        else:
+            return
+
+
+# As somebody has it whose browser trusts the authority.
+def _home(authority: Path) -> None:
+    store = HOME / ".pki/nssdb"
+    store.mkdir(parents=True)
+    database = ("certutil", "-d", f"sql:{store}")
+    subprocess.run([*database, "-N", "--empty-password"], check=True)
+    added = ("-A", "-t", "C,,", "-n", "surfaces", "-i", str(authority))
+    subprocess.run([*database, *added], check=True)
+    for folder in (HOME, APP):
+        shutil.chown(folder, _NOBODY, _NOBODY)
+        for path in folder.rglob("*"):
+            os.chown(path, _NOBODY, _NOBODY, follow_symlinks=False)
+
+
+def _main(docs: Path, names: list[str]) -> None:
+    to = docs / "examples/surfaces"
+    to.mkdir(exist_ok=True)
+    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    with network(Path("/srv/served")) as authority:
+        _home(authority)
+        runs = Runs(authority)
+        for name in names or PROGRAMS:
+            program = PROGRAMS[name]
+            runs.learn(name, program, to)
+            done = page.Done(name, runs.version(program), today)
+            page.update(docs / "surfaces-examples.md", done, program, to)
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]), sys.argv[2:])
