@@ -11,7 +11,7 @@ _TTL = b"\0\0\0\x3c"
 
 
 class Addresses:
-    """Gives each name an address in 198.51.100.1 to .50: mostly the same in each run."""
+    """Gives each name an address in 198.51.100.1 to .50, nearly always the same."""
 
     def __init__(self) -> None:
         self._known: dict[str, int] = {}

@@ -5,7 +5,8 @@
 It is run by scripts/make-surface-examples, in namespaces of its own.
 """
 
-import datetime
+import datetime as dt
+import http.client
 import os
 import re
 import shutil
@@ -13,13 +14,11 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
-import page
 from network import network
-from programs import APP, HOME, PROGRAMS, Program
+from programs import APP, HOME, PROGRAMS, PROJECT, Program
+from tools_page import Done, update
 
 _NOBODY = 65534
 _EGRESSMON = ("sudo", "/opt/egressmon/bin/python", "-I", "-m", "egressmon")
@@ -36,11 +35,17 @@ class Runs:
 
     def learn(self, name: str, program: Program, to: Path) -> None:
         """Run `program`, and write NAME.md and NAME.toml to the folder `to`."""
-        written = APP / f"{name}.toml"
-        words = [*_EGRESSMON, "learn", "--audit", str(APP / f"{name}.md")]
-        words += ["--output", str(written), "--evidence", str(APP / f"{name}.jsonl")]
+        written = HOME / f"{name}.toml"
+        if (
+            program.first is not None
+            and not (program.where / program.first[0]).exists()
+        ):
+            first = self._as_nobody([*program.first[1]], program)
+            subprocess.run(first, cwd=program.where, check=True)
+        words = [*_EGRESSMON, "learn", "--audit", str(HOME / f"{name}.md")]
+        words += ["--output", str(written), "--evidence", str(HOME / f"{name}.jsonl")]
         process = subprocess.Popen(
-            self._as_nobody([*words, "--", *program.words], program), cwd=APP
+            self._as_nobody([*words, "--", *program.words], program), cwd=program.where
         )
         if program.asked is not None:
             asking = threading.Thread(target=_ask, args=(program.asked,), daemon=True)
@@ -53,7 +58,7 @@ class Runs:
     def version(self, program: Program) -> str:
         """Return the version that `program` prints: its first number with dots."""
         words = self._as_nobody([*program.version], program)
-        said = subprocess.check_output(words, cwd=APP, text=True)
+        said = subprocess.check_output(words, cwd=program.where, text=True)
         found = re.search(r"\d+(\.\d+)+", said)
         return found[0] if found is not None else "?"
 
@@ -69,18 +74,23 @@ class Runs:
 def _ask(address: str) -> None:
     end = time.monotonic() + _STARTING
     while time.monotonic() < end:
+        connection = http.client.HTTPConnection(address, timeout=10)
         try:
-            urllib.request.urlopen(address, timeout=10).close()
-        except (OSError, urllib.error.URLError):
+            connection.request("GET", "/")
+            connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
             time.sleep(1)
         else:
             return
+        finally:
+            connection.close()
 
 
 # As somebody has it whose browser trusts the authority.
 def _home(authority: Path) -> None:
     store = HOME / ".pki/nssdb"
     store.mkdir(parents=True)
+    PROJECT.mkdir()
     database = ("certutil", "-d", f"sql:{store}")
     subprocess.run([*database, "-N", "--empty-password"], check=True)
     added = ("-A", "-t", "C,,", "-n", "surfaces", "-i", str(authority))
@@ -94,15 +104,15 @@ def _home(authority: Path) -> None:
 def _main(docs: Path, names: list[str]) -> None:
     to = docs / "examples/surfaces"
     to.mkdir(exist_ok=True)
-    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    today = dt.datetime.now(tz=dt.UTC).date().isoformat()
     with network(Path("/srv/served")) as authority:
         _home(authority)
         runs = Runs(authority)
         for name in names or PROGRAMS:
             program = PROGRAMS[name]
             runs.learn(name, program, to)
-            done = page.Done(name, runs.version(program), today)
-            page.update(docs / "surfaces-examples.md", done, program, to)
+            done = Done(name, runs.version(program), today)
+            update(docs / "surfaces-examples.md", done, program, to)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,9 @@ def network(folder: Path) -> Generator[Path]:
     It needs a network namespace of its own; what it makes goes to `folder`.
     """
     _authority(folder)
-    script = f'ip link set lo up && exec "$0" -s {Path(__file__).parent}/stand_in.py "$1"'
+    script = (
+        f'ip link set lo up && exec "$0" -s {Path(__file__).parent}/stand_in.py "$1"'
+    )
     words = ["unshare", "--net", "bash", "-c", script, sys.executable, str(folder)]
     with (folder / "requests").open("w") as requests:
         process = subprocess.Popen(

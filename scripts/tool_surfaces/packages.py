@@ -1,4 +1,4 @@
-"""A package for pip and uv, and one for npm, made on the spot, and their index pages."""
+"""A package for pip and uv and one for npm, made on the spot, and their indexes."""
 
 import base64
 import hashlib
@@ -10,17 +10,18 @@ import zipfile
 NAME, VERSION = "surface-example", "1.0.0"
 WHEEL = f"surface_example-{VERSION}-py3-none-any.whl"
 TARBALL = f"{NAME}-{VERSION}.tgz"
+METADATA = f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {VERSION}\n"
+"""What the wheel says of itself, which an index has beside it (PEP 658)."""
 _WHEN = 1_500_000_000  # seconds since 1970
 
 
 def wheel() -> bytes:
     """Return a wheel with one module."""
     info = f"surface_example-{VERSION}.dist-info"
-    metadata = f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {VERSION}\n"
     tags = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     files = {
         "surface_example.py": "value = 1\n",
-        f"{info}/METADATA": metadata,
+        f"{info}/METADATA": METADATA,
         f"{info}/WHEEL": tags,
     }
     record = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"])
@@ -35,7 +36,9 @@ def simple_page(package: bytes) -> bytes:
     """Return the page of an index that lists `package` as the wheel."""
     digest = hashlib.sha256(package).hexdigest()
     address = f"https://files.pythonhosted.org/packages/{WHEEL}#sha256={digest}"
-    return f'<!DOCTYPE html><html><body><a href="{address}">{WHEEL}</a>'.encode()
+    beside = hashlib.sha256(METADATA.encode()).hexdigest()
+    link = f'<a href="{address}" data-core-metadata="sha256={beside}">{WHEEL}</a>'
+    return f"<!DOCTYPE html><html><body>{link}".encode()
 
 
 def tarball() -> bytes:

@@ -6,7 +6,10 @@ from pathlib import Path
 from packages import NAME
 
 HOME = Path("/srv/home")
+PROJECT = HOME / "project"
+"""An empty folder."""
 APP = Path("/srv/app")
+"""An application of Next.js."""
 _TOOLS = "/opt/tools/bin"
 _NEXT = ("node", "node_modules/next/dist/bin/next")
 
@@ -22,8 +25,12 @@ class Program:
     """What it does in the run."""
     variables: dict[str, str] = field(default_factory=dict[str, str])
     """What is set for it besides HOME and PATH; `{ca}` is the authority's file."""
+    where: Path = PROJECT
+    """The working directory."""
+    first: tuple[str, tuple[str, ...]] | None = None
+    """A file that must be there, and what makes it, unwatched."""
     asked: str | None = None
-    """What another process asks it for, over HTTP, until it answers once."""
+    """What another process asks for its page, until it answers once."""
 
 
 _NODE = {"NODE_EXTRA_CA_CERTS": "{ca}"}
@@ -38,13 +45,16 @@ PROGRAMS: dict[str, Program] = {
         (*_NEXT, "--version"),
         "the application of [plans/nextjs](examples/plans/nextjs), telemetry as it is",
         _NODE,
+        APP,
     ),
     "next-start": Program(
         ("timeout", "45", *_NEXT, "start", "--port", "8910"),
         (*_NEXT, "--version"),
         "the same application: one page asked for, 45 seconds",
         _NODE,
-        asked="http://127.0.0.1:8910/",
+        APP,
+        (".next/BUILD_ID", (*_NEXT, "build")),
+        "127.0.0.1:8910",
     ),
     "npm": Program(
         ("npm", "install", NAME),

@@ -3,8 +3,8 @@
     python stand_in.py FOLDER
 
 FOLDER has the certificate of an authority, ca.pem and ca.key. It is run in a network
-namespace without a network: it says `ready`, and serves once it has read a line, by when
-the addresses are there.
+namespace without a network: it says `ready`, and serves once it has read a line, by
+when the addresses are there.
 """
 
 import ssl
@@ -26,6 +26,9 @@ _FILES: dict[tuple[str, str], tuple[bytes, str]] = {
     ),
     ("files.pythonhosted.org", f"/packages/{packages.WHEEL}"): (
         _WHEEL, "application/octet-stream",
+    ),
+    ("files.pythonhosted.org", f"/packages/{packages.WHEEL}.metadata"): (
+        packages.METADATA.encode(), "application/octet-stream",
     ),
     ("registry.npmjs.org", f"/{packages.NAME}"): (
         packages.packument(_TARBALL), "application/json",
@@ -56,6 +59,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._reply(*found(self.headers.get("Host", ""), self.path))
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     # What is posted is taken, whatever it is: telemetry has no other answer.
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", "0")))
@@ -67,11 +73,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:
-        where = f"{self.headers.get('Host', '?')}{self.path}" if args else "?"
-        print(self.command, where, file=sys.stderr)
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        host = self.headers.get("Host", "?")
+        print(self.command, host, self.path, code, size, file=sys.stderr, flush=True)
 
 
 class _Server(ThreadingHTTPServer):
@@ -114,7 +121,7 @@ def _secured(server: _Server, certificates: _Certificates) -> None:
         if name is not None:
             connection.context = certificates.context(name)
 
-    context.sni_callback = chosen  # type: ignore[assignment]
+    context.sni_callback = chosen
     # The handshake is made by the connection's own thread.
     server.socket = context.wrap_socket(
         server.socket, server_side=True, do_handshake_on_connect=False
