@@ -36,7 +36,8 @@ def answer(query: bytes, addresses: Addresses) -> bytes | None:
     """
     if len(query) < _HEADER or query[4:6] != b"\0\x01":
         return None
-    labels, at = [], _HEADER
+    labels: list[bytes] = []
+    at = _HEADER
     while at < len(query) and (length := query[at]):
         labels.append(query[at + 1 : at + 1 + length])
         at += 1 + length

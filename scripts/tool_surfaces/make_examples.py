@@ -71,6 +71,12 @@ class Runs:
         return [*drop, "env", "-i", *said, *words]
 
 
+# To be told in the page: no inventory has it.
+def _tell(served: Path) -> None:
+    asked = dict.fromkeys((served / "requests").read_text("utf-8").splitlines())
+    print("the stand-in was asked for:", *asked, sep="\n  ", file=sys.stderr)
+
+
 def _ask(address: str) -> None:
     end = time.monotonic() + _STARTING
     while time.monotonic() < end:
@@ -105,7 +111,8 @@ def _main(docs: Path, names: list[str]) -> None:
     to = docs / "examples/surfaces"
     to.mkdir(exist_ok=True)
     today = dt.datetime.now(tz=dt.UTC).date().isoformat()
-    with network(Path("/srv/served")) as authority:
+    served = Path("/srv/served")
+    with network(served) as authority:
         _home(authority)
         runs = Runs(authority)
         for name in names or PROGRAMS:
@@ -113,6 +120,7 @@ def _main(docs: Path, names: list[str]) -> None:
             runs.learn(name, program, to)
             done = Done(name, runs.version(program), today)
             update(docs / "surfaces-examples.md", done, program, to)
+            _tell(served)
 
 
 if __name__ == "__main__":

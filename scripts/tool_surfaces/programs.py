@@ -40,6 +40,15 @@ PROGRAMS: dict[str, Program] = {
         ("chromium", "--version"),
         "one page, and then left alone for four minutes, with a new profile",
     ),
+    "chromium-quiet": Program(
+        (
+            "timeout", "240", "chromium", "--headless",
+            "--disable-background-networking", "--disable-component-update",
+            "--disable-sync", "http://www.example.com/",
+        ),
+        ("chromium", "--version"),
+        "the same, with the three flags that the inventory above names",
+    ),
     "next-build": Program(
         (*_NEXT, "build"),
         (*_NEXT, "--version"),
@@ -74,4 +83,4 @@ PROGRAMS: dict[str, Program] = {
         "the same wheel",
         {"SSL_CERT_FILE": "{ca}"},
     ),
-}
+}  # fmt: skip

@@ -76,15 +76,19 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:  # noqa: ARG002
         host = self.headers.get("Host", "?")
-        print(self.command, host, self.path, code, size, file=sys.stderr, flush=True)
+        path = self.path.partition("?")[0]
+        print(self.command, host, path, file=sys.stderr, flush=True)
+
+    def log_error(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing: those who are slow, or send no HTTP, are not of interest."""
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def handle_error(self, *_: object) -> None:
+    def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing: a client may refuse the certificate, or go."""
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from egressmon.auditing.callers import Callers
+from egressmon.auditing.given import given
 from egressmon.auditing.phases import Phases
 from egressmon.evidence.records import Record
 from egressmon.evidence.records.code import PackageRecord
@@ -68,6 +69,8 @@ class Inventory:
     """What there was no room for, by what it is."""
     phases: Phases = field(default_factory=Phases)
     commands: dict[str, None] = field(default_factory=dict[str, None])
+    named: set[str] = field(default_factory=set[str])
+    """What the commands themselves name."""
     blind_spots: dict[str, None] = field(default_factory=dict[str, None])
     _runs: int = 0
     _kept: int = 0
@@ -101,6 +104,7 @@ class Inventory:
         self._runs += 1
         if len(self.commands) < _MAX_WITHIN:
             self.commands.setdefault(" ".join(start.command))
+            self.named |= given(start.command)
         for one in start.blind_spots:
             self.blind_spots.setdefault(one.name)
 

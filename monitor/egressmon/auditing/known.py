@@ -25,7 +25,12 @@ _BROWSER = (
 )
 _MODEL = "which key, which spending limit, and which data goes there?"
 _TABLE: tuple[tuple[str, str, str], ...] = (
-    ("pypi.org files.pythonhosted.org", "the index of Python packages", _INDEX),
+    (
+        "pypi.org",
+        "the index of Python packages, which pip also asks for its own newest version",
+        _INDEX,
+    ),
+    ("files.pythonhosted.org", "the files of Python packages", _INDEX),
     (
         "registry.npmjs.org registry.yarnpkg.com",
         "the registry of npm packages, also for notices of new versions",
@@ -74,11 +79,18 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
         "keep the fonts with the project",
     ),
     (
-        (
-            "clients2.google.com update.googleapis.com redirector.gvt1.com "
-            "edgedl.me.gvt1.com"
-        ),
+        "clients2.google.com",
+        "the time for Chromium (plain HTTP), or updates of its extensions",
+        _BROWSER,
+    ),
+    (
+        "update.googleapis.com",
         "Chromium's updates of components and extensions",
+        _BROWSER,
+    ),
+    (
+        "redirector.gvt1.com edgedl.me.gvt1.com dl.google.com",
+        "what Chromium downloads: components, dictionaries for spelling",
         _BROWSER,
     ),
     (
@@ -90,7 +102,7 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
         (
             "accounts.google.com content-autofill.googleapis.com "
             "optimizationguide-pa.googleapis.com mtalk.google.com "
-            "android.clients.google.com"
+            "android.clients.google.com clients4.google.com"
         ),
         "Chromium's services in the background (sign-in, autofill, hints, messages)",
         _BROWSER,

@@ -1,7 +1,7 @@
 """Write an inventory of what was reached as Markdown, for somebody to review."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from egressmon.auditing.inventory import Inventory, Row
 from egressmon.auditing.known import known, of_port
@@ -37,7 +37,7 @@ def surfaces(found: Inventory, doubts: Sequence[str]) -> Iterator[str]:
     for (phase, _, protocol), row in found.reached.items():
         groups.setdefault(phase, []).append((protocol, row))
     for phase in sorted(groups, key=found.phases.order):
-        yield from _of_phase(phase, groups[phase])
+        yield from _of_phase(phase, groups[phase], found.named)
     yield from _of_asked(found)
     yield from _list("Resolvers that were asked", _counted(found.resolvers))
     yield from _list("Who connected to the command", _of_peers(found))
@@ -65,13 +65,17 @@ def _about(found: Inventory, doubts: list[str]) -> Iterator[str]:
     yield "- bytes: evidence has none for each destination"
 
 
-def _of_phase(phase: str, rows: list[tuple[str, Row]]) -> Iterator[str]:
+def _of_phase(
+    phase: str, rows: list[tuple[str, Row]], named: Collection[str]
+) -> Iterator[str]:
     yield from ("", f"## Phase {cell(phase)}", "")
     if (meaning := MEANING.get(phase)) is not None:
         yield from (f"By what the records show: {meaning}.", "")
     yield from _HEAD
     for protocol, row in sorted(rows, key=lambda one: (one[1].host, one[0])):
         why, ask = _about_row(phase, protocol, row)
+        if row.host in named:
+            why = f"the command names it; {why}"
         also = [*sorted(row.names)]
         if row.is_named:
             also += sorted(row.addresses)

@@ -52,6 +52,19 @@ def process(event: str, pid: int) -> ProcessRecord:
     return ProcessRecord(event, pid, 1, 0, "sh", "/bin/sh", [], False, "")  # type: ignore[arg-type]
 
 
+def test_what_the_command_itself_names_is_said() -> None:
+    start = replace(record("run.start"), command=["curl", "http://Api.example.org/"])
+    text = page(
+        start,
+        connection("198.51.100.1", "api.example.org"),
+        connection("198.51.100.2", "other.example.org"),
+    )
+
+    given, other = rows(text)
+    assert given[4].startswith("the command names it; ")
+    assert "names it" not in other[4]
+
+
 def headings(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith("## Phase")]
 
