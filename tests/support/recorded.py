@@ -102,7 +102,7 @@ def record(
     loaded = load_policy(PolicyFile(path.parent / "policy.toml", policy.encode()))
     replay = Replay(path, remembers=True, policy=loaded.policy, evidence=make)
     evidence, now = replay.evidence, replay.clock.now_ns()
-    evidence.put(render(_start(loaded.digest)), now)
+    evidence.put(render(run_start(loaded.digest)), now)
     for when in ("start", "end"):
         if when == "end":
             home = flow("127.0.0.1", 9, flags=FLAG_CANARY, netns=1)
@@ -132,7 +132,8 @@ def proof(folder: Path, runs: int = 2) -> Path:
     return folder
 
 
-def _start(digest: str | None) -> RunStart:
+def run_start(digest: str | None = None) -> RunStart:
+    """Return how such a run begins."""
     return RunStart(
         egressmon="0.1.0", engine="libbpf 1.5", engine_reason="preferred",
         kernel="6.1", machine="x86_64", host="lab", scope="/sys/fs/cgroup/scope",

@@ -20,7 +20,7 @@ from egressmon.evidence.records.traffic import (
     ExistingRecord,
 )
 from egressmon.values import replace
-from support.recorded import proof, record
+from support.recorded import proof, record, run_start
 from support.reported import code, connection, look_up
 
 COLUMNS = 7
@@ -53,7 +53,7 @@ def process(event: str, pid: int) -> ProcessRecord:
 
 
 def test_what_the_command_itself_names_is_said() -> None:
-    start = replace(record("run.start"), command=["curl", "http://Api.example.org/"])
+    start = replace(run_start(), command=["curl", "http://Api.example.org/"])
     text = page(
         start,
         connection("198.51.100.1", "api.example.org"),
