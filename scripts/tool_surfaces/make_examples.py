@@ -20,7 +20,7 @@ from network import network
 from programs import APP, HOME, PROGRAMS, PROJECT, Program
 from tools_page import Done, update
 
-_NOBODY = 65534
+_GROUP = 65534
 _EGRESSMON = ("sudo", "/opt/egressmon/bin/python", "-I", "-m", "egressmon")
 _PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 _LIMIT = 600  # seconds
@@ -28,10 +28,11 @@ _STARTING = 120  # seconds
 
 
 class Runs:
-    """Runs tools as `nobody`, who becomes root only for egressmon."""
+    """Runs tools as a user without rights, who becomes root only for egressmon."""
 
-    def __init__(self, authority: Path) -> None:
+    def __init__(self, authority: Path, user: int) -> None:
         self._authority = authority
+        self._user = user
 
     def learn(self, name: str, program: Program, to: Path) -> None:
         """Run `program`, and write NAME.md and NAME.toml to the folder `to`."""
@@ -40,12 +41,12 @@ class Runs:
             program.first is not None
             and not (program.where / program.first[0]).exists()
         ):
-            first = self._as_nobody([*program.first[1]], program)
+            first = self._as_user([*program.first[1]], program)
             subprocess.run(first, cwd=program.where, check=True)
         words = [*_EGRESSMON, "learn", "--audit", str(HOME / f"{name}.md")]
         words += ["--output", str(written), "--evidence", str(HOME / f"{name}.jsonl")]
         process = subprocess.Popen(
-            self._as_nobody([*words, "--", *program.words], program), cwd=program.where
+            self._as_user([*words, "--", *program.words], program), cwd=program.where
         )
         if program.asked is not None:
             asking = threading.Thread(target=_ask, args=(program.asked,), daemon=True)
@@ -57,16 +58,21 @@ class Runs:
 
     def version(self, program: Program) -> str:
         """Return the version that `program` prints: its first number with dots."""
-        words = self._as_nobody([*program.version], program)
+        words = self._as_user([*program.version], program)
         said = subprocess.check_output(words, cwd=program.where, text=True)
         found = re.search(r"\d+(\.\d+)+", said)
         return found[0] if found is not None else "?"
 
-    def _as_nobody(self, words: list[str], program: Program) -> list[str]:
-        variables = {"HOME": str(HOME), "PATH": _PATH, "USER": "nobody"}
+    def _as_user(self, words: list[str], program: Program) -> list[str]:
+        variables = {"HOME": str(HOME), "PATH": _PATH, "USER": "example"}
         for name, value in program.variables.items():
             variables[name] = value.format(ca=self._authority)
-        drop = ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"]
+        drop = [
+            "setpriv",
+            f"--reuid={self._user}",
+            f"--regid={_GROUP}",
+            "--clear-groups",
+        ]
         said = [f"{name}={value}" for name, value in variables.items()]
         return [*drop, "env", "-i", *said, *words]
 
@@ -93,7 +99,7 @@ def _ask(address: str) -> None:
 
 
 # As somebody has it whose browser trusts the authority.
-def _home(authority: Path) -> None:
+def _home(authority: Path, user: int) -> None:
     store = HOME / ".pki/nssdb"
     store.mkdir(parents=True)
     PROJECT.mkdir()
@@ -102,19 +108,20 @@ def _home(authority: Path) -> None:
     added = ("-A", "-t", "C,,", "-n", "surfaces", "-i", str(authority))
     subprocess.run([*database, *added], check=True)
     for folder in (HOME, APP):
-        shutil.chown(folder, _NOBODY, _NOBODY)
+        shutil.chown(folder, user, _GROUP)
         for path in folder.rglob("*"):
-            os.chown(path, _NOBODY, _NOBODY, follow_symlinks=False)
+            os.chown(path, user, _GROUP, follow_symlinks=False)
 
 
 def _main(docs: Path, names: list[str]) -> None:
     to = docs / "examples/surfaces"
     to.mkdir(exist_ok=True)
     today = dt.datetime.now(tz=dt.UTC).date().isoformat()
+    user = int(os.environ["USER_ID"])
     served = Path("/srv/served")
     with network(served) as authority:
-        _home(authority)
-        runs = Runs(authority)
+        _home(authority, user)
+        runs = Runs(authority, user)
         for name in names or PROGRAMS:
             program = PROGRAMS[name]
             runs.learn(name, program, to)
