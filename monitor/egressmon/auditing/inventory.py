@@ -112,10 +112,10 @@ class Inventory:
         if record.rule == "dns.resolvers" and record.verdict == "allowed":
             return  # the look-ups tell of it
         meant = self._look_ups.meant(record)
-        if record.verdict == "local":
-            return
         if record.op == "accept":
             self._accepted(record)
+            return
+        if record.verdict == "local":
             return
         host = meant.names[0] if meant.names else record.dst.ip
         key = self.phases.of(record, mark), host, record.protocol

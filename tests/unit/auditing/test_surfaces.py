@@ -65,6 +65,13 @@ def test_what_the_command_itself_names_is_said() -> None:
     assert "names it" not in other[4]
 
 
+def test_who_connected_from_this_machine_is_told_too() -> None:
+    text = page(connection("127.0.0.1", verdict="local", op="accept"))
+
+    _, _, told = text.partition("## Who connected to the command")
+    assert told.strip().startswith("- `127.0.0.1`: `client at port ")
+
+
 def headings(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith("## Phase")]
 
