@@ -52,6 +52,8 @@ class Runs:
             asking = threading.Thread(target=_ask, args=(program.asked,), daemon=True)
             asking.start()
         process.wait(_LIMIT)
+        if not written.exists():
+            raise SystemExit(f"error: nothing was learned of {name}; see above")
         for kind in (".md", ".toml"):
             text = written.with_suffix(kind).read_text(encoding="utf-8")
             (to / f"{name}{kind}").write_text(text, encoding="utf-8")
@@ -114,6 +116,9 @@ def _home(authority: Path, user: int) -> None:
 
 
 def _main(docs: Path, names: list[str]) -> None:
+    if unknown := {*names} - {*PROGRAMS}:
+        known = ", ".join(PROGRAMS)
+        raise SystemExit(f"error: no such tool: {', '.join(unknown)}\nhint: {known}")
     to = docs / "examples/surfaces"
     to.mkdir(exist_ok=True)
     today = dt.datetime.now(tz=dt.UTC).date().isoformat()
