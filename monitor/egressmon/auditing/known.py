@@ -21,7 +21,7 @@ _INDEX = "is it reached outside of an installation? Then a lock or a mirror is m
 _TELEMETRY = "can it be turned off? What does it send?"
 _BROWSER = (
     "start it with --disable-background-networking, --disable-component-update and "
-    "--disable-sync, or allow it on purpose"
+    "--disable-sync, look what is left, and allow or deny that on purpose"
 )
 _MODEL = "which key, which spending limit, and which data goes there?"
 _TABLE: tuple[tuple[str, str, str], ...] = (
