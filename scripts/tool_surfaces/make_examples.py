@@ -23,6 +23,8 @@ from tools_page import Done, update
 _GROUP = 65534
 _EGRESSMON = ("sudo", "/opt/egressmon/bin/python", "-I", "-m", "egressmon")
 _PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+_KEPT = (".cache", ".config", ".local", ".npm")
+"""What tools keep for their next run: each begins without."""
 _LIMIT = 600  # seconds
 _STARTING = 120  # seconds
 
@@ -43,6 +45,8 @@ class Runs:
         ):
             first = self._as_user([*program.first[1]], program)
             subprocess.run(first, cwd=program.where, check=True)
+        for kept in _KEPT:
+            shutil.rmtree(HOME / kept, ignore_errors=True)
         words = [*_EGRESSMON, "learn", "--audit", str(HOME / f"{name}.md")]
         words += ["--output", str(written), "--evidence", str(HOME / f"{name}.jsonl")]
         process = subprocess.Popen(
