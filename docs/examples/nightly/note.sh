@@ -9,7 +9,6 @@
 set -eu
 begin='<!-- egressmon drift: begin -->'
 end='<!-- egressmon drift: end -->'
-file=$1
 
 die() {
     echo "note: $1" >&2
@@ -20,15 +19,25 @@ count() { # of the lines of a file that are just this marker; editors on the web
     tr -d '\r' <"$2" | grep -cxF -e "$1" || true
 }
 
-folder=$(mktemp -d)
-trap 'rm -r "$folder"' EXIT
-cat >"$folder/text"
+[ $# = 1 ] || die "usage: note.sh FILE <TEXT"
+file=$1
+[ ! -L "$file" ] || file=$(readlink -f -- "$file")
+case $file in -*) file=./$file ;; esac
+if [ -e "$file" ]; then
+    [ -f "$file" ] || die "it is no file: $file"
+    [ -w "$file" ] || die "it cannot be written: $file"
+fi
+folder=$(mktemp -d) || die "there is no place for what is written"
+next=$file.$$.new
+trap 'rm -rf "$folder" "$next"' EXIT
+trap 'exit 2' HUP INT TERM
+cat >"$folder/text" || die "the text could not be kept"
 if grep -qF -e "$begin" -e "$end" "$folder/text"; then
     die "the text has a marker in it"
 fi
 if [ -e "$file" ]; then
-    cat "$file" >"$folder/old"
-    [ -z "$(tail -c 1 "$file")" ] || echo >>"$folder/old"
+    cat "$file" >"$folder/old" || die "it could not be read: $file"
+    [ -z "$(tail -c 1 "$file" | tr '\0' x)" ] || echo >>"$folder/old"
 else
     printf '# What this project reaches\n\n' >"$folder/old"
 fi
@@ -37,13 +46,24 @@ case "$(count "$begin" "$folder/old") $(count "$end" "$folder/old")" in
 '1 1') ;;
 *) die "$file does not have each marker once: $begin, $end" ;;
 esac
-awk -v begin="$begin" -v end="$end" -v text="$folder/text" '
+# The path by the environment, as awk reads escapes in what -v gives.
+text=$folder/text awk -v begin="$begin" -v end="$end" '
     { line = $0; sub(/\r$/, "", line) }
     line == end && !inside { exit 1 }
     line == end { inside = 0 }
     !inside { print }
-    line == begin { inside = 1; while ((getline line < text) > 0) print line }
+    line == begin {
+        inside = 1
+        while ((got = (getline line < ENVIRON["text"])) > 0) print line
+        if (got < 0) exit 1
+    }
     END { if (inside) exit 1 }
 ' "$folder/old" >"$folder/new" || die "the markers of $file are in the wrong order"
-# Written over, and not replaced: links, owner and rights stay.
-cmp -s "$folder/new" "$file" || cat "$folder/new" >"$file"
+if cmp -s "$folder/new" "$file"; then exit 0; fi
+# Another file takes its place, whole: a full disk, a signal, or a second night at the same
+# time leave no half of a note. What a link leads to is replaced; owner and rights stay.
+if [ -e "$file" ]; then
+    cp -p "$file" "$next" || die "it is as it was: $file"
+fi
+cat "$folder/new" >"$next" || die "it is as it was: $file"
+mv -f "$next" "$file" || die "it is as it was: $file"
