@@ -2,7 +2,7 @@
 
 import re
 import sys
-from contextlib import suppress
+from collections.abc import Iterable
 from typing import TextIO, cast
 
 _SHORT = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -104,22 +104,33 @@ class Commandless:
 
     It is not enough to escape each text before: when a line is wrapped, the remainder
     begins a new line. Failed writes (disk full, reader gone) are ignored: this output
-    is for people, and must not change a verdict.
+    is for people, and must not change a verdict. `failure` is the first of them, for
+    whoever writes what programs read.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self.unguarded = stream
+        self.failure: OSError | None = None
 
     def write(self, text: str) -> int:
         """Write `text` with its CI commands broken; return the length of `text`."""
-        with suppress(OSError):
+        try:
             self.unguarded.write(commandless(text))
+        except OSError as error:
+            self.failure = self.failure or error
         return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write each of `lines` as `write` does."""
+        for line in lines:
+            self.write(line)
 
     def flush(self) -> None:
         """Flush the wrapped stream."""
-        with suppress(OSError):
+        try:
             self.unguarded.flush()
+        except OSError as error:
+            self.failure = self.failure or error
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.unguarded, name)
@@ -130,6 +141,11 @@ def guarded(stream: TextIO) -> TextIO:
     if isinstance(stream, Commandless):
         return stream
     return cast("TextIO", Commandless(stream))
+
+
+def failure_of(stream: TextIO) -> OSError | None:
+    """Return the first error of what was written to a guarded stream."""
+    return stream.failure if isinstance(stream, Commandless) else None
 
 
 def unguarded(stream: TextIO) -> TextIO:

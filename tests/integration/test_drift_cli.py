@@ -235,3 +235,23 @@ def test_it_needs_no_rights(tmp_path: Path, baseline: Path, later: Path) -> None
     )  # fmt: skip
 
     assert done.returncode == 1, done.stderr
+
+
+@pytest.mark.parametrize("form", ["json", "markdown"])
+def test_a_report_that_could_not_be_written_is_not_whole(
+    tmp_path: Path, evidence: Path, baseline: Path, form: str
+) -> None:
+    words = map(str, ("drift", baseline, evidence, "--format", form))
+
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*EGRESSMON, *words],
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+        )
+
+    assert done.returncode == 2
+    assert "standard output cannot be written" in done.stderr

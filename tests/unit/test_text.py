@@ -1,10 +1,13 @@
 """Untrusted text cannot control a terminal; durations and destinations are parsed."""
 
 import argparse
+import errno
 import io
 import os
 import re
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -16,6 +19,7 @@ from egressmon.errors import UsageError
 from egressmon.text import (
     commandless,
     escape,
+    failure_of,
     from_bytes,
     guarded,
     printable,
@@ -135,3 +139,25 @@ def test_other_text_stays_as_it_is() -> None:
 
     assert commandless(text) == text
     assert unguarded(guarded(sys.stderr)) is sys.stderr
+
+
+def test_lines_that_are_written_together_have_no_commands_either() -> None:
+    stream = io.StringIO()
+
+    guarded(stream).writelines(["::error::a\n", "##[error]b\n"])
+
+    assert stream.getvalue() == "\\x3a:error::a\n\\x23#[error]b\n"
+
+
+def test_the_first_write_that_failed_is_kept() -> None:
+    with Path("/dev/full").open("w") as full:
+        stream = guarded(full)
+        assert failure_of(stream) is None
+        stream.write("text")
+        stream.flush()
+        failure = failure_of(stream)
+        with suppress(OSError):
+            full.close()
+
+    assert failure is not None
+    assert failure.errno == errno.ENOSPC

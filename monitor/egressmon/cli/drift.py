@@ -10,8 +10,9 @@ from egressmon.drift.handshakes import known_names
 from egressmon.drift.rendering import Form, write
 from egressmon.drift.surface import surface_of
 from egressmon.drift.toml_reading import read_baseline
+from egressmon.errors import UsageError
 from egressmon.policy.reading.file import find_policy, load_policy
-from egressmon.text import unguarded
+from egressmon.text import failure_of, unguarded
 from egressmon.values import dataclass
 
 
@@ -45,5 +46,9 @@ def drift(request: DriftRequest) -> int:
     found = compare(baseline, surface, settings, loaded.digest, shaken)
     write(found, request.form, sys.stdout, unguarded(sys.stdout))
     sys.stdout.flush()
+    # A table is for people; what a program reads is whole, or known not to be.
+    if request.form in {"json", "markdown"} and (failure := failure_of(sys.stdout)):
+        text = f"standard output cannot be written: {failure.strerror}"
+        raise UsageError(text, "see who reads it")
     tell_problems([*found.problems])
     return found.status
