@@ -5,7 +5,8 @@ Whatever the name in a request is, it answers as the APIs of Anthropic and OpenA
 with a few tokens of usage. Of a model that is called `overloaded`, each first request
 gets 529 and a closed connection, as in an outage, and the next one an answer. One
 called `silent` is never answered, and one called `greedy` says that it spent a million
-tokens.
+tokens. One called `moved` is at another host, and the answer of one called `endless`
+does not end.
 """
 
 import json
@@ -17,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
 HTTPS_PORT, PROXY_PORT = 443, 3128
+MOVED_TO = "elsewhere.example"
 _USAGE = {"input_tokens": 9, "output_tokens": 3}
 _CHAT_USAGE = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
 _GREEDY = {"input_tokens": 10**6, "output_tokens": 0}
@@ -81,6 +83,12 @@ class _Api(BaseHTTPRequestHandler):
         if model == "silent":
             self.rfile.read(1)  # until the client has enough
             return
+        if model == "moved":
+            self._say(307, {}, Location=f"https://{MOVED_TO}{self.path}")
+            return
+        if model == "endless":
+            self._go_on()
+            return
         answer = _ANSWERS.get(path)
         if answer is None:
             self._say(404, {"error": {"type": "not_found", "message": path}})
@@ -97,13 +105,23 @@ class _Api(BaseHTTPRequestHandler):
         self.close_connection = True
         self._say(403, {})
 
-    def _say(self, status: int, value: dict[str, Any]) -> None:
+    def _go_on(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(1 << 50))
+        self.end_headers()
+        while True:  # until the client has enough
+            self.wfile.write(b" " * (1 << 20))
+
+    def _say(self, status: int, value: dict[str, Any], **headers: str) -> None:
         body = json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         if self.close_connection:
             self.send_header("Connection", "close")
+        for name, text in headers.items():
+            self.send_header(name, text)
         if status >= 500:
             self.send_header("Retry-After-Ms", "1")
         self.end_headers()

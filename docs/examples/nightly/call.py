@@ -7,10 +7,12 @@
 The key comes from file descriptor 3 (`--key-fd`), so that it is in no argument and no
 environment. One line of JSON on standard output says what was spent.
 
-Three limits hold together. Requests: each try counts, as the SDK itself may not try
-again. Tokens: a request is made only if the worst that it can cost, its prompt and the
-longest answer, still fits; where the answer does not say what it cost, the worst
-counts. Seconds: the kernel ends the process then, whatever it does.
+Three limits hold together. Requests: each try counts, as the SDK itself may neither
+try again nor follow a redirect, which would take the key elsewhere. Tokens: a request
+is made only if the worst that it can cost, its prompt and the longest answer, still
+fits; where the answer does not say what it cost, the worst counts. Seconds: the kernel
+ends the process then, whatever it does. For an answer without end there is no memory,
+and no core file has the key.
 
 Exit status: 0 an answer came; 1 none did; 2 bad usage; 3 a limit was reached, and
 killed by SIGALRM (142 in a shell) that of seconds.
@@ -19,6 +21,7 @@ killed by SIGALRM (142 in a shell) that of seconds.
 import argparse
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -32,6 +35,7 @@ PROMPT_TOKENS = len(PROMPT.encode()) + 32
 MODELS = {"anthropic": "claude-haiku-4-5", "openai": "gpt-5-nano"}
 LIMIT_REACHED = 3
 MAX_KEY = 4096
+MAX_MEMORY = 2 << 30
 
 
 class LimitError(Exception):
@@ -75,7 +79,8 @@ def ask_anthropic(key: str, model: str) -> int | None:
     """Make one call; return what it cost in tokens, if that is told."""
     import anthropic  # noqa: PLC0415 -- only the SDK that is asked for
 
-    client = anthropic.Anthropic(api_key=key, max_retries=0)
+    web = anthropic.DefaultHttpxClient(follow_redirects=False)
+    client = anthropic.Anthropic(api_key=key, max_retries=0, http_client=web)
     answer = client.messages.create(
         model=model,
         max_tokens=ANSWER_TOKENS,
@@ -88,7 +93,8 @@ def ask_openai(key: str, model: str) -> int | None:
     """Make one call; return what it cost in tokens, if that is told."""
     import openai  # noqa: PLC0415 -- as above
 
-    client = openai.OpenAI(api_key=key, max_retries=0)
+    web = openai.DefaultHttpxClient(follow_redirects=False)
+    client = openai.OpenAI(api_key=key, max_retries=0, http_client=web)
     answer = client.chat.completions.create(
         model=model,
         max_completion_tokens=ANSWER_TOKENS,
@@ -127,6 +133,14 @@ def call(given: argparse.Namespace, key: str, cap: Cap) -> bool:
         return True
 
 
+def bound_memory() -> None:
+    """Leave no core file, and take no more memory than an SDK needs."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    if most == resource.RLIM_INFINITY or most > MAX_MEMORY:
+        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+
+
 def end_after(seconds: int) -> None:
     """Have the kernel end this process then, whatever it does."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -135,9 +149,9 @@ def end_after(seconds: int) -> None:
 
 
 def positive(text: str) -> int:
-    """Return a number above zero."""
+    """Return a number above zero, which fits an alarm."""
     number = int(text)
-    if number < 1:
+    if not 1 <= number < 2**31:
         raise ValueError
     return number
 
@@ -152,6 +166,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=positive, default=60)
     parser.add_argument("--key-fd", type=int, default=3)
     given = parser.parse_args()
+    bound_memory()
     end_after(given.seconds)
     begun = time.monotonic()
     cap, came, reached = Cap(given.requests, given.tokens), False, False
