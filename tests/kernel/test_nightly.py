@@ -2,10 +2,13 @@
 
 import configparser
 import json
+import os
 import shlex
 import shutil
 import signal
 import subprocess
+import sys
+import time
 from collections.abc import Generator
 from pathlib import Path
 
@@ -214,6 +217,9 @@ def test_evidence_that_may_hold_a_secret_is_not_published(nightly: Nightly) -> N
         (["--tokens", "10"], 3, 0, "reached: 10 tokens"),
         (["--model", "greedy"], 3, 1, "by what the vendor says"),
         (["--model", "silent", "--seconds", "2"], -signal.SIGALRM, None, ""),
+        (["--model", "moved"], 1, 1, "status 307"),
+        (["--sdk", "openai", "--model", "moved"], 1, 1, "status 307"),
+        (["--seconds", str(2**40)], 2, None, "invalid positive value"),
     ],
 )
 def test_a_call_spends_no_more_than_it_may(
@@ -228,6 +234,47 @@ def test_a_call_spends_no_more_than_it_may(
     assert KEY not in done.stdout + done.stderr
     if requests is not None:
         assert json.loads(done.stdout)["requests"] == requests
+
+
+def test_an_answer_without_end_takes_no_more_memory_than_a_call_needs(
+    nightly: Nightly,
+) -> None:
+    script = 'exec "$@" 3<"$0"'
+    measured = (
+        "import resource, subprocess, sys; "
+        "status = subprocess.run(sys.argv[1:], close_fds=False).returncode; "
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); "
+        "sys.exit(status)"
+    )
+    measure = (sys.executable, "-c", measured)
+    call = (*nightly.call, "--model", "endless", "--seconds", "100")
+
+    done = nightly.run("sh", "-c", script, str(nightly.key), *measure, *call)
+
+    assert done.returncode == 1, done.stderr
+    assert int(done.stdout.splitlines()[-1]) <= 2 << 20
+    assert KEY not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "setsid sleep 100 & echo $! >pid",
+        "echo $$ >pid; kill -KILL $PPID; exec sleep 100",
+    ],
+)
+def test_what_gets_away_from_its_limit_is_told(nightly: Nightly, script: str) -> None:
+    reviewed(nightly, "python3", "-c", CALLS)
+    began = time.monotonic()
+    quiet = f"exec >/dev/null 2>&1 </dev/null; {script}"
+    try:
+        done = nightly.script("sh", "-c", quiet, LIMIT_S="1")
+    finally:
+        os.kill(int((nightly.folder / "pid").read_text()), signal.SIGKILL)
+
+    assert done.returncode == 2
+    assert time.monotonic() - began < 60
+    assert "status 124" in done.stderr
 
 
 def in_ci(nightly: Nightly) -> None:

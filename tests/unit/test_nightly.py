@@ -37,6 +37,11 @@ def test_what_the_script_says_of_itself_is_in_the_runbook() -> None:
         "not comparable",
         "the evidence may hold a secret",
         "there is no baseline",
+        "the evidence is incomplete",
+        "there is no evidence",
+        "it was stopped",
+        "the note was not updated",
+        "the step's summary was not written",
     ):
         assert said in script
         assert said in RUNBOOK
