@@ -1,9 +1,11 @@
 """Run each SDK, and write the pages of what they touch, and of how that drifts."""
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
+from types import FrameType
 
 import drifts
 import surfaces_page
@@ -21,12 +23,19 @@ def surface(runner: Runner, sdk: Sdk) -> Surface:
     return Surface(sdk, ready.version, plain, proxied)
 
 
+# Ends as an error does, and so takes the network down.
+def _end(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """Write the pages to the folder that is named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", type=Path)
     parser.add_argument("egressmon", nargs="+", help="the words that run it, after --")
     given = parser.parse_args()
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, _end)
     with tempfile.TemporaryDirectory(prefix="egressmon-surfaces-") as made:
         folder = Path(made)
         folder.chmod(0o755)

@@ -65,8 +65,9 @@ def network(folder: Path, names: Sequence[str] = NAMES) -> Generator[Network]:
 
 
 def _name_server() -> list[str]:
-    words = [shutil.which("dnsmasq") or "/usr/sbin/dnsmasq", "--keep-in-foreground"]
-    words += ["--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=root"]
+    # As --no-daemon it changes no ids, which would drop the signal of our end.
+    words = [shutil.which("dnsmasq") or "/usr/sbin/dnsmasq", "--no-daemon"]
+    words += ["--conf-file=/dev/null", "--no-resolv", "--no-hosts"]
     words += ["--pid-file=", "--log-facility=-"]
     return [*words, f"--address=/#/{SERVER4}", f"--address=/#/{SERVER6}"]
 
@@ -107,11 +108,13 @@ def _wire(client: str, server: str) -> None:
         _run("ip", "-n", namespace, "link", "set", "wire", "up")
 
 
-# Start words in the namespace and go on when its output says that it is ready.
+# Start words in the namespace and go on when its output says that it is ready. They end
+# with this process, even if it is killed.
 @contextmanager
 def _server(namespace: str, words: Sequence[str], ready: str) -> Generator[None]:
+    enter = ("nsenter", f"--net=/run/netns/{namespace}")
     process = subprocess.Popen(
-        ["nsenter", f"--net=/run/netns/{namespace}", *words],
+        ["setpriv", "--pdeathsig", "KILL", "--", *enter, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -1,6 +1,10 @@
 """docs/surfaces.md and docs/drift-examples.md say what real SDKs do."""
 
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Generator
 from pathlib import Path
 
@@ -50,3 +54,35 @@ def test_how_versions_drift_is_on_the_page(runner: Runner) -> None:
     page = (DOCS / "drift-examples.md").read_text()
 
     assert any_python(drifts.page(runner)) == any_python(page)
+
+
+def processes_in(namespace: str) -> list[str]:
+    listed = subprocess.run(
+        ["ip", "netns", "pids", namespace], check=True, capture_output=True, text=True
+    )
+    return listed.stdout.split()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_who_ends_the_script_has_nothing_left_running(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    script = Path(drifts.__file__).with_name("make_surfaces.py")
+    words = [sys.executable, "-s", script, tmp_path, "--", "sleep", "100"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "surfaces:" in process.stderr.readline()  # the network is up
+        process.send_signal(number)
+        process.wait(timeout=30)
+
+    names = [f"surf{process.pid}{side}" for side in "cs"]
+    left = [one for one in names if Path("/run/netns", one).exists()]
+    try:
+        assert left == (names if number == signal.SIGKILL else [])
+        deadline = time.monotonic() + 10
+        while any(map(processes_in, left)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not [*filter(None, map(processes_in, left))]
+    finally:
+        for one in left:
+            subprocess.run(["ip", "netns", "del", one], check=True)
