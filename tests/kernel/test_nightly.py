@@ -394,6 +394,25 @@ def test_the_service_takes_the_key_as_a_credential(nightly: Nightly) -> None:
     assert "api.anthropic.com" in (night / "evidence.jsonl").read_text()
 
 
+def test_the_service_keeps_a_month_whatever_the_nights_were(tmp_path: Path) -> None:
+    service = unit("egressmon-nightly.service")["Service"]
+    old = ("20260101T031700Z", "20260102T031700Z.secret.jsonl")
+    kept = ("note.md", "20260301T031700Z")
+    for name in (old[0], kept[1]):
+        (tmp_path / name).mkdir()
+    for name in (old[1], kept[0]):
+        (tmp_path / name).touch()
+    then = time.time() - 40 * 86400
+    for name in (*old, kept[0]):
+        os.utime(tmp_path / name, (then, then))
+
+    # What follows a start is left out where it failed; what follows the end is not.
+    words = service["ExecStopPost"].replace("/var/lib/egressmon-nightly", str(tmp_path))
+    subprocess.run(shlex.split(words), check=True)
+
+    assert {one.name for one in tmp_path.iterdir()} == set(kept)
+
+
 def test_systemd_finds_no_fault_with_the_units(nightly: Nightly) -> None:
     folder = nightly.folder / "units"
     folder.mkdir()
