@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.verifying.place import verify
 from egressmon.verifying.result import Result, Wanted
+from egressmon.verifying.walking.place import verify
 
 _WRITER = Path(__file__).with_name("full_disk.py")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.verifying.place import verify
 from egressmon.verifying.result import Result, Wanted
+from egressmon.verifying.walking.place import verify
 from support.lab import Lab
 from support.sidecars import Json, Sidecar, cgroup, inside, sidecar
 from support.users import ALONE

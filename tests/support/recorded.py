@@ -17,7 +17,7 @@ from egressmon.policy.reading.file import load_policy
 from egressmon.policy.reading.place import PolicyFile
 from egressmon.sensor.blind_spots import ALWAYS
 from egressmon.sensor.intake import Batch
-from egressmon.verifying.bounds import LOSSES
+from egressmon.verifying.records.bounds import LOSSES
 from support.events import dns as dns_event
 from support.events import event, executed, flow
 from support.replaying import RESOLVER, Replay

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from egressmon.sensor.scope import find_root
-from egressmon.verifying.anchors import Anchors
-from egressmon.verifying.place import verify
 from egressmon.verifying.result import Result, Wanted
+from egressmon.verifying.walking.place import verify
+from egressmon.verifying.witnesses.anchors import Anchors
 from support.runners import Runner, github
 from support.watching import EGRESSMON, read_records
 

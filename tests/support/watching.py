@@ -17,8 +17,8 @@ from blake3 import blake3
 
 from egressmon.evidence.gate import MAX_RECORD
 from egressmon.evidence.schema import evidence_schema
-from egressmon.verifying.evidence_file import EvidenceFile
-from egressmon.verifying.policies import Policies
+from egressmon.verifying.rejudging.policies import Policies
+from egressmon.verifying.walking.evidence_file import EvidenceFile
 
 Json = dict[str, Any]
 _VALIDATED = 300  # of each kind; validating all of a burst takes minutes

@@ -14,8 +14,8 @@ from egressmon.evidence.records.running import RunEnd
 from egressmon.reading.lines import Line, LineError, lines_of
 from egressmon.reading.values import Values
 from egressmon.values import dataclass
-from egressmon.verifying.envelope import head_of
-from egressmon.verifying.shapes import shapes
+from egressmon.verifying.records.shapes import shapes
+from egressmon.verifying.sequence.envelope import head_of
 
 Json = dict[str, Any]
 _CLASSES: dict[str, type] = {one.TYPE: one for one in get_args(Record)}

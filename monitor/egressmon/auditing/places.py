@@ -8,7 +8,7 @@ from egressmon.errors import UsageError
 from egressmon.locking import EVIDENCE_LOCK
 from egressmon.locking.making import lock_of
 from egressmon.verifying.findings import Findings
-from egressmon.verifying.grouping import files_in, together
+from egressmon.verifying.walking.grouping import files_in, together
 
 _WHAT = "name evidence: what `--evidence` wrote, or a folder with some"
 

@@ -20,7 +20,7 @@ from egressmon.verdicts import unasked, unsent
 from egressmon.verdicts.guards import Guarded
 from egressmon.verdicts.origins import origin_of
 from egressmon.verdicts.unjudged import RULE, WHY, unjudged
-from egressmon.verifying.places import HOME, Places
+from egressmon.verifying.rejudging.places import HOME, Places
 
 Json = dict[str, Any]
 _TRANSLATES = KnownBlindSpot.KERNEL_NETWORKING.value.name

@@ -1,7 +1,7 @@
 """Records as the stages of a run make them, from those that were read back.
 
-What is given must have been checked against its class (verifying/shapes.py), and have
-what it refers to in its place (reading/values.py).
+What is given must have been checked against its class (verifying/records/shapes.py),
+and have what it refers to in its place (reading/values.py).
 """
 
 import dataclasses

@@ -38,7 +38,7 @@ def report(paths: list[str], form: str = "json") -> int:
 
 
 def _together(paths: list[str]) -> list[tuple[str, ...]]:
-    from egressmon.verifying.grouping import together  # noqa: PLC0415 -- slow
+    from egressmon.verifying.walking.grouping import together  # noqa: PLC0415 -- slow
 
     return together(paths)
 
@@ -46,9 +46,9 @@ def _together(paths: list[str]) -> list[tuple[str, ...]]:
 # What does not verify is not stated: a signature would make it look as if it did.
 def _print_statement(paths: tuple[str, ...], output: IO[bytes]) -> int:
     from egressmon.proofs.rejudged import claims_of  # noqa: PLC0415
-    from egressmon.verifying.place import verify  # noqa: PLC0415 -- slow
     from egressmon.verifying.result import Wanted  # noqa: PLC0415
-    from egressmon.verifying.statement import statement  # noqa: PLC0415
+    from egressmon.verifying.walking.place import verify  # noqa: PLC0415 -- slow
+    from egressmon.verifying.witnesses.statement import statement  # noqa: PLC0415
 
     path = paths[0]
     result = verify(path, Wanted(judge=claims_of), paths[1:])

@@ -8,13 +8,13 @@ from egressmon.errors import UsageError
 from egressmon.proofs.rejudged import claims_of
 from egressmon.reports.explaining import explanation, safe
 from egressmon.reports.json_text import json_text
-from egressmon.verifying.anchors import Anchors
-from egressmon.verifying.bundles import Identity
 from egressmon.verifying.findings import Finding, UnreadableError, Verified
-from egressmon.verifying.grouping import together
-from egressmon.verifying.place import verify
-from egressmon.verifying.policies import Policies
+from egressmon.verifying.rejudging.policies import Policies
 from egressmon.verifying.result import Claim, Result, Wanted
+from egressmon.verifying.walking.grouping import together
+from egressmon.verifying.walking.place import verify
+from egressmon.verifying.witnesses.anchors import Anchors
+from egressmon.verifying.witnesses.bundles import Identity
 
 SCHEMA = "egressmon-verify/1"
 _FINDING, _UNREADABLE = 1, 2

@@ -7,7 +7,7 @@ from blake3 import blake3
 from egressmon.evidence.gate import MAX_RECORD
 from egressmon.evidence.records import SCHEMA
 from egressmon.reading.lines import Line, LineError
-from egressmon.verifying.envelope import schema_number
+from egressmon.verifying.sequence.envelope import schema_number
 
 _HEAD = b'{"schema":"' + SCHEMA.encode() + b'","type":"'
 _PREV = b',"prev":'

@@ -10,8 +10,8 @@ from egressmon.evidence.gate import MAX_RECORD
 from egressmon.files.bounded import open_regular
 from egressmon.locking.form import MAX_FILES
 from egressmon.values import dataclass
-from egressmon.verifying.envelope import head_of
-from egressmon.verifying.parts import first_of
+from egressmon.verifying.sequence.envelope import head_of
+from egressmon.verifying.sequence.parts import first_of
 
 _BEGINS = b'{"schema":"egressmon/'
 _ENDING = ".jsonl"

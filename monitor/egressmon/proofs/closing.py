@@ -11,7 +11,7 @@ from egressmon.proofs.known import KnownSecrets
 from egressmon.proofs.leaks import search
 from egressmon.proofs.locked import lock
 from egressmon.text import printable
-from egressmon.verifying.signatures import sign
+from egressmon.verifying.witnesses.signatures import sign
 
 
 def no_secret(folders: Sequence[Folder], known: KnownSecrets) -> Criterion:

@@ -47,7 +47,7 @@ from egressmon.reports.explaining import explanation
 from egressmon.startup import patience
 from egressmon.text import printable
 from egressmon.values import dataclass
-from egressmon.verifying.signatures import sign
+from egressmon.verifying.witnesses.signatures import sign
 
 PASSED, FAILED, INCOMPLETE, CANNOT = 0, 120, 121, 125
 _GRAVITY = (PASSED, INCOMPLETE, FAILED)

@@ -20,8 +20,8 @@ from egressmon.proofs.locked import PLAN, tool_digest
 from egressmon.proofs.plan import Plan
 from egressmon.proofs.plan_file import LoadedPlan, load_plan
 from egressmon.proofs.summary import SummaryOf, page, run_summary, whole_summary
-from egressmon.verifying.criteria import SUMMARY, NoSummaryError, read_summary
 from egressmon.verifying.findings import Finding, Verified
+from egressmon.verifying.witnesses.criteria import SUMMARY, NoSummaryError, read_summary
 
 _PAGE, _EVIDENCE = "SUMMARY.md", "evidence.jsonl"
 _RUN = re.compile(r"run-(\d\d)", re.ASCII)

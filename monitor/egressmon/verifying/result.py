@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 from egressmon.values import dataclass, field
-from egressmon.verifying.anchors import Anchors
-from egressmon.verifying.bundles import Identity
 from egressmon.verifying.findings import Finding, Findings, UnreadableError, Verified
+from egressmon.verifying.witnesses.anchors import Anchors
+from egressmon.verifying.witnesses.bundles import Identity
 
 ProofJudge: TypeAlias = Callable[[str, Mapping[str, Verified]], Iterable[Finding | str]]
 """Returns what a proof at a path claims that its runs, by path, do not say.

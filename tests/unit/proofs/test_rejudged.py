@@ -12,8 +12,8 @@ from blake3 import blake3
 
 from egressmon.locking import read_lock, write_lock
 from egressmon.proofs.rejudged import claims_of
-from egressmon.verifying.place import verify
 from egressmon.verifying.result import Wanted
+from egressmon.verifying.walking.place import verify
 from support.forging import Json, forge
 
 EXAMPLE = Path(__file__).parents[3] / "docs/examples/proof"

@@ -1,0 +1,1 @@
+"""What a record may say: its shape, its values, and what it refers to."""

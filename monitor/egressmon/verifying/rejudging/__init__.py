@@ -1,0 +1,1 @@
+"""Judge again: names, places and policies as they were when a record was made."""

@@ -1,0 +1,1 @@
+"""What lines say one after the other: their chain, their parts, their numbers."""

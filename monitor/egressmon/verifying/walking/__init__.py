@@ -1,0 +1,1 @@
+"""From a path down to its lines: which files are a run, and what each line is."""

@@ -1,0 +1,1 @@
+"""What speaks of evidence from beside it: anchors, signatures, and summaries."""
