@@ -13,7 +13,7 @@ class Probes:
     """Tells which records of a run are about such probes.
 
     Nothing else in the scope of such a run can act as its first process, which reaches
-    nothing else in that phase (proofs/facts.py).
+    nothing else in that phase (proofs/judging/facts.py).
     """
 
     def __init__(self) -> None:

@@ -11,12 +11,12 @@ from egressmon.errors import PrivilegeError, UsageError
 from egressmon.policy.reading.file import LoadedPolicy, load_policy
 from egressmon.privileges import privilege
 from egressmon.privileges.privilege import User, acting_as
-from egressmon.proofs import one_run
 from egressmon.proofs.conductor import Assignment, conduct
-from egressmon.proofs.one_run import RunSettings
-from egressmon.proofs.plan_file import LoadedPlan, load_plan, plan_of_command
-from egressmon.proofs.starter import supervise
-from egressmon.proofs.surroundings import require_sendable
+from egressmon.proofs.plans.file import LoadedPlan, load_plan, plan_of_command
+from egressmon.proofs.playing.surroundings import require_sendable
+from egressmon.proofs.starting import one_run
+from egressmon.proofs.starting.one_run import RunSettings
+from egressmon.proofs.starting.starter import supervise
 from egressmon.sanitise.redaction import scan_text
 from egressmon.text import printable
 

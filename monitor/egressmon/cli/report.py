@@ -45,7 +45,7 @@ def _together(paths: list[str]) -> list[tuple[str, ...]]:
 
 # What does not verify is not stated: a signature would make it look as if it did.
 def _print_statement(paths: tuple[str, ...], output: IO[bytes]) -> int:
-    from egressmon.proofs.rejudged import claims_of  # noqa: PLC0415
+    from egressmon.proofs.judging.rejudged import claims_of  # noqa: PLC0415
     from egressmon.verifying.result import Wanted  # noqa: PLC0415
     from egressmon.verifying.walking.place import verify  # noqa: PLC0415 -- slow
     from egressmon.verifying.witnesses.statement import statement  # noqa: PLC0415

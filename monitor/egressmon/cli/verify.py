@@ -5,7 +5,7 @@ from typing import Any
 
 from egressmon.cli.requests import VerifyRequest
 from egressmon.errors import UsageError
-from egressmon.proofs.rejudged import claims_of
+from egressmon.proofs.judging.rejudged import claims_of
 from egressmon.reports.explaining import explanation, safe
 from egressmon.reports.json_text import json_text
 from egressmon.verifying.findings import Finding, UnreadableError, Verified

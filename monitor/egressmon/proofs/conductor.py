@@ -19,10 +19,8 @@ from egressmon.errors import EgressmonError
 from egressmon.evidence.anchoring import Anchor, open_anchor
 from egressmon.host import egressmon_version
 from egressmon.policy.reading.file import LoadedPolicy
-from egressmon.proofs.backstage import Backstage
-from egressmon.proofs.channel import Channel
-from egressmon.proofs.closing import changes, locked, no_secret, signed
-from egressmon.proofs.criteria import (
+from egressmon.proofs.judging.closing import changes, locked, no_secret, signed
+from egressmon.proofs.judging.criteria import (
     Criterion,
     RunReport,
     Verdict,
@@ -31,18 +29,20 @@ from egressmon.proofs.criteria import (
     judge_run,
     verdict_of,
 )
-from egressmon.proofs.errors import ScenarioError
-from egressmon.proofs.facts import Facts, read_facts
-from egressmon.proofs.folder import Folder
-from egressmon.proofs.known import KnownSecrets
-from egressmon.proofs.locked import EVIDENCE_LOCK, PLAN, policy_name
-from egressmon.proofs.managed import Interrupts
-from egressmon.proofs.plan_file import LoadedPlan
-from egressmon.proofs.progress import Progress
-from egressmon.proofs.scenario import PhaseResult, Scenario
-from egressmon.proofs.scratch import Scratch
-from egressmon.proofs.summary import SummaryOf, page, run_summary, whole_summary
-from egressmon.proofs.surroundings import Surroundings, known_secrets
+from egressmon.proofs.judging.facts import Facts, read_facts
+from egressmon.proofs.judging.summary import SummaryOf, page, run_summary, whole_summary
+from egressmon.proofs.plans.file import LoadedPlan
+from egressmon.proofs.playing.backstage import Backstage
+from egressmon.proofs.playing.errors import ScenarioError
+from egressmon.proofs.playing.managed import Interrupts
+from egressmon.proofs.playing.progress import Progress
+from egressmon.proofs.playing.scenario import PhaseResult, Scenario
+from egressmon.proofs.playing.surroundings import Surroundings, known_secrets
+from egressmon.proofs.starting.channel import Channel
+from egressmon.proofs.written.folder import Folder
+from egressmon.proofs.written.known import KnownSecrets
+from egressmon.proofs.written.locked import EVIDENCE_LOCK, PLAN, policy_name
+from egressmon.proofs.written.scratch import Scratch
 from egressmon.reports.explaining import explanation
 from egressmon.startup import patience
 from egressmon.text import printable

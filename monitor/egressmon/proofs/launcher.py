@@ -20,7 +20,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from egressmon.proofs.channel import Channel, Message
+from egressmon.proofs.starting.channel import Channel, Message
 
 _SET_DUMPABLE = 4  # include/uapi/linux/prctl.h
 _PROBE_S = 2.0

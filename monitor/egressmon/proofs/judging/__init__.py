@@ -1,0 +1,1 @@
+"""Say what the runs of a proof show, and whether it is still what they show."""

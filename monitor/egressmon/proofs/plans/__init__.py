@@ -1,0 +1,1 @@
+"""What is to be done: a plan as its author writes it, strictly checked."""

@@ -1,0 +1,1 @@
+"""What a proof leaves in its folder, without secrets, and what it removes again."""
