@@ -9,7 +9,6 @@ be compared byte by byte. The processes are gone: whoever asks /proc is told so.
 """
 
 import cProfile
-import inspect
 import os
 import pstats
 import sys
@@ -22,10 +21,9 @@ sys.path.append(str(Path(__file__).parents[2] / "tests"))
 from egressmon import files
 from egressmon.naming.names import read_hosts_file
 from egressmon.policy.language.model import Dns, Policy
-from egressmon.runs.assemble import assemble
 from support.replaying import ProcessesGone, Replay, batches_in
 
-WAYS = {"remembers": "lines" in inspect.signature(assemble).parameters}
+WAYS = {"remembers": True}
 # Look-ups are allowed: those that violate a policy share records.
 POLICY = Policy(version=1, dns=Dns(queries="any"))
 

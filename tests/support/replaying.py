@@ -28,7 +28,7 @@ from egressmon.policy.judging.questions import Listener
 from egressmon.policy.language.model import AnyPolicy, Policy
 from egressmon.probes.architecture import this_machine
 from egressmon.probes.kernel import sideband
-from egressmon.runs.assemble import Knowledge, assemble
+from egressmon.runs.assemble import Knowledge, Wiring, assemble
 from egressmon.runs.inner import InnerRuns
 from egressmon.runs.recorder import Recorder
 from egressmon.sensor.canary import CanaryWatch, make_plan
@@ -124,22 +124,23 @@ class Replay:
         self.recorder = recorder = Recorder(
             cast("Any", self._state()), (self.inner,), on_record
         )
-        # An older version, which is measured beside this one, knows no `lines`.
-        more: dict[str, Any] = {"lines": recorder} if remembers else {}
         self.pipeline = assemble(
-            Judge(
-                policy or Policy(version=1), frozenset({ipaddress.ip_address(RESOLVER)})
-            ),
-            Knowledge(self.names, self.processes, self.canaries),
-            who_listens=self._who_listens,
-            before_unnamed=lambda: before_unnamed(self),
-            attribute=attribute_with(self.attributor, level, self.faults),
-            attributor=self.attributor,
-            clock=self.clock,
-            faults=self.faults,
-            sink=recorder.record_at,
-            may_translate=may_translate,
-            **more,
+            Wiring(
+                Judge(
+                    policy or Policy(version=1),
+                    frozenset({ipaddress.ip_address(RESOLVER)}),
+                ),
+                Knowledge(self.names, self.processes, self.canaries),
+                who_listens=self._who_listens,
+                before_unnamed=lambda: before_unnamed(self),
+                attribute=attribute_with(self.attributor, level, self.faults),
+                attributor=self.attributor,
+                clock=self.clock,
+                faults=self.faults,
+                sink=recorder.record_at,
+                may_translate=may_translate,
+                lines=recorder if remembers else None,
+            )
         )
 
     # Another answer each time: nothing may rest on an earlier one.

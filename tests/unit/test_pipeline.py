@@ -34,7 +34,7 @@ from egressmon.policy.judging.judge import Judge
 from egressmon.policy.judging.questions import Listener
 from egressmon.policy.language.model import Allow, Policy
 from egressmon.probes.wire import CONSTANTS
-from egressmon.runs.assemble import Knowledge, assemble
+from egressmon.runs.assemble import Knowledge, Wiring, assemble
 from egressmon.sensor.canary import CanaryWatch, make_plan
 from egressmon.sensor.intake import Batch
 from support.events import dns as dns_event
@@ -61,16 +61,18 @@ class Replay:
         knowledge = Knowledge(Names(), self.processes, canaries)
         self._is_over: Iterator[bool] = repeat(False)
         self.pipeline = assemble(
-            judge,
-            knowledge,
-            who_listens=lambda ip, port, _: self._who(ip, port, listener),
-            before_unnamed=lambda: None,
-            attribute=lambda _: unknown("a test"),
-            attributor=attributor,
-            clock=Clock(),
-            faults=Faults(),
-            sink=lambda record, _: self.records.append(record),
-            is_over=lambda: next(self._is_over),
+            Wiring(
+                judge,
+                knowledge,
+                who_listens=lambda ip, port, _: self._who(ip, port, listener),
+                before_unnamed=lambda: None,
+                attribute=lambda _: unknown("a test"),
+                attributor=attributor,
+                clock=Clock(),
+                faults=Faults(),
+                sink=lambda record, _: self.records.append(record),
+                is_over=lambda: next(self._is_over),
+            )
         )
         # The pipeline learns from the first canary which network namespace is home.
         self.feed(flow("127.0.0.1", 9, flags=FLAG_CANARY, netns=1))

@@ -7,14 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from egressmon.cli.requests import SidecarRequest
-from egressmon.cli.sidecar_kept import Left, engine_of, find_left
-from egressmon.cli.sidecar_scope import job_of, lineage_of, require_process, scope_words
+from egressmon.cli.sidecar_kept import Left, find_left
+from egressmon.cli.sidecar_prepared import Prepared, prepare
+from egressmon.cli.sidecar_scope import require_process, scope_words
 from egressmon.cli.watch import nearest_policy
-from egressmon.errors import EvidenceError, UsageError
-from egressmon.evidence.segment_folder import PlainFolder
-from egressmon.evidence.segments import Segments
-from egressmon.evidence.unended import Before, find_before
-from egressmon.keeping.segments import RunFolder
+from egressmon.errors import UsageError
 from egressmon.policy.reading.file import LoadedPolicy, load_policy
 from egressmon.policy.reading.place import READ
 from egressmon.privileges import privilege
@@ -27,7 +24,6 @@ from egressmon.runs.lasting.standing import WAITING
 from egressmon.runs.plan import RunOptions, Standing
 from egressmon.runs.state import make_state
 from egressmon.sidecar import detaching, tokens
-from egressmon.sidecar.folder import make_folder
 from egressmon.sidecar.listening import Place
 from egressmon.sidecar.notifying import Notifier, notifier_of
 from egressmon.startup import descriptors, environment
@@ -76,50 +72,59 @@ class _Around(NamedTuple):
     left: Left
 
 
+class _Asker(NamedTuple):
+    """Who started the sidecar, and with whose rights the policy is read again."""
+
+    uid: int
+    token_digest: bytes
+    open_policy: Callable[[], int] | None
+
+
 def _run(
     request: SidecarRequest, loaded: LoadedPolicy, user: User, around: _Around
 ) -> int:
     identifier = run.run_identifier()
-    folder = make_folder(request.evidence, user.gid)
-    job = job_of(request)
-    lineage = lineage_of(request, job)
-    is_by_lineage = lineage is not None
-    engine, kept = engine_of(around.left, request, identifier, by_lineage=is_by_lineage)
-    before = _run_before(folder, engine.kept.run if engine.kept else None)
-    run_folder = RunFolder(folder, identifier)
-    segments = _segments(folder, run_folder, identifier, request)
+    prepared, engine = prepare(request, user, around.left, identifier)
     digest = _digest(request, user)
     if request.told is not None:
         os.chdir("/")  # it must not hold the caller's folder
-    standing = Standing(
+    asker = _Asker(user.uid, digest, _opener(loaded, user))
+    standing = _standing(request, prepared, around, asker)
+    options = _options(request, loaded, user, prepared.folder.path, standing)
+    try:
+        outcome = run.execute(make_state(options, identifier), engine, lambda _: None)
+    except BaseException:
+        prepared.run_folder.forget_run()  # the agent may not; then the keeper does it
+        raise
+    _report(outcome, request)
+    return outcome.end.exit_status
+
+
+def _standing(
+    request: SidecarRequest, prepared: Prepared, around: _Around, asker: _Asker
+) -> Standing:
+    kept = prepared.kept
+    return Standing(
         watched=Path(request.cgroup) if request.cgroup is not None else None,
         words=_words(request),
         place=around.place,
-        token_digest=digest,
-        starter=user.uid,
-        lineage=lineage,
-        job=job,
-        segments=segments,
-        folder=run_folder,
-        before=before,
+        token_digest=asker.token_digest,
+        starter=asker.uid,
+        open_policy=asker.open_policy,
+        lineage=prepared.lineage,
+        job=prepared.job,
+        segments=prepared.segments,
+        folder=prepared.run_folder,
+        before=prepared.before,
         notifier=around.notifier,
         kept=kept,
         not_kept=kept.why_not if kept is not None else "",
-        open_policy=_opener(loaded, user),
         told=request.told,
         heartbeat_s=request.heartbeat,
         canaries_s=request.canaries,
         wanted=tuple(request.containers),
         engine_sockets=dict(request.engine_sockets),
     )
-    options = _options(request, loaded, user, folder.path, standing)
-    try:
-        outcome = run.execute(make_state(options, identifier), engine, lambda _: None)
-    except BaseException:
-        run_folder.forget_run()  # the agent may not; then the keeper does it
-        raise
-    _report(outcome, request)
-    return outcome.end.exit_status
 
 
 def _options(
@@ -148,43 +153,12 @@ def _options(
     )
 
 
-def _segments(
-    folder: PlainFolder, run_folder: RunFolder, identifier: str, request: SidecarRequest
-) -> Segments:
-    reserve = folder.open_reserve()
-    try:
-        return Segments(
-            folder,
-            identifier,
-            reserve=reserve,
-            max_bytes=request.segment_size,
-            max_age_s=request.segment_age,
-        )
-    except OSError as error:
-        run_folder.forget_run()
-        raise EvidenceError(
-            f"evidence cannot be written to {folder.path}: {error.strerror}",
-            "name a folder on a disk with room, with --evidence",
-        ) from error
-
-
 # Of root's own environment: whom a user names is not told by the keeper.
 def _notifier() -> Notifier | None:
     if privilege.invoking_user().uid:
         return None
     block = environment.original()
     return notifier_of(environment.variables(block), os.getpid())
-
-
-# Before this run has files there. It is opened only: who reads it has no rights.
-def _run_before(folder: PlainFolder, wanted: str | None) -> Before | None:
-    try:
-        return find_before(folder, wanted)
-    except OSError as error:
-        raise EvidenceError(
-            f"the evidence's folder {folder.path} cannot be read: {error.strerror}",
-            "name another with --evidence",
-        ) from error
 
 
 # What is asked for later is where it was at first, and opened as who started this. For

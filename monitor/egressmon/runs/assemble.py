@@ -35,88 +35,114 @@ class Knowledge:
     canaries: CanaryWatch
 
 
-def assemble(  # noqa: PLR0913 -- the stages
-    judge: Judge,
-    knowledge: Knowledge,
-    *,
-    who_listens: WhoListens,
-    before_unnamed: Callable[[], None],
-    attribute: Attribute,
-    attributor: Attributor | None,
-    clock: Clock,
-    faults: Faults,
-    sink: Sink,
-    is_over: Callable[[], bool] = lambda: False,
-    may_translate: bool = False,
-    lines: Lines | None = None,
-    look: Look | None = None,
-    is_machine: bool = False,
-    is_part: bool = False,
-    excuses_unsent: bool = False,
-    own: frozenset[int] = frozenset(),
-    phase_at: Callable[[int], str | None] = lambda _ktime_ns: None,
-) -> Pipeline:
-    """Return a pipeline whose records, with the verdicts of `judge`, go to `sink`.
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What the stages of one run are joined with."""
 
-    `before_unnamed` is called before each verdict on an address without a known name.
-    `attribute` returns who made a flow; it asks `attributor`, which the pipeline
-    notifies of mappings, stacks and processes (None: nothing is attributed).
-    `is_over` says whether the time for events is over.
-    `may_translate` says that the command itself may have its packets sent elsewhere.
-    `is_machine` says that all processes of this machine are in the scope, `own` which
-    of them are egressmon's: what they send is left out. `is_part`: only what some of
-    its containers do is recorded.
-    `look` returns what is believed of how a process looks names up: each network
-    namespace then has names of its own (None: all have the same).
-    `excuses_unsent` says that canaries of other runs, which go nowhere, are none.
-    `phase_at` says which phase of a scenario it was at a time.
-    With `lines`, which leads where `sink` leads, what repeats is rendered only once.
-    """
-    names, processes, canaries = (
-        knowledge.names,
-        knowledge.processes,
-        knowledge.canaries,
+    judge: Judge
+    knowledge: Knowledge
+    who_listens: WhoListens
+    before_unnamed: Callable[[], None]
+    """Called before each verdict on an address without a known name."""
+    attribute: Attribute
+    """Returns who made a flow; it asks `attributor`."""
+    attributor: Attributor | None
+    """Notified of mappings, stacks and processes; None: nothing is attributed."""
+    clock: Clock
+    faults: Faults
+    sink: Sink
+    """Where the records go."""
+    is_over: Callable[[], bool] = lambda: False
+    """Whether the time for events is over."""
+    may_translate: bool = False
+    """Whether the command itself may have its packets sent elsewhere."""
+    lines: Lines | None = None
+    """Leads where `sink` leads: what repeats is then rendered only once."""
+    look: Look | None = None
+    """Returns what is believed of how a process looks names up: each network namespace
+    then has names of its own. None: all have the same."""
+    is_machine: bool = False
+    """Whether all processes of this machine are in the scope."""
+    is_part: bool = False
+    """Whether only what some of the scope's containers do is recorded."""
+    excuses_unsent: bool = False
+    """Whether canaries of other runs, which go nowhere, are no violations."""
+    own: frozenset[int] = frozenset()
+    """The processes that are egressmon's: what they send is left out."""
+    phase_at: Callable[[int], str | None] = lambda _ktime_ns: None
+    """Returns which phase of a scenario it was at a time (ns since boot)."""
+
+
+def assemble(wiring: Wiring) -> Pipeline:
+    """Return a pipeline whose records go to the sink of `wiring`."""
+    knowledge = wiring.knowledge
+    callers = Callers(knowledge.processes, wiring.attribute)
+    where = _where(knowledge, wiring.look, wiring.sink)
+    places = Places(knowledge.names, wiring.judge, where)
+    connections = _connections(wiring, places, callers)
+    repeated, lookups = _repeating(wiring, connections, callers)
+    return Pipeline(
+        processes=knowledge.processes,
+        queries=_queries(wiring, places, callers, lookups),
+        connections=connections,
+        canaries=knowledge.canaries,
+        attributor=wiring.attributor,
+        clock=wiring.clock,
+        faults=wiring.faults,
+        sink=wiring.sink,
+        is_over=wiring.is_over,
+        own=wiring.own,
+        lines=wiring.lines,
+        lookups=lookups,
+        repeated=repeated,
     )
-    callers = Callers(processes, attribute)
-    places = Places(names, judge, _where(knowledge, look, sink))
-    relays = _relays(processes) if look is not None else None
-    connections = Connections(
+
+
+def _connections(wiring: Wiring, places: Places, callers: Callers) -> Connections:
+    knowledge, has_places = wiring.knowledge, wiring.look is not None
+    return Connections(
         places,
         callers,
-        Locality(who_listens, canaries, is_machine=is_machine, is_part=is_part),
-        before_unnamed,
-        may_translate=may_translate,
-        excuses_unsent=excuses_unsent,
-        relays=relays,
-    )
-    basis = _basis(processes, attributor)
-    lookups = (
-        RepeatedLookups(callers, basis, lines, faults) if lines is not None else None
-    )
-    return Pipeline(
-        processes=processes,
-        queries=Queries(
-            places,
-            callers,
-            canaries,
-            may_translate=may_translate,
-            phase_at=phase_at,
-            repeated=lookups,
-            is_machines=processes.is_machines if is_machine else None,
+        Locality(
+            wiring.who_listens,
+            knowledge.canaries,
+            is_machine=wiring.is_machine,
+            is_part=wiring.is_part,
         ),
-        connections=connections,
-        canaries=canaries,
-        attributor=attributor,
-        clock=clock,
-        faults=faults,
-        sink=sink,
-        is_over=is_over,
-        own=own,
-        lines=lines,
-        lookups=lookups,
-        repeated=RepeatedConnections(connections, basis, lines, faults)
-        if lines is not None
-        else None,
+        wiring.before_unnamed,
+        may_translate=wiring.may_translate,
+        excuses_unsent=wiring.excuses_unsent,
+        relays=_relays(knowledge.processes) if has_places else None,
+    )
+
+
+def _queries(
+    wiring: Wiring, places: Places, callers: Callers, lookups: RepeatedLookups | None
+) -> Queries:
+    processes = wiring.knowledge.processes
+    return Queries(
+        places,
+        callers,
+        wiring.knowledge.canaries,
+        may_translate=wiring.may_translate,
+        phase_at=wiring.phase_at,
+        repeated=lookups,
+        is_machines=processes.is_machines if wiring.is_machine else None,
+    )
+
+
+# What makes records like earlier ones, of connections and of look-ups: both go by what
+# the same answers rest on.
+def _repeating(
+    wiring: Wiring, connections: Connections, callers: Callers
+) -> tuple[RepeatedConnections | None, RepeatedLookups | None]:
+    lines, faults = wiring.lines, wiring.faults
+    if lines is None:
+        return None, None
+    basis = _basis(wiring.knowledge.processes, wiring.attributor)
+    return (
+        RepeatedConnections(connections, basis, lines, faults),
+        RepeatedLookups(callers, basis, lines, faults),
     )
 
 

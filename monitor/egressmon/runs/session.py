@@ -26,7 +26,7 @@ from egressmon.pipeline import Pipeline
 from egressmon.reports.outcome import Outcome
 from egressmon.runs import doubts
 from egressmon.runs.arming import Armed
-from egressmon.runs.assemble import assemble
+from egressmon.runs.assemble import Wiring, assemble
 from egressmon.runs.catch_up import CatchUp
 from egressmon.runs.conclude import Findings, end_record
 from egressmon.runs.follow import Follower, Listening, reap
@@ -82,17 +82,8 @@ class Session:
         self._control = self._listen()
         if self._control is not None:
             watchers.append(self._control)
-        for address, name in read_hosts_file(Path("/etc/hosts")):
-            state.knowledge.names.learn(address, name, "hosts-file")
-        standing, existing = state.options.standing, live.armed.existing
-        job = standing.job if standing is not None else None
-        descents = of_existing([*existing, *live.armed.above], job)
-        state.knowledge.processes.add_existing(existing, descents)
-        own = {
-            live.attributor.helper if live.attributor is not None else None,
-            live.armed.keeper_setup.relay.witness.pid,
-            live.armed.around.asker if live.armed.around is not None else None,
-        }
+        self._learn_what_is_there()
+        own = self._own_processes()
         self._pipeline = self._assemble(listeners, own)
         self._follower = Follower(
             live.keeper,
@@ -105,6 +96,25 @@ class Session:
             self._catch_up,
             self._control,
         )
+
+    # The names of the hosts file, and the processes that were there before.
+    def _learn_what_is_there(self) -> None:
+        knowledge, armed = self._state.knowledge, self._live.armed
+        for address, name in read_hosts_file(Path("/etc/hosts")):
+            knowledge.names.learn(address, name, "hosts-file")
+        standing = self._state.options.standing
+        job = standing.job if standing is not None else None
+        descents = of_existing([*armed.existing, *armed.above], job)
+        knowledge.processes.add_existing(armed.existing, descents)
+
+    # Egressmon's helpers that may be in the scope; None stands for one that is not.
+    def _own_processes(self) -> set[int | None]:
+        attributor, armed = self._live.attributor, self._live.armed
+        return {
+            attributor.helper if attributor is not None else None,
+            armed.keeper_setup.relay.witness.pid,
+            armed.around.asker if armed.around is not None else None,
+        }
 
     def _listen(self) -> "Listener | None":
         state, connection = self._state, self._state.options.control
@@ -122,24 +132,26 @@ class Session:
         state, attributor = self._state, self._live.attributor
         level = state.options.attribution
         return assemble(
-            state.judge,
-            state.knowledge,
-            who_listens=listeners.who,
-            before_unnamed=state.resolution.finish,
-            attribute=attribute_with(attributor, level, state.faults),
-            attributor=attributor,
-            clock=state.clock,
-            faults=state.faults,
-            sink=self._recorder.record_at,
-            is_over=self._catch_up.is_over,
-            may_translate=self._live.armed.surroundings.may_change_network,
-            lines=self._recorder,
-            look=self._look(),
-            is_machine=listeners.is_machine,
-            is_part=state.options.chooses,
-            excuses_unsent=state.options.standing is not None,
-            own=frozenset(one for one in (*own, os.getpid(), os.getppid()) if one),
-            phase_at=state.evidence.phases.at,
+            Wiring(
+                state.judge,
+                state.knowledge,
+                who_listens=listeners.who,
+                before_unnamed=state.resolution.finish,
+                attribute=attribute_with(attributor, level, state.faults),
+                attributor=attributor,
+                clock=state.clock,
+                faults=state.faults,
+                sink=self._recorder.record_at,
+                is_over=self._catch_up.is_over,
+                may_translate=self._live.armed.surroundings.may_change_network,
+                lines=self._recorder,
+                look=self._look(),
+                is_machine=listeners.is_machine,
+                is_part=state.options.chooses,
+                excuses_unsent=state.options.standing is not None,
+                own=frozenset(one for one in (*own, os.getpid(), os.getppid()) if one),
+                phase_at=state.evidence.phases.at,
+            )
         )
 
     # How a process looks names up: where each network has names of its own.

@@ -222,9 +222,33 @@ def declared(  # noqa: PLR0913 -- what a run depends on
     `scope` matters where it was there before the run. `is_part`: only what some of its
     containers do is recorded.
     """
-    is_found = isinstance(scope, FoundScope)
+    holds = _holds(engine, surroundings, scope, is_part=is_part)
+    always = _of_all_runs(scope, is_part=is_part)
+    found = [*always, *(blind for blind, is_true in holds.items() if is_true)]
+    spots = [one.value for one in found]
+    if no_mappings:
+        spots.append(replace(KnownBlindSpot.MAPPINGS.value, reason=no_mappings))
+    if frames and engine.frames is None:
+        spots.append(
+            replace(KnownBlindSpot.PYTHON_FRAMES.value, reason=engine.no_frames)
+        )
+    if no_creators:
+        spots.append(replace(KnownBlindSpot.TASK_CREATORS.value, reason=no_creators))
+    return spots
+
+
+# Nothing is outside the whole machine.
+def _of_all_runs(scope: Scope | None, *, is_part: bool) -> list[KnownBlindSpot]:
     is_machine = isinstance(scope, FoundScope) and scope.is_machine and not is_part
-    holds = {
+    return [one for one in ALWAYS if not is_machine or one not in _OF_OUTSIDE]
+
+
+# Whether each that a run may have is there, of those whose reason is always the same.
+def _holds(
+    engine: Engine, surroundings: Surroundings, scope: Scope | None, *, is_part: bool
+) -> dict[KnownBlindSpot, bool]:
+    is_found = isinstance(scope, FoundScope)
+    return {
         KnownBlindSpot.KERNEL_NETWORKING: surroundings.may_change_network,
         KnownBlindSpot.SAME_USER: surroundings.same_user_runs,
         KnownBlindSpot.PID_NAMESPACE: not host.proc_is_ours(),
@@ -239,19 +263,6 @@ def declared(  # noqa: PLR0913 -- what a run depends on
         KnownBlindSpot.OTHER_THAN_CHOSEN: is_part,
         KnownBlindSpot.UNCOUNTED_SKIPS: not engine.counts_skipped,
     }
-    # Nothing is outside the whole machine.
-    always = [one for one in ALWAYS if not is_machine or one not in _OF_OUTSIDE]
-    found = [*always, *(blind for blind, is_true in holds.items() if is_true)]
-    spots = [one.value for one in found]
-    if no_mappings:
-        spots.append(replace(KnownBlindSpot.MAPPINGS.value, reason=no_mappings))
-    if frames and engine.frames is None:
-        spots.append(
-            replace(KnownBlindSpot.PYTHON_FRAMES.value, reason=engine.no_frames)
-        )
-    if no_creators:
-        spots.append(replace(KnownBlindSpot.TASK_CREATORS.value, reason=no_creators))
-    return spots
 
 
 def of_command(found: Escalation) -> list[BlindSpot]:

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from egressmon.errors import SensorError
 from egressmon.privileges.privilege import User, acting_as
@@ -14,6 +14,9 @@ from egressmon.sidecar import tokens
 from egressmon.sidecar.matching import not_there_yet
 from egressmon.text import printable
 from egressmon.values import dataclass
+
+if TYPE_CHECKING:
+    import subprocess
 
 _PATIENCE_S = 60
 _MAX_TOLD = 65536
@@ -70,12 +73,33 @@ def detach(order: Order) -> int:
     What a later step needs is printed, and the token written, as that says. Raises
     SensorError if it does not begin.
     """
-    import subprocess  # noqa: PLC0415 -- 4 ms
-
     token = tokens.make_token()
     if order.token_file is not None:
         with acting_as(order.user):
             tokens.write_token(order.token_file, token)
+    begun = _begin(order, token)
+    told = _until_told(begun.told)
+    if told is None:
+        _give_up(begun, order)
+        raise SensorError("the sidecar did not begin to watch", "see above")
+    unmatched = cast("list[str]", told.get("unmatched", []))
+    sys.stderr.write(not_there_yet(unmatched))
+    _show(told, token, order)
+    return 0
+
+
+class _Begun(NamedTuple):
+    """A sidecar that was started, and may not watch yet."""
+
+    process: "subprocess.Popen[bytes]"
+    told: int
+    """Says that it watches, and what."""
+    errors: int
+
+
+def _begin(order: Order, token: str) -> _Begun:
+    import subprocess  # noqa: PLC0415 -- 4 ms
+
     read, write = os.pipe()
     errors_read, errors_write = os.pipe()
     words = [sys.executable, "-I", "-m", "egressmon", "sidecar", *order.words]
@@ -91,27 +115,30 @@ def detach(order: Order) -> int:
     )
     os.close(write)
     os.close(errors_write)
-    told = _until_told(read)
-    if told is None:
-        with suppress(ProcessLookupError):
-            started.send_signal(signal.SIGTERM)
-        started.wait()
-        said = _said(errors_read)
-        if said:
-            sys.stderr.write(said)
-        if order.token_file is not None:
-            with acting_as(order.user), suppress(OSError):
-                os.unlink(order.token_file)  # noqa: PTH108 -- it is new, and no token
-        raise SensorError("the sidecar did not begin to watch", "see above")
-    unmatched = cast("list[str]", told.get("unmatched", []))
-    sys.stderr.write(not_there_yet(unmatched))
+    return _Begun(started, read, errors_read)
+
+
+# End what did not begin, say what it said, and take the token away again.
+def _give_up(begun: _Begun, order: Order) -> None:
+    with suppress(ProcessLookupError):
+        begun.process.send_signal(signal.SIGTERM)
+    begun.process.wait()
+    said = _said(begun.errors)
+    if said:
+        sys.stderr.write(said)
+    if order.token_file is not None:
+        with acting_as(order.user), suppress(OSError):
+            os.unlink(order.token_file)  # noqa: PTH108 -- it is new, and no token
+
+
+# Only what was asked for as JSON has the token, where no file has it.
+def _show(told: "dict[str, object]", token: str, order: Order) -> None:
     if order.as_json:
         shown = {**told, "token": token} if order.token_file is None else told
         sys.stdout.write(json.dumps(shown) + "\n")
     else:
         sys.stdout.write(f"{printable(told['evidence'], 1000)}\n")
     sys.stdout.flush()
-    return 0
 
 
 # What the sidecar says once it watches; None if it has ended, or takes too long.

@@ -123,24 +123,10 @@ class Connections:
 
     def record(self, flow: Flow) -> ConnectionRecord:
         """Return the record of `flow`."""
-        protocol = protocol_name(flow.protocol)
-        port = flow.port if protocol in _WITH_PORTS else None
         listener = self._locality.listener(flow)
         place = self.places.of(flow)
         names = self._lookup_names(flow, listener, place.names)
-        meant = names_for_verdict(names)
-        origins = place.names.aliases.origins(meant)
-        target = Destination(
-            flow.address,
-            port,
-            protocol,
-            meant,
-            listener,
-            origins=origins,
-            targets=_denied_by(place.names, names, meant),
-            absent=_absent(place, (*meant, *origins)),
-            translated=_translated(flow, protocol, listener),
-        )
+        target = _target(flow, listener, place, names)
         caller = self._callers.lookup(flow)
         claims = self._callers.claims(flow, caller)
         guard = guarded(flow, caller.source, place.judge.policy.guard.functions)
@@ -159,7 +145,7 @@ class Connections:
             self._note_unnamed(flow.address)
         record = ConnectionRecord(
             op=flow.operation,
-            protocol=protocol,
+            protocol=target.protocol,
             family="inet" if flow.address.version == 4 else "inet6",
             socket="foreign" if flow.flags & FLAG_FOREIGN else "scope",
             dst=_peer(target, names),
@@ -176,10 +162,14 @@ class Connections:
             guard_reason=guard.reason,
             **caller.fields(),
         )
-        is_made = relayed is None and not flow.flags & FLAG_UNASKED
-        if self._relays is not None and is_made:
-            self._relays.note(flow, record)
+        if relayed is None:
+            self._note_for_relays(flow, record)
         return record
+
+    # What a helper may repeat later. Nobody here asked for the rest.
+    def _note_for_relays(self, flow: Flow, record: ConnectionRecord) -> None:
+        if self._relays is not None and not flow.flags & FLAG_UNASKED:
+            self._relays.note(flow, record)
 
     def is_of_relay(self, head: FlowHead) -> bool:
         """Tell whether a helper may repeat it, or it may be what a helper repeats."""
@@ -232,6 +222,26 @@ class Connections:
             return names
         self.before_unnamed()
         return known.of(flow.address, flow.ktime_ns, asker)
+
+
+# What the policy is asked about.
+def _target(
+    flow: Flow, listener: Listener | None, place: Place, names: tuple[Name, ...]
+) -> Destination:
+    protocol = protocol_name(flow.protocol)
+    meant = names_for_verdict(names)
+    origins = place.names.aliases.origins(meant)
+    return Destination(
+        flow.address,
+        flow.port if protocol in _WITH_PORTS else None,
+        protocol,
+        meant,
+        listener,
+        origins=origins,
+        targets=_denied_by(place.names, names, meant),
+        absent=_absent(place, (*meant, *origins)),
+        translated=_translated(flow, protocol, listener),
+    )
 
 
 # What denies a name of the address denies the connection, whoever asked for it.

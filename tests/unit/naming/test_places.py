@@ -27,7 +27,7 @@ from egressmon.naming.place_files import MACHINES, PlaceFiles
 from egressmon.policy.judging.judge import Judge
 from egressmon.policy.language.model import Allow, Dns, Policy
 from egressmon.policy.language.search import SearchList
-from egressmon.runs.assemble import Knowledge, assemble
+from egressmon.runs.assemble import Knowledge, Wiring, assemble
 from egressmon.sensor.canary import CanaryWatch, make_plan
 from support.events import dns as dns_event
 from support.events import flow
@@ -56,18 +56,20 @@ class Machine:
         processes.add_existing([_existing(ENGINE, "dockerd")], {})
         trusted = frozenset(map(ipaddress.ip_address, (RESOLVER, STUB)))
         self.pipeline = assemble(
-            Judge(POLICY, trusted),
-            Knowledge(self.names, processes, canaries),
-            who_listens=lambda _a, _b, _c: "nobody",
-            before_unnamed=lambda: None,
-            attribute=lambda _: unknown("a test"),
-            attributor=None,
-            clock=Clock(),
-            faults=Faults(),
-            sink=lambda record, _: self.records.append(record),
-            look=self._look,
-            may_translate=True,
-            is_machine=True,
+            Wiring(
+                Judge(POLICY, trusted),
+                Knowledge(self.names, processes, canaries),
+                who_listens=lambda _a, _b, _c: "nobody",
+                before_unnamed=lambda: None,
+                attribute=lambda _: unknown("a test"),
+                attributor=None,
+                clock=Clock(),
+                faults=Faults(),
+                sink=lambda record, _: self.records.append(record),
+                look=self._look,
+                may_translate=True,
+                is_machine=True,
+            )
         )
         self.feed(flow("127.0.0.1", 9, flags=FLAG_CANARY, netns=HOME))
 
