@@ -9,8 +9,8 @@ import pytest
 
 from egressmon import host
 from egressmon.keeping.lineage import Lineage
-from egressmon.probes.engine import Loaded
 from egressmon.probes.kernel import bpf
+from egressmon.probes.loaded import Loaded
 from egressmon.probes.loaders.loading import load
 
 NOBODY = 2**22 + 1

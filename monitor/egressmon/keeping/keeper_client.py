@@ -25,7 +25,8 @@ from egressmon.keeping.protocol import (
     REQUEST,
     Service,
 )
-from egressmon.probes.engine import Engine, Loaded
+from egressmon.probes.engine import Engine
+from egressmon.probes.loaded import Loaded
 from egressmon.sensor.canary import Attempt, Plan
 from egressmon.values import dataclass, field
 

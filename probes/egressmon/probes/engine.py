@@ -10,34 +10,30 @@ import os
 import struct
 from collections.abc import Callable, Iterable
 
+from egressmon.probes import losses
 from egressmon.probes.errors import ProbeError
+from egressmon.probes.frames import FrameProbes
 from egressmon.probes.hooks import (
     CALL,
-    COPIED,
     FOUND,
     FOUND_CGROUPS,
     FRAMES,
     FRAMES_ROOT,
     LEVEL,
     LIFE,
-    MADE,
     NAMED,
     RING,
     SCOPE,
-    START,
     WHOLE,
     Hook,
 )
 from egressmon.probes.kernel import bpf
 from egressmon.probes.kernel.ring import Pressure, Ring, Rings
+from egressmon.probes.links import Links
+from egressmon.probes.loaded import Kept, Loaded
 from egressmon.probes.wire import CONSTANTS, STRUCTS
 from egressmon.values import dataclass
 
-_COUNTERS = {
-    name.removeprefix("COUNT_").lower(): slot
-    for name, slot in CONSTANTS.items()
-    if name.startswith("COUNT_") and name != "COUNT_SLOTS"
-}
 # By map name. Of events of the same time, those of an earlier ring are read first.
 _RINGS = {
     "life": CONSTANTS["RING_LIFE_BYTES"],
@@ -65,123 +61,6 @@ class Canary:
     inet6: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """Loaded programs and maps: their descriptors, by name.
-
-    `name` and `version` are the loader's.
-    """
-
-    name: str
-    version: str
-    programs: dict[str, int]
-    maps: dict[str, int]
-
-    def update(self, table: str, key: bytes, value: bytes) -> None:
-        """Set the element of the map `table` at `key`. Raises OSError."""
-        bpf.update(self.maps[table], key, value)
-
-    def delete(self, table: str, key: bytes) -> None:
-        """Remove the element of the map `table` at `key`, if any. Raises OSError."""
-        bpf.delete(self.maps[table], key)
-
-    def totals(self, table: str, slots: int, width: int = 1) -> list[list[int]]:
-        """Return the first `slots` elements of a per-CPU array, summed over the CPUs.
-
-        Each element has `width` 64-bit numbers. Raises OSError.
-        """
-        number = self.maps[table]
-        return [bpf.lookup_per_cpu(number, slot, width) for slot in range(slots)]
-
-    def skipped(self) -> dict[str, int | None]:
-        """Return how often each program was skipped, by name; None: not counted.
-
-        The kernel skips a program if it is running already on the same CPU.
-        """
-        return {
-            name: bpf.skipped_runs(program) for name, program in self.programs.items()
-        }
-
-    def close(self) -> None:
-        """Close all descriptors."""
-        for descriptor in (*self.programs.values(), *self.maps.values()):
-            os.close(descriptor)
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What an earlier run left: probes that are attached, and events that wait."""
-
-    run: str
-    """Its identifier."""
-    since_ns: int
-    """When this was taken up (CLOCK_BOOTTIME, in nanoseconds)."""
-    waiting: int
-    """How many events nobody had read."""
-    again: int
-    """How many were read and perhaps not recorded: they are read again."""
-    overwritten: int
-    """In how many rings such events are overwritten."""
-
-
-class FrameProbes:
-    """The programs that read Python frames; `Engine` attaches them."""
-
-    def __init__(self, loaded: Loaded, generation: int = 0) -> None:
-        """Take ownership of `loaded`; its searches were of `generation` at last."""
-        self.loaded = loaded
-        self._count = 0
-        self._generation = generation
-
-    def add(self, interpreter: bytes) -> bool:
-        """Register a build of CPython, a `struct interpreter`, with the probes.
-
-        Returns False if the table is full.
-        """
-        if self._count >= CONSTANTS["MAX_INTERPRETERS"]:
-            return False
-        place = struct.pack("=I", self._count)
-        self.loaded.update("interpreters", place, interpreter)
-        self._count += 1
-        self.look_again()
-        return True
-
-    def look_again(self) -> None:
-        """Have the probes search processes without a known interpreter once more.
-
-        They do so at the process's next call.
-        """
-        self._generation += 1
-        census = struct.pack("=II", self._count, self._generation)
-        self.loaded.update("census", bytes(4), census)
-
-    @property
-    def context_programs(self) -> tuple[int, int]:
-        """The programs that watch_copies() and watch_makers() attach: descriptors."""
-        programs = self.loaded.programs
-        return programs[COPIED.program], programs[MADE.program]
-
-    def watch_copies(self, path: str, offset: int, pid: int = -1) -> int:
-        """Watch for copies of Contexts: attach to the return of a function.
-
-        It is at `offset` in the file `path`. `pid` limits this to one process; -1: all.
-        Returns a descriptor that detaches when it is closed. Raises OSError.
-        """
-        return bpf.attach_to_return(self.context_programs[0], path, offset, pid)
-
-    def watch_makers(self, path: str, offset: int) -> int:
-        """Watch for other new Contexts: attach to the return of a function.
-
-        It is at `offset` in the file `path`. Returns a descriptor that detaches when it
-        is closed. Raises OSError.
-        """
-        return bpf.attach_to_return(self.context_programs[1], path, offset)
-
-    def forget_code(self, key: bytes) -> None:
-        """Have the probes emit a code object again; `key` is its `struct code_key`."""
-        self.loaded.delete("codes", key)
-
-
 class Engine:
     """Loaded probes, which are attached to one scope. Not thread-safe."""
 
@@ -195,7 +74,6 @@ class Engine:
         self.name = loaded.name
         self.version = loaded.version
         self.reason = reason
-        self.hooks: list[str] = []
         self.root_hooks = False
         self.watches_calls = False
         """Whether system calls that evade the socket hooks are observed."""
@@ -226,9 +104,7 @@ class Engine:
         self.kept: Kept | None = None
         """What was taken up of an earlier run; None: nothing, all was loaded."""
         self._loaded = loaded
-        self._links: list[int] = []
-        self._kept_links: dict[str, int] = {}
-        """Links that are there already, by their program's name."""
+        self._links = Links()
         self._rings = Rings([Ring(loaded.maps[name], _RINGS[name]) for name in _RINGS])
 
     def attach(self, scope_fd: int) -> None:
@@ -248,23 +124,25 @@ class Engine:
         self.watches_cgroups = all(map(self._attach_if_there, FOUND_CGROUPS))
         self._attach_scope(scope_fd, FOUND)
         self._attach_each(SCOPE, own_fd)
-        self._drop_kept()
+        self._links.drop_kept()
 
     def take_up(self, kept: Kept, links: dict[str, int]) -> None:
         """Attach by `links`, which are there already, by name; take ownership of them.
 
         For the first attach_root() and attach_found() that follow.
         """
-        self.kept, self._kept_links = kept, dict(links)
+        self.kept = kept
+        self._links.take_up(links)
 
     @property
     def links(self) -> dict[str, int]:
         """The links of what is attached, by their program's name."""
-        return dict(zip(self.hooks, self._links, strict=True))
+        return self._links.by_name()
 
-    def _drop_kept(self) -> None:
-        while self._kept_links:
-            os.close(self._kept_links.popitem()[1])
+    @property
+    def hooks(self) -> list[str]:
+        """The names of the programs that are attached, in the order of `links`."""
+        return self._links.hooks
 
     def _attach_scope(self, scope_fd: int, named: tuple[Hook, ...]) -> None:
         self._loaded.update("scope", bytes(4), struct.pack("=i", scope_fd))
@@ -297,9 +175,7 @@ class Engine:
                 self._attach(hook, root_fd)
         except OSError:
             # A blind spot, which the agent declares; attach() takes what it can.
-            for link in self._links[before:]:
-                os.close(link)
-            del self._links[before:], self.hooks[before:]
+            self._links.cut_back(before)
             return
         self.root_hooks = True
 
@@ -314,17 +190,7 @@ class Engine:
         return hooks if self.frames is not None else ()
 
     def _attach(self, hook: Hook, cgroup: int) -> None:
-        program = self._program(hook)
-        if hook.program in self._kept_links:
-            link = self._kept_links.pop(hook.program)
-        elif hook.tracepoint is not None:
-            link = bpf.attach_to_tracepoint(program, hook.tracepoint)
-        elif hook.attach_type is not None:
-            link = bpf.attach_to_cgroup(program, cgroup, hook.attach_type)
-        else:
-            raise ValueError(hook)
-        self._links.append(link)
-        self.hooks.append(hook.program)
+        self._links.attach(hook, self._program(hook), cgroup)
 
     def _program(self, hook: Hook) -> int:
         if self.frames is not None and hook.program in self.frames.loaded.programs:
@@ -445,34 +311,21 @@ class Engine:
 
     def counters(self) -> dict[str, int]:
         """Return the probes' counters of losses by name (`lost_*`, `missed_*`)."""
-        totals = self._loaded.totals("counters", CONSTANTS["COUNT_SLOTS"])
-        counters = {name: totals[slot][0] for name, slot in _COUNTERS.items()}
-        # Both programs of a pair emit the same event, so it is lost only if both were
-        # skipped: the smaller count is a bound.
-        skipped = self._loaded.skipped()
-        counters["lost_skipped"] = sum(
-            min(one or 0 for one in both) for both in _of_pairs(skipped)
+        return losses.counters(
+            self._loaded, self.frames, watches_cgroups=self.watches_cgroups
         )
-        if self.watches_cgroups:
-            counters["missed_cgroup"] += sum(
-                skipped[hook.program] or 0 for hook in FOUND_CGROUPS
-            )
-        if self.frames is not None:
-            starts = self.frames.loaded.skipped()[START.program]
-            counters["missed_frames"] += starts or 0
-        return counters
 
     @property
     def counts_skipped(self) -> bool:
         """Whether the kernel counts how often it skipped a probe (since 5.12)."""
-        return all(None not in both for both in _of_pairs(self._loaded.skipped()))
+        return losses.counts_skipped(self._loaded)
 
     def attached(self) -> tuple[int, int]:
         """Return how many probes still are attached, and how many should be.
 
         Raises OSError. Asked of the process that attached them.
         """
-        return sum(map(bpf.is_attached, self._links)), len(self._links)
+        return self._links.attached()
 
     def sent(self) -> tuple[int, int]:
         """Return how many packets and bytes the scope's sockets sent."""
@@ -492,10 +345,9 @@ class Engine:
         events are still read directly.
         """
         kept = self._rings.descriptors
-        held = [*self._links]
+        held = self._links.let_go()
         for part in self.parts:
             held += [*part.programs.values(), *part.maps.values()]
-        self._links.clear()
         for descriptor in set(held) - kept:
             os.close(descriptor)
         self._loaded = parts[0]
@@ -504,19 +356,8 @@ class Engine:
 
     def close(self) -> None:
         """Detach all programs that nobody else keeps, and close everything."""
-        self._drop_kept()
-        while self._links:
-            os.close(self._links.pop())
+        self._links.close()
         self._rings.close()
         if self.frames is not None:
             self.frames.loaded.close()
         self._loaded.close()
-
-
-# Skips of the programs of each pair. The kernel never skips cgroup programs.
-def _of_pairs(skipped: dict[str, int | None]) -> list[list[int | None]]:
-    found: dict[str, list[int | None]] = {}
-    for hook in LIFE:
-        told = hook.program.removesuffix("_second")
-        found.setdefault(told, []).append(skipped[hook.program])
-    return list(found.values())

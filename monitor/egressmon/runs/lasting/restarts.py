@@ -6,7 +6,7 @@ from egressmon.clock import Clock
 from egressmon.evidence.predecessor import Predecessor, predecessor_of
 from egressmon.evidence.records.lasting import RestartRecord
 from egressmon.evidence.unended import Before, LastLine, last_line
-from egressmon.probes.engine import Kept
+from egressmon.probes.loaded import Kept
 from egressmon.runs.lasting.gaps import moment
 
 

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from egressmon.probes.architecture import this_machine
-from egressmon.probes.engine import Loaded
 from egressmon.probes.errors import MachineError, ProbeError
 from egressmon.probes.hooks import HOOKS, MAPS
+from egressmon.probes.loaded import Loaded
 from egressmon.probes.loaders import bcc_compile, obstacles
 from egressmon.probes.loaders.btf import Btf, BtfError
 from egressmon.values import dataclass

@@ -9,8 +9,10 @@ import os
 import struct
 from collections.abc import Iterable, Mapping
 
-from egressmon.probes.engine import Engine, FrameProbes, Kept, Loaded
+from egressmon.probes.engine import Engine
+from egressmon.probes.frames import FrameProbes
 from egressmon.probes.kernel import bpf, objects
+from egressmon.probes.loaded import Kept, Loaded
 from egressmon.probes.loaders import libbpf
 from egressmon.probes.loaders.kept_checks import (
     Parts,

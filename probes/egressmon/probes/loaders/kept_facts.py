@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from egressmon.probes.engine import Engine, Loaded
+from egressmon.probes.engine import Engine
 from egressmon.probes.hooks import (
     CALL,
     COPIED,
@@ -30,6 +30,7 @@ from egressmon.probes.hooks import (
 )
 from egressmon.probes.kernel import bpf, objects
 from egressmon.probes.kernel.objects import Kind
+from egressmon.probes.loaded import Loaded
 from egressmon.probes.loaders import libbpf
 from egressmon.probes.wire import CONSTANTS, HEADER
 from egressmon.values import dataclass

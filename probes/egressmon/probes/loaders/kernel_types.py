@@ -11,9 +11,9 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from egressmon.probes.engine import Loaded
 from egressmon.probes.hooks import SCOPE, START
 from egressmon.probes.kernel import bpf
+from egressmon.probes.loaded import Loaded
 from egressmon.probes.loaders import obstacles
 
 _FORMAT = b"egressmon kernel types 1"  # another number: what was kept is not read

@@ -17,7 +17,6 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from egressmon.probes.engine import Loaded
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.hooks import (
     COPIED,
@@ -34,6 +33,7 @@ from egressmon.probes.hooks import (
     WHOLE,
     Hook,
 )
+from egressmon.probes.loaded import Loaded
 from egressmon.probes.loaders import obstacles
 from egressmon.probes.loaders.beside import Beside
 from egressmon.probes.wire import HEADER, digest

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Literal, TypeAlias, get_args
 
-from egressmon.probes.engine import NOT_ASKED_FOR, Engine, FrameProbes
+from egressmon.probes.engine import NOT_ASKED_FOR, Engine
 from egressmon.probes.errors import MachineError, ProbeError
+from egressmon.probes.frames import FrameProbes
 from egressmon.probes.loaders.beside import Beside
 from egressmon.probes.loaders.kernel_types import KernelTypes
 

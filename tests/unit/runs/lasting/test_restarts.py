@@ -10,7 +10,7 @@ from egressmon.evidence.output import digest_of_line
 from egressmon.evidence.records.lasting import RestartRecord
 from egressmon.evidence.segment_folder import PlainFolder
 from egressmon.evidence.unended import find_before
-from egressmon.probes.engine import Kept
+from egressmon.probes.loaded import Kept
 from egressmon.runs.lasting.gaps import gap_of_refusal
 from egressmon.runs.lasting.restarts import restart_after
 
