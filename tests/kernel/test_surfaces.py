@@ -68,7 +68,7 @@ def test_who_ends_the_script_has_nothing_left_running(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     script = Path(drifts.__file__).with_name("make_surfaces.py")
-    words = [sys.executable, "-s", script, tmp_path, "--", "sleep", "100"]
+    words = [sys.executable, "-s", str(script), str(tmp_path), "--", "sleep", "100"]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert "surfaces:" in process.stderr.readline()  # the network is up
