@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from typing import Any, Generic, TypeVar
 
-from egressmon.drift.labels import base_name, package_of, table, text_of
+from egressmon.drift.labels import NO_FILE, base_name, package_of, table, text_of
 from egressmon.drift.model import UNKNOWN, Who
 from egressmon.reading.lines import LineError
 from egressmon.values import dataclass
@@ -12,7 +12,6 @@ Json = dict[str, Any]
 _Value = TypeVar("_Value")
 _MAX_KNOWN = 65_536
 """As many as the writer remembers at most: what it forgot, it writes again."""
-_NO_FILE = "code in no file"
 _NO_PACKAGE = "none"
 
 
@@ -84,7 +83,7 @@ def _module(record: Json) -> _Module:
     files = [table(record["caller"])]
     if record.get("binding") is not None:
         files.append(table(record["binding"]))
-    found = (base_name(one.get("path")) or _NO_FILE for one in files)
+    found = (base_name(one.get("path")) or NO_FILE for one in files)
     packages = (package_of(one) for one in files)
     return _Module(
         tuple(dict.fromkeys(found)),

@@ -30,6 +30,7 @@ _SINGLE = (
 )  # fmt: skip
 """The fields that are noted as they are."""
 _LEFT_OUT = frozenset({"local", "recorded"})
+_VERDICTS = _LEFT_OUT | {"allowed", "violation"}
 _BYPASS = {True: "yes", False: "no", None: UNKNOWN}
 _DNS_PROTOCOL = "dns"
 
@@ -69,7 +70,7 @@ class Collector:
 
     def connection(self, record: Json) -> None:
         """Note a connection, if it may have left the machine."""
-        if record.get("relayed") or record["verdict"] in _LEFT_OUT:
+        if record.get("relayed") or _verdict(record) in _LEFT_OUT:
             return
         dst = table(record["dst"])
         names = items(dst["names"])
@@ -78,17 +79,24 @@ class Collector:
             return
         protocol = text_of(record["protocol"])
         if record["op"] == "accept":
-            port = _port(record.get("local_port"))
-            self.fact("listeners", f"{port if port >= 0 else '-'}/{protocol}")
+            self._accepted(record, protocol)
             return
         name = text_of(first) if first else ""
         network = "" if name else network_of(dst["ip"])
         key = Key("destination", name, network, _port(dst["port"]), protocol)
         self._note(key, record, {})
 
+    def _accepted(self, record: Json, protocol: str) -> None:
+        port = _port(record.get("local_port"))
+        listener = f"{port if port >= 0 else '-'}/{protocol}"
+        self.fact("listeners", listener)
+        if record["verdict"] == "violation":
+            who = self._callers.of(record).who
+            self._put(self._surface.intruded, listener, who)
+
     def look_up(self, record: Json) -> None:
         """Note a look-up, and the resolver that was asked."""
-        if record["verdict"] in _LEFT_OUT:
+        if _verdict(record) in _LEFT_OUT:
             return
         if self._is_known(record, record["resolver"], record["kind"], record["name"]):
             return
@@ -168,6 +176,14 @@ class Collector:
         if who is not None:
             one.who = who
         values[self._texts.setdefault(value, value)] = one
+
+
+# Another would be neither left out nor a violation.
+def _verdict(record: Json) -> str:
+    found = record["verdict"]
+    if found not in _VERDICTS:
+        raise LineError("has a verdict that is none")
+    return str(found)
 
 
 def _port(value: object) -> int:

@@ -66,10 +66,14 @@ def _of_file(baseline: Baseline) -> Iterator[Change]:
         yield Change("changed", "unreviewed", what)
 
 
-# What is told as a violation is not told as new, too.
+# What is told as a violation is not told as new, too, unless new things count for more.
 def _once(changes: list[Change]) -> list[Change]:
-    told = {one.what for one in changes if one.word == "violation"}
-    return [one for one in changes if one.word != "new" or one.what not in told]
+    told = {one.what: one.counts for one in changes if one.word == "violation"}
+    return [
+        one
+        for one in changes
+        if one.word != "new" or told.get(one.what) not in {"drift", one.counts}
+    ]
 
 
 class _Weighing:

@@ -12,8 +12,16 @@ from egressmon.text import printable
 Json = dict[str, Any]
 _LONGEST = 300
 _DIGITS = 8
+NO_FILE = "code in no file"
+"""Stands for a module's file."""
+_WORDS = frozenset({UNKNOWN, NO_FILE})
 _V4, _V6 = 24, 48
 """How much of an address without a name tells its network."""
+_NAT64 = (
+    ipaddress.ip_network("64:ff9b::/96"),
+    ipaddress.ip_network("64:ff9b:1::/48"),
+)
+"""All of IPv4 is in each, as the last 32 bits (RFC 6052, RFC 8215)."""
 
 
 def text_of(value: object) -> str:
@@ -47,6 +55,8 @@ def network_of(address: object) -> str:
     if one.is_loopback:
         return "127.0.0.0/8" if one.version == 4 else "::1/128"
     size = _V4 if one.version == 4 else _V6
+    if any(one in network for network in _NAT64):
+        size = 128 - 32 + _V4
     return str(ipaddress.ip_network((one, size), strict=False))
 
 
@@ -54,7 +64,7 @@ def look_up_of(name: str) -> str:
     """Return what was asked: of an address's name, the network of that address."""
     address = pointed_address(name)
     if address is None:
-        return text_of(name) or "."
+        return "unknown." if name == UNKNOWN else text_of(name) or "."
     return f"the name of an address in {network_of(address)}"
 
 
@@ -68,5 +78,9 @@ def package_of(holder: object) -> tuple[str, str] | None:
 
 
 def base_name(path: object) -> str:
-    """Return the last part of a path, or "" for none."""
-    return text_of(str(path).rpartition("/")[2]) if path else ""
+    """Return the last part of a path, or "" for none.
+
+    `./` is before one that reads as words for what is not known.
+    """
+    name = text_of(str(path).rpartition("/")[2]) if path else ""
+    return f"./{name}" if name in _WORDS else name

@@ -106,6 +106,8 @@ class Surface:
     """The versions of each package that connects, such as `python:requests`."""
     facts: dict[str, Values] = field(default_factory=dict[str, Values])
     """By the names in `FACTS`."""
+    intruded: Values = field(default_factory=dict[str, Seen])
+    """Listeners to which somebody connected in violation of the policy."""
     problems: list[str] = field(default_factory=list[str])
     """Why it is not all: what is compared with it may be wrong."""
     notes: list[str] = field(default_factory=list[str])

@@ -60,6 +60,12 @@ class _Comparing:
                 remark = "also in the baseline" if was else "no violation before"
             yield self._seen(Change("violation", "violation", _what(key)), item, remark)
 
+        for listener, seen in self._new.intruded.items():
+            since = self._new.since(seen)
+            remark = "a peer connected that accept.from does not admit"
+            change = Change("violation", "violation", listener, since=since)
+            yield change._replace(who=_who([seen]), remark=remark)
+
     def items(self) -> Iterator[Change]:
         known = self._ways()
         for key, item in self._new.items.items():

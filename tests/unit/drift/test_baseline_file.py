@@ -231,7 +231,6 @@ def test_whatever_evidence_says_is_read_back(tmp_path: Path, evil: str) -> None:
         "test": evil,
         "route": evil,
         "guard": evil,
-        "verdict": evil,
     }
     records = [
         *connection(evil, **fields, extra={"protocol": evil}),

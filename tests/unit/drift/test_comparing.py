@@ -14,6 +14,7 @@ from egressmon.policy.language.drift import Drift
 from support.reached import (
     OTHER_POLICY,
     Json,
+    actor,
     connection,
     look_up,
     module,
@@ -203,6 +204,46 @@ def test_a_violation_that_the_baseline_has_is_one(tmp_path: Path) -> None:
     records = connection(verdict="violation")
 
     assert only(compared(tmp_path, [records], records)).remark == "also in the baseline"
+
+
+def test_a_new_destination_in_violation_counts_as_what_counts_more(
+    tmp_path: Path,
+) -> None:
+    before, new = connection(), connection("evil.example", verdict="violation")
+
+    found = compared(tmp_path, [before], [*before, *new], violation="note")
+
+    assert [(one.word, one.counts) for one in found.changes] == [
+        ("violation", "note"),
+        ("new", "drift"),
+    ]
+
+
+def test_a_peer_that_may_not_connect_to_a_known_listener_is_a_violation(
+    tmp_path: Path,
+) -> None:
+    peer: Json = {"op": "accept", "local_port": 8080}
+    before = connection(None, extra=peer)
+    after = connection(None, verdict="violation", extra=peer)
+
+    change = only(compared(tmp_path, [before], after))
+
+    assert (change.word, change.what) == ("violation", "8080/tcp")
+    assert change.who[0].program == "python3"
+
+
+@pytest.mark.parametrize("path", ["/opt/unknown", "/opt/code in no file"])
+def test_no_file_is_taken_for_one_that_is_not_known(tmp_path: Path, path: str) -> None:
+    nameless = connection(module=module(), process=actor("/opt/tool"))
+    hidden = connection(module=module(path), process=actor(path))
+    unwritten = connection(module=module(""), process=actor("/opt/tool"))
+
+    found = compared(tmp_path, [nameless, unwritten], [*nameless, *unwritten, *hidden])
+
+    assert {one.kind: one.counts for one in found.changes} == {
+        "module": "drift",
+        "program": "drift",
+    }
 
 
 def test_several_runs_say_since_when(tmp_path: Path) -> None:
