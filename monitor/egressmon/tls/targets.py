@@ -120,8 +120,11 @@ class _Choosing:
             return
         names = [rule.host]
         if "*" in rule.host:
-            names = [one for one in self._known if covers(rule.host, one)]
-            if not names:
+            covered = [one for one in self._known if covers(rule.host, one)]
+            names = [*filter(is_host_name, covered)]
+            if odd := len(covered) - len(names):
+                yield Unchecked(entry, f"{odd} known names are none of hosts")
+            if not covered:
                 yield Unchecked(entry, "a wildcard names no one host")
             if (more := len(names) - _MAX_COVERED) > 0:
                 yield Unchecked(entry, f"it covers {more} more known names")

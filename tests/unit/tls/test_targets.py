@@ -108,3 +108,14 @@ def test_a_wildcard_does_not_stand_for_any_number_of_names() -> None:
     assert found[0] == Unchecked(
         "allow[0] *.example.org", "it covers 9900 more known names"
     )
+
+
+def test_a_wildcard_does_not_stand_for_what_is_no_name_of_a_host() -> None:
+    known = ["a.example.org", "*.example.org", "-o.example.org", "x\\x00.example.org"]
+
+    found = list(allowed_targets([Allow(host="*.example.org")], [], known))
+
+    assert found == [
+        Unchecked("allow[0] *.example.org", "3 known names are none of hosts"),
+        Target("a.example.org", 443),
+    ]
