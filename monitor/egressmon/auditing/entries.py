@@ -13,6 +13,7 @@ from egressmon.auditing.usage import Usage
 from egressmon.policy.judging.index import HostIndex, NetworkIndex
 from egressmon.policy.judging.judge import Judge
 from egressmon.policy.judging.pointers import Address, pointed_address
+from egressmon.policy.judging.questions import Destination
 from egressmon.policy.language.model import Allow, Policy
 from egressmon.policy.language.names import covers
 from egressmon.policy.reading.file import PROJECT, LoadedPolicy
@@ -40,7 +41,10 @@ class EntriesUsed:
     def connection(self, answer: Answer, judge: Judge) -> None:
         """Count a connection for the entries in `answer`: the first one is used."""
         target, origin = answer.target, answer.origin
-        if target is None or origin is None or answer.verdict.word == "violation":
+        if target is None or origin is None:
+            return
+        if answer.verdict.word == "violation":
+            self._refused(answer, target, judge)
             return
         for place, index in enumerate(map(_index, answer.entries)):
             if place:
@@ -48,6 +52,14 @@ class EntriesUsed:
             else:
                 entry = self._policy.allow[index]
                 self._usages[index].connect(entry, target, origin, judge.search)
+
+    # By `by`, `bypass` or `guard.bypass`: what is denied is allowed to nobody.
+    def _refused(self, answer: Answer, target: Destination, judge: Judge) -> None:
+        is_denied = (answer.verdict.rule or "").startswith("deny")
+        if answer.refusing and not is_denied:
+            index = _index(answer.refusing[0])
+            usage, entry = self._usages[index], self._policy.allow[index]
+            usage.refuse(entry, target, judge.search)
 
     def look_up(self, rule: str | None, names: tuple[str, ...], judge: Judge) -> None:
         """Count a look-up by `rule`: of the first of `names`, an alias of the rest."""
@@ -121,13 +133,13 @@ def _of_entry(
     lines = tuple(entry_lines(entry, header))
     if usage.connections:
         yield from _of_used(entry, usage, header, about)
-    elif usage.look_ups and usage.looked_up:
+    elif usage.looked_up and not usage.refused:
         names = sorted(usage.looked_up)
         text = f"{label}: {_listed(names)} looked up, and nothing connected there"
         names = sorted(usage.names or usage.looked_up)[:_MAX_NAMES]
         keep = [*comments(["in its place, in [dns]:"]), f"names = {value(names)}"]
         yield Finding("looked-up", text, "replace", tuple(keep), **about)
-    elif not usage.look_ups:
+    elif not usage.look_ups and not usage.refused:
         text = f"{label}: nothing used it"
         if usage.besides:
             text = f"{label}: earlier entries cover all that it would"

@@ -20,6 +20,8 @@ class Usage:
     """Those that it is the first to cover."""
     besides: int = 0
     """Those that an earlier entry covers, too."""
+    refused: int = 0
+    """Those that it would allow if others made them, or in another way."""
     look_ups: int = 0
     looked_up: set[str] = field(default_factory=set[str])
     """The names that were asked for, where it is the first to cover them."""
@@ -36,17 +38,25 @@ class Usage:
     ) -> None:
         """Note a connection to `target` by `origin`, which `entry` covers first."""
         self.connections += 1
-        if target.port is not None:
-            _put(self.ports, target.port)
-        _put(self.protocols, _ICMP.get(target.protocol, target.protocol))
-        _put(self.addresses, str(target.address))
-        self._go_by(entry, (*target.names, *target.origins), search)
+        self._reach(entry, target, search)
         proven = {
             one for one in origin.packages if origin.why_claimed("package", one) is None
         }
         self.packages = frozenset(proven) & (
             proven if self.packages is None else self.packages
         )
+
+    def refuse(self, entry: Allow, target: Destination, search: SearchList) -> None:
+        """Note a connection to `target` that `entry` covers, but for who made it."""
+        self.refused += 1
+        self._reach(entry, target, search)
+
+    def _reach(self, entry: Allow, target: Destination, search: SearchList) -> None:
+        if target.port is not None:
+            _put(self.ports, target.port)
+        _put(self.protocols, _ICMP.get(target.protocol, target.protocol))
+        _put(self.addresses, str(target.address))
+        self._go_by(entry, (*target.names, *target.origins), search)
 
     def look_up(self, entry: Allow, names: tuple[str, ...], search: SearchList) -> None:
         """Note a look-up of the first of `names`; it is an alias of the others."""
