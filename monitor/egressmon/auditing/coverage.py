@@ -96,6 +96,7 @@ class _Comparing:
         self._refused: Counter[tuple[str, str]] = Counter()
         self._more_refused = self._unclear = self._seen = 0
         self._searches: dict[SearchList, None] = {}
+        self._trusted: set[str] = set()
         self._found = Compared()
         self.doubts = Doubts()
 
@@ -147,7 +148,7 @@ class _Comparing:
         is_curable = record.op == "accept" or (
             verdict.rule is None and not answer.refusing
         )
-        is_curable = is_curable and not is_unclear
+        is_curable = is_curable and not is_unclear and record.dst.port != 0
         shown = verdict.word if is_curable else "recorded"
         told.memo = made = _Asked(
             version,
@@ -179,6 +180,8 @@ class _Comparing:
         self._found.look_ups += record.count
         judge = questions.judge(record.place)
         name = record.name
+        if verdict.rule != "dns.resolvers":
+            self._trusted.add(record.resolver)
         if name is not None and verdict.word == "allowed":
             names = (name, *questions.origins(record))
             self._entries.look_up(verdict.rule, names, judge)
@@ -217,7 +220,8 @@ class _Comparing:
             self.doubts.add(f"{more} violations are beyond what is kept")
         if not self._seen:
             self.doubts.add("nothing was reached, and no name was looked up")
-        found.findings += missing(self._needs, loaded, [*self._searches])
+        searches = [*self._searches]
+        found.findings += missing(self._needs, loaded, searches, self._trusted)
         found.findings += self._of_refused()
         found.findings += self._entries.findings(loaded)
         order = [*KINDS]

@@ -14,11 +14,12 @@ _MAX_USERS = 3
 
 
 def missing(
-    needs: Needs, loaded: LoadedPolicy, searches: list[SearchList]
+    needs: Needs, loaded: LoadedPolicy, searches: list[SearchList], trusted: set[str]
 ) -> Iterator[Finding]:
     """Yield what `needs` has that the policy `loaded` does not allow.
 
     `searches` are the search lists of the runs: if all agree, names are written short.
+    `trusted` are the resolvers that were asked and are trusted.
     """
     search = searches[0] if len(searches) == 1 else NO_SEARCH
     is_project = loaded.path is not None and loaded.path.name == PROJECT
@@ -26,7 +27,7 @@ def missing(
     entries = entries_of(needs, search)
     for one in entries:
         yield _uncovered(one, f"[[{prefix}allow]]")
-    yield from _look_ups(needs, loaded, entries, search)
+    yield from _look_ups(needs, loaded, entries, search, trusted)
     yield from _accepted(needs, loaded)
 
 
@@ -43,7 +44,11 @@ def _uncovered(entry: Entry, header: str) -> Finding:
 
 
 def _look_ups(
-    needs: Needs, loaded: LoadedPolicy, entries: list[Entry], search: SearchList
+    needs: Needs,
+    loaded: LoadedPolicy,
+    entries: list[Entry],
+    search: SearchList,
+    trusted: set[str],
 ) -> Iterator[Finding]:
     policy = loaded.policy
     questions = needs.questions
@@ -54,8 +59,10 @@ def _look_ups(
     details = [f"{server} was asked, and is not trusted" for server in servers]
     if servers:
         listed = policy.dns.resolvers
-        lines += comments(["beside those of the system, where these are meant"])
-        known = [] if isinstance(listed, str) else [*listed]
+        known = [*listed]
+        if isinstance(listed, str):  # a list stands for itself alone
+            known = sorted(trusted - {*servers})
+            lines += comments(["in place of those of the system, where it asked some"])
         lines.append(f"resolvers = {value([*known, *servers])}")
     details += [f"{name} by {_used_by(names[name])}" for name in names]
     if shown := [one for one in names if is_host(one)]:

@@ -69,14 +69,20 @@ def _dns_lines(needs: Needs, entries: list[Entry], search: SearchList) -> list[s
     return ["", "[dns]", *lines] if lines else []
 
 
-# What was sent beside or in place of a question, which no policy allows.
+# What was sent beside or in place of a question, which no policy allows, nor port 0.
 def _odd_lines(needs: Needs) -> list[str]:
+    lines: list[str] = []
+    if needs.beyond:
+        what = f"# {needs.beyond} connections to port 0 stay violations"
+        lines = ["", f"{what}: no policy names it"]
     odd = sum(
         count
         for question, count in needs.questions.items()
         if question.violation is not None and not question.untrusted
     )
-    return ["", f"# {odd} look-ups stay violations: no plain questions"] if odd else []
+    if odd:
+        lines += ["", f"# {odd} look-ups stay violations: no plain questions"]
+    return lines
 
 
 def _resolver_lines(needs: Needs) -> Iterator[str]:

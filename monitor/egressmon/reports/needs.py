@@ -50,6 +50,8 @@ class Needs:
         """What the look-ups, violations or not, say of the names."""
         self.sources: dict[str, Counter[str]] = defaultdict(Counter)
         """The programs that accepted connections, by the peer's address."""
+        self.beyond = 0
+        """Connections to port 0, which no policy names."""
         self.forgotten = 0
         """How many were not kept, because there were too many."""
 
@@ -70,6 +72,9 @@ class Needs:
     def _connection(self, record: ConnectionRecord, meant: Meant) -> None:
         if record.op == "accept":
             self._accepted(record)
+            return
+        if record.dst.port == 0:
+            self.beyond += 1
             return
         use = Use(
             meant=meant,

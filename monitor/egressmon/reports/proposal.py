@@ -66,7 +66,9 @@ class _Proposer:
             if loaded.path is not None and loaded.path.name == PROJECT
             else ""
         )
-        self._proposal = Proposal(loaded.path, more=needs.forgotten)
+        self._proposal = Proposal(
+            loaded.path, more=needs.forgotten, refused=needs.beyond
+        )
 
     def proposal(self) -> Proposal:
         found = self._proposal

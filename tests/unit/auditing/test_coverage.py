@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
+import dns.message
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,9 +26,10 @@ from egressmon.policy.reading.file import LoadedPolicy, load_policy
 from egressmon.policy.reading.place import PolicyFile
 from egressmon.values import replace
 from egressmon.verdicts.unjudged import WHY
+from support.events import dns as dns_event
 from support.events import flow
 from support.forging import Json, forge
-from support.recorded import POLICY, SCENARIO, look_up, proof, record
+from support.recorded import CALLER, POLICY, SCENARIO, look_up, proof, record
 from support.reported import connection
 from support.segments import record_segments
 
@@ -233,6 +235,26 @@ def test_names_and_resolvers_that_dns_lacks_are_told(tmp_path: Path) -> None:
     assert one.details == ("b.example.org by client (1x)",)
     assert one.toml[1:] == ('names = ["unused.example.org", "b.example.org"]',)
     assert [each.entry for each in kinds["unused"]] == ["dns.names[0]"]
+
+
+def test_what_trusts_another_resolver_trusts_those_that_were_asked(
+    tmp_path: Path,
+) -> None:
+    question = dns.message.make_query("api.example.org", "A", id=9).to_wire()
+    other = dns_event("192.0.2.99", question, tgid=CALLER, tid=CALLER)
+
+    found = compared(tmp_path, FITS, [*SCENARIO[:-1], other, SCENARIO[-1]])
+
+    (one,) = by_kind(found)["look-ups"]
+    assert one.toml[-1] == 'resolvers = ["192.0.2.53", "192.0.2.99"]'
+
+
+def test_no_entry_is_proposed_for_a_port_that_none_may_name(tmp_path: Path) -> None:
+    events = [*SCENARIO[:-1], flow("203.0.113.99", 0), SCENARIO[-1]]
+
+    found = compared(tmp_path, FITS, events)
+
+    assert {one.kind for one in found.findings} == {"refused"}
 
 
 def test_a_resolver_that_is_not_trusted_is_told(tmp_path: Path) -> None:

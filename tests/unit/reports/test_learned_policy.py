@@ -57,6 +57,13 @@ def test_what_was_only_pinged_may_only_be_pinged(protocol: str) -> None:
     assert policy["allow"] == [{"cidr": "192.0.2.1", "protocol": "icmp"}]
 
 
+def test_port_0_which_no_policy_names_is_said_and_left_out() -> None:
+    text, policy = learned(connection("192.0.2.1", port=0), connection("192.0.2.2"))
+
+    assert policy["allow"] == [{"cidr": "192.0.2.2"}]
+    assert "# 1 connections to port 0 stay violations: no policy names it" in text
+
+
 # It once counted all votes again for each entry: quadratic.
 def test_the_work_grows_with_the_hosts_and_not_with_their_square(
     monkeypatch: pytest.MonkeyPatch,
