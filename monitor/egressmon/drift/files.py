@@ -9,6 +9,7 @@ from egressmon.errors import UsageError
 from egressmon.evidence.gate import MAX_RECORD
 from egressmon.files.bounded import open_regular
 from egressmon.locking.form import MAX_FILES
+from egressmon.reading.lines import Line, LineError
 from egressmon.values import dataclass
 from egressmon.verifying.sequence.envelope import head_of
 from egressmon.verifying.sequence.parts import first_of
@@ -57,6 +58,28 @@ def runs_at(paths: Sequence[str]) -> list[Files]:
             runs.setdefault(run, []).append(_Found(number, file, _time(line)))
     files = [_in_order(run, sorted(found)) for run, found in runs.items()]
     return sorted(files, key=lambda one: (one.began, one.run))
+
+
+def is_whole(files: Files) -> bool:
+    """Tell whether the last line says that the run ended, and is complete.
+
+    Raises UsageError if it cannot be read.
+    """
+    path = files.paths[-1]
+    try:
+        with os.fdopen(open_regular(path), "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(0, size - MAX_RECORD - 2))
+            data = file.read(MAX_RECORD + 2)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    *_, last, rest = [b"", *data.split(b"\n")]
+    try:
+        record = Line(1, last, is_ended=True).record()
+    except LineError:
+        return False
+    is_end = record["type"] == "run.end" and record.get("complete") is True
+    return is_end and not rest and not files.problems
 
 
 def _in_order(run: str, found: list[_Found]) -> Files:
@@ -115,7 +138,7 @@ def _is_evidence(path: Path) -> bool:
     if path.is_symlink() or not path.is_file():
         return False
     _, beginning = _beginning(str(path), len(_BEGINS))
-    return beginning == _BEGINS
+    return beginning in {_BEGINS, b""}  # an empty one is of a run that was ended early
 
 
 def _first(path: str) -> tuple[tuple[int, int], bytes]:

@@ -2,10 +2,11 @@
 
 import os
 from datetime import date
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from egressmon.drift.files import runs_at
+from egressmon.drift.files import is_whole, runs_at
 from egressmon.drift.toml_form import digest_of
 from egressmon.drift.toml_reading import read_baseline
 from egressmon.errors import UsageError
@@ -61,13 +62,20 @@ def _run(settings: "Settings", folder: Path, today: date, told: str) -> Freshnes
     if os.path.isdir(path):  # noqa: PTH112 -- False where it may not be asked
         again = f"egressmon watch --evidence {path}/NAME.jsonl -- COMMAND"
     try:
-        began = runs_at([path])[-1].began[:10]
+        runs = runs_at([path])
+        torn = [*takewhile(lambda one: not is_whole(one), reversed(runs))]
     except UsageError as error:
         return Freshness(False, f"{told}; no last run: {error}", again)
+    if len(torn) == len(runs):
+        why = "no run that has ended and is complete"
+        return Freshness(False, f"{told}; {why}", again)
+    began = runs[-1 - len(torn)].began[:10]
     days = _days(began, today)
     if days is None:
         return Freshness(None, f"{told}; when the last run was is not known", again)
     told += f"; last run {_age(began, today)}"
+    if torn:
+        told += f" ({len(torn)} after it did not end, or is incomplete)"
     if days >= settings.max_age_days:
         why = f"{told}: {settings.max_age_days} days are too many"
         return Freshness(False, why, again)

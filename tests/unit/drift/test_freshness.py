@@ -2,6 +2,7 @@
 
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,6 +93,31 @@ def test_the_last_run_must_be_recent(tmp_path: Path, day: int, says: str) -> Non
     one = found(tmp_path, day=day)
 
     assert (one.found, one.says) == ("too many" not in says, says)
+
+
+@pytest.mark.parametrize(
+    "torn",
+    [{"has_end": False}, {"end": {"complete": False}}],
+)
+def test_a_run_that_is_not_whole_is_not_the_last_one(
+    tmp_path: Path, torn: dict[str, Any]
+) -> None:
+    make(tmp_path, REVIEW)
+    nightly = tmp_path / "nightly"
+    path = write(nightly / "b.jsonl", run_of(connection(), run="b", day=2, **torn))
+    assert "no run that has ended and is complete" in found(tmp_path).says
+
+    write(nightly / "a.jsonl", run_of(connection(), run="a", day=1))
+    one = found(tmp_path)
+    assert one.found is True
+    assert one.says.endswith(
+        "last run 1 day ago (1 after it did not end, or is incomplete)"
+    )
+    assert found(tmp_path, day=3).found is False
+
+    write(path, run_of(connection(), run="b", day=2))
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "1 after it" in found(tmp_path).says
 
 
 def test_a_run_of_the_future_is_none_that_is_known(tmp_path: Path) -> None:

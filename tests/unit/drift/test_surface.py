@@ -172,6 +172,17 @@ def test_a_folder_is_searched_and_other_files_are_none(tmp_path: Path) -> None:
     assert found.problems == []
 
 
+def test_a_run_of_a_folder_that_was_ended_before_it_began_is_told(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path / "a.jsonl", run_of(connection()))
+    (tmp_path / "b.jsonl").touch()
+
+    found = surface_of([str(tmp_path)])
+
+    assert any("b.jsonl is empty" in one for one in found.problems)
+
+
 def test_segments_are_one_run(tmp_path: Path) -> None:
     records = run_of(
         connection(),
@@ -325,7 +336,7 @@ def test_evidence_of_another_schema_is_told(tmp_path: Path) -> None:
     assert "is of the schema egressmon/9" in surface_of([str(path)]).problems[0]
 
 
-@pytest.mark.parametrize("content", [None, b""])
+@pytest.mark.parametrize("content", [None, b"{}\n"])
 def test_a_folder_without_evidence_is_refused(
     tmp_path: Path, content: bytes | None
 ) -> None:
