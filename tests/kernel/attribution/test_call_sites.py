@@ -169,5 +169,6 @@ def test_pages_of_the_stack_that_are_not_there(
 
     assert callers(run) == ["holes"] * 3
     ends = [by_port(run)[PORT + i]["module"]["chain_end"] for i in range(3)]
-    # makecontext(3) begins in code that has no table.
-    assert ends == [None, "no unwind tables", None]
+    # makecontext(3) begins in code that has no table; with arm64's glibc 2.41 it has
+    # one, which says that nobody called it.
+    assert ends in ([None, "no unwind tables", None], [None] * 3)
