@@ -14,78 +14,30 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
 
 from egressmon import host
-from egressmon.files import Kind, open_here
-from egressmon.keeping.launch import Launched, send_from_scope
+from egressmon.keeping.launch import send_from_scope
 from egressmon.keeping.lineage import Lineage
-from egressmon.keeping.protocol import (
-    CHANGED,
-    COUNTS,
-    ELEMENTS,
-    MAX_REQUEST,
-    NUMBER,
-    READ,
-    REQUEST,
-    Service,
-    answer,
-)
-from egressmon.keeping.segments import RunFolder
-from egressmon.keeping.signals import ENDING, SignalRelay
+from egressmon.keeping.maps import Maps
+from egressmon.keeping.opening import Opening
+from egressmon.keeping.protocol import COUNTS, MAX_REQUEST, REQUEST, Service, answer
+from egressmon.keeping.setup import KeeperSetup
+from egressmon.keeping.signals import ENDING
 from egressmon.privileges.confinement import BPF, lock, with_rights_of
-from egressmon.privileges.privilege import KEEPER, User
+from egressmon.privileges.privilege import KEEPER
 from egressmon.probes.engine import Engine
-from egressmon.probes.kernel import bpf
 from egressmon.probes.loaders.loading import to_store
 from egressmon.sensor.canary import Plan, make_plan, pack_attempts
-from egressmon.sensor.scope import Scope
 from egressmon.startup import dispositions, patience
 from egressmon.startup.stored_types import open_folder, store
-from egressmon.values import dataclass
 
-if TYPE_CHECKING:
-    from egressmon.keeping.kept import Keeping
-
-_MAX_PATH = 4096
 _LINEAGE = "lineage"
-_MAX_NUMBERS = 1024
 _MAX_PIDS = 4096
 _INCOMPLETE, _CANNOT = 121, 125
 _IN_ORDER = frozenset({0, 120, _INCOMPLETE})
 """How an agent ends whose evidence has its end."""
 _BY_INTERRUPT = 128 + signal.SIGINT
-
-
-@dataclass(frozen=True, slots=True)
-class KeeperSetup:
-    """What the keeper needs to serve the agent and to end the run."""
-
-    engine: Engine
-    scope: Scope
-    child: Launched
-    relay: SignalRelay
-    user: User
-    ready_file: str | None
-    allow_incomplete: bool
-    close_agents_files: Callable[[], None]
-    """Closes the files that only the agent uses."""
-    at_end: Callable[[], str] | None
-    """Called with the user's rights after the agent's end; returns an error or ""."""
-    ends_scope: bool = False
-    """Whether to kill what still runs in the scope at the end."""
-    is_standing: bool = False
-    """Whether the command only waits for the run's end, to which the agent puts it."""
-    segments: RunFolder | None = None
-    """Where the evidence is written; None: in a file that is open from the start."""
-    open_policy: Callable[[], int] | None = None
-    """Opens the run's policy again; None: it was in no file."""
-    notify: Callable[[int, int, int], None] | None = None
-    """Tells the service manager the run's state, and two counts; None: nobody asks."""
-    kept: "Keeping | None" = None
-    """Keeps the probes for a run that follows; None: nobody does."""
-    release: Callable[[], None] | None = None
-    """Called last of all, with root's rights."""
 
 
 class Keeper:
@@ -94,7 +46,6 @@ class Keeper:
     def __init__(self, setup: KeeperSetup, connection: socket.socket) -> None:
         self._setup = setup
         self._connection = connection
-        self._sizes = _sizes(setup.engine)
         self._lineage = _lineage(setup.engine)
         self._status: int | None = None
         """The command's wait status (waitpid(2)); None until it was waited for."""
@@ -102,11 +53,12 @@ class Keeper:
         """Whether the command was started."""
         self._interrupted_by: int | None = None
         """The signal that ended the run before the command was executed."""
+        maps, opening = Maps(setup), Opening(setup)
         self._services: dict[int, Callable[[int, bytes], Any]] = {
-            Service.UPDATE: self._update,
-            Service.DELETE: self._delete,
-            Service.TOTALS: self._totals,
-            Service.SKIPPED: self._skipped,
+            Service.UPDATE: maps.update,
+            Service.DELETE: maps.delete,
+            Service.TOTALS: maps.totals,
+            Service.SKIPPED: maps.skipped,
             Service.DISARM: self._disarm,
             Service.CANARIES: self._canaries,
             Service.READY: self._ready,
@@ -115,15 +67,15 @@ class Keeper:
             Service.PIDS: self._pids,
             Service.END: self._end,
             Service.ATTACHED: self._attached,
-            Service.REPLACE: self._replace,
+            Service.REPLACE: opening.replace,
             Service.NOTIFY: self._notify,
             Service.SWEEP: self._sweep,
         }
         self._opening: dict[int, Callable[[int, bytes], int]] = {
-            Service.OPEN: self._open,
-            Service.OPEN_SEGMENT: self._open_segment,
-            Service.REOPEN: self._reopen_segment,
-            Service.OPEN_POLICY: self._open_policy,
+            Service.OPEN: opening.open,
+            Service.OPEN_SEGMENT: opening.open_segment,
+            Service.REOPEN: opening.reopen_segment,
+            Service.OPEN_POLICY: opening.open_policy,
         }
 
     def serve(self, agent: int) -> int:
@@ -178,58 +130,10 @@ class Keeper:
         finally:
             os.close(descriptor)
 
-    def _open(self, kind: int, path: bytes) -> int:
-        with with_rights_of(self._setup.user):
-            return _opened(kind, path)
-
-    def _open_segment(self, _detail: int, data: bytes) -> int:
-        return _detached(self._segments().open_next(_number(data)))
-
-    def _reopen_segment(self, _detail: int, data: bytes) -> int:
-        return _detached(self._segments().open_again(_number(data)))
-
     def _notify(self, state: int, counts: bytes) -> None:
         connections, violations = COUNTS.unpack(counts)
         if self._setup.notify is not None:
             self._setup.notify(state, connections, violations)
-
-    # The agent cannot name another file.
-    def _open_policy(self, _detail: int, _data: bytes) -> int:
-        if self._setup.open_policy is None:
-            raise ValueError("the policy is in no file")
-        return self._setup.open_policy()
-
-    def _replace(self, which: int, piece: bytes) -> None:
-        self._segments().take(which, piece)
-
-    def _segments(self) -> RunFolder:
-        if self._setup.segments is None:
-            raise ValueError("the evidence is in one file")
-        return self._setup.segments
-
-    def _update(self, which: int, data: bytes) -> None:
-        name = CHANGED[which]
-        table, key, value = self._sizes[name]
-        if len(data) != key + value:
-            raise ValueError(len(data))
-        bpf.update(table, data[:key], data[key:])
-
-    def _delete(self, which: int, data: bytes) -> None:
-        table, key, _ = self._sizes[CHANGED[which]]
-        if len(data) != key:
-            raise ValueError(len(data))
-        bpf.delete(table, data)
-
-    def _totals(self, which: int, data: bytes) -> list[list[int]]:
-        slots, width = ELEMENTS.unpack(data) if len(data) == ELEMENTS.size else (0, 0)
-        if not 0 < slots * width <= _MAX_NUMBERS:
-            raise ValueError(slots)
-        if self._setup.kept is not None and READ[which] == "counters":
-            self._setup.kept.note(self._setup.engine)
-        return self._setup.engine.parts[0].totals(READ[which], slots, width)
-
-    def _skipped(self, part: int, _data: bytes) -> dict[str, int | None]:
-        return self._setup.engine.parts[part].skipped()
 
     def _disarm(self, _detail: int, _data: bytes) -> None:
         self._setup.engine.arm_canary(None)
@@ -375,37 +279,7 @@ def _as_json(plan: Plan) -> list[Any]:
     return [plan.port, str(plan.inet), str(plan.inet6)]
 
 
-# For each map that the agent may change: (descriptor, size of a key, size of a value).
-def _sizes(engine: Engine) -> dict[str, tuple[int, int, int]]:
-    maps = {name: number for part in engine.parts for name, number in part.maps.items()}
-    return {
-        name: (maps[name], *bpf.element_sizes(maps[name]))
-        for name in CHANGED
-        if name in maps
-    }
-
-
 def _lineage(engine: Engine) -> Lineage | None:
     tables = (part.maps[_LINEAGE] for part in engine.parts if _LINEAGE in part.maps)
     table = next(tables, None)
     return Lineage(table, host.is_there) if table is not None else None
-
-
-def _number(data: bytes) -> int:
-    if len(data) != NUMBER.size:
-        raise ValueError(len(data))
-    return int(NUMBER.unpack(data)[0])
-
-
-# The descriptor outlives the file, which has no buffer.
-def _detached(file: IO[bytes]) -> int:
-    with file:
-        return os.dup(file.fileno())
-
-
-# To be called with the rights of the command's user: so the agent cannot get files that
-# this user could not read. `path` comes from the agent and is not trusted.
-def _opened(kind: int, path: bytes) -> int:
-    if not path.startswith(b"/") or len(path) > _MAX_PATH or b"\0" in path:
-        raise ValueError(path)
-    return open_here(path, Kind(kind))

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from egressmon import files, host
-from egressmon.keeping.keeper import Keeper, KeeperSetup
+from egressmon.keeping.keeper import Keeper
 from egressmon.keeping.keeper_client import KeeperClient
+from egressmon.keeping.setup import KeeperSetup
 from egressmon.privileges.confinement import become_nobody, end_with_parent, unused_uid
 from egressmon.startup import descriptors
 

@@ -9,8 +9,8 @@ from egressmon.attribution.existing import Existing, above, found, look
 from egressmon.attribution.existing_sockets import Sockets
 from egressmon.attribution.stage import Attributor
 from egressmon.errors import ScopeError
-from egressmon.keeping.keeper import KeeperSetup
 from egressmon.keeping.launch import Launched, flush_output, launch
+from egressmon.keeping.setup import KeeperSetup
 from egressmon.keeping.signals import SignalRelay
 from egressmon.keeping.witness import Witness
 from egressmon.runs.plan import RunOptions, Standing

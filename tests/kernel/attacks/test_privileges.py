@@ -166,7 +166,7 @@ PARTED = r"""
 import json, os, signal, sys
 from egressmon.sensor.canary import make_plan
 from egressmon.files import Kind
-from egressmon.keeping.keeper import KeeperSetup
+from egressmon.keeping.setup import KeeperSetup
 from egressmon.keeping.launch import launch
 from egressmon.privileges.privilege import User
 from egressmon.probes.loaders.loading import load

@@ -16,10 +16,11 @@ from egressmon.evidence.records.running import LossRecord
 from egressmon.evidence.segment_folder import PlainFolder
 from egressmon.evidence.segmented import SegmentedEvidence
 from egressmon.evidence.segments import Segments
-from egressmon.keeping.keeper import Keeper, KeeperSetup
+from egressmon.keeping.keeper import Keeper
 from egressmon.keeping.keeper_client import KeeperClient
 from egressmon.keeping.protocol import FIRST, LAST, MAX_MANIFEST, MAX_SEGMENTS
 from egressmon.keeping.segments import KeeperFolder, RunFolder
+from egressmon.keeping.setup import KeeperSetup
 
 RUN = "20261127T220000Z-0123abcd"
 LOSS = LossRecord("lost_flow", 3, "connections are missing")
