@@ -14,7 +14,7 @@ from egressmon.privileges.privilege import User, acting_as
 from egressmon.proofs.conductor import Assignment, conduct
 from egressmon.proofs.plans.file import LoadedPlan, load_plan, plan_of_command
 from egressmon.proofs.playing.surroundings import require_sendable
-from egressmon.proofs.starting import one_run
+from egressmon.proofs.starting import channel
 from egressmon.proofs.starting.one_run import RunSettings
 from egressmon.proofs.starting.starter import supervise
 from egressmon.sanitise.redaction import scan_text
@@ -55,16 +55,17 @@ def prove(request: ProveRequest, arguments: list[str]) -> int:
     )
 
 
-# In the scope, the user executes it.
+# In the scope, the user executes it, and it imports the other.
 def _require_launcher() -> None:
-    path = Path(one_run.__file__).with_name("launcher.py")
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise PrivilegeError(
-            f"the command's user cannot read egressmon's own files: {path}",
-            "install it where everybody may read it: `egressmon install` does",
-        ) from error
+    needed = Path(channel.__file__)
+    for path in (needed.parents[1] / "launcher.py", needed):
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise PrivilegeError(
+                f"the command's user cannot read egressmon's own files: {path}",
+                "install it where everybody may read it: `egressmon install` does",
+            ) from error
 
 
 def _load_plan(request: ProveRequest) -> LoadedPlan:
