@@ -18,10 +18,16 @@ watch)
     evidence=$5
     shift 6
     echo evidence >"$evidence"
-    trap 'kill -TERM "$child"; wait "$child"; exit 143' TERM
+    child=
+    told=
+    trap 'told=1; [ -z "$child" ] || kill -TERM "$child"' TERM
     "$@" 3<&3 &
     child=$!
+    [ -z "$told" ] || kill -TERM "$child"
     wait "$child"
+    status=$?
+    [ -z "$told" ] || { wait "$child"; exit 143; }
+    exit $status
     ;;
 baseline) echo proposed >"$5" ;;
 drift)

@@ -124,6 +124,7 @@ stop() {
 trap stop HUP INT TERM
 watch "$@" &
 monitor=$!
+[ -z "$stopped" ] || stop # it came before it was known whom to tell
 exec 3<&- # nobody else gets the key
 called=0
 wait "$monitor" || called=$?
