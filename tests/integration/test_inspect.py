@@ -99,6 +99,7 @@ def test_the_environment_that_the_checks_run_in() -> None:
 
     assert found["complete"]
     assert {one["package"]: one["sure"] for one in found["findings"]} == {
+        "cryptography": True,  # with an OpenSSL of its own
         "ruff": False,
         "uv": True,
     }
