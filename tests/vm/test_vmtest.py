@@ -76,6 +76,7 @@ def test_only_what_is_written_to_a_writable_folder_stays(tmp_path: Path) -> None
 
 
 # What is on the machine is in the guest's place of it, and no x86 program.
+@pytest.mark.packages  # it fetches whole user lands, which takes minutes
 @pytest.mark.parametrize(("suite", "python"), [("bookworm", 11), ("trixie", 13)])
 def test_another_architecture_runs_this_checkout(suite: str, python: int) -> None:
     code = (
@@ -96,6 +97,7 @@ def test_another_architecture_runs_this_checkout(suite: str, python: int) -> Non
     assert int(minor) == python
 
 
+@pytest.mark.packages
 def test_another_architectures_command_that_takes_too_long_is_124() -> None:
     words = [str(VMTEST), "--timeout", "30", "arm64/6.1", "--", "sleep", "1000"]
 
