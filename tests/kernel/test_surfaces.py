@@ -4,7 +4,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Generator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import drifts
 from make_surfaces import surface
 from sdk_runs import Runner
 from sdks import SDKS, Sdk
+from support.waiting import until
 from support.watching import EGRESSMON
 from surfaces_page import section
 from vendor_network import network
@@ -79,10 +79,7 @@ def test_who_ends_the_script_has_nothing_left_running(
     left = [one for one in names if Path("/run/netns", one).exists()]
     try:
         assert left == (names if number == signal.SIGKILL else [])
-        deadline = time.monotonic() + 10
-        while any(map(processes_in, left)) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not [*filter(None, map(processes_in, left))]
+        until(lambda: not any(map(processes_in, left)))
     finally:
         for one in left:
             subprocess.run(["ip", "netns", "del", one], check=True)
