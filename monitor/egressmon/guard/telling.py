@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from egressmon.guard.decisions import Decision
+from egressmon.guard.masking import told
 from egressmon.guard.state import STATE
 from egressmon.text import printable
 
@@ -18,21 +19,11 @@ def log_refusal(decision: Decision) -> None:
     if _is_first(("refused", decision.kind == "lookup", decision.where)):
         _logger().warning(
             "refused: %s: %s (%s, by %s)",
-            printable(masked(decision.where)),
-            printable(masked(decision.reason), 500),
+            told(decision.where),
+            told(decision.reason, 500),
             decision.kind,
             printable(decision.caller or "unknown code", 500),
         )
-
-
-def masked(text: str) -> str:
-    """Return `text` without the secrets that host names carry, as evidence shows it."""
-    from egressmon.sanitise.text import mask_text  # noqa: PLC0415 -- for refusals alone
-    from egressmon.sanitise.tokens import tokens_in_name  # noqa: PLC0415 -- as above
-
-    for start, end in reversed(tokens_in_name(text)):
-        text = f"{text[:start]}***{text[end:]}"
-    return mask_text(text)
 
 
 def log_child(decision: Decision) -> None:

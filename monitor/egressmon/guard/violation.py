@@ -2,6 +2,8 @@
 
 import errno
 
+from egressmon.guard.masking import told
+
 
 class EgressViolation(PermissionError):  # noqa: N818 -- the name that the policy's users know
     """The policy does not allow this destination; for clients, a failed connection.
@@ -13,8 +15,12 @@ class EgressViolation(PermissionError):  # noqa: N818 -- the name that the polic
     def __init__(
         self, host: str | None, port: int | None, reason: str = "not allowed"
     ) -> None:
-        """`host` and `port` are as they were asked for; None: not known, or none."""
-        super().__init__(errno.EPERM, f"egress to {shown(host, port)}: {reason}")
+        """`host` and `port` are as they were asked for; None: not known, or none.
+
+        The message ends up in logs, so tokens in host names are masked in it.
+        """
+        message = f"egress to {told(shown(host, port))}: {told(reason, 500)}"
+        super().__init__(errno.EPERM, message)
         self.host = host
         self.port = port
         self.reason = reason

@@ -10,9 +10,9 @@ from egressmon.guard.deciding import all_rules
 from egressmon.guard.decisions import Decision, entry_for
 from egressmon.guard.guard import begin as install
 from egressmon.guard.judging import nearest
+from egressmon.guard.masking import told
 from egressmon.guard.pins import pins_of, require_allowed
 from egressmon.guard.state import STATE
-from egressmon.guard.telling import masked
 from egressmon.testing import around, loopback
 from egressmon.text import printable
 
@@ -167,16 +167,14 @@ def never() -> bool:
 
 def _said(decision: Decision) -> str:
     return (
-        f"refused {printable(masked(decision.where))} ({decision.kind}): "
-        f"{printable(masked(decision.reason), 500)}; by "
+        f"refused {told(decision.where)} ({decision.kind}): "
+        f"{told(decision.reason, 500)}; by "
         f"{printable(decision.caller or 'unknown code', 500)}"
     )
 
 
 def _entry(decision: Decision) -> str:
-    return "\n".join(
-        f"    {printable(masked(one))}" for one in entry_for(decision).split("\n")
-    )
+    return "\n".join(f"    {told(one)}" for one in entry_for(decision).split("\n"))
 
 
 def _add(notes: list[str], note: str) -> None:

@@ -58,6 +58,20 @@ def test_a_violation_is_a_permission_error_that_can_be_pickled() -> None:
     assert str(again) == "[Errno 1] egress to a.example:443: no entry"
 
 
+def test_a_violations_text_has_no_token_and_is_one_line() -> None:
+    token = "ghp_" + "16C7e42F292c6912E7710c838347Ae178B4a"
+    host = f"{token}.example.org"
+
+    violation = EgressViolation(f"{host}\n::error::x", 443, f"no entry covers {host}")
+    again = pickle.loads(pickle.dumps(violation))  # noqa: S301 -- our own
+
+    assert token not in str(violation)
+    assert token not in repr(violation)
+    assert "\n" not in str(violation)
+    assert (again.host, again.reason) == (violation.host, violation.reason)
+    assert token in again.reason
+
+
 @pytest.mark.parametrize("odd", [None, 5, b"api.example.org:443"])
 def test_what_is_no_text_is_no_destination(odd: object) -> None:
     with pytest.raises(ValueError, match="is no destination"):
