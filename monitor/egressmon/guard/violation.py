@@ -2,8 +2,6 @@
 
 import errno
 
-from egressmon.guard.masking import told
-
 
 class EgressViolation(PermissionError):  # noqa: N818 -- the name that the policy's users know
     """The policy does not allow this destination; for clients, a failed connection.
@@ -19,6 +17,8 @@ class EgressViolation(PermissionError):  # noqa: N818 -- the name that the polic
 
         The message ends up in logs, so tokens in host names are masked in it.
         """
+        from egressmon.guard.masking import told  # noqa: PLC0415 -- when it happens
+
         message = f"egress to {told(shown(host, port))}: {told(reason, 500)}"
         super().__init__(errno.EPERM, message)
         self.host = host
