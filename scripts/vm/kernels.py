@@ -3,19 +3,17 @@
 Packages come from the machine's own Debian mirror (archive.py).
 """
 
-import fcntl
 import gzip
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 from architectures import X86, Architecture
 from archive import Archive, ArchiveError, unpack
+from kept import locked
 
 _UNNEEDED = ("sound", "drivers/gpu", "drivers/media", "drivers/net/[ew]*")
 # The modules that are needed to mount the root file system.
@@ -70,14 +68,6 @@ def get(version: str, cache: Path, architecture: Architecture = X86) -> Kernel:
 
 def _is_of(release: str, architecture: Architecture) -> bool:
     return bool(re.fullmatch(rf"[^-]+(-\d+)?-{architecture.flavour}", release))
-
-
-@contextmanager
-def locked(path: Path) -> Generator[None]:
-    """Hold the lock file `path`: nobody else fetches meanwhile."""
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _fetch(version: str, cache: Path, architecture: Architecture) -> str:

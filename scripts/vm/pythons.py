@@ -13,7 +13,7 @@ from pathlib import Path
 
 from architectures import PYTHONS
 from archive import Archive, ArchiveError, unpack
-from kernels import locked
+from kept import locked
 
 _REWRITING = Path(__file__).with_name("rewriting.py")
 # Of this machine's architecture: where the loader of its programs lies.

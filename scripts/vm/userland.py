@@ -8,13 +8,12 @@ import os
 import shutil
 import subprocess
 import sys
-from hashlib import sha256
 from pathlib import Path
 
+import kept
 import pythons
 from architectures import PYTHONS
 from archive import Archive, unpack
-from kernels import locked
 
 # What the agent and the kernel tests use: compilers, the lab's programs and clients.
 _PACKAGES = (
@@ -32,7 +31,6 @@ _VERSION = 1  # raised when what is written besides them changes
 _FOLDERS = ("proc", "sys", "dev", "run", "root", "etc", "mnt", "var/log", "opt")
 # Pages that nobody reads there.
 _UNREAD = ("man", "doc", "locale", "info")
-_MADE = "made"
 
 
 def get(architecture: str, suite: str, cache: Path) -> Path:
@@ -40,17 +38,12 @@ def get(architecture: str, suite: str, cache: Path) -> Path:
 
     It takes a minute or two, and 0.8 GB. Raises ArchiveError.
     """
-    cache.mkdir(parents=True, exist_ok=True)
-    wanted = repr((_PACKAGES, _FOLDERS, _UNREAD, _VERSION))
-    name = f"root-{architecture}-{suite}"
-    folder = cache / f"{name}-{sha256(wanted.encode()).hexdigest()[:12]}"
-    with locked(cache / "lock-roots"):
-        if not (folder / _MADE).exists():
-            # Older ones stay: a guest may run in one.
-            shutil.rmtree(folder, ignore_errors=True)
-            _make(architecture, suite, folder, cache)
-            (folder / _MADE).touch()
-    return folder / "root"
+    wanted = (_PACKAGES, _FOLDERS, _UNREAD, _VERSION)
+
+    def make(folder: Path) -> None:
+        _make(architecture, suite, folder, cache)
+
+    return kept.get(cache, f"root-{architecture}-{suite}", wanted, make) / "root"
 
 
 def _make(architecture: str, suite: str, folder: Path, cache: Path) -> None:

@@ -5,16 +5,14 @@ environment with the packages of tests/kernel/attribution, for a Python in the g
 """
 
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import Path
 
+import kept
 from architectures import Architecture
 from archive import ArchiveError
-from kernels import locked
 
 ROOT = Path(__file__).resolve().parents[2]
 GUEST = "/opt/packages"  # where a guest has the folder
@@ -27,7 +25,6 @@ _UNNEEDED = {
     *("types-jsonschema", "types-pyyaml"),
 }
 _PLATFORMS = ("manylinux2014", "manylinux_2_17", "manylinux_2_28")
-_MADE = "made"
 
 
 def get(architecture: Architecture, python: str, cache: Path) -> Path:
@@ -36,16 +33,12 @@ def get(architecture: Architecture, python: str, cache: Path) -> Path:
     Raises ArchiveError.
     """
     wanted = needed(_LOCKED.read_text()), _CLIENTS.read_text()
+
+    def make(folder: Path) -> None:
+        _make(architecture, python, folder, wanted[0])
+
     name = f"packages-{architecture.name}-{python}"
-    digest = sha256(repr((wanted, _PLATFORMS)).encode()).hexdigest()[:12]
-    folder = cache / f"{name}-{digest}"
-    with locked(cache / "lock-packages"):
-        if not (folder / _MADE).exists():
-            # Older ones stay: a guest may run in one.
-            shutil.rmtree(folder, ignore_errors=True)
-            _make(architecture, python, folder, wanted[0])
-            (folder / _MADE).touch()
-    return folder
+    return kept.get(cache, name, (wanted, _PLATFORMS), make)
 
 
 def needed(requirements: str) -> str:
@@ -60,7 +53,6 @@ def _name(block: str) -> str:
 
 def _make(architecture: Architecture, python: str, folder: Path, text: str) -> None:
     print(f"vmtest: fetching packages of Python {python}", file=sys.stderr, flush=True)
-    folder.mkdir()
     (folder / "agent.txt").write_text(text)
     own = ["--python-version", python, "--implementation", "cp"]
     for platform in _PLATFORMS:

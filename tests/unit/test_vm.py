@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import guest
+import kept
 import kernels
 import rewriting
 import userland
@@ -88,6 +89,41 @@ def test_a_kernel_in_the_cache_is_taken_for_its_own_architecture(
     found = [kernels.get("6.12", tmp_path, one) for one in (X86, ARM64, pages)]
 
     assert tuple(one.release for one in found) == releases
+
+
+def test_what_is_kept_stays_until_another_is_made_and_nobody_uses_it(
+    tmp_path: Path,
+) -> None:
+    def make(folder: Path) -> None:
+        (folder / "inside").write_text("x")
+
+    code = f"""
+import sys; sys.path.insert(0, {str(Path(kept.__file__).parent)!r})
+import pathlib, kept
+print(kept.get(pathlib.Path({str(tmp_path)!r}), "root", 1, lambda _: None), flush=True)
+sys.stdin.read()
+"""
+    half = tmp_path / "root-half"
+    half.mkdir()
+    other = tmp_path / "roots-1"
+    other.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as user:
+        assert user.stdout is not None
+        used = Path(user.stdout.readline().decode().strip())
+
+        second = kept.get(tmp_path, "root", 2, make)
+
+        assert used.exists()
+        assert (second / "inside").read_text() == "x"
+        assert kept.get(tmp_path, "root", 2, lambda _: pytest.fail("made")) == second
+    third = kept.get(tmp_path, "root", 3, make)
+    assert not used.exists()
+    assert not half.exists()
+    assert second.exists()  # this process used it
+    assert third.exists()
+    assert other.exists()
 
 
 def test_an_arm64_image_is_booted_as_it_is() -> None:
