@@ -9,10 +9,10 @@ from egressmon.guard.attempts import Attempt, attempt_of, host_and_port, kind_of
 from egressmon.guard.callers import caller
 from egressmon.guard.decisions import Decision, Word
 from egressmon.guard.destinations import HostPort
-from egressmon.guard.guard import tell_unusable
 from egressmon.guard.judging import Rules, rules_of
 from egressmon.guard.state import PINS, STATE
 from egressmon.guard.telling import log_child, log_refusal
+from egressmon.guard.unusable import tell_unusable
 from egressmon.guard.violation import EgressViolation
 from egressmon.policy.judging.judge import Verdict
 

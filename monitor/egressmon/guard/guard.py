@@ -3,7 +3,6 @@
 from __future__ import annotations  # nothing is imported for them
 
 import os
-import sys
 
 from egressmon.guard import hook, resolving, source
 from egressmon.guard.mark import marked
@@ -84,6 +83,8 @@ def begin(found: source.Source, *, has_line: bool = False) -> None:
         is_first = not STATE.sources
         STATE.sources.append(found)
     if found.problem is not None:
+        from egressmon.guard.unusable import tell_unusable  # noqa: PLC0415 -- rare
+
         tell_unusable(found.path, found.problem)
     if not is_first:
         return
@@ -95,24 +96,6 @@ def begin(found: source.Source, *, has_line: bool = False) -> None:
         )
     resolving.wrap()
     _kept.append(marked())
-
-
-def tell_unusable(path: str, problem: str) -> None:
-    """Say once on standard error that every destination is refused, and why."""
-    with STATE.lock:
-        if ("unusable", path) in STATE.told:
-            return
-        STATE.told.add(("unusable", path))
-    from contextlib import suppress  # noqa: PLC0415 -- rarely needed
-
-    from egressmon.text import printable  # noqa: PLC0415 -- rarely needed
-
-    # There may be none, or nobody who reads it: all is refused all the same.
-    with suppress(AttributeError, OSError, ValueError):
-        sys.stderr.write(
-            f"egressmon guard: {printable(path)}: {printable(problem, 500)}: every "
-            "destination is refused\n"
-        )
 
 
 _kept: list[object] = []
