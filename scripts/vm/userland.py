@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dpkg_records
 import kept
 import pythons
 from architectures import PYTHONS
@@ -27,7 +28,7 @@ _PACKAGES = (
     *("bind9-dnsutils", "ca-certificates", "curl", "dnsmasq-base", "iproute2"),
     *("nftables", "nodejs", "openssl", "python3-bpfcc"),
 )
-_VERSION = 1  # raised when what is written besides them changes
+_VERSION = 2  # raised when what is written besides them changes
 _FOLDERS = ("proc", "sys", "dev", "run", "root", "etc", "mnt", "var/log", "opt")
 # Pages that nobody reads there.
 _UNREAD = ("man", "doc", "locale", "info")
@@ -60,7 +61,9 @@ def _make(architecture: str, suite: str, folder: Path, cache: Path) -> None:
         (root / "usr" / name).mkdir(parents=True)
         (root / name).symlink_to(f"usr/{name}")
     exclude = [f"--exclude=./usr/share/{name}/*" for name in _UNREAD]
-    unpack(archive.download_all(list(_PACKAGES)), root, *exclude)
+    packages = archive.download_all(list(_PACKAGES))
+    unpack(packages, root, *exclude)
+    dpkg_records.write(packages, root)
     shutil.rmtree(work)
     _configure(root)
     # The guest would compile them anew in each process.

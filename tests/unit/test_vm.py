@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import dpkg_records
 import guest
 import kept
 import kernels
@@ -17,6 +18,9 @@ import vmtest
 import wheels
 from architectures import ARM64, X86, target
 from archive import ArchiveError
+from egressmon.attribution.packages.system import SystemPackages
+from egressmon.evidence.records.code import PackageRecord
+from egressmon.files.beginning import Beginning
 from machine import DIED
 from report import Report, page
 
@@ -155,6 +159,39 @@ def test_a_program_is_found_in_the_guests_root(tmp_path: Path) -> None:
 
     assert userland.program(tmp_path, "ip") == "/usr/sbin/ip"
     assert userland.program(tmp_path, "no-such-command") is None
+
+
+def test_packages_that_were_unpacked_are_known_as_installed(tmp_path: Path) -> None:
+    made: list[Path] = []
+    for name, multi in (("libone4", "Multi-Arch: same\n"), ("two", "")):
+        folder = tmp_path / name
+        (folder / "DEBIAN").mkdir(parents=True)
+        (folder / "DEBIAN/control").write_text(
+            f"Package: {name}\nVersion: 1:2-3\nArchitecture: arm64\n{multi}"
+            "Maintainer: nobody <nobody@example.org>\nDescription: one\n more: of it\n"
+        )
+        (folder / "usr/lib").mkdir(parents=True)
+        (folder / f"usr/lib/{name}.so.4").touch()
+        made.append(tmp_path / f"{name}.deb")
+        words = ["dpkg-deb", "--root-owner-group", "--build"]
+        subprocess.run(
+            [*words, folder, made[-1]], check=True, stdout=subprocess.DEVNULL
+        )
+    root = tmp_path / "root"
+
+    dpkg_records.write(made, root)
+
+    packages = SystemPackages(Beginning())
+    for name in ("libone4", "two"):
+        owner = packages.owner(f"/usr/lib/{name}.so.4", str(root))
+        assert owner is not None
+        assert owner.package == PackageRecord("debian", name, "1:2-3")
+    assert (root / "var/lib/dpkg/info/libone4:arm64.list").exists()
+    done = subprocess.run(
+        ["dpkg-query", f"--admindir={root}/var/lib/dpkg", "-W", "-f=${Package}\n"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout == "libone4\ntwo\n"
 
 
 def test_tests_are_compiled_as_pytest_does(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ URL = f"http://127.0.0.1:{PORT}/"
 
 @dataclass(frozen=True)
 class Expected:
-    """What each connection of a client must say; patterns are of file names."""
+    """What each connection of a client must say; patterns are of names."""
 
     caller: str
     binding: str | None
@@ -219,7 +219,7 @@ def check(record: Json, expected: Expected) -> None:
             for one in (module["caller"], module["binding"])
             if one is not None and one["package"] is not None
         }
-        assert expected.package in owners, module
+        assert any(re.fullmatch(expected.package, one) for one in owners), module
     assert record["route"] == expected.route
     assert record["bypass"] is expected.bypass
 
@@ -309,7 +309,9 @@ def test_an_extension_module(watched: Watch, python: str, extension: str) -> Non
 def test_curl(watched: Watch) -> None:
     run = watched("curl", "-s", URL)
 
-    expected = Expected(r"libcurl\.so.*", None, "debian libcurl4", "native", False)
+    expected = Expected(
+        r"libcurl\.so.*", None, "debian libcurl4(t64)?", "native", False
+    )
     for record in ours(run):
         check(record, expected)
 
@@ -317,10 +319,12 @@ def test_curl(watched: Watch) -> None:
 def test_node(watched: Watch) -> None:
     run = watched("node", "-e", f"require('http').get('http://127.0.0.1:{PORT}')")
 
-    expected = Expected(r"node|libnode.*", None, None, "executable|native", False)
+    # Node's own, or, where a distribution has it apart, libuv of Node's.
     for record in ours(run):
         assert record["route"] in {"executable", "native"}
-        assert re.fullmatch(expected.caller, name(record["module"]["caller"]))
+        assert re.fullmatch(
+            r"(node|libnode|libuv)\b.*", name(record["module"]["caller"])
+        )
         assert record["bypass"] is False
 
 
