@@ -1,5 +1,6 @@
 """`egressmon baseline` and `egressmon drift` as processes."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -133,6 +134,34 @@ def test_what_is_gone_can_be_kept(
     assert "spy.example" in baseline.read_text()
     run("baseline", "update", baseline, evidence, *REVIEW, cwd=tmp_path)
     assert "spy.example" not in baseline.read_text()
+
+
+def test_a_link_is_not_replaced(tmp_path: Path, baseline: Path, later: Path) -> None:
+    link = tmp_path / "link.toml"
+    link.symlink_to(baseline.name)
+    before = baseline.read_text()
+
+    done = run("baseline", "update", link, later, *REVIEW, cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert f"name the file itself: {baseline}" in done.stderr
+    assert link.is_symlink()
+    assert baseline.read_text() == before
+
+
+def test_of_two_updates_at_once_none_takes_back_the_other(
+    tmp_path: Path, baseline: Path, later: Path
+) -> None:
+    before = baseline.read_text()
+    with baseline.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        refused = run("baseline", "update", baseline, later, *REVIEW, cwd=tmp_path)
+    done = run("baseline", "update", baseline, later, *REVIEW, cwd=tmp_path)
+
+    assert refused.returncode == 2
+    assert "is being updated by another process" in refused.stderr
+    assert done.returncode == 0
+    assert baseline.read_text() != before
 
 
 def test_tls_tables_are_kept_by_an_update(

@@ -8,6 +8,7 @@ from egressmon.cli.handshaking import Asking, shake_hands
 from egressmon.cli.policy_output import PolicyOutput
 from egressmon.drift.comparable import is_empty, why_not_one
 from egressmon.drift.handshakes import known_names, tables_of, tls_problems
+from egressmon.drift.held import held
 from egressmon.drift.merging import merged
 from egressmon.drift.model import Content, Review
 from egressmon.drift.surface import surface_of
@@ -68,6 +69,11 @@ def update(request: UpdateRequest) -> int:
     """Replace a baseline after a review; return the exit status."""
     by = _said(request.reviewed_by, "--reviewed-by NAME")
     reason = _said(request.reason, "--reason TEXT")
+    with held(request.baseline):
+        return _update(request, by, reason)
+
+
+def _update(request: UpdateRequest, by: str, reason: str) -> int:
     before = read_baseline(request.baseline)
     content = before.content
     if request.evidence:

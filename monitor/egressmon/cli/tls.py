@@ -85,7 +85,10 @@ def _asked(request: TlsRequest) -> Iterator[Target | Unchecked]:
         for remark in loaded.remarks:
             sys.stderr.write(f"egressmon: policy: {printable(remark)}\n")
         policy = loaded.policy
-        yield from allowed_targets(policy.allow, policy.deny)
+        allowed = list(allowed_targets(policy.allow, policy.deny))
+        if not allowed and not request.hosts:
+            raise UsageError(f"{request.policy} allows no host", "write HOST:PORT, too")
+        yield from allowed
 
 
 def give_up_root() -> None:

@@ -131,7 +131,9 @@ def test_of_a_policy_the_exact_names_are_asked(
 
 
 def test_a_policy_without_one_exact_name_is_not_fine(ca: str, tmp_path: Path) -> None:
-    (tmp_path / "egress.toml").write_text("version = 1\n")
+    (tmp_path / "egress.toml").write_text(
+        "version = 1\n[[allow]]\nhost = '*.example.org'\n"
+    )
 
     done = run(
         "tls", "--policy", "egress.toml", "--allowed", "--ca-file", ca, cwd=tmp_path
@@ -139,6 +141,7 @@ def test_a_policy_without_one_exact_name_is_not_fine(ca: str, tmp_path: Path) ->
 
     assert done.returncode == 2
     assert "0 hosts" in done.stdout
+    assert "not checked: a wildcard names no one host" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -149,6 +152,7 @@ def test_a_policy_without_one_exact_name_is_not_fine(ca: str, tmp_path: Path) ->
         ["--policy", "egress.toml"],
         ["--policy", "egress.toml", "localhost:1"],
         ["--policy", "gone.toml", "--allowed"],
+        ["--policy", "egress.toml", "--allowed"],  # which allows none
         ["localhost"],
         ["localhost:443", "--ca-file", "gone.pem"],
         ["localhost:443", "--ca-file", "egress.toml"],
