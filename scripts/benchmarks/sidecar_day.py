@@ -28,14 +28,13 @@ os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
 sys.path.append(str(Path(__file__).parent))
 sys.path.append(str(Path(__file__).parents[2] / "tests"))
 
-from kept import containers
-
 from egressmon import files
 from egressmon.clock import Clock
 from egressmon.events.model import FLAG_INGRESS
 from egressmon.evidence.writer import STDOUT, Evidence
 from egressmon.policy.language.model import Policy
 from egressmon.sensor.intake import Batch
+from kept import containers
 from support.events import dns, event, flow
 from support.replaying import RESOLVER, RUN, ProcessesGone, Replay
 

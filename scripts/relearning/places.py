@@ -7,12 +7,13 @@ another one, where the servers run: a name server for each place, and HTTP on po
 
 import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from wired import entering, served, wired
 
 SHORT = ("pypi", "git", "npm", "deb", "crates", "api.prod")
 """Names that the search domain completes; those with a dot, as they do not exist."""
@@ -60,92 +61,37 @@ class Net:
 
     def enter(self, place: Place) -> list[str]:
         """Return the words that run what follows as if the machine were at `place`."""
-        script = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
-        return [
-            *("nsenter", f"--net=/run/netns/{self._namespace}"),
-            *("unshare", "--mount", "--propagation", "private"),
-            *("sh", "-c", script, str(self._resolv_conf(place))),
-        ]
+        return entering(self._namespace, self._resolv_conf(place))
 
     def _resolv_conf(self, place: Place) -> Path:
         return self._folder / f"{place.name}.conf"
 
 
 @contextmanager
-def net(folder: Path, served: Path) -> Generator[Net]:
-    """Yield a running network whose HTTP server has the files of `served`."""
+def net(folder: Path, files: Path) -> Generator[Net]:
+    """Yield a running network whose HTTP server has what is in the folder `files`."""
     tag = f"relearn{os.getpid()}"
     with ExitStack() as stack:
-        client = stack.enter_context(_namespace(f"{tag}c"))
-        server = stack.enter_context(_namespace(f"{tag}s"))
-        _wire(client, server)
+        client = stack.enter_context(wired(tag, _CLIENT, _servers()))
         for place in (HERE, THERE):
-            stack.enter_context(_server(server, _name_server(place), "started"))
+            stack.enter_context(served(client, _name_server(place), "started"))
         web = [sys.executable, "-I", "-u", "-m", "http.server", "--bind", "::"]
-        web += ["--directory", str(served), "80"]
-        stack.enter_context(_server(server, web, "Serving"))
+        web += ["--directory", str(files), "80"]
+        stack.enter_context(served(client, web, "Serving"))
         yield Net(client, folder)
-
-
-@contextmanager
-def _namespace(name: str) -> Generator[str]:
-    _run("ip", "netns", "add", name)
-    try:
-        _run("ip", "-n", name, "link", "set", "lo", "up")
-        yield name
-    finally:
-        _run("ip", "netns", "del", name)
-
-
-def _wire(client: str, server: str) -> None:
-    link = ("ip", "-n", client, "link", "add", "wire", "type", "veth")
-    _run(*link, "peer", "name", "wire", "netns", server)
-    ours = [f"{one}/{64 if ':' in one else 24}" for one in _servers()]
-    for namespace, addresses in ((client, _CLIENT), (server, ours)):
-        for address in addresses:
-            # Without duplicate detection an IPv6 address is usable at once.
-            nodad = ("nodad",) if ":" in address else ()
-            at = ("addr", "add", address, "dev", "wire", *nodad)
-            _run("ip", "-n", namespace, *at)
-        _run("ip", "-n", namespace, "link", "set", "wire", "up")
 
 
 def _servers() -> list[str]:
     known = [one for place in (HERE, THERE) for one in place.addresses]
-    return [*known, HERE.resolver, THERE.resolver]
+    all_of_them = [*known, HERE.resolver, THERE.resolver]
+    return [f"{one}/{64 if ':' in one else 24}" for one in all_of_them]
 
 
 def _name_server(place: Place) -> list[str]:
-    words = [shutil.which("dnsmasq") or "/usr/sbin/dnsmasq", "--keep-in-foreground"]
-    words += ["--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=root"]
+    # As --no-daemon it changes no ids, which would drop the signal of our end.
+    words = [shutil.which("dnsmasq") or "/usr/sbin/dnsmasq", "--no-daemon"]
+    words += ["--conf-file=/dev/null", "--no-resolv", "--no-hosts"]
     words += ["--pid-file=", "--log-facility=-", "--bind-interfaces", "--local=/#/"]
     words += [f"--listen-address={place.resolver}", "--except-interface=lo"]
     pairs = place.leads_to().items()
     return words + [f"--host-record={name},{address}" for name, address in pairs]
-
-
-# Start words in the namespace and go on when its output says that it is ready.
-@contextmanager
-def _server(namespace: str, words: Sequence[str], ready: str) -> Generator[None]:
-    process = subprocess.Popen(
-        ["nsenter", f"--net=/run/netns/{namespace}", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    with process:
-        try:
-            said: list[str] = []
-            for line in process.stdout or ():
-                said.append(line)
-                if ready in line:
-                    break
-            else:
-                raise RuntimeError(f"{words[0]} did not start: {said}")
-            yield
-        finally:
-            process.terminate()
-
-
-def _run(*words: str) -> None:
-    subprocess.run(words, check=True, capture_output=True)

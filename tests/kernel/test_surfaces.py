@@ -1,5 +1,6 @@
 """docs/surfaces.md and docs/drift-examples.md say what real SDKs do."""
 
+import os
 import re
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import drifts
+import wired
 from make_surfaces import surface
 from sdk_runs import Runner
 from sdks import SDKS, Sdk
@@ -69,7 +71,10 @@ def test_who_ends_the_script_has_nothing_left_running(
 ) -> None:
     script = Path(drifts.__file__).with_name("make_surfaces.py")
     words = [sys.executable, "-s", str(script), str(tmp_path), "--", "sleep", "100"]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+    there = {**os.environ, "PYTHONPATH": str(Path(wired.__file__).parent)}
+    with subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, env=there
+    ) as process:
         assert process.stderr is not None
         assert "surfaces:" in process.stderr.readline()  # the network is up
         process.send_signal(number)
