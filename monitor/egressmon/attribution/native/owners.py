@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from egressmon.attribution.native.chain import Calls, Step
+from egressmon.attribution.native.chain import Calls
+from egressmon.attribution.native.chain_modules import Step
 from egressmon.attribution.native.unwinding.images import Image
 from egressmon.attribution.packages.lookup import Packages, Place
 from egressmon.attribution.packages.owner import Owner

@@ -1,6 +1,7 @@
 """What chains of calls mean: caller, binding, route and bypass."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import cast
 
 import pytest
@@ -21,13 +22,17 @@ NODE = "/usr/bin/node"
 
 
 class File(Image):
-    """A file by what it exports, without the file."""
+    """A file by what it exports and needs (lib...), without the file."""
 
     def __init__(self, symbols: frozenset[str]) -> None:
         self._symbols = symbols
 
     def defines(self, symbol: str) -> bool:
         return symbol in self._symbols
+
+    @cached_property
+    def needs(self) -> tuple[str, ...]:
+        return tuple(one for one in self._symbols if one.startswith("lib"))
 
 
 @dataclass
@@ -47,7 +52,12 @@ RUNTIME = "PyRun_SimpleFileExFlags"
 STATIC = {PYTHON: frozenset({RUNTIME, "PyInit__socket"})}
 BOTH = {PYTHON: frozenset({RUNTIME, "PyInit__socket", "PyInit__ctypes"})}
 SHARED = {LIBPYTHON: frozenset({RUNTIME})}
-SERVER = {NODE: frozenset({"napi_module_register"})}
+LIBNODE = "/usr/lib/x86_64-linux-gnu/libnode.so.108"
+LIBUV = "/usr/lib/x86_64-linux-gnu/libuv.so.1.0.0"
+ADDON = "/app/node_modules/x/y.node"
+APART = {LIBNODE: frozenset({"napi_module_register", "libuv.so.1", "libcares.so.2"})}
+SERVER_SYMBOLS = frozenset({"napi_module_register"})
+SERVER = {NODE: SERVER_SYMBOLS}
 
 
 def read(
@@ -223,6 +233,42 @@ def test_a_chain(  # noqa: PLR0913, PLR0917 -- a table
     assert names(calls) == (caller, binding)
     assert (calls.route, calls.is_bypass) == (route, bypass)
     assert (calls.route_reason is None) == (route != "unknown")
+
+
+@pytest.mark.parametrize(
+    ("chain", "exports", "bypass"),
+    [
+        ((LIBC, LIBUV, LIBNODE, NODE), APART, False),
+        ((LIBC, LIBUV.replace("uv.so.1", "cares.so.2"), LIBUV, LIBNODE), APART, False),
+        # A thread of its pool, which looks a name up.
+        ((LIBC, LIBUV, LIBC), APART, False),
+        # By whom, if not by Node's own code.
+        ((LIBC, LIBUV, ADDON, LIBNODE), APART, True),
+        ((LIBC, LIBUV, "/usr/lib/libother.so.1", LIBNODE), APART, True),
+        # A Node that has an event loop inside, beside another one.
+        ((LIBC, LIBUV, LIBNODE), {LIBNODE: SERVER_SYMBOLS}, True),
+        ((LIBC, LIBUV, LIBC), {LIBNODE: SERVER_SYMBOLS}, True),
+        # Anybody's file, by its name.
+        ((LIBC, f"{SITE}/libuv.so.1.0.0", LIBNODE), APART, True),
+        ((LIBC, "/home/me/libuv.so.1", LIBNODE), APART, True),
+        ((LIBC, LIBUV.replace("so.1.", "so.10."), LIBNODE), APART, True),
+    ],
+)
+def test_a_node_whose_event_loop_is_a_library_apart(
+    chain: tuple[str, ...], exports: dict[str, frozenset[str]], *, bypass: bool
+) -> None:
+    calls = read(NODE, *chain, exports=exports, others=(LIBNODE,))
+
+    assert (calls.route, calls.is_bypass) == ("native", bypass)
+
+
+def test_who_had_nodes_event_loop_connect_is_unknown_if_the_chain_ends_there() -> None:
+    calls = read(
+        NODE, LIBC, LIBUV, exports=APART, others=(LIBNODE,), stopped="the end of it"
+    )
+
+    assert (calls.route, calls.route_reason) == ("unknown", "the end of it")
+    assert calls.is_bypass is None
 
 
 def test_nothing_but_the_c_library_is_unknown() -> None:

@@ -14,6 +14,7 @@ from egressmon.text import from_bytes
 from egressmon.values import dataclass
 
 _MAX_OPEN = 256
+_NEEDED = 1  # DT_NEEDED (System V gABI, "Dynamic Section")
 _DELETED = b" (deleted)"
 _TWO_DEVICES = "its file system has two device numbers: which file it is, is not known"
 
@@ -48,6 +49,14 @@ class Image:
     def is_node(self) -> bool:
         """Whether Node.js is in it, by a symbol that addons link against."""
         return self.defines("napi_module_register")
+
+    @cached_property
+    def needs(self) -> tuple[str, ...]:
+        """The libraries that it is linked with, by the names that it asks for."""
+        try:
+            return tuple(self.elf.strings(_NEEDED))
+        except (ElfError, ArithmeticError, ValueError):
+            return ()
 
     @cached_property
     def is_go(self) -> bool:
