@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from egressmon.guard.violation import shown
+from egressmon.testing.descent import Descent
 from egressmon.text import printable
 
 _FOLDER = ".egressmon"
@@ -145,22 +146,22 @@ def _begun() -> re.Pattern[bytes] | None:
     return re.compile(rb'"type":"process",[^\n]*"pid":%d,[^\n]*\n' % child.pid)
 
 
-def lines_of(evidence: bytes, nothing: Sequence[str] = (_NOTHING,)) -> list[str]:
+def lines_of(
+    evidence: bytes, nothing: Sequence[str] = (_NOTHING,), pid: int | None = None
+) -> list[str]:
     """Return lines that say, by test, which connections went around the guard.
 
-    `nothing` is said where none did.
+    `nothing` is said where none did. Those of processes that are known not to come from
+    process `pid` (by default this one) are others' affair, and only counted.
     """
     found: Counter[str] = Counter()
-    unknown = left_out = 0
-    for line in evidence.split(b"\n"):
-        if b'"type":"connection"' not in line:
-            continue
-        record = _record(line)
-        unknown += record.get("guard") == "unknown"
-        if record.get("guard") != "bypassed":
-            continue
-        said = _said(record)
-        if said in found or len(found) < _MAX_KEPT:
+    unknown = left_out = others = 0
+    for record, is_others in _unguarded(evidence, os.getpid() if pid is None else pid):
+        if record["guard"] == "unknown":
+            unknown += not is_others
+        elif is_others:
+            others += 1
+        elif (said := _said(record)) in found or len(found) < _MAX_KEPT:
             found[said] += 1
         else:
             left_out += 1
@@ -174,7 +175,26 @@ def lines_of(evidence: bytes, nothing: Sequence[str] = (_NOTHING,)) -> list[str]
         lines.append(
             f"{unknown} connections of which the kernel's evidence cannot tell"
         )
+    if others:
+        lines.append(
+            f"{others} connections around a guard by what this pytest did not start: "
+            f"{_ELSEWHERE}"
+        )
     return lines
+
+
+# The connections that went around the guard, or perhaps did, and whether they are known
+# to be of processes that do not come from process `pid`.
+def _unguarded(evidence: bytes, pid: int) -> Iterator[tuple[dict[str, Any], bool]]:
+    descent = Descent(pid, evidence)
+    for line in evidence.split(b"\n"):
+        if b'"type":"process"' in line:
+            descent.add(line)
+        if b'"type":"connection"' not in line:
+            continue
+        record = _record(line)
+        if str(record.get("guard")) in {"unknown", "bypassed"}:
+            yield record, descent.is_others(_part(record, "process").get("pid"))
 
 
 def _said(record: dict[str, Any]) -> str:

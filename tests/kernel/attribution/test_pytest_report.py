@@ -50,6 +50,21 @@ def section(run: Watched) -> str:
     return run.stdout.partition("= egress =")[2]
 
 
+def test_of_two_runs_each_has_its_own(watched: Watch, suite: Path) -> None:
+    only = [f"'{sys.executable}'", *PYTEST[1:], f"'{suite}'", "-k"]
+
+    run = watched(
+        "sh", "-c", f"{' '.join(only)} native; {' '.join(only)} child", policy=POLICY
+    )
+
+    first, second = run.stdout.split("= egress =")[1:]
+    assert "test_native (call)" in first
+    assert "test_child" not in first
+    assert "test_child (call)" in second
+    assert "test_native" not in second
+    assert "1 connections around a guard by what this pytest did not start" in second
+
+
 def test_the_tests_that_went_around_the_guard_are_named(
     watched: Watch, suite: Path
 ) -> None:

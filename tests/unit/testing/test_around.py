@@ -54,6 +54,36 @@ def test_what_is_of_no_test_and_what_is_unknown_is_said() -> None:
     assert lines[1:] == ["1 connections of which the kernel's evidence cannot tell"]
 
 
+def process(pid: int, parent: int, event: str = "fork") -> bytes:
+    """Return a line of evidence of a process that began."""
+    record = {"type": "process", "event": event, "pid": pid, "ppid": parent, "uid": 0}
+    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
+
+
+def test_what_another_pytest_started_is_counted_and_not_told() -> None:
+    tree = process(10, 9) + process(21, 20) + process(22, 21, "exec")
+    began = process(20, 9)  # after others
+    by = [connection(protocol=f"by{pid}", process={"pid": pid}) for pid in (10, 20, 22)]
+    unknown = connection("unknown", process={"pid": 10})
+    # Of one of which nothing is told it is not known, and a number may come again.
+    odd = connection(protocol="by99", process={"pid": 99})
+    again = process(10, 20) + connection(protocol="again", process={"pid": 10})
+
+    first, *later = by
+    evidence = tree + first + began + b"".join(later) + unknown + odd + again
+    lines = lines_of(evidence, pid=20)
+
+    told = [line.partition(":443/")[2].partition(" ")[0] for line in lines[:-1]]
+    assert told == ["by20", "by22", "by99", "again"]
+    assert lines[-1].startswith("1 connections around a guard by what this pytest did")
+
+
+def test_all_is_told_where_this_process_is_not_in_the_evidence() -> None:
+    tree = process(10, 9) + connection(process={"pid": 10})
+
+    assert "seen by the kernel" in lines_of(tree, pid=77)[0]
+
+
 def test_that_nothing_went_around_it_is_said() -> None:
     expected = ["the kernel saw no connection around the guard"]
     assert lines_of(connection("passed")) == expected
@@ -65,12 +95,14 @@ def test_what_is_no_evidence_does_no_harm() -> None:
         b'["type":"connection"]' * 2,
         b"[" * 100_000 + b'"type":"connection"',
         connection(dst=[], code=7, protocol=None, guard_reason=[]),
+        connection(guard=[]),  # type: ignore[arg-type]
+        connection(guard="unknown", process=[]),
         connection(dst={"ip": "\x1b[31m", "names": [7], "port": "x"}),
     ]
 
     lines = lines_of(b"\n".join(odd))
 
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert "\x1b" not in "".join(lines)
 
 
