@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import orjson
 
@@ -23,12 +23,16 @@ Json = dict[str, Any]
 # What reading a line of another form can raise.
 _ODD = (LineError, LookupError, TypeError, ValueError, AttributeError, OverflowError)
 _MAX = 1_000_000
+_MAX_KNOWN = 100_000
 _MADE = frozenset({"connect", "send", "packet"})
 _VERDICTS = {"allowed": False, "local": False, "violation": True}
 """Whether the guard refused it."""
 _TOLD_OF = frozenset({"child", "call", "lookup", "pointer"})
 """What the guard tells of that is no connection."""
 _MAX_PID = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
+
+
+_Said = TypeVar("_Said")
 
 
 class Key(NamedTuple):
@@ -65,6 +69,8 @@ class Sightings:
     seen: list[Seen] = field(default_factory=list[Seen])
     problems: list[str] = field(default_factory=list[str])
     """Why they are not all."""
+    _known: dict[object, object] = field(default_factory=dict[object, object])
+    """What was said lately: it is said again and again, and kept once."""
 
     def add(self, one: Seen) -> None:
         """Add `one`; raises UsageError if there are too many."""
@@ -72,7 +78,20 @@ class Sightings:
             raise UsageError(
                 f"there are more than {_MAX} connections", "compare one run at a time"
             )
-        self.seen.append(one)
+        if len(self._known) > _MAX_KNOWN:
+            self._known.clear()
+        again = self._once
+        self.seen.append(
+            one._replace(
+                key=again(one.key),
+                by=again(one.by),
+                name=again(one.name),
+                names=again(one.names),
+            )
+        )
+
+    def _once(self, value: _Said) -> _Said:
+        return cast("_Said", self._known.setdefault(value, value))
 
 
 def from_evidence(path: str) -> Sightings:

@@ -309,3 +309,14 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
             from_evidence(str(path))
         with pytest.raises(UsageError):
             from_ledgers([str(path)])
+
+
+def test_what_is_said_again_is_kept_once(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    lines = [json.dumps(decision(at)) for at in (1, 2)]
+    ledger.write_text("\n".join(lines) + "\n")
+
+    first, second = from_ledgers([str(ledger)]).seen
+
+    assert first.key is second.key
+    assert first.by is second.by
