@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.cli.verbs import VERBS
+from egressmon.cli.verbs.table import VERBS
 from support.watching import EGRESSMON
 
 POLICY = """\
@@ -104,7 +104,7 @@ def test_what_runs_a_command_says_how_to_give_it(verb: str) -> None:
 def test_a_run_without_a_policy_file_imports_no_library_for_it() -> None:
     heavy = {"pydantic", "idna", "tomllib", "dns", "rich", "pyroute2"}
     code = (
-        "import sys, egressmon.start, egressmon.cli.main, egressmon.cli.watch\n"
+        "import sys, egressmon.start, egressmon.cli.main, egressmon.cli.running.watch\n"
         f"print(sorted({heavy} & set(sys.modules)))"
     )
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from egressmon.cli.policy import parse_destination
+from egressmon.cli.policy.explain import parse_destination
 from egressmon.filters import nft_text
 from egressmon.filters.applying import elements_of
 from egressmon.filters.model import Addresses, Plan

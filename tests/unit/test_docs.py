@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from egressmon.attribution.python.offsets.versions import DEBUG_OFFSETS
 from egressmon.cli.main import add_verbs
 from egressmon.cli.options import parsing
-from egressmon.cli.verbs import VERBS
+from egressmon.cli.verbs.table import VERBS
 from egressmon.events.decode import kind_of
 from egressmon.evidence.records import Record
 from egressmon.evidence.records.actors import Actor, ProcessExit

@@ -5,7 +5,7 @@ import pytest
 from egressmon import early
 from egressmon.cli.main import add_verbs
 from egressmon.cli.options.parsing import parse
-from egressmon.cli.verbs import VERBS
+from egressmon.cli.verbs.table import VERBS
 
 
 class Asked:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from egressmon.cli.options.values import duration, size
-from egressmon.cli.policy import parse_destination
+from egressmon.cli.policy.explain import parse_destination
 from egressmon.errors import UsageError
 from egressmon.text import (
     commandless,

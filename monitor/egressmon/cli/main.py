@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from egressmon.cli.options import parsing
 from egressmon.cli.requests import Call
-from egressmon.cli.verbs import VERBS, Verb
+from egressmon.cli.verbs.table import VERBS, Verb
 from egressmon.errors import EgressmonError
 from egressmon.policy.errors import PolicyError
 from egressmon.probes.errors import ProbeError

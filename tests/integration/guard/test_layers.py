@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from egressmon.cli.layers import Asked, Layer, asked_of, layers_of
+from egressmon.cli.machine.layers import Asked, Layer, asked_of, layers_of
 from egressmon.errors import EgressmonError
 from egressmon.filters import nft
 from egressmon.policy.language.model import Policy

@@ -16,7 +16,7 @@ from egressmon.attribution.executables import Executables
 from egressmon.attribution.packages.lookup import Packages, Place
 from egressmon.attribution.packages.owner import Owner
 from egressmon.attribution.result import Attribution, Ground
-from egressmon.cli.policy import asked_origin
+from egressmon.cli.policy.explain import asked_origin
 from egressmon.cli.requests import ExplainRequest
 from egressmon.events.model import Executed
 from egressmon.evidence.records.code import ClaimRecord

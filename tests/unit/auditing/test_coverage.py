@@ -15,7 +15,7 @@ from egressmon.auditing.coverage import Compared, compare
 from egressmon.auditing.findings import KINDS, Finding, Kind
 from egressmon.auditing.questions import Questions
 from egressmon.auditing.telling import as_json, as_text
-from egressmon.cli.policy import check
+from egressmon.cli.policy.check import check
 from egressmon.cli.requests import CheckRequest
 from egressmon.errors import UsageError
 from egressmon.evidence.records.traffic import ConnectionRecord

@@ -10,7 +10,7 @@ from egressmon.auditing.gathering import inventory_of
 from egressmon.auditing.inventory import MAX_ROWS, Inventory
 from egressmon.auditing.known import known, of_port
 from egressmon.auditing.surfaces import surfaces
-from egressmon.cli.report import report
+from egressmon.cli.analysing.report import report
 from egressmon.evidence.records import Record
 from egressmon.evidence.records.actors import ProcessRecord
 from egressmon.evidence.records.code import StackRecord, StackReference

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from egressmon.cli import main
-from egressmon.cli.verbs import VERBS, Verb
+from egressmon.cli.verbs.table import VERBS, Verb
 
 
 def test_a_defect_before_the_start_is_125(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from egressmon.cli.layers import Asked, layers_of
+from egressmon.cli.machine.layers import Asked, layers_of
 from egressmon.drift.freshness import Freshness, freshness_of
 from egressmon.drift.model import Content, Review
 from egressmon.drift.toml_form import digest_of, text_of

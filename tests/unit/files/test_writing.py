@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.cli.policy_output import PolicyOutput
+from egressmon.cli.policy.output import PolicyOutput
 from egressmon.errors import UsageError
 from egressmon.files.writing import open_for_writing
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from egressmon.cli.policy import parse_destination
+from egressmon.cli.policy.explain import parse_destination
 from egressmon.guard.attempts import Attempt
 from egressmon.guard.destinations import HostPort
 from egressmon.guard.judging import Rules, nearest, rules_of

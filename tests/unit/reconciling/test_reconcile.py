@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from egressmon.cli.reconcile import reconcile
+from egressmon.cli.analysing.reconcile import reconcile
 from egressmon.errors import UsageError
 from egressmon.reconciling.sightings import from_evidence, from_ledgers
 

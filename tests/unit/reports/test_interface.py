@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from egressmon import reports
-from egressmon.cli import watch
+from egressmon.cli.running import watch
 from egressmon.reports.interface import Report, tell_all
 from egressmon.reports.outcome import Outcome
 from support.outcomes import outcome
@@ -56,4 +56,4 @@ def test_every_report_of_the_room_is_made_in_watch() -> None:
     source = Path(watch.__file__).read_text()
 
     for name in sorted(defined()):
-        assert f"yield {name}(" in source, f"{name}: missing from cli/watch.py"
+        assert f"yield {name}(" in source, f"{name}: missing from cli/running/watch.py"

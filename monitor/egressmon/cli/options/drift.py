@@ -5,7 +5,7 @@ import argparse
 from egressmon.cli.options.parsing import Add
 from egressmon.cli.options.tls import add_handshake_options
 from egressmon.cli.options.values import file_name
-from egressmon.cli.policy_output import STDOUT
+from egressmon.cli.policy.output import STDOUT
 
 _EVIDENCE = "a file of evidence, or a folder with some: of a proof, or in segments"
 _WRITE_STATUSES = "exit status: 0 written, 2 bad usage, or evidence that is not whole"

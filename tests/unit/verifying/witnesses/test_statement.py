@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.cli.report import report
+from egressmon.cli.analysing.report import report
 from egressmon.locking import write_lock
 
 

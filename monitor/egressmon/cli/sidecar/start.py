@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from egressmon.cli.requests import SidecarRequest
-from egressmon.cli.sidecar_kept import Left, find_left
-from egressmon.cli.sidecar_prepared import Prepared, prepare
-from egressmon.cli.sidecar_scope import require_process, scope_words
-from egressmon.cli.watch import nearest_policy
+from egressmon.cli.running.watch import nearest_policy
+from egressmon.cli.sidecar.kept import Left, find_left
+from egressmon.cli.sidecar.prepared import Prepared, prepare
+from egressmon.cli.sidecar.scope import require_process, scope_words
 from egressmon.errors import UsageError
 from egressmon.policy.reading.file import LoadedPolicy, load_policy
 from egressmon.policy.reading.place import READ

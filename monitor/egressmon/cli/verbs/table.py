@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from egressmon.cli import analysing, drifting
 from egressmon.cli.options import running
 from egressmon.cli.options.parsing import Add
 from egressmon.cli.requests import (
@@ -20,6 +19,7 @@ from egressmon.cli.requests import (
     StopRequest,
     WatchRequest,
 )
+from egressmon.cli.verbs import analysing, drifting
 from egressmon.probes.loaders.loading import Preparation
 from egressmon.startup.stored_types import stored
 
@@ -47,7 +47,7 @@ def _watch(parsed: argparse.Namespace, call: Call) -> int:
         RunRequest.of(parsed), parsed.policy, parsed.policy_digest, parsed.enforce
     )
     preparation = _preparation(request.run, call.early)
-    from egressmon.cli.watch import watch  # noqa: PLC0415
+    from egressmon.cli.running.watch import watch  # noqa: PLC0415
 
     return watch(request, call.arguments, preparation)
 
@@ -57,7 +57,7 @@ def _learn(parsed: argparse.Namespace, call: Call) -> int:
         RunRequest.of(parsed), parsed.output, parsed.force, parsed.audit
     )
     preparation = _preparation(request.run, call.early)
-    from egressmon.cli.learn import learn  # noqa: PLC0415
+    from egressmon.cli.running.learn import learn  # noqa: PLC0415
 
     return learn(request, call.arguments, preparation)
 
@@ -69,7 +69,7 @@ def _add_prove(add: Add, name: str) -> None:
 
 
 def _prove(parsed: argparse.Namespace, call: Call) -> int:
-    from egressmon.cli.prove import prove  # noqa: PLC0415
+    from egressmon.cli.running.prove import prove  # noqa: PLC0415
 
     return prove(ProveRequest.of(parsed), call.arguments)
 
@@ -88,26 +88,26 @@ def _preparation(request: RunRequest, early: Preparation | None) -> Preparation 
 
 
 def _add_sidecar(add: Add, name: str) -> None:
-    from egressmon.cli.options.sidecar import add_sidecar  # noqa: PLC0415
+    from egressmon.cli.options.sidecar.verbs import add_sidecar  # noqa: PLC0415
 
     add_sidecar(add, name)
 
 
 def _sidecar(parsed: argparse.Namespace, call: Call) -> int:
     if parsed.sidecar_verb is None:
-        from egressmon.cli.sidecar import sidecar  # noqa: PLC0415
+        from egressmon.cli.sidecar.start import sidecar  # noqa: PLC0415
 
         return sidecar(SidecarRequest.of(parsed), call.arguments)
-    from egressmon.cli.options import sidecar as options  # noqa: PLC0415
+    from egressmon.cli.options.sidecar import verbs as options  # noqa: PLC0415
 
     if parsed.sidecar_verb == options.INSTALL_SERVICE:
-        from egressmon.cli import install_service  # noqa: PLC0415
+        from egressmon.cli.sidecar import install_service  # noqa: PLC0415
 
         return install_service.install_service(
             install_service.InstallServiceRequest.of(parsed)
         )
     options.require_asking(parsed)
-    from egressmon.cli import sidecar_client  # noqa: PLC0415
+    from egressmon.cli.sidecar import client as sidecar_client  # noqa: PLC0415
 
     if parsed.sidecar_verb == "status":
         return sidecar_client.status(parsed.runtime, as_json=parsed.json)
@@ -135,7 +135,7 @@ def _add_guard(add: Add, name: str) -> None:
 
 
 def _guard(parsed: argparse.Namespace, _: Call) -> int:
-    from egressmon.cli import guard  # noqa: PLC0415
+    from egressmon.cli.machine import guard  # noqa: PLC0415
 
     if parsed.guard_verb == "enable":
         return guard.turn_on(
@@ -167,7 +167,7 @@ def _add_doctor(add: Add, name: str) -> None:
 
 
 def _doctor(parsed: argparse.Namespace, _: Call) -> int:
-    from egressmon.cli import doctor, layers  # noqa: PLC0415
+    from egressmon.cli.machine import doctor, layers  # noqa: PLC0415
 
     asked = layers.asked_of(parsed.policy, parsed.environment)
     checks = doctor.examine()
@@ -194,7 +194,7 @@ VERBS = {
     "reconcile": Verb(analysing.add_reconcile_options, analysing.run_reconcile),
     "scan": Verb(analysing.add_scan_options, analysing.run_scan),
     "inspect": Verb(analysing.add_inspect_options, analysing.run_inspect),
-    "cassettes": Verb(analysing.add_cassettes_options, analysing.run_cassettes),
+    "cassettes": Verb(drifting.add_cassettes_options, drifting.run_cassettes),
     "tls": Verb(drifting.add_tls_options, drifting.run_tls),
     "baseline": Verb(drifting.add_baseline_options, drifting.run_baseline),
     "drift": Verb(drifting.add_drift_options, drifting.run_drift),

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.cli import install_service as verb
-from egressmon.cli.install_service import InstallServiceRequest, install_service
+from egressmon.cli.options.sidecar.service import add_arguments
+from egressmon.cli.sidecar import install_service as verb
+from egressmon.cli.sidecar.install_service import InstallServiceRequest, install_service
 from egressmon.errors import UsageError
 from egressmon.services.place import FOLDER
 from egressmon.services.unit import NAME, is_ours
@@ -29,7 +30,7 @@ def _no_obstacle(_: str) -> str:
 
 def request(root: Path, *words: str) -> InstallServiceRequest:
     parser = argparse.ArgumentParser()
-    verb.add_arguments(parser)
+    add_arguments(parser)
     return InstallServiceRequest.of(parser.parse_args([f"--root={root}", *words]))
 
 

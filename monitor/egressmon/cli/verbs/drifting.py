@@ -1,4 +1,4 @@
-"""The verbs that compare a night with the last: `tls`, `baseline`, `drift`.
+"""The verbs that compare a night with the last: cassettes, tls, baseline, drift.
 
 Each imports the rest only when it is called.
 """
@@ -6,7 +6,31 @@ Each imports the rest only when it is called.
 import argparse
 
 from egressmon.cli.options.parsing import Add
-from egressmon.cli.requests import Call
+from egressmon.cli.requests import Call, RefreshRequest
+
+
+def add_cassettes_options(add: Add, name: str) -> None:
+    """Add the verb `cassettes`."""
+    from egressmon.cli.options.cassettes import add_cassettes  # noqa: PLC0415
+
+    add_cassettes(add, name)
+
+
+def run_cassettes(parsed: argparse.Namespace, _: Call) -> int:
+    """Lock, verify, compare or refresh cassettes. Returns the exit status."""
+    if parsed.cassettes_verb == "refresh":
+        from egressmon.cli.drifting.refresh import refresh  # noqa: PLC0415
+
+        return refresh(
+            RefreshRequest(parsed.spend, parsed.directories or [], parsed.command)
+        )
+    from egressmon.cli.drifting import cassettes  # noqa: PLC0415
+
+    if parsed.cassettes_verb == "lock":
+        return cassettes.lock(parsed.directories)
+    if parsed.cassettes_verb == "verify":
+        return cassettes.verify(parsed.directories)
+    return cassettes.compare(parsed.old, parsed.new, parsed.form)
 
 
 def add_tls_options(add: Add, name: str) -> None:
@@ -18,7 +42,7 @@ def add_tls_options(add: Add, name: str) -> None:
 
 def run_tls(parsed: argparse.Namespace, _: Call) -> int:
     """Shake hands with hosts. Returns the exit status."""
-    from egressmon.cli import tls  # noqa: PLC0415
+    from egressmon.cli.drifting import tls  # noqa: PLC0415
 
     return tls.tls(tls.TlsRequest.of(parsed))
 
@@ -32,7 +56,7 @@ def add_baseline_options(add: Add, name: str) -> None:
 
 def run_baseline(parsed: argparse.Namespace, _: Call) -> int:
     """Write or update a baseline. Returns the exit status."""
-    from egressmon.cli import baseline, handshaking  # noqa: PLC0415
+    from egressmon.cli.drifting import baseline, handshaking  # noqa: PLC0415
 
     asking = handshaking.Asking.of(parsed)
     if parsed.baseline_verb == "write":
@@ -69,7 +93,7 @@ def add_drift_options(add: Add, name: str) -> None:
 
 def run_drift(parsed: argparse.Namespace, _: Call) -> int:
     """Compare evidence with a baseline. Returns the exit status."""
-    from egressmon.cli import drift, handshaking  # noqa: PLC0415
+    from egressmon.cli.drifting import drift, handshaking  # noqa: PLC0415
 
     return drift.drift(
         drift.DriftRequest(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from egressmon.cli.policy import parse_destination
+from egressmon.cli.policy.explain import parse_destination
 from egressmon.errors import UsageError
 from egressmon.policy.judging.judge import Judge
 from egressmon.policy.judging.questions import Destination, Listener

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from egressmon.cli import main
-from egressmon.cli.options import sidecar as options
-from egressmon.cli.verbs import SIDECAR_WORDS
+from egressmon.cli.options.sidecar import verbs as options
+from egressmon.cli.verbs.table import SIDECAR_WORDS
 
 
 def test_the_words_are_the_same_before_and_after_the_options_are_read() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from egressmon import host
-from egressmon.cli.layers import Layer
+from egressmon.cli.machine.layers import Layer
 from egressmon.errors import EgressmonError
 from egressmon.evidence.records.running import BlindSpot
 from egressmon.privileges.privilege import invoking_user

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from egressmon.cli.options.running import BESIDE
-from egressmon.cli.policy_output import STDOUT, PolicyOutput
+from egressmon.cli.policy.output import STDOUT, PolicyOutput
 from egressmon.cli.requests import LearnRequest
-from egressmon.cli.watch import (
+from egressmon.cli.running.watch import (
     engine_for,
     execute,
     require_another_file,

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from egressmon.attribution.descent import JobRoot
 from egressmon.cli.requests import SidecarRequest
-from egressmon.cli.sidecar_kept import Left, engine_of
-from egressmon.cli.sidecar_scope import job_of, lineage_of
+from egressmon.cli.sidecar.kept import Left, engine_of
+from egressmon.cli.sidecar.scope import job_of, lineage_of
 from egressmon.errors import EvidenceError
 from egressmon.evidence.segment_folder import PlainFolder
 from egressmon.evidence.segments import Segments

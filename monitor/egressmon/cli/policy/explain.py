@@ -1,4 +1,4 @@
-"""`egressmon policy check` and `egressmon policy explain`."""
+"""`egressmon policy explain`: the verdict on a destination."""
 
 import ipaddress
 import re
@@ -6,14 +6,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from egressmon.cli.requests import CheckRequest, ExplainRequest
+from egressmon.cli.policy.loading import load_and_remark
+from egressmon.cli.requests import ExplainRequest
 from egressmon.errors import UsageError
 from egressmon.naming.names import read_resolver, trusted_resolvers
 from egressmon.policy.judging.judge import Judge
 from egressmon.policy.judging.questions import Claimed, Destination, Listener, Origin
 from egressmon.policy.language.names import ends_in_number, in_ascii, is_host_name
-from egressmon.policy.reading.file import LoadedPolicy, load_policy
-from egressmon.policy.reading.lines import line_of
 from egressmon.text import printable
 
 _DESTINATION = re.compile(
@@ -27,51 +26,12 @@ _LOOPBACK = {
 }
 
 
-def check(request: CheckRequest) -> int:
-    """Validate a policy, print its digest, and return the exit status.
-
-    It is 1 if the digest is not the one wanted, or if an allow entry has no reason and
-    `strict` is set; else 0. Where evidence is given, the policy is compared with it.
-    """
-    if request.form == "json" and not request.against:
-        raise UsageError("--format json is of no use alone", "give --against, too")
-    file, digest, strict = request.file, request.digest, request.strict
-    loaded, shown = _load(file), printable(file)
-    if digest is not None and loaded.digest != digest:
-        sys.stdout.write(f"{shown}: its digest is {loaded.digest}, not {digest}\n")
-        return 1
-    policy = loaded.policy
-    bare = [index for index, entry in enumerate(policy.allow) if not entry.reason]
-    if strict and bare:
-        for index in bare:
-            line = line_of(loaded.text, ("allow", index))
-            sys.stdout.write(f"{shown}:{line}: allow[{index}]: no reason is given\n")
-        return 1
-    if request.against:
-        from egressmon.cli.policy_against import against  # noqa: PLC0415 -- slow
-
-        return against(loaded, request.against, request.form, strict=strict)
-    denials = f"{len(policy.deny)} deny entries, " if policy.deny else ""
-    sys.stdout.write(
-        f"{shown}: fine; {len(policy.allow)} allow entries, {denials}enforce = "
-        f'"{policy.enforce}"\n{shown}: {loaded.digest}\n'
-    )
-    return 0
-
-
-def _load(file: str) -> LoadedPolicy:
-    loaded = load_policy(Path(file))
-    for remark in loaded.remarks:
-        sys.stderr.write(f"egressmon: policy: {printable(remark)}\n")
-    return loaded
-
-
 def explain(request: ExplainRequest) -> int:
     """Print the verdict on the destination and the caller that `request` names.
 
     Returns the exit status: 1 if it is a violation, else 0.
     """
-    policy = _load(request.file).policy
+    policy = load_and_remark(request.file).policy
     target = parse_destination(request.destination)
     resolver = read_resolver(Path("/etc/resolv.conf"))
     judge = Judge(policy, trusted_resolvers(policy, resolver), resolver.search)

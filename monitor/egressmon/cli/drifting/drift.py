@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from egressmon.cli.baseline import tell_problems
-from egressmon.cli.handshaking import Asking, shake_hands
+from egressmon.cli.drifting.baseline import tell_problems
+from egressmon.cli.drifting.handshaking import Asking, shake_hands
 from egressmon.drift.comparing import compare
 from egressmon.drift.handshakes import known_names
 from egressmon.drift.rendering import Form, write

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from egressmon.cli.requests import ProveRequest
-from egressmon.cli.watch import nearest_policy
+from egressmon.cli.running.watch import nearest_policy
 from egressmon.errors import PrivilegeError, UsageError
 from egressmon.policy.reading.file import LoadedPolicy, load_policy
 from egressmon.privileges import privilege

@@ -4,8 +4,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from egressmon.cli.handshaking import Asking, shake_hands
-from egressmon.cli.policy_output import PolicyOutput
+from egressmon.cli.drifting.handshaking import Asking, shake_hands
+from egressmon.cli.policy.output import PolicyOutput
 from egressmon.drift.comparable import is_empty, why_not_one
 from egressmon.drift.handshakes import known_names, tables_of, tls_problems
 from egressmon.drift.held import held

@@ -11,7 +11,7 @@ from egressmon.cassettes.drift import Change, cassettes_at, drift
 from egressmon.cassettes.loading import MAX_BYTES
 from egressmon.cassettes.pins import locked
 from egressmon.cassettes.settings import is_ci, near, read_settings
-from egressmon.cli.cassettes import examine, lock_one
+from egressmon.cli.drifting.cassettes import examine, lock_one
 from egressmon.cli.requests import RefreshRequest
 from egressmon.errors import UsageError
 from egressmon.files.bounded import read_bounded

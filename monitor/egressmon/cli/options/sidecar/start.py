@@ -3,7 +3,7 @@
 import argparse
 
 from egressmon.cli.options.shared import add_attribution_options, add_evidence_limit
-from egressmon.cli.options.sidecar_values import (
+from egressmon.cli.options.sidecar.values import (
     container,
     engine_socket,
     ids,

@@ -1,18 +1,16 @@
 """The options of `egressmon sidecar`, which has verbs of its own."""
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from egressmon.cli.options.parsing import Add, RawHelp
 from egressmon.cli.options.shared import add_enforce_option, add_policy_options
+from egressmon.cli.options.sidecar.service import add_arguments
+from egressmon.cli.options.sidecar.start import add_scope_options, add_start_options
 from egressmon.cli.options.values import file_name
 from egressmon.errors import UsageError
 from egressmon.reports.forms import FORMS
 from egressmon.sidecar.requests import VERBS
-
-if TYPE_CHECKING:
-    pass
-from egressmon.cli.options.sidecar_start import add_scope_options, add_start_options
 
 DEFAULT_FOLDER = "/run/egressmon"
 INSTALL_SERVICE = "install-service"
@@ -77,8 +75,6 @@ def require_asking(parsed: argparse.Namespace) -> None:
 
 
 def _add_install_service(add: Add) -> None:
-    from egressmon.cli import install_service  # noqa: PLC0415 -- for this verb alone
-
     sub = add(
         INSTALL_SERVICE,
         help="write a systemd unit for it",
@@ -86,7 +82,7 @@ def _add_install_service(add: Add) -> None:
         "machine.",
         epilog="exit status: 0 done, 2 it could not be",
     )
-    install_service.add_arguments(sub)
+    add_arguments(sub)
 
 
 # What is said before the word of an asking verb is not replaced by what is not said

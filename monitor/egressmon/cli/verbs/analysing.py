@@ -10,7 +10,6 @@ from egressmon.cli.requests import (
     Call,
     CheckRequest,
     ExplainRequest,
-    RefreshRequest,
     ScanRequest,
     VerifyRequest,
 )
@@ -26,14 +25,14 @@ def add_policy_options(add: Add, name: str) -> None:
 def run_policy(parsed: argparse.Namespace, _: Call) -> int:
     """Check, explain or render a policy file. Returns the exit status."""
     if parsed.policy_verb in {"nftables", "pf"}:
-        from egressmon.cli import filters  # noqa: PLC0415
+        from egressmon.cli.policy import filters  # noqa: PLC0415
 
         render = filters.pf if parsed.policy_verb == "pf" else filters.nftables
         return render(filters.FilterRequest.of(parsed))
-    from egressmon.cli import policy  # noqa: PLC0415
-
     if parsed.policy_verb == "check":
-        return policy.check(
+        from egressmon.cli.policy.check import check  # noqa: PLC0415
+
+        return check(
             CheckRequest(
                 parsed.file,
                 strict=parsed.strict,
@@ -42,7 +41,9 @@ def run_policy(parsed: argparse.Namespace, _: Call) -> int:
                 form=parsed.format,
             )
         )
-    return policy.explain(
+    from egressmon.cli.policy.explain import explain  # noqa: PLC0415
+
+    return explain(
         ExplainRequest(
             file=parsed.file,
             destination=parsed.destination,
@@ -65,7 +66,7 @@ def add_report_options(add: Add, name: str) -> None:
 
 def run_report(parsed: argparse.Namespace, _: Call) -> int:
     """Show evidence in another form. Returns the exit status."""
-    from egressmon.cli.report import report  # noqa: PLC0415
+    from egressmon.cli.analysing.report import report  # noqa: PLC0415
 
     return report(parsed.evidence, parsed.format)
 
@@ -79,7 +80,7 @@ def add_verify_options(add: Add, name: str) -> None:
 
 def run_verify(parsed: argparse.Namespace, _: Call) -> int:
     """Check evidence. Returns the exit status."""
-    from egressmon.cli import verify  # noqa: PLC0415
+    from egressmon.cli.analysing import verify  # noqa: PLC0415
 
     return verify.command(
         VerifyRequest(
@@ -103,7 +104,7 @@ def add_scan_options(add: Add, name: str) -> None:
 
 def run_scan(parsed: argparse.Namespace, _: Call) -> int:
     """Find secrets. Returns the exit status."""
-    from egressmon.cli.scan import scan  # noqa: PLC0415
+    from egressmon.cli.analysing.scan import scan  # noqa: PLC0415
 
     return scan(ScanRequest(parsed.paths, parsed.form, parsed.allow))
 
@@ -117,14 +118,14 @@ def add_reconcile_options(add: Add, name: str) -> None:
 
 def run_reconcile(parsed: argparse.Namespace, _: Call) -> int:
     """Compare evidence with ledgers. Returns the exit status."""
-    from egressmon.cli.reconcile import reconcile  # noqa: PLC0415
+    from egressmon.cli.analysing.reconcile import reconcile  # noqa: PLC0415
 
     return reconcile(parsed.evidence, parsed.ledger, as_json=parsed.format == "json")
 
 
 def run_inspect(parsed: argparse.Namespace, _: Call) -> int:
     """Look into native code. Returns the exit status."""
-    from egressmon.cli import inspect  # noqa: PLC0415
+    from egressmon.cli.analysing import inspect  # noqa: PLC0415
 
     return inspect.inspect_native(
         inspect.InspectRequest(
@@ -135,30 +136,6 @@ def run_inspect(parsed: argparse.Namespace, _: Call) -> int:
             roots=parsed.roots,
         )
     )
-
-
-def add_cassettes_options(add: Add, name: str) -> None:
-    """Add the verb `cassettes`."""
-    from egressmon.cli.options.cassettes import add_cassettes  # noqa: PLC0415
-
-    add_cassettes(add, name)
-
-
-def run_cassettes(parsed: argparse.Namespace, _: Call) -> int:
-    """Lock, verify, compare or refresh cassettes. Returns the exit status."""
-    if parsed.cassettes_verb == "refresh":
-        from egressmon.cli.refresh import refresh  # noqa: PLC0415
-
-        return refresh(
-            RefreshRequest(parsed.spend, parsed.directories or [], parsed.command)
-        )
-    from egressmon.cli import cassettes  # noqa: PLC0415
-
-    if parsed.cassettes_verb == "lock":
-        return cassettes.lock(parsed.directories)
-    if parsed.cassettes_verb == "verify":
-        return cassettes.verify(parsed.directories)
-    return cassettes.compare(parsed.old, parsed.new, parsed.form)
 
 
 def add_inspect_options(add: Add, name: str) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
-from egressmon.cli.tls import give_up_root, tell_of_proxies
+from egressmon.cli.drifting.tls import give_up_root, tell_of_proxies
 from egressmon.drift.handshakes import Shaken
 from egressmon.drift.model import TlsValue
 from egressmon.errors import UnfinishedError, UsageError

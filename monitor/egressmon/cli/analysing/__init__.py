@@ -1,0 +1,1 @@
+"""The verbs that read what is there already: evidence, files, native code."""

@@ -1,0 +1,1 @@
+"""The verbs that compare a night with the last: recordings, servers, destinations."""

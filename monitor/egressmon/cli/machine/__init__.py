@@ -1,0 +1,1 @@
+"""The verbs about this machine and its environments: `doctor`, `guard`."""

@@ -1,0 +1,1 @@
+"""The options of `egressmon sidecar`, and of its own verbs."""

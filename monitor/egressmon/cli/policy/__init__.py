@@ -1,0 +1,1 @@
+"""The verb `policy`, and the files in which other verbs write policies."""

@@ -1,0 +1,1 @@
+"""The verb `sidecar`: start one, ask one, have systemd start it."""

@@ -1,0 +1,1 @@
+"""Which verbs there are: the options of each, and the function that runs it."""
