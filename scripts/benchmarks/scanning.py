@@ -21,7 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from egressmon.sanitise.catalog import KINDS
+from egressmon.sanitise.catalog.listed import KINDS
 from egressmon.sanitise.redaction import scan_text
 from egressmon.scan.search import FileSearch, Leak
 

@@ -8,7 +8,7 @@ import string
 import uuid
 from collections.abc import Callable
 
-from egressmon.sanitise.catalog import KINDS
+from egressmon.sanitise.catalog.listed import KINDS
 
 _LETTERS = string.ascii_letters + string.digits
 _ALPHABETS = {
@@ -25,7 +25,7 @@ SHAPES = [(kind.name, shape) for kind in KINDS for shape in kind.shape]
 
 
 def filled(shape: str, random_: random.Random) -> str:
-    """Return a secret of this `shape` (see catalog.py).
+    """Return a secret of this `shape` (see `sanitise/catalog/`).
 
     Letters alone, and digits alone, would be no fair test of what looks random.
     """

@@ -37,7 +37,7 @@ from egressmon.policy.language.native import Native, NativeCode
 from egressmon.probes.wire import CONSTANTS
 from egressmon.reports.summary import losses_line
 from egressmon.runs import conclude
-from egressmon.sanitise.catalog import KINDS
+from egressmon.sanitise.catalog.listed import KINDS
 from egressmon.sensor.blind_spots import KnownBlindSpot
 from egressmon.sensor.sensor import CONSEQUENCES
 from support import ways

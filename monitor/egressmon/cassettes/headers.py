@@ -5,7 +5,12 @@ from typing import cast
 
 from egressmon.cassettes.addresses import clean_address
 from egressmon.cassettes.text import clean, is_secret
-from egressmon.sanitise.catalog import API_KEY_HEADER, AUTHORIZATION, COOKIE, NAMED
+from egressmon.sanitise.catalog.surrounded import (
+    API_KEY_HEADER,
+    AUTHORIZATION,
+    COOKIE,
+    NAMED,
+)
 from egressmon.sanitise.redaction import redact
 
 Headers = Mapping[str, object]

@@ -8,8 +8,8 @@ from egressmon.cassettes.drift import cassettes_at
 from egressmon.cassettes.loading import MalformedError, read_cassette
 from egressmon.cassettes.settings import LOCK, near
 from egressmon.locking import Finding, Lock, LockError, check, read_lock, write_lock
-from egressmon.sanitise.catalog import KINDS
-from egressmon.sanitise.secret_names import MEANING
+from egressmon.sanitise.catalog.listed import KINDS
+from egressmon.sanitise.words.secret_names import MEANING
 from egressmon.scan.names import NameSearch
 from egressmon.scan.search import FileSearch, Leak, Unsearched
 from egressmon.scan.walk import entries

@@ -11,7 +11,11 @@ from urllib.parse import quote, quote_plus, unquote
 
 from egressmon.sanitise.counting import MASK
 from egressmon.sanitise.redaction import redact
-from egressmon.sanitise.secret_names import is_harmless, is_no_value, is_secret_name
+from egressmon.sanitise.words.secret_names import (
+    is_harmless,
+    is_no_value,
+    is_secret_name,
+)
 
 _Text = TypeVar("_Text", str, bytes)
 _SHORTEST = 8

@@ -17,10 +17,11 @@ from egressmon.evidence.records.code import StackReference
 from egressmon.evidence.records.running import RunStart
 from egressmon.evidence.records.traffic import ConnectionRecord, DnsRecord
 from egressmon.recent import Recent
-from egressmon.sanitise import kinds, sanitise_place
-from egressmon.sanitise.catalog import IN_NAME
+from egressmon.sanitise import sanitise_place
+from egressmon.sanitise.catalog.surrounded import IN_NAME
+from egressmon.sanitise.commands import kinds
 from egressmon.sanitise.counting import MASK, hidden, masked_so_far, recount
-from egressmon.sanitise.tokens import tokens_in_name
+from egressmon.sanitise.words.tokens import tokens_in_name
 
 _MAX_REMEMBERED = 8192
 _MAX_TEXT = 512

@@ -12,8 +12,8 @@ def told(text: object, limit: int = 200) -> str:
 
 def masked(text: str) -> str:
     """Return `text` without the secrets that host names carry, as evidence shows it."""
-    from egressmon.sanitise.text import mask_text  # noqa: PLC0415 -- see above
-    from egressmon.sanitise.tokens import tokens_in_name  # noqa: PLC0415 -- see above
+    from egressmon.sanitise.words.text import mask_text  # noqa: PLC0415 -- see above
+    from egressmon.sanitise.words.tokens import tokens_in_name  # noqa: PLC0415 -- see above
 
     for start, end in reversed(tokens_in_name(text)):
         text = f"{text[:start]}***{text[end:]}"

@@ -1,6 +1,6 @@
 """Texts for people that quote what others chose, such as names: no token is in them."""
 
-from egressmon.sanitise.tokens import mask_tokens
+from egressmon.sanitise.words.tokens import mask_tokens
 from egressmon.text import printable
 
 _LONGEST = 2000

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from egressmon.host import egressmon_version
 from egressmon.reports.wording import plural
 from egressmon.reports.workflow import Annotations
-from egressmon.sanitise.catalog import KINDS
+from egressmon.sanitise.catalog.listed import KINDS
 from egressmon.sanitise.paths import ShownPath
 from egressmon.scan.search import Leak, Unsearched
 from egressmon.text import printable

@@ -1,13 +1,14 @@
 """Mask secrets in what is recorded.
 
 Whatever looks like a secret is replaced by `***`, also in doubt. Commands are read as
-their programs read them (`table.py` says which options hold secrets); other words are
-judged by names and shapes; and what a search would find is masked (`settled.py`).
+their programs read them (`commands/table.py` says which options hold secrets); other
+words are judged by names and shapes (`words/`); and what a search would find is masked
+(`settled.py`).
 docs/evidence.md says what is not masked.
 """
 
 from egressmon.sanitise.argv_mode import ArgvMode
-from egressmon.sanitise.command import mask_command
+from egressmon.sanitise.commands.command import mask_command
 from egressmon.sanitise.counting import MASK
 from egressmon.sanitise.settled import (
     sanitise_place,
@@ -15,7 +16,7 @@ from egressmon.sanitise.settled import (
     settled_texts,
     settled_words,
 )
-from egressmon.sanitise.text import MAX_TEXT
+from egressmon.sanitise.words.text import MAX_TEXT
 
 __all__ = [
     "MASK",

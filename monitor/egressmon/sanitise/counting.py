@@ -8,7 +8,7 @@ _masked: Counter[str] = Counter()
 
 
 def hidden(kind: str) -> str:
-    """Return the mask for a secret of this `kind` (a name in catalog.py); count it."""
+    """Return the mask for a secret of this `kind` (a name in `catalog/`); count it."""
     _masked[kind] += 1
     return MASK
 

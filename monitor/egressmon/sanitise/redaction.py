@@ -3,8 +3,8 @@
 `scan_text` and `redact` are one engine: `redact` replaces what `scan_text` finds until
 it finds nothing. So what `redact` returned is clean for `scan_text` (and for
 `egressmon scan`), and redacting it again changes nothing. What counts as a secret is
-in `catalog.py`; `layers.py` takes off base64, percent-encoding, escapes, entities,
-Markdown's backslashes, UTF-16, gzip and zlib, to a depth of MAX_DEPTH.
+in `catalog/`; `searching/layers.py` takes off base64, percent-encoding, escapes,
+entities, Markdown's backslashes, UTF-16, gzip and zlib, to a depth of MAX_DEPTH.
 
     text, counts = redact('{"api_key": "sk-ant-…"}')   # str gives str, bytes give bytes
     for finding in scan_text(path.read_bytes()):
@@ -23,12 +23,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
 
-from egressmon.sanitise import layers
-from egressmon.sanitise.catalog import RANDOM_BASE64, RANDOM_HEX
+from egressmon.sanitise.catalog.surrounded import RANDOM_BASE64, RANDOM_HEX
 from egressmon.sanitise.counting import MASK
-from egressmon.sanitise.found import Match, Run
-from egressmon.sanitise.matches import matches
-from egressmon.sanitise.runs import all_runs
+from egressmon.sanitise.searching import layers
+from egressmon.sanitise.searching.found import Match, Run
+from egressmon.sanitise.searching.matches import matches
+from egressmon.sanitise.searching.runs import all_runs
 
 MAX_DEPTH = 5
 """How many encodings inside each other are taken off."""

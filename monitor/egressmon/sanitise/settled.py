@@ -1,7 +1,7 @@
 """Mask what is recorded until a search of the record finds nothing in it.
 
-`text.py` and `command.py` mask in doubt, by names, shapes and what programs take; a
-search (`redaction.py`) also takes encodings off. What it would still find is masked
+`words/text.py` and `commands/` mask in doubt, by names, shapes and what programs take;
+a search (`redaction.py`) also takes encodings off. What it would still find is masked
 here, so that it cannot find what was left: in each word, and in a command as it is
 written, since a name in one word may speak of the next.
 """
@@ -10,10 +10,10 @@ import json
 import re
 from itertools import accumulate
 
-from egressmon.sanitise.catalog import RANDOM_BASE64, RANDOM_HEX
+from egressmon.sanitise.catalog.surrounded import RANDOM_BASE64, RANDOM_HEX
 from egressmon.sanitise.counting import MASK, hidden
 from egressmon.sanitise.redaction import Budget, Hit, search, taken_out
-from egressmon.sanitise.text import cut, mask_place, mask_text
+from egressmon.sanitise.words.text import cut, mask_place, mask_text
 
 _VAGUE = frozenset({RANDOM_BASE64.name, RANDOM_HEX.name})
 _NONE: frozenset[str] = frozenset()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
-from egressmon.sanitise.layers import GZIP
+from egressmon.sanitise.searching.layers import GZIP
 
 CHUNK = 1 << 20
 LARGEST = 16 << 20

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from egressmon.sanitise import redaction, sanitise_argv, sanitise_text
-from egressmon.sanitise.catalog import KINDS, TOKENS, Kind
+from egressmon.sanitise.catalog import Kind
+from egressmon.sanitise.catalog.listed import KINDS
+from egressmon.sanitise.catalog.tokens import TOKENS
 from egressmon.sanitise.redaction import MAX_DEPTH, UNSEARCHED, redact, scan_text
 from support.secrets import ENCODINGS, SHAPES, filled, look_alikes, secrets
 from unit.sanitise.test_sanitise_corpus import filled as filled_word

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from egressmon.sanitise import kinds, sanitise_argv, sanitise_text
+from egressmon.sanitise import sanitise_argv, sanitise_text
 from egressmon.sanitise.argv_mode import ArgvMode
-from egressmon.sanitise.text import MAX_TEXT
+from egressmon.sanitise.commands import kinds
+from egressmon.sanitise.words.text import MAX_TEXT
 
 # Each secret is in angle brackets.
 CORPUS = [

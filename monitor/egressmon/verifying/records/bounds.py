@@ -12,7 +12,7 @@ from egressmon.evidence.records.lasting import Watched
 from egressmon.evidence.records.traffic import Origin
 from egressmon.evidence.segmented import LOST
 from egressmon.evidence.tally import UNKNOWN_ORIGIN
-from egressmon.sanitise.catalog import KINDS
+from egressmon.sanitise.catalog.listed import KINDS
 from egressmon.sensor.blind_spots import ALWAYS, KnownBlindSpot
 from egressmon.sensor.canary import INET6_BLOCK, INET_BLOCKS
 from egressmon.sensor.sensor import CONSEQUENCES

@@ -7,13 +7,13 @@ possessively, and only from the beginning of a run of characters.
 import re
 from functools import cache
 
-from egressmon.sanitise.catalog import (
+from egressmon.sanitise.catalog import Kind
+from egressmon.sanitise.catalog.surrounded import (
     PRIVATE_KEY,
     TELEGRAM_ADDRESS,
-    TOKENS,
     WEB_HOOK,
-    Kind,
 )
+from egressmon.sanitise.catalog.tokens import TOKENS
 from egressmon.sanitise.counting import hidden
 
 _SHORTEST = 14

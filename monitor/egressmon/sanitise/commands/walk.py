@@ -1,24 +1,26 @@
-"""Mask secrets in a command, its options, and the commands that it runs in turn."""
+"""Walk over the words of a command, and mask the secrets among them."""
 
 import re
+from collections.abc import Callable
 
-from egressmon.sanitise import table, tools
-from egressmon.sanitise.catalog import ARGUMENT
+from egressmon.sanitise.catalog.surrounded import ARGUMENT
+from egressmon.sanitise.commands import table, tools
+from egressmon.sanitise.commands.kinds import masked, masked_by_name, masked_word
+from egressmon.sanitise.commands.recognising import (
+    begins_command,
+    held_command,
+    is_command_text,
+    is_python,
+    last_words,
+    module_run,
+    program_of,
+)
 from egressmon.sanitise.counting import MASK, hidden
-from egressmon.sanitise.kinds import masked, masked_by_name, masked_word
-from egressmon.sanitise.pipes import fed_secrets, is_pipe
-from egressmon.sanitise.secret_names import is_secret_name, is_switch
-from egressmon.sanitise.shell import Word, simple_commands
-from egressmon.sanitise.text import cut, mask_known
+from egressmon.sanitise.words.secret_names import is_secret_name, is_switch
 
-_MAX_DEPTH = 4
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=")
 _LOOKS_LIKE_OPTION = re.compile(r"--[a-z][a-z0-9-]*(?:=.*)?|-[A-Za-z0-9]", re.DOTALL)
-_SHELL_SYNTAX = re.compile(r"[\s;|&()<>\"'\\`]")
-_NO_COMMANDS = frozenset({"$", ""})
-_PYTHON = re.compile(r"(?:python|pypy)[\d.]*t?")
 _OPTION_NAME = re.compile(r"--?[A-Za-z0-9][\w.-]*")
-_EXECS = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
 # Options of programs that are not in the table.
 _USER_OPTIONS = frozenset({"-u", "--user", "-U", "--proxy-user", "--auth"})
 # A host, as Bundler's key for credentials. Its other keys with a dot hold none.
@@ -29,88 +31,24 @@ _HOST = re.compile(
 _SCRIPT_FOLLOWS = re.compile(r"--command|-[A-Za-bd-z]{0,6}c[A-Za-z]{0,6}")
 _WITH_SETTING = frozenset({"-o", "-O", "+o", "+O"})
 _NO_SCRIPTS = frozenset({"su", "runuser", "script"})  # in the first words behind them
-# An option, a setting or a variable whose value is a command: ProxyCommand=sshpass …
-_HOLDS_COMMAND = re.compile(
-    r"(?:[\w.-]{1,64}+=|(?:-o)?[A-Z][A-Za-z]{1,32}Command[ =])(?=[^\s=]{1,256}\s)"
-)
-_NAMED_PROGRAM = re.compile(
-    r"[$(`\"]{1,3}(?:which|command -v|type -[pP])\s([^\s`)]{1,256})[`)\"]+"
-)
 _DSN = frozenset({"--dsn", "-dsn", "--connect"})
-# Options of runners that take no value: the next word can be a command.
-_SWITCHES = re.compile(
-    r"-[itdTAaqvntCmDR46]+|--(?:rm|interactive|tty|detach|init|privileged|read-only|quiet|"
-    r"no-deps|verbose|isolated|stdin)"
-)
 
 
-def mask_shell(text: str, depth: int = 0) -> str:
-    """Return `text`, written for a shell, with the secrets in its commands masked."""
-    if not _SHELL_SYNTAX.search(text):
-        return masked_word(text)
-    if depth > _MAX_DEPTH:
-        return hidden(ARGUMENT.name)
-    text = cut(text)
-    shown: list[str] = []
-    at = 0
-    commands = simple_commands(text)
-    for index, words in enumerate(commands):
-        values = [word.value for word in words]
-        if len(values) == 1 and values[0] in _NO_COMMANDS:
-            continue
-        following = commands[index + 1] if index + 1 < len(commands) else []
-        for word, value in zip(
-            words,
-            _masked_command(
-                text, commands[index - 1] if index else [], words, following, depth
-            ),
-            strict=True,
-        ):
-            if value != word.value:
-                shown += [text[at : word.start], word.quote, value, word.quote]
-                at = word.end
-    # Then mask it as plain text, too: here-documents and comments are no commands.
-    return mask_known("".join([*shown, text[at:]]))
-
-
-# The masked words of one command; `before` and `following` are its neighbours.
-def _masked_command(
-    text: str, before: list[Word], words: list[Word], following: list[Word], depth: int
-) -> list[str]:
-    values = [word.value for word in words]
-    if following and is_pipe(text[words[-1].end : following[0].start]):
-        fed = fed_secrets(values, [word.value for word in following])
-        if fed is not None:
-            return fed
-    # $(which mysql) -pSECRET: the program is the last word of the command before.
-    if before and values[0][:1] == "-" and text[words[0].start - 2] in ")`":
-        return mask_command([before[-1].value, *values], depth + 1)[1:]
-    return mask_command(values, depth + 1)
-
-
-def mask_command(words: list[str], depth: int = 0) -> list[str]:
-    """Return the `words` of a command with secrets masked, in the same number."""
-    command = _Command(words, depth)
-    at = 0
-    while at < len(words):
-        at = command.mask_from(at)
-    return command.shown
-
-
-class _Command:
+class Command:
     """The words of a command, and `shown`: the same words, masked as far as it got."""
 
-    def __init__(self, words: list[str], depth: int) -> None:
+    def __init__(self, words: list[str], mask_shell: Callable[[str], str]) -> None:
+        """Take the `words`; `mask_shell` masks a word that is a script of a shell."""
         self.words = words
         self.shown = list(words)
-        self._depth = depth
+        self._mask_shell = mask_shell
         self._program = ""
         self._rules = tools.NONE
 
     def mask_from(self, at: int) -> int:
         """Mask the command that begins at index `at`; returns where the next begins."""
         word = self.words[at]
-        program = _program(word)
+        program = program_of(word)
         if _ASSIGNMENT.match(word):
             self._mask_word(at)
             return at + 1
@@ -118,30 +56,19 @@ class _Command:
             return self._mask_shell_words(at + 1)
         if program in table.WRAPPERS:
             return self._pass_wrapper(at, table.WRAPPERS[program])
-        if _PYTHON.fullmatch(program) and (module := self._module(at + 1)):
+        if is_python(program) and (module := module_run(self.words, at + 1)):
             return module
         if " " in word and at:
-            self.shown[at] = mask_shell(word, self._depth)
+            self.shown[at] = self._mask_shell(word)
         elif word != MASK:
             self.shown[at] = masked_word(word)
         return self._mask_arguments(at, program)
-
-    # The index of the module that `python -m` runs as a command; 0 if there is none.
-    def _module(self, at: int) -> int:
-        while at + 1 < len(self.words) and self.words[at][:1] == "-":
-            word = self.words[at]
-            if word == "-m":
-                return at + 1
-            if word == "-c":
-                return 0
-            at += 2 if word in {"-W", "-X"} else 1
-        return 0
 
     # Pass the options and words of a wrapper; returns where the command that it runs
     # begins. `row` is its row of table.WRAPPERS.
     def _pass_wrapper(self, at: int, row: str) -> int:
         takes, _, count = row.partition(" ")
-        left, program = int(count), _program(self.words[at])
+        left, program = int(count), program_of(self.words[at])
         at += 1
         while at < len(self.words):
             word = self.words[at]
@@ -186,7 +113,7 @@ class _Command:
 
     def _mask_script(self, at: int) -> None:
         if at < len(self.words):
-            self.shown[at] = mask_shell(self.words[at], self._depth)
+            self.shown[at] = self._mask_shell(self.words[at])
 
     def _mask_handed_on(self, at: int) -> int:
         self._program, self._rules = "", tools.NONE
@@ -198,7 +125,8 @@ class _Command:
         self._rules = tools.rules_of(program, names)
         end = self._mask_options_and_words(at + 1, len(names))
         if end >= len(self.words) and self._rules.last:
-            self._mask_last_words(at)
+            for index in last_words(self.words, at, self._rules.last):
+                self.shown[index] = hidden(ARGUMENT.name)
         return end
 
     def _subcommand(self, at: int, program: str) -> tuple[str, ...]:
@@ -210,7 +138,7 @@ class _Command:
         place, name = -used, False
         while at < len(self.words):
             word = self.words[at]
-            if self._is_command(at):
+            if begins_command(self.words, at, self._program):
                 return at if word[:1] != "-" else at + 1
             if word.startswith(self._rules.prefixes) and self._rules.prefixes:
                 start = next(
@@ -225,21 +153,6 @@ class _Command:
                 place += 1
             at += 1
         return at
-
-    def _is_command(self, at: int) -> bool:
-        word, before = self.words[at], self.words[at - 1]
-        if word == "--" and at + 1 < len(self.words):
-            return tools.is_command(self.words[at + 1])
-        if word in _EXECS:
-            return self._program == "find"
-        if word[:1] == "-" or self._program not in table.RUNNERS:
-            return False
-        if self._program == "sshpass":
-            return True
-        behind = before[:1] != "-" or _SWITCHES.fullmatch(before) is not None
-        return behind and (
-            tools.is_command(word) or _PYTHON.fullmatch(word) is not None
-        )
 
     # Mask a word that belongs to no option; returns whether the next one is a secret.
     def _mask_argument(self, at: int, place: int, *, secret: bool) -> bool:
@@ -297,8 +210,8 @@ class _Command:
     def _masked_joined(self, name: str, kind: str | None, value: str) -> str:
         if kind == "ifnamed":
             kind = self._kind_by_words()
-        if kind is None and self._is_command_text(value):
-            return f"{name}={mask_shell(value, self._depth)}"
+        if kind is None and is_command_text(value):
+            return f"{name}={self._mask_shell(value)}"
         if kind == "joined":
             kind = "secret"
         if kind is None and name in _USER_OPTIONS:
@@ -352,51 +265,16 @@ class _Command:
         names = (word for word in self.words[1:] if word[:1] != "-")
         return "secret" if any(map(is_secret_name, names)) else "text"
 
-    # If one of the options of `rules.last` is there, the last word is a secret.
-    def _mask_last_words(self, at: int) -> None:
-        options = [word for word in self.words[at:] if word[:1] == "-"]
-        for name in self._rules.last:
-            wanted = name.lstrip("-")
-            found = name in options or (
-                len(wanted) == 1
-                and any(wanted in one for one in options if one[1:2] != "-")
-            )
-            if found:
-                self._mask_last(at, name)
-
-    # Options, and the value of one, may still follow the last word.
-    def _mask_last(self, at: int, name: str) -> None:
-        for index in range(len(self.words) - 1, at, -1):
-            word, before = self.words[index], self.words[index - 1]
-            of_long = before[:2] == "--" and "=" not in before and before != name
-            if word[:1] != "-" and not of_long:
-                self.shown[index] = hidden(ARGUMENT.name)
-                return
-
-    @staticmethod
-    def _is_command_text(text: str) -> bool:
-        head = text.split(maxsplit=1)
-        return len(head) > 1 and tools.is_known(_program(head[0]))
-
     # Mask a word whose meaning is not known. It may be shell text (ssh HOST 'COMMAND'),
     # or a setting with such a text.
     def _mask_word(self, at: int) -> None:
         word = self.words[at]
         blanks = " " in word or "\n" in word
-        if (blanks and self._is_command_text(word)) or "$(" in word:
-            self.shown[at] = mask_shell(word, self._depth)
+        if (blanks and is_command_text(word)) or "$(" in word:
+            self.shown[at] = self._mask_shell(word)
             return
-        held = _HOLDS_COMMAND.match(word) if blanks else None
-        if held is not None and self._is_command_text(word[held.end() :]):
-            text = mask_shell(word[held.end() :], self._depth)
-            self.shown[at] = held[0] + text
+        begin = held_command(word) if blanks else 0
+        if begin:
+            self.shown[at] = word[:begin] + self._mask_shell(word[begin:])
         else:
             self.shown[at] = masked_word(word)
-
-
-# The program's name. `$(which mysql)` and `$MYSQL` are taken for mysql, too.
-def _program(word: str) -> str:
-    if word[:1] in {"$", "`", '"'}:
-        found = _NAMED_PROGRAM.fullmatch(word)
-        word = found[1] if found is not None else word.strip("${}").lower()
-    return word.rpartition("/")[2]

@@ -11,8 +11,8 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from egressmon.sanitise import runs
-from egressmon.sanitise.found import Run, every, regions
+from egressmon.sanitise.searching import runs
+from egressmon.sanitise.searching.found import Run, every, regions
 
 # Between pieces. No pattern matches across it, and no value begins or ends with it.
 _BETWEEN = b"\n\x01\n"

@@ -6,9 +6,10 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from functools import cache
 
-from egressmon.sanitise.catalog import RANDOM_BASE64, RANDOM_HEX, TOKENS
-from egressmon.sanitise.found import Match, Run, Sought
-from egressmon.sanitise.randomness import is_random_key
+from egressmon.sanitise.catalog.surrounded import RANDOM_BASE64, RANDOM_HEX
+from egressmon.sanitise.catalog.tokens import TOKENS
+from egressmon.sanitise.searching.found import Match, Run, Sought
+from egressmon.sanitise.words.randomness import is_random_key
 
 SHORTEST = 24
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-"

@@ -10,7 +10,7 @@ import re
 from itertools import pairwise
 from operator import ne
 
-from egressmon.sanitise.catalog import RANDOM_BASE64
+from egressmon.sanitise.catalog.surrounded import RANDOM_BASE64
 from egressmon.sanitise.counting import hidden
 
 _CLASSES = str.maketrans(

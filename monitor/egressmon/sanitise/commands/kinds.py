@@ -3,10 +3,14 @@
 import re
 
 from egressmon.recent import Recent
-from egressmon.sanitise.catalog import ARGUMENT, COOKIE, NAMED
+from egressmon.sanitise.catalog.surrounded import ARGUMENT, COOKIE, NAMED
 from egressmon.sanitise.counting import hidden
-from egressmon.sanitise.secret_names import is_harmless, is_no_value, is_secret_name
-from egressmon.sanitise.text import cut, mask_text
+from egressmon.sanitise.words.secret_names import (
+    is_harmless,
+    is_no_value,
+    is_secret_name,
+)
+from egressmon.sanitise.words.text import cut, mask_text
 
 _NUMBERS = re.compile(r"\d+:\d+")
 _ORACLE = re.compile(r"(?P<user>[^/@\s]+)/(?P<secret>[^\s]+?)(?P<db>@[^@\s]*)?")

@@ -10,19 +10,19 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import NamedTuple
 
-from egressmon.sanitise import arguments, named, runs
-from egressmon.sanitise.catalog import (
+from egressmon.sanitise.catalog import Kind
+from egressmon.sanitise.catalog.surrounded import (
     PRIVATE_KEY,
     TELEGRAM_ADDRESS,
-    TOKENS,
     URL_CREDENTIALS,
     WEB_HOOK,
-    Kind,
 )
-from egressmon.sanitise.found import Match, Run, Sought, every, regions
-from egressmon.sanitise.secret_names import is_no_value, is_stand_in
-from egressmon.sanitise.tokens import alternatives
-from egressmon.sanitise.urls import userinfo
+from egressmon.sanitise.catalog.tokens import TOKENS
+from egressmon.sanitise.searching import arguments, named, runs
+from egressmon.sanitise.searching.found import Match, Run, Sought, every, regions
+from egressmon.sanitise.words.secret_names import is_no_value, is_stand_in
+from egressmon.sanitise.words.tokens import alternatives
+from egressmon.sanitise.words.urls import userinfo
 
 _LONGEST_TOKEN = 8192
 # A token begins where no word is under way; but the letter of an escape (\n), and

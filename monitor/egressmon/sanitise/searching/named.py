@@ -10,23 +10,23 @@ from collections.abc import Iterator
 from functools import cache
 from urllib.parse import unquote
 
-from egressmon.sanitise import secret_names
-from egressmon.sanitise.catalog import (
+from egressmon.sanitise.catalog.surrounded import (
     API_KEY_HEADER,
     AUTHORIZATION,
     COOKIE,
     NAMED,
     SIGNED_URL,
 )
-from egressmon.sanitise.found import Match, Sought, every
-from egressmon.sanitise.secret_names import (
+from egressmon.sanitise.searching.found import Match, Sought, every
+from egressmon.sanitise.words import secret_names
+from egressmon.sanitise.words.secret_names import (
     is_harmless,
     is_key_variable,
     is_secret_name,
     is_stand_in,
     words_of,
 )
-from egressmon.sanitise.written import (
+from egressmon.sanitise.words.written import (
     BEGIN,
     BLANK,
     LONGEST_REST,

@@ -6,11 +6,11 @@ from functools import cache
 from itertools import takewhile
 from operator import eq
 
-from egressmon.sanitise.catalog import ARGUMENT
-from egressmon.sanitise.command import mask_command, mask_shell
-from egressmon.sanitise.found import Match, Sought, every
-from egressmon.sanitise.secret_names import is_stand_in
-from egressmon.sanitise.table import TABLE
+from egressmon.sanitise.catalog.surrounded import ARGUMENT
+from egressmon.sanitise.commands.command import mask_command, mask_shell
+from egressmon.sanitise.commands.table import TABLE
+from egressmon.sanitise.searching.found import Match, Sought, every
+from egressmon.sanitise.words.secret_names import is_stand_in
 
 _BEFORE, _BEHIND = 256, 1024
 _LINE = re.compile(rb"[^\r\n\x00]*+")

@@ -6,18 +6,18 @@ is matched possessively, and what follows it is bounded.
 
 import re
 
-from egressmon.sanitise.catalog import AUTHORIZATION, COOKIE, NAMED
+from egressmon.sanitise.catalog.surrounded import AUTHORIZATION, COOKIE, NAMED
 from egressmon.sanitise.counting import MASK, hidden
-from egressmon.sanitise.randomness import mask_random
-from egressmon.sanitise.secret_names import (
+from egressmon.sanitise.words.randomness import mask_random
+from egressmon.sanitise.words.secret_names import (
     is_harmless,
     is_password,
     is_secret_name,
     words_of,
 )
-from egressmon.sanitise.tokens import mask_tokens
-from egressmon.sanitise.urls import mask_urls
-from egressmon.sanitise.written import (
+from egressmon.sanitise.words.tokens import mask_tokens
+from egressmon.sanitise.words.urls import mask_urls
+from egressmon.sanitise.words.written import (
     BEGIN,
     LONGEST_REST,
     MARK,

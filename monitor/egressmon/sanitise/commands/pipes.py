@@ -2,10 +2,10 @@
 
 import re
 
-from egressmon.sanitise.catalog import ARGUMENT
+from egressmon.sanitise.catalog.surrounded import ARGUMENT
+from egressmon.sanitise.commands.kinds import masked
 from egressmon.sanitise.counting import hidden
-from egressmon.sanitise.kinds import masked
-from egressmon.sanitise.secret_names import is_no_value, is_secret_name
+from egressmon.sanitise.words.secret_names import is_no_value, is_secret_name
 
 _WRITERS = frozenset({"echo", "printf"})
 # Programs that read passwords from their standard input without an option.

@@ -2,7 +2,7 @@
 
 import re
 
-from egressmon.sanitise.catalog import URL_CREDENTIALS
+from egressmon.sanitise.catalog.surrounded import URL_CREDENTIALS
 from egressmon.sanitise.counting import hidden
 
 # Bounded, as a scheme of any length would make the search quadratic.

@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import NamedTuple
 
-from egressmon.sanitise.table import RUNNERS, SHELLS, TABLE, WRAPPERS
+from egressmon.sanitise.commands.table import RUNNERS, SHELLS, TABLE, WRAPPERS
 
 
 class Rules(NamedTuple):

@@ -1,0 +1,1 @@
+"""Mask secrets in commands, as their programs read them."""

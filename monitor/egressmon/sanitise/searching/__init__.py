@@ -1,0 +1,1 @@
+"""Find secrets in bytes, below their encodings."""

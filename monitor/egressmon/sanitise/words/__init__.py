@@ -1,0 +1,1 @@
+"""Mask secrets in words and texts, by their names and shapes."""
