@@ -26,7 +26,7 @@ from egressmon.policy.judging.judge import Judge
 from egressmon.policy.judging.questions import Destination
 from egressmon.policy.language.model import Allow, Dns, Policy
 from egressmon.policy.reading.file import load_policy
-from egressmon.reports.learned_policy import Lesson
+from egressmon.reports.proposing.learned_policy import Lesson
 
 ENTRIES = (10, 100, 1_000, 10_000)
 HOSTS = (250, 500, 1_000, 2_000, 4_000)

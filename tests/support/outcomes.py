@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from egressmon.evidence.records.running import RunEnd
 from egressmon.evidence.tally import Tally
-from egressmon.reports.outcome import Outcome
+from egressmon.reports.runs.outcome import Outcome
 
 _CLEAN_END = RunEnd(
     verdict="clean",

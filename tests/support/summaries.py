@@ -9,9 +9,9 @@ from egressmon.evidence.tally import Tally
 from egressmon.naming.names import Resolver
 from egressmon.policy.language.default import DEFAULT
 from egressmon.policy.reading.file import LoadedPolicy
-from egressmon.reports.needs import Needs
-from egressmon.reports.outcome import Outcome
-from egressmon.reports.proposal import propose
+from egressmon.reports.proposing.needs import Needs
+from egressmon.reports.proposing.proposal import propose
+from egressmon.reports.runs.outcome import Outcome
 from support.outcomes import outcome
 
 HOSTILE = st.text(

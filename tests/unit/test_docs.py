@@ -35,7 +35,7 @@ from egressmon.policy.language.model import (
 )
 from egressmon.policy.language.native import Native, NativeCode
 from egressmon.probes.wire import CONSTANTS
-from egressmon.reports.summary import losses_line
+from egressmon.reports.runs.summary import losses_line
 from egressmon.runs import conclude
 from egressmon.sanitise.catalog.listed import KINDS
 from egressmon.sensor.blind_spots import KnownBlindSpot

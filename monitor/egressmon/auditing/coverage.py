@@ -30,7 +30,7 @@ from egressmon.policy.judging.judge import Judge, Verdict
 from egressmon.policy.language.model import Policy
 from egressmon.policy.language.search import SearchList
 from egressmon.policy.reading.file import LoadedPolicy
-from egressmon.reports.needs import Needs
+from egressmon.reports.proposing.needs import Needs
 from egressmon.values import dataclass, field, replace
 
 _MAX_REFUSED = 10_000

@@ -16,7 +16,7 @@ from egressmon.evidence.records.traffic import (
     ExistingRecord,
 )
 from egressmon.evidence.tally import code_label, module_label, program_label
-from egressmon.reports.learned_names import LookUps
+from egressmon.reports.proposing.learned_names import LookUps
 from egressmon.values import dataclass, field
 
 MAX_ROWS = 10_000

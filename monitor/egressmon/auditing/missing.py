@@ -7,8 +7,14 @@ from egressmon.auditing.findings import Finding
 from egressmon.auditing.tables import comments, value
 from egressmon.policy.language.search import NO_SEARCH, SearchList
 from egressmon.policy.reading.file import PROJECT, LoadedPolicy
-from egressmon.reports.entries import Entry, entries_of, hosts_of, is_host, uncovered
-from egressmon.reports.needs import Needs
+from egressmon.reports.proposing.entries import (
+    Entry,
+    entries_of,
+    hosts_of,
+    is_host,
+    uncovered,
+)
+from egressmon.reports.proposing.needs import Needs
 
 _MAX_USERS = 3
 

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from egressmon.auditing.inventory import Inventory, Row
 from egressmon.auditing.known import known, of_port
 from egressmon.auditing.phases import AFTER, IMPORT, MEANING
-from egressmon.reports.wording import plural
-from egressmon.reports.workflow import cell
+from egressmon.reports.writing.wording import plural
+from egressmon.reports.writing.workflow import cell
 
 _MAX_SHOWN = 4  # of the values of a cell
 _MAX_DOUBTS = 50
@@ -26,7 +26,7 @@ def surfaces(found: Inventory, doubts: Sequence[str]) -> Iterator[str]:
 
     `doubts` are why it may not be all.
 
-    Whatever others wrote is in code spans, escaped (reports/workflow.py).
+    Whatever others wrote is in code spans, escaped (reports/writing/workflow.py).
     """
     yield from ("# Surfaces", "")
     yield "All that was reached, to be reviewed: written by egressmon, and no policy."

@@ -8,8 +8,8 @@ from typing import Any
 from egressmon.auditing.coverage import Compared
 from egressmon.auditing.findings import KINDS, Finding
 from egressmon.policy.reading.file import LoadedPolicy
-from egressmon.reports.explaining import safe
-from egressmon.reports.wording import plural
+from egressmon.reports.writing.explaining import safe
+from egressmon.reports.writing.wording import plural
 from egressmon.sanitise.paths import shown_path
 
 _MAX_SHOWN = 1000  # findings, in text

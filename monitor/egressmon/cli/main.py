@@ -75,6 +75,6 @@ def _explain(error: Exception, text: str, hint: str, arguments: list[str]) -> No
         traceback.print_exc()
         if log := getattr(error, "log", ""):
             sys.stderr.write(f"{log}\n")
-    from egressmon.reports.explaining import explanation  # noqa: PLC0415 -- rare
+    from egressmon.reports.writing.explaining import explanation  # noqa: PLC0415 -- rare
 
     sys.stderr.write(explanation(text, hint))

@@ -8,9 +8,9 @@ from typing import Any, Literal, TextIO, TypeAlias
 
 from egressmon.drift.findings import SCHEMA, Change, Comparison
 from egressmon.drift.model import Run, Texts, Who
-from egressmon.reports.explaining import safe
-from egressmon.reports.json_text import json_text
-from egressmon.reports.workflow import Annotation, cell, write_annotations
+from egressmon.reports.writing.explaining import safe
+from egressmon.reports.writing.json_text import json_text
+from egressmon.reports.writing.workflow import Annotation, cell, write_annotations
 
 Form: TypeAlias = Literal["table", "json", "markdown", "github"]
 FORMS: tuple[Form, ...] = ("table", "json", "markdown", "github")

@@ -20,7 +20,7 @@ from egressmon.errors import EgressmonError, PrivilegeError, UsageError
 from egressmon.installation.install_root import LOCK
 from egressmon.installation.wheel import repack
 from egressmon.privileges import privilege
-from egressmon.reports.explaining import explanation
+from egressmon.reports.writing.explaining import explanation
 from egressmon.startup import environment, installed, ownership
 from egressmon.startup.installed import Installation
 from egressmon.text import printable

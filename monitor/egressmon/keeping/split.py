@@ -26,8 +26,8 @@ _LATER = (
     "traceback",
     "egressmon.attribution.native.unwinding.processors.aarch64",
     "egressmon.attribution.packages.rpm",
-    "egressmon.reports.github",
-    "egressmon.reports.summary",
+    "egressmon.reports.runs.github",
+    "egressmon.reports.runs.summary",
 )
 _PACKAGES = ("rich", "orjson")
 _READ, _ENTER = 0o004, 0o001  # permission bits for others than owner and group

@@ -43,7 +43,7 @@ from egressmon.proofs.written.folder import Folder
 from egressmon.proofs.written.known import KnownSecrets
 from egressmon.proofs.written.locked import EVIDENCE_LOCK, PLAN, policy_name
 from egressmon.proofs.written.scratch import Scratch
-from egressmon.reports.explaining import explanation
+from egressmon.reports.writing.explaining import explanation
 from egressmon.startup import patience
 from egressmon.text import printable
 from egressmon.values import dataclass

@@ -11,7 +11,7 @@ from egressmon.evidence.segmented import LOST
 from egressmon.evidence.tally import Tally
 from egressmon.faults import Faults
 from egressmon.pipeline import Pipeline
-from egressmon.reports.outcome import NOT_RUN
+from egressmon.reports.runs.outcome import NOT_RUN
 from egressmon.runs.plan import Ending, RunOptions
 from egressmon.sanitise.counting import masked_so_far
 from egressmon.sensor.sensor import Sensor

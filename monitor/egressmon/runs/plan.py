@@ -17,7 +17,7 @@ from egressmon.keeping.launch import status_of
 from egressmon.keeping.segments import RunFolder
 from egressmon.policy.reading.file import LoadedPolicy
 from egressmon.privileges.privilege import User
-from egressmon.reports.page import Page
+from egressmon.reports.writing.page import Page
 from egressmon.runs.catch_up import DEFAULT_S
 from egressmon.sanitise.argv_mode import ArgvMode
 from egressmon.sensor.escalation import SudoQuery

@@ -12,7 +12,7 @@ from egressmon.keeping.segments import KeeperFolder
 from egressmon.keeping.signals import block_forwarded
 from egressmon.keeping.split import split
 from egressmon.probes.engine import Engine
-from egressmon.reports.outcome import Outcome
+from egressmon.reports.runs.outcome import Outcome
 from egressmon.runs.arming import arm
 from egressmon.runs.plan import Standing
 from egressmon.runs.session import Live, Session

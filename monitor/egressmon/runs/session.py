@@ -23,7 +23,7 @@ from egressmon.keeping.keeper_client import KeeperClient
 from egressmon.naming.names import read_hosts_file
 from egressmon.naming.places import Look
 from egressmon.pipeline import Pipeline
-from egressmon.reports.outcome import Outcome
+from egressmon.reports.runs.outcome import Outcome
 from egressmon.runs import doubts
 from egressmon.runs.arming import Armed
 from egressmon.runs.assemble import Wiring, assemble

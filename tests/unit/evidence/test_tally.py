@@ -13,7 +13,7 @@ from egressmon.evidence.records.code import (
 )
 from egressmon.evidence.records.traffic import ConnectionRecord, Peer
 from egressmon.evidence.tally import Tally, module_label
-from egressmon.reports.summary import losses_line
+from egressmon.reports.runs.summary import losses_line
 
 PYTHON = PackageRecord("deb", "libpython3.11-stdlib", "3.11.2")
 EXTENSION = ModuleFile("/app/x.so", None, None)

@@ -11,7 +11,7 @@ from egressmon.inspection.allowing import Entry, allowing, unused
 from egressmon.inspection.inspection import inspect
 from egressmon.inspection.targets import environment
 from egressmon.policy.reading.file import load_policy
-from egressmon.reports.native import Inspected, Judged, write
+from egressmon.reports.findings.native import Inspected, Judged, write
 from egressmon.startup.environment import original, variables
 from egressmon.text import printable
 

@@ -3,7 +3,7 @@
 import sys
 
 from egressmon.cli.requests import ScanRequest
-from egressmon.reports.leaks import LeakReport, leak_report, where
+from egressmon.reports.findings.leaks import LeakReport, leak_report, where
 from egressmon.sanitise.paths import shown_path
 from egressmon.scan.allowed import read_allowed
 from egressmon.scan.names import NameSearch

@@ -6,8 +6,8 @@ from typing import Any
 from egressmon.cli.requests import VerifyRequest
 from egressmon.errors import UsageError
 from egressmon.proofs.judging.rejudged import claims_of
-from egressmon.reports.explaining import explanation, safe
-from egressmon.reports.json_text import json_text
+from egressmon.reports.writing.explaining import explanation, safe
+from egressmon.reports.writing.json_text import json_text
 from egressmon.verifying.findings import Finding, UnreadableError, Verified
 from egressmon.verifying.rejudging.policies import Policies
 from egressmon.verifying.result import Claim, Result, Wanted

@@ -16,7 +16,7 @@ from egressmon.drift.toml_form import digest_of, text_of
 from egressmon.drift.toml_reading import read_baseline
 from egressmon.errors import UsageError
 from egressmon.policy.reading.file import find_policy, load_policy
-from egressmon.reports.explaining import safe
+from egressmon.reports.writing.explaining import safe
 from egressmon.values import dataclass, replace
 
 _MAX_SHOWN = 100

@@ -9,8 +9,8 @@ from egressmon.cassettes.pins import leaks, lock_cassettes, malformed, verify_ca
 from egressmon.cassettes.settings import LOCK, near, read_settings
 from egressmon.errors import UsageError
 from egressmon.locking import Finding
-from egressmon.reports.drifts import drift_report
-from egressmon.reports.leaks import described, where
+from egressmon.reports.findings.drifts import drift_report
+from egressmon.reports.findings.leaks import described, where
 from egressmon.sanitise.paths import shown_path
 from egressmon.scan.allowed import read_allowed
 from egressmon.scan.search import Unsearched

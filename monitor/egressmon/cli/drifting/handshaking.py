@@ -18,7 +18,7 @@ from egressmon.drift.handshakes import Shaken
 from egressmon.drift.model import TlsValue
 from egressmon.errors import UnfinishedError, UsageError
 from egressmon.privileges.confinement import end_with_parent
-from egressmon.reports.explaining import safe
+from egressmon.reports.writing.explaining import safe
 from egressmon.tls.findings import Finding, findings
 from egressmon.tls.handshake import Client
 from egressmon.tls.probing import Limits, probe_all

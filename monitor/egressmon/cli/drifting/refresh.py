@@ -15,7 +15,7 @@ from egressmon.cli.drifting.cassettes import examine, lock_one
 from egressmon.cli.requests import RefreshRequest
 from egressmon.errors import UsageError
 from egressmon.files.bounded import read_bounded
-from egressmon.reports.drifts import drift_report
+from egressmon.reports.findings.drifts import drift_report
 from egressmon.startup import environment
 from egressmon.text import printable
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from egressmon.errors import PrivilegeError, UsageError
 from egressmon.policy.reading.file import load_policy
 from egressmon.privileges.confinement import become_nobody, unused_uid
-from egressmon.reports.handshakes import Handshakes, Judged, write
+from egressmon.reports.findings.handshakes import Handshakes, Judged, write
 from egressmon.startup.environment import original, variables
 from egressmon.text import printable, unguarded
 from egressmon.tls.findings import findings

@@ -22,7 +22,7 @@ from egressmon.policy.reading.file import LoadedPolicy
 from egressmon.privileges import privilege
 from egressmon.privileges.privilege import User, acting_as
 from egressmon.probes.loaders.loading import Preparation
-from egressmon.reports.learned_policy import LEARNING, Lesson
+from egressmon.reports.proposing.learned_policy import LEARNING, Lesson
 from egressmon.sanitise import sanitise_argv
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def learn(
         text = _surfaces(inventory, outcome.end.incomplete_reasons)
         _write(targets.audit, text, str(audit), "inventory")
     if not run.quiet or outcome.end.incomplete_reasons:
-        from egressmon.reports import summary  # noqa: PLC0415 -- slow, and not before the run
+        from egressmon.reports.runs import summary  # noqa: PLC0415 -- slow, and not before the run
 
         summary.print_lesson(outcome, output, audit=audit)
     return outcome.end.exit_status

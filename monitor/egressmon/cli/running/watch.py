@@ -26,12 +26,12 @@ from egressmon.privileges import privilege
 from egressmon.privileges.privilege import User, acting_as
 from egressmon.probes.engine import Engine
 from egressmon.probes.loaders.loading import Preparation
-from egressmon.reports.explaining import safe
-from egressmon.reports.interface import Report, tell_all
-from egressmon.reports.needs import Needs
-from egressmon.reports.outcome import Outcome
-from egressmon.reports.page import Page
-from egressmon.reports.proposal import propose
+from egressmon.reports.proposing.needs import Needs
+from egressmon.reports.proposing.proposal import propose
+from egressmon.reports.runs.interface import Report, tell_all
+from egressmon.reports.runs.outcome import Outcome
+from egressmon.reports.writing.explaining import safe
+from egressmon.reports.writing.page import Page
 from egressmon.runs import run
 from egressmon.runs.plan import Enforce, RunOptions
 from egressmon.runs.state import make_state
@@ -233,12 +233,12 @@ def _reports(
     outcome: Outcome, user: User, page: Page | None, *, quiet: bool
 ) -> Iterator[Report]:
     if outcome.is_grave or not quiet:
-        from egressmon.reports import summary  # noqa: PLC0415
+        from egressmon.reports.runs import summary  # noqa: PLC0415
 
         yield summary.Summary(quiet=quiet)
     if not _is_github(user):
         return
-    from egressmon.reports import github  # noqa: PLC0415
+    from egressmon.reports.runs import github  # noqa: PLC0415
 
     yield github.Annotations(user.environment.get(b"GITHUB_WORKSPACE"))
     if page is not None:

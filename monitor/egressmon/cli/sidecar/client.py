@@ -11,8 +11,8 @@ from egressmon.errors import PrivilegeError, UsageError
 from egressmon.evidence.anchoring import anchor_of
 from egressmon.privileges import privilege
 from egressmon.privileges.privilege import User, acting_as
-from egressmon.reports import stopped as reports
-from egressmon.reports.page import Page
+from egressmon.reports.runs import stopped as reports
+from egressmon.reports.writing.page import Page
 from egressmon.sidecar import tokens
 from egressmon.sidecar.client import ANSWER_S, STOP_S, ask
 from egressmon.sidecar.requests import why_no_phase

@@ -17,8 +17,8 @@ from egressmon.policy.reading.place import READ
 from egressmon.privileges import privilege
 from egressmon.privileges.confinement import with_rights_of
 from egressmon.privileges.privilege import User, acting_as
-from egressmon.reports.interface import tell_all
-from egressmon.reports.outcome import Outcome
+from egressmon.reports.runs.interface import tell_all
+from egressmon.reports.runs.outcome import Outcome
 from egressmon.runs import run
 from egressmon.runs.lasting.standing import WAITING
 from egressmon.runs.plan import RunOptions, Standing
@@ -183,7 +183,7 @@ def _words(request: SidecarRequest) -> list[str]:
 def _report(outcome: Outcome, request: SidecarRequest) -> None:
     if request.told is not None:
         return  # nobody reads it: who asks for the end is told
-    from egressmon.reports import summary  # noqa: PLC0415 -- rich takes 30 ms
+    from egressmon.reports.runs import summary  # noqa: PLC0415 -- rich takes 30 ms
 
     tell_all(outcome, [summary.Summary(quiet=False)])
 

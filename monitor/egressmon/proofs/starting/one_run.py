@@ -12,8 +12,8 @@ from egressmon.policy.reading.file import LoadedPolicy
 from egressmon.privileges.privilege import User
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.loaders.loading import Choice, Preparation
-from egressmon.reports.explaining import explanation
-from egressmon.reports.outcome import Outcome
+from egressmon.reports.runs.outcome import Outcome
+from egressmon.reports.writing.explaining import explanation
 from egressmon.runs import run
 from egressmon.runs.plan import RunOptions
 from egressmon.runs.state import make_state

@@ -9,7 +9,7 @@ from egressmon.evidence.masking import shown
 from egressmon.evidence.records import Record
 from egressmon.evidence.records.lasting import ControlRecord
 from egressmon.evidence.records.traffic import ConnectionRecord
-from egressmon.reports.outcome import Outcome
+from egressmon.reports.runs.outcome import Outcome
 from egressmon.runs.plan import Standing
 from egressmon.sidecar.control import ControlServer
 from egressmon.sidecar.notifying import State

@@ -20,7 +20,7 @@ from egressmon.evidence.records.running import BlindSpot, ChoiceCounts, PolicyCo
 from egressmon.naming.dns import servers
 from egressmon.naming.places import Look
 from egressmon.naming.served import Served
-from egressmon.reports.outcome import Outcome
+from egressmon.reports.runs.outcome import Outcome
 from egressmon.runs.lasting.asked import AskedSession
 from egressmon.runs.lasting.before import existing_records, run_before
 from egressmon.runs.lasting.chosen import Chosen

@@ -14,7 +14,7 @@ from egressmon.policy.language.default import DEFAULT
 from egressmon.policy.language.search import SearchList
 from egressmon.policy.reading.file import PROJECT, load_policy
 from egressmon.policy.reading.place import PolicyFile
-from egressmon.reports.learned_policy import LEARNING
+from egressmon.reports.proposing.learned_policy import LEARNING
 
 if TYPE_CHECKING:
     from egressmon.policy.language.model import AnyPolicy

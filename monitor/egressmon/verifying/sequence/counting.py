@@ -6,7 +6,7 @@ from typing import Any
 
 from egressmon.evidence.segmented import LOST
 from egressmon.evidence.tally import UNKNOWN_ORIGIN
-from egressmon.reports.outcome import NOT_RUN
+from egressmon.reports.runs.outcome import NOT_RUN
 from egressmon.values import dataclass, field
 
 Json = dict[str, Any]

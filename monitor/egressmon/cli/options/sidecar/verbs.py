@@ -9,7 +9,7 @@ from egressmon.cli.options.sidecar.service import add_arguments
 from egressmon.cli.options.sidecar.start import add_scope_options, add_start_options
 from egressmon.cli.options.values import file_name
 from egressmon.errors import UsageError
-from egressmon.reports.forms import FORMS
+from egressmon.reports.runs.forms import FORMS
 from egressmon.sidecar.requests import VERBS
 
 DEFAULT_FOLDER = "/run/egressmon"

@@ -9,11 +9,11 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from egressmon.reports.explaining import safe
-from egressmon.reports.layout import hanging, side_by_side
-from egressmon.reports.proposal import Proposal, texts
-from egressmon.reports.rows import Row
-from egressmon.reports.toml_text import toml_lines
+from egressmon.reports.proposing.proposal import Proposal, texts
+from egressmon.reports.runs.rows import Row
+from egressmon.reports.writing.explaining import safe
+from egressmon.reports.writing.layout import hanging, side_by_side
+from egressmon.reports.writing.toml_text import toml_lines
 from egressmon.text import guarded
 from egressmon.values import replace
 

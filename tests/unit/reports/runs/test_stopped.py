@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from egressmon.reports import stopped as reports
-from egressmon.reports.page import Page
+from egressmon.reports.runs import stopped as reports
+from egressmon.reports.writing.page import Page
 from egressmon.sidecar.stopped import Stopped, Violation, stopped_of
 from egressmon.values import replace
 from support.control import END

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from egressmon.evidence.masking import redacted
-from egressmon.reports.outcome import NOT_RUN, Outcome
-from egressmon.reports.paper import Paper
-from egressmon.reports.rows import rows
-from egressmon.reports.wording import counted, plural
+from egressmon.reports.runs.outcome import NOT_RUN, Outcome
+from egressmon.reports.runs.paper import Paper
+from egressmon.reports.runs.rows import rows
+from egressmon.reports.writing.wording import counted, plural
 
 _STYLES = {"clean": "bold green", "violations": "bold red", "incomplete": "bold yellow"}
 _MAX_CONTAINERS = 10

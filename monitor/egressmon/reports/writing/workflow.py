@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, TextIO
 
-from egressmon.reports.explaining import safe
+from egressmon.reports.writing.explaining import safe
 
 MAX_ANNOTATIONS = 10
 """GitHub shows no more of each level for a step, and drops the rest without a word."""

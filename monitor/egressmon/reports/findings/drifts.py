@@ -4,8 +4,8 @@ import posixpath
 from typing import Protocol, TextIO
 
 from egressmon.cassettes.drift import Change, Unreadable
-from egressmon.reports.json_text import json_text
-from egressmon.reports.workflow import Annotations
+from egressmon.reports.writing.json_text import json_text
+from egressmon.reports.writing.workflow import Annotations
 from egressmon.sanitise.paths import shown_path
 from egressmon.text import printable
 

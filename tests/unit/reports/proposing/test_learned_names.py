@@ -9,7 +9,7 @@ import pytest
 from egressmon.evidence.records.actors import Actor
 from egressmon.evidence.records.traffic import ConnectionRecord, DnsRecord, NameRecord
 from egressmon.policy.language.search import NO_SEARCH, SearchList
-from egressmon.reports.learned_policy import Lesson
+from egressmon.reports.proposing.learned_policy import Lesson
 from support.reported import connection, look_up
 
 ACTOR = Actor(1, 1, 0, 0, "client", "/bin/client", [], [])

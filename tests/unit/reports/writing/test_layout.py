@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from egressmon.reports.layout import fold, hanging
+from egressmon.reports.writing.layout import fold, hanging
 from egressmon.text import printable
 
 HOSTILE = st.text(

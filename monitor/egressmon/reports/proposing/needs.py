@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from egressmon.evidence.records import Record
 from egressmon.evidence.records.traffic import ConnectionRecord, DnsRecord
 from egressmon.evidence.tally import code_label, program_label, via_label
-from egressmon.reports.learned_names import LookUps, Meant
+from egressmon.reports.proposing.learned_names import LookUps, Meant
 from egressmon.values import dataclass
 
 _MAX_USES = 100_000

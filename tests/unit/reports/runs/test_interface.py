@@ -9,8 +9,8 @@ import pytest
 
 from egressmon import reports
 from egressmon.cli.running import watch
-from egressmon.reports.interface import Report, tell_all
-from egressmon.reports.outcome import Outcome
+from egressmon.reports.runs.interface import Report, tell_all
+from egressmon.reports.runs.outcome import Outcome
 from support.outcomes import outcome
 
 
@@ -43,12 +43,12 @@ def test_a_report_that_cannot_be_written_keeps_no_other_from_it(
 def defined() -> set[str]:
     """Return every class of the room that is a report, with its module."""
     names: set[str] = set()
-    for found in pkgutil.iter_modules(reports.__path__):
-        module = importlib.import_module(f"{reports.__name__}.{found.name}")
+    for found in pkgutil.walk_packages(reports.__path__, f"{reports.__name__}."):
+        module = importlib.import_module(found.name)
         for name, one in inspect.getmembers(module, inspect.isclass):
             here = one.__module__ == module.__name__ and one is not Report
             if here and hasattr(one, "tell"):
-                names.add(f"{found.name}.{name}")
+                names.add(f"{found.name.rpartition('.')[2]}.{name}")
     return names
 
 

@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from egressmon.evidence.tally import Group
-from egressmon.reports.outcome import Outcome
-from egressmon.reports.wording import listed, plural
+from egressmon.reports.runs.outcome import Outcome
+from egressmon.reports.writing.wording import listed, plural
 from egressmon.values import dataclass
 
 

@@ -8,8 +8,8 @@ from typing import Protocol, TextIO
 from urllib.parse import quote
 
 from egressmon.host import egressmon_version
-from egressmon.reports.wording import plural
-from egressmon.reports.workflow import Annotations
+from egressmon.reports.writing.wording import plural
+from egressmon.reports.writing.workflow import Annotations
 from egressmon.sanitise.catalog.listed import KINDS
 from egressmon.sanitise.paths import ShownPath
 from egressmon.scan.search import Leak, Unsearched

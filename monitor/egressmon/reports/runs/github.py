@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from egressmon.evidence.records.code import CodeRecord
-from egressmon.reports.outcome import Outcome
-from egressmon.reports.page import Page
-from egressmon.reports.proposal import Proposal, texts
-from egressmon.reports.rows import Row, rows
-from egressmon.reports.summary import counts, not_run
-from egressmon.reports.toml_text import toml_lines
-from egressmon.reports.workflow import (
+from egressmon.reports.proposing.proposal import Proposal, texts
+from egressmon.reports.runs.outcome import Outcome
+from egressmon.reports.runs.rows import Row, rows
+from egressmon.reports.runs.summary import counts, not_run
+from egressmon.reports.writing.page import Page
+from egressmon.reports.writing.toml_text import toml_lines
+from egressmon.reports.writing.workflow import (
     Annotation,
     cell,
     property_of,

@@ -52,7 +52,7 @@ def _item(value: int | str, width: int) -> Iterator[str]:
 # A line of such a text may end in a backslash: it goes on at the next character that
 # is no blank (TOML 1.0, "String").
 def _folded(before: str, value: str, width: int, after: str = "") -> Iterator[str]:
-    from egressmon.reports.layout import fold  # noqa: PLC0415 -- rich is slow
+    from egressmon.reports.writing.layout import fold  # noqa: PLC0415 -- rich is slow
 
     yield f'{before}"""\\'
     *lines, last = fold(value, width - 6)

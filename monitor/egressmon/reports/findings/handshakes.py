@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TextIO, cast
 
-from egressmon.reports.json_text import json_text
-from egressmon.reports.wording import plural
-from egressmon.reports.workflow import (
+from egressmon.reports.writing.json_text import json_text
+from egressmon.reports.writing.wording import plural
+from egressmon.reports.writing.workflow import (
     MAX_ANNOTATIONS,
     Annotation,
     cell,

@@ -4,9 +4,9 @@ import io
 from dataclasses import dataclass
 
 from egressmon.cassettes.drift import Change, Unreadable
-from egressmon.reports.drifts import drift_report
-from egressmon.reports.explaining import explanation
-from egressmon.reports.leaks import leak_report
+from egressmon.reports.findings.drifts import drift_report
+from egressmon.reports.findings.leaks import leak_report
+from egressmon.reports.writing.explaining import explanation
 from egressmon.sanitise.paths import shown_path
 from egressmon.scan.search import Leak, Unsearched
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from egressmon.evidence.anchoring import anchor_of
-from egressmon.reports.page import Page
-from egressmon.reports.wording import counted, plural
-from egressmon.reports.workflow import Annotation, cell, write_annotations
+from egressmon.reports.writing.page import Page
+from egressmon.reports.writing.wording import counted, plural
+from egressmon.reports.writing.workflow import Annotation, cell, write_annotations
 from egressmon.sidecar.stopped import Stopped, goes_on_from
 from egressmon.text import guarded, printable, unguarded
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from egressmon.evidence.records.running import RunEnd
 from egressmon.evidence.tally import Tally
-from egressmon.reports.proposal import Proposal
+from egressmon.reports.proposing.proposal import Proposal
 from egressmon.values import dataclass, field
 
 NOT_RUN = "the command was not run"

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Protocol
 
-from egressmon.reports.outcome import Outcome
+from egressmon.reports.runs.outcome import Outcome
 from egressmon.text import printable
 
 

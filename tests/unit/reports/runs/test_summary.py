@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from egressmon.evidence.records.code import ModuleFile, ModuleRecord, PackageRecord
-from egressmon.reports.outcome import Outcome
-from egressmon.reports.summary import print_lesson, print_summary
+from egressmon.reports.runs.outcome import Outcome
+from egressmon.reports.runs.summary import print_lesson, print_summary
 from egressmon.text import printable
 from support.outcomes import outcome
 from support.reported import code, connection, look_up

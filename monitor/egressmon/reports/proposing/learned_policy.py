@@ -7,9 +7,15 @@ from egressmon.evidence.records import Record
 from egressmon.policy.language.default import DEFAULT
 from egressmon.policy.language.model import Dns, Policy
 from egressmon.policy.language.search import SearchList
-from egressmon.reports.entries import Entry, entries_of, hosts_of, is_host, uncovered
-from egressmon.reports.needs import Needs
-from egressmon.reports.toml_text import Table, toml_lines
+from egressmon.reports.proposing.entries import (
+    Entry,
+    entries_of,
+    hosts_of,
+    is_host,
+    uncovered,
+)
+from egressmon.reports.proposing.needs import Needs
+from egressmon.reports.writing.toml_text import Table, toml_lines
 from egressmon.text import printable
 
 LEARNING = Policy(version=1, dns=Dns(queries="any"))

@@ -6,7 +6,7 @@ from typing import TextIO
 
 from egressmon.inspection.findings import Finding, Unread
 from egressmon.inspection.inspection import Result
-from egressmon.reports.wording import plural
+from egressmon.reports.writing.wording import plural
 from egressmon.sanitise.paths import shown_path
 from egressmon.text import escape, printable
 from egressmon.values import dataclass

@@ -6,8 +6,8 @@ from dataclasses import replace
 from hypothesis import given
 
 from egressmon.evidence.records.code import StackRecord, StackReference
-from egressmon.reports.github import job_summary, print_annotations
-from egressmon.reports.outcome import Outcome
+from egressmon.reports.runs.github import job_summary, print_annotations
+from egressmon.reports.runs.outcome import Outcome
 from support.reported import PYTEST, code, connection, look_up
 from support.summaries import HOSTILE, ended
 

@@ -11,10 +11,16 @@ from egressmon.policy.judging.judge import Judge
 from egressmon.policy.judging.questions import Destination, Origin
 from egressmon.policy.language.search import SearchList
 from egressmon.policy.reading.file import PROJECT, LoadedPolicy
-from egressmon.reports.entries import Entry, entries_of, hosts_of, is_host, uncovered
-from egressmon.reports.learned_names import LookUps
-from egressmon.reports.needs import Needs, Question, Use
-from egressmon.reports.toml_text import Table, Value, toml_lines
+from egressmon.reports.proposing.entries import (
+    Entry,
+    entries_of,
+    hosts_of,
+    is_host,
+    uncovered,
+)
+from egressmon.reports.proposing.learned_names import LookUps
+from egressmon.reports.proposing.needs import Needs, Question, Use
+from egressmon.reports.writing.toml_text import Table, Value, toml_lines
 from egressmon.values import dataclass, field
 
 if TYPE_CHECKING:

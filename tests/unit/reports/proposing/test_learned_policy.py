@@ -7,8 +7,8 @@ import pytest
 
 from egressmon.evidence.records.traffic import ConnectionRecord, DnsRecord
 from egressmon.policy.language.search import NO_SEARCH, SearchList
-from egressmon.reports import entries
-from egressmon.reports.learned_policy import Lesson
+from egressmon.reports.proposing import entries
+from egressmon.reports.proposing.learned_policy import Lesson
 from support.reported import code, connection, look_up
 
 

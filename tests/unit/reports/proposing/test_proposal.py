@@ -16,10 +16,10 @@ from egressmon.policy.language.model import Policy
 from egressmon.policy.language.search import SearchList
 from egressmon.policy.reading.file import LoadedPolicy, load_policy
 from egressmon.policy.reading.place import PolicyFile
-from egressmon.reports.entries import is_host
-from egressmon.reports.needs import Needs
-from egressmon.reports.proposal import Proposal, propose, texts
-from egressmon.reports.toml_text import Table, toml_lines
+from egressmon.reports.proposing.entries import is_host
+from egressmon.reports.proposing.needs import Needs
+from egressmon.reports.proposing.proposal import Proposal, propose, texts
+from egressmon.reports.writing.toml_text import Table, toml_lines
 from egressmon.values import replace
 from support.reported import connection, look_up
 

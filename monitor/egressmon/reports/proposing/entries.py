@@ -11,8 +11,8 @@ from egressmon.policy.judging.judge import Judge
 from egressmon.policy.judging.questions import Asked
 from egressmon.policy.language.names import parse_host_pattern
 from egressmon.policy.language.search import SearchList
-from egressmon.reports.learned_names import LookUps
-from egressmon.reports.needs import Needs, Question, Use
+from egressmon.reports.proposing.learned_names import LookUps
+from egressmon.reports.proposing.needs import Needs, Question, Use
 from egressmon.text import printable
 from egressmon.values import dataclass, field
 

@@ -1,0 +1,1 @@
+"""Tell what the verbs found that watch nothing: secrets, native code, servers."""

@@ -1,0 +1,1 @@
+"""Say what a policy would have to allow: to add to one, or as a new one."""

@@ -1,0 +1,1 @@
+"""How reports are written: wording, layout, escaping, forms."""
