@@ -222,7 +222,11 @@ class Walk(ABC):
             raise Stop(_NOT_READ)
         return int(_WORD.unpack_from(self._stack, address - self._base)[0])
 
+    # Registers that a signal's handler interrupted may lead below the copy: the handler
+    # may have a stack of its own, anywhere.
     def _is_missing(self, address: int) -> bool:
+        if address < self._base:
+            raise LookupError
         page = (address >> _PAGE_BITS) - (self._base >> _PAGE_BITS)
         return bool(self._missing >> page & 1)
 

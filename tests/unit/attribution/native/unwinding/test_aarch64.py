@@ -184,3 +184,24 @@ def test_a_signal_interrupts_code_that_keeps_no_frame(tmp_path: Path) -> None:
     other = saved[:-8] + bytes(8)
     found = unwound(tuple(handler), other + stack, program, vdso)
     assert [one.address for one in found.frames] == [0x5000_0100]
+
+
+# An alternate signal stack may be above what the handler interrupted.
+@pytest.mark.parametrize("frame", [0x1000, 0])
+def test_code_without_tables_is_interrupted_on_a_lower_stack(
+    tmp_path: Path, frame: int
+) -> None:
+    words, stack = BARE
+    lower = changed(words, {STACK: 0x1000, FRAME: frame, LINK: 0})
+    saved = signalled(lower)
+    begin = words[STACK] - len(saved)
+    program = mapped(tmp_path / "program")
+    vdso = Mapping(0x5000_0000, 0x5000_1000, 0, b"[vdso]", 0, 0, 1)
+    handler = [0] * 34
+    handler[32], handler[STACK] = 0x5000_0100, begin
+    handler[FRAME] = begin + len(saved) - 16
+
+    found = unwound(tuple(handler), saved + stack, program, vdso)
+
+    assert [one.address for one in found.frames] == [0x5000_0100, BARE_SNAPSHOT]
+    assert found.stopped == "the end of the stack that was copied"
