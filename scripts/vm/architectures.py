@@ -69,7 +69,8 @@ _ARM64_16K = replace(
 _KNOWN = {"": X86, "amd64": X86, "arm64": ARM64, "arm64-16k": _ARM64_16K}
 # The user lands of other architectures by Debian's suite, each with its Python.
 PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
-_TARGET = re.compile(r"(?:([a-z0-9-]+)/)?([^/@]+)(?:@([a-z]+))?")
+# Releases are as 6.12.117+deb12-arm64.
+_TARGET = re.compile(r"(?:([a-z0-9-]+)/)?([A-Za-z0-9.+~_-]+)(?:@([a-z]+))?")
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ def target(words: str) -> Target:
     """
     match = _TARGET.fullmatch(words)
     if match is None:
-        raise ArchiveError(f"{words}: not a kernel such as 6.1 or arm64/6.12@trixie")
+        shown = "".join(one if one.isprintable() else "?" for one in words)
+        raise ArchiveError(f"{shown}: not a kernel such as 6.1 or arm64/6.12@trixie")
     name, version, suite = (one or "" for one in match.groups())
     if name not in _KNOWN:
         known = ", ".join(filter(None, _KNOWN))

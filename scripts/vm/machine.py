@@ -31,6 +31,7 @@ _APPEND = (
 )
 _BROKEN = re.compile(r"cut here|Oops|BUG:")
 _TURN_S = 0.02
+_MAX_WRITTEN = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _run(
     for source, to in sources:
         _pass_on(source, to)
         source.close()
-    return _result(control, wall, time.monotonic() - began, late=late)
+    return result_of(control, wall, time.monotonic() - began, late=late)
 
 
 def _main_script(task: Task) -> str:
@@ -123,18 +124,31 @@ def _main_script(task: Task) -> str:
     )
 
 
-# From the files that the guest wrote to `control`; `wall` is when it was started.
-def _result(control: Path, wall: float, total_s: float, *, late: bool) -> Result:
-    ended = control / "status"
-    text = ended.read_text().strip() if ended.exists() else ""
+def result_of(control: Path, wall: float, total_s: float, *, late: bool) -> Result:
+    """Return the outcome that the files tell which the guest wrote to `control`.
+
+    `wall` is when it was started; `late` says that its time was over.
+    """
+    text = _written(control / "status").strip()
+    ended = text.isascii() and text.isdigit()
     started = control / "started"
     return Result(
-        int(text) if text else TIMED_OUT if late else DIED,
-        not text and not late,
+        int(text) if ended else TIMED_OUT if late else DIED,
+        not ended and not late,
         started.stat().st_mtime - wall if started.exists() else None,
         total_s,
-        (control / "console").read_text(errors="replace"),
+        _written(control / "console"),
     )
+
+
+# The guest may have put a link or a pipe of its own in the file's place, or nothing.
+def _written(path: Path) -> str:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        with open(os.open(path, flags), "rb") as file:  # noqa: PTH123 -- a descriptor
+            return (file.read(_MAX_WRITTEN) or b"").decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def _words(kernel: Kernel, task: Task, control: Path, first: Path) -> list[str]:

@@ -25,7 +25,7 @@ import machine
 from architectures import Target
 from architectures import target as target_of
 from report import Report, counted, page, table
-from vmtest import CACHE
+from vmtest import CACHE, seconds
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/kernels.md"
@@ -209,6 +209,13 @@ def _commit() -> str:
     ).stdout.strip()
 
 
+def _jobs(text: str) -> int:
+    jobs = int(text)
+    if jobs < 1:
+        raise ValueError(text)
+    return jobs
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line before the `--`."""
     top = argparse.ArgumentParser(
@@ -237,14 +244,14 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--jobs",
         metavar="N",
-        type=int,
+        type=_jobs,
         default=os.cpu_count() or 1,
         help="machines at a time (default: one for each CPU)",
     )
     top.add_argument(
         "--timeout",
         metavar="SECONDS",
-        type=float,
+        type=seconds,
         default=4 * 3600,
         help="for each machine (default: %(default)s)",
     )
@@ -264,7 +271,7 @@ def main(arguments: list[str]) -> int:
     options.commit = (
         _commit()
     )  # read now, with the copy: the checkout may change meanwhile
-    versions = options.kernels or SERIES
+    versions = list(dict.fromkeys(options.kernels or SERIES))
     targets = [target_of(one) for one in versions]
     for one in targets:
         kernels.need_tools(one.architecture)

@@ -131,7 +131,24 @@ def table(reports: list[Report]) -> str:
 
 
 def _rows(lines: list[list[str]]) -> str:
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines)
+
+
+# A bar would begin another cell, in code as well.
+def _cell(text: str) -> str:
+    return _printable(text).replace("|", "\\|")
+
+
+# Within `backticks` nothing can be escaped.
+def _code(text: str) -> str:
+    return f"`{_printable(text).replace('`', chr(39))}`"
+
+
+# A test's name may hold what a parameter did; pytest's options are the caller's.
+def _printable(text: str) -> str:
+    return "".join(
+        one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text
+    )
 
 
 def page(reports: list[Report]) -> str:
@@ -139,7 +156,9 @@ def page(reports: list[Report]) -> str:
     runs = [["kernel", "date", "commit", "tests", "status"], ["---"] * 5]
     for one in reports:
         status = "fine" if one.fine else f"not fine ({one.status})"
-        runs.append([one.release, one.date, one.commit, f"`{one.selection}`", status])
-    failed = [f"* {one.release}: `{name}`" for one in reports for name in one.failures]
+        runs.append([one.release, one.date, one.commit, _code(one.selection), status])
+    failed = [
+        f"* {one.release}: {_code(name)}" for one in reports for name in one.failures
+    ]
     end = "\n".join(["Failed:", "", *failed]) if failed else "Nothing failed."
     return "\n".join([_INTRODUCTION, table(reports), _rows(runs), end, ""])

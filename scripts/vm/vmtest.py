@@ -1,8 +1,10 @@
 """Run a command as root under another Linux kernel, in a virtual machine."""
 
 import argparse
+import math
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Generator
@@ -34,6 +36,19 @@ exit status: COMMAND's own; 124 when the time was over, 125 when the machine die
 could not be made (the kernel's log is shown), 2 for bad usage."""
 
 
+def seconds(text: str) -> float:
+    """Return a time limit that `text` gives; raises ValueError."""
+    limit = float(text)
+    if not 0 < limit < math.inf:  # not a number is neither
+        raise ValueError(text)
+    return limit
+
+
+def end_as_asked() -> None:
+    """Have SIGTERM end this process as an error would: what it made is removed."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line before the `--`."""
     top = argparse.ArgumentParser(
@@ -57,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
         help="a folder in which what the guest writes stays",
     )
     top.add_argument(
-        "--timeout", metavar="SECONDS", type=float, default=300, help="default: 300"
+        "--timeout", metavar="SECONDS", type=seconds, default=300, help="default: 300"
     )
     top.add_argument("--memory", metavar="SIZE", default="1G", help="default: 1G")
     top.add_argument("--cpus", metavar="N", type=int, default=1, help="default: 1")
@@ -154,4 +169,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    end_as_asked()
     sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,9 @@
 """The scripts that run other kernels: all that needs no virtual machine."""
 
 import gzip
+import os
+import re
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -12,6 +15,7 @@ import dpkg_records
 import guest
 import kept
 import kernels
+import matrix
 import rewriting
 import userland
 import vmtest
@@ -21,7 +25,7 @@ from archive import ArchiveError
 from egressmon.attribution.packages.system import SystemPackages
 from egressmon.evidence.records.code import PackageRecord
 from egressmon.files.beginning import Beginning
-from machine import DIED
+from machine import DIED, TIMED_OUT, result_of
 from report import Report, page
 
 
@@ -45,7 +49,7 @@ def test_a_release_knows_its_series() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "machine", "version", "suite"),
+    ("words", "name", "version", "suite"),
     [
         ("6.1", "x86_64", "6.1", ""),
         ("amd64/6.1.0-56-amd64", "x86_64", "6.1.0-56-amd64", ""),
@@ -54,11 +58,11 @@ def test_a_release_knows_its_series() -> None:
     ],
 )
 def test_an_architecture_and_a_user_land_stand_beside_the_version(
-    words: str, machine: str, version: str, suite: str
+    words: str, name: str, version: str, suite: str
 ) -> None:
     found = target(words)
 
-    assert found.architecture.machine == machine
+    assert found.architecture.machine == name
     assert (found.version, found.suite) == (version, suite)
 
 
@@ -69,6 +73,7 @@ def test_an_architecture_and_a_user_land_stand_beside_the_version(
         ("arm64/6.12@sarge", "no user land sarge; there are: bookworm, trixie"),
         ("6.12@trixie", "a user land is for arm64 only"),
         ("arm64/", "not a kernel such as"),
+        ("arm64/6.\x1b[31m\n@trixie", r"^arm64/6\.\?\[31m\?@trixie: not a kernel"),
     ],
 )
 def test_what_cannot_be_booted_is_said(
@@ -78,7 +83,7 @@ def test_what_cannot_be_booted_is_said(
         target(words)
 
     assert vmtest.main([words, "--", "true"]) == DIED
-    assert says in capsys.readouterr().err
+    assert re.search(says.lstrip("^"), capsys.readouterr().err)
 
 
 def test_a_kernel_in_the_cache_is_taken_for_its_own_architecture(
@@ -246,6 +251,8 @@ def test_a_guest_may_write_over_what_is_shared_with_it() -> None:
         (["6.1", "--", "no-such-command"], "no-such-command: not found"),
         (["--writable", "/nowhere", "6.1", "--", "true"], "no such folder"),
         (["--cpus", "many", "6.1", "--", "true"], "--cpus"),
+        (["--timeout", "nan", "6.1", "--", "true"], "--timeout"),
+        (["--timeout", "0", "6.1", "--", "true"], "--timeout"),
     ],
 )
 def test_bad_usage_is_2(
@@ -256,6 +263,55 @@ def test_bad_usage_is_2(
 
     assert caught.value.code == 2
     assert says in capsys.readouterr().err
+
+
+def test_no_machine_at_a_time_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        matrix.parser().parse_args(["--jobs", "0"])
+
+    assert caught.value.code == 2
+    assert "--jobs" in capsys.readouterr().err
+
+
+def test_what_is_ended_by_a_signal_leaves_nothing_behind(tmp_path: Path) -> None:
+    code = f"""
+import sys; sys.path.insert(0, {str(Path(vmtest.__file__).parent)!r})
+import tempfile, time, vmtest
+vmtest.end_as_asked()
+with tempfile.TemporaryDirectory(dir={str(tmp_path)!r}):
+    print(flush=True)
+    time.sleep(600)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert list(tmp_path.iterdir())
+
+        process.terminate()
+
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_guest_makes_of_its_status_is_not_followed(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("0")
+    control = tmp_path / "control"
+    control.mkdir()
+    # No emulator came to writing anything; then a link, a pipe and a riddle.
+    assert result_of(control, 0, 1, late=False).status == DIED
+    (control / "status").symlink_to(secret)
+    (control / "console").symlink_to(secret)
+    found = result_of(control, 0, 1, late=False)
+    assert (found.status, found.console) == (DIED, "")
+    (control / "status").unlink()
+    os.mkfifo(control / "status")
+    assert result_of(control, 0, 1, late=True).status == TIMED_OUT
+    (control / "status").unlink()
+    (control / "status").write_text("fine\n")
+    assert result_of(control, 0, 1, late=False).died
 
 
 XML = """<testsuites><testsuite>
@@ -321,6 +377,18 @@ def test_the_page_shows_each_kernel_and_each_failure(report: Report) -> None:
     assert "| 0123456 | `-m smoke` | not fine (1) |" in text
     assert "* 6.1.0-56-amd64: `test_life::test_b`" in text
     assert "Nothing failed" not in text
+
+
+def test_no_name_breaks_the_page(report: Report) -> None:
+    report.selection = "-k 'a|b'"
+    report.failures = ["test_x::test_y[`\n| a |\n# b]"]
+
+    lines = page([report]).splitlines()
+
+    (run,) = [one for one in lines if "not fine" in one]
+    assert run.endswith("| `-k 'a\\|b'` | not fine (1) |")
+    (failed,) = [one for one in lines if "test_y" in one]
+    assert failed == "* 6.1.0-56-amd64: `test_x::test_y['\ufffd| a |\ufffd# b]`"
 
 
 def test_a_page_without_failures_says_so() -> None:
