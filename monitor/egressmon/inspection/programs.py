@@ -1,7 +1,6 @@
 """The programs that were inspected, each once, and what they are linked to."""
 
 import os
-import platform
 import posixpath
 
 from egressmon import files
@@ -10,6 +9,7 @@ from egressmon.inspection.findings import Reason, Remarks
 from egressmon.inspection.libraries import by_name
 from egressmon.inspection.linked import is_of_the_system, located
 from egressmon.inspection.program import Program, inspected
+from egressmon.probes.architecture import machine
 from egressmon.values import replace
 
 _MACHINES = {"x86_64": 62, "aarch64": 183}
@@ -66,7 +66,7 @@ class Programs:
         Those of the C library and the compiler are left out.
         """
         program = self.at(path)
-        if program.machine != _MACHINES.get(platform.machine(), program.machine):
+        if program.machine != _MACHINES.get(machine(), program.machine):
             return []  # of another machine: nothing here is for it
         found: list[tuple[str, str]] = []
         for name in program.needed:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from egressmon.errors import PrivilegeError
 from egressmon.privileges.privilege import User, drop_capabilities
+from egressmon.probes.architecture import machine
 
 # include/uapi/linux/prctl.h, securebits.h
 _SET_DEATH_SIGNAL, _SET_DUMPABLE = 1, 4
@@ -194,12 +195,12 @@ def _prctl(what: int, value: int) -> None:
 
 
 def _filter(names: frozenset[str]) -> None:
-    machine = os.uname().machine
-    column = list(_ARCHITECTURES).index(machine)
+    own = machine()
+    column = list(_ARCHITECTURES).index(own)
     numbers = sorted(_WITHHELD[name][column] for name in names)
     steps = [
         (_LOAD, 0, 0, _ARCHITECTURE_AT),
-        (_EQUAL, 1, 0, _ARCHITECTURES[machine]),
+        (_EQUAL, 1, 0, _ARCHITECTURES[own]),
         (_RETURN, 0, 0, _KILL),  # 32-bit code, whose system call numbers differ
         (_LOAD, 0, 0, _NUMBER_AT),
         (_AT_LEAST, 0, 1, _X32),

@@ -6,6 +6,7 @@ from pathlib import Path
 from egressmon import host
 from egressmon.attribution.stage import Attributor
 from egressmon.evidence.records.running import BlindSpot, RunStart
+from egressmon.probes.architecture import machine
 from egressmon.runs.arming import Armed
 from egressmon.runs.plan import Standing
 from egressmon.runs.state import RunState
@@ -53,7 +54,7 @@ def start_record(
         engine=f"{engine.name} {engine.version}",
         engine_reason=engine.reason,
         kernel=host.kernel(),
-        machine=os.uname().machine,
+        machine=machine(),
         host=os.uname().nodename,
         scope=_described(scope, options.standing),
         user=options.user.uid,

@@ -4,6 +4,7 @@ Imports nothing of ours: compile.py runs it by its path, before anything is inst
 """
 
 import os
+import sys
 from typing import NamedTuple
 
 
@@ -63,6 +64,19 @@ ARCHITECTURES = {
 }
 
 
+# What uname(2) says to whom setarch(8) had believe in a 32-bit kernel (PER_LINUX32).
+_BY_PERSONALITY = {"armv8l": "aarch64", "i686": "x86_64"}
+
+
+def machine() -> str:
+    """Return the name of the running machine's architecture, as uname(2) has it.
+
+    A process of 64 bits is told it as the kernel knows it, whatever setarch(8) says.
+    """
+    said = os.uname().machine
+    return _BY_PERSONALITY.get(said, said) if sys.maxsize >> 32 else said
+
+
 def this_machine() -> Architecture | None:
     """Return the running machine's architecture, or None if it is not supported."""
-    return ARCHITECTURES.get(os.uname().machine)
+    return ARCHITECTURES.get(machine())

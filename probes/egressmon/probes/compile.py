@@ -6,7 +6,6 @@ Without FOLDER, into the folder of the machine's name where the loader looks for
 """
 
 import hashlib
-import os
 import runpy
 import shutil
 import subprocess
@@ -24,9 +23,12 @@ _REMEDY = (
 )
 
 
-def compile_probes(
-    folder: Path | None = None, machine: str = os.uname().machine
-) -> None:
+# Run by its path: the package cannot be imported while it is being built.
+_ARCHITECTURE = runpy.run_path(str(_HERE / "architecture.py"))
+_OWN: str = _ARCHITECTURE["machine"]()
+
+
+def compile_probes(folder: Path | None = None, machine: str = _OWN) -> None:
     """Write the objects for `machine` into `folder`; raises SystemExit on failure.
 
     Without `folder`, into where the loader on such a machine looks for them.
@@ -57,14 +59,11 @@ def machines() -> list[str]:
 
     Others need their kernel headers, for cross-compiling.
     """
-    own = os.uname().machine
-    return [own, *(one for one in _known() if one != own and _headers(one))]
+    return [_OWN, *(one for one in _known() if one != _OWN and _headers(one))]
 
 
-# Run by its path: the package cannot be imported while it is being built.
 def _known() -> dict[str, Any]:
-    found = runpy.run_path(str(_HERE / "architecture.py"))["ARCHITECTURES"]
-    return dict(found)
+    return dict(_ARCHITECTURE["ARCHITECTURES"])
 
 
 def _headers(machine: str) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from egressmon import files
 from egressmon.files.bounded import open_regular
 from egressmon.files.elf import Elf
+from egressmon.probes.architecture import machine
 
 _MAX_FIRST_LINE = 256
 _MAX_FOLDERS = 64
@@ -61,8 +62,12 @@ def which(name: str, folders: str) -> str | None:
 
 
 def _library_folders() -> list[str]:
-    machine = os.uname().machine
-    return [f"/usr/lib/{machine}-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib"]
+    return [
+        f"/usr/lib/{machine()}-linux-gnu",
+        "/usr/lib64",
+        "/usr/lib",
+        "/usr/local/lib",
+    ]
 
 
 # As ld.so(8) would search, but for its cache: likely enough, and no more.

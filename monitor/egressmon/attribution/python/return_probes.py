@@ -14,6 +14,8 @@ import struct
 from collections.abc import Callable
 from typing import NoReturn
 
+from egressmon.probes.architecture import machine
+
 _WITH_CALL = (6, 11)
 _WITHOUT_FILTER = (6, 14)
 _URETPROBE = 335  # on x86-64
@@ -33,7 +35,7 @@ def may_harm(release: str, watch: Callable[[int], int]) -> bool:
     version = tuple(map(int, re.findall(r"\d+", release)[:2]))
     if version < _WITH_CALL or version >= _WITHOUT_FILTER:
         return False
-    if os.uname().machine != "x86_64":
+    if machine() != "x86_64":
         return False
     return _is_killed(watch)
 

@@ -12,6 +12,7 @@ from egressmon.cli.machine.layers import Layer
 from egressmon.errors import EgressmonError
 from egressmon.evidence.records.running import BlindSpot
 from egressmon.privileges.privilege import invoking_user
+from egressmon.probes.architecture import machine
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.kernel.sideband import SideBand
 from egressmon.probes.loaders import libbpf, obstacles
@@ -64,7 +65,7 @@ def examine() -> list[Check]:
 
 def _kernel() -> Check:
     release = host.kernel()
-    return Check("kernel", True, f"{release} on {os.uname().machine}")
+    return Check("kernel", True, f"{release} on {machine()}")
 
 
 def _btf() -> Check:

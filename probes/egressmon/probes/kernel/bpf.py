@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from egressmon.probes.architecture import ARCHITECTURES, this_machine
+from egressmon.probes.architecture import ARCHITECTURES, machine, this_machine
 from egressmon.probes.errors import ProbeError
 
 _MAP_LOOKUP_ELEM = 1
@@ -57,7 +57,7 @@ def _number() -> int:
     architecture = this_machine()
     if architecture is None:
         raise ProbeError(
-            f"egressmon does not know the architecture {os.uname().machine}",
+            f"egressmon does not know the architecture {machine()}",
             f"it runs on {', '.join(ARCHITECTURES)}",
         )
     return architecture.bpf_call

@@ -15,7 +15,7 @@ from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
-from egressmon.probes.architecture import this_machine
+from egressmon.probes.architecture import machine, this_machine
 from egressmon.probes.errors import MachineError, ProbeError
 from egressmon.probes.hooks import HOOKS, MAPS
 from egressmon.probes.loaded import Loaded
@@ -99,7 +99,7 @@ def _other_headers(build: Path) -> Headers:
         source = build
     made = build.resolve()
     architecture = this_machine()
-    arch = architecture.kernel if architecture is not None else os.uname().machine
+    arch = architecture.kernel if architecture is not None else machine()
     folders = (
         f"arch/{arch}/include/generated",
         f"arch/{arch}/include/generated/uapi",

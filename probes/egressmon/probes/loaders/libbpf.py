@@ -17,6 +17,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from egressmon.probes.architecture import machine
 from egressmon.probes.errors import ProbeError
 from egressmon.probes.hooks import (
     COPIED,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 OBJECT_NAME = "egressmon.bpf.o"
 FRAMES_OBJECT_NAME = "frames.bpf.o"
 # A wheel has those of several machines.
-_PROGRAMS = Path(__file__).parents[1] / "programs" / os.uname().machine
+_PROGRAMS = Path(__file__).parents[1] / "programs" / machine()
 _SONAMES = ("libbpf.so.1", "libbpf.so.0")
 # What is loaded side by side: parts that take the kernel about as long.
 _SOCKETS = (*SCOPE, *NAMED)
