@@ -230,6 +230,10 @@ class Walk(ABC):
         page = (address >> _PAGE_BITS) - (self._base >> _PAGE_BITS)
         return bool(self._missing >> page & 1)
 
+    # Where the return address that is searched for is below, for certain.
+    def _scanned_end(self) -> int:
+        return self._end
+
     # Only at the innermost end (a libc without tables, as musl).
     def _by_scan(self) -> bool:
         if not self._guessed:
@@ -238,7 +242,8 @@ class Walk(ABC):
         if callee is None:
             return False
         place = self._registers[self._sp] + 7 & ~7
-        for at in range(place, min(place + _MAX_SCANNED * 8, self._end - 7), 8):
+        end = min(place + _MAX_SCANNED * 8, self._scanned_end() - 7)
+        for at in range(place, end, 8):
             address = 0 if self._is_missing(at) else self._load(at)
             if address >= _LOWEST and self._is_called_from(address, *callee):
                 self._registers[self._sp] = at + 8

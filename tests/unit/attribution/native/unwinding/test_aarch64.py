@@ -141,6 +141,28 @@ def test_a_caller_without_a_frame_pointer_is_not_skipped(tmp_path: Path) -> None
     ]
 
 
+# A call by a pointer says nothing of itself; a buffer may hold what a call left there.
+@pytest.mark.parametrize(("stale", "found_there"), [(8, True), (40, False)])
+def test_a_return_address_above_a_frame_record_is_an_earlier_calls(
+    tmp_path: Path, stale: int, *, found_there: bool
+) -> None:
+    words, _ = BARE
+    base = words[STACK]
+    words = changed(words, {LINK: 0, FRAME: base + 16})
+    stack = bytearray(128)
+    struct.pack_into("<2Q", stack, 16, base + 96, BEGIN_BARE)
+    struct.pack_into("<Q", stack, stale, BARE_MIDDLE)
+
+    found = unwound(words, bytes(stack), mapped(tmp_path / "program"))
+
+    addresses = [one.address for one in found.frames]
+    if found_there:
+        assert addresses[:2] == [BARE_SNAPSHOT, BARE_MIDDLE]
+    else:
+        assert addresses == [BARE_SNAPSHOT]
+        assert found.stopped == "no unwind tables"
+
+
 def test_the_caller_of_injected_code_is_who_it_returns_to(tmp_path: Path) -> None:
     words, stack = BARE
     words = changed(words, {32: 0x7000_0040})

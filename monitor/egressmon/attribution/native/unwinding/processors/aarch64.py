@@ -114,6 +114,13 @@ class Aarch64Walk(Walk):
             return None
         return outer, address
 
+    # A frame record is the running function's or a caller's, and the return address in
+    # it or below it: above is what a caller keeps, and what earlier calls left there.
+    def _scanned_end(self) -> int:
+        if self._frame_record() is None:
+            return super()._scanned_end()
+        return self._registers[self._fp] + 16
+
     # The word found is not at its frame's end, from which the caller's tables reckon:
     # that is, as a rule, where the frame pointer is, which who was called has kept.
     def _by_scan(self) -> bool:
