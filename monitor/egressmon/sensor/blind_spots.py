@@ -26,8 +26,9 @@ class KnownBlindSpot(Enum):
     UNIX_SOCKETS = BlindSpot(
         "unix-sockets",
         "requests over AF_UNIX are not read: that one is connected to a process "
-        "outside the scope is seen, but for datagrams and sockets handed in; nor are "
-        "messages between processes by AF_NETLINK",
+        "outside the scope is seen, but for datagrams and sockets handed in (on some "
+        "kernels of arm64, nor where a tracer has a call connect another socket); nor "
+        "are messages between processes by AF_NETLINK",
         "a run that reaches a container engine is incomplete; another helper (nscd, "
         "systemd-resolved, D-Bus) can connect on the scope's behalf",
         "keep such sockets out of the command's reach",

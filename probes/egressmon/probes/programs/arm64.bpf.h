@@ -43,6 +43,8 @@ struct pt_regs___read {
 #define COMPAT_FIRST 34
 #define COMPAT_SECOND 1
 #define CALL_NUMBER(registers) call_half(registers, REGISTER_CALL)
+/* On some kernels (5.10) as it was before a tracer could change it, by PTRACE_SETREGSET. */
+#define CALL_FIRST_IS_EARLY 1
 #define CALL_IOCTL 29
 #define CALL_SOCKET 198
 #define CALL_CONNECT 203

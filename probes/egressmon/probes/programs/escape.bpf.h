@@ -224,6 +224,19 @@ static __always_inline u32 hidden_family(u32 family, u32 type)
 	return is_hidden(family) ? family : 0;
 }
 
+/* A socket that was made: where its call's arguments may be others, the socket says it. */
+static __always_inline void on_made(kernel_task *task, const struct returned *call)
+{
+	u32 family = hidden_family(call->first, call->second);
+
+	if (CALL_FIRST_IS_EARLY) {
+		family = family_of(socket_behind(task, call->result));
+		if (!is_hidden(family))
+			return;
+	}
+	emit_socket_escape(task, family);
+}
+
 /* socketcall(2), whose arguments lie in memory: the kernel's socket says what it is. */
 static __always_inline void on_socketcall(kernel_task *task, const struct returned *call)
 {
@@ -244,7 +257,7 @@ static __always_inline void on_socketcall(kernel_task *task, const struct return
 static __always_inline bool is_harmless(const struct returned *call, u32 socket, u32 connect)
 {
 	if (call->number == socket)
-		return !hidden_family(call->first, call->second);
+		return !CALL_FIRST_IS_EARLY && !hidden_family(call->first, call->second);
 	if (call->number == connect)
 		return call->result != 0;
 	return call->second != TUNSETIFF && call->number != COMPAT_SOCKETCALL;
@@ -262,7 +275,7 @@ static __always_inline void on_call(const struct returned *call, const void *reg
 	if (compat != !!CALL_IS_COMPAT(task, registers))
 		return; /* the number means something else */
 	if (call->number == (compat ? COMPAT_SOCKET : CALL_SOCKET))
-		emit_socket_escape(task, hidden_family(call->first, call->second));
+		on_made(task, call);
 	else if (call->number == (compat ? COMPAT_CONNECT : CALL_CONNECT))
 		on_connected(task, call->first);
 	else if (compat && call->number == COMPAT_SOCKETCALL)

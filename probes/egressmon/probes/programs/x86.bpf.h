@@ -35,6 +35,7 @@
 #define COMPAT_SECOND 11
 /* Without the bit of x32. */
 #define CALL_NUMBER(registers) (call_register(registers, REGISTER_CALL) & 0xbfffffff)
+#define CALL_FIRST_IS_EARLY 0
 #define CALL_IOCTL 16
 #define CALL_SOCKET 41
 #define CALL_CONNECT 42
