@@ -97,7 +97,7 @@ def _run(
     wall = time.time()
     sources = [((control / name).open("w+b"), to) for name, to in streams]
     with subprocess.Popen(
-        _words(kernel, task, control, first),
+        emulator_words(kernel, task, control, first),
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr,
     ) as machine:
@@ -151,13 +151,17 @@ def _written(path: Path) -> str:
         return ""
 
 
-def _words(kernel: Kernel, task: Task, control: Path, first: Path) -> list[str]:
+def emulator_words(kernel: Kernel, task: Task, control: Path, first: Path) -> list[str]:
+    """Return the command that boots `kernel` for `task`.
+
+    `control` is the folder that the guest tells its outcome in, `first` its initramfs.
+    """
     machine = kernel.architecture
     words = ["setpriv", "--pdeathsig", "KILL", *machine.emulator, *_QEMU]
     words += ["-smp", str(task.cpus), "-m", task.memory]
     words += ["-kernel", str(kernel.image), "-initrd", str(first)]
     words += ["-append", f"{machine.parameters} {_APPEND} {task.append}"]
-    words += ["-serial", f"file:{control}/console"]
+    words += ["-serial", f"file:{control}/console".replace(",", ",,")]
     shares = [("host", task.root, True), ("layer", str(kernel.layer), True)]
     shares += [("control", str(control), False)]
     shares += [
@@ -167,7 +171,8 @@ def _words(kernel: Kernel, task: Task, control: Path, first: Path) -> list[str]:
         (f"writable{number}", path, False) for number, path in enumerate(task.writable)
     ]
     for tag, path, read_only in shares:
-        options = f"local,id={tag},path={path},security_model=none,multidevs=remap"
+        place = path.replace(",", ",,")  # a single one ends QEMU's option
+        options = f"local,id={tag},path={place},security_model=none,multidevs=remap"
         words += ["-fsdev", options + (",readonly=on" if read_only else "")]
         words += ["-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
     return words

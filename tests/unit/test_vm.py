@@ -25,7 +25,7 @@ from archive import ArchiveError
 from egressmon.attribution.packages.system import SystemPackages
 from egressmon.evidence.records.code import PackageRecord
 from egressmon.files.beginning import Beginning
-from machine import DIED, TIMED_OUT, result_of
+from machine import DIED, TIMED_OUT, Task, emulator_words, result_of
 from report import Report, page
 
 
@@ -293,6 +293,17 @@ with tempfile.TemporaryDirectory(dir={str(tmp_path)!r}):
 
     assert process.returncode == 128 + signal.SIGTERM
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folders_name_adds_no_option_of_the_emulators(tmp_path: Path) -> None:
+    task = Task(["true"], writable=["/out,readonly=on"])
+    kernel = kernels.Kernel(tmp_path, ARM64)
+
+    words = emulator_words(kernel, task, Path("/tmp/a,b"), tmp_path)  # noqa: S108
+
+    assert "file:/tmp/a,,b/console" in words
+    (share,) = [one for one in words if "id=writable0" in one]
+    assert ",path=/out,,readonly=on,security_model=none," in share
 
 
 def test_what_a_guest_makes_of_its_status_is_not_followed(tmp_path: Path) -> None:
