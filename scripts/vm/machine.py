@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -76,6 +77,14 @@ class Result:
     def broken(self) -> bool:
         """Whether the kernel logged a warning, an oops or a bug."""
         return bool(_BROKEN.search(self.console))
+
+
+_stopping = threading.Event()
+
+
+def stop_all() -> None:
+    """End the machines that run, in whatever thread, and all that would run later."""
+    _stopping.set()
 
 
 def run(kernel: Kernel, task: Task, out: IO[bytes], err: IO[bytes]) -> Result:
@@ -210,7 +219,7 @@ def _follow(
     sources: Sequence[tuple[IO[bytes], IO[bytes]]],
     deadline: float,
 ) -> bool:
-    while machine.poll() is None:
+    while machine.poll() is None and not _stopping.is_set():
         if time.monotonic() > deadline:
             return True
         for source, to in sources:

@@ -25,7 +25,7 @@ import machine
 from architectures import Target
 from architectures import target as target_of
 from report import Report, counted, page, table
-from vmtest import CACHE, seconds
+from vmtest import CACHE, end_as_asked, seconds
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/kernels.md"
@@ -310,6 +310,7 @@ def _finish(report: Report, folder: Path, options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
+    end_as_asked()
     try:
         sys.exit(main(sys.argv[1:]))
     except archive.ArchiveError as error:

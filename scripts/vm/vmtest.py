@@ -46,7 +46,12 @@ def seconds(text: str) -> float:
 
 def end_as_asked() -> None:
     """Have SIGTERM end this process as an error would: what it made is removed."""
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+
+    def end(number: int, _: object) -> None:
+        machine.stop_all()  # those of other threads are waited for
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def parser() -> argparse.ArgumentParser:

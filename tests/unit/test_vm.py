@@ -295,6 +295,37 @@ with tempfile.TemporaryDirectory(dir={str(tmp_path)!r}):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_signal_ends_the_machines_of_other_threads(tmp_path: Path) -> None:
+    code = f"""
+import sys; sys.path.insert(0, {str(Path(vmtest.__file__).parent)!r})
+import concurrent.futures, pathlib, tempfile, kernels, machine, vmtest
+tempfile.tempdir = {str(tmp_path)!r}
+class Emulator(machine.subprocess.Popen):
+    def __init__(self, words, **how):
+        super().__init__(["sleep", "600"], **how)
+        print("up", flush=True)
+machine.subprocess.Popen = Emulator
+machine._first_file_system = lambda *_: pathlib.Path("none")
+vmtest.end_as_asked()
+kernel = kernels.Kernel(pathlib.Path("6.1.0-1-amd64"))
+out = open("/dev/null", "wb")
+with concurrent.futures.ThreadPoolExecutor(1) as pool:
+    tasks = [machine.Task(["true"])] * 2
+    found = [pool.submit(machine.run, kernel, one, out, out) for one in tasks]
+    print(found[0].result())
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+
+        process.terminate()
+
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folders_name_adds_no_option_of_the_emulators(tmp_path: Path) -> None:
     task = Task(["true"], writable=["/out,readonly=on"])
     kernel = kernels.Kernel(tmp_path, ARM64)
