@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import re
 import secrets
 import select
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 from egressmon.errors import ScopeError
 
 PREFIX = "egressmon-"
+_OURS = re.compile(rf"{PREFIX}(\d+)-[0-9a-f]{{8}}", re.ASCII)
 _EXIT_MS = 2000
 _KILLS = 100
 _MOUNTINFO = Path("/proc/self/mountinfo")
@@ -210,8 +212,10 @@ def sweep(parent: Path) -> None:
 
 def _left_over(parent: Path) -> Iterator[Path]:
     for path in parent.glob(f"{PREFIX}*"):
+        # Others may call theirs so, too: a service's slice, or a tool's.
+        match = _OURS.fullmatch(path.name)
         # A run that is just starting may have created its folder, but not locked it.
-        if Path("/proc", path.name.split("-")[1]).exists():
+        if match is None or Path("/proc", match[1]).exists():
             continue
         try:
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -417,18 +417,22 @@ for n in range(800):
     found = run.of("connection")
     assert len(found) == 800
     assert run.end["verdict"] == "clean"
-    unknown = 0
+    reasons = [one["code_reason"] for one in found]
+    # On a busy machine the first calls come before the probes are told of this Python;
+    # once they are, they stay so.
+    late = reasons.count("the probes did not know the interpreter at the call")
+    missed = reasons.count("the Python frames did not fit the ring")
+    assert len(set(reasons[:late])) <= 1
     for n, record in enumerate(found):
         if record["code"] is None:
-            assert record["code_reason"] == "the Python frames did not fit the ring"
-            unknown += 1
             continue
         functions = [one["function"] for one in record["code"]["stack"]]
         wanted = ["dial", *(f"f{n}_{k}" for k in range(50, -1, -1)), "<module>"]
         assert len(functions) == len(wanted)
         for function, name in zip(functions, wanted, strict=True):
             assert function in {name, None}
-    assert unknown == run.end["unknown_code"] == run.end["losses"]["missed_frames"]
+    assert late + missed == run.end["unknown_code"] == 800 - reasons.count(None)
+    assert missed == run.end["losses"]["missed_frames"]
 
 
 @pytest.mark.parametrize("early", [[], ["9"]], ids=["first", "after another call"])
