@@ -197,18 +197,21 @@ def _take_terminal() -> None:
 def test_linger_0s_ends_with_the_command_and_names_who_outlived_it(
     watched: Watch,
 ) -> None:
+    # Popen returns before the kernel is done with the exec: so it is heard from. It has
+    # both ends of its input, and waits for more.
     code = (
-        "import subprocess\n"
-        "p = subprocess.Popen(['sleep', '600'], start_new_session=True,\n"
-        "    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
-        "print(p.pid)\n"
+        "import os, subprocess\n"
+        "read, write = os.pipe()\n"
+        "p = subprocess.Popen(['cat'], start_new_session=True, stdin=read,\n"
+        "    pass_fds=[write], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)\n"
+        "os.write(write, b'up\\n'); p.stdout.readline(); print(p.pid)\n"
     )
 
     run = watched(PYTHON, "-c", code, options=["--linger", "0s"])
     os.kill(int(run.stdout), signal.SIGKILL)
 
-    assert run.end["outlived"] == [{"pid": int(run.stdout), "comm": "sleep"}]
-    assert "sleep" in run.stderr
+    assert run.end["outlived"] == [{"pid": int(run.stdout), "comm": "cat"}]
+    assert "cat" in run.stderr
     assert run.status == 0
 
 
