@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable
 from typing import cast
 
+from egressmon.sanitise.words.destinations import told
+
 _RESOLVING = frozenset(
     {"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"}
 )
@@ -47,8 +49,9 @@ class Guard:
     def _hook(self, event: str, arguments: tuple[object, ...]) -> None:
         if not self.is_on or not event.startswith("socket."):
             return
-        where = self._where(event, arguments)
-        if where is not None:
+        found = self._where(event, arguments)
+        if found is not None:
+            where = told(found)  # a log gets to see it
             self._reached(where)
             raise NetworkReachedError(
                 f"{where}: the network is not to be reached while cassettes are played "

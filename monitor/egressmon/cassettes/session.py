@@ -68,7 +68,7 @@ class Session:
         self._undo()
 
     def _reached(self, where: str) -> None:
-        self._note(f"asked for the network: {printable(where)}")
+        self._note(f"asked for the network: {where}")
 
     def _missed(self, miss: Miss) -> None:
         if not self._live:

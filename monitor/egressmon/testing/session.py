@@ -144,13 +144,13 @@ class Session:
         self, terminalreporter: pytest.TerminalReporter
     ) -> None:
         """Say what was refused, by test, and what went around the guard."""
-        told = self._told | ({_OUTSIDE: self._outside} if self._outside else {})
+        refused = self._told | ({_OUTSIDE: self._outside} if self._outside else {})
         unguarded = dict(self._unguarded)  # before `around` starts a process
         seen = around.told(self._places)
-        if not told and not unguarded and not seen:
+        if not refused and not unguarded and not seen:
             return
         terminalreporter.section("egress")
-        for test, notes in told.items():
+        for test, notes in refused.items():
             for note in notes:
                 line = f"{printable(test, 1000)}: {note}"
                 terminalreporter.write_line(line, red=True)

@@ -214,3 +214,17 @@ def test_json_cassettes_and_vendors_are_played_too(new: Maker) -> None:
     assert recorded.returncode == played.returncode == 0, recorded.stdout
     (path,) = project.cassettes.glob("acme/*.json")
     assert json.loads(path.read_text())["interactions"]
+
+
+def test_a_token_in_a_host_name_is_masked_in_the_error_too(new: Maker) -> None:
+    token = "ghp_" + "16C7e42F292c6912E7710c838347Ae178B4a"
+    project = new(
+        f"import socket\nHOST = 'ghp_' + '{token[4:]}' + '.example.org'\n"
+        "def test_it(): socket.getaddrinfo(HOST, 443)\n"
+    )
+
+    done = project.pytest("--egress-cassettes", "--tb=line", "-rA")
+
+    assert "asked for the network: look-up of ***.example.org" in done.stdout
+    assert "NetworkReachedError: look-up of ***" in done.stdout
+    assert token.lower() not in (done.stdout + done.stderr).lower()

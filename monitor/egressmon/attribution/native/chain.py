@@ -67,10 +67,7 @@ def read_calls(
         return Calls(steps, stopped, None, None, language, "unknown", reason)
     binding = _binding(steps)
     memory = Memory(space, images, pid)
-    if language != "node":
-        route, why_not = route_of(caller, steps, stopped, memory, language)
-        return Calls(steps, stopped, caller, binding, language, route, why_not)
-    is_own = is_nodes_own(caller, steps, stopped, memory)
+    is_own = language == "node" and is_nodes_own(caller, steps, stopped, memory)
     if is_own is None:
         return Calls(steps, stopped, caller, binding, language, "unknown", stopped)
     route, why_not = route_of(caller, steps, stopped, memory, language)
